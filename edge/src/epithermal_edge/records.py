@@ -1,0 +1,88 @@
+"""What flows through the station: a raw record, the corrected one, the estimate.
+
+Every number may be a float (the station) or an array with one value a site (training): the code
+that corrects and featurises them is the same.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = float | NDArray[np.float64]
+"""A scalar, or an array (n,) with one value a site."""
+
+NAN = float("nan")
+
+
+class Quality(enum.IntFlag):
+    """What is known to be doubtful about a record, a window or an estimate; flags add up."""
+
+    GOOD = 0
+    MISSING = 1  # no counts, or no counting time
+    SHORT = 2  # counting time under half of the dialect's interval, e.g. after a restart
+    LATE = 4  # its end is not after the last record's: kept and sent, but the stream goes on
+    ZERO_COUNTS = 8  # no count in an interval that must have had some: not used
+    PRESSURE_MISSING = 16  # no air pressure: the count cannot be corrected and is not used
+    HUMIDITY_HELD = 32  # humidity of the air is the last known one
+    HUMIDITY_MISSING = 64  # none known for a day: the reference humidity stands in
+    INCOMING_HELD = 128  # neutron monitor is the last known value
+    INCOMING_MISSING = 256  # none known: the correction is 1
+    GAP = 512  # under 12 h of counting in the last 24 h
+    CLIPPED = 1024  # count outside what the inversion can answer
+    WARM_UP = 2048  # the network has seen fewer days than its spin-up
+    NO_MODEL = 4096  # no network estimate yet, or none for this record
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """One counting interval as the logger gave it; NaN where a value is missing."""
+
+    end_s: float  # Unix time of the interval's end [s, UTC]
+    duration_s: Floats  # counting time [s]
+    counts: Floats  # neutrons counted, moderated tubes [-]
+    pressure_hpa: Floats = NAN
+    temperature_c: Floats = NAN
+    relative_humidity_pct: Floats = NAN
+    rain_mm: Floats = NAN  # in the interval
+    et0_mm: Floats = NAN  # reference evapotranspiration in the interval
+    incoming: Floats = NAN  # neutron monitor, in the unit of the site's reference
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedRecord:
+    """The same interval with the atmosphere taken out; arrays (n,), one value a site."""
+
+    end_s: float
+    duration_s: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    n_raw_cph: NDArray[np.float64]
+    n_corr_cph: NDArray[np.float64]  # n_raw f_p f_h f_i f_v
+    n_corr_sigma_cph: NDArray[np.float64]  # Poisson and intensity monitor
+    f_p: NDArray[np.float64]
+    f_h: NDArray[np.float64]
+    f_i: NDArray[np.float64]
+    f_v: NDArray[np.float64]
+    abs_humidity_g_m3: NDArray[np.float64]
+    quality: NDArray[np.int64]  # Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Soil water over the 24 h that end at `window_end_s`, told with the record that brought it.
+
+    NaN where there is none, with a flag in `quality` that says why.
+    """
+
+    window_end_s: float  # Unix time [s, UTC]; NaN before the first window
+    theta: float  # mean of 0-30 cm by the network [m3 m-3]
+    theta_sigma: float  # its standard error [m3 m-3]
+    theta_classical: float  # homogeneous COSMIC inversion of the same counts [m3 m-3]
+    theta_classical_sigma: float  # from counting statistics alone [m3 m-3]
+    d86_cm: float  # depth that 86 % of the counted neutrons come from
+    storage_mm: float  # water in 0-30 cm
+    state_age_steps: int  # network steps since the state was zero
+    quality: Quality

@@ -1,0 +1,31 @@
+"""What the corrections and inversions must know of a site, all numbers resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from epithermal_edge.records import NAN, Floats
+
+IncomingForm = Literal["none", "plain", "hawdon2014", "mcjannet2023"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site, or n of them as arrays (n,); corrections refer to the reference atmosphere here."""
+
+    cosmic_n_cph: Floats  # COSMIC's N for this detector: corrected rate = COSMIC(N) [counts h-1]
+    bulk_density_g_cm3: Floats  # dry soil
+    lattice_water_g_g: Floats = 0.0
+    organic_water_g_g: Floats = 0.0  # hydrogen of soil organic matter, as water
+    latitude_deg: Floats = NAN  # NaN: no ET0 from temperature
+    alpha: Floats = NAN  # COSMIC's alpha; NaN: from bulk density
+    l3_g_cm2: Floats = NAN  # COSMIC's L3; NaN: from bulk density
+    beta_per_hpa: Floats = 0.0077  # barometric coefficient
+    pressure_ref_hpa: Floats = 1013.25
+    humidity_ref_g_m3: Floats = 0.0
+    incoming_form: IncomingForm = "none"
+    incoming_ref: Floats = NAN  # monitor's count at which f_i = 1
+    incoming_scale: Floats = 1.0  # Hawdon's Rc_corr or McJannet and Desilets' tau
+    biomass_kg_m2: Floats = 0.0  # water equivalent of the vegetation [kg m-2 = mm]
+    biomass_slope_per_mm: Floats = 0.0  # loss of counts per mm of it
