@@ -1,0 +1,67 @@
+# The one way to run things. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EDGE_VENV := build/venv-edge
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): edge/pyproject.toml host/pyproject.toml requirements-dev.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "epithermal needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "Python cannot make environments here: apt install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e ./edge -e './host[demo]' -r requirements-dev.txt
+	@touch $@
+
+dev: $(READY) ## environment in .venv with both distributions, editable
+
+demo: $(READY) ## the whole chain on a laptop: simulate, train, release, station, broker, picture
+	$(BIN)/epithermal-host demo --out build/demo
+
+check: $(READY) ## format, lint, strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: $(READY) ## the whole suite (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow and not hydrus"
+
+test-edge: ## the station's tests in a fresh environment without host
+	rm -rf $(EDGE_VENV)
+	$(PYTHON) -m venv $(EDGE_VENV)
+	$(EDGE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt ./edge -r requirements-test.txt
+	$(EDGE_VENV)/bin/python -m pytest tests/edge -m "not slow"
+
+test-slow: $(READY) ## what is too long for `make test`
+	$(BIN)/python -m pytest -m slow
+
+bench: bench-station bench-cosmic bench-columns ## speed and memory, ratios side by side
+
+bench-station: $(READY) ## import time, memory, step latency and replay speed of the station
+	@$(BIN)/python tests/bench/bench_station.py
+
+bench-cosmic: $(READY) ## COSMIC's fast path beside the 1 mm x 180 angle sum
+	@$(BIN)/python tests/bench/bench_cosmic.py
+
+bench-columns: $(READY) ## the Richards solver beside HYDRUS-1D
+	@$(BIN)/python tests/bench/bench_columns.py
+
+docs: $(READY) ## reference pages made from the code
+	$(BIN)/python docs/make_reference.py
+
+clean: ## remove what the targets made, but not .venv
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: help dev demo check test test-edge test-slow bench bench-station bench-cosmic \
+  bench-columns docs clean

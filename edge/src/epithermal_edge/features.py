@@ -1,0 +1,204 @@
+"""What the network sees: sums over the last 24 hours, from hourly bins, for one site or many.
+
+A bin is (len(Bin), n): rows in the order of `Bin`, one column a site. The same lines run in
+training and on the station. Reductions go over the hours only, never over sites, so that a site's
+features have the same bits whatever stands beside it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.air import hargreaves_et0
+from epithermal_edge.moisture import THETA_MAX, cosmic_slope, cosmic_theta
+from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
+from epithermal_edge.site import Site
+
+Array = NDArray[np.float64]
+
+HOURS = 24  # bins in a window
+HOUR_S = 3600.0
+ENOUGH_S = 12 * HOUR_S  # less counting than this in a window is a gap, less of a sensor: unknown
+SIGMA_MAX = 0.2  # [m3 m-3] where the inversion is flat its error is only "large"
+HELD_AT_START = (0.25, SIGMA_MAX)  # theta and sigma before the first count
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input of the network, in physical units."""
+
+    name: str
+    unit: str
+
+
+FEATURES = (
+    Feature("theta_inv", "m3 m-3"),  # homogeneous COSMIC inversion; the last one in a gap
+    Feature("theta_inv_sigma", "m3 m-3"),
+    Feature("gap", "1"),  # 1: under 12 h of counting
+    Feature("rain_mm", "mm"),
+    Feature("rain_known", "1"),
+    Feature("et0_mm", "mm"),
+    Feature("et0_known", "1"),
+)
+
+
+class Bin(enum.IntEnum):
+    """Rows of an hourly bin: sums over its records, then the extremes of temperature."""
+
+    LIVE_S = 0
+    COUNTS = 1  # corrected
+    VARIANCE = 2  # of the corrected counts, Poisson
+    SHARED = 3  # error of the corrected counts that does not average out (intensity)
+    RAIN_MM = 4
+    RAIN_S = 5  # time with a known rain
+    ET0_MM = 6
+    ET0_S = 7
+    TEMPERATURE = 8  # [degC s]
+    TEMPERATURE_S = 9
+    T_MIN_C = 10
+    T_MAX_C = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The 24 hours up to a full hour; arrays have one value a site."""
+
+    hour: int  # it ends at hour * 3600 s, Unix time
+    features: Array  # (n, len(FEATURES)), physical units
+    theta_classical: Array  # (n,) [m3 m-3], NaN in a gap
+    theta_classical_sigma: Array  # (n,) [m3 m-3]
+    restart: NDArray[np.bool_]  # (n,) too long without counts: the network's state is void
+    quality: NDArray[np.int64]  # (n,) Quality
+
+
+def empty_bin(n: int) -> Array:
+    """An hour without records, (len(Bin), n)."""
+    empty = np.zeros((len(Bin), n))
+    empty[Bin.T_MIN_C] = np.inf
+    empty[Bin.T_MAX_C] = -np.inf
+    return empty
+
+
+def add_to_bin(
+    hourly: Array, record: RawRecord, corrected: CorrectedRecord, shared_error: Array, span_s: Array
+) -> Array:
+    """The bin with one more record in it.
+
+    Parameters
+    ----------
+    hourly : (len(Bin), n)
+    record, corrected :
+        The record as it came and with the atmosphere taken out.
+    shared_error : (n,) [1]
+        Relative error of the corrected count that following records share.
+    span_s : (n,) [s]
+        Time that the record's rain, ET0 and temperature stand for.
+    """
+    n = hourly.shape[1]
+    factor = corrected.f_p * corrected.f_h * corrected.f_i * corrected.f_v
+    usable = np.isfinite(corrected.n_corr_cph)
+    counts = np.where(usable, corrected.counts, 0.0)
+    factor = np.where(usable, factor, 0.0)
+    out = hourly.copy()
+    out[Bin.LIVE_S] += np.where(usable, corrected.duration_s, 0.0)
+    out[Bin.COUNTS] += counts * factor
+    out[Bin.VARIANCE] += counts * factor * factor
+    out[Bin.SHARED] += counts * factor * shared_error
+    for value, total, seconds in (
+        (record.rain_mm, Bin.RAIN_MM, Bin.RAIN_S),
+        (record.et0_mm, Bin.ET0_MM, Bin.ET0_S),
+    ):
+        amount = np.broadcast_to(np.asarray(value, dtype=np.float64), (n,))
+        known = np.isfinite(amount)
+        out[total] += np.where(known, amount, 0.0)
+        out[seconds] += np.where(known, span_s, 0.0)
+    t = np.broadcast_to(np.asarray(record.temperature_c, dtype=np.float64), (n,))
+    known = np.isfinite(t)
+    out[Bin.TEMPERATURE] += np.where(known, t * span_s, 0.0)
+    out[Bin.TEMPERATURE_S] += np.where(known, span_s, 0.0)
+    out[Bin.T_MIN_C] = np.fmin(out[Bin.T_MIN_C], t)
+    out[Bin.T_MAX_C] = np.fmax(out[Bin.T_MAX_C], t)
+    return out
+
+
+def window(
+    site: Site, ring: Array, hour: int, held: Array, restart: NDArray[np.bool_]
+) -> tuple[Window, Array]:
+    """Features of the 24 bins that end at `hour`.
+
+    Parameters
+    ----------
+    ring : (24, len(Bin), n)
+        Hourly bins, the oldest first.
+    hour :
+        The window ends at hour * 3600 s, Unix time.
+    held : (2, n) [m3 m-3]
+        Inversion and its sigma of this phase's last window that had counts.
+    restart : (n,)
+        Passed on.
+
+    Returns
+    -------
+    Window, (2, n)
+        The window, and what the next window of this phase holds.
+    """
+    sums = np.add.reduce(ring, axis=0)
+    theta, sigma, clipped = _inversion(site, sums)
+    gap = sums[Bin.LIVE_S] < ENOUGH_S
+    kept = np.where(gap, held, np.stack((theta, sigma)))
+    rain_known = sums[Bin.RAIN_S] >= ENOUGH_S
+    et0 = _et0(site, ring, sums, hour)
+    et0_known = np.isfinite(et0)
+    features = np.stack(
+        (
+            kept[0],
+            kept[1],
+            gap.astype(np.float64),
+            np.where(rain_known, sums[Bin.RAIN_MM], 0.0),
+            rain_known.astype(np.float64),
+            np.where(et0_known, et0, 0.0),
+            et0_known.astype(np.float64),
+        ),
+        axis=1,
+    )
+    quality = np.where(gap, int(Quality.GAP), np.where(clipped, int(Quality.CLIPPED), 0))
+    out = Window(
+        hour=hour,
+        features=features,
+        theta_classical=np.where(gap, np.nan, theta),
+        theta_classical_sigma=np.where(gap, np.nan, sigma),
+        restart=restart,
+        quality=quality.astype(np.int64),
+    )
+    return out, kept
+
+
+def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Homogeneous COSMIC inversion of the window's mean rate: theta, sigma, whether clipped."""
+    live_h = np.where(sums[Bin.LIVE_S] > 0.0, sums[Bin.LIVE_S], np.nan) / HOUR_S
+    rate = sums[Bin.COUNTS] / live_h
+    rate_sigma = np.sqrt(sums[Bin.VARIANCE] + sums[Bin.SHARED] * sums[Bin.SHARED]) / live_h
+    theta = cosmic_theta(rate, site)
+    sigma = np.fmin(rate_sigma / np.abs(cosmic_slope(theta, site)), SIGMA_MAX)
+    return theta, sigma, (theta <= 0.0) | (theta >= THETA_MAX)
+
+
+def _et0(site: Site, ring: Array, sums: Array, hour: int) -> Array:
+    """Reference evapotranspiration of the day: as given, else by Hargreaves, else NaN."""
+    given_s = np.where(sums[Bin.ET0_S] >= ENOUGH_S, sums[Bin.ET0_S], np.nan)
+    given = sums[Bin.ET0_MM] * (HOURS * HOUR_S / given_s)
+    warm_s = np.where(sums[Bin.TEMPERATURE_S] >= ENOUGH_S, sums[Bin.TEMPERATURE_S], np.nan)
+    middle = datetime.datetime.fromtimestamp((hour - HOURS // 2) * HOUR_S, datetime.UTC)
+    by_temperature = hargreaves_et0(
+        sums[Bin.TEMPERATURE] / warm_s,
+        np.where(np.isnan(warm_s), np.nan, np.minimum.reduce(ring[:, Bin.T_MIN_C], axis=0)),
+        np.where(np.isnan(warm_s), np.nan, np.maximum.reduce(ring[:, Bin.T_MAX_C], axis=0)),
+        site.latitude_deg,
+        float(middle.timetuple().tm_yday),
+    )
+    return np.where(np.isfinite(given), given, by_temperature)
