@@ -1,0 +1,149 @@
+"""SoilHydraulics: theta(h), K(h), C(h) after van Genuchten and Mualem, and the soil catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+PARTICLE_DENSITY_G_CM3 = 2.65  # quartz; the usual value for mineral soil [g cm-3]
+AIR_ENTRY_CM = 2.0  # suction of HYDRUS-1D's air-entry option [cm]
+N_WITHOUT_AIR_ENTRY = 1.3  # below it K(h) is near singular at saturation: use air entry
+
+
+@dataclass(frozen=True, slots=True)
+class SoilHydraulics:
+    """Water retention and conductivity of one soil material.
+
+    With `air_entry_cm` = 0 plain van Genuchten-Mualem; above 0 the curve is scaled so that the
+    soil is saturated down to h = -air_entry_cm (HYDRUS-1D's "-2 cm air entry", iModel 3).
+
+    References
+    ----------
+    van Genuchten (1980), eq. 3 and 8 with Mualem's m = 1 - 1/n; Vogel, van Genuchten and
+    Cislerova (2000), eq. 4 to 8 (air entry); Simunek et al. (2008).
+    """
+
+    theta_r: float
+    theta_s: float
+    alpha_per_cm: float
+    n: float
+    ks_cm_d: float
+    l: float = 0.5  # noqa: E741 (the paper's symbol)
+    air_entry_cm: float = 0.0  # suction up to which the soil stays saturated [cm], >= 0
+    name: str = "soil"
+
+    def __post_init__(self) -> None:
+        faults = [
+            text
+            for bad, text in (
+                (not 0.0 <= self.theta_r < self.theta_s <= 1.0, "0 <= theta_r < theta_s <= 1"),
+                (not 0.0 < self.alpha_per_cm < np.inf, "alpha_per_cm > 0"),
+                (not 1.0 < self.n < np.inf, "n > 1"),
+                (not 0.0 < self.ks_cm_d < np.inf, "ks_cm_d > 0"),
+                (not np.isfinite(self.l), "l finite"),
+                (not 0.0 <= self.air_entry_cm < np.inf, "air_entry_cm >= 0"),
+            )
+            if bad
+        ]
+        if faults:
+            raise ValueError(f"{self.name}: soil parameters must have {'; '.join(faults)}")
+
+    @property
+    def m(self) -> float:
+        """Exponent m = 1 - 1/n."""
+        return 1.0 - 1.0 / self.n
+
+    @property
+    def bulk_density_g_cm3(self) -> float:
+        """Dry bulk density that leaves theta_s as porosity [g cm-3]."""
+        return bulk_density_from_porosity(self.theta_s)
+
+    def with_air_entry(self, air_entry_cm: float = AIR_ENTRY_CM) -> SoilHydraulics:
+        """The same soil, saturated down to the air-entry head."""
+        return replace(self, air_entry_cm=air_entry_cm)
+
+    def _scale(self) -> float:
+        """(theta_m - theta_r) / (theta_s - theta_r), 1 without air entry."""
+        return float((1.0 + (self.alpha_per_cm * self.air_entry_cm) ** self.n) ** self.m)
+
+    def _suction(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+        """|h| of the curve, never less than the air entry [cm]."""
+        return np.maximum(-np.asarray(h_cm, dtype=np.float64), self.air_entry_cm)
+
+    def theta(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+        """Water content at a pressure head; (...) [cm] to (...) [m3 m-3]."""
+        h = np.asarray(h_cm, dtype=np.float64)
+        x = (self.alpha_per_cm * self._suction(h)) ** self.n
+        se = self._scale() * (1.0 + x) ** -self.m
+        theta = self.theta_r + (self.theta_s - self.theta_r) * se
+        return np.where(h < -self.air_entry_cm, theta, self.theta_s)
+
+    def c(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+        """Capacity d theta / d h, 0 where saturated; (...) [cm] to (...) [cm-1]."""
+        h = np.asarray(h_cm, dtype=np.float64)
+        s = self._suction(h)
+        x = (self.alpha_per_cm * s) ** self.n
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = self.m * self.n * x / s * (1.0 + x) ** (-self.m - 1.0)
+        slope = self._scale() * (self.theta_s - self.theta_r) * slope
+        return np.where(h < -self.air_entry_cm, slope, 0.0)
+
+    def k(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+        """Hydraulic conductivity; (...) [cm] to (...) [cm d-1]."""
+        h = np.asarray(h_cm, dtype=np.float64)
+        x = (self.alpha_per_cm * self._suction(h)) ** self.n
+        x_s = (self.alpha_per_cm * self.air_entry_cm) ** self.n
+        se = np.minimum(self._scale() * (1.0 + x) ** -self.m, 1.0)
+        f = _mualem(x, self.m) / _mualem(np.asarray(x_s), self.m)
+        return np.where(h < -self.air_entry_cm, self.ks_cm_d * se**self.l * f * f, self.ks_cm_d)
+
+    def head(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Pressure head at a water content in (theta_r, theta_s]; (...) to (...) [cm].
+
+        Saturation gives -air_entry_cm; theta_r or less gives -infinity.
+        """
+        se = (np.asarray(theta, dtype=np.float64) - self.theta_r) / (self.theta_s - self.theta_r)
+        with np.errstate(divide="ignore"):
+            q = np.clip(se, 0.0, 1.0) / self._scale()
+            suction = (q ** (-1.0 / self.m) - 1.0) ** (1.0 / self.n) / self.alpha_per_cm
+        return np.minimum(-suction, -self.air_entry_cm)
+
+
+def _mualem(x: NDArray[np.float64], m: float) -> NDArray[np.float64]:
+    """1 - (x / (1 + x))^m without cancellation where x is large."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.expm1(-m * np.log1p(1.0 / x)))
+
+
+def bulk_density_from_porosity(porosity: float) -> float:
+    """Dry bulk density of a mineral soil; porosity [m3 m-3] to [g cm-3]."""
+    return PARTICLE_DENSITY_G_CM3 * (1.0 - porosity)
+
+
+def _catalogue() -> dict[str, SoilHydraulics]:
+    """Carsel and Parrish (1988), tables 6 and 7 (means), as HYDRUS-1D lists them."""
+    rows = {  # theta_r, theta_s, alpha [cm-1], n, Ks [cm d-1]
+        "sand": (0.045, 0.43, 0.145, 2.68, 712.8),
+        "loamy_sand": (0.057, 0.41, 0.124, 2.28, 350.2),
+        "sandy_loam": (0.065, 0.41, 0.075, 1.89, 106.1),
+        "loam": (0.078, 0.43, 0.036, 1.56, 24.96),
+        "silt": (0.034, 0.46, 0.016, 1.37, 6.0),
+        "silt_loam": (0.067, 0.45, 0.020, 1.41, 10.8),
+        "sandy_clay_loam": (0.100, 0.39, 0.059, 1.48, 31.44),
+        "clay_loam": (0.095, 0.41, 0.019, 1.31, 6.24),
+        "silty_clay_loam": (0.089, 0.43, 0.010, 1.23, 1.68),
+        "sandy_clay": (0.100, 0.38, 0.027, 1.23, 2.88),
+        "silty_clay": (0.070, 0.36, 0.005, 1.09, 0.48),
+        "clay": (0.068, 0.38, 0.008, 1.09, 4.8),
+    }
+    soils = {name: SoilHydraulics(*row, name=name) for name, row in rows.items()}
+    return {
+        name: soil.with_air_entry() if soil.n < N_WITHOUT_AIR_ENTRY else soil
+        for name, soil in soils.items()
+    }
+
+
+CATALOGUE: dict[str, SoilHydraulics] = _catalogue()
+"""The 12 texture classes; those with n < 1.3 carry the -2 cm air entry, as HYDRUS users do."""
