@@ -1,0 +1,295 @@
+"""Counts to water content where the profile is taken as uniform: Desilets, COSMIC.
+
+COSMIC is the inversion of the station. It works on arrays (n,), one value a site, by elementwise
+operations in a fixed number of steps, so that one site gives the same bits as many.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from epithermal_edge.site import Site
+
+Array = NDArray[np.float64]
+
+A_0, A_1, A_2 = 0.0808, 0.372, 0.115  # Desilets, Zreda & Ferre (2010), eq. A1
+
+L1_G_CM2 = 162.0  # COSMIC's attenuation lengths: fast neutrons' makers in soil ...
+L2_G_CM2 = 129.1  # ... and in water,
+L4_G_CM2 = 3.16  # fast neutrons in water; that in soil, L3, belongs to the site
+ANGLE_EXCESS = 1.0 / 360.0  # left rectangle rule at 0.5 degree, over the exact angle integral
+THETA_MAX = 0.9  # the wettest answer of `cosmic_theta`
+BULK_DENSITY_MIN_G_CM3 = 0.5  # COSMIC's L3 falls to nothing below
+NEWTON_STEPS = 10  # 8 reach 2e-13 for theta 0 to 0.9 and any soil; see the tests
+
+
+def desilets_theta(
+    n_cph: ArrayLike,
+    n0_cph: ArrayLike,
+    bulk_density_g_cm3: ArrayLike,
+    lattice_water_g_g: ArrayLike = 0.0,
+    organic_water_g_g: ArrayLike = 0.0,
+) -> Array:
+    """Water content from a corrected count, by the N0 function.
+
+    Parameters
+    ----------
+    n_cph : (...) [counts h-1]
+        Corrected, the humidity included.
+    n0_cph : (...) [counts h-1]
+        Rate over dry soil; from a calibration.
+    bulk_density_g_cm3 : (...) [g cm-3]
+    lattice_water_g_g, organic_water_g_g : (...) [g g-1]
+        Hydrogen that is not soil water.
+
+    Returns
+    -------
+    (...) [m3 m-3]
+        NaN at and below 0.372 N0, a rate that no water content gives. Not clipped: a soil
+        that is wetter or drier than possible shows a wrong N0.
+
+    References
+    ----------
+    Desilets, Zreda & Ferre (2010), eq. A1, with the hydrogen pools of Hawdon et al. (2014),
+    eq. 14; the same as Koehli et al. (2021), eq. 12.
+    """
+    excess = np.asarray(n_cph, dtype=np.float64) / np.asarray(n0_cph, dtype=np.float64) - A_1
+    bound = _bound_water(lattice_water_g_g, organic_water_g_g)
+    theta_g = A_0 / np.where(excess > 0.0, excess, np.nan) - A_2 - bound
+    return np.asarray(theta_g * np.asarray(bulk_density_g_cm3, dtype=np.float64))
+
+
+def desilets_rate(
+    theta: ArrayLike,
+    n0_cph: ArrayLike,
+    bulk_density_g_cm3: ArrayLike,
+    lattice_water_g_g: ArrayLike = 0.0,
+    organic_water_g_g: ArrayLike = 0.0,
+) -> Array:
+    """Corrected count over a soil, by the N0 function: the inverse of `desilets_theta`.
+
+    Parameters
+    ----------
+    theta : (...) [m3 m-3]
+    n0_cph, bulk_density_g_cm3, lattice_water_g_g, organic_water_g_g :
+        As in `desilets_theta`.
+
+    Returns
+    -------
+    (...) [counts h-1]
+
+    References
+    ----------
+    As `desilets_theta`.
+    """
+    theta_g = np.asarray(theta, dtype=np.float64) / np.asarray(bulk_density_g_cm3, dtype=np.float64)
+    water = theta_g + _bound_water(lattice_water_g_g, organic_water_g_g)
+    return np.asarray(np.asarray(n0_cph, dtype=np.float64) * (A_0 / (water + A_2) + A_1))
+
+
+def desilets_sigma(
+    n_cph: ArrayLike, n_sigma_cph: ArrayLike, n0_cph: ArrayLike, bulk_density_g_cm3: ArrayLike
+) -> Array:
+    """Standard error of `desilets_theta` from counting statistics, to the third order.
+
+    Parameters
+    ----------
+    n_cph, n_sigma_cph : (...) [counts h-1]
+        Corrected rate and its standard error.
+    n0_cph, bulk_density_g_cm3 :
+        As in `desilets_theta`.
+
+    Returns
+    -------
+    (...) [m3 m-3]
+        0.4 to 12 % more than the first order between 0.02 and 0.6 m3 m-3. NaN as `desilets_theta`.
+
+    References
+    ----------
+    Jakobi et al. (2020), eq. 10.
+    """
+    n_0 = np.asarray(n0_cph, dtype=np.float64)
+    sigma = np.asarray(n_sigma_cph, dtype=np.float64)
+    d = np.asarray(n_cph, dtype=np.float64) - A_1 * n_0
+    d = np.where(d > 0.0, d, np.nan)
+    third = np.sqrt(d**4 + 8.0 * sigma**2 * d**2 + 15.0 * sigma**4)
+    bd = np.asarray(bulk_density_g_cm3, dtype=np.float64)
+    return np.asarray(sigma * A_0 * n_0 / d**4 * third * bd)
+
+
+def cosmic_parameters(bulk_density_g_cm3: ArrayLike) -> tuple[Array, Array]:
+    """COSMIC's alpha and L3, where they were not fitted to the site.
+
+    Parameters
+    ----------
+    bulk_density_g_cm3 : (...) [g cm-3]
+        Dry soil, 0.5 or more.
+
+    Returns
+    -------
+    alpha : (...) [-]
+        Fast neutrons that soil makes, relative to water.
+    l3_g_cm2 : (...) [g cm-2]
+        Attenuation length of fast neutrons in dry soil.
+
+    Raises
+    ------
+    ValueError
+        A bulk density under 0.5 g cm-3 (or NaN), for which the fit means nothing.
+
+    References
+    ----------
+    Shuttleworth et al. (2013), sect. 3.
+    """
+    bd = np.asarray(bulk_density_g_cm3, dtype=np.float64)
+    if not np.all(bd >= BULK_DENSITY_MIN_G_CM3):
+        raise ValueError(
+            f"COSMIC: bulk_density_g_cm3 must be at least {BULK_DENSITY_MIN_G_CM3}, "
+            f"got {np.min(bd)}; or give alpha and l3_g_cm2 of the site"
+        )
+    return np.asarray(0.405 - 0.102 * bd), np.asarray(-31.65 + 99.29 * bd)
+
+
+def cosmic_rate(theta: ArrayLike, site: Site) -> Array:
+    """Corrected count over a uniform soil.
+
+    Parameters
+    ----------
+    theta : (n,) [m3 m-3]
+    site :
+        Its fields are floats or (n,).
+
+    Returns
+    -------
+    (n,) [counts h-1]
+
+    Raises
+    ------
+    ValueError
+        As `cosmic_parameters`, where the site does not give both parameters.
+
+    References
+    ----------
+    Shuttleworth et al. (2013), eq. 1 to 9, integrated over a uniform half-space
+    (docs/equations.md), with the 0.5 degree left rectangle rule of the published code.
+    """
+    return _rate_and_slope(np.asarray(theta, dtype=np.float64), _soil(site))[0]
+
+
+def cosmic_slope(theta: ArrayLike, site: Site) -> Array:
+    """What the corrected count over a uniform soil loses with more water; negative.
+
+    Parameters
+    ----------
+    theta, site :
+        As in `cosmic_rate`.
+
+    Returns
+    -------
+    (n,) [counts h-1 per m3 m-3]
+
+    Raises
+    ------
+    ValueError
+        As `cosmic_rate`.
+
+    References
+    ----------
+    Derivative of `cosmic_rate`.
+    """
+    return _rate_and_slope(np.asarray(theta, dtype=np.float64), _soil(site))[1]
+
+
+def cosmic_theta(n_cph: ArrayLike, site: Site) -> Array:
+    """Water content of the uniform soil that gives a corrected count.
+
+    Parameters
+    ----------
+    n_cph : (n,) [counts h-1]
+        Corrected rate.
+    site :
+        Its fields are floats or (n,).
+
+    Returns
+    -------
+    (n,) [m3 m-3]
+        Exactly 0 or THETA_MAX for a count outside the possible ones; NaN for NaN.
+
+    Raises
+    ------
+    ValueError
+        As `cosmic_rate`.
+
+    References
+    ----------
+    Inverse of `cosmic_rate`, as in Brunetti et al. (2019), by Newton's method on the logarithm.
+    """
+    soil = _soil(site)
+    n = np.asarray(n_cph, dtype=np.float64)
+    driest = _rate_and_slope(np.zeros_like(n), soil)[0]
+    wettest = _rate_and_slope(np.full_like(n, THETA_MAX), soil)[0]
+    log_n = np.log(np.clip(n, wettest, driest))
+    theta = np.zeros_like(log_n)
+    for _ in range(NEWTON_STEPS):
+        # ln rate falls and is convex in theta: from the dry end no step goes too far
+        rate, slope = _rate_and_slope(theta, soil)
+        theta = theta - (np.log(rate) - log_n) * rate / slope
+    theta = np.clip(theta, 0.0, THETA_MAX)
+    return np.asarray(np.where(n <= wettest, THETA_MAX, np.where(n >= driest, 0.0, theta)))
+
+
+def _bound_water(lattice_water_g_g: ArrayLike, organic_water_g_g: ArrayLike) -> Array:
+    lattice = np.asarray(lattice_water_g_g, dtype=np.float64)
+    return np.asarray(lattice + np.asarray(organic_water_g_g, dtype=np.float64))
+
+
+class _Soil(NamedTuple):
+    """What `_rate_and_slope` needs of a site; arrays () or (n,)."""
+
+    n_cph: Array
+    made: Array  # alpha times bulk density
+    bound: Array  # water in lattice and organic matter [g cm-3]
+    a_dry: Array  # bulk density / L1
+    b_dry: Array  # bulk density / L3
+
+
+def _soil(site: Site) -> _Soil:
+    bd = np.asarray(site.bulk_density_g_cm3, dtype=np.float64)
+    alpha = np.asarray(site.alpha, dtype=np.float64)
+    l_3 = np.asarray(site.l3_g_cm2, dtype=np.float64)
+    fitted = np.isfinite(alpha) & np.isfinite(l_3)
+    alpha_bd, l3_bd = cosmic_parameters(np.where(fitted, 1.0, bd))
+    alpha = np.where(np.isfinite(alpha), alpha, alpha_bd)
+    l_3 = np.where(np.isfinite(l_3), l_3, l3_bd)
+    bound = _bound_water(site.lattice_water_g_g, site.organic_water_g_g)
+    return _Soil(
+        n_cph=np.asarray(site.cosmic_n_cph, dtype=np.float64),
+        made=np.asarray(alpha * bd),
+        bound=np.asarray(bound * bd),
+        a_dry=np.asarray(bd / L1_G_CM2),
+        b_dry=np.asarray(bd / l_3),
+    )
+
+
+def _rate_and_slope(theta: Array, soil: _Soil) -> tuple[Array, Array]:
+    """Rate (n,) [counts h-1] and its derivative by theta, over a uniform half-space."""
+    w = theta + soil.bound  # [g cm-3]
+    a = soil.a_dry + w / L2_G_CM2  # decay with depth of what makes fast neutrons [cm-1]
+    b = soil.b_dry + w / L4_G_CM2  # decay with depth of the fast neutrons [cm-1]
+    # At a = b, some dry soil with L3 > L1, the forms below are 0 / 0, their limits are smooth.
+    b = np.where(np.abs(b - a) < 1e-6 * a, a * (1.0 + 1e-6), b)
+    half = np.sqrt(np.abs(b - a) / (a + b))
+    angle = np.where(b > a, np.arctan(half), np.arctanh(half))
+    j = 2.0 * angle / ((a + b) * half)  # integral of 1 / (b + a cos phi), 0 to pi / 2
+    g = (1.0 - 2.0 / np.pi * b * j) / a
+    g_b = -2.0 / np.pi * (1.0 - a * j) / (b * b - a * a)
+    g_a = -(g + b * g_b) / a  # G is homogeneous of degree -1
+    excess = ANGLE_EXCESS / (a + b)
+    escaped = g + excess
+    d_escaped = g_a / L2_G_CM2 + g_b / L4_G_CM2 - excess / (a + b) * (1 / L2_G_CM2 + 1 / L4_G_CM2)
+    source = soil.made + w
+    rate = soil.n_cph * source * escaped
+    return rate, soil.n_cph * (escaped + source * d_escaped)
