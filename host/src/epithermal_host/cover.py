@@ -1,0 +1,87 @@
+"""What grows on the soil: leaves over the season, and how rain and ET0 are shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_host.weather import Weather, day_of_year
+
+Array = NDArray[np.float64]
+CoverKind = Literal["bare", "grass", "crop"]
+
+GRASS_STARTS_C, GRASS_FULL_C = 3.0, 15.0  # running mean temperature: leaves begin, are full
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What grows on the soil and how it takes water."""
+
+    kind: CoverKind
+    lai_min: float  # leaf area index outside the season
+    lai_max: float
+    sow_day: float  # day of the year; crop only
+    season_d: float  # from sowing to harvest; crop only
+    root_depth_cm: float
+    feddes_cm: tuple[float, float, float, float, float]  # h1, h2, h3 high, h3 low, h4
+    extinction: float  # of net radiation by leaves, Beer's law
+    evaporation_share: float  # soil evaporation over its potential
+    interception_mm: float  # water that a unit of leaf area holds a day
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Water offered to and asked of the column, a day; each array is (days,) [cm d-1]."""
+
+    water_cm_d: Array  # rain through the canopy and snow melt
+    evaporation_cm_d: Array
+    transpiration_cm_d: Array
+
+
+def demand(cover: Cover, weather: Weather) -> Demand:
+    """Split rain and ET0 between canopy, soil and roots.
+
+    Notes
+    -----
+    The canopy holds back rain and evaporates it before anything else: at most `interception_mm`
+    times leaf area, the rain, and ET0. What is left of ET0 is shared between roots and soil by
+    Beer's law; snow on the ground stops the soil's evaporation.
+
+    References
+    ----------
+    Ritchie (1972), eq. 12 (share of the soil); von Hoyningen-Huene (1981) gives about 0.2 to 0.3 mm
+    a unit of leaf area.
+    """
+    lai = leaf_area(cover, weather)
+    rain = np.where(weather.snow_mm > 0.0, 0.0, np.fmin(weather.precipitation_mm, weather.water_mm))
+    kept = np.minimum(np.minimum(cover.interception_mm * lai, rain), weather.et0_mm)
+    left = weather.et0_mm - kept
+    to_soil = np.exp(-cover.extinction * lai)
+    bare_ground = np.where(weather.snow_mm > 0.0, 0.0, cover.evaporation_share)
+    return Demand(
+        water_cm_d=0.1 * (weather.water_mm - kept),
+        evaporation_cm_d=0.1 * left * to_soil * bare_ground,
+        transpiration_cm_d=0.1 * left * (1.0 - to_soil),
+    )
+
+
+def leaf_area(cover: Cover, weather: Weather) -> Array:
+    """Leaf area index of each day, (days,) [-].
+
+    A crop rises for half of its season, stands to four fifths and ripens; grass follows the mean
+    temperature of the last 30 days; bare soil has none.
+    """
+    if cover.kind == "bare":
+        return np.zeros(weather.day.size)
+    if cover.kind == "crop":
+        age = ((day_of_year(weather.day) - cover.sow_day) % 365.25) / cover.season_d
+        shape = np.interp(age, [0.0, 0.15, 0.5, 0.8, 1.0, 1.001], [0.0, 0.1, 1.0, 1.0, 0.4, 0.0])
+        return np.asarray(cover.lai_min + (cover.lai_max - cover.lai_min) * shape)
+    t = 0.5 * (weather.t_min_c + weather.t_max_c)
+    total = np.cumsum(np.concatenate((np.full(30, t[:30].mean()), t)))
+    running = (total[30:] - total[:-30]) / 30.0
+    shape = np.clip((running - GRASS_STARTS_C) / (GRASS_FULL_C - GRASS_STARTS_C), 0.0, 1.0)
+    return np.asarray(cover.lai_min + (cover.lai_max - cover.lai_min) * shape)

@@ -1,0 +1,314 @@
+"""Stochastic daily weather: rain, temperature, ET0, air, incoming neutrons, snow and melt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from epithermal_edge.air import hargreaves_et0, mean_pressure
+
+Array = NDArray[np.float64]
+Monthly = tuple[float, ...]
+"""Twelve values, January first; each holds in the middle of its month, linear between them."""
+
+DAYS_PER_YEAR = 365.25
+MIDDLE_OF_MONTH = (np.arange(12) + 0.5) * DAYS_PER_YEAR / 12.0  # [d]
+FORBUSH_RECOVERY_D = 6.0  # e-folding time after a Forbush decrease, a usual value
+RANGE_MAX_C = 24.0  # the widest daily range; the lognormal's tail would go beyond any desert
+DRIZZLE_MM = 0.05  # less than this is no rain: half of a gauge's tip
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """Everything the generator must know of a place; a fit or `sample_climate` makes it.
+
+    "Wet" is a day with rain. Noise is first-order autoregressive: `_sigma` is its standard
+    deviation, `_memory` its autocorrelation from day to day.
+
+    References
+    ----------
+    Richardson (1981), eq. 1 to 3 (occurrence) and 7 to 9 (temperature, here with one residual for
+    the mean and one for the range); Richardson and Wright (1984), WGEN (gamma amounts).
+    """
+
+    latitude_deg: float
+    altitude_m: float
+    wet_after_dry: Monthly  # probability of a wet day after a dry one
+    wet_after_wet: Monthly
+    rain_wet_day_mm: Monthly  # mean amount of a wet day
+    rain_shape: float  # shape of the gamma distribution of amounts
+    t_mean_c: Monthly  # mean of the daily minimum and maximum
+    t_range_c: Monthly  # maximum less minimum of a dry day
+    t_range_wet: float  # the same of a wet day, as a share
+    t_wet_shift_c: float  # a wet day's mean less a dry day's, summer; the reverse in winter
+    t_sigma_c: float
+    t_memory: float
+    t_range_sigma: float  # of its logarithm
+    t_range_memory: float
+    et0_sigma: float  # of the logarithm of ET0 over Hargreaves' estimate
+    et0_memory: float
+    pressure_hpa: float  # mean
+    pressure_wet_drop_hpa: float
+    pressure_sigma_hpa: float
+    pressure_memory: float
+    humidity_pct: Monthly  # mean relative humidity of a dry day
+    humidity_wet_rise_pct: float
+    humidity_sigma_pct: float
+    humidity_memory: float
+    incoming_mean: float  # count of the neutron monitor [s-1]
+    incoming_sigma: float  # relative, slow
+    incoming_memory: float
+    forbush_per_year: float
+    forbush_depth: float  # mean relative depth of a Forbush decrease
+    snow_below_c: float  # precipitation falls as snow on days whose mean is below
+    melt_mm_per_c_d: float  # degree-day factor
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """Daily weather; each array is (days,)."""
+
+    day: NDArray[np.int64]  # that begins at day * 86400 s, Unix time
+    precipitation_mm: Array  # rain and snow, as a heated gauge has it
+    water_mm: Array  # what reaches the ground liquid: rain and melt
+    snow_mm: Array  # water in the snow at the day's end
+    t_min_c: Array
+    t_max_c: Array
+    et0_mm: Array
+    pressure_hpa: Array
+    relative_humidity_pct: Array  # at the day's mean temperature
+    incoming: Array  # neutron monitor [s-1]
+
+
+def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: int) -> Weather:
+    """Weather of a number of days in a row.
+
+    Parameters
+    ----------
+    climate :
+        The place.
+    rng :
+        Every random number comes from here.
+    start_day :
+        First day [days since 1970-01-01].
+    days :
+        How many.
+    """
+    day = np.arange(start_day, start_day + days, dtype=np.int64)
+    season = day_of_year(day)
+    wet = _occurrence(climate, rng.random(days), season)
+    amount = rng.gamma(climate.rain_shape, 1.0 / climate.rain_shape, days)
+    rain = np.where(wet, amount * at(climate.rain_wet_day_mm, season), 0.0)
+    rain = np.where(rain < DRIZZLE_MM, 0.0, rain)
+    memory = np.array(
+        [
+            climate.t_memory,
+            climate.t_range_memory,
+            climate.et0_memory,
+            climate.pressure_memory,
+            climate.humidity_memory,
+            climate.incoming_memory,
+        ]
+    )
+    noise = autoregressive(rng.standard_normal((days, memory.size)), memory)
+    t_min, t_max = _temperature(climate, wet, season, noise[:, 0], noise[:, 1])
+    t_mean = 0.5 * (t_min + t_max)
+    et0 = hargreaves_et0(t_mean, t_min, t_max, climate.latitude_deg, season)
+    et0 = et0 * np.exp(climate.et0_sigma * noise[:, 2] - 0.5 * climate.et0_sigma**2)
+    humidity = at(climate.humidity_pct, season) + climate.humidity_wet_rise_pct * wet
+    snow, water = _snow(climate, rain, t_mean)
+    incoming = climate.incoming_mean * (1.0 + climate.incoming_sigma * noise[:, 5])
+    return Weather(
+        day=day,
+        precipitation_mm=rain,
+        water_mm=water,
+        snow_mm=snow,
+        t_min_c=t_min,
+        t_max_c=t_max,
+        et0_mm=et0,
+        pressure_hpa=climate.pressure_hpa
+        - climate.pressure_wet_drop_hpa * (wet - wet.mean())
+        + climate.pressure_sigma_hpa * noise[:, 3],
+        relative_humidity_pct=np.clip(
+            humidity + climate.humidity_sigma_pct * noise[:, 4], 5.0, 100.0
+        ),
+        incoming=incoming * (1.0 - _forbush(climate, rng, days)),
+    )
+
+
+def day_of_year(day: NDArray[np.int64]) -> Array:
+    """Day of the year, 1 to 366, of days since 1970-01-01."""
+    date = day.astype("datetime64[D]")
+    since = (date - date.astype("datetime64[Y]")).astype(np.int64)
+    return np.asarray(since + 1, dtype=np.float64)
+
+
+def at(monthly: Monthly, season: ArrayLike) -> Array:
+    """A monthly value on a day of the year (1 to 366)."""
+    day = np.asarray(season, dtype=np.float64) - 0.5
+    return np.asarray(np.interp(day, MIDDLE_OF_MONTH, np.asarray(monthly), period=DAYS_PER_YEAR))
+
+
+def autoregressive(innovation: Array, memory: Array) -> Array:
+    """First-order autoregressive series of unit variance, (days, k), one memory a column."""
+    scale = np.sqrt(1.0 - memory * memory)
+    out = np.empty_like(innovation)
+    x = innovation[0]
+    out[0] = x
+    for i in range(1, len(innovation)):
+        x = memory * x + scale * innovation[i]
+        out[i] = x
+    return out
+
+
+def wet_share(wet_after_dry: Array, wet_after_wet: Array) -> Array:
+    """Share of wet days that a first-order chain settles at."""
+    return wet_after_dry / (1.0 + wet_after_dry - wet_after_wet)
+
+
+def _occurrence(climate: Climate, draw: Array, season: Array) -> NDArray[np.bool_]:
+    """Wet days: a first-order Markov chain with seasonal probabilities."""
+    after_dry = at(climate.wet_after_dry, season).tolist()
+    after_wet = at(climate.wet_after_wet, season).tolist()
+    out = []
+    wet = False
+    for u, dry_p, wet_p in zip(draw.tolist(), after_dry, after_wet, strict=True):
+        wet = u < (wet_p if wet else dry_p)
+        out.append(wet)
+    return np.asarray(out, dtype=np.bool_)
+
+
+def _temperature(
+    climate: Climate, wet: NDArray[np.bool_], season: Array, mean_noise: Array, range_noise: Array
+) -> tuple[Array, Array]:
+    """Daily minimum and maximum, conditioned on wet and dry days."""
+    seasonal = at(climate.t_mean_c, season)
+    low, high = min(climate.t_mean_c), max(climate.t_mean_c)
+    summer = 2.0 * (seasonal - low) / max(high - low, 1e-9) - 1.0  # 1 in summer, -1 in winter
+    mean = seasonal + climate.t_wet_shift_c * summer * (wet - wet.mean())
+    mean = mean + climate.t_sigma_c * mean_noise
+    span = at(climate.t_range_c, season) * np.where(wet, climate.t_range_wet, 1.0)
+    span = span * np.exp(climate.t_range_sigma * range_noise - 0.5 * climate.t_range_sigma**2)
+    span = np.minimum(span, RANGE_MAX_C)
+    return mean - 0.5 * span, mean + 0.5 * span
+
+
+def _snow(climate: Climate, precipitation: Array, t_mean: Array) -> tuple[Array, Array]:
+    """Snow store at the day's end and liquid water that reaches the ground [mm], degree-day."""
+    melt_mm = climate.melt_mm_per_c_d * np.maximum(t_mean, 0.0)
+    freezes = t_mean < climate.snow_below_c
+    store = 0.0
+    snow, water = np.zeros_like(t_mean), np.zeros_like(t_mean)
+    for i in np.flatnonzero(np.logical_or.accumulate(freezes)):
+        store += precipitation[i] if freezes[i] else 0.0
+        melt = min(store, melt_mm[i])
+        store -= melt
+        snow[i], water[i] = store, melt
+    return snow, water + np.where(freezes, 0.0, precipitation)
+
+
+def _forbush(climate: Climate, rng: np.random.Generator, days: int) -> Array:
+    """Relative loss of incoming neutrons in Forbush decreases: a sudden fall, a slow recovery."""
+    number = rng.poisson(climate.forbush_per_year * days / DAYS_PER_YEAR)
+    begin = rng.integers(0, days, number)
+    depth = np.minimum(rng.exponential(climate.forbush_depth, number), 0.25)
+    since = np.arange(days)[:, None] - begin[None, :]
+    falls = np.where(since >= 0, depth * np.exp(-np.maximum(since, 0) / FORBUSH_RECOVERY_D), 0.0)
+    return np.asarray(np.minimum(falls.sum(axis=1), 0.3))
+
+
+def sample_climate(
+    rng: np.random.Generator, aridity: tuple[float, float] = (0.2, 1.4), southern_share: float = 0.3
+) -> Climate:
+    """A place drawn from a broad prior: oceanic to continental, humid to semi-arid, 25 to 60 deg.
+
+    Parameters
+    ----------
+    rng :
+        Every random number comes from here.
+    aridity : [-]
+        Lowest and highest mean annual precipitation over ET0, spread evenly in its logarithm.
+    southern_share : [-]
+        Share of places in the southern hemisphere, whose seasons are half a year later.
+
+    Notes
+    -----
+    The numbers are our own choice, so that 25 to 60 degrees, 0 to 2000 m, a seasonal amplitude of 5
+    (oceanic) to 18 degC (continental) and a daily range of 6 (humid) to 16 degC (dry) occur.
+    """
+    latitude = rng.uniform(25.0, 60.0)
+    altitude = min(rng.exponential(350.0), 2000.0)
+    continental = rng.random()
+    p_over_et0 = float(np.exp(rng.uniform(*np.log(aridity))))
+    dryness = 1.0 - np.log(p_over_et0 / 0.2) / np.log(7.0)  # 1 at 0.2, 0 at 1.4
+    month = (np.arange(12) + 0.5) / 12.0
+    summer = -np.cos(2.0 * np.pi * (month - 17.0 / 365.0))  # coldest in the middle of January
+    if south := rng.random() < southern_share:
+        summer = -summer
+    mean_c = 20.0 - 0.6 * (latitude - 30.0) - 0.006 * altitude + rng.normal(0.0, 2.0)
+    amplitude_c = (5.0 + 13.0 * continental) * min(1.0, 0.4 + latitude / 75.0)
+    t_mean = mean_c + amplitude_c * summer
+    t_range = (6.5 + 6.0 * dryness + 2.5 * continental) * (1.0 + 0.25 * summer)
+    t_range = t_range * rng.uniform(0.85, 1.15)
+    signed = -latitude if south else latitude
+    et0 = hargreaves_et0(t_mean, t_mean - 0.45 * t_range, t_mean + 0.45 * t_range, signed, _days())
+    rain = _sample_rain(rng, p_over_et0 * float(np.mean(et0)) * DAYS_PER_YEAR, summer)
+    humidity = 80.0 - 22.0 * dryness - 8.0 * (1.0 + 0.5 * dryness) * summer
+    return Climate(
+        latitude_deg=signed,
+        altitude_m=altitude,
+        wet_after_dry=rain[0],
+        wet_after_wet=rain[1],
+        rain_wet_day_mm=rain[2],
+        rain_shape=rng.uniform(0.6, 0.95),
+        t_mean_c=_monthly(t_mean),
+        t_range_c=_monthly(t_range),
+        t_range_wet=rng.uniform(0.6, 0.85),
+        t_wet_shift_c=rng.uniform(-2.5, -0.5),
+        t_sigma_c=rng.uniform(2.3, 3.2) + 1.5 * continental,
+        t_memory=rng.uniform(0.65, 0.8),
+        t_range_sigma=rng.uniform(0.2, 0.35),
+        t_range_memory=rng.uniform(0.1, 0.35),
+        et0_sigma=rng.uniform(0.1, 0.25),
+        et0_memory=rng.uniform(0.2, 0.6),
+        pressure_hpa=float(mean_pressure(altitude)),
+        pressure_wet_drop_hpa=rng.uniform(2.0, 7.0),
+        pressure_sigma_hpa=rng.uniform(4.0, 9.0),
+        pressure_memory=rng.uniform(0.7, 0.85),
+        humidity_pct=_monthly(humidity),
+        humidity_wet_rise_pct=rng.uniform(6.0, 14.0),
+        humidity_sigma_pct=rng.uniform(5.0, 9.0),
+        humidity_memory=rng.uniform(0.4, 0.7),
+        incoming_mean=rng.uniform(100.0, 200.0),
+        incoming_sigma=rng.uniform(0.01, 0.03),
+        incoming_memory=rng.uniform(0.97, 0.995),
+        forbush_per_year=rng.uniform(0.5, 3.0),
+        forbush_depth=rng.uniform(0.02, 0.06),
+        snow_below_c=rng.uniform(-0.5, 1.5),
+        melt_mm_per_c_d=rng.uniform(2.0, 5.0),
+    )
+
+
+def _sample_rain(
+    rng: np.random.Generator, annual_mm: float, summer: Array
+) -> tuple[Monthly, Monthly, Monthly]:
+    """Transition probabilities and wet-day amounts that add up to an annual precipitation."""
+    share = np.clip(annual_mm / DAYS_PER_YEAR / rng.uniform(3.5, 9.0), 0.06, 0.6)
+    regime = rng.normal(0.0, 0.35)  # above 0: wet summers, below: wet winters
+    wet = np.clip(share * (1.0 + np.clip(regime, -0.85, 0.85) * summer), 0.01, 0.85)
+    persistence = rng.uniform(0.15, 0.4)  # lag-1 autocorrelation of wet and dry
+    after_dry = wet * (1.0 - persistence)
+    amount = 1.0 + rng.uniform(0.0, 0.35) * summer  # convective rain is heavier
+    amount = amount * annual_mm / (DAYS_PER_YEAR * np.mean(wet * amount))
+    return _monthly(after_dry), _monthly(after_dry + persistence), _monthly(amount)
+
+
+def _days() -> Array:
+    """Day of the year in the middle of each month."""
+    return np.asarray(np.ceil(MIDDLE_OF_MONTH))
+
+
+def _monthly(values: Array) -> Monthly:
+    return tuple(float(v) for v in values)
