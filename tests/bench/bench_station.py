@@ -1,0 +1,135 @@
+"""Footprint of the station: import, memory, step latency, replay speed. `make bench-station`.
+
+Each figure is the median of several fresh processes or runs; the last line is `key=value`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from epithermal_edge import estimator, frames, runtime
+from epithermal_edge.bundle import open_bundle
+from epithermal_edge.records import RawRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "tests" / "golden" / "bundle"
+RUNS = 5
+FRESH = """
+import json, os, sys, time
+t = time.perf_counter()
+import epithermal_edge.station, epithermal_edge.mqtt, epithermal_edge.journal
+import serial, paho.mqtt.client
+seconds = time.perf_counter() - t
+from pathlib import Path
+from epithermal_edge import runtime
+from epithermal_edge.bundle import open_bundle
+bundle = open_bundle(Path(sys.argv[1]))
+runtime.load(bundle, sys.argv[2])
+rss = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
+print(json.dumps({"import_ms": seconds * 1e3, "rss_mb": int(rss.split()[1]) / 1024}))
+"""
+
+
+def fresh_process(name: str) -> dict[str, float]:
+    """Import time [ms] and resident memory [MB] of a station's process with its model loaded."""
+    runs = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", FRESH, str(BUNDLE), name],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for _ in range(RUNS)
+    ]
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def step_us(name: str) -> float:
+    """Median time of one network step [us] over 2000 steps."""
+    bundle = open_bundle(BUNDLE)
+    step = runtime.load(bundle, name)
+    state = estimator.start(bundle)
+    x, h, c = bundle.golden_inputs[0].astype(np.float32), state.h[0], state.c[0]
+    times = []
+    for _ in range(2000):
+        t = time.perf_counter()
+        _, h, c = step(x, h, c)
+        times.append(time.perf_counter() - t)
+    return statistics.median(times) * 1e6
+
+
+def replay_per_s(hours: int = 8760) -> float:
+    """Records a second that `epithermal-edge replay` takes from a file, start to end."""
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "records.csv")
+        with path.open("wb") as out:
+            out.write(frames.RECORDS_HEADER + b"\n")
+            for i in range(hours):
+                record = RawRecord(
+                    1.7e9 // 3600 * 3600 + 3600 * i,
+                    3600.0,
+                    float(rng.poisson(1500)),
+                    1005.0,
+                    12.0,
+                    70.0,
+                )
+                out.write(frames.format_record(record))
+        station = Path(folder, "station.toml")
+        station.write_text(
+            (ROOT / "tests" / "golden" / "station.toml")
+            .read_text()
+            .replace("@BUNDLE@", str(BUNDLE))
+            .replace("@STATE@", folder)
+        )
+        t = time.perf_counter()
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "epithermal_edge.cli",
+                "replay",
+                str(station),
+                str(path),
+                "--format",
+                "records",
+                "--out",
+                str(Path(folder, "est.csv")),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        return hours / (time.perf_counter() - t)
+
+
+def main() -> None:
+    """Print the figures, one line a runtime, then one line of all."""
+    figures: dict[str, float] = {}
+    for name in runtime.available():
+        fresh = fresh_process(name)
+        us = step_us(name)
+        print(
+            f"{name}: import {fresh['import_ms']:.0f} ms, RSS {fresh['rss_mb']:.1f} MB, step {us:.1f} us"
+        )
+        figures |= {
+            f"{name}_import_ms": fresh["import_ms"],
+            f"{name}_rss_mb": fresh["rss_mb"],
+            f"{name}_step_us": us,
+        }
+    figures["replay_records_per_s"] = statistics.median(replay_per_s() for _ in range(3))
+    figures["year_of_hours_s"] = 8760 / figures["replay_records_per_s"]
+    print(" ".join(f"{key}={value:.4g}" for key, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()
