@@ -1,0 +1,275 @@
+"""The LSTM: a sequence graph to train, a one-step graph to ship, one set of weights.
+
+Both take features in physical units; their scaling is a constant of the graph. The answer is the
+inversion plus a correction, so that an untrained network is the inversion:
+
+    z = W s(x) + U h + b;  i, f, g, o = split(z)          (Keras' order i, f, c, o)
+    c' = sigma(f) c + sigma(i) tanh(g);  h' = sigma(o) tanh(c')
+    theta = theta_inv + r (V h' + v)_1;  sigma = floor + r softplus((V h' + v)_2 - 1)
+
+References
+----------
+Hochreiter and Schmidhuber 1997; with the forget gate of Gers, Schmidhuber and Cummins 2000.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_host.series import NAMES
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its rounding depends on the processor
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """TensorFlow's C++ notes, written past sys.stderr, go nowhere inside this block."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere, contextlib.redirect_stdout(io.StringIO()):
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+with quiet():
+    import keras
+    import tensorflow as tf
+
+__all__ = ["keras", "tf"]  # imported from here alone, so that they are quiet everywhere
+
+Array = NDArray[np.float32]
+
+RESIDUAL = 0.05  # r: size of a usual correction and error [m3 m-3]
+SIGMA_FLOOR = 0.001  # [m3 m-3]
+THETA_INV = NAMES.index("theta_inv")
+WEIGHT_NAMES = ("kernel", "recurrent", "bias", "head", "head_bias")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaling:
+    """s(x) = (x - offset) * scale, constant in both graphs."""
+
+    offset: Array  # (F,)
+    scale: Array  # (F,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Everything that the network is."""
+
+    kernel: Array  # (F, 4H)  W
+    recurrent: Array  # (H, 4H)  U
+    bias: Array  # (4H,)  b
+    head: Array  # (H, 2)  V
+    head_bias: Array  # (2,)  v
+    scaling: Scaling
+
+    @property
+    def hidden(self) -> int:
+        """Width H of the state."""
+        return int(self.recurrent.shape[0])
+
+
+def fit_scaling(features: Array) -> Scaling:
+    """Scaling from a training set.
+
+    Flags stay as they are; rain and ET0 are only divided, so that unknown stays zero.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+    """
+    offset, scale = np.zeros(len(NAMES)), np.ones(len(NAMES))
+    for i, name in enumerate(NAMES):
+        values = features[..., i].astype(np.float64)
+        if name.startswith("theta"):
+            offset[i] = values.mean()
+            spread = values.std()
+        elif name.endswith("_mm"):
+            known = values[features[..., NAMES.index(name.replace("_mm", "_known"))] > 0.5]
+            spread = float(np.sqrt(np.mean(known**2))) if known.size else 1.0
+        else:
+            continue
+        scale[i] = 1.0 / max(spread, 1e-3)
+    return Scaling(offset=offset.astype(np.float32), scale=scale.astype(np.float32))
+
+
+def build(hidden: int, scaling: Scaling, seed: int) -> Any:
+    """The sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
+
+    Parameters
+    ----------
+    hidden :
+        Width H of the state.
+    seed :
+        Of the initial weights.
+
+    Returns
+    -------
+    keras.Model
+        y is (B, T, 2): theta and its sigma [m3 m-3].
+    """
+    x = keras.Input((None, len(NAMES)), name="x")
+    h = keras.Input((hidden,), name="h")
+    c = keras.Input((hidden,), name="c")
+    scaled = (x - scaling.offset) * scaling.scale
+    lstm = keras.layers.LSTM(
+        hidden,
+        return_sequences=True,
+        return_state=True,
+        use_cudnn=False,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 1),
+        name="lstm",
+    )
+    sequence, h_next, c_next = lstm(scaled, initial_state=[h, c])
+    head = keras.layers.Dense(2, kernel_initializer="zeros", name="head")(sequence)
+    theta = x[..., THETA_INV : THETA_INV + 1] + RESIDUAL * head[..., :1]
+    e = head[..., 1:] - 1.0
+    squareplus = 0.5 * (e + keras.ops.sqrt(e * e + 1.0))
+    sigma = SIGMA_FLOOR + RESIDUAL * squareplus
+    y = keras.ops.concatenate([theta, sigma], axis=-1)
+    return keras.Model([x, h, c], [y, h_next, c_next])
+
+
+def get_weights(model: Any, scaling: Scaling) -> Weights:
+    """The weights of a sequence graph."""
+    values = [np.array(v, dtype=np.float32) for v in model.get_weights()]
+    return Weights(**dict(zip(WEIGHT_NAMES, values, strict=True)), scaling=scaling)
+
+
+def set_weights(model: Any, weights: Weights) -> None:
+    """Give a sequence graph its weights; the scaling is its own already."""
+    model.set_weights([getattr(weights, name) for name in WEIGHT_NAMES])
+
+
+def from_weights(weights: Weights) -> Any:
+    """The sequence graph of finished weights."""
+    model = build(weights.hidden, weights.scaling, seed=0)
+    set_weights(model, weights)
+    return model
+
+
+def sequence_function(model: Any, batch: int = 256) -> Callable[[Array], Array]:
+    """The sequence graph as a function over whole series, each from a cold state.
+
+    Returns
+    -------
+    function
+        Of features (S, T, F), gives (S, T, 2) [m3 m-3]. It follows the weights of the model.
+    """
+    hidden = model.inputs[1].shape[1]
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[
+            tf.TensorSpec((None, None, len(NAMES)), tf.float32),
+            tf.TensorSpec((None, hidden), tf.float32),
+        ]
+    )
+    def forward(x: Any, zero: Any) -> Any:
+        return model([x, zero, zero], training=False)[0]
+
+    def run(features: Array) -> Array:
+        parts = [features[i : i + batch] for i in range(0, len(features), batch)]
+        zeros = [np.zeros((len(x), hidden), dtype=np.float32) for x in parts]
+        return np.concatenate([forward(x, z).numpy() for x, z in zip(parts, zeros, strict=True)])
+
+    return run
+
+
+def states(weights: Weights, x: Array) -> tuple[Array, Array]:
+    """States before each step of one series from a cold start, in NumPy: h, c (T, H) [1].
+
+    Parameters
+    ----------
+    x : (T, F)
+    """
+    s = (x - weights.scaling.offset) * weights.scaling.scale
+    h = c = np.zeros(weights.hidden, dtype=np.float32)
+    hs, cs = [], []
+    for row in s @ weights.kernel + weights.bias:
+        hs.append(h)
+        cs.append(c)
+        i, f, g, o = np.split(row + h @ weights.recurrent, 4)
+        c = _logistic(f) * c + _logistic(i) * np.tanh(g)
+        h = _logistic(o) * np.tanh(c)
+    return np.array(hs, dtype=np.float32), np.array(cs, dtype=np.float32)
+
+
+def _logistic(z: Array) -> Array:
+    tanh: Array = np.tanh(0.5 * z)  # never overflows
+    return np.float32(0.5) * (np.float32(1.0) + tanh)
+
+
+def step_module(weights: Weights) -> tuple[Any, Any]:
+    """The one-step graph by hand: explicit state tensors, x and h multiplied apart.
+
+    Apart, because one scale of quantization for both would let a rain spike wreck h.
+
+    Returns
+    -------
+    tf.Module, concrete function
+        `step(x (1, F), h (1, H), c (1, H)) -> {y (1, 2), h_next, c_next}`.
+    """
+    n, width = len(NAMES), weights.hidden
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[
+            tf.TensorSpec((1, n), tf.float32, name="x"),
+            tf.TensorSpec((1, width), tf.float32, name="h"),
+            tf.TensorSpec((1, width), tf.float32, name="c"),
+        ]
+    )
+    def step(x: Any, h: Any, c: Any) -> dict[str, Any]:
+        s = (x - weights.scaling.offset) * weights.scaling.scale
+        z = tf.matmul(s, weights.kernel) + weights.bias + tf.matmul(h, weights.recurrent)
+        i, f, g, o = tf.split(z, 4, axis=1)
+        c_next = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+        h_next = tf.sigmoid(o) * tf.tanh(c_next)
+        d = tf.matmul(h_next, weights.head) + weights.head_bias
+        theta = x[:, THETA_INV : THETA_INV + 1] + RESIDUAL * d[:, :1]
+        e = d[:, 1:] - 1.0
+        squareplus = 0.5 * (e + tf.sqrt(e * e + 1.0))
+        y = tf.concat([theta, SIGMA_FLOOR + RESIDUAL * squareplus], axis=1)
+        return {"y": y, "h_next": h_next, "c_next": c_next}
+
+    module = tf.Module()
+    module.step = step
+    return module, step.get_concrete_function()
+
+
+def save_bytes(weights: Weights) -> bytes:
+    """Weights as the content of an npz file."""
+    buffer = io.BytesIO()
+    arrays = {name: getattr(weights, name) for name in WEIGHT_NAMES}
+    np.savez(buffer, offset=weights.scaling.offset, scale=weights.scaling.scale, **arrays)
+    return buffer.getvalue()
+
+
+def load_weights(content: bytes) -> Weights:
+    """What `save_bytes` wrote.
+
+    Raises
+    ------
+    ValueError, KeyError
+        Not such a file.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        scaling = Scaling(offset=file["offset"], scale=file["scale"])
+        return Weights(**{name: file[name] for name in WEIGHT_NAMES}, scaling=scaling)

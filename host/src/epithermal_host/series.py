@@ -1,0 +1,110 @@
+"""The daily series of RUN/dataset.npz, as training, quantization and evaluation read them."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.features import FEATURES
+
+DATASET = "dataset.npz"
+TRAIN, VALIDATION, TEST = 0, 1, 2  # values of `split`
+NAMES = tuple(f.name for f in FEATURES)
+WEATHER = ("rain_mm", "rain_known", "et0_mm", "et0_known")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """S soils by T days; NaN where a label or an inversion does not exist."""
+
+    features: NDArray[np.float32]  # (S, T, F) physical units, finite
+    theta: NDArray[np.float64]  # (S, T) mean of 0-30 cm over the window [m3 m-3]
+    theta_classical: NDArray[np.float64]  # (S, T) homogeneous COSMIC inversion [m3 m-3]
+    split: NDArray[np.int8]  # (S,) TRAIN, VALIDATION or TEST
+    scenario: NDArray[np.int64]  # (S,) its number in the campaign
+    day_end_s: NDArray[np.float64]  # (T,) Unix time of the window's end [s, UTC]
+    data_hash: str
+
+    def part(self, split: int) -> Series:
+        """The soils of one split."""
+        rows = self.split == split
+        return Series(
+            features=self.features[rows],
+            theta=self.theta[rows],
+            theta_classical=self.theta_classical[rows],
+            split=self.split[rows],
+            scenario=self.scenario[rows],
+            day_end_s=self.day_end_s,
+            data_hash=self.data_hash,
+        )
+
+
+def read_series(run_folder: Path) -> Series:
+    """The data set of a run.
+
+    Raises
+    ------
+    ConfigError
+        It is missing, damaged, or not what this version trains on; the text says what to do.
+    """
+    path = run_folder / DATASET
+    if not path.is_file():
+        raise ConfigError(f"{path}: no data set: run `epithermal-host dataset {run_folder}` first")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            series = Series(
+                features=file["features"].astype(np.float32),
+                theta=file["theta"].astype(np.float64),
+                theta_classical=file["theta_classical"].astype(np.float64),
+                split=file["split"].astype(np.int8),
+                scenario=file["scenario"].astype(np.int64),
+                day_end_s=file["day_end_s"].astype(np.float64),
+                data_hash=str(file["data_hash"]),
+            )
+            names = tuple(str(name) for name in file["feature_names"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+        raise ConfigError(f"{path}: not a data set ({fault}): make it again") from fault
+    faults = _faults(series, names)
+    if faults:
+        raise ConfigError(*(f"{path}: {fault}: make it again" for fault in faults))
+    return series
+
+
+def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
+    soils, days = series.theta.shape if series.theta.ndim == 2 else (0, 0)
+    faults = []
+    if names != NAMES:
+        faults.append(f"features {', '.join(names)} are not {', '.join(NAMES)}")
+    if series.features.shape != (soils, days, len(NAMES)) or not soils or not days:
+        faults.append(f"features of shape {series.features.shape}, labels {series.theta.shape}")
+    elif not np.isfinite(series.features).all():
+        faults.append("a feature that is not finite")
+    for part, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
+        if not (series.split == part).any():
+            faults.append(f"no soil for {name}")
+    return faults
+
+
+def mask_weather(
+    features: NDArray[np.float32], rain: NDArray[np.bool_] | bool, et0: NDArray[np.bool_] | bool
+) -> NDArray[np.float32]:
+    """Features as a station without rain gauge or without ET0 would have them.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+    rain, et0 : (S,) or one for all
+        True where the whole series is to be unknown: value 0, known 0.
+    """
+    out = features.copy()
+    for prefix, hidden in (("rain", rain), ("et0", et0)):
+        rows = np.broadcast_to(np.asarray(hidden, dtype=bool), features.shape[:1])
+        columns = [i for i, name in enumerate(NAMES) if name.startswith(prefix)]
+        for column in columns:
+            out[rows, :, column] = 0.0
+    return out

@@ -1,0 +1,93 @@
+"""Data sets as dataset.py writes them, made of two leaky buckets in place of soil physics."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from epithermal_edge.features import FEATURES
+
+
+def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
+    """Arrays of a data set: the count sees the upper bucket first, theta is mostly the lower."""
+    rng = np.random.default_rng(seed)
+    rain = np.where(rng.random((soils, days)) < 0.3, rng.exponential(7.0, (soils, days)), 0.0)
+    day = np.arange(days) + rng.integers(0, 365, (soils, 1))
+    et0 = np.maximum(2.5 - 2.0 * np.cos(2 * np.pi * day / 365.25), 0.2)
+    depth = np.array([60.0, 240.0])[:, None]  # of the buckets [mm]
+    top = rng.uniform(0.35, 0.5, soils)
+    drain = rng.uniform(0.05, 0.3, soils)
+    water = np.full((2, soils), 0.22)
+    theta, seen = np.empty((soils, days)), np.empty((soils, days))
+    for t in range(days):
+        water[0] += rain[:, t] / depth[0]
+        excess = np.maximum(water[0] - 0.6 * top, 0.0)
+        water[0] -= excess
+        water[1] += excess * depth[0] / depth[1]
+        flow = drain * np.maximum(water[0] - 0.08, 0.0)
+        water[0] -= flow + 0.55 * et0[:, t] / depth[0] * np.clip((water[0] - 0.05) / 0.15, 0, 1)
+        water[1] += flow * depth[0] / depth[1]
+        water[1] -= 0.45 * et0[:, t] / depth[1] * np.clip((water[1] - 0.08) / 0.12, 0, 1)
+        water[1] -= 0.05 * np.maximum(water[1] - 0.7 * top, 0.0)
+        water = np.clip(water, 0.03, top)
+        theta[:, t] = 0.2 * water[0] + 0.8 * water[1]
+        seen[:, t] = 0.55 * water[0] + 0.45 * water[1]
+    return _arrays(rng, theta, seen, rain, et0)
+
+
+def _arrays(
+    rng: np.random.Generator,
+    theta: np.ndarray,
+    seen: np.ndarray,
+    rain: np.ndarray,
+    et0: np.ndarray,
+) -> dict[str, np.ndarray]:
+    soils, days = theta.shape
+    sigma = 0.004 + 0.02 * seen
+    inversion = seen + sigma * rng.standard_normal(seen.shape)
+    gap = rng.random((soils, days)) < 0.01
+    gap[:, 200:203] = True
+    gap[:, 0] = False
+    held = np.maximum.accumulate(np.where(gap, 0, np.arange(days)), axis=1)
+    known = np.ones((soils, days))
+    features = np.stack(
+        (
+            np.take_along_axis(inversion, held, axis=1),
+            np.take_along_axis(sigma, held, axis=1),
+            gap.astype(float),
+            rain,
+            known,
+            et0,
+            known,
+        ),
+        axis=-1,
+    )
+    third = max(1, soils // 6)
+    split = np.zeros(soils, dtype=np.int8)
+    split[-2 * third : -third], split[-third:] = 1, 2
+    return {
+        "features": features,
+        "theta": theta,
+        "theta_classical": np.where(gap, np.nan, inversion),
+        "split": split,
+        "scenario": np.arange(soils),
+        "feature_names": np.array([f.name for f in FEATURES]),
+        "day_end_s": 86400.0 * np.arange(1, days + 1),
+        "data_hash": np.array(hashlib.sha256(features.tobytes()).hexdigest()),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that makes a new run folder with a data set in it."""
+
+    def make(soils: int = 24, days: int = 500, seed: int = 1) -> Path:
+        folder = tmp_path_factory.mktemp("run")
+        np.savez(folder / "dataset.npz", **bucket_series(soils, days, seed))
+        return folder
+
+    return make
