@@ -180,7 +180,7 @@ def atmospheric_depth(latitude_deg: ArrayLike, altitude_m: ArrayLike) -> NDArray
 
     References
     ----------
-    McJannet & Desilets (2023), appendix: gravity by the 1967 formula with free-air and Bouguer
+    As McJannet & Desilets (2023) use it: gravity by the 1967 formula with free-air and Bouguer
     terms, pressure by the barometric formula with that gravity.
     """
     z = np.asarray(altitude_m, dtype=np.float64)

@@ -40,7 +40,7 @@ def pressure_factor(
 
     References
     ----------
-    Desilets, Zreda & Prabu (2006); Zreda et al. (2012), eq. 1.
+    Zreda et al. (2012), eq. 5.
     """
     p = np.asarray(pressure_hpa, dtype=np.float64)
     p_ref = np.asarray(pressure_ref_hpa, dtype=np.float64)
@@ -79,9 +79,8 @@ def pressure_coefficient(
 
     References
     ----------
-    Desilets & Zreda (2003), eq. 6 with the coefficients for neutrons at low energy, inverted;
-    Desilets (2021), doi:10.5281/zenodo.4569062; Tirado-Bueno et al. (2021),
-    doi:10.1016/j.asr.2021.04.034.
+    Desilets & Zreda (2003), doi:10.1016/S0012-821X(02)01088-9; Desilets (2021),
+    doi:10.5281/zenodo.4569062; Tirado-Bueno et al. (2021), doi:10.1016/j.asr.2021.04.034.
     """
     r_c = np.asarray(cutoff_rigidity_gv, dtype=np.float64)
     if form == "tirado_bueno2021":
@@ -141,7 +140,7 @@ def humidity_factor(
 
     References
     ----------
-    Rosolem et al. (2013), eq. 17; bare tube: Rasche et al. (2023).
+    Rosolem et al. (2013), as in Andreasen et al. (2017), eq. 3; bare tube: Rasche et al. (2023).
     """
     rho_v = np.asarray(abs_humidity_g_m3, dtype=np.float64)
     rho_ref = np.asarray(humidity_ref_g_m3, dtype=np.float64)
@@ -180,9 +179,9 @@ def incoming_factor(
 
     References
     ----------
-    plain: Zreda et al. (2012), eq. 2. hawdon2014: Hawdon et al. (2014), eq. 8 and 9.
-    mcjannet2023: McJannet & Desilets (2023), as published: the site's intensity is
-    tau I / I_ref + 1 - tau, and the factor its inverse.
+    plain: Zreda et al. (2012). hawdon2014: Hawdon et al. (2014). mcjannet2023: McJannet &
+    Desilets (2023), eq. 10, as published: the site's intensity is tau I / I_ref + 1 - tau, and
+    the factor its inverse.
     """
     i = np.asarray(incoming, dtype=np.float64)
     i_ref = np.asarray(incoming_ref, dtype=np.float64)
@@ -222,7 +221,7 @@ def biomass_factor(
 
     References
     ----------
-    Baatz et al. (2015), eq. 7; Morris et al. (2024).
+    Baatz et al. (2015), doi:10.1002/2014WR016443; Morris et al. (2024).
     """
     biomass = np.asarray(biomass_kg_m2, dtype=np.float64)
     left = 1.0 - np.asarray(slope_per_mm, dtype=np.float64) * biomass
@@ -245,7 +244,7 @@ def hawdon_scale(
 
     References
     ----------
-    Hawdon, McJannet & Wallace (2014), eq. 9.
+    Hawdon, McJannet & Wallace (2014), doi:10.1002/2013WR015138.
     """
     r_c = np.asarray(cutoff_rigidity_gv, dtype=np.float64)
     r_ref = np.asarray(cutoff_ref_gv, dtype=np.float64)

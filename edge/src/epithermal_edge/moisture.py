@@ -53,8 +53,8 @@ def desilets_theta(
 
     References
     ----------
-    Desilets, Zreda & Ferre (2010), eq. A1, with the hydrogen pools of Hawdon et al. (2014),
-    eq. 14; the same as Koehli et al. (2021), eq. 12.
+    Desilets, Zreda & Ferre (2010), eq. A1, with the other hydrogen as in Hawdon et al. (2014),
+    eq. 7; the same as Koehli et al. (2021), eq. 12.
     """
     excess = np.asarray(n_cph, dtype=np.float64) / np.asarray(n0_cph, dtype=np.float64) - A_1
     bound = _bound_water(lattice_water_g_g, organic_water_g_g)
@@ -142,7 +142,7 @@ def cosmic_parameters(bulk_density_g_cm3: ArrayLike) -> tuple[Array, Array]:
 
     References
     ----------
-    Shuttleworth et al. (2013), sect. 3.
+    Shuttleworth et al. (2013), doi:10.5194/hess-17-3205-2013.
     """
     bd = np.asarray(bulk_density_g_cm3, dtype=np.float64)
     if not np.all(bd >= BULK_DENSITY_MIN_G_CM3):
@@ -173,8 +173,8 @@ def cosmic_rate(theta: ArrayLike, site: Site) -> Array:
 
     References
     ----------
-    Shuttleworth et al. (2013), eq. 1 to 9, integrated over a uniform half-space
-    (docs/equations.md), with the 0.5 degree left rectangle rule of the published code.
+    Shuttleworth et al. (2013), doi:10.5194/hess-17-3205-2013, integrated over a uniform
+    half-space (docs/equations.md), with the 0.5 degree left rectangle rule of the published code.
     """
     return _rate_and_slope(np.asarray(theta, dtype=np.float64), _soil(site))[0]
 
@@ -280,7 +280,7 @@ def _rate_and_slope(theta: Array, soil: _Soil) -> tuple[Array, Array]:
     a = soil.a_dry + w / L2_G_CM2  # decay with depth of what makes fast neutrons [cm-1]
     b = soil.b_dry + w / L4_G_CM2  # decay with depth of the fast neutrons [cm-1]
     # At a = b, some dry soil with L3 > L1, the forms below are 0 / 0, their limits are smooth.
-    b = np.where(np.abs(b - a) < 1e-6 * a, a * (1.0 + 1e-6), b)
+    b = np.where(np.abs(b - a) < 1e-7 * a, a * (1.0 + 1e-7), b)
     half = np.sqrt(np.abs(b - a) / (a + b))
     angle = np.where(b > a, np.arctan(half), np.arctanh(half))
     j = 2.0 * angle / ((a + b) * half)  # integral of 1 / (b + a cos phi), 0 to pi / 2
