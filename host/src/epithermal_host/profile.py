@@ -113,6 +113,7 @@ class Profile:
     balance_error_cm: NDArray[np.float64]  # storage gained minus net inflow, since the start
     steps: int  # time steps taken
     forced_steps: int  # of them, accepted at the smallest step without convergence
+    iterations: int  # linear solves, two or more a step
     cpu_s: float  # processor time spent in the kernel
 
 

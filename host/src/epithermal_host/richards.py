@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from epithermal_host import richards_kernel as kernel
+from epithermal_host import richards_run
 from epithermal_host.errors import SolverError
 from epithermal_host.profile import Grid, Profile
 from epithermal_host.soil import N_WITHOUT_AIR_ENTRY, SoilHydraulics
@@ -175,21 +176,30 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
         own = column.grid.material == index
         theta[0, own] = soil.theta(h[0, own])
     work[kernel.TH_N] = theta[0]
-    info = np.zeros(3)
-    start = time.process_time()
-    status = kernel.run(
-        work, grid, column.grid.material * (kernel.CELLS + 1),
-        np.concatenate([_table(soil) for soil in column.soils]), _decay(),
-        *_uptake(column, forcing, grid[kernel.W]), _limits(column, grid),
+    counts = np.zeros(richards_run.COUNTS)
+    problem = kernel.Problem(
+        work,
+        grid,
+        column.grid.material * (kernel.CELLS + 1),
+        np.concatenate([_table(soil) for soil in column.soils]),
+        _decay(),
+        (column.feddes or Feddes()).numbers(),
+        _limits(column, grid),
+        np.zeros(3),
         ("free_drainage", "head", "no_flux").index(column.bottom),
-        kernel.HEAD if column.top == "head" else kernel.FLUX, forcing.end_d,
+    )
+    records = (
+        _roots(column, forcing, grid[kernel.W]),
+        forcing.end_d,
         forcing.rate("rain_cm_d") - forcing.rate("pot_evaporation_cm_d"),
-        forcing.rate("pot_transpiration_cm_d"), _top_heads(column, forcing, grid),
-        tolerance, theta, h, sums, info,
-    )  # fmt: skip
+        forcing.rate("pot_transpiration_cm_d"),
+        _top_heads(column, forcing, grid),
+    )
+    start = time.process_time()
+    status = richards_run.run(problem, *records, tolerance, theta, h, sums, counts)
     cpu_s = time.process_time() - start
-    _judge(column, status, info)
-    return _profile(column, forcing, theta, h, sums, info, cpu_s)
+    _judge(column, status, counts)
+    return _profile(column, forcing, theta, h, sums, counts, cpu_s)
 
 
 def _refuse(column: Column) -> None:
@@ -202,13 +212,13 @@ def _refuse(column: Column) -> None:
             raise SolverError(soil.name, 0.0, reason)
 
 
-def _judge(column: Column, status: int, info: Array) -> None:
+def _judge(column: Column, status: int, counts: Array) -> None:
     reasons = {
-        kernel.NOT_FINITE: "the water content is no longer a number",
-        kernel.TOO_MANY_STEPS: f"more than {kernel.STEPS_A_RECORD} steps in a record",
+        richards_run.NOT_FINITE: "the water content is no longer a number",
+        richards_run.TOO_MANY_STEPS: f"more than {richards_run.STEPS_A_RECORD} steps in a record",
     }
-    if status != kernel.DONE:
-        raise SolverError(column.name, float(info[2]), reasons[status])
+    if status != richards_run.DONE:
+        raise SolverError(column.name, float(counts[richards_run.REACHED_D]), reasons[status])
 
 
 def _grid(column: Column) -> Array:
@@ -247,8 +257,8 @@ def _top_heads(column: Column, forcing: Forcing, grid: Array) -> Array:
     return _u(np.broadcast_to(heads, forcing.end_d.shape), grid[kernel.HS, :1])
 
 
-def _uptake(column: Column, forcing: Forcing, width: Array) -> tuple[Array, Array]:
-    """Share of the uptake that each node takes, (1 or nt, nz), and Feddes' numbers."""
+def _roots(column: Column, forcing: Forcing, width: Array) -> Array:
+    """Share of the uptake that each node takes, (1 or nt, nz)."""
     density = column.grid.root[None, :]
     if forcing.root_density is not None:
         density = np.asarray(forcing.root_density, dtype=np.float64)
@@ -257,17 +267,17 @@ def _uptake(column: Column, forcing: Forcing, width: Array) -> tuple[Array, Arra
     if column.feddes is None:
         if np.any(forcing.rate("pot_transpiration_cm_d") > 0.0):
             raise ValueError("potential transpiration needs Column.feddes")
-        return np.zeros((1, width.size)), Feddes().numbers()
-    shares = density * width
-    total = shares.sum(axis=1, keepdims=True)
-    shares = shares / np.where(total > 0.0, total, 1.0)
-    return np.ascontiguousarray(shares), column.feddes.numbers()
+        return np.zeros((1, width.size))
+    share = density * width
+    total = share.sum(axis=1, keepdims=True)
+    return np.ascontiguousarray(share / np.where(total > 0.0, total, 1.0))
 
 
 @functools.cache
 def _decay() -> Array:
-    """exp(-u) at the left of each cell."""
-    return np.exp(kernel.U_RANGE - np.arange(kernel.CELLS + 1) / kernel.PER_U)
+    """exp(-u) in the middle of each cell."""
+    middle = (np.arange(kernel.CELLS + 1) + 0.5) / kernel.PER_U
+    return np.asarray(np.exp(kernel.U_RANGE - middle))
 
 
 @functools.lru_cache(maxsize=256)
@@ -306,7 +316,13 @@ def _cubic(value: Array, slope: Array) -> Array:
 
 
 def _profile(
-    column: Column, forcing: Forcing, theta: Array, h: Array, sums: Array, info: Array, cpu_s: float
+    column: Column,
+    forcing: Forcing,
+    theta: Array,
+    h: Array,
+    sums: Array,
+    counts: Array,
+    cpu_s: float,
 ) -> Profile:
     z = column.grid.z_cm
     top, runoff, uptake, bottom = sums.T
@@ -321,5 +337,6 @@ def _profile(
     return Profile(
         np.append(0.0, forcing.end_d), z, theta, h, infiltration, evaporation, uptake, runoff,
         bottom, storage, storage - storage[0] - (top - bottom - uptake),
-        int(info[0]), int(info[1]), cpu_s,
+        int(counts[richards_run.STEPS]), int(np.ceil(counts[richards_run.FORCED])),
+        int(counts[richards_run.SOLVES]), cpu_s,
     )  # fmt: skip
