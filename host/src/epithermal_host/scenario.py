@@ -27,7 +27,7 @@ from epithermal_host.weather import Climate, sample_climate
 
 Array = NDArray[np.float64]
 
-STREAMS = {"scenario": 0, "weather": 1, "instrument": 2, "split": 3}
+STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
 DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
 
 # Standard deviations beside the catalogue's means, Carsel and Parrish (1988), tables 6 and 7:
@@ -118,9 +118,9 @@ class Scenario:
         """Class of the uppermost material."""
         return self.soils[0].name
 
-    def rng(self, stream: str) -> np.random.Generator:
-        """The random numbers of one purpose; they depend on seed and index only."""
-        return np.random.default_rng([self.seed, self.index, STREAMS[stream]])
+    def rng(self, stream: str, again: int = 0) -> np.random.Generator:
+        """The random numbers of one purpose; they depend on seed, index and `again` only."""
+        return np.random.default_rng([self.seed, self.index, STREAMS[stream], again])
 
     def grid(self) -> Grid:
         """Nodes, materials and roots of the column."""
@@ -138,7 +138,7 @@ class Scenario:
 
 def sample(population: Population, seed: int, index: int) -> Scenario:
     """Draw one scenario; the same seed and index give the same scenario, whatever ran before."""
-    rng = np.random.default_rng([seed, index, STREAMS["scenario"]])
+    rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     p = population
     climate = sample_climate(rng, (p.aridity_min, p.aridity_max), p.southern_share)
     name = str(rng.choice(p.textures))

@@ -1,0 +1,209 @@
+"""epithermal-host: one command for each step of a run, the demo, and validation."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from epithermal_edge.errors import EpithermalError
+from epithermal_host import __version__
+
+# Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
+
+EXIT_CODES = """exit status:
+  0  done
+  1  it ran, and what came out is not good enough, or a step failed
+  2  the command line, run.toml or a run folder is wrong; every fault is printed
+  3  the model bundle is damaged or fails its golden vectors
+  4  a source of data cannot be read
+  130  interrupted; start the same command again to go on"""
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is the answer."""
+    arguments = _parser().parse_args(argv)
+    handler: Handler = arguments.handler
+    try:
+        return handler(arguments)
+    except EpithermalError as error:
+        for line in str(error).splitlines():
+            print(f"epithermal-host: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "epithermal-host: interrupted; start the same command again to go on", file=sys.stderr
+        )
+        return 130
+    except OSError as error:  # disk full, no permission: the user can do something about it
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"epithermal-host: {what}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="epithermal-host",
+        description="Simulate soils and detectors, train, quantize, prove and release a model.",
+        epilog="example:\n"
+        "  epithermal-host simulate run.toml --out runs/a\n"
+        "  epithermal-host dataset runs/a && epithermal-host train runs/a\n"
+        "  epithermal-host quantize runs/a && epithermal-host evaluate runs/a\n"
+        "  epithermal-host release runs/a --to models\n\n" + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    p = _add(commands, "simulate", _simulate, "weather, soil water and neutrons of many places",
+             "simulate run.toml --out runs/a --workers 2")  # fmt: skip
+    p.add_argument("config", type=Path, metavar="run.toml", help="see docs/campaign.md")
+    p.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
+    _workers(p)
+    p = _add(commands, "dataset", _dataset, "detectors' records through the station's pipeline",
+             "dataset runs/a")  # fmt: skip
+    _run_folder(p)
+    _workers(p)
+    p = _add(commands, "train", _train, "the network, on RUN/dataset.npz", "train runs/a")
+    _run_folder(p)
+    p = _add(commands, "quantize", _quantize, "the ladder of quantization with its gate",
+             "quantize runs/a")  # fmt: skip
+    _run_folder(p)
+    p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
+             "evaluate runs/a")  # fmt: skip
+    _run_folder(p)
+    p = _add(commands, "release", _release, "a model bundle with golden vectors",
+             "release runs/a --to models --name rootzone --version 1.0.0")  # fmt: skip
+    _run_folder(p)
+    p.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle goes in here")
+    p.add_argument("--name", help="default: run.toml")
+    p.add_argument("--version", dest="model_version", help="default: run.toml")
+    p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
+             "demo --out build/demo")  # fmt: skip
+    p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
+    if importlib.util.find_spec("epithermal_host.validate") is not None:
+        from epithermal_host import validate
+
+        validate.add_parser(commands)
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    handler: Handler,
+    what: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"example:\n  epithermal-host {example}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _run_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder made by simulate")
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes; default: one a processor"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from epithermal_host import campaign
+    from epithermal_host.config import read_run
+
+    config = read_run(arguments.config)
+    done = campaign.run(config, arguments.out, workers=arguments.workers)
+    print(
+        f"simulated {done.made} soils x {config.campaign.years} years, {done.found} were there, "
+        f"{len(done.failed)} failed"
+    )
+    if done.failed:
+        print(f"failures: {arguments.out / campaign.FAILED}")
+    print(f"next: epithermal-host dataset {arguments.out}")
+    return 0
+
+
+def _dataset(arguments: argparse.Namespace) -> int:
+    from epithermal_host import dataset
+
+    done = dataset.run(arguments.run, workers=arguments.workers)
+    print(
+        f"{done.path}: {done.soils} soils x {done.days} days; "
+        f"the inversion's RMSE is {done.rmse_classical:.4f} m3/m3"
+    )
+    print(f"next: epithermal-host train {arguments.run}")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from epithermal_host import train
+    from epithermal_host.config import read_run
+
+    done = train.run(arguments.run, read_run(arguments.run).train)
+    best = done.best
+    print(
+        f"{done.weights_path}: epoch {done.best_epoch + 1} of {len(done.history)}; RMSE on unseen "
+        f"soils {best.rmse_counts:.4f} m3/m3 from counts, {best.rmse_weather:.4f} with rain and "
+        f"ET0; the inversion's {done.rmse_inversion:.4f}"
+    )
+    print(f"next: epithermal-host quantize {arguments.run}")
+    return 0
+
+
+def _quantize(arguments: argparse.Namespace) -> int:
+    from epithermal_host import quantize
+    from epithermal_host.config import read_run
+
+    done = quantize.run(arguments.run, read_run(arguments.run).quantize)
+    print(f"{arguments.run / quantize.MODEL}: {done.scheme}")
+    print(f"next: epithermal-host evaluate {arguments.run}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from epithermal_host import evaluate
+
+    done = evaluate.run(arguments.run)
+    print(done)
+    print(f"next: epithermal-host release {arguments.run} --to models")
+    return 0
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from epithermal_host import release
+    from epithermal_host.config import read_run
+
+    wanted = read_run(arguments.run).release
+    bundle = release.run(
+        arguments.run,
+        arguments.to,
+        name=arguments.name or wanted.name,
+        version=arguments.model_version or wanted.version,
+    )
+    print(f"{bundle}: released; try: epithermal-edge selftest --bundle {bundle}")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from epithermal_host import demo
+
+    return demo.run(arguments.out)

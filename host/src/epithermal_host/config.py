@@ -1,0 +1,256 @@
+"""run.toml to frozen dataclasses; every fault is found and told at once.
+
+Each section is a dataclass that lives beside what it configures: its fields are the keys, their
+annotations the types, `__post_init__` the ranges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import importlib
+import json
+import math
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.keys import unknown
+from epithermal_host import __version__
+from epithermal_host.files import write_atomic
+from epithermal_host.instrument import InstrumentConfig
+from epithermal_host.scenario import Population
+
+if TYPE_CHECKING:
+    from epithermal_host.quantize import QuantizeConfig
+    from epithermal_host.train import TrainConfig
+
+RUN_FILE = "run.toml"
+WRITTEN = "written"  # the section that we add when we write a file back
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignConfig:
+    """How much is simulated: section [campaign]."""
+
+    seed: int
+    soils: int
+    years: int = 3  # kept
+    spin_up_years: int = 1  # before them, so that the first heads do not matter
+    start: str = "2001-01-01"  # first day that is kept
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} must be within {low} to {high}"
+            for name, low, high in (
+                ("seed", 0, 2**31),
+                ("soils", 1, 1_000_000),
+                ("years", 1, 50),
+                ("spin_up_years", 0, 10),
+            )
+            if not low <= getattr(self, name) <= high
+        ]
+        try:
+            datetime.date.fromisoformat(self.start)
+        except ValueError:
+            faults.append(f"start must be a date as 2001-01-01, not {self.start!r}")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    @property
+    def first_day(self) -> int:
+        """First day that is kept [days since 1970-01-01]."""
+        since = datetime.date.fromisoformat(self.start) - datetime.date(1970, 1, 1)
+        return since.days
+
+    @property
+    def days(self) -> int:
+        """Days that are kept."""
+        return math.floor(self.years * 365.25)
+
+    @property
+    def spin_up_days(self) -> int:
+        """Days before them."""
+        return math.floor(self.spin_up_years * 365.25)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetConfig:
+    """How scenarios are shared out: section [dataset]."""
+
+    validation_share: float = 0.15
+    test_share: float = 0.15
+    batch: int = 128  # scenarios that step abreast; changes memory and speed, no number
+
+    def __post_init__(self) -> None:
+        if not (self.validation_share > 0.0 and self.test_share > 0.0):
+            raise ValueError("validation_share and test_share must be above 0")
+        if self.validation_share + self.test_share >= 1.0:
+            raise ValueError("validation_share + test_share must leave something to train on")
+        if not 1 <= self.batch <= 4096:
+            raise ValueError("batch must be within 1 to 4096")
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseConfig:
+    """What the bundle is called: section [release]."""
+
+    name: str = "rootzone"
+    version: str = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A run, complete and within range."""
+
+    path: Path
+    campaign: CampaignConfig
+    population: Population
+    instrument: InstrumentConfig
+    dataset: DatasetConfig
+    train: TrainConfig
+    quantize: QuantizeConfig
+    release: ReleaseConfig
+
+
+SECTIONS: dict[str, tuple[str, str]] = {  # module and dataclass; read only when a file is
+    "campaign": ("epithermal_host.config", "CampaignConfig"),
+    "population": ("epithermal_host.scenario", "Population"),
+    "instrument": ("epithermal_host.instrument", "InstrumentConfig"),
+    "dataset": ("epithermal_host.config", "DatasetConfig"),
+    "train": ("epithermal_host.train", "TrainConfig"),
+    "quantize": ("epithermal_host.quantize", "QuantizeConfig"),
+    "release": ("epithermal_host.config", "ReleaseConfig"),
+}
+
+
+def read_run(path: Path) -> RunConfig:
+    """The run that a file describes.
+
+    Parameters
+    ----------
+    path :
+        run.toml, see docs/campaign.md; or a run folder that holds one.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or has faults: all of them, each with its key and remedy.
+    """
+    if path.is_dir():
+        path = path / RUN_FILE
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; name a run.toml, or a folder made by simulate"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    data.pop(WRITTEN, None)
+    faults = [unknown(f"[{name}]", name, SECTIONS) for name in data if name not in SECTIONS]
+    if "campaign" not in data:
+        faults.append("[campaign] is missing; it needs seed and soils")
+    values: dict[str, Any] = {}
+    for name, (module, cls) in SECTIONS.items():
+        if name != "campaign" or name in data:
+            section = getattr(importlib.import_module(module), cls)
+            values[name] = from_table(section, data.get(name, {}), name, faults)
+    if faults:
+        raise ConfigError(*(f"{path}: {fault}" for fault in faults))
+    return RunConfig(path=path, **values)
+
+
+def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
+    """Write a run back beside its result, every default told, with version and data hash."""
+    tables = {name: _plain(dataclasses.asdict(getattr(config, name))) for name in SECTIONS}
+    written = {"version": __version__, "data_hash": data_hash}
+    text = "# Written by epithermal-host; [written] says what made the results beside it.\n"
+    text += tomli_w.dumps({**tables, WRITTEN: written})
+    write_atomic(run_folder / RUN_FILE, text.encode("utf-8"))
+
+
+def campaign_key(config: RunConfig) -> str:
+    """Identity of what is simulated: results with the same key may stand side by side.
+
+    The number of soils is not part of it, so that a campaign can be made longer.
+    """
+    campaign = dataclasses.asdict(config.campaign)
+    del campaign["soils"]
+    what = [__version__, campaign, dataclasses.asdict(config.population)]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def from_table(cls: type, table: Any, where: str, faults: list[str]) -> Any:
+    """An instance of a dataclass from a TOML table; None where a fault was added.
+
+    Parameters
+    ----------
+    cls :
+        Its fields are bool, int, float, str, or tuples of one of them.
+    table :
+        As tomllib read it.
+    where :
+        Name of the table, for the faults.
+    faults :
+        Gets one line for each fault.
+    """
+    if not isinstance(table, dict):
+        faults.append(f"{where}: must be a table, written [{where}]")
+        return None
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    found = [unknown(f"{where}.{name}", name, fields) for name in table if name not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in table:
+            value, fault = _value(hints[name], table[name])
+            values[name] = value
+            found += [f"{where}.{name}: {fault}"] if fault else []
+        elif field.default is dataclasses.MISSING:
+            found.append(f"{where}.{name}: missing; add it")
+    if not found:
+        try:
+            return cls(**values)
+        except ValueError as error:
+            found = [f"{where}.{fault}" for fault in str(error).split("; ")]
+    faults += found
+    return None
+
+
+def _value(hint: Any, value: Any) -> tuple[Any, str]:
+    """A TOML value as the annotation wants it, or why it cannot be that."""
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            return None, f"{value!r} is not a list, written [a, b]"
+        inner = [_value(typing.get_args(hint)[0], v) for v in value]
+        return tuple(v for v, _ in inner), next((fault for _, fault in inner if fault), "")
+    if isinstance(hint, types.UnionType):  # X | None: TOML has no null, so it is X
+        return _value(typing.get_args(hint)[0], value)
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        return value, "" if value in choices else f"{value!r} is none of {', '.join(choices)}"
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        return None, f"{value} is not a finite number"
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        names = {bool: "true or false", int: "an integer", float: "a number", str: "a quoted text"}
+        return None, f"{value!r} is not {names[hint]}"
+    return value, ""
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    """What TOML can hold: lists for tuples, nothing for None."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in table.items()
+        if value is not None
+    }

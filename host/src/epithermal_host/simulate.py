@@ -1,0 +1,163 @@
+"""One scenario to one result: weather, column, neutrons; and the result as a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_host.config import CampaignConfig
+from epithermal_host.cosmic import neutron_rate, node_layer_bottoms
+from epithermal_host.cover import demand
+from epithermal_host.files import write_atomic
+from epithermal_host.profile import Profile, mean_theta
+from epithermal_host.richards import Column, Feddes, Forcing, solve
+from epithermal_host.scenario import Scenario
+from epithermal_host.weather import Weather, generate
+
+Array = NDArray[np.float64]
+
+DEPTHS_CM = ((0, 30), (0, 10), (10, 30), (30, 60))  # of the means of theta
+FLUXES = ("infiltration", "evaporation", "transpiration", "runoff", "drainage")
+WEATHER = tuple(f.name for f in dataclasses.fields(Weather))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a scenario did in the period that is kept; row 0 is its begin, row d + 1 day d's end."""
+
+    weather: Weather  # (days,)
+    z_cm: Array  # (nz) [cm]
+    theta: NDArray[np.float32]  # (days + 1, nz) [m3 m-3]
+    means: Array  # (len(DEPTHS_CM), days + 1) mean theta of each depth interval
+    rate_cph: Array  # (days + 1,) neutrons without atmosphere [counts h-1]
+    fluxes_cm: Array  # (len(FLUXES),) sums over the period
+    balance_error_cm: float  # largest, spin-up included
+
+
+def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
+    """Weather, water and neutrons of one scenario.
+
+    Parameters
+    ----------
+    scenario :
+        The place.
+    campaign :
+        The period and the spin-up before it.
+
+    Raises
+    ------
+    SolverError
+        The column cannot be solved.
+    """
+    skip = campaign.spin_up_days
+    days = skip + campaign.days
+    weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
+    profile = solve(column(scenario), forcing(scenario, weather))
+    snow_mm = np.concatenate(([0.0], weather.snow_mm))[skip:] * scenario.snow_on_counts
+    kept = slice(skip, None)
+    theta = profile.theta[kept]
+    site = scenario.site
+    bound_g_g = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
+    return Result(
+        weather=Weather(*(getattr(weather, name)[kept] for name in WEATHER)),
+        z_cm=profile.z_cm,
+        theta=theta.astype(np.float32),
+        means=np.stack([mean_theta(profile.z_cm, theta, *depth) for depth in DEPTHS_CM]),
+        rate_cph=neutron_rate(
+            node_layer_bottoms(profile.z_cm),
+            theta,
+            site.bulk_density_g_cm3,
+            bound_g_g * site.bulk_density_g_cm3,
+            site.cosmic_n_cph,
+            surface_water_cm=0.1 * snow_mm,
+        ),
+        fluxes_cm=_fluxes(profile, skip),
+        balance_error_cm=float(np.abs(profile.balance_error_cm).max()),
+    )
+
+
+def column(scenario: Scenario) -> Column:
+    """The scenario's soil as the solver wants it."""
+    bare = scenario.cover.kind == "bare"
+    return Column(
+        soils=scenario.soils,
+        grid=scenario.grid(),
+        h_initial_cm=scenario.h_initial_cm,
+        feddes=None if bare else Feddes(*scenario.cover.feddes_cm),
+    )
+
+
+def forcing(scenario: Scenario, weather: Weather) -> Forcing:
+    """The scenario's weather as the solver wants it, a record a day."""
+    asked = demand(scenario.cover, weather)
+    return Forcing(
+        end_d=np.arange(1.0, weather.day.size + 1.0),
+        rain_cm_d=asked.water_cm_d,
+        pot_evaporation_cm_d=asked.evaporation_cm_d,
+        pot_transpiration_cm_d=asked.transpiration_cm_d,
+    )
+
+
+def result_bytes(scenario: Scenario, result: Result, key: str) -> bytes:
+    """A result as a file; equal results give equal bytes (numpy stamps its archives 1980)."""
+    arrays = {name: getattr(result.weather, name) for name in WEATHER}
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        key=np.array(key),
+        scenario=np.array(json.dumps(scenario.to_dict(), sort_keys=True, allow_nan=False)),
+        z_cm=result.z_cm,
+        theta=result.theta,
+        means=result.means,
+        rate_cph=result.rate_cph,
+        fluxes_cm=result.fluxes_cm,
+        balance_error_cm=np.array(result.balance_error_cm),
+        **arrays,
+    )
+    return buffer.getvalue()
+
+
+def write_result(path: Path, scenario: Scenario, result: Result, key: str) -> None:
+    """Write a result; the file is whole or not there."""
+    write_atomic(path, result_bytes(scenario, result, key))
+
+
+def read_result(path: Path) -> Result:
+    """A result from its file.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, zipfile.BadZipFile
+        The file is not there or not whole.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        return Result(
+            weather=Weather(*(file[name] for name in WEATHER)),
+            z_cm=file["z_cm"],
+            theta=file["theta"],
+            means=file["means"],
+            rate_cph=file["rate_cph"],
+            fluxes_cm=file["fluxes_cm"],
+            balance_error_cm=float(file["balance_error_cm"]),
+        )
+
+
+def key_of(path: Path) -> str:
+    """What a result's file was made from; empty when it is no result."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["key"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return ""
+
+
+def _fluxes(profile: Profile, skip: int) -> Array:
+    sums = (getattr(profile, f"{name}_cm") for name in FLUXES)
+    return np.array([total[-1] - total[skip] for total in sums])
