@@ -35,7 +35,7 @@ def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
         water[1] -= 0.05 * np.maximum(water[1] - 0.7 * top, 0.0)
         water = np.clip(water, 0.03, top)
         theta[:, t] = 0.2 * water[0] + 0.8 * water[1]
-        seen[:, t] = 0.55 * water[0] + 0.45 * water[1]
+        seen[:, t] = 0.05 + 0.55 * water[0] + 0.45 * water[1]
     return _arrays(rng, theta, seen, rain, et0)
 
 

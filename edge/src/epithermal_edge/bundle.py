@@ -175,8 +175,10 @@ def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) ->
         raise ValueError(f"outputs must be {OUTPUTS}")
     inputs, expected = _golden(path, golden, tuple(f.name for f in features), outputs)
     numbers = {k: int(table[k]) for k in ("step_s", "phases", "hidden", "spin_up_steps")}
-    if numbers["step_s"] != 86400 or 24 % max(numbers["phases"], 1) or min(numbers.values()) < 0:
+    if numbers["step_s"] != 86400 or numbers["phases"] not in (1, 2, 3, 4, 6, 8, 12, 24):
         raise ValueError("step_s must be 86400 and phases divide 24")
+    if numbers["hidden"] < 1 or numbers["spin_up_steps"] < 0:
+        raise ValueError("hidden must be positive and spin_up_steps not negative")
     tolerance = float(table["golden"]["tolerance"])
     if not 0.0 < tolerance < 0.01:
         raise ValueError(f"golden tolerance {tolerance} is not between 0 and 0.01")

@@ -27,5 +27,5 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """The same for a value of JSON; NaN is refused, a reader elsewhere would choke on it."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    text = json.dumps(value, indent=2, allow_nan=False)
     write_atomic(path, text.encode("utf-8") + b"\n")

@@ -1,0 +1,136 @@
+"""CARD.md of a bundle: what the model is, how good it is, and where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+TEXT = """\
+# {name} {version}
+
+Mean water content of 0-30 cm (m³ m⁻³) from the counts of a cosmic-ray neutron sensor: an LSTM
+of {hidden} units that takes one step a day on features of the last 24 hours and corrects the
+homogeneous COSMIC inversion. Its second output is the standard error.
+
+## What it was trained on
+
+{soils} simulated soils of {days} days each, split by soil into training, validation and test;
+data set `{data_hash}`.{known}
+
+Ranges of the inputs in training. Outside of them the answer is a guess:
+
+{ranges}
+
+## How good it is
+
+Test soils, unseen in training; the quantized file of this bundle, streamed from one cold start.
+The first {spin_up_steps} days and days without counts are left out for every method. ubRMSE has
+each soil's own bias removed; r is the median over the soils; coverage is the part of the truth
+inside the 90 % interval.
+
+{scores}
+
+The best filter has T = {best_t_d:g} d, chosen on these very soils. RMSE of the network with all
+inputs:
+
+{conditions}
+
+Over the soils, its RMSE has these quantiles: {quantiles}.
+
+## Where it fails
+
+* Simulated soils only: an error that the simulation shares with its own training is not seen
+  here. Judge it on your site by soil samples.
+* The calibration (COSMIC's N, bulk density, lattice and organic water) is taken as given. An
+  error of N shifts the answer as it shifts the inversion, and a slow drift of the detector or of
+  the biomass is not told from drying.
+* In the first {spin_up_steps} days after a cold start the estimate is flagged WARM_UP; the table
+  above shows that error. It begins as the inversion.
+* In a gap it goes on with rain and ET0 if there are any, else it holds; see the row of gaps.
+* Snow, frozen soil and ponding are outside what it was shown, unless the run below says so.
+
+## Quantization
+
+Largest error against the float network on unseen soils, gate {gate_m3_m3:g} m³ m⁻³; `{scheme}`
+ships ({size_bytes} bytes).
+
+{rungs}
+"""
+
+
+def card(table: Mapping[str, Any], reports: Mapping[str, Any]) -> str:
+    """The card's text.
+
+    Parameters
+    ----------
+    table :
+        What goes into bundle.toml.
+    reports :
+        Content of train.json, quantize.json and evaluate.json, by command.
+    """
+    scores, quantize = reports["evaluate"], reports["quantize"]
+    provenance = table["provenance"]
+    known = " Its configuration is in bundle.toml, provenance.run." if provenance["run"] else ""
+    return TEXT.format(
+        name=table["name"],
+        version=table["version"],
+        hidden=table["hidden"],
+        spin_up_steps=table["spin_up_steps"],
+        soils=provenance["soils"],
+        days=provenance["days"],
+        data_hash=provenance["data_hash"],
+        known=known,
+        ranges=_ranges(table),
+        scores=_scores(scores["scores"]),
+        best_t_d=scores["best_t_d"],
+        conditions=markdown(
+            ("condition", "RMSE"),
+            ((name, f"{value:.4f}") for name, value in scores["rmse_by_condition"].items()),
+        ),
+        quantiles=", ".join(f"{q} {v:.4f}" for q, v in scores["rmse_of_soils"].items()),
+        gate_m3_m3=quantize["gate_m3_m3"],
+        scheme=quantize["scheme"],
+        size_bytes=quantize["size_bytes"],
+        rungs=rungs_table(quantize["rungs"]),
+    )
+
+
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table."""
+    header = tuple(header)
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def rungs_table(rungs: Iterable[Mapping[str, Any]]) -> str:
+    """The ladder of quantization, one row for each rung and runtime."""
+    rows = []
+    for rung in rungs:
+        size = "-" if rung["size_bytes"] is None else str(rung["size_bytes"])
+        verdict = "passed" if rung["passed"] else "failed"
+        if rung["fault"] is not None:
+            rows.append((rung["scheme"], size, "-", "-", "-", rung["fault"]))
+        for trial in rung["trials"]:
+            errors = (trial["max_error_m3_m3"], trial["rmse_m3_m3"])
+            cells = ["-" if e is None else f"{e:.1e}" for e in errors]
+            text = trial["fault"] or verdict
+            rows.append((rung["scheme"], size, trial["runtime"], *cells, text))
+    return markdown(("scheme", "bytes", "runtime", "max error", "RMSE", "verdict"), rows)
+
+
+def _scores(scores: Iterable[Mapping[str, Any]]) -> str:
+    header = ("inputs", "method", "soils", "RMSE", "ubRMSE", "bias", "r", "coverage")
+    rows = []
+    for s in scores:
+        errors = (f"{s['rmse']:.4f}", f"{s['ubrmse']:.4f}", f"{s['bias']:+.4f}", f"{s['r']:.3f}")
+        covered = "" if s["coverage_90"] is None else f"{100 * s['coverage_90']:.1f} %"
+        rows.append((s["inputs"], s["method"], str(s["soils"]), *errors, covered))
+    return markdown(header, rows)
+
+
+def _ranges(table: Mapping[str, Any]) -> str:
+    rows = (
+        (f["name"], f["unit"], f"{f['training_minimum']:.4g}", f"{f['training_maximum']:.4g}")
+        for f in table["features"]
+    )
+    return markdown(("input", "unit", "least", "most"), rows)

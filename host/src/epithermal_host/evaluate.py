@@ -1,0 +1,325 @@
+"""The shipped model on unseen soils, beside the inversions that it must beat.
+
+Every method is judged on the same days: with a label, with counts, and after the spin-up. The
+model is the quantized file, streamed over years from one cold start as a station would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.dates import ConciseDateFormatter
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from epithermal_edge import estimator, runtime
+from epithermal_edge.errors import ConfigError
+from epithermal_host.files import write_json
+from epithermal_host.series import NAMES, TEST, Series, mask_weather, read_series
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+REPORT = "evaluate.json"
+PICTURE = "evaluate.png"
+FILTER_T_D = 5.0  # the usual characteristic time [d]
+BEST_T_D = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0)
+Z90 = 1.6449  # half width of the central 90 % of a Gaussian, in sigma
+KNOWN_ENOUGH = 0.9  # part of the days with known rain and ET0 that makes a soil one with weather
+PICTURE_DAYS = 730
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One method over all judged days of a group of soils."""
+
+    method: str
+    inputs: str  # "counts alone" or "+ rain and ET0"
+    soils: int
+    days: int  # judged, all soils together
+    rmse: float  # [m3 m-3]
+    ubrmse: float  # each soil's own bias taken out [m3 m-3]
+    bias: float  # estimate minus truth [m3 m-3]
+    r: float  # median over the soils
+    coverage_90: float | None  # part of the truth inside the 90 % interval; network only
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """What RUN/evaluate.json holds."""
+
+    scores: tuple[Score, ...]
+    best_t_d: float  # of the filter, chosen on these very soils, in its favour
+    spin_up_steps: int  # days after the cold start that no method is judged on
+    runtime: str
+    rmse_by_condition: dict[str, float]  # network with all that is known [m3 m-3]
+    rmse_of_soils: dict[str, float]  # the same: quantiles over soils [m3 m-3]
+    picture_path: Path
+    report_path: Path
+
+    def score(self, method: str, inputs: str) -> Score:
+        """One row.
+
+        Raises
+        ------
+        KeyError
+            No such row; e.g. no soil has rain and ET0.
+        """
+        for row in self.scores:
+            if (row.method, row.inputs) == (method, inputs):
+                return row
+        raise KeyError((method, inputs))
+
+
+def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
+    """Judge RUN/model.tflite on the test soils; write RUN/evaluate.json and RUN/evaluate.png.
+
+    Raises
+    ------
+    ConfigError
+        The data set, the training's report or the model is missing.
+    BundleError
+        No TFLite runtime runs the model.
+    """
+    test = read_series(run_folder).part(TEST)
+    spin_up = read_spin_up(run_folder)
+    model_path = run_folder / "model.tflite"
+    if not model_path.is_file():
+        raise ConfigError(
+            f"{model_path}: no model: run `epithermal-host quantize {run_folder}` first"
+        )
+    judged = judged_days(test, spin_up)
+    if not judged.any():
+        raise ConfigError(f"{run_folder}: no test day left after {spin_up} days of spin-up")
+    step = runtime.load(model_path)
+    counts = stream(step, mask_weather(test.features, True, True), "counts alone", progress)
+    weather = stream(step, test.features, "all inputs", progress)
+    best_t = best_filter(test, judged)
+    estimates = {
+        "inversion": test.theta_classical,
+        f"inversion + filter {FILTER_T_D:g} d": exponential_filter(
+            test.theta_classical, FILTER_T_D
+        ),
+        "inversion + best filter": exponential_filter(test.theta_classical, best_t),
+    }
+    known = with_weather(test)
+    scores = _table(test, judged, estimates, counts, "counts alone", np.ones_like(known))
+    if known.any():
+        scores += _table(test, judged, estimates, weather, "+ rain and ET0", known)
+    figure = picture(test, judged, estimates, weather)
+    figure.savefig(run_folder / PICTURE, dpi=120)
+    result = EvaluateResult(
+        scores=tuple(scores),
+        best_t_d=best_t,
+        spin_up_steps=spin_up,
+        runtime=step.runtime,
+        rmse_by_condition=_conditions(test, weather[..., 0], spin_up),
+        rmse_of_soils=_quantiles(test, judged, weather[..., 0]),
+        picture_path=run_folder / PICTURE,
+        report_path=run_folder / REPORT,
+    )
+    write_json(run_folder / REPORT, report(result))
+    return result
+
+
+def report(result: EvaluateResult) -> dict[str, Any]:
+    """The result as JSON."""
+    value = dataclasses.asdict(result)
+    del value["picture_path"], value["report_path"]
+    return value
+
+
+def read_spin_up(run_folder: Path) -> int:
+    """Days that training called spin-up.
+
+    Raises
+    ------
+    ConfigError
+        The network was not trained yet.
+    """
+    path = run_folder / "train.json"
+    try:
+        return int(json.loads(path.read_text("utf-8"))["config"]["spin_up_steps"])
+    except FileNotFoundError as fault:
+        text = f"{path}: no training: run `epithermal-host train {run_folder}` first"
+        raise ConfigError(text) from fault
+    except (ValueError, KeyError, TypeError) as fault:
+        raise ConfigError(f"{path}: not a training's report ({fault}): train again") from fault
+
+
+def judged_days(series: Series, spin_up: int) -> Mask:
+    """(S, T) days that count: with label and counts, after the spin-up."""
+    judged = np.isfinite(series.theta) & np.isfinite(series.theta_classical)
+    judged[:, :spin_up] = False
+    return np.asarray(judged, dtype=bool)
+
+
+def with_weather(series: Series) -> Mask:
+    """(S,) soils whose rain and ET0 are both known on nearly all days."""
+    columns = [NAMES.index("rain_known"), NAMES.index("et0_known")]
+    known: Mask = (series.features[..., columns].mean(axis=1) >= KNOWN_ENOUGH).all(axis=-1)
+    return known
+
+
+def stream(
+    step: runtime.Step, features: NDArray[np.float32], title: str = "", progress: bool = False
+) -> Array:
+    """The model over whole series, each from a cold state: (S, T, 2) [m3 m-3]."""
+    bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
+    return np.stack([estimator.stream(step, step.hidden, x) for x in bar]).astype(np.float64)
+
+
+def exponential_filter(theta: Array, t_d: float) -> Array:
+    """Water content at depth from that near the surface, by a recursive exponential filter.
+
+    Parameters
+    ----------
+    theta : (S, T) [m3 m-3]
+        Daily; a NaN is no observation: the last value is held and the gain grows.
+    t_d : [d]
+        Characteristic time T.
+
+    Returns
+    -------
+    (S, T) [m3 m-3]
+        NaN before the first observation.
+
+    References
+    ----------
+    Wagner, Lemoine and Rott 1999; recursive form: Albergel et al. 2008, eq. 6-7:
+    m_n = m_(n-1) + K_n (theta_n - m_(n-1)), K_n = K_(n-1) / (K_(n-1) + exp(-dt / T)), K_0 = 1.
+    """
+    out = np.full(theta.shape, np.nan)
+    m, gain = np.full(len(theta), np.nan), np.ones(len(theta))
+    dt = np.zeros(len(theta))
+    for day in range(theta.shape[1]):
+        now = theta[:, day]
+        seen, first = np.isfinite(now), np.isnan(m)
+        dt += 1.0
+        grown = np.where(first, 1.0, gain / (gain + np.exp(-dt / t_d)))
+        m = np.where(seen, np.where(first, now, m + grown * (now - m)), m)
+        gain, dt = np.where(seen, grown, gain), np.where(seen, 0.0, dt)
+        out[:, day] = m
+    return out
+
+
+def best_filter(series: Series, judged: Mask) -> float:
+    """The T of `BEST_T_D` with the least RMSE on these soils [d]."""
+    filtered = (exponential_filter(series.theta_classical, t) for t in BEST_T_D)
+    errors = [float(np.mean((f - series.theta)[judged] ** 2)) for f in filtered]
+    return BEST_T_D[int(np.argmin(errors))]
+
+
+def score(
+    method: str,
+    inputs: str,
+    truth: Array,
+    estimate: Array,
+    judged: Mask,
+    sigma: Array | None = None,
+) -> Score:
+    """Error figures of an estimate over the judged days.
+
+    Parameters
+    ----------
+    truth, estimate, sigma : (S, T) [m3 m-3]
+    judged : (S, T)
+    """
+    error = np.where(judged, estimate - truth, np.nan)
+    rows = judged.any(axis=1)
+    error, judged = error[rows], judged[rows]
+    own = error - np.nanmean(error, axis=1, keepdims=True)
+    covered = None
+    if sigma is not None:
+        covered = float(np.mean(np.abs(error[judged]) <= Z90 * sigma[rows][judged]))
+    pairs = zip(truth[rows], estimate[rows], judged, strict=True)
+    return Score(
+        method=method,
+        inputs=inputs,
+        soils=int(rows.sum()),
+        days=int(judged.sum()),
+        rmse=_rms(error[judged]),
+        ubrmse=_rms(own[judged]),
+        bias=float(np.mean(error[judged])),
+        r=float(np.median([_correlation(t[j], e[j]) for t, e, j in pairs])),
+        coverage_90=covered,
+    )
+
+
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(error * error)))
+
+
+def _correlation(a: Array, b: Array) -> float:
+    """Pearson's r; 0 where one of them does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
+    return float(np.sum(a * b)) / scale if scale > 0.0 else 0.0
+
+
+def _table(
+    test: Series, judged: Mask, estimates: dict[str, Array], network: Array, inputs: str, rows: Mask
+) -> list[Score]:
+    """All methods on the same soils."""
+    truth, days = test.theta[rows], judged[rows]
+    table = [score(name, inputs, truth, e[rows], days) for name, e in estimates.items()]
+    theta, sigma = network[rows, :, 0], network[rows, :, 1]
+    return [*table, score("network", inputs, truth, theta, days, sigma)]
+
+
+def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
+    """RMSE where something is special: a cold start, no counts, each year of the stream."""
+    labelled = np.isfinite(test.theta)
+    day = np.broadcast_to(np.arange(test.theta.shape[1]), test.theta.shape)
+    gap = test.features[..., NAMES.index("gap")] > 0.5
+    groups = {"spin-up": day < spin_up, "gap": gap & (day >= spin_up)}
+    for year in range(day.shape[1] // 365):
+        groups[f"year {year + 1}"] = (day // 365 == year) & (day >= spin_up)
+    error = theta - test.theta
+    days = {name: rows & labelled for name, rows in groups.items()}
+    return {name: _rms(error[rows]) for name, rows in days.items() if rows.any()}
+
+
+def _quantiles(test: Series, judged: Mask, theta: Array) -> dict[str, float]:
+    each = _rmse_of_each(test, judged, theta)[judged.any(axis=1)]
+    return {f"{q} %": float(np.percentile(each, q)) for q in (5, 25, 50, 75, 95)}
+
+
+def _rmse_of_each(test: Series, judged: Mask, theta: Array) -> Array:
+    """(S,) [m3 m-3]; 0 for a soil without a judged day."""
+    square = np.where(judged, theta - test.theta, 0.0) ** 2
+    each: Array = np.sqrt(square.sum(axis=1) / np.maximum(judged.sum(axis=1), 1))
+    return each
+
+
+def picture(test: Series, judged: Mask, estimates: dict[str, Array], network: Array) -> Figure:
+    """Truth, inversion, filter and network over the last two years of a typical test soil."""
+    each = _rmse_of_each(test, judged, test.theta_classical)
+    soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
+    days = slice(-PICTURE_DAYS, None)
+    time = test.day_end_s[days].astype("datetime64[s]")
+    theta, sigma = network[soil, days, 0], network[soil, days, 1]
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(time, test.theta_classical[soil, days], ".", ms=3, c="0.65", label="inversion")
+    filtered = estimates[f"inversion + filter {FILTER_T_D:g} d"][soil, days]
+    axes.plot(time, filtered, lw=1.2, c="tab:orange", label=f"inversion + filter {FILTER_T_D:g} d")
+    band = (theta - Z90 * sigma, theta + Z90 * sigma)
+    axes.fill_between(time, *band, color="tab:blue", alpha=0.2, lw=0, label="LSTM, 90 %")
+    axes.plot(time, theta, lw=1.2, c="tab:blue", label="LSTM")
+    axes.plot(time, test.theta[soil, days], lw=1.2, c="k", label="truth")
+    axes.set_ylabel("water content 0-30 cm [m³ m⁻³]")
+    axes.set_title(f"Test soil of scenario {test.scenario[soil]}")
+    dates: Any = ConciseDateFormatter  # untyped
+    axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
+    axes.legend(ncols=5, loc="upper center", fontsize=9, frameon=False)
+    axes.margins(x=0.01)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.12 * (high - low))  # room for the legend
+    return figure
