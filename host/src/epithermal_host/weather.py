@@ -12,6 +12,8 @@ from epithermal_edge.air import hargreaves_et0, mean_pressure
 Array = NDArray[np.float64]
 Monthly = tuple[float, ...]
 """Twelve values, January first; each holds in the middle of its month, linear between them."""
+Seasonal = float | Monthly
+"""One value for all the year, or twelve."""
 
 DAYS_PER_YEAR = 365.25
 MIDDLE_OF_MONTH = (np.arange(12) + 0.5) * DAYS_PER_YEAR / 12.0  # [d]
@@ -37,25 +39,25 @@ class Climate:
     altitude_m: float
     wet_after_dry: Monthly  # probability of a wet day after a dry one
     wet_after_wet: Monthly
-    rain_wet_day_mm: Monthly  # mean amount of a wet day
-    rain_shape: float  # shape of the gamma distribution of amounts
+    rain_wet_day_mm: Monthly  # mean amount of a wet day (with one wet neighbour)
+    rain_shape: Seasonal  # shape of the gamma distribution of amounts
     t_mean_c: Monthly  # mean of the daily minimum and maximum
     t_range_c: Monthly  # maximum less minimum of a dry day
-    t_range_wet: float  # the same of a wet day, as a share
-    t_wet_shift_c: float  # a wet day's mean less a dry day's, summer; the reverse in winter
-    t_sigma_c: float
+    t_range_wet: Seasonal  # the same of a wet day, as a share
+    t_wet_shift_c: Seasonal  # a wet day's mean less a dry day's; one value: reversed in winter
+    t_sigma_c: Seasonal
     t_memory: float
-    t_range_sigma: float  # of its logarithm
+    t_range_sigma: Seasonal  # of its logarithm
     t_range_memory: float
-    et0_sigma: float  # of the logarithm of ET0 over Hargreaves' estimate
+    et0_sigma: Seasonal  # of the logarithm of ET0 over Hargreaves' estimate
     et0_memory: float
-    pressure_hpa: float  # mean
-    pressure_wet_drop_hpa: float
-    pressure_sigma_hpa: float
+    pressure_hpa: Seasonal  # mean
+    pressure_wet_drop_hpa: Seasonal
+    pressure_sigma_hpa: Seasonal
     pressure_memory: float
     humidity_pct: Monthly  # mean relative humidity of a dry day
-    humidity_wet_rise_pct: float
-    humidity_sigma_pct: float
+    humidity_wet_rise_pct: Seasonal
+    humidity_sigma_pct: Seasonal
     humidity_memory: float
     incoming_mean: float  # count of the neutron monitor [s-1]
     incoming_sigma: float  # relative, slow
@@ -64,6 +66,10 @@ class Climate:
     forbush_depth: float  # mean relative depth of a Forbush decrease
     snow_below_c: float  # precipitation falls as snow on days whose mean is below
     melt_mm_per_c_d: float  # degree-day factor
+    rain_neighbour_rise: float = 0.0  # relative rise of an amount with each further wet neighbour
+    et0_factor: Seasonal = 1.0  # mean ET0 of a dry day over Hargreaves' estimate
+    et0_wet: Seasonal = 1.0  # the same of a wet day over that of a dry day
+    et0_humidity_correlation: float = 0.0  # of the two noises; below 0: dry air, more ET0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
     day = np.arange(start_day, start_day + days, dtype=np.int64)
     season = day_of_year(day)
     wet = _occurrence(climate, rng.random(days), season)
-    amount = rng.gamma(climate.rain_shape, 1.0 / climate.rain_shape, days)
+    shape = at(climate.rain_shape, season)
+    amount = rng.gamma(shape, 1.0 / shape, days) * _spell(climate.rain_neighbour_rise, wet)
     rain = np.where(wet, amount * at(climate.rain_wet_day_mm, season), 0.0)
     rain = np.where(rain < DRIZZLE_MM, 0.0, rain)
     memory = np.array(
@@ -115,9 +122,7 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
     noise = autoregressive(rng.standard_normal((days, memory.size)), memory)
     t_min, t_max = _temperature(climate, wet, season, noise[:, 0], noise[:, 1])
     t_mean = 0.5 * (t_min + t_max)
-    et0 = hargreaves_et0(t_mean, t_min, t_max, climate.latitude_deg, season)
-    et0 = et0 * np.exp(climate.et0_sigma * noise[:, 2] - 0.5 * climate.et0_sigma**2)
-    humidity = at(climate.humidity_pct, season) + climate.humidity_wet_rise_pct * wet
+    humidity = at(climate.humidity_pct, season) + at(climate.humidity_wet_rise_pct, season) * wet
     snow, water = _snow(climate, rain, t_mean)
     incoming = climate.incoming_mean * (1.0 + climate.incoming_sigma * noise[:, 5])
     return Weather(
@@ -127,12 +132,12 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
         snow_mm=snow,
         t_min_c=t_min,
         t_max_c=t_max,
-        et0_mm=et0,
-        pressure_hpa=climate.pressure_hpa
-        - climate.pressure_wet_drop_hpa * (wet - wet.mean())
-        + climate.pressure_sigma_hpa * noise[:, 3],
+        et0_mm=_et0(climate, wet, season, t_min, t_max, noise[:, [2, 4]]),
+        pressure_hpa=at(climate.pressure_hpa, season)
+        - at(climate.pressure_wet_drop_hpa, season) * (wet - wet.mean())
+        + at(climate.pressure_sigma_hpa, season) * noise[:, 3],
         relative_humidity_pct=np.clip(
-            humidity + climate.humidity_sigma_pct * noise[:, 4], 5.0, 100.0
+            humidity + at(climate.humidity_sigma_pct, season) * noise[:, 4], 5.0, 100.0
         ),
         incoming=incoming * (1.0 - _forbush(climate, rng, days)),
     )
@@ -145,8 +150,10 @@ def day_of_year(day: NDArray[np.int64]) -> Array:
     return np.asarray(since + 1, dtype=np.float64)
 
 
-def at(monthly: Monthly, season: ArrayLike) -> Array:
-    """A monthly value on a day of the year (1 to 366)."""
+def at(monthly: Seasonal, season: ArrayLike) -> Array:
+    """A monthly value on a day of the year (1 to 366); a single value is that of every day."""
+    if isinstance(monthly, float | int):
+        return np.asarray(monthly, dtype=np.float64)
     day = np.asarray(season, dtype=np.float64) - 0.5
     return np.asarray(np.interp(day, MIDDLE_OF_MONTH, np.asarray(monthly), period=DAYS_PER_YEAR))
 
@@ -180,6 +187,32 @@ def _occurrence(climate: Climate, draw: Array, season: Array) -> NDArray[np.bool
     return np.asarray(out, dtype=np.bool_)
 
 
+def _spell(rise: float, wet: NDArray[np.bool_]) -> Array:
+    """Factor of an amount by the wet days beside it: rain is heavier inside a wet spell."""
+    neighbours = np.zeros(wet.size)
+    neighbours[1:] += wet[:-1]
+    neighbours[:-1] += wet[1:]
+    return np.asarray(1.0 + rise * (neighbours - 1.0))
+
+
+def _et0(
+    climate: Climate,
+    wet: NDArray[np.bool_],
+    season: Array,
+    t_min: Array,
+    t_max: Array,
+    noise: Array,
+) -> Array:
+    """Hargreaves' estimate times its seasonal factor and a lognormal noise; columns: own, air's."""
+    et0 = hargreaves_et0(0.5 * (t_min + t_max), t_min, t_max, climate.latitude_deg, season)
+    factor = at(climate.et0_factor, season) * np.where(wet, at(climate.et0_wet, season), 1.0)
+    sigma, rho = at(climate.et0_sigma, season), climate.et0_humidity_correlation
+    deviate = (
+        noise[:, 0] if rho == 0.0 else np.sqrt(1.0 - rho * rho) * noise[:, 0] + rho * noise[:, 1]
+    )
+    return np.asarray(et0 * factor * np.exp(sigma * deviate - 0.5 * sigma**2))
+
+
 def _temperature(
     climate: Climate, wet: NDArray[np.bool_], season: Array, mean_noise: Array, range_noise: Array
 ) -> tuple[Array, Array]:
@@ -187,10 +220,13 @@ def _temperature(
     seasonal = at(climate.t_mean_c, season)
     low, high = min(climate.t_mean_c), max(climate.t_mean_c)
     summer = 2.0 * (seasonal - low) / max(high - low, 1e-9) - 1.0  # 1 in summer, -1 in winter
-    mean = seasonal + climate.t_wet_shift_c * summer * (wet - wet.mean())
-    mean = mean + climate.t_sigma_c * mean_noise
-    span = at(climate.t_range_c, season) * np.where(wet, climate.t_range_wet, 1.0)
-    span = span * np.exp(climate.t_range_sigma * range_noise - 0.5 * climate.t_range_sigma**2)
+    single = isinstance(climate.t_wet_shift_c, float)
+    shift = at(climate.t_wet_shift_c, season) * (summer if single else 1.0)
+    mean = seasonal + shift * (wet - wet.mean())
+    mean = mean + at(climate.t_sigma_c, season) * mean_noise
+    span = at(climate.t_range_c, season) * np.where(wet, at(climate.t_range_wet, season), 1.0)
+    sigma = at(climate.t_range_sigma, season)
+    span = span * np.exp(sigma * range_noise - 0.5 * sigma**2)
     span = np.minimum(span, RANGE_MAX_C)
     return mean - 0.5 * span, mean + 0.5 * span
 
