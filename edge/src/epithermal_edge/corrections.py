@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from epithermal_edge.air import atmospheric_depth as atmospheric_depth
-from epithermal_edge.air import mean_pressure as mean_pressure
+from epithermal_edge.air import mean_pressure
 from epithermal_edge.site import IncomingForm
 
 JUNG_CUTOFF_GV = 4.49  # Jungfraujoch, the default neutron monitor of f_i
