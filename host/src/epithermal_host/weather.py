@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from epithermal_edge.air import hargreaves_et0, mean_pressure
+from epithermal_host.wet_days import spell_factor, wetness
 
 Array = NDArray[np.float64]
 Monthly = tuple[float, ...]
@@ -70,6 +71,7 @@ class Climate:
     et0_factor: Seasonal = 1.0  # mean ET0 of a dry day over Hargreaves' estimate
     et0_wet: Seasonal = 1.0  # the same of a wet day over that of a dry day
     et0_humidity_correlation: float = 0.0  # of the two noises; below 0: dry air, more ET0
+    wet_reach: float = 0.0  # of a wet day's effect on temperature and pressure: see `wetness`
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
     season = day_of_year(day)
     wet = _occurrence(climate, rng.random(days), season)
     shape = at(climate.rain_shape, season)
-    amount = rng.gamma(shape, 1.0 / shape, days) * _spell(climate.rain_neighbour_rise, wet)
+    amount = rng.gamma(shape, 1.0 / shape, days) * spell_factor(climate.rain_neighbour_rise, wet)
     rain = np.where(wet, amount * at(climate.rain_wet_day_mm, season), 0.0)
     rain = np.where(rain < DRIZZLE_MM, 0.0, rain)
     memory = np.array(
@@ -134,7 +136,7 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
         t_max_c=t_max,
         et0_mm=_et0(climate, wet, season, t_min, t_max, noise[:, [2, 4]]),
         pressure_hpa=at(climate.pressure_hpa, season)
-        - at(climate.pressure_wet_drop_hpa, season) * (wet - wet.mean())
+        - at(climate.pressure_wet_drop_hpa, season) * (wetness(climate.wet_reach, wet) - wet.mean())
         + at(climate.pressure_sigma_hpa, season) * noise[:, 3],
         relative_humidity_pct=np.clip(
             humidity + at(climate.humidity_sigma_pct, season) * noise[:, 4], 5.0, 100.0
@@ -187,14 +189,6 @@ def _occurrence(climate: Climate, draw: Array, season: Array) -> NDArray[np.bool
     return np.asarray(out, dtype=np.bool_)
 
 
-def _spell(rise: float, wet: NDArray[np.bool_]) -> Array:
-    """Factor of an amount by the wet days beside it: rain is heavier inside a wet spell."""
-    neighbours = np.zeros(wet.size)
-    neighbours[1:] += wet[:-1]
-    neighbours[:-1] += wet[1:]
-    return np.asarray(1.0 + rise * (neighbours - 1.0))
-
-
 def _et0(
     climate: Climate,
     wet: NDArray[np.bool_],
@@ -222,7 +216,7 @@ def _temperature(
     summer = 2.0 * (seasonal - low) / max(high - low, 1e-9) - 1.0  # 1 in summer, -1 in winter
     single = isinstance(climate.t_wet_shift_c, float)
     shift = at(climate.t_wet_shift_c, season) * (summer if single else 1.0)
-    mean = seasonal + shift * (wet - wet.mean())
+    mean = seasonal + shift * (wetness(climate.wet_reach, wet) - wet.mean())
     mean = mean + at(climate.t_sigma_c, season) * mean_noise
     span = at(climate.t_range_c, season) * np.where(wet, at(climate.t_range_wet, season), 1.0)
     sigma = at(climate.t_range_sigma, season)
