@@ -91,3 +91,18 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished_run(make_run: Callable[..., Path]) -> Path:
+    """A run that was trained, quantized and evaluated; do not write into it."""
+    # imported here, so that collecting the tests does not load TensorFlow, beside which
+    # tflite-runtime cannot be loaded any more
+    from epithermal_host import evaluate, quantize, train
+
+    folder = make_run(soils=30, days=500)
+    config = train.TrainConfig(epochs=12, batch=8, chunk=125, hidden=32, spin_up_steps=40)
+    train.run(folder, config, progress=False)
+    quantize.run(folder, quantize.QuantizeConfig(soils=3), progress=False)
+    evaluate.run(folder, progress=False)
+    return folder
