@@ -1,0 +1,148 @@
+"""A table of days as text: its layout, and its cells turned to numbers with their line."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+EMPTY = {"", "nan", "na", "n/a", "null", "none", "-"}
+FIELDS: dict[str, tuple[float, float]] = {  # what a file may hold, and what this world allows
+    "rain_mm": (0.0, 1825.0),  # 1825 mm: Foc-Foc, La Reunion, January 1966
+    "t_min_c": (-90.0, 60.0),
+    "t_max_c": (-90.0, 60.0),
+    "t_mean_c": (-90.0, 60.0),
+    "et0_mm": (0.0, 25.0),
+    "pressure_hpa": (450.0, 1090.0),  # at the station
+    "pressure_msl_hpa": (850.0, 1090.0),  # reduced to sea level
+    "relative_humidity_pct": (1.0, 100.0),
+    "radiation_mj_m2": (0.0, 50.0),  # global, a day's sum
+    "wind_2m_m_s": (0.0, 60.0),
+    "wind_10m_m_s": (0.0, 75.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One quantity of a file: field = factor * cell + offset."""
+
+    index: int
+    name: str  # in the file
+    factor: float = 1.0
+    offset: float = 0.0
+    trace: float | None = None  # the cell's value that means "too little to tell": 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the days of a file are."""
+
+    begin: int  # index of the first line with data
+    delimiter: str
+    date: int  # index of the cell with the date
+    columns: Mapping[str, Column]  # by field
+    station: int | None = None  # index of the cell with the station
+    latitude_deg: float | None = None
+    altitude_m: float | None = None
+    et0_name: str = ""  # what the given ET0 is
+    ends_blank: bool = False  # a blank line ends the table
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows as read, in the file's order; line is the number in the file, from 1."""
+
+    dates: list[datetime.date] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)  # name in the file, by field
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+
+def read_rows(
+    lines: list[str],
+    layout: Layout,
+    station: str | None,
+    first: datetime.date | None,
+    last: datetime.date | None,
+) -> Table:
+    """Cells to numbers; what is no date or no number is told with its line.
+
+    Parameters
+    ----------
+    lines :
+        The whole file.
+    layout :
+        As its dialect says.
+    station :
+        The one to read; None when there is one only.
+    first, last :
+        The period to read; None is open.
+    """
+    table = Table(columns={name: column.name for name, column in layout.columns.items()})
+    rows: list[list[float]] = []
+    stations: set[str] = set()
+    for number, line in enumerate(lines[layout.begin :], layout.begin + 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            if layout.ends_blank and rows and not line.strip():
+                break
+            continue
+        cells = [cell.strip().strip('"') for cell in line.split(layout.delimiter)]
+        name = _cell(cells, layout.station) if layout.station is not None else ""
+        if station is not None and layout.station is not None and name != station:
+            continue
+        date = parse_date(_cell(cells, layout.date))
+        if date is None:
+            text = f"date = {_cell(cells, layout.date)!r}: not a date; write it like 2001-12-31"
+            table.faults.append((number, text))
+            continue
+        if (first is not None and date < first) or (last is not None and date > last):
+            continue
+        stations.add(name)
+        table.dates.append(date)
+        table.lines.append(number)
+        rows.append([_number(cells, c, f, number, table) for f, c in layout.columns.items()])
+    if len(stations) > 1:
+        names = ", ".join(sorted(stations)[:6])
+        table.faults = [(layout.begin, f"several stations ({names}); choose with --station")]
+        rows, table.dates, table.lines = [], [], []
+    data = np.array(rows, dtype=np.float64).reshape(len(rows), len(layout.columns))
+    table.values = {name: data[:, i] for i, name in enumerate(layout.columns)}
+    return table
+
+
+def parse_date(text: str) -> datetime.date | None:
+    """ISO date, or its eight digits, with or without a time of day behind; else None."""
+    match = re.fullmatch(r"(\d{4})-?(\d{2})-?(\d{2})([T ].*|Z)?", text)
+    if match is None:
+        return None
+    try:
+        return datetime.date(*(int(part) for part in match.groups()[:3]))
+    except ValueError:
+        return None
+
+
+def _cell(cells: list[str], index: int) -> str:
+    return cells[index] if index < len(cells) else ""
+
+
+def _number(cells: list[str], column: Column, name: str, line: int, table: Table) -> float:
+    text = _cell(cells, column.index)
+    if text.lower() in EMPTY:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        remedy = "write it with a decimal point, or leave it empty when it is not known"
+        table.faults.append(
+            (line, f"{name} = {text!r} (column {column.name}): no number; {remedy}")
+        )
+        return math.nan
+    if column.trace is not None and value == column.trace:
+        return 0.0
+    return value * column.factor + column.offset
