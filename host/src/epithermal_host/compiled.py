@@ -1,8 +1,16 @@
-"""How our kernels are compiled: one set of numba options, typed, cached on disk."""
+"""How our kernels are compiled: one set of numba options, typed, cached on disk.
+
+numba's own cache looks only at the file of the function that is called: a change in a function
+that it calls, in another file, would go unseen. So the cache's folder carries the hash of all
+kernels, and a change of any compiles anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -12,15 +20,28 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # NaN and infinity keep their meaning (a diverging column must be seen), everything else may be
 # reordered and fused. error_model "numpy": no branch for a division by zero.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+KERNELS = ("compiled.py", "cosmic_kernel.py", "richards_kernel.py", "richards_run.py")
+
+
+def cache_folder() -> Path:
+    """Where machine code is kept: NUMBA_CACHE_DIR or the user's cache, by hash of the kernels."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in KERNELS))
+    user = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    base = Path(os.environ.get("NUMBA_CACHE_DIR") or f"{user}/epithermal")
+    return base / f"kernels-{digest.hexdigest()[:16]}"
+
+
+_FOLDER = str(cache_folder())
 
 
 def compiled(function: Function) -> Function:
     """Compile a kernel to machine code at its first call."""
-    decorate = numba.njit(cache=True, error_model="numpy", fastmath=FASTMATH)
-    return cast(Function, decorate(function))
-
-
-def inlined(function: Function) -> Function:
-    """Compile a small function into each kernel that calls it."""
-    decorate = numba.njit(cache=True, error_model="numpy", fastmath=FASTMATH, inline="always")
-    return cast(Function, decorate(function))
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = _FOLDER  # numba chooses the file's place here and now
+    try:
+        decorate = numba.njit(cache=True, error_model="numpy", fastmath=FASTMATH)
+        return cast(Function, decorate(function))
+    finally:
+        config.CACHE_DIR = before

@@ -166,40 +166,32 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
     docs/equations-columns.md tells the scheme.
     """
     _refuse(column)
-    grid = _grid(column)
     nz, nt = column.grid.z_cm.size, forcing.end_d.size
     theta, h, sums = np.empty((nt + 1, nz)), np.empty((nt + 1, nz)), np.zeros((nt + 1, 4))
-    work = np.zeros((kernel.ROWS, nz))
     h[0] = np.broadcast_to(np.asarray(column.h_initial_cm, dtype=np.float64), nz)
-    work[kernel.U] = _u(h[0], grid[kernel.HS])
     for index, soil in enumerate(column.soils):
         own = column.grid.material == index
         theta[0, own] = soil.theta(h[0, own])
-    work[kernel.TH_N] = theta[0]
-    counts = np.zeros(richards_run.COUNTS)
-    problem = kernel.Problem(
+    work = _work(column, h[0], theta[0])
+    tables = np.concatenate([_table(soil) for soil in column.soils])
+    arguments = (
         work,
-        grid,
-        column.grid.material * (kernel.CELLS + 1),
-        np.concatenate([_table(soil) for soil in column.soils]),
+        tables,
         _decay(),
-        (column.feddes or Feddes()).numbers(),
-        _limits(column, grid),
-        np.zeros(3),
-        ("free_drainage", "head", "no_flux").index(column.bottom),
-    )
-    records = (
-        _roots(column, forcing, grid[kernel.W]),
+        _parameters(column, work),
+        _roots(column, forcing, work[:, kernel.W]),
         forcing.end_d,
         forcing.rate("rain_cm_d") - forcing.rate("pot_evaporation_cm_d"),
         forcing.rate("pot_transpiration_cm_d"),
-        _top_heads(column, forcing, grid),
+        _top_heads(column, forcing, work),
+        tolerance,
     )
+    counts = np.zeros(richards_run.COUNTS)
     start = time.process_time()
-    status = richards_run.run(problem, *records, tolerance, theta, h, sums, counts)
+    status = richards_run.run(*arguments, theta, h, sums, counts)
     cpu_s = time.process_time() - start
     _judge(column, status, counts)
-    return _profile(column, forcing, theta, h, sums, counts, cpu_s)
+    return _profile(column, forcing, work[:, kernel.W], theta, h, sums, counts, cpu_s)
 
 
 def _refuse(column: Column) -> None:
@@ -221,15 +213,18 @@ def _judge(column: Column, status: int, counts: Array) -> None:
         raise SolverError(column.name, float(counts[richards_run.REACHED_D]), reasons[status])
 
 
-def _grid(column: Column) -> Array:
-    z = column.grid.z_cm
+def _work(column: Column, h_cm: Array, theta: Array) -> Array:
+    """The kernel's workspace (nz, FIELDS) with the column's geometry and first state."""
+    z, material = column.grid.z_cm, column.grid.material
     dz = np.diff(z)
-    grid = np.zeros((4, z.size))
-    grid[kernel.W] = 0.5 * (np.append(dz, 0.0) + np.insert(dz, 0, 0.0))
-    grid[kernel.PER_DZ, :-1] = 1.0 / dz
-    entry = np.array([soil.air_entry_cm for soil in column.soils])
-    grid[kernel.HS] = -entry[column.grid.material]
-    return grid
+    work = np.zeros((z.size, kernel.FIELDS))
+    work[:, kernel.W] = 0.5 * (np.append(dz, 0.0) + np.insert(dz, 0, 0.0))
+    work[:-1, kernel.PER_DZ] = 1.0 / dz
+    work[:, kernel.HS] = -np.array([soil.air_entry_cm for soil in column.soils])[material]
+    work[:, kernel.OFFSET] = material * (kernel.CELLS + 1)
+    work[:, kernel.U_N] = _u(h_cm, work[:, kernel.HS])
+    work[:, kernel.TH_N] = theta
+    return work
 
 
 def _u(h_cm: Array, hs_cm: Array) -> Array:
@@ -239,22 +234,26 @@ def _u(h_cm: Array, hs_cm: Array) -> Array:
     return np.maximum(u, -kernel.U_RANGE)
 
 
-def _limits(column: Column, grid: Array) -> Array:
-    heads = np.array([0.0, column.hcrit_cm, 0.0])
-    surface = _u(heads, np.full(3, grid[kernel.HS, 0]))
+def _parameters(column: Column, work: Array) -> Array:
+    """The kernel's numbers of a column: Feddes, the heads of its borders, the kind of bottom."""
+    surface = _u(np.array([0.0, column.hcrit_cm]), work[[0, 0], kernel.HS])
     if column.top != "atmosphere":
-        surface[:2] = np.inf, -np.inf
-    bottom = _u(np.array([column.bottom_head_cm]), grid[kernel.HS, -1:])
-    return np.append(surface, bottom)
+        surface = np.array([np.inf, -np.inf])
+    p = np.zeros(kernel.PARAMETERS)
+    p[: kernel.U_POND] = (column.feddes or Feddes()).numbers()
+    p[kernel.U_POND], p[kernel.U_DRY] = surface
+    p[kernel.U_BOTTOM] = _u(np.array([column.bottom_head_cm]), work[-1:, kernel.HS])[0]
+    p[kernel.BOTTOM_KIND] = ("free_drainage", "head", "no_flux").index(column.bottom)
+    return p
 
 
-def _top_heads(column: Column, forcing: Forcing, grid: Array) -> Array:
+def _top_heads(column: Column, forcing: Forcing, work: Array) -> Array:
     if column.top != "head":
         return np.zeros(0)
     if forcing.top_head_cm is None:
         raise ValueError("a column whose top is 'head' needs Forcing.top_head_cm")
     heads = np.asarray(forcing.top_head_cm, dtype=np.float64)
-    return _u(np.broadcast_to(heads, forcing.end_d.shape), grid[kernel.HS, :1])
+    return _u(np.broadcast_to(heads, forcing.end_d.shape), work[:1, kernel.HS])
 
 
 def _roots(column: Column, forcing: Forcing, width: Array) -> Array:
@@ -316,14 +315,9 @@ def _cubic(value: Array, slope: Array) -> Array:
 
 
 def _profile(
-    column: Column,
-    forcing: Forcing,
-    theta: Array,
-    h: Array,
-    sums: Array,
-    counts: Array,
-    cpu_s: float,
-) -> Profile:
+    column: Column, forcing: Forcing, width: Array, theta: Array, h: Array, sums: Array,
+    counts: Array, cpu_s: float,
+) -> Profile:  # fmt: skip
     z = column.grid.z_cm
     top, runoff, uptake, bottom = sums.T
     duration = np.diff(forcing.end_d, prepend=0.0)
@@ -333,7 +327,7 @@ def _profile(
     else:
         infiltration = rain - runoff
         evaporation = infiltration - top
-    storage = theta @ _grid(column)[kernel.W]
+    storage = theta @ width
     return Profile(
         np.append(0.0, forcing.end_d), z, theta, h, infiltration, evaporation, uptake, runoff,
         bottom, storage, storage - storage[0] - (top - bottom - uptake),
