@@ -1,0 +1,286 @@
+"""station.toml to frozen dataclasses; every fault is found and told at once.
+
+The tables below are the one description of the file: what is asked, its type and its range.
+Paths in the file are relative to the file's own folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from epithermal_edge import air, corrections, frames
+from epithermal_edge.columns import Options
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.keys import Key, check_tables
+from epithermal_edge.records import NAN
+from epithermal_edge.site import Site
+
+INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
+MQTT_VERSIONS = ("5", "3.1.1")
+CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
+
+
+TABLES: dict[str, tuple[Key, ...]] = {
+    "station": (
+        Key(
+            "id",
+            str,
+            "3 to 32 of a-z 0-9 -; also the topic's name",
+            True,
+            pattern=r"[a-z0-9-]{3,32}",
+        ),
+        Key("state_dir", str, "folder for the journal", True),
+        Key("journal_max_mb", float, "cap of the journal in MB", default=512.0, low=4, high=1e6),
+    ),
+    "site": (
+        Key("name", str, "free text for dashboards", default=""),
+        Key("latitude_deg", float, "degrees north", True, low=-90, high=90),
+        Key("altitude_m", float, "metres above sea level", True, low=-450, high=6000),
+        Key("cutoff_rigidity_gv", float, "geomagnetic cutoff in GV", low=0, high=20),
+        Key("bulk_density_g_cm3", float, "dry soil, g/cm3", True, low=0.5, high=2.2),
+        Key("lattice_water_g_g", float, "water in minerals, g/g", default=0.0, low=0, high=0.4),
+        Key(
+            "organic_water_g_g", float, "organic matter as water, g/g", default=0.0, low=0, high=0.8
+        ),
+        Key("cosmic_n_cph", float, "COSMIC's N from calibration, counts/h", True, low=1, high=1e7),
+        Key("alpha", float, "COSMIC's alpha, cm3/g", default=NAN, low=0.01, high=1),
+        Key("l3_g_cm2", float, "COSMIC's L3, g/cm2", default=NAN, low=1, high=1000),
+        Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
+        Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
+        Key("humidity_ref_g_m3", float, "reference humidity, g/m3", default=0.0, low=0, high=50),
+        Key("biomass_kg_m2", float, "water of the plants, kg/m2", default=0.0, low=0, high=100),
+        Key("biomass_slope_per_mm", float, "loss per mm of it", default=0.0, low=0, high=0.05),
+    ),
+    "site.incoming": (
+        Key("form", str, "how intensity is corrected", default="none", choices=INCOMING_FORMS),
+        Key("ref", float, "monitor's count where the factor is 1", low=1e-6, high=1e9),
+        Key("scale", float, "site's response relative to the monitor", low=0, high=3),
+    ),
+    "source": (
+        Key(
+            "url", str, "port or URL of the logger, as /dev/serial/by-id/... or socket://host:port"
+        ),
+        Key("baud", int, "bits per second", default=9600, low=300, high=4_000_000),
+        Key("dialect", str, "the logger's format", True),
+        Key("columns", list, "column names of a stream that sends no header"),
+        Key("count_columns", list, "the columns with moderated counts, summed"),
+        Key(
+            "interval_s",
+            float,
+            "nominal seconds between records",
+            default=3600.0,
+            low=1,
+            high=86400,
+        ),
+        Key(
+            "utc_offset_h",
+            float,
+            "hours that the logger's clock is ahead of UTC",
+            default=0.0,
+            low=-14,
+            high=14,
+        ),
+        Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
+        Key(
+            "use_inside_air",
+            bool,
+            "take air temperature and humidity from inside the box",
+            default=False,
+        ),
+    ),
+    "model": (Key("bundle", str, "folder of the model bundle", True),),
+    "mqtt": (
+        Key("host", str, "name or address of the broker", True),
+        Key("port", int, "TCP port; 8883 with TLS", default=1883, low=1, high=65535),
+        Key("version", str, "of MQTT", default="5", choices=MQTT_VERSIONS),
+        Key("user", str, "MQTT user; by convention the station's id"),
+        Key("password_file", str, "file whose first line is the password"),
+        Key("ca_file", str, "certificate of the authority; switches TLS on"),
+        Key("cert_file", str, "client certificate"),
+        Key("key_file", str, "key of the client certificate"),
+        Key(
+            "keepalive_s",
+            int,
+            "seconds of silence before the link is tested",
+            default=60,
+            low=5,
+            high=3600,
+        ),
+        Key(
+            "prefix",
+            str,
+            "first levels of every topic",
+            default="crns/v1",
+            pattern=r"[^#+\s/][^#+\s]*[^#+\s/]",
+        ),
+    ),
+}
+REQUIRED = ("station", "site", "source", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is known of the place beside what the corrections need."""
+
+    name: str
+    latitude_deg: float
+    altitude_m: float
+    cutoff_rigidity_gv: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The logger's port and format; `columns` and `count_columns` None: as the dialect says."""
+
+    url: str | None
+    baud: int
+    dialect: str
+    columns: tuple[str, ...] | None
+    count_columns: tuple[str, ...] | None
+    interval_s: float
+    utc_offset_h: float
+    rain_mm_per_tip: float | None
+    use_inside_air: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mqtt:
+    """The broker and how to get in."""
+
+    host: str
+    port: int
+    version: str
+    user: str | None
+    password_file: Path | None
+    ca_file: Path | None
+    cert_file: Path | None
+    key_file: Path | None
+    keepalive_s: int
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A station, complete and within range."""
+
+    path: Path
+    id: str
+    state_dir: Path
+    journal_max_mb: float
+    place: Place
+    site: Site
+    source: Source
+    bundle: Path
+    mqtt: Mqtt | None
+
+
+def read_config(path: Path) -> Config:
+    """The configuration in a file.
+
+    Parameters
+    ----------
+    path :
+        A TOML file, see docs/station.md and deploy/station.example.toml.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or has faults: all of them, each with its key and remedy.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name a station.toml") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    faults: list[str] = []
+    values = check_tables(TABLES, REQUIRED, data, faults)
+    _check_together(values, path.parent, faults)
+    if faults:
+        raise ConfigError(*(f"{path}: {fault}" for fault in faults))
+    return _build(path, values)
+
+
+def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
+    """Faults that only show when keys are seen together."""
+    source = values.get("source", {})
+    if "dialect" in source:
+        try:
+            columns, counts = (tuple(source.get(k) or ()) for k in ("columns", "count_columns"))
+            frames.start(source["dialect"], Options(columns or None, counts or None))
+        except ConfigError as error:
+            faults += error.faults
+    site = values.get("site", {})
+    incoming = values.get("site.incoming", {})
+    form = incoming.get("form", "none")
+    if form != "none" and incoming.get("ref", 0) is None:
+        faults.append(f"site.incoming.ref: missing; form {form} needs the monitor's reference")
+    if "cutoff_rigidity_gv" in site and site["cutoff_rigidity_gv"] is None:
+        scaled = form in ("hawdon2014", "mcjannet2023") and incoming.get("scale", 0) is None
+        wants = [("site.beta_per_hpa", site.get("beta_per_hpa", 0) is None)]
+        wants.append(("site.incoming.scale", scaled))
+        needed = " and ".join(name for name, missing in wants if missing)
+        if needed:
+            faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
+    mqtt = values.get("mqtt", {})
+    named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
+    faults += [
+        f"mqtt.{name}: no file {folder / mqtt[name]}"
+        for name in named
+        if not (folder / mqtt[name]).is_file()
+    ]
+    if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
+        faults.append("mqtt: cert_file and key_file go together; give both or none")
+    if mqtt.get("cert_file") and not mqtt.get("ca_file"):
+        faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
+    if mqtt.get("password_file") and not mqtt.get("user"):
+        faults.append("mqtt.user: missing; a password goes with a user")
+
+
+def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
+    folder = path.parent
+    station, site, source = values["station"], values["site"], values["source"]
+    lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
+    mqtt = values.get("mqtt")
+    if mqtt is not None:
+        files = {k: folder / v for k, v in mqtt.items() if k.endswith("_file") and v}
+        mqtt = {**mqtt, **files}
+    return Config(
+        path=path,
+        id=station["id"],
+        state_dir=folder / station["state_dir"],
+        journal_max_mb=station["journal_max_mb"],
+        place=Place(
+            site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
+        ),
+        site=_site(site, values["site.incoming"]),
+        source=Source(**{**source, **lists}),
+        bundle=folder / values["model"]["bundle"],
+        mqtt=None if mqtt is None else Mqtt(**mqtt),
+    )
+
+
+def _site(site: dict[str, Any], incoming: dict[str, Any]) -> Site:
+    """The site with what was left out derived from place and altitude."""
+    cutoff, altitude_m = site["cutoff_rigidity_gv"], site["altitude_m"]
+    reference, beta, scale = site["pressure_ref_hpa"], site["beta_per_hpa"], incoming["scale"]
+    if reference is None:
+        reference = float(air.mean_pressure(altitude_m))
+    if beta is None:
+        beta = float(corrections.pressure_coefficient(site["latitude_deg"], altitude_m, cutoff))
+    if scale is None and incoming["form"] == "hawdon2014":
+        scale = float(corrections.hawdon_scale(cutoff))
+    elif scale is None and incoming["form"] == "mcjannet2023":
+        depth = air.atmospheric_depth(site["latitude_deg"], altitude_m)
+        scale = float(corrections.mcjannet_scale(cutoff, depth))
+    as_given = {f.name for f in fields(Site)} & site.keys()
+    given = {name: site[name] for name in as_given if site[name] is not None}
+    return Site(
+        **{**given, "beta_per_hpa": beta, "pressure_ref_hpa": reference},
+        incoming_form=incoming["form"],
+        incoming_ref=NAN if incoming["ref"] is None else incoming["ref"],
+        incoming_scale=1.0 if scale is None else scale,
+    )

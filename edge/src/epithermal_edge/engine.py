@@ -1,0 +1,128 @@
+"""One record in; corrected record, estimate and new state out. The same for run and replay.
+
+Pure: what the station remembers is a value, and the journal keeps it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge import estimator, pipeline
+from epithermal_edge.bundle import Bundle
+from epithermal_edge.estimator import EstimatorState, StepFn
+from epithermal_edge.features import HOUR_S, Window
+from epithermal_edge.footprint import d86_cm
+from epithermal_edge.moisture import THETA_MAX
+from epithermal_edge.pipeline import PipelineState
+from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.site import Site
+
+STORAGE_MM = 300.0  # of a soil of water, 0-30 cm
+NOTHING = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
+"""What is known before the first window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What does not change while the station runs."""
+
+    site: Site
+    bundle: Bundle
+    step: StepFn
+
+    def fingerprint(self) -> str:
+        """What a state depends on: one made with another model or site is void."""
+        text = f"{self.bundle.sha256} {self.site!r}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """Everything the station remembers."""
+
+    pipeline: PipelineState
+    network: EstimatorState
+    newest: Estimate  # of the newest window; its quality is that of the window
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one record gave."""
+
+    record: RawRecord
+    corrected: CorrectedRecord
+    estimate: Estimate
+
+
+def start(engine: Engine) -> EngineState:
+    """The state before the first record."""
+    return EngineState(
+        pipeline=pipeline.start(1, engine.bundle.phases),
+        network=estimator.start(engine.bundle),
+        newest=NOTHING,
+    )
+
+
+def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[EngineState, Outcome]:
+    """Take one record in.
+
+    Parameters
+    ----------
+    record :
+        Not one that was taken before. A record that ends before the last one changes nothing;
+        its estimate is empty and flagged LATE.
+    """
+    piped, corrected, windows = pipeline.step(engine.site, state.pipeline, record)
+    quality = Quality(int(corrected.quality[0]))
+    if quality & Quality.LATE:
+        return state, Outcome(
+            record, corrected, replace(NOTHING, quality=quality | NOTHING.quality)
+        )
+    network, newest = state.network, state.newest
+    for window in windows:
+        network, y = estimator.step(engine.step, engine.bundle, network, window)
+        age = int(network.age[window.hour % engine.bundle.phases])
+        newest = _estimate(engine, window, y, age)
+    estimate = replace(newest, quality=newest.quality | quality)
+    return EngineState(piped, network, newest), Outcome(record, corrected, estimate)
+
+
+def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:
+    """The state after records that were taken before, in the order of their taking."""
+    state = start(engine)
+    for record in records:
+        state, _ = advance(engine, state, record)
+    return state
+
+
+def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) -> Estimate:
+    """What the network and the inversion say of a window."""
+    quality = Quality(int(window.quality[0]))
+    if age < engine.bundle.spin_up_steps:
+        quality |= Quality.WARM_UP
+    theta, sigma = float(y[0]), float(y[1])
+    if not (math.isfinite(theta) and math.isfinite(sigma)):
+        theta, sigma, quality = NAN, NAN, quality | Quality.NO_MODEL
+    elif not 0.0 <= theta <= THETA_MAX:
+        theta, quality = min(max(theta, 0.0), THETA_MAX), quality | Quality.CLIPPED
+    classical = float(window.theta_classical[0])
+    site, wet = engine.site, theta if math.isfinite(theta) else classical
+    bound = site.lattice_water_g_g + site.organic_water_g_g
+    depth = d86_cm(wet, site.bulk_density_g_cm3, lattice_water_g_g=bound)
+    return Estimate(
+        window_end_s=window.hour * HOUR_S,
+        theta=theta,
+        theta_sigma=abs(sigma),
+        theta_classical=classical,
+        theta_classical_sigma=float(window.theta_classical_sigma[0]),
+        d86_cm=float(depth),
+        storage_mm=theta * STORAGE_MM,
+        state_age_steps=age,
+        quality=quality,
+    )

@@ -1,0 +1,246 @@
+"""What the station says: payloads as JSON, every value rounded, every missing one null.
+
+The contract is docs/mqtt.md and the schemas beside it; a field's unit is in its name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from epithermal_edge import __version__
+from epithermal_edge.bundle import Bundle
+from epithermal_edge.config import Config
+from epithermal_edge.features import FEATURES
+from epithermal_edge.records import CorrectedRecord, Estimate, Quality, RawRecord
+
+V = 1  # version of every payload; a field may be added without a new one
+LIVE_PERIODS = 2.5  # how long a dashboard shows a value
+TOP_CM, BOTTOM_CM = 0, 30  # what theta and storage are the mean and the sum of
+Z_95 = 1.6449  # quantile of the normal distribution
+MISSING, FAIL, SUSPECT, PASS = 9, 4, 3, 1  # QARTOD (2020); 2, not evaluated, is not used yet
+
+FAILED = Quality.CLIPPED
+SUSPECTED = (
+    Quality.WARM_UP
+    | Quality.GAP
+    | Quality.MISSING
+    | Quality.ZERO_COUNTS
+    | Quality.PRESSURE_MISSING
+    | Quality.HUMIDITY_MISSING
+    | Quality.INCOMING_MISSING
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A payload on its way to the broker."""
+
+    topic: str
+    payload: bytes
+    kind: str  # "obs": every one, in order; "state": only the newest; "event"
+    retain: bool = False
+    expires_s: float | None = None  # Unix time after which nobody wants it
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What every message of a station repeats."""
+
+    station: str
+    epoch: str  # random, one for each journal
+    prefix: str
+    interval_s: float
+
+    def topic(self, name: str) -> str:
+        """Full topic of this station."""
+        return f"{self.prefix}/{self.station}/{name}"
+
+
+def utc(time_s: float) -> str | None:
+    """ISO 8601 with Z, to the millisecond where it is needed; None for NaN."""
+    if not math.isfinite(time_s):
+        return None
+    moment = datetime.fromtimestamp(round(time_s, 3), UTC)
+    spec = "seconds" if moment.microsecond == 0 else "milliseconds"
+    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def quality_flags(quality: Quality) -> list[str]:
+    """Names of the flags that are set, in lower case."""
+    return [str(flag.name).lower() for flag in Quality if flag & quality]
+
+
+def qartod(quality: Quality, theta: float) -> int:
+    """How far the theta of a message can be trusted, as QARTOD's flag.
+
+    References
+    ----------
+    IOOS QARTOD (2020), Manual for Real-Time Oceanographic Data Quality Control Flags, table 2.
+    """
+    if not math.isfinite(theta):
+        return MISSING
+    if quality & FAILED:
+        return FAIL
+    return SUSPECT if quality & SUSPECTED else PASS
+
+
+def encode(payload: dict[str, Any]) -> bytes:
+    """JSON without blanks.
+
+    Raises
+    ------
+    ValueError
+        A number is not finite.
+    """
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False).encode()
+
+
+def obs_theta(
+    identity: Identity,
+    seq: int,
+    record: RawRecord,
+    corrected: CorrectedRecord,
+    estimate: Estimate,
+    bundle: Bundle,
+) -> dict[str, Any]:
+    """Payload of obs/theta and state/theta: one record and the estimate that goes with it.
+
+    Parameters
+    ----------
+    seq :
+        Number of the record in its journal, from 1.
+    corrected :
+        Of one site.
+    """
+    live_s = float(corrected.duration_s[0])
+    counted = math.isfinite(live_s) and live_s > 0.0
+    theta, sigma = estimate.theta, estimate.theta_sigma
+    return {
+        "v": V,
+        "id": f"{identity.station}:{identity.epoch}:{seq}",
+        "start": utc(record.end_s - (live_s if counted else identity.interval_s)),
+        "end": utc(record.end_s),
+        "window_end": utc(estimate.window_end_s),
+        "theta": {
+            "value": _number(theta, 6),
+            "sigma": _number(sigma, 6),
+            "p05": _number(max(theta - Z_95 * sigma, 0.0), 6),
+            "p95": _number(min(theta + Z_95 * sigma, 1.0), 6),
+            "unit": "m3/m3",
+        },
+        "theta_classical": {
+            "value": _number(estimate.theta_classical, 6),
+            "sigma": _number(estimate.theta_classical_sigma, 6),
+        },
+        "depth": {
+            "top_cm": TOP_CM,
+            "bottom_cm": BOTTOM_CM,
+            "d86_cm": _number(estimate.d86_cm, 1),
+        },
+        "storage_mm": _number(estimate.storage_mm, 2),
+        "n": {
+            "raw_cph": _number(corrected.n_raw_cph[0], 3),
+            "corr_cph": _number(corrected.n_corr_cph[0], 3),
+            "corr_sigma_cph": _number(corrected.n_corr_sigma_cph[0], 3),
+            "counts": _number(corrected.counts[0], 3),
+            "live_s": _number(live_s if counted else math.nan, 3),
+        },
+        "met": _met(record, corrected),
+        "q": qartod(estimate.quality, theta),
+        "flags": quality_flags(estimate.quality),
+        "model": {
+            "name": bundle.name,
+            "version": bundle.version,
+            "sha256": bundle.sha256,
+            "state_age_d": estimate.state_age_steps * bundle.step_s / 86400.0,
+        },
+        "time_q": "logger",
+        "rev": 0,
+    }
+
+
+def _met(record: RawRecord, corrected: CorrectedRecord) -> dict[str, float | None]:
+    return {
+        "pressure_hpa": _number(record.pressure_hpa, 2),
+        "temperature_c": _number(record.temperature_c, 2),
+        "relative_humidity_pct": _number(record.relative_humidity_pct, 2),
+        "abs_humidity_g_m3": _number(corrected.abs_humidity_g_m3[0], 3),
+        "rain_mm": _number(record.rain_mm, 3),
+        "et0_mm": _number(record.et0_mm, 3),
+        "incoming": _number(record.incoming, 4),
+    }
+
+
+def _number(value: Any, digits: int) -> float | None:
+    """Rounded; None where it is not finite."""
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else None
+
+
+def obs_messages(
+    identity: Identity, payload: dict[str, Any], end_s: float, now_s: float
+) -> tuple[Message, ...]:
+    """The messages of one record: one for databases, and when it is live one for dashboards.
+
+    Parameters
+    ----------
+    end_s, now_s :
+        The record's end and the station's clock [s, Unix time]. Live is younger than 2.5 periods
+        and not from the future.
+    """
+    body = encode(payload)
+    every = Message(identity.topic("obs/theta"), body, "obs")
+    expires_s = end_s + LIVE_PERIODS * identity.interval_s
+    if not end_s - identity.interval_s < now_s < expires_s or "late" in payload["flags"]:
+        return (every,)
+    topic = identity.topic("state/theta")
+    return every, Message(topic, body, "state", retain=True, expires_s=expires_s)
+
+
+def event(identity: Identity, kind: str, time_s: float, text: str) -> Message:
+    """Something that an operator should know, once."""
+    payload = {"v": V, "station": identity.station, "kind": kind, "time": utc(time_s), "text": text}
+    return Message(identity.topic(f"event/{kind}"), encode(payload), "event")
+
+
+def status(identity: Identity, state: str, session: str) -> bytes:
+    """Birth ("online"), clean end ("stopped") or last will ("lost") of one connection."""
+    return encode(
+        {
+            "v": V,
+            "station": identity.station,
+            "state": state,
+            "session": session,
+            "epoch": identity.epoch,
+        }
+    )
+
+
+def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:
+    """What is constant: the place, the detector, the soil and the model."""
+    known = {k: v for k, v in {**asdict(config.place), **asdict(config.site)}.items() if v != ""}
+    site = {k: v if v is None or isinstance(v, str) else _number(v, 8) for k, v in known.items()}
+    return encode(
+        {
+            "v": V,
+            "station": identity.station,
+            "epoch": identity.epoch,
+            "software": {"name": "epithermal-edge", "version": __version__},
+            "site": site,
+            "source": {"dialect": config.source.dialect, "interval_s": config.source.interval_s},
+            "theta": {"unit": "m3/m3", "top_cm": TOP_CM, "bottom_cm": BOTTOM_CM},
+            "model": {
+                "name": bundle.name,
+                "version": bundle.version,
+                "sha256": bundle.sha256,
+                "step_s": bundle.step_s,
+                "phases": bundle.phases,
+                "spin_up_steps": bundle.spin_up_steps,
+                "features": {f.name: f.unit for f in FEATURES},
+            },
+        }
+    )

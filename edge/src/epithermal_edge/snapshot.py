@@ -1,0 +1,129 @@
+"""The engine's state as named groups of bytes, each with its shape and checksum, and back."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.engine import EngineState
+from epithermal_edge.errors import EpithermalError
+from epithermal_edge.estimator import EstimatorState
+from epithermal_edge.pipeline import PipelineState
+from epithermal_edge.records import Estimate, Quality
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class StateLostError(EpithermalError):
+    """No state is stored, or it does not fit; the text says why. Compute it from the records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One group of arrays as it is stored."""
+
+    layout: str  # JSON: name, dtype and shape of each array
+    made_for: str  # fingerprint of the engine
+    crc32: int
+    data: bytes
+
+
+def to_parts(
+    state: EngineState, made_for: str, written: EngineState | None = None
+) -> dict[str, Part]:
+    """What must be stored of a state.
+
+    Parameters
+    ----------
+    made_for :
+        Fingerprint of the engine.
+    written :
+        What is stored already: phases that are the same are left out.
+    """
+    parts = {}
+    for name, arrays in _groups(state, _changed(state.network, written)).items():
+        data = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
+        parts[name] = Part(_layout(arrays), made_for, zlib.crc32(data), data)
+    return parts
+
+
+def _changed(network: EstimatorState, written: EngineState | None) -> Iterable[int]:
+    """Phases that differ from what is stored."""
+    if written is None:
+        return range(len(network.age))
+    old = written.network
+    if network is old:
+        return ()
+    h, c = network.h != old.h, network.c != old.c
+    differ = h.any(axis=1) | c.any(axis=1) | (network.age != old.age)
+    return [int(phase) for phase in np.flatnonzero(differ)]
+
+
+def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> EngineState:
+    """The state that was stored.
+
+    Parameters
+    ----------
+    made_for :
+        Fingerprint of the engine that will use it.
+    like :
+        A state of the right shapes.
+
+    Raises
+    ------
+    StateLostError
+        A part is missing or does not fit.
+    """
+    groups = _groups(like, range(len(like.network.age)))
+    return _state({k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()})
+
+
+def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
+    groups: dict[str, Arrays] = {}
+    for name, value in (("pipeline", state.pipeline), ("newest", state.newest)):
+        groups[name] = {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
+    for phase in phases:
+        row = {
+            f.name: np.asarray(getattr(state.network, f.name)[phase]) for f in fields(state.network)
+        }
+        groups[f"phase {phase:02d}"] = row
+    return groups
+
+
+def _state(parts: dict[str, Arrays]) -> EngineState:
+    phases = [parts[name] for name in sorted(parts) if name.startswith("phase")]
+    network = EstimatorState(**{k: np.stack([p[k] for p in phases]) for k in ("h", "c", "age")})
+    newest = {name: value.item() for name, value in parts["newest"].items()}
+    newest["quality"] = Quality(newest["quality"])
+    memory: dict[str, Any] = parts["pipeline"]
+    scalars = {name: value.item() for name, value in memory.items() if value.ndim == 0}
+    return EngineState(PipelineState(**{**memory, **scalars}), network, Estimate(**newest))
+
+
+def _layout(arrays: Arrays) -> str:
+    return json.dumps([[k, a.dtype.str, list(a.shape)] for k, a in arrays.items()])
+
+
+def _unpack(name: str, part: Part | None, made_for: str, like: Arrays) -> Arrays:
+    """The arrays of one part, or StateLostError."""
+    if part is None:
+        raise StateLostError(f"state: no {name}")
+    if part.made_for != made_for:
+        raise StateLostError("state: made with another model or site")
+    if part.layout != _layout(like):
+        raise StateLostError(f"state: {name} has another shape")
+    if zlib.crc32(part.data) != part.crc32 or len(part.data) != sum(
+        a.nbytes for a in like.values()
+    ):
+        raise StateLostError(f"state: {name} is damaged")
+    arrays, at = {}, 0
+    for key, a in like.items():
+        arrays[key] = np.frombuffer(part.data, a.dtype, a.size, at).reshape(a.shape).copy()
+        at += a.nbytes
+    return arrays
