@@ -122,6 +122,7 @@ def run(
                 failed.append(failure)
                 _record(run_folder, failed)
                 bar.set_postfix(failed=len(failed))
+                _give_up(failed, config.campaign.soils, run_folder)
             bar.update()
     summary = Summary(
         made=len(todo) - len(failed),
@@ -130,11 +131,6 @@ def run(
         data_hash=campaign_hash(run_folder, config.campaign.soils),
     )
     write_run(config, run_folder, summary.data_hash)
-    if summary.failed_share > FAILED_MAX:
-        raise EpithermalError(
-            f"{len(failed)} of {config.campaign.soils} scenarios failed, more than "
-            f"{FAILED_MAX:.0%}: see {run_folder / FAILED}"
-        )
     return summary
 
 
@@ -145,6 +141,15 @@ def campaign_hash(run_folder: Path, soils: int) -> str:
         if path.is_file():
             total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
+
+
+def _give_up(failed: list[Failure], soils: int, run_folder: Path) -> None:
+    """Stop when too many fail: what is left would be another population."""
+    if len(failed) > max(FAILED_MAX * soils, 1):
+        raise EpithermalError(
+            f"{len(failed)} of {soils} scenarios failed, more than {FAILED_MAX:.0%}; the last: "
+            f"{failed[-1].soil}: {failed[-1].reason}; all: {run_folder / FAILED}"
+        )
 
 
 def _claim(config: RunConfig, run_folder: Path, key: str) -> None:

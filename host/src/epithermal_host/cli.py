@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
@@ -58,6 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_steps(commands)
+    if importlib.util.find_spec("epithermal_host.validate") is not None:
+        validate = importlib.import_module("epithermal_host.validate")
+        validate.add_parser(commands)
+    return parser
+
+
+def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _add(commands, "simulate", _simulate, "weather, soil water and neutrons of many places",
              "simulate run.toml --out runs/a --workers 2")  # fmt: skip
     p.add_argument("config", type=Path, metavar="run.toml", help="see docs/campaign.md")
@@ -84,11 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
              "demo --out build/demo")  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
-    if importlib.util.find_spec("epithermal_host.validate") is not None:
-        from epithermal_host import validate
-
-        validate.add_parser(commands)
-    return parser
 
 
 def _add(
@@ -183,7 +187,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from epithermal_host import evaluate
 
     done = evaluate.run(arguments.run)
-    print(done)
+    print(evaluate.table(done))
+    print(f"report: {done.report_path}, picture: {done.picture_path}")
     print(f"next: epithermal-host release {arguments.run} --to models")
     return 0
 
@@ -193,17 +198,18 @@ def _release(arguments: argparse.Namespace) -> int:
     from epithermal_host.config import read_run
 
     wanted = read_run(arguments.run).release
-    bundle = release.run(
+    done = release.run(
         arguments.run,
         arguments.to,
         name=arguments.name or wanted.name,
         version=arguments.model_version or wanted.version,
     )
-    print(f"{bundle}: released; try: epithermal-edge selftest --bundle {bundle}")
+    print(f"{done.path}: released; try: epithermal-edge selftest {done.path}")
     return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:
     from epithermal_host import demo
 
-    return demo.run(arguments.out)
+    demo.run(arguments.out, print)
+    return 0

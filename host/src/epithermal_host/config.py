@@ -87,7 +87,7 @@ class DatasetConfig:
 
     validation_share: float = 0.15
     test_share: float = 0.15
-    batch: int = 128  # scenarios that step abreast; changes memory and speed, no number
+    batch: int = 256  # scenarios that step abreast; changes memory and speed, no number
 
     def __post_init__(self) -> None:
         if not (self.validation_share > 0.0 and self.test_share > 0.0):

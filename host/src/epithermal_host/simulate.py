@@ -152,7 +152,8 @@ def read_result(path: Path) -> Result:
 def key_of(path: Path) -> str:
     """What a result's file was made from; empty when it is no result."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load of a path leaves the file open when it is damaged
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return str(file["key"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return ""

@@ -1,0 +1,110 @@
+"""run.toml: every fault at once; what is written back reads as the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from epithermal_edge.errors import ConfigError
+from epithermal_host import __version__
+from epithermal_host.config import SECTIONS, campaign_key, from_table, read_run, write_run
+from epithermal_host.scenario import Population
+
+GOOD = "[campaign]\nseed = 3\nsoils = 20\n"
+
+
+def run_toml(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_seed_and_soils_are_enough(tmp_path):
+    config = read_run(run_toml(tmp_path, GOOD))
+    assert (config.campaign.seed, config.campaign.soils, config.campaign.years) == (3, 20, 3)
+    assert config.population == Population()
+    assert config.campaign.first_day == 11323 and config.campaign.days == 1095
+
+
+def test_every_fault_is_told_at_once_with_its_key(tmp_path):
+    text = """
+        typo = 1
+        [campaign]
+        sed = 1
+        soils = "many"
+        [population]
+        layered_share = 1.5
+        nodes = 3
+        [instrument]
+        counting_noise = 1
+        outage_max_d = nan
+        [train]
+        epochs = 1.5
+        [polulation]
+    """
+    with pytest.raises(ConfigError) as caught:
+        read_run(run_toml(tmp_path, text))
+    told = "\n".join(caught.value.faults)
+    assert len(caught.value.faults) == 10
+    for part in (
+        "[typo]: unknown",
+        "[polulation]: unknown; did you mean population?",
+        "campaign.sed: unknown; did you mean seed?",
+        "campaign.seed: missing",
+        "campaign.soils: 'many' is not an integer",
+        "population.layered_share must be within 0 to 1",
+        "population.nodes must be at least 11",
+        "instrument.counting_noise: 1 is not true or false",
+        "instrument.outage_max_d: nan is not a finite number",
+        "train.epochs: 1.5 is not an integer",
+    ):
+        assert part in told
+    assert all(fault.startswith(str(tmp_path)) for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(None, "No such file"), ("[campaign", "not TOML"), ("", "[campaign] is missing")],
+)
+def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, text, told):
+    path = tmp_path / "none.toml" if text is None else run_toml(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        read_run(path)
+    assert len(caught.value.faults) == 1 and told in str(caught.value)
+
+
+def test_a_run_that_is_written_back_is_the_same_run(tmp_path):
+    text = GOOD + 'start = "1999-07-01"\n[population]\ntextures = ["loam", "clay"]\n'
+    config = read_run(run_toml(tmp_path, text))
+    write_run(config, tmp_path / "run", "abc")
+    back = read_run(tmp_path / "run")
+    assert dataclasses.replace(back, path=config.path) == config
+    assert campaign_key(back) == campaign_key(config)
+    written = (tmp_path / "run" / "run.toml").read_text()
+    assert f'version = "{__version__}"' in written and 'data_hash = "abc"' in written
+
+
+def test_what_is_simulated_decides_the_key_and_nothing_else(tmp_path):
+    key = campaign_key(read_run(run_toml(tmp_path, GOOD)))
+    same = GOOD.replace("20", "40") + "[instrument]\nseed = 5\n[train]\nepochs = 3\n"
+    assert campaign_key(read_run(run_toml(tmp_path, same))) == key
+    for other in (GOOD + "years = 2\n", GOOD + "[population]\nnodes = 31\n"):
+        assert campaign_key(read_run(run_toml(tmp_path, other))) != key
+
+
+def test_the_demo_s_run_is_in_order():
+    with resources.as_file(resources.files("epithermal_host") / "demo.toml") as path:
+        config = read_run(path)
+    assert config.release.name == "demo" and config.campaign.soils >= 100
+
+
+def test_each_section_is_one_dataclass_that_reads_an_empty_table():
+    faults: list[str] = []
+    for name, (module, cls) in SECTIONS.items():
+        if name != "campaign":
+            section = getattr(__import__(module, fromlist=[cls]), cls)
+            assert from_table(section, {}, name, faults) == section()
+    assert faults == []
