@@ -6,12 +6,15 @@ named here where it is met. Heads and water contents come back as printed: 3 and
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from epithermal_host.richards import Column, Forcing
 
 EXECUTABLE_VARIABLE = "HYDRUS1D_EXE"
+# A step of a day can lock the surface of a cropped coarse soil at its driest head. A shorter one
+# cures it, but no one length cures all: sandy loam locked at 0.1 d and not at 0.3 d.
+ATTEMPTS = tuple(Settings(dt_max_d=dt_max_d) for dt_max_d in (5.0, 0.3, 0.1, 0.03))
+logger = logging.getLogger(__name__)
 
 
 def find_executable(executable: str | os.PathLike[str] | None = None) -> Path:
@@ -72,41 +79,61 @@ def solve(
     executable : [-]
         The user's HYDRUS-1D; see `find_executable`.
     settings : [-]
-        Its numerical settings.
+        Its numerical settings; without them ATTEMPTS, one after the other until one holds.
     workspace : [-]
         Folder to run in, kept; without it a temporary one, removed.
     keep_failed : [-]
-        Keep the temporary workspace of a run that failed and name it in the error.
+        Keep the temporary workspace of a run that failed in the end and name it in the error.
 
     Raises
     ------
     ConfigError
         Executable or phydrus missing.
     ValueError
-        Something that HYDRUS-1D cannot express, or weather that is not finite.
+        Pressure heads that are not numbers, transpiration without Feddes, a path too long.
     SolverError
-        The run failed, or did what no soil does; see `hydrus_output.judge`.
+        HYDRUS-1D cannot express the column, did not finish, or did what no soil does; see
+        `hydrus_output.judge`.
 
     References
     ----------
     Simunek, van Genuchten and Sejna (2008); Collenteur, Brunetti and Vremec (2019), phydrus.
     """
     program = find_executable(executable)
+    attempts = (settings,) if settings else ATTEMPTS
+    cpu_s = 0.0
+    for attempt in attempts:
+        last = attempt is attempts[-1]
+        with _folder(workspace, keep_failed and last) as folder:
+            write_input(column, forcing, folder, program, attempt)
+            run, used_s = _run(program, folder, attempt.timeout_s, column.name)
+            cpu_s += used_s
+            try:
+                hydrus_output.judge(run, bounds(column, forcing), column.name)
+            except SolverError as error:
+                if last:
+                    raise
+                logger.info("%s; dt_max_d %g did not hold", error, attempt.dt_max_d)
+            else:
+                return _profile(column, forcing, run, cpu_s)
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _folder(workspace: Path | None, keep_failed: bool) -> Iterator[Path]:
+    """The workspace, or a temporary one that goes in the end; a kept one is named in the error."""
     folder = workspace or Path(tempfile.mkdtemp(prefix="hydrus-"))
-    keep = workspace is not None
+    kept = workspace is not None
     try:
-        write_input(column, forcing, folder, program, settings or Settings())
-        run, cpu_s = _run(program, folder, (settings or Settings()).timeout_s, column.name)
-        hydrus_output.judge(run, bounds(column, forcing), column.name)
-        return _profile(column, forcing, run, cpu_s)
+        yield folder
     except SolverError as error:
-        keep = keep or keep_failed
-        if not keep:
+        kept = kept or keep_failed
+        if not kept:
             raise
         reason = f"{error.reason} (workspace {folder})"
         raise SolverError(error.soil, error.day, reason) from error
     finally:
-        if not keep:
+        if not kept:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -154,7 +181,7 @@ def bounds(column: Column, forcing: Forcing) -> Bounds:
     free = column.top == "flux"  # nothing limits its heads
     rain = np.cumsum(forcing.rate("rain_cm_d") * np.diff(forcing.end_d, prepend=0.0))
     return Bounds(
-        end_d=float(forcing.end_d[-1]),
+        time_d=forcing.end_d,
         h_min_cm=-np.inf if free else 2.0 * float(min(heads)),
         h_max_cm=np.inf if free else float(max(heads)) + float(column.grid.z_cm[-1]) + 10.0,
         rain_cm=rain if column.top == "atmosphere" else np.empty(0),
@@ -177,14 +204,23 @@ def _profile(column: Column, forcing: Forcing, run: HydrusRun, cpu_s: float) -> 
         runoff = _from_zero(level["sum(RunOff)"]) if column.top == "atmosphere" else runoff
         infiltration = rain - runoff
         evaporation = infiltration - net
-    error = hydrus_output.balance_error(run)
-    uptake, drainage = _from_zero(level["sum(vRoot)"]), _from_zero(-level["sum(vBot)"])
-    storage = np.append(hydrus_output.first_storage(run), level["Volume"])
     return Profile(
-        np.append(0.0, forcing.end_d), column.grid.z_cm, run.nodes.theta, run.nodes.h_cm,
-        infiltration, evaporation, uptake, runoff, drainage, storage, _from_zero(error),
-        run.steps, run.unconverged, cpu_s,
-    )  # fmt: skip
+        time_d=_from_zero(forcing.end_d),
+        z_cm=column.grid.z_cm,
+        theta=run.nodes.theta,
+        h_cm=run.nodes.h_cm,
+        infiltration_cm=infiltration,
+        evaporation_cm=evaporation,
+        transpiration_cm=_from_zero(level["sum(vRoot)"]),
+        runoff_cm=runoff,
+        drainage_cm=_from_zero(-level["sum(vBot)"]),
+        storage_cm=np.append(hydrus_output.first_storage(run), level["Volume"]),
+        balance_error_cm=_from_zero(hydrus_output.balance_error(run)),
+        steps=run.steps,
+        forced_steps=run.unconverged,
+        iterations=run.iterations,
+        cpu_s=cpu_s,
+    )
 
 
 def _from_zero(values: FloatArray) -> FloatArray:
