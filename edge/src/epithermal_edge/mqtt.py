@@ -84,8 +84,7 @@ class Link:
             client = self._make_client()
             self._client = client
             config = self._config
-            clean = {"clean_start": True} if config.version == "5" else {}
-            client.connect(config.host, config.port, keepalive=config.keepalive_s, **clean)
+            client.connect(config.host, config.port, keepalive=config.keepalive_s)
             client.loop_start()
         except (OSError, ValueError) as error:
             self._put(Down(self.number, str(error) or type(error).__name__))

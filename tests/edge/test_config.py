@@ -1,0 +1,137 @@
+"""One TOML; every fault at once, each with its path and remedy."""
+
+import dataclasses
+import math
+
+import pytest
+from tests.rig import ROOT, SITE, station_toml
+
+from epithermal_edge import air, corrections
+from epithermal_edge.config import TABLES, read_config
+from epithermal_edge.errors import ConfigError
+
+
+def faults(folder, **parts):
+    with pytest.raises(ConfigError) as caught:
+        read_config(station_toml(folder, **parts))
+    return [text.partition(": ")[2] for text in caught.value.faults]
+
+
+def test_a_minimal_file_gives_a_station_with_derived_corrections(tmp_path):
+    config = read_config(station_toml(tmp_path))
+    assert config.id == "test-1" and config.mqtt is None and config.source.url is None
+    assert config.state_dir == tmp_path / "state"
+    assert config.site.pressure_ref_hpa == float(air.mean_pressure(70.0))
+    assert config.site.beta_per_hpa == float(corrections.pressure_coefficient(51.0, 70.0, 3.0))
+    assert math.isnan(config.site.alpha) and config.site.incoming_scale == 1.0
+
+
+def test_what_is_given_is_not_derived(tmp_path):
+    site = SITE.replace("cutoff_rigidity_gv = 3.0", "beta_per_hpa = 0.0072")
+    site += '[site.incoming]\nform = "mcjannet2023"\nref = 150\nscale = 0.9\n'
+    config = read_config(station_toml(tmp_path, site=site))
+    assert config.site.beta_per_hpa == 0.0072 and config.site.incoming_scale == 0.9
+
+
+@pytest.mark.parametrize(
+    ("form", "scale"),
+    [
+        ("plain", 1.0),
+        ("hawdon2014", float(corrections.hawdon_scale(3.0))),
+        (
+            "mcjannet2023",
+            float(corrections.mcjannet_scale(3.0, air.atmospheric_depth(51.0, 70.0))),
+        ),
+    ],
+)
+def test_the_response_to_intensity_follows_from_the_form(tmp_path, form, scale):
+    site = f'{SITE}[site.incoming]\nform = "{form}"\nref = 150\n'
+    assert read_config(station_toml(tmp_path, site=site)).site.incoming_scale == scale
+
+
+def test_all_faults_are_told_at_once_with_path_and_remedy(tmp_path):
+    site = SITE.replace("altitude_m", "altitud_m").replace("= 51.0", '= "north"')
+    source = 'dialect = "recrods"\nbaud = 9600.5\ninterval_s = true\n'
+    found = faults(tmp_path, site=site + "humidity_ref_g_m3 = nan\n", source=source)
+    assert found == [
+        "site.altitud_m: unknown; did you mean altitude_m?",
+        "site.latitude_deg: 'north' is not a number; degrees north",
+        "site.altitude_m: missing; metres above sea level",
+        "site.humidity_ref_g_m3: nan is not within 0 to 50; reference humidity, g/m3",
+        "source.baud: 9600.5 is not an integer; bits per second",
+        "source.interval_s: True is not a number; nominal seconds between records",
+        "source.dialect: 'recrods' is unknown; did you mean 'records'?",
+    ]
+
+
+def test_missing_tables_and_unknown_tables_are_told(tmp_path):
+    path = tmp_path / "station.toml"
+    path.write_text('[station]\nid = "NO"\n[sources]\n[site.incomin]\nform = "plain"\n')
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    text = str(caught.value)
+    for part in (
+        "[sources]: unknown; did you mean source?",
+        "[source] is missing",
+        "[model] is missing",
+        "station.id: 'NO' does not match",
+        "station.state_dir: missing",
+        "site.incomin: unknown; known: ",
+    ):
+        assert part in text
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "fault"),
+    [
+        ('ca_file = "no.pem"', "mqtt.ca_file: no file "),
+        ('user = "a"\ncert_file = "station.toml"', "cert_file and key_file go together"),
+        ('password_file = "station.toml"', "mqtt.user: missing"),
+        ('prefix = "a/#"', "mqtt.prefix: 'a/#' does not match"),
+        ("keepalive_s = 1", "mqtt.keepalive_s: 1 is not within 5 to 3600"),
+    ],
+)
+def test_the_broker_s_keys_are_checked_together(tmp_path, mqtt, fault):
+    assert any(fault in text for text in faults(tmp_path, port=1883, mqtt=mqtt))
+
+
+def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
+    site = SITE.replace("cutoff_rigidity_gv = 3.0\n", "")
+    incoming = '[site.incoming]\nform = "hawdon2014"\n'
+    assert faults(tmp_path, site=site + incoming) == [
+        "site.incoming.ref: missing; form hawdon2014 needs the monitor's reference",
+        "site.cutoff_rigidity_gv: missing; needed for site.beta_per_hpa and site.incoming.scale,"
+        " unless that is given; geomagnetic cutoff rigidity in GV",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"[station\n", b"\xff\xfe", None])
+def test_a_file_that_is_no_toml_is_one_line(tmp_path, content):
+    path = tmp_path / "x.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_the_example_loads_and_explains_every_key():
+    example = ROOT / "deploy" / "station.example.toml"
+    config = read_config(example)
+    assert config.mqtt is not None and config.source.dialect == "hydroinnova"
+    text = example.read_text()
+    for table, keys in TABLES.items():
+        assert f"[{table}]" in text
+        for key in keys:
+            lines = [
+                x for x in text.splitlines() if x.removeprefix("# ").startswith(key.name + " ")
+            ]
+            assert len(lines) == 1, f"{table}.{key.name}"
+            assert "  #" in lines[0], f"{table}.{key.name} is not explained"
+
+
+def test_a_configuration_cannot_be_changed(tmp_path):
+    config = read_config(station_toml(tmp_path))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.id = "other"

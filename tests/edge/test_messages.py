@@ -1,0 +1,124 @@
+"""Payloads: complete, rounded, null where nothing is known, valid against the contract."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from tests.rig import BUNDLE, START_S, station_toml, validator
+
+from epithermal_edge import messages
+from epithermal_edge.bundle import open_bundle
+from epithermal_edge.config import read_config
+from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
+
+ME = messages.Identity("test-1", "0123abcd", "crns/v1", 3600.0)
+GOOD = Estimate(START_S, 0.25, 0.02, 0.22, 0.01, 14.04, 75.0, 40, Quality.GOOD)
+NONE = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return open_bundle(BUNDLE)
+
+
+def corrected(value, quality=0):
+    fields = CorrectedRecord.__dataclass_fields__
+    numbers = {name: np.array([value]) for name in fields if name not in ("end_s", "quality")}
+    return CorrectedRecord(end_s=START_S, quality=np.array([quality]), **numbers)
+
+
+def payload(bundle, record=None, estimate=GOOD, value=900.0):
+    record = record or RawRecord(START_S, 900.0, 900.0, 1000.0, 20.0, 50.0, 0.2)
+    return messages.obs_theta(ME, 7, record, corrected(value), estimate, bundle)
+
+
+def test_a_full_payload_says_what_the_estimate_says(bundle):
+    told = payload(bundle)
+    validator("obs-theta").validate(told)
+    assert told["id"] == "test-1:0123abcd:7"
+    assert (told["start"], told["end"]) == ("2025-12-31T23:45:00Z", "2026-01-01T00:00:00Z")
+    assert told["theta"] == {
+        "value": 0.25, "sigma": 0.02, "p05": 0.217102, "p95": 0.282898, "unit": "m3/m3"
+    }  # fmt: skip
+    assert told["depth"] == {"top_cm": 0, "bottom_cm": 30, "d86_cm": 14.0}
+    assert told["q"] == 1 and told["flags"] == [] and told["met"]["et0_mm"] is None
+    assert told["model"]["state_age_d"] == 40.0
+
+
+def test_nothing_is_nan_and_no_theta_means_missing(bundle):
+    record = RawRecord(START_S, NAN, NAN)
+    told = payload(bundle, record, NONE, NAN)
+    validator("obs-theta").validate(told)
+    assert b"NaN" not in messages.encode(told)
+    assert told["q"] == 9 and told["theta"]["value"] is None and told["window_end"] is None
+    assert told["start"] == "2025-12-31T23:00:00Z"  # the nominal interval
+
+
+def test_a_number_that_is_not_finite_cannot_be_encoded():
+    with pytest.raises(ValueError, match="JSON"):
+        messages.encode({"x": math.inf})
+
+
+@pytest.mark.parametrize("flag", list(Quality)[1:] if Quality.GOOD in Quality else list(Quality))
+def test_every_flag_is_in_the_contract(bundle, flag):
+    told = payload(bundle, estimate=Estimate(START_S, 0.2, 0.1, 0.2, 0.1, 10, 60, 1, flag))
+    validator("obs-theta").validate(told)
+    assert told["flags"] == [flag.name.lower()]
+
+
+@pytest.mark.parametrize(
+    ("quality", "theta", "q"),
+    [
+        (Quality.GOOD, 0.2, 1),
+        (Quality.SHORT | Quality.HUMIDITY_HELD, 0.2, 1),
+        (Quality.WARM_UP, 0.2, 3),
+        (Quality.GAP, 0.2, 3),
+        (Quality.GAP | Quality.CLIPPED, 0.2, 4),
+        (Quality.LATE, NAN, 9),
+    ],
+)
+def test_qartod_follows_from_flags(quality, theta, q):
+    assert messages.qartod(quality, theta) == q
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00Z"),
+        (1.5, "1970-01-01T00:00:01.500Z"),
+        (1.9999, "1970-01-01T00:00:02Z"),
+        (NAN, None),
+    ],
+)
+def test_times_are_utc(time_s, text):
+    assert messages.utc(time_s) == text
+
+
+@pytest.mark.parametrize(("age_s", "live"), [(10.0, True), (8999.0, True), (9001.0, False)])
+def test_only_a_new_record_goes_to_dashboards(bundle, age_s, live):
+    told = messages.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
+    assert [m.kind for m in told] == (["obs", "state"] if live else ["obs"])
+    assert [m.retain for m in told] == ([False, True] if live else [False])
+    if live:
+        assert told[1].expires_s == START_S + 2.5 * 3600.0
+        assert told[1].topic == "crns/v1/test-1/state/theta"
+
+
+def test_a_late_or_future_record_is_not_live(bundle):
+    told = payload(bundle)
+    assert len(messages.obs_messages(ME, told, START_S, START_S - 86400.0)) == 1
+    late = {**told, "flags": ["late"]}
+    assert len(messages.obs_messages(ME, late, START_S, START_S + 10.0)) == 1
+
+
+def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):
+    for state in ("online", "stopped", "lost"):
+        validator("status").validate(json.loads(messages.status(ME, state, "00ff00ff")))
+    event = messages.event(ME, "state_rebuilt", START_S, "why")
+    validator("event").validate(json.loads(event.payload))
+    assert event.topic == "crns/v1/test-1/event/state_rebuilt"
+    config = read_config(station_toml(tmp_path))
+    meta = json.loads(messages.meta(config, ME, bundle))
+    validator("meta").validate(meta)
+    assert meta["site"]["alpha"] is None and meta["model"]["sha256"] == bundle.sha256
