@@ -82,7 +82,7 @@ def observed_series(weather: DailyWeather) -> Series:
     )
 
 
-def generated_series(climate: Climate, years: int = 100, seed: int = 1) -> Series:
+def generated_series(climate: Climate, years: int = 200, seed: int = 1) -> Series:
     """What is compared, of generated weather."""
     w: Weather = generate(climate, np.random.default_rng(seed), 0, round(years * 365.25))
     return Series(

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from epithermal_edge.air import hargreaves_et0, mean_pressure, saturation_vapour_pressure
 from epithermal_edge.errors import ConfigError
-from epithermal_host.weather import DRIZZLE_MM, Climate, Monthly, at, day_of_year
+from epithermal_host.fit_months import Months
+from epithermal_host.rain_fit import fit_rain
+from epithermal_host.weather import DRIZZLE_MM, Climate, Monthly
 from epithermal_host.weather_compare import (
     Series,
     generated_series,
@@ -19,13 +21,11 @@ from epithermal_host.weather_compare import (
     without_season,
 )
 from epithermal_host.weather_files import DailyWeather
-from epithermal_host.wet_days import spell_factor, wetness
+from epithermal_host.wet_days import wetness
 
 Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 YEARS_NEEDED = 3
-DAYS_NEEDED = 10  # wet (and dry) ones of a month, below which the year's effect stands in
 ET0_LEAST_MM = 0.05  # services round to 0.1 mm; a winter's 0 has no logarithm
 SIGMA_ET0_MOST = 0.8
 TUNE_ROUNDS, TUNE_YEARS, TUNE_SEED = 5, 60, 2026
@@ -58,11 +58,11 @@ def fit(weather: DailyWeather) -> Climate:
     Notes
     -----
     Moments by month, for twelve values between which the generator interpolates so that the
-    months' means are kept; what drizzle below DRIZZLE_MM takes away is put on again. What is no
-    moment of one term, the memories and the totals, is then tuned on generated weather.
+    months' means are kept. What is no moment of one term, the memories and annual ET0, is then
+    tuned on generated weather.
     """
     _check(weather)
-    months = _Months(weather.day, weather.rain_mm >= DRIZZLE_MM)
+    months = Months(weather.day, weather.rain_mm >= DRIZZLE_MM)
     months.reach = _reach(months, weather)
     t_mean = 0.5 * (weather.t_min_c + weather.t_max_c)
     air, humidity_noise = _humidity(months, weather)
@@ -71,7 +71,7 @@ def fit(weather: DailyWeather) -> Climate:
     values: dict[str, Any] = {
         "latitude_deg": weather.latitude_deg,
         "altitude_m": weather.altitude_m,
-        **_rain(months, weather.rain_mm),
+        **fit_rain(months, weather.rain_mm),
         **_centred(months, t_mean, "t_mean_c", "t_wet_shift_c", "t_sigma_c"),
         "t_memory": 0.7,
         **_range(months, weather.t_max_c - weather.t_min_c),
@@ -102,62 +102,7 @@ def _check(weather: DailyWeather) -> None:
         raise ConfigError(*(f"{weather.source}: a climate cannot be fitted: {f}" for f in faults))
 
 
-class _Months:
-    """Days by month, and nodes of the generator's interpolation that keep the months' means."""
-
-    def __init__(self, day: NDArray[np.int64], wet: Mask) -> None:
-        self.season = day_of_year(day)
-        self.wet = wet
-        self.reach = 0.0
-        self.month = day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
-        self._weights = np.array([self._mean_of(np.eye(12)[i]) for i in range(12)]).T
-
-    def _mean_of(self, nodes: Array) -> Array:
-        values = at(tuple(nodes.tolist()), self.season)
-        return np.array([values[self.month == k].mean() for k in range(12)])
-
-    def nodes(self, means: Array, low: float = -np.inf, high: float = np.inf) -> Monthly:
-        """Twelve values whose interpolation has these monthly means."""
-        found = np.clip(np.linalg.solve(self._weights, means), low, high)
-        return tuple(float(v) for v in found)
-
-    def mean(self, x: Array, days: Mask | None = None) -> Array:
-        """Monthly means; of the year where a month has too few days."""
-        chosen = np.ones(x.size, dtype=np.bool_) if days is None else days
-        year = float(x[chosen].mean())
-        return np.array([self._or(x[chosen & (self.month == k)], year) for k in range(12)])
-
-    @staticmethod
-    def _or(x: Array, instead: float) -> float:
-        return float(x.mean()) if x.size >= DAYS_NEEDED else instead
-
-    def share(self, days: Mask) -> Array:
-        """Share of such days by month."""
-        return np.array([days[self.month == k].mean() for k in range(12)])
-
-    def effect(self, x: Array, wet: Array) -> Array:
-        """Slope of x over wetness, by month; of the year where a month has too few days."""
-        slopes = [self._slope(x, wet, self.month == k) if self.enough(k) else np.nan
-                  for k in range(12)]  # fmt: skip
-        found = np.array(slopes)
-        year = float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
-        return np.where(np.isfinite(found), found, year)
-
-    @staticmethod
-    def _slope(x: Array, wet: Array, days: Mask) -> float:
-        return float(np.polyfit(wet[days], x[days], 1)[0])
-
-    def enough(self, k: int) -> bool:
-        """Whether a month has enough wet and dry days to tell them apart."""
-        wet = int(self.wet[self.month == k].sum())
-        return min(wet, int((self.month == k).sum()) - wet) >= DAYS_NEEDED
-
-    def at(self, nodes: Monthly) -> Array:
-        """The daily values that the generator makes of them."""
-        return at(nodes, self.season)
-
-
-def _reach(months: _Months, weather: DailyWeather) -> float:
+def _reach(months: Months, weather: DailyWeather) -> float:
     """How far wet days reach over their neighbours: what explains pressure best."""
     x = weather.pressure_hpa
     if np.isnan(x).any():
@@ -172,7 +117,7 @@ def _reach(months: _Months, weather: DailyWeather) -> float:
     return min((k / 10.0 for k in range(10)), key=left)
 
 
-def _centred(months: _Months, x: Array, mean: str, effect: str, sigma: str) -> dict[str, Monthly]:
+def _centred(months: Months, x: Array, mean: str, effect: str, sigma: str) -> dict[str, Monthly]:
     """Mean, wet days' effect about the mean share of wet days, and the spread left over."""
     wet = wetness(months.reach, months.wet)
     shift = months.nodes(months.effect(x, wet))
@@ -183,35 +128,7 @@ def _centred(months: _Months, x: Array, mean: str, effect: str, sigma: str) -> d
     return {mean: middle, effect: shift, sigma: spread}
 
 
-def _rain(months: _Months, rain: Array) -> dict[str, Any]:
-    """Occurrence, amounts by wet neighbours, and the part that falls below DRIZZLE_MM."""
-    wet = months.wet
-    before = np.concatenate([wet[:1], wet[:-1]])
-    neighbours = spell_factor(1.0, wet)  # 0, 1 or 2
-    scaled = rain / months.mean(rain, wet)[months.month]
-    slope, one = np.polyfit(neighbours[wet] - 1.0, scaled[wet], 1)
-    rise = float(np.clip(slope / one, -0.9, 0.9))
-    factor = spell_factor(rise, wet)
-    amount = months.mean(rain, wet) / months.mean(factor, wet)
-    y = (rain / (amount[months.month] * factor))[wet]
-    shape = float(np.clip(y.mean() ** 2 / y.var(), 0.3, 5.0))
-    kept = float(np.mean(np.random.default_rng(1).gamma(shape, amount.mean() / shape, 200_000)
-                         >= DRIZZLE_MM))  # fmt: skip
-    after_dry = months.mean(wet.astype(np.float64), ~before)
-    after_wet = months.mean(wet.astype(np.float64), before) / kept
-    share = months.share(wet) / kept
-    # a chain that is a little wetter, so that what is left of it after drizzle has the same share
-    after_dry = np.where(share < 1.0, share * (1.0 - after_wet) / (1.0 - share), after_dry)
-    return {
-        "wet_after_dry": months.nodes(after_dry, 0.001, 0.99),
-        "wet_after_wet": months.nodes(after_wet, 0.001, 0.99),
-        "rain_wet_day_mm": months.nodes(amount * kept, 0.05),
-        "rain_shape": shape,
-        "rain_neighbour_rise": rise,
-    }
-
-
-def _range(months: _Months, x: Array) -> dict[str, Any]:
+def _range(months: Months, x: Array) -> dict[str, Any]:
     """Daily range of temperature on dry and wet days, and its spread."""
     dry, wet = months.mean(x, ~months.wet), months.mean(x, months.wet)
     span = months.nodes(dry, 0.5)
@@ -225,7 +142,7 @@ def _range(months: _Months, x: Array) -> dict[str, Any]:
     }
 
 
-def _evaporation(months: _Months, weather: DailyWeather) -> tuple[dict[str, Any], Array]:
+def _evaporation(months: Months, weather: DailyWeather) -> tuple[dict[str, Any], Array]:
     """ET0 over Hargreaves' estimate on dry and wet days; and the noise left over, 0 if none."""
     t_min, t_max = weather.t_min_c, weather.t_max_c
     guess = hargreaves_et0(0.5 * (t_min + t_max), t_min, t_max, weather.latitude_deg, months.season)
@@ -244,7 +161,7 @@ def _evaporation(months: _Months, weather: DailyWeather) -> tuple[dict[str, Any]
     return found, noise / months.at(sigma)
 
 
-def _pressure(months: _Months, weather: DailyWeather) -> dict[str, Any]:
+def _pressure(months: Months, weather: DailyWeather) -> dict[str, Any]:
     """Pressure, lower on wet days; a usual scatter where it is not measured."""
     if np.isnan(weather.pressure_hpa).any():
         return {
@@ -258,7 +175,7 @@ def _pressure(months: _Months, weather: DailyWeather) -> dict[str, Any]:
     return dict(found)
 
 
-def _humidity(months: _Months, weather: DailyWeather) -> tuple[dict[str, Any], Array]:
+def _humidity(months: Months, weather: DailyWeather) -> tuple[dict[str, Any], Array]:
     """Relative humidity of dry days, its rise on wet ones, its spread; and the noise left over."""
     x = weather.relative_humidity_pct
     if np.isnan(x).any():  # FAO-56, eq. 48: the night's minimum is the dew point
@@ -274,10 +191,10 @@ def _humidity(months: _Months, weather: DailyWeather) -> tuple[dict[str, Any], A
 
 
 def _tune(climate: Climate, observed: Series) -> Climate:
-    """Memories and annual totals, until generated weather has those of the station.
+    """Memories and annual ET0, until generated weather has those of the station.
 
     Each round generates TUNE_YEARS with the same seed and moves a memory by the difference of the
-    autocorrelations (without the season), and a total by its ratio.
+    autocorrelations (without the season), and ET0 by its ratio.
     """
     memories = {
         "t_memory": "t_mean_c",
@@ -297,10 +214,8 @@ def _tune(climate: Climate, observed: Series) -> Climate:
             step = lag(observed, quantity) - lag(generated, quantity)
             if np.isfinite(step):
                 changed[name] = float(np.clip(getattr(climate, name) + step, 0.0, 0.98))
-        for name, quantity in (("rain_wet_day_mm", "rain_mm"), ("et0_factor", "et0_mm")):
-            ratio = float(getattr(observed, quantity).mean() / getattr(generated, quantity).mean())
-            nodes = getattr(climate, name)
-            if np.isfinite(ratio) and isinstance(nodes, tuple):
-                changed[name] = tuple(ratio * v for v in nodes)
+        ratio = float(observed.et0_mm.mean() / generated.et0_mm.mean())
+        if np.isfinite(ratio) and isinstance(climate.et0_factor, tuple):
+            changed["et0_factor"] = tuple(ratio * v for v in climate.et0_factor)
         climate = dataclasses.replace(climate, **changed)
     return climate

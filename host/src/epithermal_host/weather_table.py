@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import math
 import re
@@ -92,7 +93,7 @@ def read_rows(
             if layout.ends_blank and rows and not line.strip():
                 break
             continue
-        cells = [cell.strip().strip('"') for cell in line.split(layout.delimiter)]
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=layout.delimiter))]
         name = _cell(cells, layout.station) if layout.station is not None else ""
         if station is not None and layout.station is not None and name != station:
             continue
