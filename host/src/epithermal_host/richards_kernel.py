@@ -25,6 +25,9 @@ GAMMA = 1.0 - 1.0 / math.sqrt(2.0)  # SDIRK2, L-stable: Alexander (1977), eq. 10
 ITERATIONS = 12
 THETA_LINEAR = 1e-3  # Newton's last step may differ by this from the soil's curve
 DU_ACCEPT, DU_CLIP = 1.0, 1.5  # of unsaturated nodes
+# Where roots have emptied a coarse soil theta(u) is flat: without a least slope Newton wanders to
+# the end of the table and cannot come back. It changes theta by less than 1e-5.
+CAPACITY_DRY = 1e-6
 RETURNS = 4  # of the surface to flux within a stage, then a smaller step
 
 # A node's numbers, one row of the workspace (nz, FIELDS): beside each other, because a pass over
@@ -66,7 +69,8 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
             step = work[i, DU]
             limit = DU_CLIP if old < 0.0 else 1e300
             new = max(old + max(min(step, limit), -limit), -U_RANGE if old < 0.0 else -DU_CLIP)
-            far = abs(new - old - step) > 1e-9 or (old < 0.0 and abs(step) >= DU_ACCEPT)
+            clipped = abs(new - old - step) > 1e-9 or (old < 0.0 and abs(step) >= DU_ACCEPT)
+            far = clipped and new > -U_RANGE  # at the dry end of the table there is no further
             work[i, U] = new
             th_old += work[i, DTH] * step
             work[i, TH_LIN] = th_old
@@ -77,7 +81,8 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
         a, b, d = table[r, 1], table[r, 2], table[r, 3]
         theta = table[r, 0] + f * (a + f * (b + f * d))
         work[i, TH] = theta
-        work[i, DTH] = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
+        slope = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
+        work[i, DTH] = max(slope, CAPACITY_DRY) if new < 0.0 else slope
         a, b, d = table[r, 5], table[r, 6], table[r, 7]
         k = table[r, 4] + f * (a + f * (b + f * d))
         dk = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
