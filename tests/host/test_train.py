@@ -111,7 +111,7 @@ def test_a_day_without_label_does_not_spoil_the_training(train, make_run):
 
 def test_divergence_is_one_clear_line(train, make_run):
     folder = make_run(soils=12, days=120)
-    config = train.TrainConfig(**SMALL | {"learning_rate": 1e30})
+    config = train.TrainConfig(**SMALL | {"learning_rate": 1.0, "clip_norm": 1e6, "epochs": 50})
     with pytest.raises(EpithermalError, match=r"diverged.*learning_rate"):
         train.run(folder, config, progress=False)
 

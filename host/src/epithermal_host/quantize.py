@@ -25,20 +25,13 @@ from epithermal_host import network
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.network import Array, Weights, tf
 from epithermal_host.series import TEST, TRAIN, Series, mask_weather, read_series
+from epithermal_host.settings import QuantizeConfig as QuantizeConfig
 from epithermal_host.train import read_weights
 from epithermal_host.trial import answer
 
 MODEL = "model.tflite"
 REPORT = "quantize.json"
 CALIBRATION_STEPS = 400  # of each of a few training soils, for activations in 16 bits
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizeConfig:
-    """[quantize] of the run's TOML."""
-
-    gate_m3_m3: float = 0.002  # largest error allowed against the float network
-    soils: int = 12  # unseen soils in the stream of the gate, each with and without weather
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,30 +26,11 @@ from epithermal_host import network
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.network import Array, Scaling, Weights, keras, tf
 from epithermal_host.series import NAMES, TRAIN, VALIDATION, Series, mask_weather, read_series
+from epithermal_host.settings import TrainConfig as TrainConfig
 
 CHECKPOINT = "train/checkpoint.npz"
 WEIGHTS = "network.npz"
 REPORT = "train.json"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """[train] of the run's TOML."""
-
-    seed: int = 1
-    hidden: int = 32  # width of the state
-    epochs: int = 100  # at most
-    batch: int = 256  # series
-    chunk: int = 180  # days between two stops of the gradient
-    learning_rate: float = 5e-3  # at the start of the cosine
-    final_rate: float = 0.02  # at its end, as a part of the start
-    clip_norm: float = 1.0  # of the whole gradient
-    patience: int = 20  # epochs without a better validation before it stops
-    spin_up_steps: int = 60  # days from a cold start that are not judged
-    spin_up_weight: float = 0.1  # of those days in the loss
-    sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
-    mask_both: float = 0.3  # chance that a series is shown without rain and ET0
-    mask_one: float = 0.1  # chance, for either, that it alone is hidden
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""What run.toml may say about learning; read without loading TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Range = tuple[str, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """[train] of the run's TOML."""
+
+    seed: int = 1
+    hidden: int = 32  # width of the state
+    epochs: int = 100  # at most
+    batch: int = 32  # series; small campaigns need many steps, large ones (2000 soils) take 256
+    chunk: int = 180  # days between two stops of the gradient
+    learning_rate: float = 5e-3  # at the start of the cosine
+    final_rate: float = 0.02  # at its end, as a part of the start
+    clip_norm: float = 1.0  # of the whole gradient
+    patience: int = 20  # epochs without a better validation before it stops
+    spin_up_steps: int = 60  # days from a cold start that are not judged
+    spin_up_weight: float = 0.1  # of those days in the loss
+    sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
+    mask_both: float = 0.3  # chance that a series is shown without rain and ET0
+    mask_one: float = 0.1  # chance, for either, that it alone is hidden
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            ("seed", 0, 2**31),
+            ("hidden", 1, 1024),
+            ("epochs", 1, 100_000),
+            ("batch", 1, 100_000),
+            ("chunk", 10, 100_000),
+            ("learning_rate", 0, 1),
+            ("final_rate", 0, 1),
+            ("clip_norm", 1e-6, 1e6),
+            ("patience", 1, 100_000),
+            ("spin_up_steps", 0, 3650),
+            ("spin_up_weight", 0, 1),
+            ("sigma_weight", 0, 100),
+            ("mask_both", 0, 1),
+            ("mask_one", 0, 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeConfig:
+    """[quantize] of the run's TOML."""
+
+    gate_m3_m3: float = 0.002  # largest error allowed against the float network
+    soils: int = 12  # unseen soils in the stream of the gate, each with and without weather
+
+    def __post_init__(self) -> None:
+        _check(self, ("gate_m3_m3", 0, 0.1), ("soils", 1, 100_000))
+
+
+def _check(config: object, *ranges: Range) -> None:
+    """Raise ValueError with every number out of its range."""
+    faults = [
+        f"{name} must be within {low:g} to {high:g}"
+        for name, low, high in ranges
+        if not low <= getattr(config, name) <= high
+    ]
+    if faults:
+        raise ValueError("; ".join(faults))
