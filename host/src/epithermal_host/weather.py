@@ -19,6 +19,7 @@ Seasonal = float | Monthly
 DAYS_PER_YEAR = 365.25
 MIDDLE_OF_MONTH = (np.arange(12) + 0.5) * DAYS_PER_YEAR / 12.0  # [d]
 FORBUSH_RECOVERY_D = 6.0  # e-folding time after a Forbush decrease, a usual value
+FORBUSH_BLOCK_D = 8192  # more than 745 recovery times, after which exp() is 0
 RANGE_MAX_C = 24.0  # the widest daily range; the lognormal's tail would go beyond any desert
 DRIZZLE_MM = 0.05  # less than this is no rain: half of a gauge's tip
 
@@ -244,9 +245,14 @@ def _forbush(climate: Climate, rng: np.random.Generator, days: int) -> Array:
     number = rng.poisson(climate.forbush_per_year * days / DAYS_PER_YEAR)
     begin = rng.integers(0, days, number)
     depth = np.minimum(rng.exponential(climate.forbush_depth, number), 0.25)
-    since = np.arange(days)[:, None] - begin[None, :]
-    falls = np.where(since >= 0, depth * np.exp(-np.maximum(since, 0) / FORBUSH_RECOVERY_D), 0.0)
-    return np.asarray(np.minimum(falls.sum(axis=1), 0.3))
+    total = np.zeros(days)
+    for first in range(0, days, FORBUSH_BLOCK_D):  # a century at once would fill the memory
+        day = np.arange(first, min(first + FORBUSH_BLOCK_D, days))
+        near = (begin <= day[-1]) & (begin > first - FORBUSH_BLOCK_D)  # earlier ones are over
+        since = day[:, None] - begin[None, near]
+        falls = depth[near] * np.exp(-np.maximum(since, 0) / FORBUSH_RECOVERY_D)
+        total[day] = np.where(since >= 0, falls, 0.0).sum(axis=1)
+    return np.asarray(np.minimum(total, 0.3))
 
 
 def sample_climate(

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 YEARS_NEEDED = 3
 ET0_LEAST_MM = 0.05  # services round to 0.1 mm; a winter's 0 has no logarithm
 SIGMA_ET0_MOST = 0.8
-TUNE_ROUNDS, TUNE_YEARS, TUNE_SEED = 5, 60, 2026
+TUNE_ROUNDS, TUNE_YEARS, TUNE_SEED = 4, 40, 2026
 UNTOLD: dict[str, float] = {  # what a weather file does not tell: middle of the campaigns' prior
     "incoming_mean": 150.0,
     "incoming_sigma": 0.02,
