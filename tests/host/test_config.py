@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -101,10 +103,16 @@ def test_the_demo_s_run_is_in_order():
     assert config.release.name == "demo" and config.campaign.soils >= 100
 
 
+def test_reading_a_run_loads_no_tensorflow(tmp_path):
+    path = run_toml(tmp_path, GOOD)
+    code = "import sys, pathlib; from epithermal_host.config import read_run; "
+    code += "read_run(pathlib.Path(sys.argv[1])); sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
+
+
 def test_each_section_is_one_dataclass_that_reads_an_empty_table():
     faults: list[str] = []
-    for name, (module, cls) in SECTIONS.items():
+    for name, section in SECTIONS.items():
         if name != "campaign":
-            section = getattr(__import__(module, fromlist=[cls]), cls)
             assert from_table(section, {}, name, faults) == section()
     assert faults == []

@@ -159,10 +159,12 @@ def _dataset(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from epithermal_host import train
     from epithermal_host.config import read_run
 
-    done = train.run(arguments.run, read_run(arguments.run).train)
+    config = read_run(arguments.run).train
+    from epithermal_host import train  # TensorFlow takes seconds: faults of the file come first
+
+    done = train.run(arguments.run, config)
     best = done.best
     print(
         f"{done.weights_path}: epoch {done.best_epoch + 1} of {len(done.history)}; RMSE on unseen "
@@ -174,16 +176,21 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _quantize(arguments: argparse.Namespace) -> int:
-    from epithermal_host import quantize
     from epithermal_host.config import read_run
 
-    done = quantize.run(arguments.run, read_run(arguments.run).quantize)
-    print(f"{arguments.run / quantize.MODEL}: {done.scheme}")
+    config = read_run(arguments.run).quantize
+    from epithermal_host import quantize
+
+    done = quantize.run(arguments.run, config)
+    print(f"{done.model_path}: {done.scheme}, {done.size_bytes} bytes")
     print(f"next: epithermal-host evaluate {arguments.run}")
     return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from epithermal_host.config import read_run
+
+    read_run(arguments.run)
     from epithermal_host import evaluate
 
     done = evaluate.run(arguments.run)
@@ -194,10 +201,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from epithermal_host import release
     from epithermal_host.config import read_run
 
     wanted = read_run(arguments.run).release
+    from epithermal_host import release
+
     done = release.run(
         arguments.run,
         arguments.to,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-import importlib
 import json
 import math
 import tomllib
@@ -17,7 +16,7 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tomli_w
 
@@ -27,10 +26,7 @@ from epithermal_host import __version__
 from epithermal_host.files import write_atomic
 from epithermal_host.instrument import InstrumentConfig
 from epithermal_host.scenario import Population
-
-if TYPE_CHECKING:
-    from epithermal_host.quantize import QuantizeConfig
-    from epithermal_host.train import TrainConfig
+from epithermal_host.settings import QuantizeConfig, TrainConfig
 
 RUN_FILE = "run.toml"
 WRITTEN = "written"  # the section that we add when we write a file back
@@ -120,14 +116,14 @@ class RunConfig:
     release: ReleaseConfig
 
 
-SECTIONS: dict[str, tuple[str, str]] = {  # module and dataclass; read only when a file is
-    "campaign": ("epithermal_host.config", "CampaignConfig"),
-    "population": ("epithermal_host.scenario", "Population"),
-    "instrument": ("epithermal_host.instrument", "InstrumentConfig"),
-    "dataset": ("epithermal_host.config", "DatasetConfig"),
-    "train": ("epithermal_host.train", "TrainConfig"),
-    "quantize": ("epithermal_host.quantize", "QuantizeConfig"),
-    "release": ("epithermal_host.config", "ReleaseConfig"),
+SECTIONS: dict[str, type] = {
+    "campaign": CampaignConfig,
+    "population": Population,
+    "instrument": InstrumentConfig,
+    "dataset": DatasetConfig,
+    "train": TrainConfig,
+    "quantize": QuantizeConfig,
+    "release": ReleaseConfig,
 }
 
 
@@ -159,9 +155,8 @@ def read_run(path: Path) -> RunConfig:
     if "campaign" not in data:
         faults.append("[campaign] is missing; it needs seed and soils")
     values: dict[str, Any] = {}
-    for name, (module, cls) in SECTIONS.items():
+    for name, section in SECTIONS.items():
         if name != "campaign" or name in data:
-            section = getattr(importlib.import_module(module), cls)
             values[name] = from_table(section, data.get(name, {}), name, faults)
     if faults:
         raise ConfigError(*(f"{path}: {fault}" for fault in faults))

@@ -1,0 +1,76 @@
+"""Training and station: the same records give the same features, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from epithermal_edge import pipeline
+from epithermal_edge.features import Window
+from epithermal_host import campaign, dataset
+from epithermal_host.config import read_run
+
+TEXT = """
+[campaign]
+seed = 21
+soils = 5
+years = 1
+[population]
+textures = ["loam", "silt_loam", "clay_loam"]
+dry_rate_max_cph = 1000.0
+[instrument]
+dropout_share_max = 0.3
+outages_per_year = 6.0
+outage_max_d = 15.0
+gauge_share = 0.6
+et0_source_share = 0.4
+latitude_share = 0.6
+monitor_share = 0.6
+"""
+
+DAYS = 150  # that the station lives through
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "a.toml").write_text(TEXT, encoding="utf-8")
+    campaign.run(read_run(folder / "a.toml"), folder, workers=1, progress=False)
+    dataset.run(folder, workers=1, progress=False)
+    return folder
+
+
+def station_windows(run_folder: Path, index: int) -> list[Window]:
+    """Records of one site as floats, one by one, with 24 windows a day; those that end at 0 h."""
+    observation, _ = dataset.observe_scenario(read_run(run_folder), run_folder, index)
+    state = pipeline.start(1, phases=24)
+    windows: list[Window] = []
+    for record in observation.records()[: 24 * DAYS]:
+        assert all(isinstance(getattr(record, name), float) for name in dataset.COLUMNS)
+        state, _, made = pipeline.step(observation.site, state, record)
+        windows += made
+    assert len(windows) == 24 * DAYS
+    return [window for window in windows if window.hour % 24 == 0]
+
+
+@pytest.mark.parametrize("index", [0, 3])  # without and with a rain gauge
+def test_the_station_s_features_are_the_training_s_bit_for_bit(run_folder, index):
+    windows = station_windows(run_folder, index)
+    with np.load(run_folder / "dataset.npz") as file:
+        ends = [3600.0 * window.hour for window in windows]
+        assert ends == file["day_end_s"][:DAYS].tolist()
+        station = np.concatenate([window.features for window in windows])
+        assert np.array_equal(station, file["features"][index, :DAYS])
+        for name in ("theta_classical", "theta_classical_sigma"):
+            values = np.concatenate([getattr(window, name) for window in windows])
+            assert np.array_equal(values, file[name][index, :DAYS], equal_nan=True)
+
+
+def test_the_records_held_every_kind_of_trouble(run_folder):
+    with np.load(run_folder / "dataset.npz") as file:
+        gap, rain_known, et0_known = (file["features"][..., i] for i in (2, 4, 6))
+    assert gap.mean() > 0.01
+    assert 0.1 < rain_known.mean() < 0.9
+    assert 0.1 < et0_known.mean() < 0.999
