@@ -178,7 +178,7 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
         work,
         tables,
         _decay(),
-        _parameters(column, work),
+        _parameters(column, forcing, work),
         _roots(column, forcing, work[:, kernel.W]),
         forcing.end_d,
         forcing.rate("rain_cm_d") - forcing.rate("pot_evaporation_cm_d"),
@@ -227,14 +227,14 @@ def _work(column: Column, h_cm: Array, theta: Array) -> Array:
     return work
 
 
-def _u(h_cm: Array, hs_cm: Array) -> Array:
+def _u(h_cm: Array, hs_cm: Array | float) -> Array:
     """The solver's unknown from the pressure head."""
     x = (h_cm - hs_cm) / kernel.H0_CM
     u = np.where(x < 0.0, -np.log1p(np.maximum(-x, 0.0)), x)
     return np.maximum(u, -kernel.U_RANGE)
 
 
-def _parameters(column: Column, work: Array) -> Array:
+def _parameters(column: Column, forcing: Forcing, work: Array) -> Array:
     """The kernel's numbers of a column: Feddes, the heads of its borders, the kind of bottom."""
     surface = _u(np.array([0.0, column.hcrit_cm]), work[[0, 0], kernel.HS])
     if column.top != "atmosphere":
@@ -243,8 +243,23 @@ def _parameters(column: Column, work: Array) -> Array:
     p[: kernel.U_POND] = (column.feddes or Feddes()).numbers()
     p[kernel.U_POND], p[kernel.U_DRY] = surface
     p[kernel.U_BOTTOM] = _u(np.array([column.bottom_head_cm]), work[-1:, kernel.HS])[0]
+    p[kernel.U_MIN] = _driest(column, forcing, work)
     p[kernel.BOTTOM_KIND] = ("free_drainage", "head", "no_flux").index(column.bottom)
     return p
+
+
+def _driest(column: Column, forcing: Forcing, work: Array) -> float:
+    """The least u that a node can have: nothing dries a soil below its borders and its roots."""
+    heads = [column.hcrit_cm, float(np.min(column.h_initial_cm))]
+    if column.feddes is not None:
+        heads.append(column.feddes.h_3_cm)
+    if column.bottom == "head":
+        heads.append(column.bottom_head_cm)
+    if column.top == "head" and forcing.top_head_cm is not None:
+        heads.append(float(np.min(forcing.top_head_cm)))
+    if column.top == "flux":
+        return -kernel.U_RANGE
+    return float(_u(np.full(1, min(heads)), work[:, kernel.HS].max())[0])
 
 
 def _top_heads(column: Column, forcing: Forcing, work: Array) -> Array:

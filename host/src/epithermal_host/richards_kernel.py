@@ -25,9 +25,6 @@ GAMMA = 1.0 - 1.0 / math.sqrt(2.0)  # SDIRK2, L-stable: Alexander (1977), eq. 10
 ITERATIONS = 12
 THETA_LINEAR = 1e-3  # Newton's last step may differ by this from the soil's curve
 DU_ACCEPT, DU_CLIP = 1.0, 1.5  # of unsaturated nodes
-# Where roots have emptied a coarse soil theta(u) is flat: without a least slope Newton wanders to
-# the end of the table and cannot come back. It changes theta by less than 1e-5.
-CAPACITY_DRY = 1e-6
 RETURNS = 4  # of the surface to flux within a stage, then a smaller step
 
 # A node's numbers, one row of the workspace (nz, FIELDS): beside each other, because a pass over
@@ -35,13 +32,15 @@ RETURNS = 4  # of the surface to flux within a stage, then a smaller step
 U, DU, TH_LIN, TH, DTH, H, DH, OFFSET, HS, PER_DZ = range(10)  # PER_DZ: to the next node
 LOW, DIAG, UP, NET, Y, CU = range(10, 16)  # Newton's matrix, net flux, eliminated rows
 W, TH_STAR, SINK, DSINK, TH_N, U_N = range(16, 22)
-FIELDS = 22
+DU_OLD, DU_MOST = 22, 23  # of a node whose steps change sign
+FIELDS = 24
 # numbers of the column (PARAMETERS)
 P0, P_OPT, P2_HIGH, P2_LOW, P3, RATE_HIGH, RATE_LOW, OMEGA_C = range(8)  # Feddes
 U_POND, U_DRY, U_GIVEN, U_BOTTOM = range(8, 12)  # heads of the borders, as u
 K_LOW, DK_LAST_BUT_ONE, DK_LAST = range(12, 15)  # free drainage and its derivatives
 BOTTOM_KIND = 15
-PARAMETERS = 16
+U_MIN = 16  # drier than anything that takes water: no node can pass it but by rounding
+PARAMETERS = 17
 # the surface: what holds in a stage
 FLUX, POND, DRY, HEAD = range(4)
 # the bottom
@@ -68,9 +67,8 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
         if i < active:
             step = work[i, DU]
             limit = DU_CLIP if old < 0.0 else 1e300
-            new = max(old + max(min(step, limit), -limit), -U_RANGE if old < 0.0 else -DU_CLIP)
-            clipped = abs(new - old - step) > 1e-9 or (old < 0.0 and abs(step) >= DU_ACCEPT)
-            far = clipped and new > -U_RANGE  # at the dry end of the table there is no further
+            new = max(old + max(min(step, limit), -limit), p[U_MIN] if old < 0.0 else -DU_CLIP)
+            far = abs(new - old - step) > 1e-9 or (old < 0.0 and abs(step) >= DU_ACCEPT)
             work[i, U] = new
             th_old += work[i, DTH] * step
             work[i, TH_LIN] = th_old
@@ -81,8 +79,7 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
         a, b, d = table[r, 1], table[r, 2], table[r, 3]
         theta = table[r, 0] + f * (a + f * (b + f * d))
         work[i, TH] = theta
-        slope = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
-        work[i, DTH] = max(slope, CAPACITY_DRY) if new < 0.0 else slope
+        work[i, DTH] = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
         a, b, d = table[r, 5], table[r, 6], table[r, 7]
         k = table[r, 4] + f * (a + f * (b + f * d))
         dk = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
@@ -95,7 +92,8 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
         work[i, H] = h
         work[i, DH] = dh
         if i < active and (far or not abs(theta - th_old) <= THETA_LINEAR):
-            bad = i
+            if not (new <= p[U_MIN] and th_old <= theta):  # nothing can fill that: carry it
+                bad = i
         if i > 0:
             per = work[i - 1, PER_DZ]
             gradient = (h_0 - h) * per + 1.0

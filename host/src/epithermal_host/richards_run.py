@@ -17,6 +17,8 @@ from epithermal_host.richards_kernel import (
     DSINK,
     DU,
     DU_CLIP,
+    DU_MOST,
+    DU_OLD,
     FLUX,
     FREE_DRAINAGE,
     GAMMA,
@@ -38,6 +40,7 @@ from epithermal_host.richards_kernel import (
     U_BOTTOM,
     U_DRY,
     U_GIVEN,
+    U_MIN,
     U_N,
     U_POND,
     UP,
@@ -57,6 +60,8 @@ DT_FORCED_D = 1e-4  # a step this short is taken without convergence
 FIRST_RAIN_CM = 0.1  # what a first step after a change of the surface flux may bring
 GROW, SHRINK, REJECT = 4.0, 0.3, 0.6  # bounds of the step's factor
 FLUX_WEIGHT = 3.0  # water lost by a change at the surface, against the tolerance of theta [cm-1]
+PATIENCE = 5  # iterations before steps are damped
+SHORT_WEIGHT = 100.0  # of water that a driest node lacks, against the tolerance
 BELOW = 8  # nodes solved again below the lowest that has not converged
 STEPS_A_RECORD = 20000
 DONE, NOT_FINITE, TOO_MANY_STEPS = range(3)  # how a run ends
@@ -141,6 +146,28 @@ def close_balance(work: Array, rate: float, flux: Array, node: int) -> float:
 
 
 @compiled
+def damp(work: Array, active: int, first: bool) -> bool:
+    """Halve the reach of each node whose step has changed sign; whether that changed a step.
+
+    Newton jumps to and fro over a kink, of Feddes' function above all, where C and K vanish.
+    """
+    changed = False
+    for i in range(active):
+        if first:
+            work[i, DU_OLD], work[i, DU_MOST] = 0.0, np.inf
+        step = work[i, DU]
+        if step * work[i, DU_OLD] < 0.0:
+            work[i, DU_MOST] = 0.5 * min(abs(work[i, DU_OLD]), work[i, DU_MOST])
+        if abs(step) > work[i, DU_MOST]:
+            step = math.copysign(work[i, DU_MOST], step)
+            work[i, DU] = step
+            changed = True
+        most = DU_CLIP if work[i, U] < 0.0 else abs(step)
+        work[i, DU_OLD] = max(min(step, most), -most)
+    return changed
+
+
+@compiled
 def stage(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, rate: float, q_pot: float,
     t_pot: float, mode: int, flux: Array, counts: Array,
@@ -155,10 +182,7 @@ def stage(
         solve_rows(work, p, rate, q_pot, mode, flux, active)
         if t_pot > 0.0:
             flux[UPTAKE] = uptake(work, active)
-        halved = iteration >= 5 and iteration % 2 == 1
-        if halved:
-            for i in range(active):
-                work[i, DU] *= 0.5
+        halved = iteration >= PATIENCE and damp(work, active, iteration == PATIENCE)
         step_0 = work[0, DU]
         new = surface(work, p, q_pot, flux[TOP], mode, crossings)
         switched = new != mode or work[0, DU] != step_0
@@ -234,6 +258,8 @@ def attempt(
     for i in range(work.shape[0]):
         first = (work[i, TH_STAR] - work[i, TH_N]) * (GAMMA / (1.0 - GAMMA))
         d = abs(work[i, TH_LIN] - work[i, TH_STAR] - first)
+        if work[i, U] <= p[U_MIN]:
+            d = max(d, SHORT_WEIGHT * (min(work[i, TH], work[i, TH_N]) - work[i, TH_LIN]))
         error = d if not d <= error else error
     return mode, error
 
