@@ -208,6 +208,7 @@ def _judge(column: Column, status: int, counts: Array) -> None:
     reasons = {
         richards_run.NOT_FINITE: "the water content is no longer a number",
         richards_run.TOO_MANY_STEPS: f"more than {richards_run.STEPS_A_RECORD} steps in a record",
+        richards_run.NOT_CONVERGED: f"no convergence with a step of {richards_run.DT_LEAST_D} d",
     }
     if status != richards_run.DONE:
         raise SolverError(column.name, float(counts[richards_run.REACHED_D]), reasons[status])

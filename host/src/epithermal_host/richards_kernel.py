@@ -91,9 +91,10 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
             h = work[i, HS] + H0_CM - dh
         work[i, H] = h
         work[i, DH] = dh
-        if i < active and (far or not abs(theta - th_old) <= THETA_LINEAR):
-            if not (new <= p[U_MIN] and th_old <= theta):  # nothing can fill that: carry it
-                bad = i
+        # a driest node that still lacks water carries it: nothing can fill that
+        lacks = new <= p[U_MIN] and th_old <= theta
+        if i < active and not lacks and (far or not abs(theta - th_old) <= THETA_LINEAR):
+            bad = i
         if i > 0:
             per = work[i - 1, PER_DZ]
             gradient = (h_0 - h) * per + 1.0

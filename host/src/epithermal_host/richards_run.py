@@ -56,15 +56,18 @@ from epithermal_host.richards_kernel import (
 )
 
 DT_FIRST_D, DT_MAX_D = 1e-2, 1.0
-DT_FORCED_D = 1e-4  # a step this short is taken without convergence
+DT_FORCED_D = 1e-4  # a step this short may be taken without convergence
+DT_LEAST_D = 1e-9  # and one this short that even so cannot be taken ends the run
+THETA_FORCED = 1e-2  # departure from the soil's curve of a step that is forced
 FIRST_RAIN_CM = 0.1  # what a first step after a change of the surface flux may bring
 GROW, SHRINK, REJECT = 4.0, 0.3, 0.6  # bounds of the step's factor
 FLUX_WEIGHT = 3.0  # water lost by a change at the surface, against the tolerance of theta [cm-1]
 PATIENCE = 5  # iterations before steps are damped
+U_DAMPED = -3.0  # h about -40 cm
 SHORT_WEIGHT = 100.0  # of water that a driest node lacks, against the tolerance
 BELOW = 8  # nodes solved again below the lowest that has not converged
 STEPS_A_RECORD = 20000
-DONE, NOT_FINITE, TOO_MANY_STEPS = range(3)  # how a run ends
+DONE, NOT_FINITE, TOO_MANY_STEPS, NOT_CONVERGED = range(4)  # how a run ends
 STEPS, FORCED, REJECTED, SOLVES, REACHED_D = range(5)  # what it counts
 COUNTS = 5
 
@@ -146,24 +149,26 @@ def close_balance(work: Array, rate: float, flux: Array, node: int) -> float:
 
 
 @compiled
-def damp(work: Array, active: int, first: bool) -> bool:
-    """Halve the reach of each node whose step has changed sign; whether that changed a step.
+def damp(work: Array, active: int, iteration: int) -> bool:
+    """Shorten steps of an iteration that does not come to an end; whether it did.
 
-    Newton jumps to and fro over a kink, of Feddes' function above all, where C and K vanish.
+    Each second time all steps are halved. The reach of a dry node is halved whenever its step
+    changes sign: Newton jumps to and fro over a kink of Feddes' function where C and K vanish.
     """
-    changed = False
+    share = 0.5 if (iteration - PATIENCE) % 2 == 0 else 1.0
+    changed = share < 1.0
     for i in range(active):
-        if first:
+        if iteration == PATIENCE:
             work[i, DU_OLD], work[i, DU_MOST] = 0.0, np.inf
-        step = work[i, DU]
-        if step * work[i, DU_OLD] < 0.0:
-            work[i, DU_MOST] = 0.5 * min(abs(work[i, DU_OLD]), work[i, DU_MOST])
-        if abs(step) > work[i, DU_MOST]:
-            step = math.copysign(work[i, DU_MOST], step)
-            work[i, DU] = step
-            changed = True
-        most = DU_CLIP if work[i, U] < 0.0 else abs(step)
-        work[i, DU_OLD] = max(min(step, most), -most)
+        step = work[i, DU] * share
+        if work[i, U] < U_DAMPED:
+            if step * work[i, DU_OLD] < 0.0:
+                work[i, DU_MOST] = 0.5 * min(abs(work[i, DU_OLD]), work[i, DU_MOST])
+            if abs(step) > work[i, DU_MOST]:
+                step = math.copysign(work[i, DU_MOST], step)
+                changed = True
+            work[i, DU_OLD] = max(min(step, DU_CLIP), -DU_CLIP)
+        work[i, DU] = step
     return changed
 
 
@@ -182,7 +187,7 @@ def stage(
         solve_rows(work, p, rate, q_pot, mode, flux, active)
         if t_pot > 0.0:
             flux[UPTAKE] = uptake(work, active)
-        halved = iteration >= PATIENCE and damp(work, active, iteration == PATIENCE)
+        halved = iteration >= PATIENCE and damp(work, active, iteration)
         step_0 = work[0, DU]
         new = surface(work, p, q_pot, flux[TOP], mode, crossings)
         switched = new != mode or work[0, DU] != step_0
@@ -208,8 +213,12 @@ def stage(
 
 
 @compiled
-def force(work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array) -> None:
-    """Give up on Newton: theta from the balance of the fluxes at hand, exactly conservative."""
+def force(work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array) -> float:
+    """Give up on Newton: theta from the balance of the fluxes at hand, exactly conservative.
+
+    Returns how far theta is then from the soil's curve, at most.
+    """
+    worst = 0.0
     last = work.shape[0] - 1
     flux[TOP], flux[RUNOFF], flux[BOTTOM], flux[UPTAKE] = q_pot, 0.0, 0.0, 0.0
     for i in range(last + 1):
@@ -223,8 +232,11 @@ def force(work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Arr
             rhs = 0.0
         work[i, TH_LIN] = work[i, TH] + rhs / (rate * work[i, W])
         flux[UPTAKE] += work[i, SINK]
+        away = abs(work[i, TH_LIN] - work[i, TH])
+        worst = away if not away <= worst else worst
     if p[BOTTOM_KIND] == FREE_DRAINAGE:
         flux[BOTTOM] = p[K_LOW]
+    return worst
 
 
 @compiled
@@ -245,8 +257,9 @@ def attempt(
         if mode < 0:
             if dt > DT_FORCED_D:
                 return mode, 0.0
+            if not force(work, p, rate, q_pot, -1 - mode, flux[part]) <= THETA_FORCED:
+                return mode, 0.0
             mode = -1 - mode
-            force(work, p, rate, q_pot, mode, flux[part])
             counts[FORCED] += 0.5
         if part == 0:
             for i in range(work.shape[0]):
@@ -290,6 +303,8 @@ def record(
         if not error < 1e6:
             return NOT_FINITE, mode, dt
         factor = min(max(0.9 * math.sqrt(tolerance / max(error, 1e-12)), SHRINK), GROW)
+        if new < 0 and now < DT_LEAST_D:
+            return NOT_CONVERGED, mode, dt
         if new < 0 or (factor < REJECT and now > DT_FORCED_D):
             counts[REJECTED] += 1.0
             dt = (SHRINK if new < 0 else factor) * now
