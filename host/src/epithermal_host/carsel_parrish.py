@@ -88,7 +88,7 @@ def sample_class(name: str, rng: np.random.Generator, n_least: float = N_LEAST) 
     rng :
         Every random number comes from here.
     n_least : [-]
-        Draws with a smaller n are repeated: of clay and silty clay a third.
+        Draws with a smaller n are repeated: a third of clay's, a fifth of silty clay's.
 
     Returns
     -------

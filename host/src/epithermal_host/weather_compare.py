@@ -276,4 +276,4 @@ def draw(observed: Series, generated: Series, path: Path, title: str) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower right")
     figure.suptitle(f"{title}: mean of a day, by month")
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=110)
