@@ -40,8 +40,10 @@ def command_page() -> str:
     for program, module in COMMANDS.items():
         top = help_of(module)
         parts.append(f"## {program}\n\n```text\n{top}\n```\n")
-        for name in subcommands(top):
-            parts.append(f"### {program} {name}\n\n```text\n{help_of(module, name)}\n```\n")
+        parts += [
+            f"### {program} {name}\n\n```text\n{help_of(module, name)}\n```\n"
+            for name in subcommands(top)
+        ]
     return "\n".join(parts)
 
 

@@ -76,14 +76,9 @@ def replay_per_s(hours: int = 8760) -> float:
         with path.open("wb") as out:
             out.write(frames.RECORDS_HEADER + b"\n")
             for i in range(hours):
-                record = RawRecord(
-                    1.7e9 // 3600 * 3600 + 3600 * i,
-                    3600.0,
-                    float(rng.poisson(1500)),
-                    1005.0,
-                    12.0,
-                    70.0,
-                )
+                end_s = 1_700_002_800.0 + 3600.0 * i
+                counts = float(rng.poisson(1500))
+                record = RawRecord(end_s, 3600.0, counts, 1005.0, 12.0, 70.0)
                 out.write(frames.format_record(record))
         station = Path(folder, "station.toml")
         station.write_text(
@@ -116,16 +111,9 @@ def main() -> None:
     """Print the figures, one line a runtime, then one line of all."""
     figures: dict[str, float] = {}
     for name in runtime.available():
-        fresh = fresh_process(name)
-        us = step_us(name)
-        print(
-            f"{name}: import {fresh['import_ms']:.0f} ms, RSS {fresh['rss_mb']:.1f} MB, step {us:.1f} us"
-        )
-        figures |= {
-            f"{name}_import_ms": fresh["import_ms"],
-            f"{name}_rss_mb": fresh["rss_mb"],
-            f"{name}_step_us": us,
-        }
+        fresh = fresh_process(name) | {"step_us": step_us(name)}
+        print(f"{name}: " + ", ".join(f"{key} {value:.1f}" for key, value in fresh.items()))
+        figures |= {f"{name}_{key}": value for key, value in fresh.items()}
     figures["replay_records_per_s"] = statistics.median(replay_per_s() for _ in range(3))
     figures["year_of_hours_s"] = 8760 / figures["replay_records_per_s"]
     print(" ".join(f"{key}={value:.4g}" for key, value in figures.items()))

@@ -190,7 +190,7 @@ DIALECTS: dict[str, Dialect] = {
             timed=True,
             clock="iso_z",
             comments=("#",),
-            sentinels={},
+            sentinels={"duration_s": ((0.0, 0.0),)},
         ),
     )
 }
