@@ -23,7 +23,6 @@ soils = 6
 years = 1
 [population]
 textures = ["loam", "silt_loam", "clay_loam"]
-snow_on_counts = false
 dry_rate_min_cph = 5000.0
 [instrument]
 outages_per_year = 3.0
@@ -51,7 +50,7 @@ def test_arrays_have_one_row_a_soil_and_one_column_a_day(run_folder):
         soils, days = 6, 365
         assert file["features"].shape == (soils, days, len(FEATURES))
         assert file["features"].dtype == np.float64 and np.isfinite(file["features"]).all()
-        for name in (*dataset.LABELS, "theta_classical", "theta_classical_sigma"):
+        for name in (*dataset.LABELS, "theta_classical", "theta_classical_sigma", "snow_mm"):
             assert file[name].shape == (soils, days), name
         assert [str(n) for n in file["feature_names"]] == [f.name for f in FEATURES]
         assert file["day_end_s"][0] == (11323 + 1) * 86400

@@ -152,7 +152,7 @@ def _dataset(arguments: argparse.Namespace) -> int:
     done = dataset.run(arguments.run, workers=arguments.workers)
     print(
         f"{done.path}: {done.soils} soils x {done.days} days; "
-        f"the inversion's RMSE is {done.rmse_classical:.4f} m3/m3"
+        f"the inversion's RMSE without snow is {done.rmse_classical:.4f} m3/m3"
     )
     print(f"next: epithermal-host train {arguments.run}")
     return 0

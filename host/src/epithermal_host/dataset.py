@@ -56,7 +56,7 @@ class DatasetSummary:
     path: Path
     soils: int
     days: int
-    rmse_classical: float  # of the classical inversion, all soils [m3 m-3]
+    rmse_classical: float  # of the classical inversion, all soils, days without snow [m3 m-3]
     data_hash: str
 
 
@@ -126,10 +126,17 @@ def split(config: RunConfig, indices: Sequence[int]) -> NDArray[np.int8]:
 
 def observe_scenario(config: RunConfig, run_folder: Path, index: int) -> tuple[Observation, Array]:
     """Records of one station of a campaign, and its labels (len(LABELS), days)."""
+    observation, labels, _ = _observe(config, run_folder, index)
+    return observation, labels
+
+
+def _observe(config: RunConfig, run_folder: Path, index: int) -> tuple[Observation, Array, Array]:
+    """The same, and the water in the snow at each day's end, (days,) [mm]."""
     scenario = sample(config.population, config.campaign.seed, index)
     result = read_result(scenario_path(run_folder, index))
     observation = observe(scenario, result.weather, result.rate_cph, config.instrument)
-    return observation, 0.5 * (result.means[:, 1:] + result.means[:, :-1])
+    labels = 0.5 * (result.means[:, 1:] + result.means[:, :-1])
+    return observation, labels, result.weather.snow_mm
 
 
 def stack_sites(sites: Sequence[Site]) -> Site:
@@ -196,11 +203,13 @@ def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
 def _work(batch: _Batch) -> dict[str, Array]:
     sites: list[Site] = []
     labels: list[Array] = []
+    snow: list[Array] = []
     columns: dict[str, NDArray[np.float32]] = {}
     for i, index in enumerate(batch.indices):
-        observation, label = observe_scenario(batch.config, batch.run_folder, index)
+        observation, label, snow_mm = _observe(batch.config, batch.run_folder, index)
         sites.append(observation.site)
         labels.append(label)
+        snow.append(snow_mm)
         end_s = observation.end_s
         for name, values in observation.columns.items():
             if i == 0:
@@ -212,6 +221,7 @@ def _work(batch: _Batch) -> dict[str, Array]:
         "features": windows.features,
         "theta_classical": windows.theta_classical,
         "theta_classical_sigma": windows.theta_classical_sigma,
+        "snow_mm": np.stack(snow),
         "day_end_s": windows.end_s,
         **dict(zip(LABELS, stacked, strict=True)),
     }
@@ -227,7 +237,8 @@ def _write(config: RunConfig, run_folder: Path, arrays: dict[str, NDArray[Any]])
     np.savez(buffer, feature_names=names, data_hash=np.array(data_hash), **arrays)
     write_atomic(run_folder / DATASET, buffer.getvalue())
     write_run(config, run_folder, data_hash)
-    error = arrays["theta_classical"] - arrays["theta"]
+    bare = arrays["snow_mm"] == 0.0
+    error = (arrays["theta_classical"] - arrays["theta"])[bare]
     return DatasetSummary(
         path=run_folder / DATASET,
         soils=len(arrays["scenario"]),

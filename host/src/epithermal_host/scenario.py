@@ -70,7 +70,7 @@ class Population:
     top_dz_cm: float = 0.5
     evaporation_share_min: float = 0.4  # soil evaporation over its potential: litter, mulch
     interception: bool = True
-    snow_on_counts: bool = True
+    snow_on_counts: bool = False  # snow takes counts away, as water above the soil
     dry_rate_min_cph: float = 300.0  # detector's corrected rate at theta 0.05
     dry_rate_max_cph: float = 10000.0
 

@@ -106,10 +106,13 @@ def forcing(scenario: Scenario, weather: Weather) -> Forcing:
 
 
 def result_bytes(scenario: Scenario, result: Result, key: str) -> bytes:
-    """A result as a file; equal results give equal bytes (numpy stamps its archives 1980)."""
+    """A result as a file; equal results give equal bytes (numpy stamps its archives 1980).
+
+    Not compressed: that would cost more time than the solver and save a quarter.
+    """
     arrays = {name: getattr(result.weather, name) for name in WEATHER}
     buffer = io.BytesIO()
-    np.savez_compressed(
+    np.savez(
         buffer,
         key=np.array(key),
         scenario=np.array(json.dumps(scenario.to_dict(), sort_keys=True, allow_nan=False)),
