@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import shutil
@@ -94,6 +95,7 @@ class Broker:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
+            f"user {getpass.getuser()}\n"  # else it gives up root and may not read its files
             f"listener {self.port} 127.0.0.1\nmax_queued_messages 0\n"
             + (rules or "allow_anonymous true\n")
         )
@@ -176,11 +178,17 @@ class Daemon:
 
     def __init__(self, toml, *options):
         self._errors = toml.parent / "daemon.log"
+        self._opened = self.log().count(" is open") if self._errors.exists() else 0
         with self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "epithermal_edge.cli", "run", str(toml), *options],
                 stderr=errors,
             )
+
+    def ready(self):
+        """Wait until the port is open: what is written before, opening throws away."""
+        wait_until(lambda: self.log().count(" is open") > self._opened, 20.0, self.log())
+        return self
 
     def log(self):
         return self._errors.read_text()

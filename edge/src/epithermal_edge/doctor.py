@@ -61,7 +61,7 @@ def _state_dir(config: Config) -> str:
 
 
 def _source(config: Config) -> str:
-    from epithermal_edge import sources
+    from epithermal_edge import ports
 
     url = config.source.url
     if url is None:
@@ -69,7 +69,7 @@ def _source(config: Config) -> str:
     stop = threading.Event()
     stop.set()
     try:
-        for _ in sources.serial_chunks(url, config.source.baud, stop):
+        for _ in ports.serial_chunks(url, config.source.baud, stop):
             break
     except SourceError as error:
         raise SourceError(f"{error}; see source.url, the cable and the group dialout") from error

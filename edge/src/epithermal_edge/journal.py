@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from epithermal_edge.engine import EngineState
 from epithermal_edge.errors import EpithermalError
@@ -87,6 +88,7 @@ class Journal:
         self.epoch = self._about("epoch")
 
     def _open(self, max_pages: int) -> None:
+        self._db.text_factory = lambda data: data.decode(errors="replace")  # damage is met later
         self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -105,22 +107,27 @@ class Journal:
             )
 
     def _about(self, key: str) -> str:
-        row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
-        return str(row[0])
+        rows = self._rows("SELECT value FROM about WHERE key = ?", (key,))
+        return str(rows[0][0])
 
     def close(self) -> None:
         """Close the file; what was committed is on disk."""
         self._db.close()
 
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: {error}") from error
+
     def last_seq(self) -> int:
         """Number of the last record ever taken, 0 before the first."""
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
-        return int(row[0]) if row else 0
+        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'record'")
+        return int(rows[0][0]) if rows else 0
 
     def knows(self, end_s: float) -> bool:
         """Whether a record with this end was taken."""
-        row = self._db.execute("SELECT 1 FROM record WHERE end_s = ?", (end_s,)).fetchone()
-        return row is not None
+        return bool(self._rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
 
     def records(self) -> Iterator[RawRecord]:
         """The raw records that are kept, in the order of their taking."""
@@ -182,7 +189,8 @@ class Journal:
 
     def forget(self, accepted: Sequence[int]) -> None:
         """Delete outgoing messages that the broker has."""
-        self._transaction(lambda: self._forget(accepted))
+        if accepted:
+            self._transaction(lambda: self._forget(accepted))
 
     def _transaction(self, write: Callable[[], object]) -> None:
         try:
@@ -220,7 +228,7 @@ class Journal:
 
     def waiting(self) -> int:
         """Messages that the broker does not have yet."""
-        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM outbox")[0][0])
 
     def outgoing(self, after: int, limit: int, state: bool) -> list[Outgoing]:
         """The next messages in order.
@@ -233,7 +241,7 @@ class Journal:
             Only the newest values, or only the others.
         """
         which = "kind = 'state'" if state else "kind <> 'state'"
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT id, topic, payload, kind, retain, expires_s FROM outbox"
             f" WHERE id > ? AND {which} ORDER BY id LIMIT ?",
             (after, limit),
@@ -255,7 +263,7 @@ class Journal:
         StateLostError
             There is none, or it does not fit; the text says why.
         """
-        rows = self._db.execute("SELECT part, layout, made_for, crc32, data FROM state")
+        rows = self._rows("SELECT part, layout, made_for, crc32, CAST(data AS BLOB) FROM state")
         state = from_parts({row[0]: Part(*row[1:]) for row in rows}, made_for, like)
         self._written = state
         return state

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from epithermal_edge import frames, sources
+from epithermal_edge import frames, ports
 from epithermal_edge.columns import Options
 from epithermal_edge.config import Source
 from epithermal_edge.errors import FrameError
@@ -70,7 +70,7 @@ class Reader(threading.Thread):
     def run(self) -> None:
         """The thread's body."""
         buffer, limit = b"", self._context.dialect.line_bytes
-        for chunk in sources.reconnecting(self._open, self._stopping):
+        for chunk in ports.reconnecting(self._open, self._stopping):
             if not chunk:
                 continue
             self.last_read = time.monotonic()
@@ -80,7 +80,13 @@ class Reader(threading.Thread):
 
     def _open(self) -> Iterator[bytes]:
         self.opened += 1
-        return sources.serial_chunks(str(self._source.url), self._source.baud, self._stopping)
+        url = str(self._source.url)
+        chunks = ports.serial_chunks(url, self._source.baud, self._stopping)
+        for first in chunks:
+            log.info("%s is open", url)
+            yield first
+            break
+        yield from chunks
 
     def _take(self, line: bytes) -> None:
         try:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO
 
 from epithermal_edge import engine as engines
-from epithermal_edge import sources
 from epithermal_edge.config import Config
 from epithermal_edge.engine import Engine, Outcome
 from epithermal_edge.messages import qartod, quality_flags, utc
 from epithermal_edge.reader import source_options
 from epithermal_edge.records import RawRecord
+from epithermal_edge.sources import ReadResult, read_records
 
 COLUMNS = (
     *("time_utc", "duration_s", "counts", "pressure_hpa", "temperature_c"),
@@ -26,7 +26,7 @@ COLUMNS = (
 """The table's columns; theta and factors are ratios, every other number has its unit."""
 
 
-def read(config: Config, files: Iterable[Path], dialect: str | None) -> sources.ReadResult:
+def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResult:
     """The records of recorded files in stream order.
 
     Parameters
@@ -41,7 +41,7 @@ def read(config: Config, files: Iterable[Path], dialect: str | None) -> sources.
     ConfigError
         The dialect is unknown.
     """
-    return sources.read_records(
+    return read_records(
         list(files), dialect or config.source.dialect, source_options(config.source)
     )
 
