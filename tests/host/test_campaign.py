@@ -57,9 +57,12 @@ def test_what_is_there_is_not_done_again_and_what_is_damaged_is(config, tmp_path
     campaign.scenario_path(folder, 0).unlink()
     damaged = campaign.scenario_path(folder, 2)
     damaged.write_bytes(damaged.read_bytes()[:1000])
+    left_over = folder / "campaign" / ".scenario-000003.npz.123.part"
+    left_over.write_bytes(b"half")
     stamp = campaign.scenario_path(folder, 1).stat().st_mtime_ns
     again = campaign.run(config, folder, workers=1, progress=False)
     assert (again.made, again.found) == (2, 2)
+    assert not left_over.exists()
     assert files(folder) == before and again.data_hash == whole.data_hash
     assert campaign.scenario_path(folder, 1).stat().st_mtime_ns == stamp
 

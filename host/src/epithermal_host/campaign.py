@@ -165,6 +165,8 @@ def _claim(config: RunConfig, run_folder: Path, key: str) -> None:
     try:
         write_run(config, run_folder)
         (run_folder / FOLDER).mkdir(exist_ok=True)
+        for part in (run_folder / FOLDER).glob(".*.part"):  # of a process that was killed
+            part.unlink()
     except OSError as error:
         raise ConfigError(
             f"{run_folder}: {error.strerror}: name a folder that can be written"
