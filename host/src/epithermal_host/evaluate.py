@@ -323,3 +323,16 @@ def picture(test: Series, judged: Mask, estimates: dict[str, Array], network: Ar
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.12 * (high - low))  # room for the legend
     return figure
+
+
+def table(result: EvaluateResult) -> str:
+    """The scores as lines of text."""
+    head = f"{'method':26} {'inputs':16} {'RMSE':>7} {'ubRMSE':>7} {'bias':>8} {'r':>6}  in 90 %"
+    lines = [head]
+    for s in result.scores:
+        inside = "" if s.coverage_90 is None else f"{s.coverage_90:8.1%}"
+        lines.append(
+            f"{s.method:26} {s.inputs:16} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
+            f"{s.r:6.3f} {inside}".rstrip()
+        )
+    return "\n".join(lines)

@@ -22,6 +22,7 @@ class TrainConfig:
     patience: int = 20  # epochs without a better validation before it stops
     spin_up_steps: int = 60  # days from a cold start that are not judged
     spin_up_weight: float = 0.1  # of those days in the loss
+    anomaly: float = 0.0  # part of a series' mean error in a chunk that the loss forgives
     sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
     mask_both: float = 0.3  # chance that a series is shown without rain and ET0
     mask_one: float = 0.1  # chance, for either, that it alone is hidden
@@ -40,6 +41,7 @@ class TrainConfig:
             ("patience", 1, 100_000),
             ("spin_up_steps", 0, 3650),
             ("spin_up_weight", 0, 1),
+            ("anomaly", 0, 1),
             ("sigma_weight", 0, 100),
             ("mask_both", 0, 1),
             ("mask_one", 0, 1),

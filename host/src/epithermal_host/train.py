@@ -230,7 +230,8 @@ class _Trainer:
         loss = float(np.mean(losses))
         if not np.isfinite(loss):
             raise EpithermalError(
-                f"training diverged in epoch {number}: lower learning_rate in [train]"
+                f"training diverged in epoch {number}, its loss is not finite: lower learning_rate"
+                " in [train], or look for absurd numbers in the data set"
             )
         history = [*now.history, Epoch(loss, *self._validate())]
         weights = self.model.get_weights()
@@ -270,7 +271,9 @@ def _update_function(model: Any, optimizer: Any, config: TrainConfig) -> Any:
             sigma = y[..., 1] / network.RESIDUAL
             fixed = tf.stop_gradient(error)  # sigma learns the error, it does not excuse it
             likelihood = tf.math.log(sigma) + 0.5 * (fixed / sigma) ** 2
-            terms = error**2 + config.sigma_weight * likelihood
+            days = tf.maximum(tf.reduce_sum(weight, axis=1, keepdims=True), 1e-6)
+            mean = tf.reduce_sum(weight * error, axis=1, keepdims=True) / days
+            terms = (error - config.anomaly * mean) ** 2 + config.sigma_weight * likelihood
             loss = tf.reduce_sum(weight * terms) / tf.maximum(tf.reduce_sum(weight), 1.0)
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
