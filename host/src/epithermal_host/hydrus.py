@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 EXECUTABLE_VARIABLE = "HYDRUS1D_EXE"
 # A step of a day can lock the surface of a cropped coarse soil at its driest head. A shorter one
-# cures it, but no one length cures all: sandy loam locked at 0.1 d and not at 0.3 d.
-ATTEMPTS = tuple(Settings(dt_max_d=dt_max_d) for dt_max_d in (5.0, 0.3, 0.1, 0.03))
+# cures it, but no one length cures all: sandy loam locked at 5, 0.1 and 0.02 d and not at 0.5 d.
+ATTEMPTS = tuple(Settings(dt_max_d=dt_max_d) for dt_max_d in (5.0, 0.5, 0.3, 0.1, 0.03))
 logger = logging.getLogger(__name__)
 
 
