@@ -24,7 +24,10 @@ GAMMA = 1.0 - 1.0 / math.sqrt(2.0)  # SDIRK2, L-stable: Alexander (1977), eq. 10
 
 ITERATIONS = 12
 THETA_LINEAR = 1e-3  # Newton's last step may differ by this from the soil's curve
+THETA_SATURATED = 1e-4  # the same where saturated, for such a node can give no excess back;
+THETA_ENTRY = 1e-5  # less with air entry, where K(h) is not steep
 DU_ACCEPT, DU_CLIP = 1.0, 1.5  # of unsaturated nodes
+U_CROSSED = -0.3  # where a step out of saturation stops: C begins there, and Newton must see it
 RETURNS = 4  # of the surface to flux within a stage, then a smaller step
 
 # A node's numbers, one row of the workspace (nz, FIELDS): beside each other, because a pass over
@@ -67,7 +70,7 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
         if i < active:
             step = work[i, DU]
             limit = DU_CLIP if old < 0.0 else 1e300
-            new = max(old + max(min(step, limit), -limit), p[U_MIN] if old < 0.0 else -DU_CLIP)
+            new = max(old + max(min(step, limit), -limit), p[U_MIN] if old < 0.0 else U_CROSSED)
             far = abs(new - old - step) > 1e-9 or (old < 0.0 and abs(step) >= DU_ACCEPT)
             work[i, U] = new
             th_old += work[i, DTH] * step
@@ -91,9 +94,12 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
             h = work[i, HS] + H0_CM - dh
         work[i, H] = h
         work[i, DH] = dh
+        close = THETA_LINEAR
+        if new >= 0.0:
+            close = THETA_ENTRY if work[i, HS] < 0.0 else THETA_SATURATED
         # a driest node that still lacks water carries it: nothing can fill that
         lacks = new <= p[U_MIN] and th_old <= theta
-        if i < active and not lacks and (far or not abs(theta - th_old) <= THETA_LINEAR):
+        if i < active and not lacks and (far or not abs(theta - th_old) <= close):
             bad = i
         if i > 0:
             per = work[i - 1, PER_DZ]
