@@ -6,6 +6,7 @@ A test holds the pages to what this writes, so that they cannot fall behind.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,9 +30,8 @@ def help_of(module: str, *words: str) -> str:
 
 
 def subcommands(text: str) -> list[str]:
-    """The names between braces in the usage of a command, in order."""
-    inside = text.partition("{")[2].partition("}")[0]
-    return [name.strip() for name in inside.split(",") if name.strip()]
+    """The commands that a help text lists, in order: the lines indented by four blanks."""
+    return re.findall(r"^ {4}([a-z][a-z-]*)(?: |$)", text, flags=re.MULTILINE)
 
 
 def command_page() -> str:

@@ -20,8 +20,23 @@ from epithermal_edge.bundle import open_bundle
 from epithermal_edge.records import RawRecord
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLE = ROOT / "tests" / "golden" / "bundle"
+BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 RUNS = 5
+STATION = """
+[station]
+id = "bench-01"
+state_dir = "{folder}"
+[site]
+latitude_deg = 50.0
+altitude_m = 100.0
+cutoff_rigidity_gv = 3.0
+bulk_density_g_cm3 = 1.4
+cosmic_n_cph = 500.0
+[source]
+dialect = "records"
+[model]
+bundle = "{bundle}"
+"""
 FRESH = """
 import json, os, sys, time
 t = time.perf_counter()
@@ -32,7 +47,7 @@ from pathlib import Path
 from epithermal_edge import runtime
 from epithermal_edge.bundle import open_bundle
 bundle = open_bundle(Path(sys.argv[1]))
-runtime.load(bundle, sys.argv[2])
+runtime.load(bundle.model_path, sys.argv[2])
 rss = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
 print(json.dumps({"import_ms": seconds * 1e3, "rss_mb": int(rss.split()[1]) / 1024}))
 """
@@ -57,7 +72,7 @@ def fresh_process(name: str) -> dict[str, float]:
 def step_us(name: str) -> float:
     """Median time of one network step [us] over 2000 steps."""
     bundle = open_bundle(BUNDLE)
-    step = runtime.load(bundle, name)
+    step = runtime.load(bundle.model_path, name)
     state = estimator.start(bundle)
     x, h, c = bundle.golden_inputs[0].astype(np.float32), state.h[0], state.c[0]
     times = []
@@ -81,12 +96,7 @@ def replay_per_s(hours: int = 8760) -> float:
                 record = RawRecord(end_s, 3600.0, counts, 1005.0, 12.0, 70.0)
                 out.write(frames.format_record(record))
         station = Path(folder, "station.toml")
-        station.write_text(
-            (ROOT / "tests" / "golden" / "station.toml")
-            .read_text()
-            .replace("@BUNDLE@", str(BUNDLE))
-            .replace("@STATE@", folder)
-        )
+        station.write_text(STATION.format(folder=folder, bundle=BUNDLE))
         t = time.perf_counter()
         subprocess.run(
             [

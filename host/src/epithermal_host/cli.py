@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from epithermal_edge.errors import EpithermalError
-from epithermal_host import __version__
+from epithermal_host import __version__, weather_command
 
 # Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
 
@@ -60,9 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_steps(commands)
-    if importlib.util.find_spec("epithermal_host.validate") is not None:
-        validate = importlib.import_module("epithermal_host.validate")
-        validate.add_parser(commands)
+    weather_command.add_parser(commands)
+    commands.choices["weather"].set_defaults(handler=_weather)
     return parser
 
 
@@ -221,3 +218,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     demo.run(arguments.out, print)
     return 0
+
+
+def _weather(arguments: argparse.Namespace) -> int:
+    return weather_command.run(arguments, print)
