@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from epithermal_host import cosmic
+from epithermal_host.validate_cosmic import read_vectors
 
 Z_CM = np.linspace(0.0, 100.0, 101)
 BOTTOM_CM = cosmic.node_layer_bottoms(Z_CM)
 
 
 @pytest.fixture(scope="module")
-def vectors(shared: Path) -> list[tuple[dict[str, str], dict]]:
+def vectors(shared: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
     """Each row of cosmic_vectors.csv with the arguments of `neutron_rate`."""
     folder = shared / "reference" / "cosmic"
-    profiles: dict[str, list[tuple[float, float]]] = {}
-    with (folder / "cosmic_vectors_profiles.csv").open() as lines:
-        for row in csv.DictReader(lines):
-            layer = float(row["bottom_cm"]), float(row["theta_m3_m3"])
-            profiles.setdefault(row["id"], []).append(layer)
-    with (folder / "cosmic_vectors.csv").open() as lines:
-        rows = list(csv.DictReader(lines))
-    return [(row, _arguments(row, profiles[row["id"]])) for row in rows]
-
-
-def _arguments(row: dict[str, str], layers: list[tuple[float, float]]) -> dict:
-    bottom, theta = np.array(layers).T
-    return {
-        "bottom_cm": bottom,
-        "theta": theta,
-        "bulk_density_g_cm3": float(row["bulk_density_g_cm3"]),
-        "lattice_water_m3_m3": float(row["lattice_water_m3_m3"]),
-        "alpha": float(row["alpha"]),
-        "l3_g_cm2": float(row["L3_g_cm2"]),
-        "l1_l2_l4_g_cm2": tuple(float(row[f"L{i}_g_cm2"]) for i in (1, 2, 4)),
-    }
+    return read_vectors(folder / "cosmic_vectors.csv", folder / "cosmic_vectors_profiles.csv")
 
 
 def test_exact_rule_agrees_with_published_codes(vectors):
