@@ -59,7 +59,16 @@ def validator(name):
     """The contract of docs/mqtt."""
     schema = json.loads((ROOT / "docs" / "mqtt" / f"{name}.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
+    return jsonschema.Draft202012Validator(_inlined(schema, schema.get("$defs", {})))
+
+
+def _inlined(schema, definitions):
+    """The schema without references: these cost half of the time."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return {k: _inlined(v, definitions) for k, v in schema.items() if k != "$defs"}
+    return [_inlined(v, definitions) for v in schema] if isinstance(schema, list) else schema
 
 
 def validate_by_topic(messages):
@@ -96,7 +105,7 @@ class Broker:
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"user {getpass.getuser()}\n"  # else it gives up root and may not read its files
-            f"listener {self.port} 127.0.0.1\nmax_queued_messages 0\n"
+            f"listener {self.port} 127.0.0.1\nmax_queued_messages 0\nset_tcp_nodelay true\n"
             + (rules or "allow_anonymous true\n")
         )
         self._process = None
@@ -133,6 +142,9 @@ class Subscriber:
         self._client.on_message = self._take
         self._client.on_connect = lambda *_: self._client.subscribe(topic, qos=1)
         self._client.on_subscribe = lambda *_: ready.set()
+        self._client.on_socket_open = lambda _c, _d, sock: sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert ready.wait(10.0)

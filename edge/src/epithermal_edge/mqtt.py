@@ -11,6 +11,7 @@ import logging
 import math
 import random
 import secrets
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Link:
             client.tls_set(str(config.ca_file), cert, key)
         lost = messages.status(identity, "lost", self.session)
         client.will_set(identity.topic("status"), lost, qos=1, retain=True)
+        client.on_socket_open = _send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -157,9 +159,14 @@ class Link:
         sock: Any = self._client.socket() if self._client is not None else None
         if sock is not None:
             try:
-                sock.shutdown(2)
+                sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 log.debug("the socket was closed already")
+
+
+def _send_at_once(_client: Any, _data: Any, sock: Any) -> None:
+    """Without Nagle's algorithm, which holds a small packet back until the last is confirmed."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def read_password(config: Mqtt) -> str | None:

@@ -1,0 +1,94 @@
+"""The station stays light: nothing of the host, nothing heavy, whichever module is imported."""
+
+import ast
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import epithermal_edge
+
+EDGE = Path(epithermal_edge.__file__).parent
+MODULES = sorted(module.name for module in pkgutil.iter_modules([str(EDGE)]))
+HEAVY = {
+    *("epithermal_host", "tensorflow", "keras", "pandas", "scipy", "numba", "xarray"),
+    *("matplotlib", "pydantic", "requests", "jax", "torch"),
+}
+ALLOWED = {"numpy", "serial", "paho", "msgspec", "tflite_runtime", "ai_edge_litert"}
+LAZY = {"serial", "paho", "tflite_runtime", "ai_edge_litert"}
+
+FRESH = """
+import importlib, json, sys
+importlib.import_module("epithermal_edge." + sys.argv[1])
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def loaded_by(module):
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, module],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("module", ["station", "cli", "replay", "doctor", "selftest", "simulator"])
+def test_a_fresh_interpreter_loads_nothing_heavy_and_no_driver_before_it_is_used(module):
+    loaded = loaded_by(module)
+    assert not loaded & HEAVY
+    assert not loaded & LAZY
+
+
+def test_all_modules_together_load_nothing_heavy():
+    code = FRESH.replace('"epithermal_edge." + sys.argv[1]', '"epithermal_edge." + name')
+    code = code.replace(
+        "importlib.import_module", "for name in sys.argv[1].split(): importlib.import_module"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, " ".join(MODULES)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert not set(json.loads(done.stdout)) & HEAVY
+
+
+def imports_of(path):
+    """Top-level package names that a module's source imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: import by full name"
+            yield str(node.module).partition(".")[0]
+
+
+@pytest.mark.parametrize("path", sorted(EDGE.rglob("*.py")), ids=lambda path: path.name)
+def test_a_module_imports_only_itself_the_standard_library_and_what_edge_may_bring(path):
+    assert path.parent == EDGE, "flat packages: no folder below the package"
+    foreign = (
+        set(imports_of(path)) - set(sys.stdlib_module_names) - {"epithermal_edge", "__future__"}
+    )
+    assert foreign <= ALLOWED
+
+
+def test_the_command_line_starts_without_numpy():
+    assert "numpy" not in loaded_by("cli")
+
+
+def test_the_host_knows_the_edge_only_by_its_public_names():
+    host = EDGE.parents[2] / "host" / "src" / "epithermal_host"
+    if not host.is_dir():
+        pytest.skip("only the station's half is here")
+    for path in host.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("epithermal_edge"):
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert not private, f"{path.name} imports {private}"
