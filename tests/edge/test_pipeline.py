@@ -162,20 +162,28 @@ def test_silence_and_records_without_counts_are_the_same_gap():
 
 
 def test_more_than_ten_days_without_a_count_restart_the_network_in_every_phase():
-    records = list(hourly(24 * 14))
+    records = list(hourly(24 * 16))
     _, _, windows = run(records[:24] + records[24 * 13 :])
     asked = {w.hour % 24 for w in windows if w.restart[0] and w.hour * HOUR_S > MIDNIGHT_S + 86400}
     assert asked == set(range(24))
     assert not windows[-1].restart[0]
     _, _, short = run(records[:24] + records[24 * 10 :])
-    assert not any(w.restart[0] for w in short)
+    assert not any(w.restart[0] for w in short[36:])
+
+
+def test_every_phase_starts_at_its_first_window_with_enough_counts():
+    _, _, windows = run(hourly(72))
+    starts = [w for w in windows if w.restart[0]]
+    assert [feature(w, "gap") for w in starts] == [1.0] * 11 + [0.0] * 24
+    assert {w.hour % 24 for w in starts[11:]} == set(range(24))
+    assert feature(starts[0], "theta_inv_sigma") == features.SIGMA_MAX
 
 
 def test_years_of_silence_cost_no_more_than_the_restart():
     records = list(hourly(24))
-    later = [replace(r, end_s=r.end_s + 86400.0 * 3650) for r in records]
+    later = [replace(r, end_s=r.end_s + 86400.0 * 3650) for r in hourly(48)]
     state, _, windows = run(records + later)
-    assert len(windows) == 24 + pipeline.RESTART_H + 2 * 24 + 24
+    assert len(windows) == 24 + pipeline.RESTART_H + 2 * 24 + 48
     assert state.last_end_s == later[-1].end_s and not windows[-1].restart[0]
 
 

@@ -25,7 +25,7 @@ HOURS = 24  # bins in a window
 HOUR_S = 3600.0
 ENOUGH_S = 12 * HOUR_S  # less counting than this in a window is a gap, less of a sensor: unknown
 SIGMA_MAX = 0.2  # [m3 m-3] where the inversion is flat its error is only "large"
-HELD_AT_START = (0.25, SIGMA_MAX)  # theta and sigma before the first count
+HELD_AT_START = np.array([[0.25], [SIGMA_MAX]])  # theta and sigma shown before the first count
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Window:
     features: Array  # (n, len(FEATURES)), physical units
     theta_classical: Array  # (n,) [m3 m-3], NaN in a gap
     theta_classical_sigma: Array  # (n,) [m3 m-3]
-    restart: NDArray[np.bool_]  # (n,) too long without counts: the network's state is void
+    restart: NDArray[np.bool_]  # (n,) no counts so far, or for too long: the state starts at zero
     quality: NDArray[np.int64]  # (n,) Quality
 
 
@@ -127,7 +127,7 @@ def add_to_bin(
 
 
 def window(
-    site: Site, ring: Array, hour: int, held: Array, restart: NDArray[np.bool_]
+    site: Site, ring: Array, hour: int, held: Array, dark: NDArray[np.bool_]
 ) -> tuple[Window, Array]:
     """Features of the 24 bins that end at `hour`.
 
@@ -138,9 +138,9 @@ def window(
     hour :
         The window ends at hour * 3600 s, Unix time.
     held : (2, n) [m3 m-3]
-        Inversion and its sigma of this phase's last window that had counts.
-    restart : (n,)
-        Passed on.
+        Inversion and its sigma of this phase's last window that had counts; NaN before the first.
+    dark : (n,)
+        Where there were no counts for so long that what is held is void.
 
     Returns
     -------
@@ -150,14 +150,16 @@ def window(
     sums = np.add.reduce(ring, axis=0)
     theta, sigma, clipped = _inversion(site, sums)
     gap = sums[Bin.LIVE_S] < ENOUGH_S
+    held = np.where(dark, np.nan, held)
     kept = np.where(gap, held, np.stack((theta, sigma)))
+    shown = np.where(np.isnan(kept), HELD_AT_START, kept)
     rain_known = sums[Bin.RAIN_S] >= ENOUGH_S
     et0 = _et0(site, ring, sums, hour)
     et0_known = np.isfinite(et0)
     features = np.stack(
         (
-            kept[0],
-            kept[1],
+            shown[0],
+            shown[1],
             gap.astype(np.float64),
             np.where(rain_known, sums[Bin.RAIN_MM], 0.0),
             rain_known.astype(np.float64),
@@ -172,7 +174,7 @@ def window(
         features=features,
         theta_classical=np.where(gap, np.nan, theta),
         theta_classical_sigma=np.where(gap, np.nan, sigma),
-        restart=restart,
+        restart=np.isnan(held[0]),
         quality=quality.astype(np.int64),
     )
     return out, kept

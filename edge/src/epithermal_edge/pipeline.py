@@ -20,7 +20,6 @@ from epithermal_edge.corrections import (
     pressure_factor,
 )
 from epithermal_edge.features import (
-    HELD_AT_START,
     HOUR_S,
     HOURS,
     Window,
@@ -50,7 +49,7 @@ class PipelineState:
     hour: int  # the open bin ends at hour * 3600 s
     open_bin: Array  # (len(Bin), n)
     ring: Array  # (24, len(Bin), n) closed bins, oldest first
-    held: Array  # (phases, 2, n) last inversion and sigma of each phase
+    held: Array  # (phases, 2, n) last inversion and sigma of each phase; NaN: none
     dark_h: Array  # (n,) closed hours since the last count; inf before the first
     humidity_g_m3: Array  # (n,) last known
     humidity_age_s: Array  # (n,)
@@ -75,15 +74,13 @@ def start(n: int = 1, phases: int = HOURS) -> PipelineState:
     """
     if phases < 1 or HOURS % phases:
         raise ValueError(f"phases must divide {HOURS}, not {phases}")
-    held = np.empty((phases, 2, n))
-    held[:, 0], held[:, 1] = HELD_AT_START
     return PipelineState(
         last_end_s=-math.inf,
         last_duration_s=np.zeros(n),
         hour=0,
         open_bin=empty_bin(n),
         ring=np.stack([empty_bin(n)] * HOURS),
-        held=held,
+        held=np.full((phases, 2, n), np.nan),
         dark_h=np.full(n, np.inf),
         humidity_g_m3=np.full(n, np.nan),
         humidity_age_s=np.full(n, np.inf),

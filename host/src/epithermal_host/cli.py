@@ -222,3 +222,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _weather(arguments: argparse.Namespace) -> int:
     return weather_command.run(arguments, print)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

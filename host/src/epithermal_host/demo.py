@@ -23,11 +23,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from epithermal_edge.errors import EpithermalError
+from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_host import campaign, dataset, evaluate, quantize, release, rig, train
-from epithermal_host.config import RunConfig, read_run
+from epithermal_host.config import RunConfig, campaign_key, read_run
 from epithermal_host.series import TEST, read_series
 
 Array = NDArray[np.float64]
@@ -72,6 +72,8 @@ def run(out: Path, write: Write) -> None:
     with resources.as_file(resources.files("epithermal_host") / "demo.toml") as path:
         config = read_run(path)
     folder = out / "run"
+    if not _continues(folder, config):
+        shutil.rmtree(folder, ignore_errors=True)
     write(f"1/5 simulating {config.campaign.soils} soils x {config.campaign.years} years")
     campaign.run(config, folder)
     dataset.run(folder)
@@ -93,6 +95,14 @@ def run(out: Path, write: Write) -> None:
     write("5/5 what the dashboard received, against the truth")
     write(_picture(out / PICTURE, index, received, truth_s, truth))
     write(f"done in {time.monotonic() - began:.0f} s; picture: {out / PICTURE}")
+
+
+def _continues(folder: Path, config: RunConfig) -> bool:
+    """Whether the folder holds an interrupted demo of this very kind."""
+    try:
+        return campaign_key(read_run(folder)) == campaign_key(config)
+    except ConfigError:
+        return False
 
 
 def _unseen(config: RunConfig, folder: Path) -> tuple[int, Site, list[RawRecord], Array, Array]:
