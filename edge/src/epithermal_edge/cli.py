@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge import __version__
-from epithermal_edge.errors import EpithermalError
+from epithermal_edge.errors import EpithermalError, SourceError
 
 EPILOG = """\
 exit codes:
@@ -223,7 +223,11 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from epithermal_edge import simulator
 
     if arguments.lines is not None:
-        with arguments.lines.open("rb") as file:
+        try:
+            file = arguments.lines.open("rb")
+        except OSError as error:
+            raise SourceError(f"{arguments.lines}: {error.strerror}; check the name") from error
+        with file:
             simulator.send(file, arguments.to, arguments.rate)
         return 0
     records = simulator.records(arguments.days, arguments.seed, arguments.start, arguments.interval)
