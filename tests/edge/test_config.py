@@ -131,6 +131,13 @@ def test_the_example_loads_and_explains_every_key():
             assert "  #" in lines[0], f"{table}.{key.name} is not explained"
 
 
+def test_the_manual_names_every_key():
+    manual = (ROOT / "docs" / "station.md").read_text()
+    for table, keys in TABLES.items():
+        for key in keys:
+            assert f"| `{table}.{key.name}` |" in manual and f"| {key.meaning} |" in manual
+
+
 def test_a_configuration_cannot_be_changed(tmp_path):
     config = read_config(station_toml(tmp_path))
     with pytest.raises(dataclasses.FrozenInstanceError):

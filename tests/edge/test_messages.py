@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from tests.rig import BUNDLE, START_S, station_toml, validator
+from tests.rig import BUNDLE, ROOT, START_S, station_toml, validator
 
 from epithermal_edge import messages
 from epithermal_edge.bundle import open_bundle
@@ -65,6 +65,23 @@ def test_every_flag_is_in_the_contract(bundle, flag):
     told = payload(bundle, estimate=Estimate(START_S, 0.2, 0.1, 0.2, 0.1, 10, 60, 1, flag))
     validator("obs-theta").validate(told)
     assert told["flags"] == [flag.name.lower()]
+
+
+def test_the_manual_says_what_each_flag_does_to_q():
+    manual = (ROOT / "docs" / "mqtt.md").read_text()
+    for flag in Quality:
+        if flag == Quality.GOOD:
+            continue
+        row = next(x for x in manual.splitlines() if x.startswith(f"| `{flag.name.lower()}` |"))
+        q = messages.qartod(flag, 0.2)
+        assert row.split("|")[4].strip() in ({1: ("-", "9"), 3: ("3",), 4: ("4",)}[q])
+
+
+def test_the_example_in_the_manual_is_valid():
+    manual = (ROOT / "docs" / "mqtt.md").read_text()
+    example = json.loads(manual.split("```json")[1].split("```")[0])
+    validator("obs-theta").validate(example)
+    assert example["storage_mm"] == pytest.approx(300.0 * example["theta"]["value"])
 
 
 @pytest.mark.parametrize(
