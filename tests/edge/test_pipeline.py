@@ -252,6 +252,15 @@ def test_a_count_beyond_the_inversion_is_clipped_and_flagged():
     assert feature(windows[-1], "theta_inv") == 0.0
 
 
+@pytest.mark.parametrize("phases", [1, 2, 12, 24])
+def test_windows_of_a_day_take_the_phases_in_turn_and_each_keeps_its_own(phases):
+    _, _, windows = run(hourly(72), phases=phases)
+    turns = [features.phase_of(w.hour, phases) for w in windows]
+    assert len(windows) == 3 * phases
+    assert turns[-phases:] == turns[-2 * phases : -phases]
+    assert sorted(turns[-phases:]) == list(range(phases))
+
+
 @pytest.mark.parametrize("phases", [0, 5, 48])
 def test_phases_that_do_not_divide_a_day_are_refused(phases):
     with pytest.raises(ValueError, match="phases must divide 24"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from epithermal_edge import estimator, pipeline
 from epithermal_edge.bundle import Bundle
 from epithermal_edge.estimator import EstimatorState, StepFn
-from epithermal_edge.features import HOUR_S, Window
+from epithermal_edge.features import HOUR_S, Window, phase_of
 from epithermal_edge.footprint import d86_cm
 from epithermal_edge.moisture import THETA_MAX
 from epithermal_edge.pipeline import PipelineState
@@ -87,7 +87,7 @@ def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[Engi
     network, newest = state.network, state.newest
     for window in windows:
         network, y = estimator.step(engine.step, engine.bundle, network, window)
-        age = int(network.age[window.hour % engine.bundle.phases])
+        age = int(network.age[phase_of(window.hour, engine.bundle.phases)])
         newest = _estimate(engine, window, y, age)
     estimate = replace(newest, quality=newest.quality | quality)
     return EngineState(piped, network, newest), Outcome(record, corrected, estimate)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from epithermal_edge.bundle import Bundle
 from epithermal_edge.errors import BundleError
-from epithermal_edge.features import Window
+from epithermal_edge.features import Window, phase_of
 
 Vector = NDArray[np.float32]
 StepFn = Callable[[Vector, Vector, Vector], tuple[Vector, Vector, Vector]]
@@ -60,7 +60,7 @@ def step(
     """
     if window.features.shape != (1, len(bundle.features)):
         raise ValueError(f"a window of one site, not features of shape {window.features.shape}")
-    phase = window.hour % bundle.phases
+    phase = phase_of(window.hour, bundle.phases)
     cold = bool(window.restart[0])
     zero = np.zeros(bundle.hidden, dtype=np.float32)
     x = window.features[0].astype(np.float32)

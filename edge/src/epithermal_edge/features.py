@@ -76,6 +76,11 @@ class Window:
     quality: NDArray[np.int64]  # (n,) Quality
 
 
+def phase_of(hour: int, phases: int) -> int:
+    """Which of the states a window that ends at `hour` belongs to; its day is `phases` windows."""
+    return hour % HOURS // (HOURS // phases)
+
+
 def empty_bin(n: int) -> Array:
     """An hour without records, (len(Bin), n)."""
     empty = np.zeros((len(Bin), n))

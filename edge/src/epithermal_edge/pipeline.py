@@ -25,6 +25,7 @@ from epithermal_edge.features import (
     Window,
     add_to_bin,
     empty_bin,
+    phase_of,
     window,
 )
 from epithermal_edge.moisture import THETA_MAX, cosmic_rate
@@ -149,7 +150,7 @@ def _close_hours(
         ring = np.concatenate((ring[1:], open_bin[np.newaxis]))
         open_bin = empty_bin(ring.shape[2])
         if hour % every == 0:
-            phase = hour % HOURS // every
+            phase = phase_of(hour, phases)
             made, kept = window(site, ring, hour, held[phase], dark_h > RESTART_H)
             held = np.concatenate((held[:phase], kept[np.newaxis], held[phase + 1 :]))
             windows.append(made)
