@@ -20,7 +20,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # NaN and infinity keep their meaning (a diverging column must be seen), everything else may be
 # reordered and fused. error_model "numpy": no branch for a division by zero.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-KERNELS = ("compiled.py", "cosmic_kernel.py", "richards_kernel.py", "richards_run.py")
+KERNELS = (
+    "compiled.py",
+    "cosmic_kernel.py",
+    "richards_kernel.py",
+    "richards_stage.py",
+    "richards_run.py",
+)
 
 
 def cache_folder() -> Path:

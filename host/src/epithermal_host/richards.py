@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -11,16 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from epithermal_host import richards_kernel as kernel
-from epithermal_host import richards_run
+from epithermal_host import richards_run, richards_stage
 from epithermal_host.errors import SolverError
 from epithermal_host.profile import Grid, Profile
+from epithermal_host.richards_table import decay, soil_table, unknown
 from epithermal_host.soil import N_WITHOUT_AIR_ENTRY, SoilHydraulics
 
 Array = NDArray[np.float64]
 Top = Literal["atmosphere", "head", "flux"]
 Bottom = Literal["free_drainage", "head", "no_flux"]
-
-STORATIVITY = 1e-7  # rise of theta per u above saturation: a saturated column stays solvable
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +171,11 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
         own = column.grid.material == index
         theta[0, own] = soil.theta(h[0, own])
     work = _work(column, h[0], theta[0])
-    tables = np.concatenate([_table(soil) for soil in column.soils])
+    tables = np.concatenate([soil_table(soil) for soil in column.soils])
     arguments = (
         work,
         tables,
-        _decay(),
+        decay(),
         _parameters(column, forcing, work),
         _roots(column, forcing, work[:, kernel.W]),
         forcing.end_d,
@@ -223,27 +221,20 @@ def _work(column: Column, h_cm: Array, theta: Array) -> Array:
     work[:-1, kernel.PER_DZ] = 1.0 / dz
     work[:, kernel.HS] = -np.array([soil.air_entry_cm for soil in column.soils])[material]
     work[:, kernel.OFFSET] = material * (kernel.CELLS + 1)
-    work[:, kernel.U_N] = _u(h_cm, work[:, kernel.HS])
+    work[:, kernel.U_N] = unknown(h_cm, work[:, kernel.HS])
     work[:, kernel.TH_N] = theta
     return work
 
 
-def _u(h_cm: Array, hs_cm: Array | float) -> Array:
-    """The solver's unknown from the pressure head."""
-    x = (h_cm - hs_cm) / kernel.H0_CM
-    u = np.where(x < 0.0, -np.log1p(np.maximum(-x, 0.0)), x)
-    return np.maximum(u, -kernel.U_RANGE)
-
-
 def _parameters(column: Column, forcing: Forcing, work: Array) -> Array:
     """The kernel's numbers of a column: Feddes, the heads of its borders, the kind of bottom."""
-    surface = _u(np.array([0.0, column.hcrit_cm]), work[[0, 0], kernel.HS])
+    surface = unknown(np.array([0.0, column.hcrit_cm]), work[[0, 0], kernel.HS])
     if column.top != "atmosphere":
         surface = np.array([np.inf, -np.inf])
     p = np.zeros(kernel.PARAMETERS)
     p[: kernel.U_POND] = (column.feddes or Feddes()).numbers()
     p[kernel.U_POND], p[kernel.U_DRY] = surface
-    p[kernel.U_BOTTOM] = _u(np.array([column.bottom_head_cm]), work[-1:, kernel.HS])[0]
+    p[kernel.U_BOTTOM] = unknown(np.array([column.bottom_head_cm]), work[-1:, kernel.HS])[0]
     p[kernel.U_MIN] = _driest(column, forcing, work)
     p[kernel.BOTTOM_KIND] = ("free_drainage", "head", "no_flux").index(column.bottom)
     return p
@@ -260,7 +251,7 @@ def _driest(column: Column, forcing: Forcing, work: Array) -> float:
         heads.append(float(np.min(forcing.top_head_cm)))
     if column.top == "flux":
         return -kernel.U_RANGE
-    return float(_u(np.full(1, min(heads)), work[:, kernel.HS].max())[0])
+    return float(unknown(np.full(1, min(heads)), work[:, kernel.HS].max())[0])
 
 
 def _top_heads(column: Column, forcing: Forcing, work: Array) -> Array:
@@ -269,7 +260,7 @@ def _top_heads(column: Column, forcing: Forcing, work: Array) -> Array:
     if forcing.top_head_cm is None:
         raise ValueError("a column whose top is 'head' needs Forcing.top_head_cm")
     heads = np.asarray(forcing.top_head_cm, dtype=np.float64)
-    return _u(np.broadcast_to(heads, forcing.end_d.shape), work[:1, kernel.HS])
+    return unknown(np.broadcast_to(heads, forcing.end_d.shape), work[:1, kernel.HS])
 
 
 def _roots(column: Column, forcing: Forcing, width: Array) -> Array:
@@ -286,48 +277,6 @@ def _roots(column: Column, forcing: Forcing, width: Array) -> Array:
     share = density * width
     total = share.sum(axis=1, keepdims=True)
     return np.ascontiguousarray(share / np.where(total > 0.0, total, 1.0))
-
-
-@functools.cache
-def _decay() -> Array:
-    """exp(-u) in the middle of each cell."""
-    middle = (np.arange(kernel.CELLS + 1) + 0.5) / kernel.PER_U
-    return np.asarray(np.exp(kernel.U_RANGE - middle))
-
-
-@functools.lru_cache(maxsize=256)
-def _table(soil: SoilHydraulics) -> Array:
-    """Monotone cubic pieces of theta(u) and K(u); (cells + 1, 8), the last row saturated."""
-    u = -kernel.U_RANGE + np.arange(kernel.CELLS + 1) / kernel.PER_U
-    table = np.zeros((kernel.CELLS + 1, 8))
-    for function, at in ((soil.theta, 0), (soil.k, 4)):
-
-        def of_u(u: Array, function=function) -> Array:  # type: ignore[no-untyped-def]
-            h = -soil.air_entry_cm - kernel.H0_CM * np.expm1(-np.minimum(u, 0.0))
-            return np.asarray(function(h))
-
-        value = of_u(u)
-        eps = 1e-5
-        slope = (of_u(u) - of_u(u - eps)) / eps
-        slope[:-1] = (of_u(u[:-1] + eps) - of_u(u[:-1] - eps)) / (2.0 * eps)
-        table[:-1, at : at + 4] = _cubic(value, slope / kernel.PER_U)
-        table[-1, at] = value[-1]
-    table[-1, 1] = STORATIVITY / kernel.PER_U
-    return table
-
-
-def _cubic(value: Array, slope: Array) -> Array:
-    """Hermite pieces on unit cells, slopes limited to keep them monotone.
-
-    References
-    ----------
-    Fritsch and Carlson (1980): slopes within three times the rise on either side.
-    """
-    rise = np.diff(value)
-    most = 3.0 * np.minimum(np.append(rise, np.inf), np.insert(rise, 0, np.inf))
-    d = np.minimum(slope, most)
-    return np.stack((value[:-1], d[:-1], 3.0 * rise - 2.0 * d[:-1] - d[1:],
-                     d[:-1] + d[1:] - 2.0 * rise), axis=1)  # fmt: skip
 
 
 def _profile(
@@ -348,5 +297,5 @@ def _profile(
         np.append(0.0, forcing.end_d), z, theta, h, infiltration, evaporation, uptake, runoff,
         bottom, storage, storage - storage[0] - (top - bottom - uptake),
         int(counts[richards_run.STEPS]), int(np.ceil(counts[richards_run.FORCED])),
-        int(counts[richards_run.SOLVES]), cpu_s,
+        int(counts[richards_stage.SOLVES]), cpu_s,
     )  # fmt: skip
