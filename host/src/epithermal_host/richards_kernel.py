@@ -53,6 +53,16 @@ TOP, RUNOFF, UPTAKE, BOTTOM = range(4)
 
 
 @compiled
+def limited(old: float, step: float, u_min: float) -> tuple[float, bool]:
+    """Where a large step, or one across saturation, may go; whether it went less far."""
+    if old < 0.0:
+        new = max(old + max(min(step, DU_CLIP), -DU_CLIP), u_min)
+        return new, abs(step) >= DU_ACCEPT or new != old + step
+    new = max(old + step, U_CROSSED)
+    return new, new != old + step
+
+
+@compiled
 def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> int:
     """Take Newton's step DU of the `active` upper nodes; soil functions and fluxes at the new u.
 
@@ -61,53 +71,53 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
     """
     nz = work.shape[0]
     end = nz if active + 2 >= nz else active + 2  # the first row below changes, too
+    u_min = p[U_MIN]
     k_0 = dk_0 = dk_1 = h_0 = dh_0 = q_0 = below_0 = mean = 0.0
     bad = -1
     for i in range(end):
-        old = work[i, U]
-        new, th_old = old, work[i, TH]
-        far = False
+        new = work[i, U]
+        close, linear = 1.0, work[i, TH]
         if i < active:
-            step = work[i, DU]
-            limit = DU_CLIP if old < 0.0 else 1e300
-            new = max(old + max(min(step, limit), -limit), p[U_MIN] if old < 0.0 else U_CROSSED)
-            far = abs(new - old - step) > 1e-9 or (old < 0.0 and abs(step) >= DU_ACCEPT)
+            step, old = work[i, DU], new
+            linear += work[i, DTH] * step
+            work[i, TH_LIN] = linear
+            new += step
+            close = THETA_LINEAR
+            if not (old < 0.0 and u_min < new < 0.0 and abs(step) < DU_ACCEPT):
+                new, far = limited(old, step, u_min)
+                if new >= 0.0:
+                    close = THETA_ENTRY if work[i, HS] < 0.0 else THETA_SATURATED
+                close = -1.0 if far else close
             work[i, U] = new
-            th_old += work[i, DTH] * step
-            work[i, TH_LIN] = th_old
-        x = (new + U_RANGE) * PER_U
-        c = min(int(x), CELLS)
-        f = x - c
+        x = new + U_RANGE
+        c = min(int(x * PER_U), CELLS)
+        g = x - c * (1.0 / PER_U)
         r = int(work[i, OFFSET]) + c
-        a, b, d = table[r, 1], table[r, 2], table[r, 3]
-        theta = table[r, 0] + f * (a + f * (b + f * d))
+        # value and slope by Horner's scheme
+        y, z = table[r, 2] + g * table[r, 3], table[r, 6] + g * table[r, 7]
+        a, b = table[r, 1] + g * y, table[r, 5] + g * z
+        theta, k = table[r, 0] + g * a, table[r, 4] + g * b
         work[i, TH] = theta
-        work[i, DTH] = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
-        a, b, d = table[r, 5], table[r, 6], table[r, 7]
-        k = table[r, 4] + f * (a + f * (b + f * d))
-        dk = PER_U * (a + f * (2.0 * b + f * (3.0 * d)))
+        work[i, DTH] = a + g * (y + g * table[r, 3])
+        dk = b + g * (z + g * table[r, 7])
         dh = H0_CM
         h = work[i, HS] + H0_CM * new
         if new < 0.0:
-            g = (f - 0.5) / PER_U  # exp(-g) for |g| < 1/32: error under 4e-8
-            dh = H0_CM * decay[c] * (1.0 - g * (1.0 - g * (0.5 - g * (1.0 / 6.0))))
+            g -= 0.5 / PER_U  # exp(-g) for |g| < 1/32: error under 4e-8
+            dh = decay[c] * (1.0 - g * (1.0 - g * (0.5 - g * (1.0 / 6.0))))
             h = work[i, HS] + H0_CM - dh
         work[i, H] = h
         work[i, DH] = dh
-        close = THETA_LINEAR
-        if new >= 0.0:
-            close = THETA_ENTRY if work[i, HS] < 0.0 else THETA_SATURATED
         # a driest node that still lacks water carries it: nothing can fill that
-        lacks = new <= p[U_MIN] and th_old <= theta
-        if i < active and not lacks and (far or not abs(theta - th_old) <= close):
+        if not abs(theta - linear) <= close and not (new <= u_min and linear <= theta):
             bad = i
         if i > 0:
             per = work[i - 1, PER_DZ]
             gradient = (h_0 - h) * per + 1.0
-            mean = 0.5 * (k_0 + k)
+            mean = k_0 + k
             conductance = mean * per
-            above = 0.5 * dk_0 * gradient + conductance * dh_0
-            below = 0.5 * dk * gradient - conductance * dh
+            above = dk_0 * gradient + conductance * dh_0
+            below = dk * gradient - conductance * dh
             q = mean * gradient
             work[i - 1, DIAG] = above - below_0
             work[i - 1, NET] = q_0 - q
@@ -119,9 +129,9 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
         work[nz - 1, DIAG] = -below_0
         work[nz - 1, NET] = q_0
         if p[BOTTOM_KIND] == FREE_DRAINAGE:
-            p[K_LOW], p[DK_LAST_BUT_ONE], p[DK_LAST] = mean, 0.5 * dk_1, 0.5 * dk_0
-            work[nz - 1, LOW] += p[DK_LAST_BUT_ONE]
-            work[nz - 1, DIAG] += p[DK_LAST]
+            p[K_LOW], p[DK_LAST_BUT_ONE], p[DK_LAST] = mean, dk_1, dk_0
+            work[nz - 1, LOW] += dk_1
+            work[nz - 1, DIAG] += dk_0
             work[nz - 1, NET] -= mean
     return bad
 

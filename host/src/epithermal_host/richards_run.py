@@ -55,14 +55,12 @@ def attempt(
     """
     before = mode
     rate = 1.0 / (GAMMA * dt)
-    for i in range(work.shape[0]):
-        work[i, TH_STAR] = work[i, TH_N]
     for part in range(2):
-        mode = stage(work, table, decay, p, beta, rate, q_pot, t_pot, mode, flux[part], counts)
+        mode = stage(work, table, decay, p, beta, rate, q_pot, t_pot, mode, flux, part, counts)
         if mode < 0:
             if dt > DT_FORCED_D:
                 return mode, 0.0, 0.0
-            if not force(work, p, rate, q_pot, -1 - mode, flux[part]) <= THETA_FORCED:
+            if not force(work, p, rate, q_pot, -1 - mode, flux, part) <= THETA_FORCED:
                 return mode, 0.0, 0.0
             mode = -1 - mode
             counts[FORCED] += 0.5
@@ -92,6 +90,7 @@ def restore(work: Array, table: Array, decay: Array, p: Array, beta: Array, t_po
     """Back to the step's first state: soil functions, fluxes and sink."""
     for i in range(work.shape[0]):
         work[i, U] = work[i, U_N]
+        work[i, TH_STAR] = work[i, TH_N]
         work[i, DU] = 0.0
     evaluate(work, table, decay, p, work.shape[0])
     if t_pot > 0.0:
@@ -127,7 +126,7 @@ def record(
             continue
         mode = new
         for i in range(work.shape[0]):
-            work[i, TH_N] = work[i, TH_LIN]
+            work[i, TH_N] = work[i, TH_STAR] = work[i, TH_LIN]
             work[i, U_N] = work[i, U]
         for j in range(sums.size):
             sums[j] += now * ((1.0 - GAMMA) * flux[0, j] + GAMMA * flux[1, j])

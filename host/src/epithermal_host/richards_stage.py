@@ -56,9 +56,9 @@ SOLVES = 3  # where a run counts its linear solves
 
 @compiled
 def solve_rows(
-    work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array, active: int
+    work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array, part: int, active: int
 ) -> None:
-    """One linear solve for DU with the borders as they are; `flux` takes what passes them.
+    """One linear solve for DU with the borders as they are; row `part` of `flux` takes their flux.
 
     With fewer active nodes than there are, the others stay and so does the flux at the bottom.
     """
@@ -73,19 +73,19 @@ def solve_rows(
         work[last, LOW], d_low, r_low = 0.0, 1.0, p[U_BOTTOM] - work[last, U]
     if mode == FLUX:
         eliminate(work, rate, d_0, r_0 + q_pot, d_low, r_low, active)
-        flux[TOP] = q_pot
+        flux[part, TOP] = q_pot
     else:
         work[0, UP] = 0.0
         eliminate(work, rate, 1.0, p[U_POND + mode - POND] - work[0, U], d_low, r_low, active)
-        flux[TOP] = d_0 * work[0, DU] + up_0 * work[1, DU] - r_0
+        flux[part, TOP] = d_0 * work[0, DU] + up_0 * work[1, DU] - r_0
     if kind == FREE_DRAINAGE:
-        flux[BOTTOM] = (
+        flux[part, BOTTOM] = (
             p[K_LOW] + p[DK_LAST_BUT_ONE] * work[last - 1, DU] + p[DK_LAST] * work[last, DU]
         )
     elif kind == BOTTOM_HEAD:
-        flux[BOTTOM] = r_n - low_n * work[last - 1, DU] - d_n * work[last, DU]
+        flux[part, BOTTOM] = r_n - low_n * work[last - 1, DU] - d_n * work[last, DU]
     elif whole:
-        flux[BOTTOM] = 0.0
+        flux[part, BOTTOM] = 0.0
 
 
 @compiled
@@ -121,9 +121,9 @@ def uptake(work: Array, active: int) -> float:
 
 
 @compiled
-def close_balance(work: Array, rate: float, flux: Array, node: int) -> float:
+def close_balance(work: Array, rate: float, flux: Array, part: int, node: int) -> float:
     """Give what a solve of the upper nodes left of the column's balance to the first below."""
-    left = (flux[TOP] - flux[BOTTOM] - flux[UPTAKE]) / rate
+    left = (flux[part, TOP] - flux[part, BOTTOM] - flux[part, UPTAKE]) / rate
     for i in range(work.shape[0]):
         left -= work[i, W] * (work[i, TH_LIN] - work[i, TH_STAR])
     work[node, TH_LIN] += left / work[node, W]
@@ -157,21 +157,21 @@ def damp(work: Array, active: int, iteration: int) -> bool:
 @compiled
 def stage(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, rate: float, q_pot: float,
-    t_pot: float, mode: int, flux: Array, counts: Array,
+    t_pot: float, mode: int, flux: Array, part: int, counts: Array,
 ) -> int:  # fmt: skip
     """Newton's iteration for one stage; the surface's mode, or -1 - mode without convergence."""
     nz = work.shape[0]
     crossings = returns = 0
     active = nz
-    flux[UPTAKE] = 0.0
+    flux[part, UPTAKE] = 0.0
     for iteration in range(ITERATIONS):
         counts[SOLVES] += 1.0
-        solve_rows(work, p, rate, q_pot, mode, flux, active)
+        solve_rows(work, p, rate, q_pot, mode, flux, part, active)
         if t_pot > 0.0:
-            flux[UPTAKE] = uptake(work, active)
+            flux[part, UPTAKE] = uptake(work, active)
         halved = iteration >= PATIENCE and damp(work, active, iteration)
         step_0 = work[0, DU]
-        new = surface(work, p, q_pot, flux[TOP], mode, crossings)
+        new = surface(work, p, q_pot, flux[part, TOP], mode, crossings)
         switched = new != mode or work[0, DU] != step_0
         if switched:
             crossings += 1 if mode == FLUX else 0
@@ -181,8 +181,8 @@ def stage(
         if t_pot > 0.0:
             sink(work, p, beta, t_pot)
         if bad < 0 and not switched and not halved:
-            if active == nz or abs(close_balance(work, rate, flux, active)) <= THETA_LINEAR:
-                flux[RUNOFF] = q_pot - flux[TOP] if mode == POND else 0.0
+            if active == nz or abs(close_balance(work, rate, flux, part, active)) <= THETA_LINEAR:
+                flux[part, RUNOFF] = q_pot - flux[part, TOP] if mode == POND else 0.0
                 return mode
             active = nz
         else:
@@ -195,27 +195,34 @@ def stage(
 
 
 @compiled
-def force(work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array) -> float:
+def force(
+    work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array, part: int
+) -> float:
     """Give up on Newton: theta from the balance of the fluxes at hand, exactly conservative.
 
     Returns how far theta is then from the soil's curve, at most.
     """
     worst = 0.0
     last = work.shape[0] - 1
-    flux[TOP], flux[RUNOFF], flux[BOTTOM], flux[UPTAKE] = q_pot, 0.0, 0.0, 0.0
+    flux[part, TOP], flux[part, RUNOFF], flux[part, BOTTOM], flux[part, UPTAKE] = (
+        q_pot,
+        0.0,
+        0.0,
+        0.0,
+    )
     for i in range(last + 1):
         rhs = row(work, i, rate)[1]
         if i == 0:
-            flux[TOP] = q_pot if mode == FLUX else -rhs
-            flux[RUNOFF] = q_pot - flux[TOP] if mode == POND else 0.0
-            rhs += flux[TOP]
+            flux[part, TOP] = q_pot if mode == FLUX else -rhs
+            flux[part, RUNOFF] = q_pot - flux[part, TOP] if mode == POND else 0.0
+            rhs += flux[part, TOP]
         if i == last and p[BOTTOM_KIND] == BOTTOM_HEAD:
-            flux[BOTTOM] = rhs
+            flux[part, BOTTOM] = rhs
             rhs = 0.0
         work[i, TH_LIN] = work[i, TH] + rhs / (rate * work[i, W])
-        flux[UPTAKE] += work[i, SINK]
+        flux[part, UPTAKE] += work[i, SINK]
         away = abs(work[i, TH_LIN] - work[i, TH])
         worst = away if not away <= worst else worst
     if p[BOTTOM_KIND] == FREE_DRAINAGE:
-        flux[BOTTOM] = p[K_LOW]
+        flux[part, BOTTOM] = p[K_LOW]
     return worst

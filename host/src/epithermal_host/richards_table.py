@@ -25,18 +25,21 @@ def unknown(h_cm: Array, hs_cm: Array | float) -> Array:
 
 @functools.cache
 def decay() -> Array:
-    """exp(-u) in the middle of each cell."""
+    """h0 exp(-u), the slope of h, in the middle of each cell [cm]."""
     middle = (np.arange(kernel.CELLS + 1) + 0.5) / kernel.PER_U
-    return np.asarray(np.exp(kernel.U_RANGE - middle))
+    return np.asarray(kernel.H0_CM * np.exp(kernel.U_RANGE - middle))
 
 
 @functools.lru_cache(maxsize=256)
 def soil_table(soil: SoilHydraulics) -> Array:
-    """Monotone cubic pieces of theta(u) and K(u); (cells + 1, 8), the last row saturated."""
+    """Monotone cubic pieces of theta(u) and K(u) / 2; (cells + 1, 8), the last row saturated.
+
+    Coefficients of powers of u less the cell's left end. Half of K, because fluxes take the mean.
+    """
     table = np.zeros((kernel.CELLS + 1, 8))
     table[:, :4] = _pieces(soil, soil.theta)
-    table[:, 4:] = _pieces(soil, soil.k)
-    table[-1, 1] = STORATIVITY / kernel.PER_U
+    table[:, 4:] = 0.5 * _pieces(soil, soil.k)
+    table[-1, 1] = STORATIVITY
     return table
 
 
@@ -52,7 +55,8 @@ def _pieces(soil: SoilHydraulics, function: Callable[[ArrayLike], Array]) -> Arr
     eps = 1e-5
     slope = (of_u(u) - of_u(u - eps)) / eps
     slope[:-1] = (of_u(u[:-1] + eps) - of_u(u[:-1] - eps)) / (2.0 * eps)
-    return np.vstack((_cubic(value, slope / kernel.PER_U), [value[-1], 0.0, 0.0, 0.0]))
+    pieces = _cubic(value, slope / kernel.PER_U) * kernel.PER_U ** np.arange(4.0)
+    return np.vstack((pieces, [value[-1], 0.0, 0.0, 0.0]))
 
 
 def _cubic(value: Array, slope: Array) -> Array:
