@@ -105,7 +105,8 @@ class Broker:
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"user {getpass.getuser()}\n"  # else it gives up root and may not read its files
-            f"listener {self.port} 127.0.0.1\nmax_queued_messages 0\nset_tcp_nodelay true\n"
+            f"listener {self.port} 127.0.0.1\nset_tcp_nodelay true\n"
+            "max_queued_messages 0\nmax_inflight_messages 1000\n"
             + (rules or "allow_anonymous true\n")
         )
         self._process = None

@@ -57,7 +57,7 @@ class Played:
             line.write(data)
             assert daemon.wait(240.0) == 0
             self.counts = daemon.counts()
-            wait_until(lambda: len(ears.of("status")) == 2, 60.0, daemon.log())
+            wait_until(lambda: len(ears.of("status")) == 2, 120.0, daemon.log())
             self.messages = ears.of("obs/theta")
             self.log = daemon.log()
         finally:
