@@ -27,9 +27,9 @@ from epithermal_host.weather import generate
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5
 OURS_A_RUN = 5  # ours takes milliseconds
-# HYDRUS-1D where the references were made, daily profiles: 0.18 s (loam, 3774 steps), 0.44 s (sand,
-# 11877), 0.15 s (clay, 2767) of processor time a year, all soils 0.16 to 0.45. The line through them
-# gives the others from the steps that their case.json tells.
+# HYDRUS-1D where the references were made, daily profiles: 0.18 s of processor time a year (loam,
+# 3774 steps), 0.44 s (sand, 11877), 0.15 s (clay, 2767); all soils 0.16 to 0.45. The line through
+# the three gives the others from the steps that their case.json tells.
 HYDRUS_S, HYDRUS_S_A_STEP = 0.059, 3.21e-5
 COLUMNS, YEARS, WORKERS = 500, 3, 2
 FIRST_DAY = 10957  # 2000-01-01

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from epithermal_edge.moisture import cosmic_rate
+from epithermal_edge.site import Site
 from epithermal_host import cosmic
 from epithermal_host.validate_cosmic import read_vectors
 
@@ -90,6 +92,14 @@ def test_more_water_means_fewer_neutrons_and_a_shallower_view():
     theta = np.linspace(0.02, 0.6, 30)[:, None] * np.ones(Z_CM.size)
     assert np.all(np.diff(cosmic.neutron_rate(BOTTOM_CM, theta, 1.4)) < 0)
     assert np.all(np.diff(cosmic.effective_depth(BOTTOM_CM, theta, 1.4)) < 0)
+
+
+def test_the_stations_closed_form_is_the_same_for_uniform_soil():
+    theta = np.linspace(0.02, 0.6, 30)
+    rates = cosmic.neutron_rate(BOTTOM_CM, theta[:, None] * np.ones(Z_CM.size), 1.4, 0.042, 900.0)
+    site = Site(cosmic_n_cph=900.0, bulk_density_g_cm3=1.4, lattice_water_g_g=0.03)
+    # the closed form goes on below 300 cm
+    np.testing.assert_allclose(cosmic_rate(theta, site), rates, rtol=1e-4)
 
 
 def test_layers_that_do_not_fit_the_profile_are_refused():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -30,12 +31,20 @@ KERNELS = (
 
 
 def cache_folder() -> Path:
-    """Where machine code is kept: NUMBA_CACHE_DIR or the user's cache, by hash of the kernels."""
+    """Where machine code is kept: NUMBA_CACHE_DIR or the user's cache, by hash of the kernels.
+
+    Where that cannot be written, a folder of this process: it compiles for itself.
+    """
     here = Path(__file__).parent
     digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in KERNELS))
     user = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     base = Path(os.environ.get("NUMBA_CACHE_DIR") or f"{user}/epithermal")
-    return base / f"kernels-{digest.hexdigest()[:16]}"
+    folder = base / f"kernels-{digest.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="epithermal-"))
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="epithermal-"))
 
 
 _FOLDER = str(cache_folder())
