@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_steps(commands)
+    _add_figures(commands)
     weather_command.add_parser(commands)
     commands.choices["weather"].set_defaults(handler=_weather)
     return parser
@@ -90,6 +91,16 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
              "demo --out build/demo")  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
+
+
+def _add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "figures", _figures, "two pictures of why counts alone are not enough",
+             "figures --out build/figures")  # fmt: skip
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="PNG and CSV go in here")
+    p.add_argument("--run", type=Path, metavar="RUN", help="draw a scenario of this campaign")
+    p.add_argument("--scenario", type=int, metavar="N", help="of it; default: the first")
+    p.add_argument("--seed", type=int, metavar="N", help="of our own loam's weather; default: 1")
+    p.add_argument("--cover", choices=("bare", "grass"), help="of our own loam; default: bare")
 
 
 def _add(
@@ -217,6 +228,21 @@ def _demo(arguments: argparse.Namespace) -> int:
     from epithermal_host import demo
 
     demo.run(arguments.out, print)
+    return 0
+
+
+def _figures(arguments: argparse.Namespace) -> int:
+    from epithermal_host import figures
+
+    drawn = figures.run(
+        arguments.out,
+        run_folder=arguments.run,
+        scenario=arguments.scenario,
+        seed=arguments.seed,
+        cover=arguments.cover,
+    )
+    for line in (*drawn.lines(), *(f"{path}: written" for path in drawn.paths)):
+        print(line)
     return 0
 
 
