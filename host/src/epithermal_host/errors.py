@@ -18,8 +18,6 @@ class SolverError(EpithermalError):
         What went wrong and, where there is one, the remedy.
     """
 
-    exit_code = 5
-
     def __init__(self, soil: str, day: float, reason: str) -> None:
         super().__init__(f"{soil}: day {day:.4g}: {reason}")
         self.soil = soil
