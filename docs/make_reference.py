@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-COMMANDS = {
-    "epithermal-edge": "epithermal_edge.cli",
-    "epithermal-host": "epithermal_host.cli",
+PROGRAMS = {
+    "epithermal_edge.cli": "epithermal-edge",
+    "epithermal_host.cli": "epithermal-host",
 }
 
 
@@ -31,19 +31,25 @@ def help_of(module: str, *words: str) -> str:
 
 def subcommands(text: str) -> list[str]:
     """The commands that a help text lists, in order: the lines indented by four blanks."""
-    return re.findall(r"^ {4}([a-z][a-z-]*)(?: |$)", text, flags=re.MULTILINE)
+    return re.findall(r"^ {4}([a-z][a-z0-9-]*)(?: |$)", text, flags=re.MULTILINE)
+
+
+def sections(module: str, *words: str) -> list[str]:
+    """The help of a command and of all below it, one section each."""
+    text = help_of(module, *words)
+    program = " ".join((PROGRAMS[module], *words))
+    level = "##" if not words else "###"
+    parts = [f"{level} {program}\n\n```text\n{text}\n```\n"]
+    for name in subcommands(text):
+        parts += sections(module, *words, name)
+    return parts
 
 
 def command_page() -> str:
-    """docs/commands.md: the help of every command, one section each."""
+    """docs/commands.md: the help of every command."""
     parts = ["# Commands\n\nMade by `make docs` from the programs' own `--help`.\n"]
-    for program, module in COMMANDS.items():
-        top = help_of(module)
-        parts.append(f"## {program}\n\n```text\n{top}\n```\n")
-        parts += [
-            f"### {program} {name}\n\n```text\n{help_of(module, name)}\n```\n"
-            for name in subcommands(top)
-        ]
+    for module in PROGRAMS:
+        parts += sections(module)
     return "\n".join(parts)
 
 
