@@ -26,7 +26,7 @@ def _escape(table: Array, x: float) -> float:
         return 0.0
     f = s - cell
     row = table[cell]
-    return row[0] + f * (row[1] + f * (row[2] + f * row[3]))
+    return float(row[0] + f * (row[1] + f * (row[2] + f * row[3])))
 
 
 @compiled
