@@ -69,6 +69,22 @@ def test_every_fault_is_told_at_once_with_its_key(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "told"),
+    [
+        ('engine = "hydrus"\n', "roots_grow: HYDRUS-1D takes no roots that grow"),
+        ('engine = "feflow"\n', "campaign.engine: 'feflow' is none of richards, hydrus"),
+        ('hydrus_exe = "bin/hydrus"\n', "hydrus_exe must be an absolute path"),
+        ('[population]\nclimates = ["none.toml"]\n', "none.toml: cannot be read"),
+        ('[population]\nclimates = ["a.toml", "b/a.toml"]\n', "two files have the same name"),
+    ],
+)
+def test_engines_and_climates_that_cannot_be_used_are_told(tmp_path, text, told):
+    with pytest.raises(ConfigError) as caught:
+        read_run(run_toml(tmp_path, GOOD + text))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
     [(None, "No such file"), ("[campaign", "not TOML"), ("", "[campaign] is missing")],
 )
 def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, text, told):
@@ -93,6 +109,9 @@ def test_what_is_simulated_decides_the_key_and_nothing_else(tmp_path):
     key = campaign_key(read_run(run_toml(tmp_path, GOOD)))
     same = GOOD.replace("20", "40") + "[instrument]\nseed = 5\n[train]\nepochs = 3\n"
     assert campaign_key(read_run(run_toml(tmp_path, same))) == key
+    for elsewhere in ("/opt/hydrus", "hydrus"):
+        text = GOOD + f'hydrus_exe = "{elsewhere}"\n'
+        assert campaign_key(read_run(run_toml(tmp_path, text))) == key
     for other in (GOOD + "years = 2\n", GOOD + "[population]\nnodes = 31\n"):
         assert campaign_key(read_run(run_toml(tmp_path, other))) != key
 

@@ -10,8 +10,10 @@ import pytest
 
 from epithermal_edge.moisture import cosmic_rate
 from epithermal_host import scenario
+from epithermal_host.carsel_parrish import N_LEAST
 from epithermal_host.cover import demand, leaf_area
 from epithermal_host.scenario import Population, sample
+from epithermal_host.soil import AIR_ENTRY_CM, CATALOGUE, N_WITHOUT_AIR_ENTRY
 from epithermal_host.weather import generate
 
 
@@ -27,15 +29,34 @@ def test_a_scenario_depends_on_seed_and_index_only(many):
     assert not np.any(one == two)
 
 
-def test_soils_stay_within_what_carsel_and_parrish_found(many):
+def test_soils_are_those_of_carsel_and_parrish_with_their_correlation(many):
     soils = [soil for s in many for soil in s.soils]
-    assert {soil.name for soil in soils} == set(scenario.CATALOGUE)
+    assert {soil.name for soil in soils} == set(CATALOGUE)
     for soil in soils:
-        assert 0.0 < soil.theta_r < 0.13 and 0.29 < soil.theta_s < 0.61
-        assert 1.05 < soil.n < 4.5 and 0.1 < soil.ks_cm_d < 3000.0
-        assert (soil.air_entry_cm == 2.0) == (soil.n < 1.3)
-    sand = [s.n for s in soils if s.name == "sand"]
-    assert np.mean(sand) == pytest.approx(2.68, abs=0.15)
+        assert scenario.POROSITY[0] <= soil.theta_s <= scenario.POROSITY[1]
+        assert N_LEAST <= soil.n < 4.5
+    loams = [s.soils[0] for s in (sample(Population(textures=("silt_loam",)), 1, i)
+                                  for i in range(200))]  # fmt: skip
+    log_k, log_alpha = (np.log([getattr(s, k) for s in loams]) for k in ("ks_cm_d", "alpha_per_cm"))
+    assert np.corrcoef(log_k, log_alpha)[0, 1] > 0.95  # published: 0.99
+
+
+def test_a_column_has_one_retention_model_and_fine_soils_an_air_entry(many):
+    for s in many:
+        fine = any(soil.n < N_WITHOUT_AIR_ENTRY for soil in s.soils)
+        assert {soil.air_entry_cm for soil in s.soils} == {AIR_ENTRY_CM if fine else 0.0}
+
+
+def test_density_and_lattice_water_are_those_of_the_soil(many):
+    for s in many:
+        top = s.soils[0]
+        assert s.site.bulk_density_g_cm3 == pytest.approx(2.65 * (1.0 - top.theta_s))
+        bound = float(s.site.lattice_water_g_g) + float(s.site.organic_water_g_g)
+        assert s.bound_water_g_g[0] == pytest.approx(bound)
+        assert len(s.bound_water_g_g) == len(s.soils)
+    mean = {name: np.mean([s.site.lattice_water_g_g for s in many if s.texture == name])
+            for name in ("sand", "clay")}  # fmt: skip
+    assert mean["clay"] == pytest.approx(0.097 * 0.58, abs=0.005) and mean["sand"] < 0.02
 
 
 def test_the_grid_holds_layers_and_roots(many):
@@ -90,3 +111,8 @@ def test_a_scenario_is_plain_json(many):
 def test_an_impossible_population_is_refused(change, word):
     with pytest.raises(ValueError, match=word):
         Population(**change)
+
+
+def test_climates_that_are_named_and_not_given_are_a_mistake():
+    with pytest.raises(ValueError, match="one climate for each file"):
+        sample(Population(climates=("a.toml",)), 1, 1)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from epithermal_host.config import CampaignConfig
+from epithermal_host.cover import root_depth
 from epithermal_host.scenario import Population, Scenario, sample
-from epithermal_host.simulate import read_result, result_bytes, simulate, write_result
+from epithermal_host.simulate import forcing, read_result, result_bytes, simulate
+from epithermal_host.weather import generate
 
 CAMPAIGN = CampaignConfig(seed=1, soils=1, years=1)
 
@@ -39,7 +41,7 @@ def test_snow_takes_counts_away_and_leaves_the_soil_as_it_is(snowy):
 def test_a_result_comes_back_from_its_file_and_equal_results_give_equal_bytes(snowy, tmp_path):
     result = simulate(snowy, CAMPAIGN)
     assert result_bytes(snowy, result, "k") == result_bytes(snowy, simulate(snowy, CAMPAIGN), "k")
-    write_result(tmp_path / "a.npz", snowy, result, "k")
+    (tmp_path / "a.npz").write_bytes(result_bytes(snowy, result, "k"))
     back = read_result(tmp_path / "a.npz")
     np.testing.assert_array_equal(back.theta, result.theta)
     np.testing.assert_array_equal(back.weather.day, result.weather.day)
@@ -52,3 +54,40 @@ def test_a_year_before_the_period_makes_the_first_heads_forgotten(snowy):
     wet = simulate(dataclasses.replace(loam, h_initial_cm=-80.0), period)
     dry = simulate(dataclasses.replace(loam, h_initial_cm=-800.0), period)
     np.testing.assert_allclose(wet.means[0], dry.means[0], atol=0.005)
+
+
+def test_a_crop_s_roots_go_down_from_sowing_to_mid_season():
+    crop = sample(Population(crop_share=1.0, bare_share=0.0), 1, 0)
+    cover = dataclasses.replace(crop.cover, sow_day=100.0, season_d=140.0, root_depth_cm=80.0)
+    day = np.arange(99, 99 + 365)  # from 10 April, day 100 of 1970
+    depth = root_depth(cover, day)
+    assert depth[0] == 5.0 and np.all(np.diff(depth[:141]) >= 0.0)
+    assert depth[35] == pytest.approx(80.0 * (0.5 + 0.5 * np.sin(1.515 - 1.47)))  # half way
+    assert depth[70] == pytest.approx(80.0, rel=1e-3) and depth[140] == depth[70]
+
+
+def test_roots_that_grow_take_no_water_from_where_they_are_not_yet():
+    grows = sample(Population(crop_share=1.0, bare_share=0.0, layered_share=0.0), 1, 0)
+    stands = dataclasses.replace(grows, roots_grow=False)
+    weather = generate(grows.climate, grows.rng("weather"), 11323, 400)
+    roots = forcing(grows, weather).root_density
+    assert roots is not None and forcing(stands, weather).root_density is None
+    z = grows.grid().z_cm
+    depth = root_depth(grows.cover, weather.day)
+    assert roots.shape == (400, z.size)
+    np.testing.assert_array_equal(roots > 0.0, z < depth[:, None])
+    full = int(np.argmax(depth))
+    np.testing.assert_allclose(roots[full], stands.grid().root, atol=1e-3)
+
+
+def test_the_lower_material_s_density_and_lattice_water_reach_the_counts():
+    layered = Population(layered_share=1.0, textures=("sand", "clay"))
+    scenario = next(
+        s
+        for s in (sample(layered, 3, i) for i in range(100))
+        if [soil.name for soil in s.soils] == ["sand", "clay"] and s.layer_bottoms_cm[0] < 30.0
+    )
+    assert scenario.bound_water_g_g[1] > scenario.bound_water_g_g[0]
+    dry = dataclasses.replace(scenario, bound_water_g_g=(scenario.bound_water_g_g[0],) * 2)
+    lower, without = (simulate(s, CAMPAIGN).rate_cph for s in (scenario, dry))
+    assert np.all(lower < without) and np.all(lower > 0.8 * without)

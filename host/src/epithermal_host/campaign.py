@@ -1,11 +1,14 @@
-"""Many scenarios in processes, one file each; what is there already is not done again.
+"""Many scenarios on one executor, one file each; what is there already is not done again.
 
 The seed and the index of a scenario decide its bytes, not the worker that makes them. A scenario
-that fails is recorded in campaign/failed.jsonl and the rest goes on.
+that fails is recorded in campaign/failed.jsonl and the rest goes on. Workers hand the bytes back
+and this process writes them: a worker needs no file system of ours, and one that is killed leaves
+nothing half written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -25,9 +28,9 @@ from epithermal_host.config import (
 )
 from epithermal_host.errors import SolverError
 from epithermal_host.files import write_atomic
-from epithermal_host.parallel import each
-from epithermal_host.scenario import Population, sample
-from epithermal_host.simulate import key_of, simulate, write_result
+from epithermal_host.parallel import Lost, crew, each
+from epithermal_host.scenario import Scenario, sample
+from epithermal_host.simulate import key_of, result_bytes, simulate
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +66,11 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What a worker needs; small, because it is pickled for each scenario."""
+    """What a worker needs: some kB."""
 
-    index: int
-    path: Path
-    key: str
+    scenario: Scenario
     campaign: CampaignConfig
-    population: Population
+    key: str
 
 
 def scenario_path(run_folder: Path, index: int) -> Path:
@@ -78,7 +79,12 @@ def scenario_path(run_folder: Path, index: int) -> Path:
 
 
 def run(
-    config: RunConfig, run_folder: Path, *, workers: int | None = None, progress: bool = True
+    config: RunConfig,
+    run_folder: Path,
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: bool = True,
 ) -> Summary:
     """Simulate a campaign into RUN/campaign, and go on with it where it was interrupted.
 
@@ -90,48 +96,51 @@ def run(
         Made where it is missing.
     workers :
         Processes; as many as processors by default.
+    dask :
+        Address of a Dask scheduler, in place of processes.
     progress :
         Show a bar on stderr.
 
     Raises
     ------
     ConfigError
-        The folder holds another campaign, or cannot be written.
+        The folder holds another campaign, or cannot be written; the engine or the cluster is not
+        there.
     EpithermalError
-        Too many scenarios failed, or a worker died.
+        Too many scenarios failed, or the cluster was lost.
     """
     key = campaign_key(config)
     _claim(config, run_folder, key)
-    todo = [
-        _Task(i, scenario_path(run_folder, i), key, config.campaign, config.population)
-        for i in range(config.campaign.soils)
-        if key_of(scenario_path(run_folder, i)) != key
-    ]
-    found = config.campaign.soils - len(todo)
-    failed: list[Failure] = []
+    soils = config.campaign.soils
+    todo = [i for i in range(soils) if key_of(scenario_path(run_folder, i)) != key]
     (run_folder / FAILED).unlink(missing_ok=True)
-    with tqdm(
-        total=config.campaign.soils,
-        initial=found,
-        desc="simulate",
-        unit="soil",
-        disable=not progress,
-    ) as bar:
-        for _, failure in each(_work, todo, workers):
+    failed: list[Failure] = []
+    bar = tqdm(total=soils, initial=soils - len(todo), desc="simulate", unit="soil",
+               disable=not progress)  # fmt: skip
+    with contextlib.ExitStack() as ends, bar, crew(workers, dask) as who:
+        ends.callback(_tidy, run_folder)  # Ctrl-C comes in the middle of a file
+        tasks = (_Task(scenario_of(config, index), config.campaign, key) for index in todo)
+        for number, answer in each(_work, tasks, who):
+            failure = _keep(config, run_folder, todo[number], answer)
             if failure is not None:
                 failed.append(failure)
                 _record(run_folder, failed)
                 bar.set_postfix(failed=len(failed))
-                _give_up(failed, config.campaign.soils, run_folder)
+                _give_up(failed, soils, run_folder)
             bar.update()
     summary = Summary(
         made=len(todo) - len(failed),
-        found=found,
+        found=soils - len(todo),
         failed=tuple(sorted(failed, key=lambda f: f.index)),
-        data_hash=campaign_hash(run_folder, config.campaign.soils),
+        data_hash=campaign_hash(run_folder, soils),
     )
     write_run(config, run_folder, summary.data_hash)
     return summary
+
+
+def scenario_of(config: RunConfig, index: int) -> Scenario:
+    """One scenario of a campaign."""
+    return sample(config.population, config.campaign.seed, index, config.climates)
 
 
 def campaign_hash(run_folder: Path, soils: int) -> str:
@@ -165,27 +174,46 @@ def _claim(config: RunConfig, run_folder: Path, key: str) -> None:
     try:
         write_run(config, run_folder)
         (run_folder / FOLDER).mkdir(exist_ok=True)
-        for part in (run_folder / FOLDER).glob(".*.part"):  # of a process that was killed
-            part.unlink()
+        _tidy(run_folder)  # after one that was killed
     except OSError as error:
         raise ConfigError(
             f"{run_folder}: {error.strerror}: name a folder that can be written"
         ) from error
 
 
-def _work(task: _Task) -> Failure | None:
-    scenario = sample(task.population, task.campaign.seed, task.index)
+def _tidy(run_folder: Path) -> None:
+    """Remove what was half written."""
+    for part in (run_folder / FOLDER).glob(".*.part"):
+        part.unlink()
+
+
+def _work(task: _Task) -> bytes | Failure:
+    """The file of a scenario; on a worker."""
+    scenario = task.scenario
     try:
         result = simulate(scenario, task.campaign)
+    except ConfigError:
+        raise
     except SolverError as error:
         day = error.day if error.day == error.day else None
-        return Failure(task.index, error.soil, day, error.reason)
+        return Failure(scenario.index, error.soil, day, error.reason)
     except Exception as error:  # one impossible scenario must not cost the others
-        log.exception("scenario %d", task.index)
+        log.exception("scenario %d", scenario.index)
         reason = f"{type(error).__name__}: {error}"
-        return Failure(task.index, scenario.texture, None, reason)
-    write_result(task.path, scenario, result, task.key)
-    return None
+        return Failure(scenario.index, scenario.texture, None, reason)
+    return result_bytes(scenario, result, task.key)
+
+
+def _keep(
+    config: RunConfig, run_folder: Path, index: int, answer: bytes | Failure | Lost
+) -> Failure | None:
+    """Write what came back, or say why there is nothing."""
+    if isinstance(answer, bytes):
+        write_atomic(scenario_path(run_folder, index), answer)
+        return None
+    if isinstance(answer, Lost):
+        return Failure(index, scenario_of(config, index).texture, None, answer.reason)
+    return answer
 
 
 def _record(run_folder: Path, failed: list[Failure]) -> None:

@@ -126,8 +126,12 @@ def _run_folder(parser: argparse.ArgumentParser) -> None:
 
 
 def _workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--workers", type=_positive, metavar="N", help="processes; default: one a processor"
+    )
+    where.add_argument(
+        "--dask", metavar="ADDRESS", help="use the Dask cluster of this scheduler, tcp://host:port"
     )
 
 
@@ -143,7 +147,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from epithermal_host.config import read_run
 
     config = read_run(arguments.config)
-    done = campaign.run(config, arguments.out, workers=arguments.workers)
+    done = campaign.run(config, arguments.out, workers=arguments.workers, dask=arguments.dask)
     print(
         f"simulated {done.made} soils x {config.campaign.years} years, {done.found} were there, "
         f"{len(done.failed)} failed"
@@ -157,7 +161,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 def _dataset(arguments: argparse.Namespace) -> int:
     from epithermal_host import dataset
 
-    done = dataset.run(arguments.run, workers=arguments.workers)
+    done = dataset.run(arguments.run, workers=arguments.workers, dask=arguments.dask)
     print(
         f"{done.path}: {done.soils} soils x {done.days} days; "
         f"the inversion's RMSE without snow is {done.rmse_classical:.4f} m3/m3"

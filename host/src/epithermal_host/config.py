@@ -16,19 +16,22 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import unknown
 from epithermal_host import __version__
+from epithermal_host.climate_file import read_climate
 from epithermal_host.files import write_atomic
 from epithermal_host.instrument import InstrumentConfig
 from epithermal_host.scenario import Population
 from epithermal_host.settings import QuantizeConfig, TrainConfig
+from epithermal_host.weather import Climate
 
 RUN_FILE = "run.toml"
+CLIMATES = "climates"  # folder for them in a run folder
 WRITTEN = "written"  # the section that we add when we write a file back
 
 
@@ -41,6 +44,8 @@ class CampaignConfig:
     years: int = 3  # kept
     spin_up_years: int = 1  # before them, so that the first heads do not matter
     start: str = "2001-01-01"  # first day that is kept
+    engine: Literal["richards", "hydrus"] = "richards"
+    hydrus_exe: str = ""  # path or command of HYDRUS-1D; else the variable HYDRUS1D_EXE
 
     def __post_init__(self) -> None:
         faults = [
@@ -57,6 +62,11 @@ class CampaignConfig:
             datetime.date.fromisoformat(self.start)
         except ValueError:
             faults.append(f"start must be a date as 2001-01-01, not {self.start!r}")
+        if (
+            Path(self.hydrus_exe).name != self.hydrus_exe
+            and not Path(self.hydrus_exe).is_absolute()
+        ):
+            faults.append("hydrus_exe must be an absolute path, or a command without a path")
         if faults:
             raise ValueError("; ".join(faults))
 
@@ -114,6 +124,7 @@ class RunConfig:
     train: TrainConfig
     quantize: QuantizeConfig
     release: ReleaseConfig
+    climates: tuple[Climate, ...] = ()  # what the files in population.climates hold
 
 
 SECTIONS: dict[str, type] = {
@@ -158,14 +169,20 @@ def read_run(path: Path) -> RunConfig:
     for name, section in SECTIONS.items():
         if name != "campaign" or name in data:
             values[name] = from_table(section, data.get(name, {}), name, faults)
+    climates = _read_climates(path.parent, values.get("population"), faults)
+    _check_engine(values.get("campaign"), values.get("population"), faults)
     if faults:
         raise ConfigError(*(f"{path}: {fault}" for fault in faults))
-    return RunConfig(path=path, **values)
+    return RunConfig(path=path, climates=climates, **values)
 
 
 def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
-    """Write a run back beside its result, every default told, with version and data hash."""
+    """Write a run back beside its result, every default told, with version and data hash.
+
+    The climates that it names are written beside it, so that the folder holds all of the run.
+    """
     tables = {name: _plain(dataclasses.asdict(getattr(config, name))) for name in SECTIONS}
+    tables["population"][CLIMATES] = _write_climates(config, run_folder)
     written = {"version": __version__, "data_hash": data_hash}
     text = "# Written by epithermal-host; [written] says what made the results beside it.\n"
     text += tomli_w.dumps({**tables, WRITTEN: written})
@@ -175,11 +192,13 @@ def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
 def campaign_key(config: RunConfig) -> str:
     """Identity of what is simulated: results with the same key may stand side by side.
 
-    The number of soils is not part of it, so that a campaign can be made longer.
+    The number of soils is not part of it, so that a campaign can be made longer. Of HYDRUS-1D and
+    of the climates' files the name is not, for both may lie elsewhere; of these the content is.
     """
-    campaign = dataclasses.asdict(config.campaign)
-    del campaign["soils"]
-    what = [__version__, campaign, dataclasses.asdict(config.population)]
+    campaign, population = (dataclasses.asdict(c) for c in (config.campaign, config.population))
+    del campaign["soils"], campaign["hydrus_exe"], population[CLIMATES]
+    climates = [dataclasses.asdict(climate) for climate in config.climates]
+    what = [__version__, campaign, population, climates]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -218,6 +237,44 @@ def from_table(cls: type, table: Any, where: str, faults: list[str]) -> Any:
             found = [f"{where}.{fault}" for fault in str(error).split("; ")]
     faults += found
     return None
+
+
+def _read_climates(
+    folder: Path, population: Population | None, faults: list[str]
+) -> tuple[Climate, ...]:
+    """The climates that a population names; files relative to run.toml."""
+    names = population.climates if population is not None else ()
+    if len({Path(name).name for name in names}) < len(names):
+        faults.append("population.climates: two files have the same name; rename one")
+    climates = []
+    for name in names:
+        try:
+            climates.append(read_climate(folder / name))
+        except ConfigError as error:
+            faults += [f"population.climates: {fault}" for fault in error.faults]
+    return tuple(climates)
+
+
+def _write_climates(config: RunConfig, run_folder: Path) -> list[str]:
+    """Copy the climates' files into a run folder; their names as its run.toml has them."""
+    names = []
+    for name in config.population.climates:
+        content = (config.path.parent / name).read_bytes()
+        names.append(f"{CLIMATES}/{Path(name).name}")
+        write_atomic(run_folder / names[-1], content)
+    return names
+
+
+def _check_engine(
+    campaign: CampaignConfig | None, population: Population | None, faults: list[str]
+) -> None:
+    if campaign is None or population is None or campaign.engine == "richards":
+        return
+    if population.roots_grow and population.crop_share > 0.0:
+        faults.append(
+            "population.roots_grow: HYDRUS-1D takes no roots that grow; with campaign.engine "
+            '"hydrus" set it to false'
+        )
 
 
 def _value(hint: Any, value: Any) -> tuple[Any, str]:

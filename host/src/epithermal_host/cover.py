@@ -13,6 +13,8 @@ from epithermal_host.weather import Weather, day_of_year
 Array = NDArray[np.float64]
 CoverKind = Literal["bare", "grass", "crop"]
 
+SOWN_CM = 5.0  # depth of the seed, from which roots grow
+MID_SEASON = 0.5  # of the season: leaves and roots are full
 GRASS_STARTS_C, GRASS_FULL_C = 3.0, 15.0  # running mean temperature: leaves begin, are full
 
 
@@ -77,11 +79,33 @@ def leaf_area(cover: Cover, weather: Weather) -> Array:
     if cover.kind == "bare":
         return np.zeros(weather.day.size)
     if cover.kind == "crop":
-        age = ((day_of_year(weather.day) - cover.sow_day) % 365.25) / cover.season_d
-        shape = np.interp(age, [0.0, 0.15, 0.5, 0.8, 1.0, 1.001], [0.0, 0.1, 1.0, 1.0, 0.4, 0.0])
+        age = _age(cover, weather.day)
+        shape = np.interp(
+            age, [0.0, 0.15, MID_SEASON, 0.8, 1.0, 1.001], [0.0, 0.1, 1.0, 1.0, 0.4, 0.0]
+        )
         return np.asarray(cover.lai_min + (cover.lai_max - cover.lai_min) * shape)
     t = 0.5 * (weather.t_min_c + weather.t_max_c)
     total = np.cumsum(np.concatenate((np.full(30, t[:30].mean()), t)))
     running = (total[30:] - total[:-30]) / 30.0
     shape = np.clip((running - GRASS_STARTS_C) / (GRASS_FULL_C - GRASS_STARTS_C), 0.0, 1.0)
     return np.asarray(cover.lai_min + (cover.lai_max - cover.lai_min) * shape)
+
+
+def root_depth(cover: Cover, day: NDArray[np.int64]) -> Array:
+    """Rooting depth of a crop on each day, (days,) [cm]; where nothing grows, that of the last.
+
+    From the seed's depth at sowing to the full depth in mid-season.
+
+    References
+    ----------
+    Borg and Grimes (1986), eq. 1: a sine from sowing to maturity; here to mid-season, when the
+    leaf area is full.
+    """
+    ripe = np.minimum(_age(cover, day) / MID_SEASON, 1.0)
+    front = cover.root_depth_cm * (0.5 + 0.5 * np.sin(3.03 * ripe - 1.47))
+    return np.asarray(np.maximum(front, min(SOWN_CM, cover.root_depth_cm)))
+
+
+def _age(cover: Cover, day: NDArray[np.int64]) -> Array:
+    """Of a crop since its sowing, as a share of the season; above 1 nothing grows."""
+    return ((day_of_year(day) - cover.sow_day) % 365.25) / cover.season_d

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge import pipeline
-from epithermal_edge.errors import ConfigError
+from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.features import FEATURES, Window
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
-from epithermal_host.campaign import scenario_path
+from epithermal_host.campaign import scenario_of, scenario_path
 from epithermal_host.config import RunConfig, campaign_key, read_run, write_run
 from epithermal_host.files import write_atomic
-from epithermal_host.instrument import COLUMNS, Observation, observe
-from epithermal_host.parallel import each, processes
-from epithermal_host.scenario import sample
+from epithermal_host.instrument import COLUMNS, InstrumentConfig, Observation, observe
+from epithermal_host.parallel import Crew, Lost, crew, each
+from epithermal_host.scenario import Scenario
 from epithermal_host.series import DATASET, TEST, TRAIN, VALIDATION
 from epithermal_host.simulate import DEPTHS_CM, key_of, read_result
+from epithermal_host.weather import Weather
 
 Array = NDArray[np.float64]
 
@@ -61,13 +62,30 @@ class DatasetSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class _Station:
+    """A place and what happened there, as `observe` wants it, and its labels."""
+
+    scenario: Scenario
+    weather: Weather
+    rate_cph: Array
+    labels: Array  # (len(LABELS), days)
+
+
+@dataclass(frozen=True, slots=True)
 class _Batch:
-    config: RunConfig
-    run_folder: Path
-    indices: tuple[int, ...]
+    """What a worker needs; it reads no file, because it may not have ours."""
+
+    instrument: InstrumentConfig
+    stations: tuple[_Station, ...]
 
 
-def run(run_folder: Path, *, workers: int | None = None, progress: bool = True) -> DatasetSummary:
+def run(
+    run_folder: Path,
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: bool = True,
+) -> DatasetSummary:
     """Make RUN/dataset.npz from RUN/campaign.
 
     Parameters
@@ -76,28 +94,33 @@ def run(run_folder: Path, *, workers: int | None = None, progress: bool = True) 
         As `campaign.run` left it; settings come from its run.toml.
     workers :
         Processes; as many as processors by default.
+    dask :
+        Address of a Dask scheduler, in place of processes.
     progress :
         Show a bar on stderr.
 
     Raises
     ------
     ConfigError
-        No campaign, or one that run.toml does not describe.
+        No campaign, or one that run.toml does not describe; no cluster.
+    EpithermalError
+        The work ended its workers, or the cluster was lost.
     """
     config = read_run(run_folder)
     indices = _simulated(config, run_folder)
-    size = min(config.dataset.batch, -(-len(indices) // processes(workers)))
-    batches = [
-        _Batch(config, run_folder, tuple(indices[i : i + size]))
-        for i in range(0, len(indices), size)
-    ]
     parts: dict[int, dict[str, Array]] = {}
-    with tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress) as bar:
-        for number, part in each(_work, batches, workers):
+    bar = tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress)
+    with bar, crew(workers, dask) as who:
+        for number, part in each(_work, _batches(config, run_folder, indices, who), who):
+            if isinstance(part, Lost):
+                raise EpithermalError(
+                    f"{run_folder}: data set: {part.reason}; out of memory perhaps: set a smaller "
+                    "[dataset] batch, or fewer --workers"
+                )
             parts[number] = part
             bar.update(len(part["features"]))
     arrays: dict[str, NDArray[Any]] = {
-        name: np.concatenate([parts[i][name] for i in range(len(batches))])
+        name: np.concatenate([parts[i][name] for i in sorted(parts)])
         for name in parts[0]
         if name != "day_end_s"
     }
@@ -126,17 +149,32 @@ def split(config: RunConfig, indices: Sequence[int]) -> NDArray[np.int8]:
 
 def observe_scenario(config: RunConfig, run_folder: Path, index: int) -> tuple[Observation, Array]:
     """Records of one station of a campaign, and its labels (len(LABELS), days)."""
-    observation, labels, _ = _observe(config, run_folder, index)
-    return observation, labels
+    station = _station(config, run_folder, index)
+    return _observe(station, config.instrument), station.labels
 
 
-def _observe(config: RunConfig, run_folder: Path, index: int) -> tuple[Observation, Array, Array]:
-    """The same, and the water in the snow at each day's end, (days,) [mm]."""
-    scenario = sample(config.population, config.campaign.seed, index)
+def _batches(
+    config: RunConfig, run_folder: Path, indices: Sequence[int], crew: Crew
+) -> Iterator[_Batch]:
+    """Stations to step abreast; read when there is room for them."""
+    size = max(min(config.dataset.batch, -(-len(indices) // max(crew.room(), 1))), 1)
+    for i in range(0, len(indices), size):
+        stations = (_station(config, run_folder, index) for index in indices[i : i + size])
+        yield _Batch(config.instrument, tuple(stations))
+
+
+def _station(config: RunConfig, run_folder: Path, index: int) -> _Station:
     result = read_result(scenario_path(run_folder, index))
-    observation = observe(scenario, result.weather, result.rate_cph, config.instrument)
-    labels = 0.5 * (result.means[:, 1:] + result.means[:, :-1])
-    return observation, labels, result.weather.snow_mm
+    return _Station(
+        scenario=scenario_of(config, index),
+        weather=result.weather,
+        rate_cph=result.rate_cph,
+        labels=0.5 * (result.means[:, 1:] + result.means[:, :-1]),
+    )
+
+
+def _observe(station: _Station, instrument: InstrumentConfig) -> Observation:
+    return observe(station.scenario, station.weather, station.rate_cph, instrument)
 
 
 def stack_sites(sites: Sequence[Site]) -> Site:
@@ -201,29 +239,26 @@ def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
 
 
 def _work(batch: _Batch) -> dict[str, Array]:
+    """Records, features and labels of a batch; on a worker."""
     sites: list[Site] = []
-    labels: list[Array] = []
-    snow: list[Array] = []
     columns: dict[str, NDArray[np.float32]] = {}
-    for i, index in enumerate(batch.indices):
-        observation, label, snow_mm = _observe(batch.config, batch.run_folder, index)
+    for i, station in enumerate(batch.stations):
+        observation = _observe(station, batch.instrument)
         sites.append(observation.site)
-        labels.append(label)
-        snow.append(snow_mm)
         end_s = observation.end_s
         for name, values in observation.columns.items():
             if i == 0:
-                columns[name] = np.empty((end_s.size, len(batch.indices)), dtype=np.float32)
+                columns[name] = np.empty((end_s.size, len(batch.stations)), dtype=np.float32)
             columns[name][:, i] = values
     windows = through_pipeline(stack_sites(sites), end_s, columns)
-    stacked = np.stack(labels, axis=1)
+    labels = np.stack([station.labels for station in batch.stations], axis=1)
     return {
         "features": windows.features,
         "theta_classical": windows.theta_classical,
         "theta_classical_sigma": windows.theta_classical_sigma,
-        "snow_mm": np.stack(snow),
+        "snow_mm": np.stack([station.weather.snow_mm for station in batch.stations]),
         "day_end_s": windows.end_s,
-        **dict(zip(LABELS, stacked, strict=True)),
+        **dict(zip(LABELS, labels, strict=True)),
     }
 
 

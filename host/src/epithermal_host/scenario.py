@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +15,11 @@ from epithermal_edge.air import atmospheric_depth, mean_pressure
 from epithermal_edge.corrections import mcjannet_scale, pressure_coefficient
 from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.site import Site
+from epithermal_host.carsel_parrish import sample_class
 from epithermal_host.cover import Cover, CoverKind
+from epithermal_host.pedotransfer import CLASS_TEXTURE, lattice_water_g_g
 from epithermal_host.profile import Grid, graded_grid, root_density
-from epithermal_host.soil import (
-    AIR_ENTRY_CM,
-    CATALOGUE,
-    N_WITHOUT_AIR_ENTRY,
-    SoilHydraulics,
-    bulk_density_from_porosity,
-)
+from epithermal_host.soil import CATALOGUE, SoilHydraulics
 from epithermal_host.weather import Climate, sample_climate
 
 Array = NDArray[np.float64]
@@ -30,23 +27,8 @@ Array = NDArray[np.float64]
 STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
 DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
 
-# Standard deviations beside the catalogue's means, Carsel and Parrish (1988), tables 6 and 7:
-# theta_r, theta_s, alpha [cm-1], n, Ks [cm h-1]; the last column is the clay content of the
-# middle of the class in the USDA triangle [g g-1].
-_SPREAD = {
-    "sand": (0.010, 0.06, 0.029, 0.29, 15.60, 0.03),
-    "loamy_sand": (0.015, 0.09, 0.043, 0.27, 11.36, 0.06),
-    "sandy_loam": (0.017, 0.09, 0.037, 0.17, 5.63, 0.10),
-    "loam": (0.012, 0.10, 0.021, 0.11, 1.82, 0.19),
-    "silt": (0.010, 0.11, 0.007, 0.05, 0.33, 0.05),
-    "silt_loam": (0.015, 0.08, 0.012, 0.12, 1.23, 0.13),
-    "sandy_clay_loam": (0.006, 0.07, 0.038, 0.13, 2.74, 0.27),
-    "clay_loam": (0.010, 0.09, 0.015, 0.09, 0.70, 0.34),
-    "silty_clay_loam": (0.009, 0.07, 0.006, 0.06, 0.19, 0.34),
-    "sandy_clay": (0.013, 0.05, 0.017, 0.10, 0.28, 0.42),
-    "silty_clay": (0.023, 0.07, 0.005, 0.06, 0.11, 0.47),
-    "clay": (0.034, 0.09, 0.012, 0.09, 0.42, 0.58),
-}
+POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, as mineral soils have
+LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +39,13 @@ class Population:
     """
 
     textures: tuple[str, ...] = tuple(CATALOGUE)  # classes of the catalogue, equally likely
-    soil_spread: float = 1.0  # scales Carsel and Parrish's standard deviations
     layered_share: float = 0.5  # columns of two materials
     bare_share: float = 0.25
     crop_share: float = 0.35  # the rest is grass
-    aridity_min: float = 0.2  # mean annual precipitation over ET0
+    roots_grow: bool = True  # a crop's, from sowing on; HYDRUS-1D cannot
+    climates: tuple[str, ...] = ()  # files of `weather fit`, beside run.toml
+    prior_share: float = 0.5  # where climates are named: drawn from the prior all the same
+    aridity_min: float = 0.2  # of the prior: mean annual precipitation over ET0
     aridity_max: float = 1.4
     southern_share: float = 0.3
     depth_min_cm: float = 100.0
@@ -85,7 +69,6 @@ class Population:
             (self.nodes < 11, "nodes must be at least 11"),
             (not grid_fits, "top_dz_cm must be above 0 and fit nodes - 1 times into depth_min_cm"),
             (not 0.0 < self.dry_rate_min_cph <= self.dry_rate_max_cph, "0 < dry_rate_.._cph"),
-            (not 0.0 <= self.soil_spread <= 2.0, "soil_spread must be within 0 to 2"),
         ]
         shares = [f.name for f in dataclasses.fields(self) if "_share" in f.name]
         checks += [
@@ -103,12 +86,14 @@ class Scenario:
     index: int
     seed: int
     soils: tuple[SoilHydraulics, ...]
+    bound_water_g_g: tuple[float, ...]  # lattice and organic water of each soil
     layer_bottoms_cm: tuple[float, ...]
     depth_cm: float
     nodes: int
     top_dz_cm: float
     h_initial_cm: float
     cover: Cover
+    roots_grow: bool
     climate: Climate
     snow_on_counts: bool
     site: Site  # the truth, also the detector's
@@ -136,62 +121,78 @@ class Scenario:
         return plain
 
 
-def sample(population: Population, seed: int, index: int) -> Scenario:
-    """Draw one scenario; the same seed and index give the same scenario, whatever ran before."""
+def sample(
+    population: Population, seed: int, index: int, climates: Sequence[Climate] = ()
+) -> Scenario:
+    """Draw one scenario; the same seed and index give the same scenario, whatever ran before.
+
+    Parameters
+    ----------
+    population :
+        What to draw from.
+    seed, index :
+        Of the campaign, of the scenario.
+    climates :
+        What the files in population.climates hold.
+    """
+    if len(climates) != len(population.climates):
+        raise ValueError("climates must hold one climate for each file in population.climates")
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     p = population
-    climate = sample_climate(rng, (p.aridity_min, p.aridity_max), p.southern_share)
-    name = str(rng.choice(p.textures))
-    top = _sample_soil(rng, name, p.soil_spread)
-    soils: tuple[SoilHydraulics, ...] = (top,)
+    climate = _sample_place(rng, p, climates)
+    names = [str(rng.choice(p.textures))]
     bottoms: tuple[float, ...] = ()
     if rng.random() < p.layered_share:
-        below = name if rng.random() < 0.5 else str(rng.choice(p.textures))
-        soils = (top, _sample_soil(rng, below, p.soil_spread))
+        names.append(names[0] if rng.random() < 0.5 else str(rng.choice(p.textures)))
         bottoms = (float(rng.uniform(15.0, 60.0)),)
+    soils = _one_model([_sample_soil(rng, name) for name in names])
     depth_cm = float(rng.uniform(p.depth_min_cm, p.depth_max_cm))
+    cover = _sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm)
+    lattice_g_g = [_sample_lattice(rng, name) for name in names]
+    site = _sample_site(rng, p, climate, soils[0], lattice_g_g[0])
     return Scenario(
         index=index,
         seed=seed,
         soils=soils,
+        bound_water_g_g=(lattice_g_g[0] + float(site.organic_water_g_g), *lattice_g_g[1:]),
         layer_bottoms_cm=bottoms,
         depth_cm=depth_cm,
         nodes=p.nodes,
         top_dz_cm=p.top_dz_cm,
         h_initial_cm=-float(np.exp(rng.uniform(np.log(80.0), np.log(800.0)))),
-        cover=_sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm),
+        cover=cover,
+        roots_grow=p.roots_grow,
         climate=climate,
         snow_on_counts=p.snow_on_counts,
-        site=_sample_site(rng, p, climate, top),
+        site=site,
     )
 
 
-def _sample_soil(rng: np.random.Generator, name: str, spread: float) -> SoilHydraulics:
-    """A soil of a texture class: lognormal alpha, n - 1 and Ks that rise together, normal thetas.
+def _sample_place(rng: np.random.Generator, p: Population, climates: Sequence[Climate]) -> Climate:
+    """A climate of the prior, or one of those that were fitted, equally likely."""
+    if climates and rng.random() >= p.prior_share:
+        return climates[rng.integers(len(climates))]
+    return sample_climate(rng, (p.aridity_min, p.aridity_max), p.southern_share)
 
-    Carsel and Parrish (1988) found correlations of 0.7 to 0.99 between alpha, n and Ks within most
-    classes; 0.8 stands for all. Deviates are cut at two standard deviations, the logarithm's at 1.
-    """
-    mean = CATALOGUE[name]
-    sd_r, sd_s, sd_alpha, sd_n, sd_ks, _ = _SPREAD[name]
-    e = np.clip(rng.standard_normal(6), -2.0, 2.0)
-    joint = math.sqrt(0.8) * e[0] + math.sqrt(0.2) * e[1:4]
 
-    def lognormal(middle: float, sd: float, deviate: float) -> float:
-        sigma = min(math.sqrt(math.log1p((sd / middle) ** 2)), 1.0) * spread
-        return float(middle * math.exp(sigma * deviate - 0.5 * sigma * sigma))
+def _sample_soil(rng: np.random.Generator, name: str) -> SoilHydraulics:
+    """A soil of a texture class whose porosity leaves a bulk density that soils have."""
+    while True:
+        soil = sample_class(name, rng)
+        if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
+            return soil
 
-    theta_s = float(np.clip(mean.theta_s + spread * sd_s * e[4], 0.3, 0.6))
-    n = max(1.0 + lognormal(mean.n - 1.0, sd_n, joint[1]), 1.06)
-    return SoilHydraulics(
-        theta_r=float(np.clip(mean.theta_r + spread * sd_r * e[5], 0.005, 0.12)),
-        theta_s=theta_s,
-        alpha_per_cm=float(np.clip(lognormal(mean.alpha_per_cm, sd_alpha, joint[0]), 0.002, 0.25)),
-        n=n,
-        ks_cm_d=max(lognormal(mean.ks_cm_d, 24.0 * sd_ks, joint[2]), 0.2),
-        air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
-        name=name,
-    )
+
+def _one_model(soils: Sequence[SoilHydraulics]) -> tuple[SoilHydraulics, ...]:
+    """The air entry of one material for all: HYDRUS-1D has one retention model a column."""
+    entry_cm = max(soil.air_entry_cm for soil in soils)
+    return tuple(soil.with_air_entry(entry_cm) for soil in soils)
+
+
+def _sample_lattice(rng: np.random.Generator, name: str) -> float:
+    """Lattice water of a class [g g-1]: by the clay of its middle, and its spread."""
+    middle = lattice_water_g_g(CLASS_TEXTURE[name][2])
+    return max(middle + LATTICE_SIGMA_G_G * float(rng.standard_normal()), 0.002)
 
 
 def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm: float) -> Cover:
@@ -223,17 +224,20 @@ def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm
 
 
 def _sample_site(
-    rng: np.random.Generator, p: Population, climate: Climate, top: SoilHydraulics
+    rng: np.random.Generator,
+    p: Population,
+    climate: Climate,
+    top: SoilHydraulics,
+    lattice_g_g: float,
 ) -> Site:
     """The detector's place: hydrogen of the soil, altitude, cutoff rigidity, counting rate."""
-    clay = _SPREAD[top.name][5]
     cutoff_gv = 14.9 * math.cos(math.radians(climate.latitude_deg)) ** 4  # Stoermer, dipole
     depth_g_cm2 = float(atmospheric_depth(climate.latitude_deg, climate.altitude_m))
     rate = np.log([p.dry_rate_min_cph, p.dry_rate_max_cph])
     unit = Site(
         cosmic_n_cph=1.0,
-        bulk_density_g_cm3=bulk_density_from_porosity(top.theta_s),
-        lattice_water_g_g=max(0.01 + 0.08 * clay + float(rng.normal(0.0, 0.008)), 0.002),
+        bulk_density_g_cm3=top.bulk_density_g_cm3,
+        lattice_water_g_g=lattice_g_g,
         organic_water_g_g=min(float(rng.exponential(0.01)), 0.05),
         latitude_deg=climate.latitude_deg,
         beta_per_hpa=float(

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from epithermal_host.config import CampaignConfig
 from epithermal_host.cosmic import neutron_rate, node_layer_bottoms
-from epithermal_host.cover import demand
-from epithermal_host.files import write_atomic
-from epithermal_host.profile import Profile, mean_theta
+from epithermal_host.cover import demand, root_depth
+from epithermal_host.profile import Profile, mean_theta, root_density
 from epithermal_host.richards import Column, Feddes, Forcing, solve
 from epithermal_host.scenario import Scenario
 from epithermal_host.weather import Weather, generate
@@ -49,22 +48,25 @@ def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
     scenario :
         The place.
     campaign :
-        The period and the spin-up before it.
+        The period, the spin-up before it, and the engine.
 
     Raises
     ------
     SolverError
         The column cannot be solved.
+    ConfigError
+        The engine is not installed here.
     """
     skip = campaign.spin_up_days
     days = skip + campaign.days
     weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
-    profile = solve(column(scenario), forcing(scenario, weather))
+    ground = column(scenario)
+    profile = _solve(ground, forcing(scenario, weather), campaign)
     snow_mm = np.concatenate(([0.0], weather.snow_mm))[skip:] * scenario.snow_on_counts
     kept = slice(skip, None)
     theta = profile.theta[kept]
-    site = scenario.site
-    bound_g_g = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
+    material = ground.grid.material
+    density = np.array([soil.bulk_density_g_cm3 for soil in scenario.soils])[material]
     return Result(
         weather=Weather(*(getattr(weather, name)[kept] for name in WEATHER)),
         z_cm=profile.z_cm,
@@ -73,14 +75,22 @@ def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
         rate_cph=neutron_rate(
             node_layer_bottoms(profile.z_cm),
             theta,
-            site.bulk_density_g_cm3,
-            bound_g_g * site.bulk_density_g_cm3,
-            site.cosmic_n_cph,
+            density,
+            density * np.array(scenario.bound_water_g_g)[material],
+            scenario.site.cosmic_n_cph,
             surface_water_cm=0.1 * snow_mm,
         ),
         fluxes_cm=_fluxes(profile, skip),
         balance_error_cm=float(np.abs(profile.balance_error_cm).max()),
     )
+
+
+def _solve(column: Column, forcing: Forcing, campaign: CampaignConfig) -> Profile:
+    if campaign.engine == "richards":
+        return solve(column, forcing)
+    from epithermal_host import hydrus
+
+    return hydrus.solve(column, forcing, executable=campaign.hydrus_exe)
 
 
 def column(scenario: Scenario) -> Column:
@@ -97,11 +107,16 @@ def column(scenario: Scenario) -> Column:
 def forcing(scenario: Scenario, weather: Weather) -> Forcing:
     """The scenario's weather as the solver wants it, a record a day."""
     asked = demand(scenario.cover, weather)
+    roots = None
+    if scenario.cover.kind == "crop" and scenario.roots_grow:
+        depth_cm = root_depth(scenario.cover, weather.day)
+        roots = root_density(scenario.grid().z_cm / depth_cm[:, None], 1.0)
     return Forcing(
         end_d=np.arange(1.0, weather.day.size + 1.0),
         rain_cm_d=asked.water_cm_d,
         pot_evaporation_cm_d=asked.evaporation_cm_d,
         pot_transpiration_cm_d=asked.transpiration_cm_d,
+        root_density=roots,
     )
 
 
@@ -125,11 +140,6 @@ def result_bytes(scenario: Scenario, result: Result, key: str) -> bytes:
         **arrays,
     )
     return buffer.getvalue()
-
-
-def write_result(path: Path, scenario: Scenario, result: Result, key: str) -> None:
-    """Write a result; the file is whole or not there."""
-    write_atomic(path, result_bytes(scenario, result, key))
 
 
 def read_result(path: Path) -> Result:

@@ -1,0 +1,130 @@
+"""An existing Dask cluster as an executor. Nothing else imports distributed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from importlib import metadata
+from typing import Any, TypeVar
+
+from epithermal_edge.errors import ConfigError
+
+CONNECT_S = 10.0
+AHEAD = 4  # tasks for each thread of the cluster: an answer and the next task travel meanwhile
+COUNT_S = 5.0  # after which the threads are counted again: workers come and go
+Answer = TypeVar("Answer")
+
+DECIDE_BITS = ("epithermal-host", "epithermal-edge", "numpy", "numba")
+
+
+class Cluster(Executor):
+    """A Dask client as an executor, whose tasks refuse a worker of other versions."""
+
+    def __init__(self, distributed: Any, client: Any) -> None:
+        self.killed: type[Exception] = distributed.KilledWorker
+        self._client = client
+        self._dask = client.get_executor(pure=False)  # a task is done, not looked up
+        self._threads = 0
+        self._counted_s = -COUNT_S
+
+    def room(self) -> int:
+        """Tasks to keep with the cluster."""
+        now_s = time.monotonic()
+        if now_s - self._counted_s >= COUNT_S:
+            with contextlib.suppress(OSError):  # the scheduler is lost: the futures tell
+                self._threads = sum(self._client.nthreads().values())
+            self._counted_s = now_s
+        return AHEAD * self._threads
+
+    def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:
+        """Function, at the top level of a module, and arguments are pickled."""
+        future: Future[Answer] = self._dask.submit(_guarded, versions(), fn, *args, **kwargs)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End our part of it; the cluster stays."""
+        self._dask.shutdown(wait=wait and not cancel_futures)
+
+
+@contextlib.contextmanager
+def connect(address: str) -> Iterator[Cluster]:
+    """Connect to a scheduler whose workers have our versions.
+
+    Raises
+    ------
+    ConfigError
+        distributed is not installed, no scheduler or worker is there, or versions differ.
+    """
+    try:
+        distributed = importlib.import_module("distributed")
+    except ImportError as error:
+        raise ConfigError(
+            f"--dask needs distributed: pip install 'epithermal-host[cluster]' ({error})"
+        ) from error
+    try:
+        client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"--dask {address}: no Dask scheduler answers; give the address that "
+            f"`dask scheduler` prints, tcp://host:port ({error})"
+        ) from error
+    try:
+        _compare(client, address)
+        cluster = Cluster(distributed, client)
+        try:
+            yield cluster
+        finally:
+            cluster.shutdown(cancel_futures=True)
+    finally:
+        client.close(timeout=CONNECT_S)
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions that decide the bits of a result; "" for what is not installed."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in DECIDE_BITS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def _compare(client: Any, address: str) -> None:
+    """Refuse workers that would give other bytes."""
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_S)
+    except TimeoutError as error:
+        raise ConfigError(f"--dask {address}: the cluster has no workers; start some") from error
+    try:
+        theirs: dict[str, dict[str, str]] = client.run(versions)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--dask {address}: install epithermal-host on its workers") from error
+    faults = [
+        f"--dask {address}: worker {worker}: {fault}"
+        for worker, there in theirs.items()
+        for fault in _differences(versions(), there)
+    ]
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _differences(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
+    return [
+        f"{name} is {theirs[name] or 'missing'}, here it is {ours[name]}: install the same"
+        for name in ours
+        if theirs[name] != ours[name]
+    ]
+
+
+def _guarded(ours: dict[str, str], function: Callable[..., Answer], *args: Any) -> Answer:
+    faults = _differences(ours, versions())
+    if faults:
+        raise ConfigError(*(f"a worker of the Dask cluster: {fault}" for fault in faults))
+    return function(*args)
