@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from epithermal_edge.moisture import cosmic_parameters
 from numpy.typing import ArrayLike, NDArray
 
+from epithermal_edge.moisture import cosmic_parameters
 from epithermal_host import cosmic_kernel
 
 Rule = Literal["fast", "exact"]
