@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from epithermal_edge.errors import EpithermalError
-from epithermal_host import __version__, weather_command
+from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host import __version__, validate, weather_command
 
 # Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
 
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_steps(commands)
     _add_figures(commands)
+    validate.add_parser(commands).set_defaults(handler=_validate)
     weather_command.add_parser(commands)
     commands.choices["weather"].set_defaults(handler=_weather)
     return parser
@@ -79,9 +80,7 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p = _add(commands, "quantize", _quantize, "the ladder of quantization with its gate",
              "quantize runs/a")  # fmt: skip
     _run_folder(p)
-    p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
-             "evaluate runs/a")  # fmt: skip
-    _run_folder(p)
+    _add_evaluate(commands)
     p = _add(commands, "release", _release, "a model bundle with golden vectors",
              "release runs/a --to models --name rootzone --version 1.0.0")  # fmt: skip
     _run_folder(p)
@@ -91,6 +90,19 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
              "demo --out build/demo")  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
+             "evaluate runs/a\n  epithermal-host evaluate models/demo-0.1.0 runs/b")  # fmt: skip
+    p.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE",
+                   help="a released one: write its report; default: RUN's own model")  # fmt: skip
+    _run_folder(p)
+    p.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/report-NAME-VERSION")
+    p.add_argument("--all", action="store_true", dest="every_soil",
+                   help="all soils, of a campaign with another seed than BUNDLE's")  # fmt: skip
+    p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
+    p.add_argument("--workers", type=_positive, metavar="N", help="default: one a processor")
 
 
 def _add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -200,6 +212,10 @@ def _quantize(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.bundle is not None:
+        return _report(arguments)
+    if any(getattr(arguments, name) for name in ("out", "every_soil", "runtime")):
+        raise ConfigError("name BUNDLE before RUN: --out, --all and --runtime need it")
     from epithermal_host.config import read_run
 
     read_run(arguments.run)
@@ -209,6 +225,20 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print(evaluate.table(done))
     print(f"report: {done.report_path}, picture: {done.picture_path}")
     print(f"next: epithermal-host release {arguments.run} --to models")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from epithermal_host import report, report_text
+
+    options = report.Options(
+        every_soil=arguments.every_soil,
+        runtime=arguments.runtime,
+        workers=arguments.workers,
+    )
+    done, page = report.run(arguments.bundle, arguments.run, arguments.out, options)
+    print(report_text.table(done))
+    print(f"report: {page}")
     return 0
 
 
@@ -252,6 +282,10 @@ def _figures(arguments: argparse.Namespace) -> int:
 
 def _weather(arguments: argparse.Namespace) -> int:
     return weather_command.run(arguments, print)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    return validate.run(arguments, print)
 
 
 if __name__ == "__main__":

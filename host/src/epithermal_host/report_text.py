@@ -1,0 +1,57 @@
+"""The report's figures as lines of text and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from epithermal_host.groups import DEFINITIONS
+
+if TYPE_CHECKING:
+    from epithermal_host.report import Report
+
+
+def table(report: Report) -> str:
+    """The overall figures as lines of text."""
+    lines = [
+        f"{'method':31} {'inputs':17} {'RMSE':>7} {'ubRMSE':>7} {'bias':>8} {'r':>6} {'KGE':>6}"
+        "  in 90 %"
+    ]
+    for line in report.overall.lines:
+        s = line.stats
+        inside = f"{s.coverage_90:8.1%}" if math.isfinite(s.coverage_90) else ""
+        lines.append(
+            f"{line.method:31} {line.inputs:17} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
+            f"{s.r:6.3f} {s.kge:6.3f} {inside}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report's figures; what is not a number is null."""
+    bundle = report.bundle
+    skip = ("bundle", "run_folder", "provenance")
+    fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
+    value = {
+        "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
+        "run": report.run_folder.name,
+        "definitions": DEFINITIONS,
+        **{name: content for name, content in fields.items() if name not in skip},
+    }
+    plain: dict[str, Any] = _plain(value)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
