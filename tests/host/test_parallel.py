@@ -56,7 +56,7 @@ def test_tasks_are_taken_as_there_is_room():
 
     with crew(2) as who:
         for done, _ in enumerate(each(square, tasks(), who), start=1):
-            assert len(taken) <= done + who.room()
+            assert len(taken) <= done + 2 * who.ahead
     assert len(taken) == 30
 
 

@@ -32,14 +32,14 @@ class Cluster(Executor):
         self._threads = 0
         self._counted_s = -COUNT_S
 
-    def room(self) -> int:
-        """Tasks to keep with the cluster."""
+    def workers(self) -> int:
+        """Threads of the cluster, each of which takes a task."""
         now_s = time.monotonic()
         if now_s - self._counted_s >= COUNT_S:
             with contextlib.suppress(OSError):  # the scheduler is lost: the futures tell
                 self._threads = sum(self._client.nthreads().values())
             self._counted_s = now_s
-        return AHEAD * self._threads
+        return self._threads
 
     def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:
         """Function, at the top level of a module, and arguments are pickled."""

@@ -110,7 +110,8 @@ def run(
     indices = _simulated(config, run_folder)
     parts: dict[int, dict[str, Array]] = {}
     bar = tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress)
-    with bar, crew(workers, dask) as who:
+    with bar, crew(workers, dask) as anyone:
+        who = dataclasses.replace(anyone, ahead=2)  # a batch is up to 35 MB
         for number, part in each(_work, _batches(config, run_folder, indices, who), who):
             if isinstance(part, Lost):
                 raise EpithermalError(
@@ -157,7 +158,7 @@ def _batches(
     config: RunConfig, run_folder: Path, indices: Sequence[int], crew: Crew
 ) -> Iterator[_Batch]:
     """Stations to step abreast; read when there is room for them."""
-    size = max(min(config.dataset.batch, -(-len(indices) // max(crew.room(), 1))), 1)
+    size = max(min(config.dataset.batch, -(-len(indices) // max(crew.workers(), 1))), 1)
     for i in range(0, len(indices), size):
         stations = (_station(config, run_folder, index) for index in indices[i : i + size])
         yield _Batch(config.instrument, tuple(stations))

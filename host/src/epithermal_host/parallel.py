@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
-AHEAD = 2  # tasks handed over for each process, so that none waits for the next
+AHEAD = 2
 FIRST = concurrent.futures.FIRST_COMPLETED
 PATIENCE_S = 10.0  # without an answer, then we look whether there are workers at all
 
@@ -40,7 +40,8 @@ class Crew:
     """Who does the work."""
 
     executor: Executor | None  # None: it is done here
-    room: Callable[[], int]  # tasks to keep with the executor; 0: it has no workers now
+    workers: Callable[[], int]  # now: those of a cluster come and go
+    ahead: int = AHEAD  # tasks handed over for each of them, so that none waits for the next
     killed: type[Exception] = WorkerDiedError  # what it raises for a task that ends its workers
 
 
@@ -64,7 +65,7 @@ def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew]:
         from epithermal_host import cluster
 
         with cluster.connect(dask) as there:
-            yield Crew(there, there.room, there.killed)
+            yield Crew(there, there.workers, cluster.AHEAD, there.killed)
         return
     number = processes(workers)
     if number == 1:
@@ -72,7 +73,7 @@ def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew]:
         return
     here = Processes(number)
     try:
-        yield Crew(here, lambda: AHEAD * number)
+        yield Crew(here, lambda: number)
     finally:
         here.shutdown(cancel_futures=True)
 
@@ -111,7 +112,7 @@ def each(
     flying: dict[Future[Answer], int] = {}
     for number, task in enumerate(tasks):
         flying[crew.executor.submit(function, task)] = number
-        while len(flying) >= max(crew.room(), 1):
+        while len(flying) >= max(crew.ahead * crew.workers(), 1):
             yield from _answers(flying, crew)
     while flying:
         yield from _answers(flying, crew)
@@ -121,7 +122,7 @@ def _answers(flying: dict[Future[Answer], int], crew: Crew) -> Iterator[tuple[in
     """Of the tasks that are done; waits for one at least."""
     told = False
     while not (done := concurrent.futures.wait(flying, PATIENCE_S, FIRST).done):
-        if not told and crew.room() == 0:
+        if not told and crew.workers() == 0:
             log.warning("the Dask cluster has no workers; waiting for one")
             told = True
     for future in done:
