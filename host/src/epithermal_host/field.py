@@ -1,0 +1,285 @@
+"""A real site's records through the station's own pipeline, beside its probes and samples.
+
+The host computes no feature here either: records are read by the station's reader and stepped
+through `epithermal_edge.pipeline`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge import pipeline
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.features import Window
+from epithermal_edge.moisture import cosmic_rate
+from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.site import Site
+from epithermal_edge.sources import read_records
+from epithermal_host.site_file import Monitor, Rain, SiteFile
+from epithermal_host.time_table import DAY_S, HOUR_S, daily_mean, nanmean_rows, read_table
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FALL_MAX = 0.10  # relative to the fortnight's median; a monitor that falls further is broken
+FALL_WINDOW_D = 15.0
+BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, so that humidity is held
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldSeries:
+    """Days of one site; NaN where there is none."""
+
+    name: str
+    day_end_s: Array  # (T,) Unix time of the window's end [s, UTC]
+    features: Array  # (T, F) the station's, physical units
+    theta_classical: Array  # (T,) homogeneous COSMIC inversion [m3 m-3]
+    truth: Array  # (T,) 0-30 cm by the probes, mean over the window [m3 m-3]
+    judged: Mask  # (T,) in season, soil warm, monitor sound
+    cosmic_n_cph: float  # from the sampling day
+    sampling_end_s: float  # end of that day's window [s, UTC]; NaN: no samples
+    sampled_theta: float  # field mean of that day [m3 m-3]
+
+
+def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
+    """Everything that is needed to judge an estimate at a site.
+
+    Parameters
+    ----------
+    site_file :
+        As declared.
+    cosmic_n_cph :
+        COSMIC's N [counts h-1]; None: from the one sampling day.
+
+    Raises
+    ------
+    ConfigError
+        A file lacks a column that the site names, or the site has no samples to calibrate on.
+    SourceError
+        A file cannot be read.
+    """
+    records, faulty_s = raw_records(site_file)
+    end_s, theta = (NAN, NAN) if site_file.sampling is None else sample_day(site_file)
+    if cosmic_n_cph is None:
+        cosmic_n_cph = calibrated_n(site_file, records, end_s, theta)
+    site = dataclasses.replace(site_file.site, cosmic_n_cph=cosmic_n_cph)
+    windows = daily_windows(site, records, site_file.day_ends_utc_h)
+    day_end_s = np.array([w.hour * HOUR_S for w in windows])
+    return FieldSeries(
+        name=site_file.name,
+        day_end_s=day_end_s,
+        features=np.concatenate([w.features for w in windows]),
+        theta_classical=np.concatenate([w.theta_classical for w in windows]),
+        truth=probe_mean(site_file, day_end_s),
+        judged=judged_days(site_file, day_end_s, faulty_s),
+        cosmic_n_cph=cosmic_n_cph,
+        sampling_end_s=end_s,
+        sampled_theta=theta,
+    )
+
+
+def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
+    """The detector's records with rain and monitor joined; the faulty intervals of the monitor.
+
+    Returns
+    -------
+    list of RawRecord, (k, 2) [s, UTC]
+        In time order; begin and end of each time without a sound monitor.
+    """
+    source = site_file.records
+    records = read_records(source.paths, source.dialect, source.options).records
+    end_s = np.array([r.end_s for r in records])
+    changes: dict[str, Array] = {}
+    faulty_s = np.empty((0, 2))
+    if site_file.rain is not None:
+        changes["rain_mm"] = _rain(site_file.rain, records)
+    if site_file.incoming is not None:
+        changes["incoming"], faulty_s = _incoming(site_file.incoming, end_s)
+    if source.corrected:  # the reference atmosphere, in which every factor is 1
+        changes["pressure_hpa"] = np.full(end_s.size, float(site_file.site.pressure_ref_hpa))
+    columns = {name: values.tolist() for name, values in changes.items()}
+    out = [
+        dataclasses.replace(record, **{name: values[i] for name, values in columns.items()})
+        for i, record in enumerate(records)
+    ]
+    return out, faulty_s
+
+
+def daily_windows(site: Site, records: Iterable[RawRecord], day_ends_utc_h: int) -> list[Window]:
+    """A window a day of one site, from the first that has counts."""
+    phases = 24 // math.gcd(24, day_ends_utc_h)  # the fewest that give this hour
+    state = pipeline.start(1, phases)
+    windows: list[Window] = []
+    for record in records:
+        state, _, made = pipeline.step(site, state, record)
+        windows += [w for w in made if w.hour % 24 == day_ends_utc_h]
+    sound = [i for i, w in enumerate(windows) if not w.restart[0]]
+    return windows[max(sound[0] - 1, 0) :] if sound else windows
+
+
+def calibrated_n(
+    site_file: SiteFile, records: Sequence[RawRecord], end_s: float, theta: float
+) -> float:
+    """COSMIC's N by which the inversion of the sampling day's counts is the sampled mean.
+
+    Parameters
+    ----------
+    records :
+        As `raw_records` gives them.
+    end_s : [s, UTC]
+        End of the sampling day's window.
+    theta : [m3 m-3]
+        Field mean of the samples.
+
+    Raises
+    ------
+    ConfigError
+        No samples, or no counts on that day.
+    """
+    if math.isnan(theta):
+        raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add it, or give N")
+    begin_s = end_s - DAY_S
+    state = pipeline.start(1, 1)
+    counts = live_s = 0.0
+    for record in records:
+        if begin_s - BEFORE_SAMPLING_S < record.end_s <= end_s:
+            state, corrected, _ = pipeline.step(site_file.site, state, record)
+            rate, span = float(corrected.n_corr_cph[0]), float(corrected.duration_s[0])
+            if record.end_s > begin_s and math.isfinite(rate):
+                counts, live_s = counts + rate * span, live_s + span
+    if live_s < 0.5 * DAY_S:
+        day = datetime.datetime.fromtimestamp(begin_s, datetime.UTC).date()
+        raise ConfigError(f"{site_file.path}: too few counts on the sampling day {day}")
+    unit = dataclasses.replace(site_file.site, cosmic_n_cph=1.0)
+    return counts / live_s / float(cosmic_rate(np.array([theta]), unit)[0])
+
+
+def sample_day(site_file: SiteFile) -> tuple[float, float]:
+    """End of the sampling day's window [s, UTC] and the field mean of its samples [m3 m-3].
+
+    Raises
+    ------
+    ConfigError
+        The file has no samples of that day.
+    """
+    sampling = site_file.sampling
+    assert sampling is not None
+    names = (sampling.value, *((sampling.depth_column,) if sampling.depth_column else ()))
+    time_s, values = read_table(sampling.time, names)
+    shallow = values[:, 1] <= sampling.deepest_cm if sampling.depth_column else True
+    usable = np.isfinite(values[:, 0]) & shallow
+    days = np.floor(time_s[usable] / DAY_S)
+    if not days.size:
+        raise ConfigError(f"{sampling.time.path}: no samples in column {sampling.value!r}")
+    wanted = days.min()
+    if sampling.day:
+        since = datetime.date.fromisoformat(sampling.day) - datetime.date(1970, 1, 1)
+        wanted = float(since.days)
+    if not np.any(days == wanted):
+        raise ConfigError(f"{sampling.time.path}: no samples of the day {sampling.day}")
+    value = float(values[usable, 0][days == wanted].mean())
+    site = site_file.site
+    if sampling.kind == "total_water_g_g":
+        value -= float(site.lattice_water_g_g) + float(site.organic_water_g_g)
+    if sampling.kind != "theta":
+        value *= float(site.bulk_density_g_cm3)
+    # the window that covers most of that day's daylight
+    noon_s = wanted * DAY_S + (12.0 - site_file.longitude_deg / 15.0) * HOUR_S
+    shift = site_file.day_ends_utc_h * HOUR_S
+    return math.ceil((noon_s - shift) / DAY_S) * DAY_S + shift, value
+
+
+def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
+    """Weighted mean of the probes over each window, (T,) [m3 m-3]; NaN where a depth has none."""
+    total, weights = np.zeros(day_end_s.size), 0.0
+    for probe in site_file.probes:
+        time_s, values = read_table(probe.time, probe.columns)
+        total += probe.weight * daily_mean(time_s, nanmean_rows(values), day_end_s)
+        weights += probe.weight
+    return total / weights if weights else np.full(day_end_s.size, np.nan)
+
+
+def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
+    """Days on which estimates are judged: in season, soil warm, intensity monitor sound."""
+    middle = (day_end_s - 0.5 * DAY_S).astype("datetime64[s]").astype("datetime64[M]")
+    month = middle.astype(np.int64) % 12 + 1
+    first, last = site_file.season
+    judged = (month >= first) & (month <= last)
+    if first > last:
+        judged = (month >= first) | (month <= last)
+    warm = site_file.soil_temperature
+    if warm is not None:
+        time_s, values = read_table(warm.time, (warm.column,))
+        judged &= daily_mean(time_s, values[:, 0], day_end_s) > warm.least_c
+    for begin, end in faulty_s:
+        judged &= (day_end_s <= begin) | (day_end_s - DAY_S >= end)
+    return np.asarray(judged, dtype=bool)
+
+
+def monitor_faults(time_s: Array, value: Array, hold_h: float) -> Array:
+    """Times in which a neutron monitor's values are not to be believed.
+
+    Parameters
+    ----------
+    time_s, value : (n,)
+        In time order.
+    hold_h : [h]
+        A value that stands unchanged for longer is one that nobody renews.
+
+    Returns
+    -------
+    (k, 2) [s, UTC]
+        Begin and end. Falls by more than `FALL_MAX` under the median around them count too: the
+        largest Forbush decreases of a solar cycle at high-latitude monitors are of that size.
+    """
+    if not time_s.size:
+        return np.empty((0, 2))
+    begins = np.flatnonzero(np.concatenate(([True], np.diff(value) != 0.0)))
+    until = np.append(time_s[begins[1:]], time_s[-1])
+    stands = until - time_s[begins] > hold_h * HOUR_S
+    found = [np.stack([time_s[begins], until], axis=1)[stands]]
+    day = np.floor(time_s / DAY_S)
+    each, where = np.unique(day, return_inverse=True)
+    middle = np.array([np.median(value[where == i]) for i in range(each.size)])
+    half = 0.5 * FALL_WINDOW_D
+    around = np.array([np.median(middle[np.abs(each - d) <= half]) for d in each])
+    low = value < (1.0 - FALL_MAX) * around[where]
+    bad = np.unique(day[low])
+    found.append(np.stack([bad * DAY_S, (bad + 1.0) * DAY_S], axis=1))
+    return np.concatenate(found)
+
+
+def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
+    """Rain of each record [mm]: amounts spread evenly over their time; NaN where none is known."""
+    time_s, values = read_table(rain.time, rain.columns)
+    known = np.isfinite(values)
+    amount = np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1), np.nan)
+    span_s = rain.interval_h * HOUR_S
+    ends = time_s + rain.end_h * HOUR_S
+    end_s = np.array([r.end_s for r in records])
+    step_s = np.diff(end_s, prepend=end_s[0] - np.median(np.diff(end_s)))
+    i = np.searchsorted(ends, end_s - 0.5 * step_s)
+    inside = (i < ends.size) & (end_s - 0.5 * step_s > ends[np.minimum(i, ends.size - 1)] - span_s)
+    rate = amount[np.minimum(i, ends.size - 1)] / span_s
+    return np.where(inside, rate * np.minimum(step_s, span_s), np.nan)
+
+
+def _incoming(monitor: Monitor, end_s: Array) -> tuple[Array, Array]:
+    """Last value of the monitor at each record's end, NaN in its faults; the faults."""
+    time_s, values = read_table(monitor.time, (monitor.column,))
+    usable = np.isfinite(values[:, 0])
+    time_s, value = time_s[usable], values[usable, 0]
+    faulty_s = monitor_faults(time_s, value, monitor.hold_h)
+    i = np.searchsorted(time_s, end_s, side="right") - 1
+    last = np.where(i >= 0, value[np.maximum(i, 0)], np.nan)
+    last[end_s - time_s[np.maximum(i, 0)] > monitor.hold_h * HOUR_S] = np.nan
+    for begin, end in faulty_s:
+        last[(end_s >= begin) & (end_s < end)] = np.nan
+    return last, faulty_s
