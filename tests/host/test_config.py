@@ -135,3 +135,10 @@ def test_each_section_is_one_dataclass_that_reads_an_empty_table():
         if name != "campaign":
             assert from_table(section, {}, name, faults) == section()
     assert faults == []
+
+
+def test_the_manual_names_every_key_that_shapes_a_campaign():
+    manual = (Path(__file__).parents[2] / "docs" / "campaign.md").read_text(encoding="utf-8")
+    for section in ("campaign", "population", "instrument", "dataset", "release"):
+        for field in dataclasses.fields(SECTIONS[section]):
+            assert f"`{field.name}`" in manual, f"[{section}] {field.name}"

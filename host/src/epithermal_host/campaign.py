@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 
 FOLDER = "campaign"
 FAILED = "campaign/failed.jsonl"
-FAILED_MAX = 0.05  # of the scenarios; more than that and the population is not what was asked for
+# Of the scenarios; more than that and the population is not what was asked for. HYDRUS-1D failed 3
+# of 40 that our solver solves.
+FAILED_MAX = {"richards": 0.05, "hydrus": 0.2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def run(
                 failed.append(failure)
                 _record(run_folder, failed)
                 bar.set_postfix(failed=len(failed))
-                _give_up(failed, soils, run_folder)
+                _give_up(failed, config.campaign, run_folder)
             bar.update()
     summary = Summary(
         made=len(todo) - len(failed),
@@ -152,11 +154,12 @@ def campaign_hash(run_folder: Path, soils: int) -> str:
     return total.hexdigest()
 
 
-def _give_up(failed: list[Failure], soils: int, run_folder: Path) -> None:
+def _give_up(failed: list[Failure], campaign: CampaignConfig, run_folder: Path) -> None:
     """Stop when too many fail: what is left would be another population."""
-    if len(failed) > max(FAILED_MAX * soils, 1):
+    most = FAILED_MAX[campaign.engine]
+    if len(failed) > max(most * campaign.soils, 1):
         raise EpithermalError(
-            f"{len(failed)} of {soils} scenarios failed, more than {FAILED_MAX:.0%}; the last: "
+            f"{len(failed)} of {campaign.soils} scenarios failed, more than {most:.0%}; the last: "
             f"{failed[-1].soil}: {failed[-1].reason}; all: {run_folder / FAILED}"
         )
 
