@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_steps(commands)
+    _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
     weather_command.add_parser(commands)
@@ -103,6 +104,13 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
                    help="all soils, of a campaign with another seed than BUNDLE's")  # fmt: skip
     p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
     p.add_argument("--workers", type=_positive, metavar="N", help="default: one a processor")
+
+
+def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "study", _study, "one place: a network of its first years on its last",
+             "study site.toml --out build/study")  # fmt: skip
+    p.add_argument("config", type=Path, metavar="site.toml", help="see docs/evaluation.md")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="all goes in here")
 
 
 def _add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -239,6 +247,16 @@ def _report(arguments: argparse.Namespace) -> int:
     done, page = report.run(arguments.bundle, arguments.run, arguments.out, options)
     print(report_text.table(done))
     print(f"report: {page}")
+    return 0
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from epithermal_host import study
+
+    study.read_study(arguments.config)
+    done = study.run(arguments.config, arguments.out)
+    print(study.text(done))
+    print(f"picture: {arguments.out / study.PICTURE}, figures: {arguments.out / study.DATA}")
     return 0
 
 

@@ -41,17 +41,18 @@ def as_json(report: Report) -> dict[str, Any]:
         "definitions": DEFINITIONS,
         **{name: content for name, content in fields.items() if name not in skip},
     }
-    plain: dict[str, Any] = _plain(value)
-    return plain
+    told: dict[str, Any] = plain(value)
+    return told
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON can hold: plain numbers, lists and tables; null for what is not a number."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
