@@ -17,7 +17,17 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.moisture import cosmic_rate, desilets_rate
 from epithermal_edge.site import Site
 from epithermal_edge.uts import uts_rate
-from epithermal_host import baselines, campaign, dataset, groups, metrics, report, streams, unseen
+from epithermal_host import (
+    baselines,
+    campaign,
+    dataset,
+    ensemble,
+    groups,
+    metrics,
+    report,
+    streams,
+    unseen,
+)
 from epithermal_host.config import read_run
 from epithermal_host.parallel import crew
 from epithermal_host.series import NAMES, TEST, read_series
@@ -249,3 +259,26 @@ def test_the_first_day_after_an_outage_is_that_of_a_stream_with_one(trained):
 def test_a_running_sum_is_of_the_days_that_there_are():
     out = groups.running_sum(np.array([[1.0, 2.0, 3.0, 4.0]]), 2)
     np.testing.assert_allclose(out, [[1.0, 3.0, 5.0, 7.0]])
+
+
+def test_the_particle_filter_believes_the_members_whose_rates_were_counted():
+    rng = np.random.default_rng(3)
+    days = 200
+    theta = np.linspace(0.1, 0.4, 31)[:, None] + np.zeros(days)
+    log_rate = 7.0 - 2.0 * theta
+    seen = 7.0 - 2.0 * 0.25 + 0.005 * rng.standard_normal(days)
+    seen[50:60] = np.nan
+    out = ensemble.weighted(theta, log_rate, seen)
+    np.testing.assert_allclose(out[20:], 0.25, atol=0.004)
+    seen[100:] -= 2.0 * 0.1  # the place becomes wetter, or its members are wrong: they change
+    out = ensemble.weighted(theta, log_rate, seen)
+    np.testing.assert_allclose(out[-20:], 0.35, atol=0.004)
+
+
+def test_the_particle_filter_is_told_beside_the_others(trained, other, tmp_path, monkeypatch):
+    monkeypatch.setattr(ensemble, "MEMBERS", 12)
+    options = dataclasses.replace(QUICK, every_soil=True, reference_soils=2)
+    done, page = report.run(trained[1], other, tmp_path, options)
+    assert len(done.reference["soils"]) == 2
+    assert 0.0 < done.reference["rmse"][ensemble.NAME] < 0.1
+    assert "particle filter" in page.read_text("utf-8")

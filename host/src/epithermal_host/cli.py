@@ -103,6 +103,8 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--all", action="store_true", dest="every_soil",
                    help="all soils, of a campaign with another seed than BUNDLE's")  # fmt: skip
     p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
+    p.add_argument("--reference", type=_positive, metavar="N", default=0,
+                   help="also a particle filter on our own column, on N soils; slow")  # fmt: skip
     p.add_argument("--workers", type=_positive, metavar="N", help="default: one a processor")
 
 
@@ -222,8 +224,8 @@ def _quantize(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.bundle is not None:
         return _report(arguments)
-    if any(getattr(arguments, name) for name in ("out", "every_soil", "runtime")):
-        raise ConfigError("name BUNDLE before RUN: --out, --all and --runtime need it")
+    if any(getattr(arguments, name) for name in ("out", "every_soil", "runtime", "reference")):
+        raise ConfigError("name BUNDLE before RUN: --out, --all, --runtime and --reference need it")
     from epithermal_host.config import read_run
 
     read_run(arguments.run)
@@ -243,6 +245,7 @@ def _report(arguments: argparse.Namespace) -> int:
         every_soil=arguments.every_soil,
         runtime=arguments.runtime,
         workers=arguments.workers,
+        reference_soils=arguments.reference,
     )
     done, page = report.run(arguments.bundle, arguments.run, arguments.out, options)
     print(report_text.table(done))

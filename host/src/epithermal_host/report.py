@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from epithermal_edge.bundle import Bundle, open_bundle
 from epithermal_edge.errors import ConfigError
-from epithermal_host import report_draw, report_html, report_text
+from epithermal_host import ensemble, report_draw, report_html, report_text
 from epithermal_host.ages import Curve, outages, since_start
 from epithermal_host.baselines import COSMIC, Baseline, baselines
 from epithermal_host.evaluate import judged_days, with_weather
@@ -121,6 +121,7 @@ class Options:
     every_soil: bool = False  # of a campaign of another seed
     runtime: str | None = None
     workers: int | None = None
+    reference_soils: int = 0  # that the particle filter is run on
     progress: bool = True
 
 
@@ -191,6 +192,11 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         clock.lap("network")
         dark = outages(bundle, judged, who, options)
         clock.lap("outages")
+        reference = None
+        if options.reference_soils:
+            soils, progress = options.reference_soils, options.progress
+            reference = ensemble.compare(judged, run_folder, soils, who, progress)
+            clock.lap("particle filter")
     told = [
         GroupLines(group.kind, group.name, lines)
         for group in groups(unseen.places, series.theta)
@@ -210,6 +216,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         outages=dark,
         soils=_soils(judged),
         seconds=clock.laps,
+        reference=reference,
     )
     clock.lap("tables")
     return judged, report

@@ -258,7 +258,7 @@ def _reference(report: Report) -> str:
     ]
     text = escape(str(told["text"]))
     table = _table(("l:method", "RMSE"), rows)
-    return _section("Ensemble Kalman filter on our own column", f"<p>{text}</p>", table)
+    return _section("A particle filter on our own column", f"<p>{text}</p>", table)
 
 
 def _soils(report: Report) -> str:
