@@ -57,7 +57,7 @@ class Played:
             line.write(data)
             assert daemon.wait(240.0) == 0
             self.counts = daemon.counts()
-            wait_until(lambda: len(ears.of("status")) == 2, 120.0, daemon.log())
+            wait_until(lambda: len(ears.messages) > self.counts["records"], 120.0, "all messages")
             self.messages = ears.of("obs/theta")
             self.log = daemon.log()
         finally:
