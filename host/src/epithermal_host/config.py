@@ -25,7 +25,7 @@ from epithermal_edge.keys import unknown
 from epithermal_host import __version__
 from epithermal_host.climate_file import read_climate
 from epithermal_host.files import write_atomic
-from epithermal_host.instrument import InstrumentConfig
+from epithermal_host.instrument_settings import InstrumentConfig
 from epithermal_host.scenario import Population
 from epithermal_host.settings import QuantizeConfig, TrainConfig
 from epithermal_host.weather import Climate

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from epithermal_host.weather import Weather, day_of_year
 
 Array = NDArray[np.float64]
-CoverKind = Literal["bare", "grass", "crop"]
+CoverKind = Literal["bare", "grass", "crop", "forest"]
 
 SOWN_CM = 5.0  # depth of the seed, from which roots grow
+BIOMASS_SLOPE_PER_MM = 0.005  # loss of counts by water in plants; Baatz et al. (2015), Morris (2024)
 MID_SEASON = 0.5  # of the season: leaves and roots are full
-GRASS_STARTS_C, GRASS_FULL_C = 3.0, 15.0  # running mean temperature: leaves begin, are full
+LEAVES_START_C, LEAVES_FULL_C = 3.0, 15.0  # running mean temperature: leaves begin, are full
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,18 @@ class Cover:
     extinction: float  # of net radiation by leaves, Beer's law
     evaporation_share: float  # soil evaporation over its potential
     interception_mm: float  # water that a unit of leaf area holds a day
+    litter_mm: float = 0.0  # water that litter on the soil can hold; counts see it
+    biomass_mm: float = 0.0  # water equivalent of a full stand of leaves; counts see it
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Water offered to and asked of the column, a day; each array is (days,) [cm d-1]."""
+    """Water offered to and asked of the column, a day; each array is (days,), [cm d-1]."""
 
     water_cm_d: Array  # rain through the canopy and snow melt
     evaporation_cm_d: Array
     transpiration_cm_d: Array
+    litter_cm: Array  # water in the litter at the day's end [cm]
 
 
 def demand(cover: Cover, weather: Weather) -> Demand:
@@ -50,7 +54,8 @@ def demand(cover: Cover, weather: Weather) -> Demand:
     -----
     The canopy holds back rain and evaporates it before anything else: at most `interception_mm`
     times leaf area, the rain, and ET0. What is left of ET0 is shared between roots and soil by
-    Beer's law; snow on the ground stops the soil's evaporation.
+    Beer's law; snow on the ground stops the soil's evaporation. Litter is a bucket: it fills before
+    the soil gets water, and dries at the rate that would have been the soil's before the soil does.
 
     References
     ----------
@@ -62,19 +67,45 @@ def demand(cover: Cover, weather: Weather) -> Demand:
     kept = np.minimum(np.minimum(cover.interception_mm * lai, rain), weather.et0_mm)
     left = weather.et0_mm - kept
     to_soil = np.exp(-cover.extinction * lai)
-    bare_ground = np.where(weather.snow_mm > 0.0, 0.0, cover.evaporation_share)
+    ground_mm = np.where(weather.snow_mm > 0.0, 0.0, left * to_soil)
+    through_mm = weather.water_mm - kept
+    litter_mm, caught_mm, dried_mm = _litter(cover.litter_mm, through_mm, ground_mm)
     return Demand(
-        water_cm_d=0.1 * (weather.water_mm - kept),
-        evaporation_cm_d=0.1 * left * to_soil * bare_ground,
+        water_cm_d=0.1 * (through_mm - caught_mm),
+        evaporation_cm_d=0.1 * (ground_mm - dried_mm) * cover.evaporation_share,
         transpiration_cm_d=0.1 * left * (1.0 - to_soil),
+        litter_cm=0.1 * litter_mm,
     )
+
+
+def _litter(capacity_mm: float, offered_mm: Array, asked_mm: Array) -> tuple[Array, Array, Array]:
+    """Water in the litter at each day's end, what it caught and what dried from it [mm]."""
+    stored, caught, dried = (np.zeros_like(offered_mm) for _ in range(3))
+    if capacity_mm == 0.0:
+        return stored, caught, dried
+    now = 0.0
+    for i, (offer, ask) in enumerate(zip(offered_mm.tolist(), asked_mm.tolist(), strict=True)):
+        caught[i] = min(offer, capacity_mm - now)
+        now += caught[i]
+        dried[i] = min(ask, now)
+        now -= dried[i]
+        stored[i] = now
+    return stored, caught, dried
+
+
+def biomass_mm(cover: Cover, weather: Weather) -> Array:
+    """Water equivalent of the plants on each day, (days,) [mm]: a crop's grows with its leaves,
+    that of others is constant."""
+    if cover.kind != "crop" or cover.lai_max == 0.0:
+        return np.full(weather.day.size, cover.biomass_mm)
+    return np.asarray(cover.biomass_mm * leaf_area(cover, weather) / cover.lai_max)
 
 
 def leaf_area(cover: Cover, weather: Weather) -> Array:
     """Leaf area index of each day, (days,) [-].
 
-    A crop rises for half of its season, stands to four fifths and ripens; grass follows the mean
-    temperature of the last 30 days; bare soil has none.
+    A crop rises for half of its season, stands to four fifths and ripens; grass and forest follow
+    the mean temperature of the last 30 days; bare soil has none.
     """
     if cover.kind == "bare":
         return np.zeros(weather.day.size)
@@ -87,7 +118,7 @@ def leaf_area(cover: Cover, weather: Weather) -> Array:
     t = 0.5 * (weather.t_min_c + weather.t_max_c)
     total = np.cumsum(np.concatenate((np.full(30, t[:30].mean()), t)))
     running = (total[30:] - total[:-30]) / 30.0
-    shape = np.clip((running - GRASS_STARTS_C) / (GRASS_FULL_C - GRASS_STARTS_C), 0.0, 1.0)
+    shape = np.clip((running - LEAVES_START_C) / (LEAVES_FULL_C - LEAVES_START_C), 0.0, 1.0)
     return np.asarray(cover.lai_min + (cover.lai_max - cover.lai_min) * shape)
 
 

@@ -26,7 +26,8 @@ from epithermal_edge.site import Site
 from epithermal_host.campaign import scenario_of, scenario_path
 from epithermal_host.config import RunConfig, campaign_key, read_run, write_run
 from epithermal_host.files import write_atomic
-from epithermal_host.instrument import COLUMNS, InstrumentConfig, Observation, observe
+from epithermal_host.instrument import COLUMNS, Observation, observe
+from epithermal_host.instrument_settings import InstrumentConfig
 from epithermal_host.parallel import Crew, Lost, crew, each
 from epithermal_host.scenario import Scenario
 from epithermal_host.series import DATASET, TEST, TRAIN, VALIDATION
@@ -175,7 +176,8 @@ def _station(config: RunConfig, run_folder: Path, index: int) -> _Station:
 
 
 def _observe(station: _Station, instrument: InstrumentConfig) -> Observation:
-    return observe(station.scenario, station.weather, station.rate_cph, instrument)
+    theta = station.labels[LABELS.index("theta")]
+    return observe(station.scenario, station.weather, station.rate_cph, instrument, theta)
 
 
 def stack_sites(sites: Sequence[Site]) -> Site:

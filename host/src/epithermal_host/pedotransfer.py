@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.soil import (
@@ -13,6 +17,8 @@ from epithermal_host.soil import (
 )
 
 ROSETTA_VERSION = 3
+DENSITY_STEP_G_CM3 = 0.05
+DENSITIES_G_CM3 = tuple(round(0.8 + DENSITY_STEP_G_CM3 * i, 2) for i in range(21))  # to 1.8
 SUM_TOLERANCE_PCT = 1.0  # sand + silt + clay as laboratories round them
 
 # Sand, silt, clay [%] of the middle of each class in the USDA triangle.
@@ -102,7 +108,7 @@ def from_texture(
         if not 0.5 <= bulk_density_g_cm3 <= 2.0:  # Rosetta's own limits
             raise ValueError("bulk_density_g_cm3 must be within 0.5 to 2.0")
         record.append(bulk_density_g_cm3)
-    theta_r, theta_s, alpha, n, ks = _rosetta(record)
+    theta_r, theta_s, alpha, n, ks = _rosetta([record])[0].tolist()
     if bulk_density_g_cm3 is not None:
         theta_s = min(theta_s, 1.0 - bulk_density_g_cm3 / PARTICLE_DENSITY_G_CM3)
     return SoilHydraulics(
@@ -114,6 +120,55 @@ def from_texture(
         air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
         name=texture_class(sand_pct, silt_pct, clay_pct),
     )
+
+
+def typical_bulk_density_g_cm3(name: str) -> float:
+    """Bulk density that is usual for topsoils of a texture class [g cm-3].
+
+    Own choice: 1.53 for sand down to 1.26 for clay, as soil surveys print for the A horizon.
+    """
+    return 1.55 - 0.005 * CLASS_TEXTURE[name][2]
+
+
+def class_hydraulics(name: str, bulk_density_g_cm3: float) -> SoilHydraulics:
+    """`from_texture` of a class's middle, linear between bulk densities a twentieth apart.
+
+    For populations: Rosetta is asked once a process and not once a soil.
+
+    Raises
+    ------
+    ValueError
+        A bulk density outside of `DENSITIES_G_CM3`.
+    ConfigError
+        rosetta-soil is not installed.
+    """
+    step = (bulk_density_g_cm3 - DENSITIES_G_CM3[0]) / DENSITY_STEP_G_CM3
+    if not 0.0 <= step <= len(DENSITIES_G_CM3) - 1:
+        raise ValueError(f"bulk density {bulk_density_g_cm3:g} is not within the table")
+    row = min(int(step), len(DENSITIES_G_CM3) - 2)
+    low, high = class_table()[name][row : row + 2]
+    values = low + (step - row) * (high - low)
+    n = float(10.0 ** values[3])
+    return SoilHydraulics(
+        theta_r=float(values[0]),
+        theta_s=float(values[1]),
+        alpha_per_cm=float(10.0 ** values[2]),
+        n=n,
+        ks_cm_d=float(10.0 ** values[4]),
+        air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
+        name=name,
+    )
+
+
+@functools.cache
+def class_table() -> dict[str, NDArray[np.float64]]:
+    """By class, (densities, 5): theta_r, theta_s, log10 of alpha [cm-1], n and Ks [cm d-1]."""
+    densities = np.array(DENSITIES_G_CM3)
+    records = [[*texture, d] for texture in CLASS_TEXTURE.values() for d in DENSITIES_G_CM3]
+    rows = _rosetta(records).reshape(len(CLASS_TEXTURE), densities.size, 5)
+    rows[..., 1] = np.minimum(rows[..., 1], 1.0 - densities / PARTICLE_DENSITY_G_CM3)
+    rows[..., 2:] = np.log10(rows[..., 2:])
+    return dict(zip(CLASS_TEXTURE, rows, strict=True))
 
 
 def lattice_water_g_g(clay_pct: float, organic_carbon_pct: float | None = None) -> float:
@@ -157,8 +212,8 @@ def _check(sand_pct: float, silt_pct: float, clay_pct: float) -> tuple[float, fl
     return parts
 
 
-def _rosetta(record: list[float]) -> tuple[float, ...]:
-    """theta_r, theta_s, alpha [cm-1], n and Ks [cm d-1] of one soil."""
+def _rosetta(records: list[list[float]]) -> NDArray[np.float64]:
+    """theta_r, theta_s, alpha [cm-1], n and Ks [cm d-1] of soils, (n, 5)."""
     try:
         from rosetta import rosetta
     except ImportError:
@@ -166,7 +221,8 @@ def _rosetta(record: list[float]) -> tuple[float, ...]:
             "texture to parameters needs rosetta-soil: pip install 'epithermal-host[soils]'"
         ) from None
     mean: Any
-    mean, _, codes = rosetta(ROSETTA_VERSION, [record], estimate_type="geo")
-    if int(codes[0]) < 0:
-        raise ValueError(f"Rosetta has no answer for texture and bulk density {record}")
-    return tuple(float(v) for v in mean[0][:5])
+    mean, _, codes = rosetta(ROSETTA_VERSION, records, estimate_type="geo")
+    if np.any(np.asarray(codes) < 0):
+        bad = records[int(np.argmin(codes))]
+        raise ValueError(f"Rosetta has no answer for texture and bulk density {bad}")
+    return np.array(mean, dtype=np.float64)[:, :5]

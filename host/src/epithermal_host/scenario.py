@@ -6,20 +6,32 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.air import atmospheric_depth, mean_pressure
 from epithermal_edge.corrections import mcjannet_scale, pressure_coefficient
-from epithermal_edge.moisture import cosmic_rate
+from epithermal_edge.moisture import cosmic_parameters, cosmic_rate
+from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
-from epithermal_host.carsel_parrish import sample_class
+from epithermal_host.carsel_parrish import N_LEAST, THETA_S_LEAST_SPAN, sample_class
 from epithermal_host.cover import Cover, CoverKind
-from epithermal_host.pedotransfer import CLASS_TEXTURE, lattice_water_g_g
+from epithermal_host.pedotransfer import (
+    CLASS_TEXTURE,
+    class_hydraulics,
+    lattice_water_g_g,
+    typical_bulk_density_g_cm3,
+)
 from epithermal_host.profile import Grid, graded_grid, root_density
-from epithermal_host.soil import CATALOGUE, SoilHydraulics
+from epithermal_host.soil import (
+    AIR_ENTRY_CM,
+    CATALOGUE,
+    N_WITHOUT_AIR_ENTRY,
+    PARTICLE_DENSITY_G_CM3,
+    SoilHydraulics,
+)
 from epithermal_host.weather import Climate, sample_climate
 
 Array = NDArray[np.float64]
@@ -29,6 +41,20 @@ DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
 
 POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, as mineral soils have
 LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %
+DENSITY_SIGMA_G_CM3 = 0.15  # of topsoils about what is typical of their class
+DENSITY_RANGE_G_CM3 = (0.9, 1.75)
+SCATTER = {  # of soils about Rosetta's answer for their class and bulk density
+    "theta_r": 0.02,
+    "theta_s": 0.03,
+    "log10_alpha": 0.3,
+    "log10_n": 0.05,
+    "log10_ks": 0.45,
+}
+"""Own choice, about two thirds of the residuals that Zhang and Schaap (2017), table 5, print: a
+part of those is the small sample in the laboratory."""
+
+Hydraulics = Literal["carsel_parrish", "rosetta"]
+HYDRAULICS = ("carsel_parrish", "rosetta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +65,32 @@ class Population:
     """
 
     textures: tuple[str, ...] = tuple(CATALOGUE)  # classes of the catalogue, equally likely
+    hydraulics: Hydraulics = "carsel_parrish"  # or from class and bulk density
     layered_share: float = 0.5  # columns of two materials
     bare_share: float = 0.25
-    crop_share: float = 0.35  # the rest is grass
+    crop_share: float = 0.35
+    forest_share: float = 0.0  # the rest is grass
     roots_grow: bool = True  # a crop's, from sowing on; HYDRUS-1D cannot
     climates: tuple[str, ...] = ()  # files of `weather fit`, beside run.toml
     prior_share: float = 0.5  # where climates are named: drawn from the prior all the same
     aridity_min: float = 0.2  # of the prior: mean annual precipitation over ET0
     aridity_max: float = 1.4
     southern_share: float = 0.3
+    mountain_share: float = 0.0  # of the prior: at 1000 to 3000 m, with snow
+    regime_mean: float = 0.0  # of the prior: below 0, winters are wetter than summers
+    regime_sigma: float = 0.35
+    spell_sigma_max: float = 0.0  # of the prior: wet and dry months
     depth_min_cm: float = 100.0
     depth_max_cm: float = 150.0
     nodes: int = 41
     top_dz_cm: float = 0.5
     evaporation_share_min: float = 0.4  # soil evaporation over its potential: litter, mulch
     interception: bool = True
+    litter_share: float = 0.0  # covered places with litter, whose water the counts see
+    litter_max_mm: float = 6.0  # what it holds, uniform up to; half more in forests
+    biomass_max_mm: float = 0.0  # of a crop, uniform up to; it takes counts away as it grows
     snow_on_counts: bool = False  # snow takes counts away, as water above the soil
+    cosmic_sigma: float = 0.0  # relative, of COSMIC's alpha and L3 about their regressions
     dry_rate_min_cph: float = 300.0  # detector's corrected rate at theta 0.05
     dry_rate_max_cph: float = 10000.0
 
@@ -63,7 +99,16 @@ class Population:
         grid_fits = 0.0 < self.top_dz_cm * (self.nodes - 1) <= self.depth_min_cm
         checks = [
             (not self.textures or unknown, f"textures must be among {', '.join(CATALOGUE)}"),
-            (self.bare_share + self.crop_share > 1.0, "bare_share + crop_share must be at most 1"),
+            (
+                self.bare_share + self.crop_share + self.forest_share > 1.0,
+                "bare_share + crop_share + forest_share must be at most 1",
+            ),
+            (self.hydraulics not in HYDRAULICS, f"hydraulics must be among {HYDRAULICS}"),
+            (not 0.0 <= self.cosmic_sigma <= 0.3, "cosmic_sigma must be within 0 to 0.3"),
+            (not 0.0 <= self.litter_max_mm <= 30.0, "litter_max_mm must be within 0 to 30"),
+            (not 0.0 <= self.biomass_max_mm <= 30.0, "biomass_max_mm must be within 0 to 30"),
+            (not 0.0 <= self.spell_sigma_max <= 2.0, "spell_sigma_max must be within 0 to 2"),
+            (not 0.0 <= self.regime_sigma <= 2.0, "regime_sigma must be within 0 to 2"),
             (not 0.0 < self.aridity_min <= self.aridity_max, "0 < aridity_min <= aridity_max"),
             (not 60.0 <= self.depth_min_cm <= self.depth_max_cm <= 500.0, "60 <= depth_.._cm"),
             (self.nodes < 11, "nodes must be at least 11"),
@@ -86,6 +131,7 @@ class Scenario:
     index: int
     seed: int
     soils: tuple[SoilHydraulics, ...]
+    bulk_density_g_cm3: tuple[float, ...]  # of each soil
     bound_water_g_g: tuple[float, ...]  # lattice and organic water of each soil
     layer_bottoms_cm: tuple[float, ...]
     depth_cm: float
@@ -113,6 +159,15 @@ class Scenario:
         if self.cover.kind == "bare":
             return grid
         return dataclasses.replace(grid, root=root_density(grid.z_cm, self.cover.root_depth_cm))
+
+    def cosmic_parameters(self, bulk_density_g_cm3: Array) -> tuple[Array, Array]:
+        """COSMIC's alpha [-] and L3 [g cm-2] of layers of a bulk density at this place."""
+        alpha, l3_g_cm2 = cosmic_parameters(bulk_density_g_cm3)
+        site = self.site
+        if np.isnan(site.alpha):
+            return alpha, l3_g_cm2
+        usual = cosmic_parameters(site.bulk_density_g_cm3)
+        return alpha * (site.alpha / usual[0]), l3_g_cm2 * (site.l3_g_cm2 / usual[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and names, for JSON; NaN as None."""
@@ -145,15 +200,19 @@ def sample(
     if rng.random() < p.layered_share:
         names.append(names[0] if rng.random() < 0.5 else str(rng.choice(p.textures)))
         bottoms = (float(rng.uniform(15.0, 60.0)),)
-    soils = _one_model([_sample_soil(rng, name) for name in names])
+    drawn = [_sample_soil(rng, p, name, layer) for layer, name in enumerate(names)]
+    soils = _one_model([soil for soil, _ in drawn])
+    density = tuple(d for _, d in drawn)
     depth_cm = float(rng.uniform(p.depth_min_cm, p.depth_max_cm))
     cover = _sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm)
     lattice_g_g = [_sample_lattice(rng, name) for name in names]
-    site = _sample_site(rng, p, climate, soils[0], lattice_g_g[0])
+    factors = np.maximum(1.0 + p.cosmic_sigma * rng.standard_normal(2), 0.5)
+    site = _sample_site(rng, p, climate, density[0], lattice_g_g[0], factors)
     return Scenario(
         index=index,
         seed=seed,
         soils=soils,
+        bulk_density_g_cm3=density,
         bound_water_g_g=(lattice_g_g[0] + float(site.organic_water_g_g), *lattice_g_g[1:]),
         layer_bottoms_cm=bottoms,
         depth_cm=depth_cm,
@@ -172,15 +231,42 @@ def _sample_place(rng: np.random.Generator, p: Population, climates: Sequence[Cl
     """A climate of the prior, or one of those that were fitted, equally likely."""
     if climates and rng.random() >= p.prior_share:
         return climates[rng.integers(len(climates))]
-    return sample_climate(rng, (p.aridity_min, p.aridity_max), p.southern_share)
+    return sample_climate(
+        rng,
+        (p.aridity_min, p.aridity_max),
+        p.southern_share,
+        mountain_share=p.mountain_share,
+        regime=(p.regime_mean, p.regime_sigma),
+        spell_sigma_max=p.spell_sigma_max,
+    )
 
 
-def _sample_soil(rng: np.random.Generator, name: str) -> SoilHydraulics:
-    """A soil of a texture class whose porosity leaves a bulk density that soils have."""
-    while True:
-        soil = sample_class(name, rng)
-        if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
-            return soil
+def _sample_soil(
+    rng: np.random.Generator, p: Population, name: str, layer: int
+) -> tuple[SoilHydraulics, float]:
+    """A soil of a texture class, and its bulk density [g cm-3], in the order of the layers."""
+    if p.hydraulics == "carsel_parrish":
+        while True:
+            soil = sample_class(name, rng)
+            if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
+                return soil, soil.bulk_density_g_cm3
+    deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (rng.uniform(0.0, 0.2) if layer else 0)
+    density = float(np.clip(typical_bulk_density_g_cm3(name) + deviation, *DENSITY_RANGE_G_CM3))
+    mean = class_hydraulics(name, density)
+    e_r, e_s, e_alpha, e_n, e_ks = (s * e for s, e in zip(SCATTER.values(), rng.standard_normal(5), strict=True))
+    theta_r = float(np.clip(mean.theta_r + e_r, 0.01, 0.15))
+    porosity = 1.0 - density / PARTICLE_DENSITY_G_CM3
+    n = max(mean.n * 10.0**e_n, N_LEAST)
+    soil = SoilHydraulics(
+        theta_r=theta_r,
+        theta_s=float(np.clip(mean.theta_s + e_s, theta_r + THETA_S_LEAST_SPAN, porosity)),
+        alpha_per_cm=mean.alpha_per_cm * 10.0**e_alpha,
+        n=n,
+        ks_cm_d=mean.ks_cm_d * 10.0**e_ks,
+        air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
+        name=name,
+    )
+    return soil, density
 
 
 def _one_model(soils: Sequence[SoilHydraulics]) -> tuple[SoilHydraulics, ...]:
@@ -196,12 +282,17 @@ def _sample_lattice(rng: np.random.Generator, name: str) -> float:
 
 
 def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm: float) -> Cover:
-    """Bare soil, grass, or a crop; suctions by Feddes as HYDRUS-1D lists them for each."""
+    """Bare soil, forest, grass or a crop; suctions by Feddes, as HYDRUS-1D lists them for each."""
     u, winter = rng.random(), rng.random() < 0.4
     kind: CoverKind = "bare" if u < p.bare_share else "grass"
     if p.bare_share <= u < p.bare_share + p.crop_share:
         kind = "crop"
-    if kind == "grass":  # pasture
+    elif u >= 1.0 - p.forest_share:
+        kind = "forest"
+    if kind == "forest":
+        lai, roots = (2.5, 4.0) if winter else (0.3, 4.5), (60.0, 150.0)  # evergreen or deciduous
+        feddes = (-10.0, -25.0, -500.0, -800.0, -16000.0)
+    elif kind == "grass":  # pasture
         lai, roots, feddes = (0.3, 2.5), (20.0, 80.0), (-10.0, -25.0, -200.0, -800.0, -8000.0)
     elif winter:  # wheat
         lai, roots, feddes = (0.0, 4.5), (60.0, 120.0), (0.0, -1.0, -500.0, -900.0, -16000.0)
@@ -220,25 +311,42 @@ def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm
         extinction=float(rng.uniform(0.4, 0.65)),
         evaporation_share=float(rng.uniform(p.evaporation_share_min, 1.0)),
         interception_mm=float(rng.uniform(0.15, 0.3)) if p.interception else 0.0,
+        litter_mm=_sample_litter(rng, p, kind),
+        biomass_mm=float(rng.uniform(0.0, p.biomass_max_mm)) if kind == "crop" else 0.0,
     )
+
+
+def _sample_litter(rng: np.random.Generator, p: Population, kind: CoverKind) -> float:
+    """Water that litter, residues or moss can hold [mm]; bare soil has none."""
+    has, amount = rng.random() < p.litter_share, float(rng.uniform(0.0, p.litter_max_mm))
+    if kind == "bare" or not has:
+        return 0.0
+    return 1.5 * amount if kind == "forest" else amount
 
 
 def _sample_site(
     rng: np.random.Generator,
     p: Population,
     climate: Climate,
-    top: SoilHydraulics,
+    density_g_cm3: float,
     lattice_g_g: float,
+    cosmic_factors: Array,
 ) -> Site:
     """The detector's place: hydrogen of the soil, altitude, cutoff rigidity, counting rate."""
     cutoff_gv = 14.9 * math.cos(math.radians(climate.latitude_deg)) ** 4  # Stoermer, dipole
     depth_g_cm2 = float(atmospheric_depth(climate.latitude_deg, climate.altitude_m))
     rate = np.log([p.dry_rate_min_cph, p.dry_rate_max_cph])
+    alpha, l3_g_cm2 = NAN, NAN
+    if p.cosmic_sigma > 0.0:
+        regression = cosmic_parameters(np.array(density_g_cm3))
+        alpha, l3_g_cm2 = (float(r * f) for r, f in zip(regression, cosmic_factors, strict=True))
     unit = Site(
         cosmic_n_cph=1.0,
-        bulk_density_g_cm3=top.bulk_density_g_cm3,
+        bulk_density_g_cm3=density_g_cm3,
         lattice_water_g_g=lattice_g_g,
         organic_water_g_g=min(float(rng.exponential(0.01)), 0.05),
+        alpha=alpha,
+        l3_g_cm2=l3_g_cm2,
         latitude_deg=climate.latitude_deg,
         beta_per_hpa=float(
             pressure_coefficient(climate.latitude_deg, climate.altitude_m, cutoff_gv)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from epithermal_edge.corrections import biomass_factor
 from epithermal_host.config import CampaignConfig
 from epithermal_host.cosmic import neutron_rate, node_layer_bottoms
-from epithermal_host.cover import demand, root_depth
+from epithermal_host.cover import BIOMASS_SLOPE_PER_MM, biomass_mm, demand, root_depth
 from epithermal_host.profile import Profile, mean_theta, root_density
 from epithermal_host.richards import Column, Feddes, Forcing, solve
 from epithermal_host.scenario import Scenario
@@ -62,11 +63,12 @@ def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
     weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
     ground = column(scenario)
     profile = _solve(ground, forcing(scenario, weather), campaign)
-    snow_mm = np.concatenate(([0.0], weather.snow_mm))[skip:] * scenario.snow_on_counts
     kept = slice(skip, None)
     theta = profile.theta[kept]
     material = ground.grid.material
-    density = np.array([soil.bulk_density_g_cm3 for soil in scenario.soils])[material]
+    density = np.array(scenario.bulk_density_g_cm3)[material]
+    alpha, l3_g_cm2 = scenario.cosmic_parameters(density)
+    plants = biomass_factor(_at_ends(biomass_mm(scenario.cover, weather)), BIOMASS_SLOPE_PER_MM)
     return Result(
         weather=Weather(*(getattr(weather, name)[kept] for name in WEATHER)),
         z_cm=profile.z_cm,
@@ -77,12 +79,25 @@ def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
             theta,
             density,
             density * np.array(scenario.bound_water_g_g)[material],
-            scenario.site.cosmic_n_cph,
-            surface_water_cm=0.1 * snow_mm,
+            scenario.site.cosmic_n_cph / plants[kept],
+            alpha=alpha,
+            l3_g_cm2=l3_g_cm2,
+            surface_water_cm=surface_water(scenario, weather)[kept],
         ),
         fluxes_cm=_fluxes(profile, skip),
         balance_error_cm=float(np.abs(profile.balance_error_cm).max()),
     )
+
+
+def surface_water(scenario: Scenario, weather: Weather) -> Array:
+    """Water on the soil that the counts see, (days + 1,) [cm]: in litter, and snow where asked."""
+    litter_cm = demand(scenario.cover, weather).litter_cm
+    return _at_ends(litter_cm + 0.1 * weather.snow_mm * scenario.snow_on_counts)
+
+
+def _at_ends(daily: Array) -> Array:
+    """Values at days' ends, with the first day's before it; (days,) to (days + 1,)."""
+    return np.concatenate((daily[:1], daily))
 
 
 def _solve(column: Column, forcing: Forcing, campaign: CampaignConfig) -> Profile:

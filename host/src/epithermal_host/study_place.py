@@ -16,7 +16,8 @@ from epithermal_host.cover import Cover
 from epithermal_host.dataset import stack_sites, through_pipeline
 from epithermal_host.figures_place import UCCLE
 from epithermal_host.groups import SEASON_D, running_sum
-from epithermal_host.instrument import COLUMNS, InstrumentConfig, observe
+from epithermal_host.instrument import COLUMNS, observe
+from epithermal_host.instrument_settings import UNTROUBLED, InstrumentConfig
 from epithermal_host.richards import Feddes
 from epithermal_host.scenario import Scenario
 from epithermal_host.simulate import Result, simulate
@@ -130,6 +131,7 @@ def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
         index=0,
         seed=config.seed,
         soils=(soil,),
+        bulk_density_g_cm3=(soil.bulk_density_g_cm3,),
         bound_water_g_g=(0.035,),
         layer_bottoms_cm=(),
         depth_cm=DEPTH_CM,
@@ -162,11 +164,10 @@ def _observed(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
     for i, (scenario, result, number) in enumerate(wanted):
         ideal = InstrumentConfig(
             seed=number,
-            dropout_share_max=0.0,
-            outages_per_year=0.0,
             et0_source_share=1.0,
-            calibration_n_sigma=0.0,
-            calibration_lattice_sigma_g_g=0.0,
+            soil_measured_share=0.0,  # one place: nothing to tell apart
+            soil_texture_share=0.0,
+            **UNTROUBLED,
         )
         seen = observe(scenario, result.weather, result.rate_cph, ideal)
         sites.append(seen.site)

@@ -21,6 +21,7 @@ MIDDLE_OF_MONTH = (np.arange(12) + 0.5) * DAYS_PER_YEAR / 12.0  # [d]
 FORBUSH_RECOVERY_D = 6.0  # e-folding time after a Forbush decrease, a usual value
 FORBUSH_BLOCK_D = 8192  # more than 745 recovery times, after which exp() is 0
 RANGE_MAX_C = 24.0  # the widest daily range; the lognormal's tail would go beyond any desert
+WET_MOST = 0.95  # probability of a wet day, at most
 DRIZZLE_MM = 0.05  # less than this is no rain: half of a gauge's tip
 
 
@@ -73,6 +74,8 @@ class Climate:
     et0_wet: Seasonal = 1.0  # the same of a wet day over that of a dry day
     et0_humidity_correlation: float = 0.0  # of the two noises; below 0: dry air, more ET0
     wet_reach: float = 0.0  # of a wet day's effect on temperature and pressure: see `wetness`
+    spell_sigma: float = 0.0  # of the logarithm of a wet day's probability: wet and dry months
+    spell_memory: float = 0.97  # of that, from day to day
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
     """
     day = np.arange(start_day, start_day + days, dtype=np.int64)
     season = day_of_year(day)
-    wet = _occurrence(climate, rng.random(days), season)
+    wet = _occurrence(climate, rng, season)
     shape = at(climate.rain_shape, season)
     amount = rng.gamma(shape, 1.0 / shape, days) * spell_factor(climate.rain_neighbour_rise, wet)
     rain = np.where(wet, amount * at(climate.rain_wet_day_mm, season), 0.0)
@@ -178,13 +181,27 @@ def wet_share(wet_after_dry: Array, wet_after_wet: Array) -> Array:
     return wet_after_dry / (1.0 + wet_after_dry - wet_after_wet)
 
 
-def _occurrence(climate: Climate, draw: Array, season: Array) -> NDArray[np.bool_]:
-    """Wet days: a first-order Markov chain with seasonal probabilities."""
-    after_dry = at(climate.wet_after_dry, season).tolist()
-    after_wet = at(climate.wet_after_wet, season).tolist()
+def _occurrence(
+    climate: Climate, rng: np.random.Generator, season: Array
+) -> NDArray[np.bool_]:
+    """Wet days: a first-order Markov chain whose seasonal probabilities wander slowly.
+
+    References
+    ----------
+    Wilks and Wilby (1999), section III: a chain alone has too little variance from month to month.
+    """
+    draw = rng.random(season.size)
+    after_dry, after_wet = at(climate.wet_after_dry, season), at(climate.wet_after_wet, season)
+    if climate.spell_sigma > 0.0:
+        slow = autoregressive(
+            rng.standard_normal((season.size, 1)), np.array([climate.spell_memory])
+        )[:, 0]
+        factor = np.exp(climate.spell_sigma * slow - 0.5 * climate.spell_sigma**2)
+        after_dry = np.minimum(after_dry * factor, WET_MOST)
+        after_wet = np.minimum(after_wet * factor, WET_MOST)
     out = []
     wet = False
-    for u, dry_p, wet_p in zip(draw.tolist(), after_dry, after_wet, strict=True):
+    for u, dry_p, wet_p in zip(draw.tolist(), after_dry.tolist(), after_wet.tolist(), strict=True):
         wet = u < (wet_p if wet else dry_p)
         out.append(wet)
     return np.asarray(out, dtype=np.bool_)
@@ -256,7 +273,13 @@ def _forbush(climate: Climate, rng: np.random.Generator, days: int) -> Array:
 
 
 def sample_climate(
-    rng: np.random.Generator, aridity: tuple[float, float] = (0.2, 1.4), southern_share: float = 0.3
+    rng: np.random.Generator,
+    aridity: tuple[float, float] = (0.2, 1.4),
+    southern_share: float = 0.3,
+    *,
+    mountain_share: float = 0.0,
+    regime: tuple[float, float] = (0.0, 0.35),
+    spell_sigma_max: float = 0.0,
 ) -> Climate:
     """A place drawn from a broad prior: oceanic to continental, humid to semi-arid, 25 to 60 deg.
 
@@ -268,6 +291,13 @@ def sample_climate(
         Lowest and highest mean annual precipitation over ET0, spread evenly in its logarithm.
     southern_share : [-]
         Share of places in the southern hemisphere, whose seasons are half a year later.
+    mountain_share : [-]
+        Share of places at 1000 to 3000 m, where snow stores the winter's water.
+    regime : [-]
+        Mean and standard deviation of the seasonality of rain: above 0 summers are wet, below
+        winters are.
+    spell_sigma_max : [-]
+        Wet and dry months: `Climate.spell_sigma` is uniform up to this.
 
     Notes
     -----
@@ -276,6 +306,8 @@ def sample_climate(
     """
     latitude = rng.uniform(25.0, 60.0)
     altitude = min(rng.exponential(350.0), 2000.0)
+    if mountain_share > 0.0 and rng.random() < mountain_share:
+        altitude = rng.uniform(1000.0, 3000.0)
     continental = rng.random()
     p_over_et0 = float(np.exp(rng.uniform(*np.log(aridity))))
     dryness = 1.0 - np.log(p_over_et0 / 0.2) / np.log(7.0)  # 1 at 0.2, 0 at 1.4
@@ -290,7 +322,8 @@ def sample_climate(
     t_range = t_range * rng.uniform(0.85, 1.15)
     signed = -latitude if south else latitude
     et0 = hargreaves_et0(t_mean, t_mean - 0.45 * t_range, t_mean + 0.45 * t_range, signed, _days())
-    rain = _sample_rain(rng, p_over_et0 * float(np.mean(et0)) * DAYS_PER_YEAR, summer)
+    annual_mm = p_over_et0 * float(np.mean(et0)) * DAYS_PER_YEAR
+    rain = _sample_rain(rng, annual_mm, summer, regime)
     humidity = 80.0 - 22.0 * dryness - 8.0 * (1.0 + 0.5 * dryness) * summer
     return Climate(
         latitude_deg=signed,
@@ -324,16 +357,16 @@ def sample_climate(
         forbush_depth=rng.uniform(0.02, 0.06),
         snow_below_c=rng.uniform(-0.5, 1.5),
         melt_mm_per_c_d=rng.uniform(2.0, 5.0),
+        spell_sigma=rng.uniform(0.0, spell_sigma_max) if spell_sigma_max > 0.0 else 0.0,
     )
 
 
 def _sample_rain(
-    rng: np.random.Generator, annual_mm: float, summer: Array
+    rng: np.random.Generator, annual_mm: float, summer: Array, regime: tuple[float, float]
 ) -> tuple[Monthly, Monthly, Monthly]:
     """Transition probabilities and wet-day amounts that add up to an annual precipitation."""
     share = np.clip(annual_mm / DAYS_PER_YEAR / rng.uniform(3.5, 9.0), 0.06, 0.6)
-    regime = rng.normal(0.0, 0.35)  # above 0: wet summers, below: wet winters
-    wet = np.clip(share * (1.0 + np.clip(regime, -0.85, 0.85) * summer), 0.01, 0.85)
+    wet = np.clip(share * (1.0 + np.clip(rng.normal(*regime), -0.85, 0.85) * summer), 0.01, 0.85)
     persistence = rng.uniform(0.15, 0.4)  # lag-1 autocorrelation of wet and dry
     after_dry = wet * (1.0 - persistence)
     amount = 1.0 + rng.uniform(0.0, 0.35) * summer  # convective rain is heavier
