@@ -106,6 +106,37 @@ def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
     ]
 
 
+SOIL = """
+[site.soil]
+known = "texture"
+theta_r = 0.065
+theta_s = 0.41
+alpha_per_cm = 0.075
+n = 1.89
+ks_cm_d = 106.1
+"""
+
+
+def test_a_described_soil_reaches_the_site_and_none_is_unknown(tmp_path):
+    site = read_config(station_toml(tmp_path, site=SITE + "cosmic_n_sigma = 0.01\n" + SOIL)).site
+    assert (site.soil_known, site.soil_theta_r, site.soil_theta_s) == (0.5, 0.065, 0.41)
+    assert (site.soil_alpha_per_cm, site.soil_n, site.soil_ks_cm_d) == (0.075, 1.89, 106.1)
+    assert site.cosmic_n_sigma == 0.01
+    bare = read_config(station_toml(tmp_path)).site
+    assert bare.soil_known == 0.0 and math.isnan(bare.soil_n) and bare.cosmic_n_sigma == 0.03
+
+
+def test_a_soil_that_cannot_be_is_told_key_by_key(tmp_path):
+    soil = SOIL.replace("0.065", "0.39").replace("0.41", "0.38").replace("1.89", "1.0")
+    soil = soil.replace("ks_cm_d = 106.1", "").replace('"texture"', '"guessed"')
+    assert faults(tmp_path, site=SITE + soil) == [
+        "site.soil.known: 'guessed' is none of measured, texture; where its parameters come from",
+        "site.soil.n: 1.0 is not within 1.01 to 15; van Genuchten's n",
+        "site.soil.ks_cm_d: missing; give all of [site.soil] or none",
+        "site.soil.theta_r: 0.39 is not less than theta_s = 0.38",
+    ]
+
+
 @pytest.mark.parametrize("content", [b"[station\n", b"\xff\xfe", None])
 def test_a_file_that_is_no_toml_is_one_line(tmp_path, content):
     path = tmp_path / "x.toml"

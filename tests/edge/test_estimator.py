@@ -11,7 +11,7 @@ import pytest
 from epithermal_edge import estimator, runtime
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.errors import BundleError
-from epithermal_edge.features import Window
+from epithermal_edge.features import FEATURES, Window
 
 BUCKET = Path(__file__).resolve().parents[1] / "golden" / "bucket-0.1.0"
 
@@ -76,7 +76,9 @@ def test_a_restart_begins_its_phase_from_zero_and_no_other(bundle, step_fn):
 
 
 def test_a_window_of_two_sites_is_a_mistake_of_the_programmer(bundle, step_fn):
-    two = dataclasses.replace(window(0, bundle.golden_inputs[0]), features=np.zeros((2, 7)))
+    two = dataclasses.replace(
+        window(0, bundle.golden_inputs[0]), features=np.zeros((2, len(FEATURES)))
+    )
     with pytest.raises(ValueError, match="one site"):
         estimator.step(step_fn, bundle, estimator.start(bundle), two)
 

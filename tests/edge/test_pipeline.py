@@ -276,6 +276,12 @@ def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
         rng.uniform(150, 3000, n),
     )
     latitude = rng.uniform(-60, 60, n)
+    alpha, shape, ks = (
+        rng.uniform(0.003, 0.15, n),
+        rng.uniform(1.1, 2.7, n),
+        rng.uniform(0.1, 800, n),
+    )
+    alpha[::3] = NAN
 
     def site_of(pick):
         return Site(
@@ -285,6 +291,12 @@ def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
             latitude_deg=latitude[pick],
             incoming_form="plain",
             incoming_ref=150.0,
+            soil_known=1.0,
+            soil_theta_r=0.05,
+            soil_theta_s=0.42,
+            soil_alpha_per_cm=alpha[pick],
+            soil_n=shape[pick],
+            soil_ks_cm_d=ks[pick],
         )
 
     columns = {
@@ -315,8 +327,48 @@ def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
             assert many.features[k].tobytes() == one.features[0].tobytes()
 
 
+SOIL = {
+    "soil_known": 0.5,
+    "soil_theta_r": 0.10,
+    "soil_theta_s": 0.40,
+    "soil_alpha_per_cm": 0.2,
+    "soil_n": 1.04,
+    "soil_ks_cm_d": 2000.0,
+}
+SHOWN = [name for name in NAMES if name.startswith("soil_")]
+
+
+def test_a_described_soil_is_told_as_its_distance_from_a_loam():
+    _, _, windows = run(hourly(2, site=replace(SITE, **SOIL)), site=replace(SITE, **SOIL))
+    for window in windows:
+        shown = [feature(window, name) for name in SHOWN]
+        assert shown == pytest.approx([0.5, 0.04, -0.03, 1.0, -1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [{"soil_known": 0.0}, {"soil_n": 1.0}, *({name: NAN} for name in list(SOIL)[1:])],
+    ids=lambda unknown: next(iter(unknown)),
+)
+def test_one_unknown_parameter_makes_the_whole_soil_unknown(unknown):
+    site = replace(SITE, **SOIL | unknown)
+    _, _, windows = run(hourly(1), site=site)
+    assert [feature(windows[0], name) for name in SHOWN] == [0.0] * 6
+    assert np.isfinite(windows[0].features).all()
+
+
+def test_density_bound_water_and_calibration_error_are_shown_as_they_are():
+    site = replace(SITE, organic_water_g_g=0.01, cosmic_n_sigma=0.02)
+    _, _, windows = run(hourly(1), site=site)
+    names = ("bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma")
+    assert [feature(windows[0], name) for name in names] == pytest.approx([1.4, 0.04, 0.02])
+
+
 def test_the_features_are_in_the_order_that_bundles_declare():
     assert NAMES == [
         "theta_inv", "theta_inv_sigma", "gap", "rain_mm", "rain_known", "et0_mm", "et0_known",
+        "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma",
+        "soil_known", "soil_theta_r", "soil_theta_s",
+        "soil_log_alpha", "soil_log_n", "soil_log_ks",
     ]  # fmt: skip
     assert features.HOURS == 24

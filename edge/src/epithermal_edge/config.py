@@ -20,6 +20,7 @@ from epithermal_edge.site import Site
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
+SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
 
 
@@ -46,6 +47,14 @@ TABLES: dict[str, tuple[Key, ...]] = {
             "organic_water_g_g", float, "organic matter as water, g/g", default=0.0, low=0, high=0.8
         ),
         Key("cosmic_n_cph", float, "COSMIC's N from calibration, counts/h", True, low=1, high=1e7),
+        Key(
+            "cosmic_n_sigma",
+            float,
+            "relative standard error of COSMIC's N",
+            default=0.03,
+            low=0,
+            high=0.5,
+        ),
         Key("alpha", float, "COSMIC's alpha, cm3/g", default=NAN, low=0.01, high=1),
         Key("l3_g_cm2", float, "COSMIC's L3, g/cm2", default=NAN, low=1, high=1000),
         Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
@@ -58,6 +67,14 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("form", str, "how intensity is corrected", default="none", choices=INCOMING_FORMS),
         Key("ref", float, "monitor's count where the factor is 1", low=1e-6, high=1e9),
         Key("scale", float, "site's response relative to the monitor", low=0, high=3),
+    ),
+    "site.soil": (
+        Key("known", str, "where its parameters come from", choices=tuple(SOIL_KNOWN)),
+        Key("theta_r", float, "residual water content, m3/m3", low=0, high=0.4),
+        Key("theta_s", float, "saturated water content, m3/m3", low=0.1, high=0.95),
+        Key("alpha_per_cm", float, "van Genuchten's alpha, 1/cm", low=1e-5, high=10),
+        Key("n", float, "van Genuchten's n", low=1.01, high=15),
+        Key("ks_cm_d", float, "saturated conductivity, cm/d", low=1e-4, high=1e5),
     ),
     "source": (
         Key(
@@ -225,6 +242,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         needed = " and ".join(name for name, missing in wants if missing)
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
+    faults += _soil_faults(values.get("site.soil", {}))
     mqtt = values.get("mqtt", {})
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
     faults += [
@@ -238,6 +256,18 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
     if mqtt.get("password_file") and not mqtt.get("user"):
         faults.append("mqtt.user: missing; a password goes with a user")
+
+
+def _soil_faults(soil: dict[str, Any]) -> list[str]:
+    """A soil is described whole or not at all, and its pores hold more than its residue."""
+    if all(value is None for value in soil.values()):
+        return []
+    missing = [name for name, value in soil.items() if value is None]
+    faults = [f"site.soil.{name}: missing; give all of [site.soil] or none" for name in missing]
+    theta_r, theta_s = soil.get("theta_r"), soil.get("theta_s")
+    if theta_r is not None and theta_s is not None and theta_r >= theta_s:
+        faults.append(f"site.soil.theta_r: {theta_r:g} is not less than theta_s = {theta_s:g}")
+    return faults
 
 
 def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
@@ -256,14 +286,14 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         place=Place(
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
-        site=_site(site, values["site.incoming"]),
+        site=_site(site, values["site.incoming"], values["site.soil"]),
         source=Source(**{**source, **lists}),
         bundle=folder / values["model"]["bundle"],
         mqtt=None if mqtt is None else Mqtt(**mqtt),
     )
 
 
-def _site(site: dict[str, Any], incoming: dict[str, Any]) -> Site:
+def _site(site: dict[str, Any], incoming: dict[str, Any], soil: dict[str, Any]) -> Site:
     """The site with what was left out derived from place and altitude."""
     cutoff, altitude_m = site["cutoff_rigidity_gv"], site["altitude_m"]
     reference, beta, scale = site["pressure_ref_hpa"], site["beta_per_hpa"], incoming["scale"]
@@ -278,6 +308,9 @@ def _site(site: dict[str, Any], incoming: dict[str, Any]) -> Site:
         scale = float(corrections.mcjannet_scale(cutoff, depth))
     as_given = {f.name for f in fields(Site)} & site.keys()
     given = {name: site[name] for name in as_given if site[name] is not None}
+    if soil["known"] is not None:
+        given |= {f"soil_{name}": value for name, value in soil.items()}
+        given["soil_known"] = SOIL_KNOWN[soil["known"]]
     return Site(
         **{**given, "beta_per_hpa": beta, "pressure_ref_hpa": reference},
         incoming_form=incoming["form"],

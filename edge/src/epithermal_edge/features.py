@@ -1,4 +1,4 @@
-"""What the network sees: sums over the last 24 hours, from hourly bins, for one site or many.
+"""What the network sees: sums over 24 hours and what is known of the place, one site or many.
 
 A bin is (len(Bin), n): rows in the order of `Bin`, one column a site. The same lines run in
 training and on the station. Reductions go over the hours only, never over sites, so that a site's
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from epithermal_edge.air import hargreaves_et0
 from epithermal_edge.moisture import THETA_MAX, cosmic_slope, cosmic_theta
-from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
+from epithermal_edge.records import CorrectedRecord, Floats, Quality, RawRecord
 from epithermal_edge.site import Site
 
 Array = NDArray[np.float64]
@@ -26,6 +26,11 @@ HOUR_S = 3600.0
 ENOUGH_S = 12 * HOUR_S  # less counting than this in a window is a gap, less of a sensor: unknown
 SIGMA_MAX = 0.2  # [m3 m-3] where the inversion is flat its error is only "large"
 HELD_AT_START = np.array([[0.25], [SIGMA_MAX]])  # theta and sigma shown before the first count
+
+# What a soil is told apart from, so that 0 is both unknown and usual: near Carsel and Parrish's
+# (1988) loam and silt loam.
+LOAM_THETA_R, LOAM_THETA_S = 0.06, 0.43  # [m3 m-3]
+LOAM_ALPHA_PER_CM, LOAM_N_LESS_1, LOAM_KS_CM_D = 0.02, 0.4, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,15 @@ FEATURES = (
     Feature("rain_known", "1"),
     Feature("et0_mm", "mm"),
     Feature("et0_known", "1"),
+    Feature("bulk_density_g_cm3", "g cm-3"),  # from here on constant in time
+    Feature("bound_water_g_g", "g g-1"),  # lattice and organic
+    Feature("cosmic_n_sigma", "1"),  # relative standard error of the calibrated N
+    Feature("soil_known", "1"),  # 1: measured, 0.5: from texture, 0: unknown, then all below is 0
+    Feature("soil_theta_r", "m3 m-3"),  # theta_r - LOAM_THETA_R
+    Feature("soil_theta_s", "m3 m-3"),  # theta_s - LOAM_THETA_S
+    Feature("soil_log_alpha", "1"),  # log10(alpha / LOAM_ALPHA_PER_CM)
+    Feature("soil_log_n", "1"),  # log10((n - 1) / LOAM_N_LESS_1)
+    Feature("soil_log_ks", "1"),  # log10(K_s / LOAM_KS_CM_D)
 )
 
 
@@ -161,18 +175,16 @@ def window(
     rain_known = sums[Bin.RAIN_S] >= ENOUGH_S
     et0 = _et0(site, ring, sums, hour)
     et0_known = np.isfinite(et0)
-    features = np.stack(
-        (
-            shown[0],
-            shown[1],
-            gap.astype(np.float64),
-            np.where(rain_known, sums[Bin.RAIN_MM], 0.0),
-            rain_known.astype(np.float64),
-            np.where(et0_known, et0, 0.0),
-            et0_known.astype(np.float64),
-        ),
-        axis=1,
+    seen = (
+        shown[0],
+        shown[1],
+        gap.astype(np.float64),
+        np.where(rain_known, sums[Bin.RAIN_MM], 0.0),
+        rain_known.astype(np.float64),
+        np.where(et0_known, et0, 0.0),
+        et0_known.astype(np.float64),
     )
+    features = np.stack((*seen, *_place(site, len(gap))), axis=1)
     quality = np.where(gap, int(Quality.GAP), np.where(clipped, int(Quality.CLIPPED), 0))
     out = Window(
         hour=hour,
@@ -183,6 +195,30 @@ def window(
         quality=quality.astype(np.int64),
     )
     return out, kept
+
+
+def _place(site: Site, n: int) -> list[Array]:
+    """The features that are constant in time, each (n,); in the order of FEATURES."""
+
+    def sites(value: Floats) -> Array:
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        soil = [
+            sites(site.soil_known),
+            sites(site.soil_theta_r) - LOAM_THETA_R,
+            sites(site.soil_theta_s) - LOAM_THETA_S,
+            np.log10(sites(site.soil_alpha_per_cm) / LOAM_ALPHA_PER_CM),
+            np.log10((sites(site.soil_n) - 1.0) / LOAM_N_LESS_1),
+            np.log10(sites(site.soil_ks_cm_d) / LOAM_KS_CM_D),
+        ]
+    known = (soil[0] > 0.0) & np.isfinite(soil).all(axis=0)
+    return [
+        sites(site.bulk_density_g_cm3),
+        sites(site.lattice_water_g_g) + sites(site.organic_water_g_g),
+        sites(site.cosmic_n_sigma),
+        *(np.where(known, value, 0.0) for value in soil),
+    ]
 
 
 def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""What the corrections and inversions must know of a site, all numbers resolved."""
+"""What corrections, inversions and network must know of a site, all numbers resolved."""
 
 from __future__ import annotations
 
@@ -29,3 +29,10 @@ class Site:
     incoming_scale: Floats = 1.0  # Hawdon's Rc_corr or McJannet and Desilets' tau
     biomass_kg_m2: Floats = 0.0  # water equivalent of the vegetation [kg m-2 = mm]
     biomass_slope_per_mm: Floats = 0.0  # loss of counts per mm of it
+    cosmic_n_sigma: Floats = 0.03  # relative standard error of cosmic_n_cph
+    soil_known: Floats = 0.0  # hydraulics below: 1 measured, 0.5 from texture, 0 unknown
+    soil_theta_r: Floats = NAN  # van Genuchten and Mualem's parameters of the top material;
+    soil_theta_s: Floats = NAN  # one that is NaN makes all of them unknown
+    soil_alpha_per_cm: Floats = NAN
+    soil_n: Floats = NAN
+    soil_ks_cm_d: Floats = NAN
