@@ -17,7 +17,12 @@ from epithermal_edge.air import absolute_humidity
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_host import faults
-from epithermal_host.instrument_settings import BETA_SIGMA, OFFSETS, InstrumentConfig
+from epithermal_host.instrument_settings import (
+    BETA_SIGMA,
+    OFFSETS,
+    UNTROUBLED,
+    InstrumentConfig,
+)
 from epithermal_host.known_site import HOUR_S, HOURS, Days, as_known, factors
 from epithermal_host.scenario import Scenario
 from epithermal_host.weather import Weather
@@ -71,6 +76,8 @@ def observe(
     ValueError
         Sampling days without theta.
     """
+    if scenario.plain:
+        config = dataclasses.replace(config, **UNTROUBLED)
     rng = scenario.rng("instrument", config.seed)
     days = weather.day.size
     air = _air(weather)

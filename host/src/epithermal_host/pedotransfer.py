@@ -125,9 +125,9 @@ def from_texture(
 def typical_bulk_density_g_cm3(name: str) -> float:
     """Bulk density that is usual for topsoils of a texture class [g cm-3].
 
-    Own choice: 1.53 for sand down to 1.26 for clay, as soil surveys print for the A horizon.
+    Own choice: 1.44 for sand down to 1.22 for clay, as of A horizons that are not ploughed bare.
     """
-    return 1.55 - 0.005 * CLASS_TEXTURE[name][2]
+    return 1.45 - 0.004 * CLASS_TEXTURE[name][2]
 
 
 def class_hydraulics(name: str, bulk_density_g_cm3: float) -> SoilHydraulics:

@@ -41,8 +41,8 @@ DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
 
 POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, as mineral soils have
 LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %
-DENSITY_SIGMA_G_CM3 = 0.15  # of topsoils about what is typical of their class
-DENSITY_RANGE_G_CM3 = (0.9, 1.75)
+DENSITY_SIGMA_G_CM3 = 0.18  # of topsoils about what is typical of their class
+DENSITY_RANGE_G_CM3 = (0.85, 1.75)
 SCATTER = {  # of soils about Rosetta's answer for their class and bulk density
     "theta_r": 0.02,
     "theta_s": 0.03,
@@ -66,6 +66,7 @@ class Population:
 
     textures: tuple[str, ...] = tuple(CATALOGUE)  # classes of the catalogue, equally likely
     hydraulics: Hydraulics = "carsel_parrish"  # or from class and bulk density
+    plain_share: float = 0.0  # places of the textbook, see `PLAIN`
     layered_share: float = 0.5  # columns of two materials
     bare_share: float = 0.25
     crop_share: float = 0.35
@@ -124,12 +125,24 @@ class Population:
             raise ValueError("; ".join(faults))
 
 
+PLAIN: dict[str, Any] = {
+    "layered_share": 0.0,
+    "litter_share": 0.0,
+    "biomass_max_mm": 0.0,
+    "snow_on_counts": False,
+    "cosmic_sigma": 0.0,
+}
+"""A place of the textbook: one material, and the counts see nothing but the soil. Its station errs
+in counting alone and its site is known (`instrument`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One place, as it truly is. What the station knows of it is drawn by `instrument`."""
 
     index: int
     seed: int
+    plain: bool
     soils: tuple[SoilHydraulics, ...]
     bulk_density_g_cm3: tuple[float, ...]  # of each soil
     bound_water_g_g: tuple[float, ...]  # lattice and organic water of each soil
@@ -193,7 +206,8 @@ def sample(
     if len(climates) != len(population.climates):
         raise ValueError("climates must hold one climate for each file in population.climates")
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
-    p = population
+    plain = bool(rng.random() < population.plain_share)
+    p = dataclasses.replace(population, **PLAIN) if plain else population
     climate = _sample_place(rng, p, climates)
     names = [str(rng.choice(p.textures))]
     bottoms: tuple[float, ...] = ()
@@ -211,6 +225,7 @@ def sample(
     return Scenario(
         index=index,
         seed=seed,
+        plain=plain,
         soils=soils,
         bulk_density_g_cm3=density,
         bound_water_g_g=(lattice_g_g[0] + float(site.organic_water_g_g), *lattice_g_g[1:]),
@@ -250,10 +265,14 @@ def _sample_soil(
             soil = sample_class(name, rng)
             if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
                 return soil, soil.bulk_density_g_cm3
-    deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (rng.uniform(0.0, 0.2) if layer else 0)
+    deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (
+        rng.uniform(0.0, 0.2) if layer else 0
+    )
     density = float(np.clip(typical_bulk_density_g_cm3(name) + deviation, *DENSITY_RANGE_G_CM3))
     mean = class_hydraulics(name, density)
-    e_r, e_s, e_alpha, e_n, e_ks = (s * e for s, e in zip(SCATTER.values(), rng.standard_normal(5), strict=True))
+    e_r, e_s, e_alpha, e_n, e_ks = (
+        s * e for s, e in zip(SCATTER.values(), rng.standard_normal(5), strict=True)
+    )
     theta_r = float(np.clip(mean.theta_r + e_r, 0.01, 0.15))
     porosity = 1.0 - density / PARTICLE_DENSITY_G_CM3
     n = max(mean.n * 10.0**e_n, N_LEAST)
@@ -290,10 +309,10 @@ def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm
     elif u >= 1.0 - p.forest_share:
         kind = "forest"
     if kind == "forest":
-        lai, roots = (2.5, 4.0) if winter else (0.3, 4.5), (60.0, 150.0)  # evergreen or deciduous
+        lai, roots = (2.5, 4.0) if winter else (0.3, 4.5), (70.0, 160.0)  # evergreen or deciduous
         feddes = (-10.0, -25.0, -500.0, -800.0, -16000.0)
     elif kind == "grass":  # pasture
-        lai, roots, feddes = (0.3, 2.5), (20.0, 80.0), (-10.0, -25.0, -200.0, -800.0, -8000.0)
+        lai, roots, feddes = (0.3, 2.5), (30.0, 100.0), (-10.0, -25.0, -200.0, -800.0, -8000.0)
     elif winter:  # wheat
         lai, roots, feddes = (0.0, 4.5), (60.0, 120.0), (0.0, -1.0, -500.0, -900.0, -16000.0)
     else:  # maize
@@ -303,7 +322,7 @@ def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm
     return Cover(
         kind=kind,
         lai_min=lai[0],
-        lai_max=lai[1] * float(rng.uniform(0.6, 1.4)),
+        lai_max=max(lai[1] * float(rng.uniform(0.3, 1.3)), lai[0]),
         sow_day=float((sow + (182.0 if south else 0.0)) % 365.0),
         season_d=float(season),
         root_depth_cm=min(float(rng.uniform(*roots)), 0.9 * depth_cm),

@@ -17,7 +17,7 @@ from epithermal_host.dataset import stack_sites, through_pipeline
 from epithermal_host.figures_place import UCCLE
 from epithermal_host.groups import SEASON_D, running_sum
 from epithermal_host.instrument import COLUMNS, observe
-from epithermal_host.instrument_settings import UNTROUBLED, InstrumentConfig
+from epithermal_host.instrument_settings import InstrumentConfig
 from epithermal_host.richards import Feddes
 from epithermal_host.scenario import Scenario
 from epithermal_host.simulate import Result, simulate
@@ -130,6 +130,7 @@ def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
     return Scenario(
         index=0,
         seed=config.seed,
+        plain=True,
         soils=(soil,),
         bulk_density_g_cm3=(soil.bulk_density_g_cm3,),
         bound_water_g_g=(0.035,),
@@ -167,7 +168,6 @@ def _observed(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
             et0_source_share=1.0,
             soil_measured_share=0.0,  # one place: nothing to tell apart
             soil_texture_share=0.0,
-            **UNTROUBLED,
         )
         seen = observe(scenario, result.weather, result.rate_cph, ideal)
         sites.append(seen.site)

@@ -181,9 +181,7 @@ def wet_share(wet_after_dry: Array, wet_after_wet: Array) -> Array:
     return wet_after_dry / (1.0 + wet_after_dry - wet_after_wet)
 
 
-def _occurrence(
-    climate: Climate, rng: np.random.Generator, season: Array
-) -> NDArray[np.bool_]:
+def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> NDArray[np.bool_]:
     """Wet days: a first-order Markov chain whose seasonal probabilities wander slowly.
 
     References
@@ -288,7 +286,7 @@ def sample_climate(
     rng :
         Every random number comes from here.
     aridity : [-]
-        Lowest and highest mean annual precipitation over ET0, spread evenly in its logarithm.
+        Lowest and highest mean annual precipitation over ET0, spread evenly.
     southern_share : [-]
         Share of places in the southern hemisphere, whose seasons are half a year later.
     mountain_share : [-]
@@ -309,7 +307,7 @@ def sample_climate(
     if mountain_share > 0.0 and rng.random() < mountain_share:
         altitude = rng.uniform(1000.0, 3000.0)
     continental = rng.random()
-    p_over_et0 = float(np.exp(rng.uniform(*np.log(aridity))))
+    p_over_et0 = float(rng.uniform(*aridity))
     dryness = 1.0 - np.log(p_over_et0 / 0.2) / np.log(7.0)  # 1 at 0.2, 0 at 1.4
     month = (np.arange(12) + 0.5) / 12.0
     summer = -np.cos(2.0 * np.pi * (month - 17.0 / 365.0))  # coldest in the middle of January
@@ -358,6 +356,7 @@ def sample_climate(
         snow_below_c=rng.uniform(-0.5, 1.5),
         melt_mm_per_c_d=rng.uniform(2.0, 5.0),
         spell_sigma=rng.uniform(0.0, spell_sigma_max) if spell_sigma_max > 0.0 else 0.0,
+        spell_memory=rng.uniform(0.96, 0.99) if spell_sigma_max > 0.0 else 0.97,
     )
 
 
