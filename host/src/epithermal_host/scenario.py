@@ -312,7 +312,7 @@ def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm
         lai, roots = (2.5, 4.0) if winter else (0.3, 4.5), (70.0, 160.0)  # evergreen or deciduous
         feddes = (-10.0, -25.0, -500.0, -800.0, -16000.0)
     elif kind == "grass":  # pasture
-        lai, roots, feddes = (0.3, 2.5), (30.0, 100.0), (-10.0, -25.0, -200.0, -800.0, -8000.0)
+        lai, roots, feddes = (0.3, 2.5), (30.0, 100.0), (-10.0, -25.0, -200.0, -800.0, -16000.0)
     elif winter:  # wheat
         lai, roots, feddes = (0.0, 4.5), (60.0, 120.0), (0.0, -1.0, -500.0, -900.0, -16000.0)
     else:  # maize
