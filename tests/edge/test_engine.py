@@ -43,8 +43,10 @@ def test_an_estimate_is_what_the_network_says_of_the_newest_window(engine, recor
             network, y = estimator.step(engine.step, engine.bundle, network, window)
             windows[window.hour * 3600.0] = y
     for outcome in outcomes[10:]:
-        theta, sigma = windows[outcome.estimate.window_end_s]
-        assert (outcome.estimate.theta, outcome.estimate.theta_sigma) == (theta, sigma)
+        theta, *others = windows[outcome.estimate.window_end_s]
+        told = outcome.estimate
+        layers = (told.theta_0_10, told.theta_10_30, told.theta_30_60)
+        assert (told.theta, told.theta_sigma, *layers) == (theta, *others)
         assert outcome.estimate.storage_mm == pytest.approx(300.0 * theta)
         age_s = outcome.record.end_s - outcome.estimate.window_end_s
         assert 0.0 <= age_s < 3600.0
@@ -85,10 +87,11 @@ def test_flags_of_record_and_window_are_told_together(engine, records):
 @pytest.mark.parametrize(
     ("y", "theta", "flag"),
     [
-        ((-0.1, 0.02), 0.0, Quality.CLIPPED),
-        ((1.7, 0.02), THETA_MAX, Quality.CLIPPED),
-        ((NAN, 0.02), NAN, Quality.NO_MODEL),
-        ((0.2, NAN), NAN, Quality.NO_MODEL),
+        ((-0.1, 0.02, 0.1, 0.1, 0.1), 0.0, Quality.CLIPPED),
+        ((1.7, 0.02, 0.1, 0.1, 0.1), THETA_MAX, Quality.CLIPPED),
+        ((NAN, 0.02, 0.1, 0.1, 0.1), NAN, Quality.NO_MODEL),
+        ((0.2, NAN, 0.1, 0.1, 0.1), NAN, Quality.NO_MODEL),
+        ((0.2, 0.02, 0.1, NAN, 0.1), NAN, Quality.NO_MODEL),
     ],
 )
 def test_an_impossible_answer_of_the_network_is_flagged(engine, records, y, theta, flag):
@@ -98,6 +101,17 @@ def test_an_impossible_answer_of_the_network_is_flagged(engine, records, y, thet
     _, outcomes = play(dataclasses.replace(engine, step=step), records[:8])
     assert outcomes[-1].estimate.theta == pytest.approx(theta, nan_ok=True)
     assert outcomes[-1].estimate.quality & flag
+
+
+def test_an_impossible_layer_is_cut_and_does_not_flag_the_whole(engine, records):
+    def step(x, h, c):
+        return np.array((0.2, 0.02, -0.1, 0.35, 1.2), dtype=np.float32), h, c
+
+    _, outcomes = play(dataclasses.replace(engine, step=step), records[:8])
+    told = outcomes[-1].estimate
+    assert (told.theta_0_10, told.theta_30_60) == (0.0, THETA_MAX)
+    assert told.theta_10_30 == pytest.approx(0.35)
+    assert not told.quality & Quality.CLIPPED
 
 
 def test_the_fingerprint_follows_model_and_site(engine):

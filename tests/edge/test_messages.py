@@ -1,5 +1,6 @@
 """Payloads: complete, rounded, null where nothing is known, valid against the contract."""
 
+import dataclasses
 import json
 import math
 
@@ -13,8 +14,21 @@ from epithermal_edge.config import read_config
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 
 ME = messages.Identity("test-1", "0123abcd", "crns/v1", 3600.0)
-GOOD = Estimate(START_S, 0.25, 0.02, 0.22, 0.01, 14.04, 75.0, 40, Quality.GOOD)
-NONE = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
+GOOD = Estimate(
+    window_end_s=START_S,
+    theta=0.25,
+    theta_sigma=0.02,
+    theta_0_10=0.21,
+    theta_10_30=0.27,
+    theta_30_60=0.3,
+    theta_classical=0.22,
+    theta_classical_sigma=0.01,
+    d86_cm=14.04,
+    storage_mm=75.0,
+    state_age_steps=40,
+    quality=Quality.GOOD,
+)
+NONE = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +55,11 @@ def test_a_full_payload_says_what_the_estimate_says(bundle):
     assert told["theta"] == {
         "value": 0.25, "sigma": 0.02, "p05": 0.217102, "p95": 0.282898, "unit": "m3/m3"
     }  # fmt: skip
+    assert told["layers"] == [
+        {"top_cm": 0, "bottom_cm": 10, "value": 0.21},
+        {"top_cm": 10, "bottom_cm": 30, "value": 0.27},
+        {"top_cm": 30, "bottom_cm": 60, "value": 0.3},
+    ]
     assert told["depth"] == {"top_cm": 0, "bottom_cm": 30, "d86_cm": 14.0}
     assert told["q"] == 1 and told["flags"] == [] and told["met"]["et0_mm"] is None
     assert told["model"]["state_age_d"] == 40.0
@@ -51,6 +70,7 @@ def test_nothing_is_nan_and_no_theta_means_missing(bundle):
     told = payload(bundle, record, NONE, NAN)
     validator("obs-theta").validate(told)
     assert b"NaN" not in messages.encode(told)
+    assert [layer["value"] for layer in told["layers"]] == [None] * 3
     assert told["q"] == 9 and told["theta"]["value"] is None and told["window_end"] is None
     assert told["start"] == "2025-12-31T23:00:00Z"  # the nominal interval
 
@@ -62,7 +82,7 @@ def test_a_number_that_is_not_finite_cannot_be_encoded():
 
 @pytest.mark.parametrize("flag", list(Quality)[1:] if Quality.GOOD in Quality else list(Quality))
 def test_every_flag_is_in_the_contract(bundle, flag):
-    told = payload(bundle, estimate=Estimate(START_S, 0.2, 0.1, 0.2, 0.1, 10, 60, 1, flag))
+    told = payload(bundle, estimate=dataclasses.replace(GOOD, quality=flag))
     validator("obs-theta").validate(told)
     assert told["flags"] == [flag.name.lower()]
 

@@ -23,6 +23,7 @@ def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
     drain = rng.uniform(0.05, 0.3, soils)
     water = np.full((2, soils), 0.22)
     theta, seen = np.empty((soils, days)), np.empty((soils, days))
+    upper, lower = np.empty((soils, days)), np.empty((soils, days))
     for t in range(days):
         water[0] += rain[:, t] / depth[0]
         excess = np.maximum(water[0] - 0.6 * top, 0.0)
@@ -35,8 +36,22 @@ def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
         water[1] -= 0.05 * np.maximum(water[1] - 0.7 * top, 0.0)
         water = np.clip(water, 0.03, top)
         theta[:, t] = 0.2 * water[0] + 0.8 * water[1]
+        upper[:, t], lower[:, t] = 0.5 * (water[0] + water[1]), water[1]
         seen[:, t] = 0.05 + 0.55 * water[0] + 0.45 * water[1]
-    return _arrays(rng, theta, seen, rain, et0)
+    arrays = _arrays(rng, theta, seen, rain, et0, _place(rng, top, drain))
+    between = 1.5 * theta - 0.5 * upper
+    return arrays | {"theta_0_10": upper, "theta_10_30": between, "theta_30_60": lower}
+
+
+def _place(rng: np.random.Generator, top: np.ndarray, drain: np.ndarray) -> np.ndarray:
+    """What is constant in time (S, 9): of each three soils one is unknown."""
+    soils = len(top)
+    known = 0.5 * (np.arange(soils) % 3)
+    soil = (rng.normal(0.0, 0.02, soils), top - 0.43, *rng.normal(0.0, 0.3, (2, soils)))
+    described = np.stack((*soil, np.log10(drain / 0.15)), axis=1) * (known > 0.0)[:, None]
+    density, bound = rng.uniform(1.1, 1.6, soils), rng.uniform(0.02, 0.08, soils)
+    sigma = np.full(soils, 0.03)
+    return np.concatenate((np.stack((density, bound, sigma, known), axis=1), described), axis=1)
 
 
 def _arrays(
@@ -45,6 +60,7 @@ def _arrays(
     seen: np.ndarray,
     rain: np.ndarray,
     et0: np.ndarray,
+    place: np.ndarray,
 ) -> dict[str, np.ndarray]:
     soils, days = theta.shape
     sigma = 0.004 + 0.02 * seen
@@ -54,7 +70,7 @@ def _arrays(
     gap[:, 0] = False
     held = np.maximum.accumulate(np.where(gap, 0, np.arange(days)), axis=1)
     known = np.ones((soils, days))
-    features = np.stack(
+    seen_daily = np.stack(
         (
             np.take_along_axis(inversion, held, axis=1),
             np.take_along_axis(sigma, held, axis=1),
@@ -66,6 +82,8 @@ def _arrays(
         ),
         axis=-1,
     )
+    constant = np.repeat(place[:, None], days, axis=1)
+    features = np.concatenate((seen_daily, constant), axis=-1)
     third = max(1, soils // 6)
     split = np.zeros(soils, dtype=np.int8)
     split[-2 * third : -third], split[-third:] = 1, 2

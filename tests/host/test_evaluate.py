@@ -9,7 +9,7 @@ import pytest
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host import evaluate
-from epithermal_host.series import TEST, read_series
+from epithermal_host.series import LAYERS, TEST, mask, read_series
 
 
 def test_the_filter_is_the_written_out_exponential_average():
@@ -72,7 +72,7 @@ def test_an_honest_sigma_covers_ninety_percent():
 
 def test_all_methods_are_judged_on_the_same_days_after_the_spin_up(finished_run):
     report = json.loads((finished_run / "evaluate.json").read_text())
-    for inputs in ("counts alone", "+ rain and ET0"):
+    for inputs in ("counts alone", "+ rain and ET0", "+ soil parameters"):
         rows = [s for s in report["scores"] if s["inputs"] == inputs]
         assert len(rows) == 4 and len({(s["soils"], s["days"]) for s in rows}) == 1
     test = read_series(finished_run).part(TEST)
@@ -91,13 +91,25 @@ def test_the_shipped_model_beats_the_inversion_with_and_without_the_filter(finis
     assert rmse["network", "+ rain and ET0"] < rmse["network", "counts alone"]
 
 
+def test_soils_that_are_not_described_are_no_part_of_the_table_with_soils(finished_run):
+    report = json.loads((finished_run / "evaluate.json").read_text())
+    soils = {s["inputs"]: s["soils"] for s in report["scores"]}
+    assert (soils["+ rain and ET0"], soils["+ soil parameters"]) == (5, 4)  # one is unknown
+
+
+def test_every_layer_is_judged_beside_the_inversion(finished_run):
+    rmse = json.loads((finished_run / "evaluate.json").read_text())["rmse_of_layers"]
+    for name in LAYERS:
+        assert 0.0 < rmse[name] < rmse[f"{name}, inversion"]
+
+
 def test_it_leaves_a_picture(finished_run):
     assert (finished_run / "evaluate.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_soils_without_weather_are_no_part_of_the_table_with_weather(finished_run):
     test = read_series(finished_run).part(TEST)
-    features = evaluate.mask_weather(test.features, False, np.arange(len(test.theta)) == 0)
+    features = mask(test.features, et0=np.arange(len(test.theta)) == 0)
     known = evaluate.with_weather(evaluate.dataclasses.replace(test, features=features))
     assert not known[0] and known[1:].all()
 

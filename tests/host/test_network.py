@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from epithermal_edge import runtime
-from epithermal_host.series import NAMES, mask_weather
+from epithermal_host.series import NAMES, counts_alone
 from epithermal_host.trial import answer
 
 DAYS = 3 * 365 + 1
@@ -33,7 +35,7 @@ def weights(network, features):
     rng = np.random.default_rng(5)
     values = [v + 0.3 * rng.standard_normal(v.shape) for v in model.get_weights()]
     model.set_weights(values)
-    return network.get_weights(model, scaling)
+    return dataclasses.replace(network.get_weights(model, scaling), sigma_scale=1.7)
 
 
 @pytest.mark.parametrize("name", runtime.MODULES)
@@ -54,8 +56,27 @@ def test_three_years_streamed_step_by_step_equal_the_sequence_graph(
 def test_an_untrained_network_is_the_inversion(network, features):
     model = network.build(8, network.fit_scaling(features), seed=1)
     answers = network.sequence_function(model)(features)
-    np.testing.assert_array_equal(answers[..., 0], features[..., network.THETA_INV])
+    inverted = features[..., network.THETA_INV]
+    for column in (0, 2, 4):
+        np.testing.assert_array_equal(answers[..., column], inverted)
+    np.testing.assert_allclose(answers[..., 3], inverted, atol=1e-7)
     assert (answers[..., 1] > 0).all()
+
+
+def test_the_upper_layers_add_up_to_the_whole(network, weights, features):
+    y = network.sequence_function(network.from_weights(weights))(features[:2])
+    assert np.std(y[..., 2] - y[..., 3]) > 0.01  # they are not the same
+    np.testing.assert_allclose(y[..., 0], (10 * y[..., 2] + 20 * y[..., 3]) / 30, atol=1e-6)
+
+
+def test_the_scale_of_sigma_multiplies_all_but_its_floor(network, weights, features):
+    learnt, scaled = (
+        network.sequence_function(network.from_weights(w))(features[:1])
+        for w in (dataclasses.replace(weights, sigma_scale=1.0), weights)
+    )
+    floor = network.SIGMA_FLOOR
+    np.testing.assert_allclose(scaled[..., 1] - floor, 1.7 * (learnt[..., 1] - floor), rtol=1e-4)
+    np.testing.assert_array_equal(np.delete(scaled, 1, axis=-1), np.delete(learnt, 1, axis=-1))
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(network, features):
@@ -67,14 +88,38 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(network, f
 
 def test_unknown_weather_and_flags_are_not_moved_by_the_scaling(network, features):
     scaling = network.fit_scaling(features)
-    plain = [i for i, name in enumerate(NAMES) if not name.startswith("theta")]
-    assert (scaling.offset[plain] == 0).all()
-    assert all(scaling.scale[i] == 1 for i in plain if not NAMES[i].endswith("_mm"))
+    moved = [NAMES[i] for i in np.flatnonzero(scaling.offset)]
+    assert moved == [
+        "theta_inv", "theta_inv_sigma", "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma"
+    ]  # fmt: skip
+    flags = [i for i, name in enumerate(NAMES) if name == "gap" or name.endswith("_known")]
+    assert (scaling.scale[flags] == 1).all()
 
 
-def test_scaling_is_finite_where_a_data_set_knows_no_weather(network, features):
-    scaling = network.fit_scaling(mask_weather(features, True, True))
-    assert np.isfinite(scaling.scale).all() and (scaling.scale > 0).all()
+def test_rain_and_soil_are_divided_by_their_rms_where_they_are_known(network, features):
+    half = features.copy()
+    half[::2] = counts_alone(half[::2])
+    scaling = network.fit_scaling(half)
+    for name, flag in (("rain_mm", "rain_known"), ("soil_log_ks", "soil_known")):
+        known = half[..., NAMES.index(name)][half[..., NAMES.index(flag)] > 0]
+        rms = np.sqrt(np.mean(np.square(known, dtype=np.float64)))
+        assert scaling.scale[NAMES.index(name)] == pytest.approx(1 / rms, rel=1e-6)
+
+
+def test_a_feature_that_is_constant_or_unknown_in_training_is_not_blown_up_elsewhere(
+    network, features
+):
+    constant = np.repeat(counts_alone(features)[:1, :1], 5, axis=1)
+    scaling = network.fit_scaling(constant)
+    for name, other in (
+        ("bulk_density_g_cm3", 0.5),
+        ("bound_water_g_g", 0.05),
+        ("cosmic_n_sigma", 0.1),
+        ("soil_log_ks", 1.0),
+        ("soil_theta_s", 0.1),
+        ("rain_mm", 20.0),
+    ):
+        assert scaling.scale[NAMES.index(name)] * other <= 20.0001
 
 
 def test_states_in_numpy_are_those_of_the_graph(network, weights, features):
@@ -86,8 +131,17 @@ def test_states_in_numpy_are_those_of_the_graph(network, weights, features):
     np.testing.assert_allclose(c[-1], c_graph[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("hidden", [8, 48, 64, 100])
+def test_no_part_of_the_kernel_is_large_enough_to_be_quantized(network, hidden):
+    kernel = np.arange(len(NAMES) * 4 * hidden, dtype=np.float32).reshape(len(NAMES), -1)
+    parts = network._in_parts(kernel)
+    assert max(part.size for part in parts) < 1024
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), kernel)
+
+
 def test_weights_survive_a_file(network, weights):
     back = network.load_weights(network.save_bytes(weights))
     for name in network.WEIGHT_NAMES:
         np.testing.assert_array_equal(getattr(back, name), getattr(weights, name))
+    assert back.sigma_scale == pytest.approx(1.7, rel=1e-7)
     np.testing.assert_array_equal(back.scaling.scale, weights.scaling.scale)

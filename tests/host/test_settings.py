@@ -15,8 +15,10 @@ def test_every_number_out_of_range_is_told_at_once():
         ValueError, match=r"hidden must be within .*; mask_both must be within 0 to 1"
     ):
         TrainConfig(hidden=0, mask_both=1.5)
-    with pytest.raises(ValueError, match="gate_m3_m3"):
-        QuantizeConfig(gate_m3_m3=1.0)
+    with pytest.raises(ValueError, match=r"average must be within .*; mask_soil must be within"):
+        TrainConfig(average=1.0, mask_soil=-0.1)
+    with pytest.raises(ValueError, match=r"gate_m3_m3.*; agree_m3_m3.*; years"):
+        QuantizeConfig(gate_m3_m3=1.0, agree_m3_m3=-1e-5, years=-1.0)
 
 
 def test_a_nan_is_out_of_every_range():

@@ -21,6 +21,7 @@ def record(days):
         features=rng.random((days, len(NAMES))).astype(np.float32),
         inverted=rng.uniform(0.1, 0.4, days),
         truth=rng.uniform(0.1, 0.4, days),
+        layers=rng.uniform(0.1, 0.4, (3, days)),
         snow=np.zeros(days, dtype=bool),
         rain_mm=np.zeros(days),
         et0_mm=np.ones(days),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host.series import NAMES, TEST, VALIDATION, counts_alone, read_series
 
 SMALL = {"epochs": 4, "batch": 4, "chunk": 60, "hidden": 6, "spin_up_steps": 20}
 SCRIPT = """
@@ -46,7 +47,7 @@ def wait_for(path, process):
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(train, make_run):
     whole, killed = (make_run(soils=12, days=180, seed=4) for _ in range(2))
-    config = SMALL | {"epochs": 30}
+    config = SMALL | {"epochs": 30, "average": 0.9}
     train.run(whole, train.TrainConfig(**config), progress=False)
     command = [sys.executable, "-c", SCRIPT.format(config=config), str(killed)]
     process = subprocess.Popen(command, start_new_session=True)
@@ -73,14 +74,17 @@ def test_a_finished_training_is_not_repeated_but_another_seed_is(train, make_run
 
 def test_plan_of_an_epoch_depends_on_seed_and_epoch_alone_and_covers_every_soil(train):
     config = train.TrainConfig(batch=256)
-    batches, rain, et0 = train.epoch_plan(config, 3, 1000)
-    again, rain_again, _ = train.epoch_plan(config, 3, 1000)
+    batches, hidden = train.epoch_plan(config, 3, 1000)
+    again, hidden_again = train.epoch_plan(config, 3, 1000)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-    assert np.array_equal(rain, rain_again)
+    assert all(np.array_equal(hidden[name], hidden_again[name]) for name in hidden)
+    rain, et0, soil = (hidden[name] for name in ("rain", "et0", "soil"))
     assert sorted(np.concatenate(batches)) == list(range(1000))
     assert [len(b) for b in batches] == [250] * 4
     assert np.mean(rain & et0) == pytest.approx(0.3 + 0.7 * 0.1**2, abs=0.04)
     assert np.mean(rain) == pytest.approx(0.3 + 0.7 * 0.1, abs=0.04)
+    assert np.mean(soil) == pytest.approx(0.5, abs=0.04)
+    assert np.mean(soil & rain) == pytest.approx(0.5 * 0.37, abs=0.04)
     assert not np.array_equal(batches[0], train.epoch_plan(config, 4, 1000)[0][0])
 
 
@@ -88,7 +92,101 @@ def test_it_learns_what_the_inversion_cannot_know(finished_run):
     report = json.loads((finished_run / "train.json").read_text())
     best = report["history"][report["best_epoch"]]
     assert best["rmse_weather"] < 0.8 * report["rmse_inversion"]
-    assert best["rmse_weather"] < best["rmse_counts"]
+    assert best["rmse_all"] < best["rmse_weather"] < best["rmse_counts"]
+    scores = [e["rmse_counts"] + e["rmse_weather"] + e["rmse_all"] for e in report["history"]]
+    assert report["best_epoch"] == int(np.argmin(scores))
+
+
+def test_after_training_ninety_percent_of_the_validation_s_truth_is_in_its_interval(finished_run):
+    from epithermal_host import network, train
+
+    validation = read_series(finished_run).part(VALIDATION)
+    weights = train.read_weights(finished_run)
+    answer = network.sequence_function(network.from_weights(weights))
+    inside = []
+    for features in (counts_alone(validation.features), validation.features):
+        y = answer(features)[:, 40:]  # after the spin-up
+        error = np.abs(y[..., 0] - validation.theta[:, 40:])
+        inside.append(error <= 1.6449 * y[..., 1])
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.001)
+    report = json.loads((finished_run / "train.json").read_text())
+    assert report["sigma_scale"] == pytest.approx(weights.sigma_scale, rel=1e-6)
+    assert weights.sigma_scale != 1.0
+
+
+def test_the_scale_of_sigma_makes_a_boaster_honest(train):
+    rng = np.random.default_rng(1)
+    learnt = rng.uniform(0.005, 0.02, 100_000)
+    error = 3.0 * learnt * rng.standard_normal(learnt.size)
+    scale = train.fit_sigma_scale(error, learnt + 0.001)
+    sigma = 0.001 + scale * learnt
+    assert np.mean(np.abs(error) <= 1.6449 * sigma) == pytest.approx(0.9, abs=1e-4)
+    assert scale == pytest.approx(3.0, rel=0.05)
+
+
+def test_the_layers_are_learnt_with_the_whole(finished_run):
+    from epithermal_host import network, train
+
+    test = read_series(finished_run).part(TEST)
+    model = network.from_weights(train.read_weights(finished_run))
+    y = network.sequence_function(model)(test.features)[:, 40:]
+    inverted = test.features[:, 40:, network.THETA_INV]
+    for i, column in enumerate((2, 3, 4)):
+        truth = test.layers[:, 40:, i]
+        rmse = np.sqrt(np.mean((y[..., column] - truth) ** 2))
+        assert rmse < 0.8 * np.sqrt(np.mean((inverted - truth) ** 2))
+
+
+def update_once(train, **settings):
+    """Gradient step on one chunk of noise; the loss, and weights before and after."""
+    from epithermal_host import network
+
+    config = train.TrainConfig(**SMALL | settings)
+    rng = np.random.default_rng(2)
+    x = rng.random((4, 30, len(NAMES)), dtype=np.float32)
+    scaling = network.fit_scaling(x)
+    model, average = (network.build(config.hidden, scaling, 1) for _ in range(2))
+    optimizer = network.keras.optimizers.Adam(1e-2)
+    optimizer.build(model.trainable_variables)
+    update = train.update_function(model, average, optimizer, config)
+    label = np.repeat(x[..., :1], 3, axis=-1) + 0.05 * np.array([1.0, 2.0, 4.0], dtype=np.float32)
+    zero = np.zeros((4, config.hidden), dtype=np.float32)
+    before = model.get_weights()
+    weight = np.ones((4, 30, 3), dtype=np.float32)
+    loss = float(update(x, label.astype(np.float32), weight, zero, zero)[0])
+    return loss, before, model.get_weights(), average.get_weights()
+
+
+def test_the_loss_is_the_whole_s_and_a_part_of_the_layers(train):
+    plain = {"sigma_weight": 0.0}
+    loss, *_ = update_once(train, **plain, layers_weight=0.2)
+    assert loss == pytest.approx(1.0 + 0.2 * (2.0**2 + 4.0**2) / 2, rel=1e-4)
+    loss, *_ = update_once(train, **plain, layers_weight=0.0)
+    assert loss == pytest.approx(1.0, rel=1e-4)
+
+
+def test_large_errors_count_linearly_with_huber(train):
+    loss, *_ = update_once(train, sigma_weight=0.0, layers_weight=0.2, huber=3.0)
+    assert loss == pytest.approx(1.0 + 0.2 * (2.0**2 + (2 * 3.0 * 4.0 - 3.0**2)) / 2, rel=1e-4)
+
+
+def test_a_layer_without_label_has_no_say(train, make_run):
+    folder = make_run(soils=12, days=120)
+    with np.load(folder / "dataset.npz") as file:
+        arrays = dict(file)
+    arrays["theta_0_10"] = np.full_like(arrays["theta"], np.nan)
+    np.savez(folder / "dataset.npz", **arrays)
+    result = train.run(folder, train.TrainConfig(**SMALL), progress=False)
+    assert np.isfinite([e.loss for e in result.history]).all()
+
+
+def test_the_kept_weights_are_a_moving_average_and_without_decay_the_last(train):
+    _, before, after, average = update_once(train, average=0.998)
+    decay = 2.0 / 11.0  # after one update; 0.998 comes later
+    for old, new, mean in zip(before, after, average, strict=True):
+        np.testing.assert_allclose(mean, decay * old + (1 - decay) * new, atol=1e-6)
+    _, _, after, average = update_once(train, average=0.0)
+    assert all(np.array_equal(a, b) for a, b in zip(after, average, strict=True))
 
 
 def test_patience_ends_a_training_that_does_not_improve(train, make_run):
@@ -134,7 +232,7 @@ def test_a_data_set_with_other_features_is_refused(train, make_run):
         arrays = dict(file)
     arrays["feature_names"] = arrays["feature_names"][::-1]
     np.savez(folder / "dataset.npz", **arrays)
-    with pytest.raises(ConfigError, match="features et0_known"):
+    with pytest.raises(ConfigError, match="features soil_log_ks"):
         train.run(folder, train.TrainConfig(**SMALL), progress=False)
 
 

@@ -20,13 +20,18 @@ from numpy.typing import NDArray
 
 from epithermal_edge.errors import BundleError
 from epithermal_edge.features import FEATURES
+from epithermal_edge.records import LAYERS_CM
 
 SCHEMA = 1
 MANIFEST = "MANIFEST"
 BUNDLE_TOML, MODEL, GOLDEN, CARD = "bundle.toml", "model.tflite", "golden.csv", "CARD.md"
 FILES = (CARD, BUNDLE_TOML, GOLDEN, MODEL)
 GOLDEN_STEPS = 400  # fewer do not prove the memory
-OUTPUTS = (("theta_0_30", "m3 m-3"), ("theta_0_30_sigma", "m3 m-3"))
+OUTPUTS = (
+    ("theta_0_30", "m3 m-3"),
+    ("theta_0_30_sigma", "m3 m-3"),
+    *((f"theta_{top}_{bottom}", "m3 m-3") for top, bottom in LAYERS_CM),
+)
 REMEDY = "install the bundle again"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")

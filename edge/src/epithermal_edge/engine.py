@@ -24,7 +24,7 @@ from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, Raw
 from epithermal_edge.site import Site
 
 STORAGE_MM = 300.0  # of a soil of water, 0-30 cm
-NOTHING = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
+NOTHING = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
 """What is known before the first window."""
 
 
@@ -106,11 +106,13 @@ def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) 
     quality = Quality(int(window.quality[0]))
     if age < engine.bundle.spin_up_steps:
         quality |= Quality.WARM_UP
-    theta, sigma = float(y[0]), float(y[1])
-    if not (math.isfinite(theta) and math.isfinite(sigma)):
-        theta, sigma, quality = NAN, NAN, quality | Quality.NO_MODEL
+    theta, sigma, *layers = map(float, y)
+    if not all(map(math.isfinite, (theta, sigma, *layers))):
+        theta, sigma, layers = NAN, NAN, [NAN] * len(layers)
+        quality |= Quality.NO_MODEL
     elif not 0.0 <= theta <= THETA_MAX:
-        theta, quality = min(max(theta, 0.0), THETA_MAX), quality | Quality.CLIPPED
+        theta, quality = _possible(theta), quality | Quality.CLIPPED
+    theta_0_10, theta_10_30, theta_30_60 = map(_possible, layers)
     classical = float(window.theta_classical[0])
     site, wet = engine.site, theta if math.isfinite(theta) else classical
     bound = site.lattice_water_g_g + site.organic_water_g_g
@@ -119,6 +121,9 @@ def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) 
         window_end_s=window.hour * HOUR_S,
         theta=theta,
         theta_sigma=abs(sigma),
+        theta_0_10=theta_0_10,
+        theta_10_30=theta_10_30,
+        theta_30_60=theta_30_60,
         theta_classical=classical,
         theta_classical_sigma=float(window.theta_classical_sigma[0]),
         d86_cm=float(depth),
@@ -126,3 +131,8 @@ def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) 
         state_age_steps=age,
         quality=quality,
     )
+
+
+def _possible(theta: float) -> float:
+    """Within what a soil can hold; NaN stays NaN."""
+    return theta if math.isnan(theta) else min(max(theta, 0.0), THETA_MAX)

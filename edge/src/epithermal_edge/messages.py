@@ -15,7 +15,7 @@ from epithermal_edge import __version__
 from epithermal_edge.bundle import Bundle
 from epithermal_edge.config import Config
 from epithermal_edge.features import FEATURES
-from epithermal_edge.records import CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.records import LAYERS_CM, CorrectedRecord, Estimate, Quality, RawRecord
 
 V = 1  # version of every payload; a field may be added without a new one
 LIVE_PERIODS = 2.5  # how long a dashboard shows a value
@@ -132,6 +132,14 @@ def obs_theta(
             "p95": _number(min(theta + Z_95 * sigma, 1.0), 6),
             "unit": "m3/m3",
         },
+        "layers": [
+            {
+                "top_cm": top,
+                "bottom_cm": bottom,
+                "value": _number(getattr(estimate, f"theta_{top}_{bottom}"), 6),
+            }
+            for top, bottom in LAYERS_CM
+        ],
         "theta_classical": {
             "value": _number(estimate.theta_classical, 6),
             "sigma": _number(estimate.theta_classical_sigma, 6),

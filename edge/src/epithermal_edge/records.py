@@ -16,6 +16,8 @@ Floats = float | NDArray[np.float64]
 """A scalar, or an array (n,) with one value a site."""
 
 NAN = float("nan")
+LAYERS_CM = ((0, 10), (10, 30), (30, 60))
+"""Top and bottom of the layers that the network tells beside 0-30 cm."""
 
 
 class Quality(enum.IntFlag):
@@ -80,6 +82,9 @@ class Estimate:
     window_end_s: float  # Unix time [s, UTC]; NaN before the first window
     theta: float  # mean of 0-30 cm by the network [m3 m-3]
     theta_sigma: float  # its standard error [m3 m-3]
+    theta_0_10: float  # means of the layers by the network [m3 m-3]
+    theta_10_30: float
+    theta_30_60: float
     theta_classical: float  # homogeneous COSMIC inversion of the same counts [m3 m-3]
     theta_classical_sigma: float  # from counting statistics alone [m3 m-3]
     d86_cm: float  # depth that 86 % of the counted neutrons come from

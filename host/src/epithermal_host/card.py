@@ -8,9 +8,10 @@ from typing import Any
 TEXT = """\
 # {name} {version}
 
-Mean water content of 0-30 cm (m³ m⁻³) from the counts of a cosmic-ray neutron sensor: an LSTM
-of {hidden} units that takes one step a day on features of the last 24 hours and corrects the
-homogeneous COSMIC inversion. Its second output is the standard error.
+Mean water content of 0-30 cm (m³ m⁻³), its standard error and the means of 0-10, 10-30 and
+30-60 cm from the counts of a cosmic-ray neutron sensor: an LSTM of {hidden} units that takes one
+step a day on features of the last 24 hours and corrects the homogeneous COSMIC inversion. What is
+known of the soil is among its inputs; it may be unknown.
 
 ## What it was trained on
 
@@ -37,13 +38,21 @@ inputs:
 
 Over the soils, its RMSE has these quantiles: {quantiles}.
 
+The layers, with all inputs; the inversion knows no depth and has the same value for each:
+
+{layers}
+
+Its standard error was scaled by {sigma_scale:.2f} after training, so that the 90 % interval held
+90 % of the validation soils' truth.
+
 ## Where it fails
 
 * Simulated soils only: an error that the simulation shares with its own training is not seen
   here. Judge it on your site by soil samples.
-* The calibration (COSMIC's N, bulk density, lattice and organic water) is taken as given. An
-  error of N shifts the answer as it shifts the inversion, and a slow drift of the detector or of
-  the biomass is not told from drying.
+* The calibration (COSMIC's N, bulk density, lattice and organic water) is taken as given, N with
+  its standard error. An error of N shifts the answer much as it shifts the inversion, and a slow
+  drift of the detector or of the biomass is not told from drying.
+* A soil that is described wrongly is believed. Where its parameters are a guess, leave them away.
 * In the first {spin_up_steps} days after a cold start the estimate is flagged WARM_UP; the table
   above shows that error. It begins as the inversion.
 * In a gap it goes on with rain and ET0 if there are any, else it holds; see the row of gaps.
@@ -51,8 +60,9 @@ Over the soils, its RMSE has these quantiles: {quantiles}.
 
 ## Quantization
 
-Largest error against the float network on unseen soils, gate {gate_m3_m3:g} m³ m⁻³; `{scheme}`
-ships ({size_bytes} bytes).
+Largest error against the float network on unseen soils, gate {gate_m3_m3:g} m³ m⁻³, and largest
+difference between two runtimes, gate {agree_m3_m3:g} m³ m⁻³, over streams of {stream_years:.1f}
+years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
 
 {rungs}
 """
@@ -88,7 +98,11 @@ def card(table: Mapping[str, Any], reports: Mapping[str, Any]) -> str:
             ((name, f"{value:.4f}") for name, value in scores["rmse_by_condition"].items()),
         ),
         quantiles=", ".join(f"{q} {v:.4f}" for q, v in scores["rmse_of_soils"].items()),
+        layers=_layers(scores["rmse_of_layers"]),
+        sigma_scale=reports["train"]["sigma_scale"],
         gate_m3_m3=quantize["gate_m3_m3"],
+        agree_m3_m3=quantize["agree_m3_m3"],
+        stream_years=quantize["stream_days"] / 365.25,
         scheme=quantize["scheme"],
         size_bytes=quantize["size_bytes"],
         rungs=rungs_table(quantize["rungs"]),
@@ -108,14 +122,23 @@ def rungs_table(rungs: Iterable[Mapping[str, Any]]) -> str:
     for rung in rungs:
         size = "-" if rung["size_bytes"] is None else str(rung["size_bytes"])
         verdict = "passed" if rung["passed"] else "failed"
+        apart = rung["between_runtimes_m3_m3"]
+        between = "-" if apart is None else f"{apart:.1e}"
         if rung["fault"] is not None:
-            rows.append((rung["scheme"], size, "-", "-", "-", rung["fault"]))
+            rows.append((rung["scheme"], size, "-", "-", "-", "-", rung["fault"]))
         for trial in rung["trials"]:
             errors = (trial["max_error_m3_m3"], trial["rmse_m3_m3"])
             cells = ["-" if e is None else f"{e:.1e}" for e in errors]
             text = trial["fault"] or verdict
-            rows.append((rung["scheme"], size, trial["runtime"], *cells, text))
-    return markdown(("scheme", "bytes", "runtime", "max error", "RMSE", "verdict"), rows)
+            rows.append((rung["scheme"], size, trial["runtime"], *cells, between, text))
+    header = ("scheme", "bytes", "runtime", "max error", "RMSE", "between runtimes", "verdict")
+    return markdown(header, rows)
+
+
+def _layers(rmse: Mapping[str, float]) -> str:
+    names = [name for name in rmse if "inversion" not in name]
+    rows = ((n, f"{rmse[n]:.4f}", f"{rmse[f'{n}, inversion']:.4f}") for n in names)
+    return markdown(("layer", "network", "inversion"), rows)
 
 
 def _scores(scores: Iterable[Mapping[str, Any]]) -> str:

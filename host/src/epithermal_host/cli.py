@@ -203,7 +203,7 @@ def _train(arguments: argparse.Namespace) -> int:
     print(
         f"{done.weights_path}: epoch {done.best_epoch + 1} of {len(done.history)}; RMSE on unseen "
         f"soils {best.rmse_counts:.4f} m3/m3 from counts, {best.rmse_weather:.4f} with rain and "
-        f"ET0; the inversion's {done.rmse_inversion:.4f}"
+        f"ET0, {best.rmse_all:.4f} with the soil too; the inversion's {done.rmse_inversion:.4f}"
     )
     print(f"next: epithermal-host quantize {arguments.run}")
     return 0

@@ -13,26 +13,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.dates import ConciseDateFormatter
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge import estimator, runtime
+from epithermal_edge.bundle import OUTPUTS
 from epithermal_edge.errors import ConfigError
+from epithermal_host import evaluate_draw
 from epithermal_host.files import write_json
-from epithermal_host.series import NAMES, TEST, Series, mask_weather, read_series
+from epithermal_host.metrics import Z90
+from epithermal_host.series import (
+    DESCRIPTION,
+    LAYERS,
+    NAMES,
+    TEST,
+    Series,
+    counts_alone,
+    mask,
+    read_series,
+)
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
 REPORT = "evaluate.json"
 PICTURE = "evaluate.png"
 FILTER_T_D = 5.0  # the usual characteristic time [d]
 BEST_T_D = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0)
-Z90 = 1.6449  # half width of the central 90 % of a Gaussian, in sigma
+COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
 KNOWN_ENOUGH = 0.9  # part of the days with known rain and ET0 that makes a soil one with weather
-PICTURE_DAYS = 730
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,7 @@ class Score:
     """One method over all judged days of a group of soils."""
 
     method: str
-    inputs: str  # "counts alone" or "+ rain and ET0"
+    inputs: str  # COUNTS, WITH_WEATHER or WITH_SOIL
     soils: int
     days: int  # judged, all soils together
     rmse: float  # [m3 m-3]
@@ -60,6 +70,7 @@ class EvaluateResult:
     runtime: str
     rmse_by_condition: dict[str, float]  # network with all that is known [m3 m-3]
     rmse_of_soils: dict[str, float]  # the same: quantiles over soils [m3 m-3]
+    rmse_of_layers: dict[str, float]  # the same: each layer, "inversion" beside it [m3 m-3]
     picture_path: Path
     report_path: Path
 
@@ -69,7 +80,7 @@ class EvaluateResult:
         Raises
         ------
         KeyError
-            No such row; e.g. no soil has rain and ET0.
+            No such row; e.g. no soil has rain and ET0, or none is described.
         """
         for row in self.scores:
             if (row.method, row.inputs) == (method, inputs):
@@ -98,8 +109,9 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     if not judged.any():
         raise ConfigError(f"{run_folder}: no test day left after {spin_up} days of spin-up")
     step = runtime.load(model_path)
-    counts = stream(step, mask_weather(test.features, True, True), "counts alone", progress)
-    weather = stream(step, test.features, "all inputs", progress)
+    counts = stream(step, counts_alone(test.features), COUNTS, progress)
+    weather = stream(step, mask(test.features, soil=True), WITH_WEATHER, progress)
+    all_known = stream(step, test.features, "all inputs", progress)
     best_t = best_filter(test, judged)
     estimates = {
         "inversion": test.theta_classical,
@@ -109,18 +121,25 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
         "inversion + best filter": exponential_filter(test.theta_classical, best_t),
     }
     known = with_weather(test)
-    scores = _table(test, judged, estimates, counts, "counts alone", np.ones_like(known))
+    scores = _table(test, judged, estimates, counts, COUNTS, np.ones_like(known))
     if known.any():
-        scores += _table(test, judged, estimates, weather, "+ rain and ET0", known)
-    figure = picture(test, judged, estimates, weather)
+        scores += _table(test, judged, estimates, weather, WITH_WEATHER, known)
+    described = known & with_soil(test)
+    if described.any():
+        scores += _table(test, judged, estimates, all_known, WITH_SOIL, described)
+    each = _rmse_of_each(test, judged, test.theta_classical)
+    soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
+    name = f"inversion + filter {FILTER_T_D:g} d"
+    figure = evaluate_draw.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
     figure.savefig(run_folder / PICTURE, dpi=120)
     result = EvaluateResult(
         scores=tuple(scores),
         best_t_d=best_t,
         spin_up_steps=spin_up,
         runtime=step.runtime,
-        rmse_by_condition=_conditions(test, weather[..., 0], spin_up),
-        rmse_of_soils=_quantiles(test, judged, weather[..., 0]),
+        rmse_by_condition=_conditions(test, all_known[..., 0], spin_up),
+        rmse_of_soils=_quantiles(test, judged, all_known[..., 0]),
+        rmse_of_layers=_layers(test, judged, all_known),
         picture_path=run_folder / PICTURE,
         report_path=run_folder / REPORT,
     )
@@ -167,10 +186,16 @@ def with_weather(series: Series) -> Mask:
     return known
 
 
+def with_soil(series: Series) -> Mask:
+    """(S,) soils that are described."""
+    known: Mask = (series.features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
+    return known
+
+
 def stream(
     step: runtime.Step, features: NDArray[np.float32], title: str = "", progress: bool = False
 ) -> Array:
-    """The model over whole series, each from a cold state: (S, T, 2) [m3 m-3]."""
+    """The model over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
     bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
     return np.stack([estimator.stream(step, step.hidden, x) for x in bar]).astype(np.float64)
 
@@ -286,6 +311,18 @@ def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
     return {name: _rms(error[rows]) for name, rows in days.items() if rows.any()}
 
 
+def _layers(test: Series, judged: Mask, network: Array) -> dict[str, float]:
+    """RMSE of each layer by the network, and by the inversion, which knows no depth."""
+    out = {}
+    for i, name in enumerate(LAYERS):
+        days = judged & np.isfinite(test.layers[..., i])
+        if days.any():
+            truth, column = test.layers[..., i], OUTPUT_NAMES.index(name)
+            out[name] = _rms((network[..., column] - truth)[days])
+            out[f"{name}, inversion"] = _rms((test.theta_classical - truth)[days])
+    return out
+
+
 def _quantiles(test: Series, judged: Mask, theta: Array) -> dict[str, float]:
     each = _rmse_of_each(test, judged, theta)[judged.any(axis=1)]
     return {f"{q} %": float(np.percentile(each, q)) for q in (5, 25, 50, 75, 95)}
@@ -296,33 +333,6 @@ def _rmse_of_each(test: Series, judged: Mask, theta: Array) -> Array:
     square = np.where(judged, theta - test.theta, 0.0) ** 2
     each: Array = np.sqrt(square.sum(axis=1) / np.maximum(judged.sum(axis=1), 1))
     return each
-
-
-def picture(test: Series, judged: Mask, estimates: dict[str, Array], network: Array) -> Figure:
-    """Truth, inversion, filter and network over the last two years of a typical test soil."""
-    each = _rmse_of_each(test, judged, test.theta_classical)
-    soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
-    days = slice(-PICTURE_DAYS, None)
-    time = test.day_end_s[days].astype("datetime64[s]")
-    theta, sigma = network[soil, days, 0], network[soil, days, 1]
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(time, test.theta_classical[soil, days], ".", ms=3, c="0.65", label="inversion")
-    filtered = estimates[f"inversion + filter {FILTER_T_D:g} d"][soil, days]
-    axes.plot(time, filtered, lw=1.2, c="tab:orange", label=f"inversion + filter {FILTER_T_D:g} d")
-    band = (theta - Z90 * sigma, theta + Z90 * sigma)
-    axes.fill_between(time, *band, color="tab:blue", alpha=0.2, lw=0, label="LSTM, 90 %")
-    axes.plot(time, theta, lw=1.2, c="tab:blue", label="LSTM")
-    axes.plot(time, test.theta[soil, days], lw=1.2, c="k", label="truth")
-    axes.set_ylabel("water content 0-30 cm [m³ m⁻³]")
-    axes.set_title(f"Test soil of scenario {test.scenario[soil]}")
-    dates: Any = ConciseDateFormatter  # untyped
-    axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
-    axes.legend(ncols=5, loc="upper center", fontsize=9, frameon=False)
-    axes.margins(x=0.01)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.12 * (high - low))  # room for the legend
-    return figure
 
 
 def table(result: EvaluateResult) -> str:

@@ -5,8 +5,11 @@ inversion plus a correction, so that an untrained network is the inversion:
 
     z = W s(x) + U h + b;  i, f, g, o = split(z)          (Keras' order i, f, c, o)
     c' = sigma(f) c + sigma(i) tanh(g);  h' = sigma(o) tanh(c')
-    theta = theta_inv + r (V h' + v)_1
-    sigma = floor + r (e + sqrt(e^2 + 1)) / 2,  e = (V h' + v)_2 - 1
+    theta_0_30 = theta_inv + r d_1;  theta_0_10, theta_30_60 likewise of d_3, d_4;  d = V h' + v
+    sigma = floor + r k (e + sqrt(e^2 + 1)) / 2,  e = d_2 - 1
+    theta_10_30 = 1.5 theta_0_30 - 0.5 theta_0_10
+
+so that the layers add up to 0-30 cm by construction. k is fitted after training.
 
 References
 ----------
@@ -29,6 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from epithermal_host.scaling import Scaling as Scaling
+from epithermal_host.scaling import fit_scaling as fit_scaling
 from epithermal_host.series import NAMES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -67,15 +72,9 @@ Array = NDArray[np.float32]
 RESIDUAL = 0.05  # r: size of a usual correction and error [m3 m-3]
 SIGMA_FLOOR = 0.001  # [m3 m-3]
 THETA_INV = NAMES.index("theta_inv")
+LEFT_IN_FLOAT = 900  # elements; 1024 and more would become 8 bits
+UNITS = 4  # of the head: theta_0_30, sigma, theta_0_10, theta_30_60
 WEIGHT_NAMES = ("kernel", "recurrent", "bias", "head", "head_bias")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scaling:
-    """s(x) = (x - offset) * scale, constant in both graphs."""
-
-    offset: Array  # (F,)
-    scale: Array  # (F,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,9 +84,10 @@ class Weights:
     kernel: Array  # (F, 4H)  W
     recurrent: Array  # (H, 4H)  U
     bias: Array  # (4H,)  b
-    head: Array  # (H, 2)  V
-    head_bias: Array  # (2,)  v
+    head: Array  # (H, UNITS)  V
+    head_bias: Array  # (UNITS,)  v
     scaling: Scaling
+    sigma_scale: float = 1.0  # k
 
     @property
     def hidden(self) -> int:
@@ -95,31 +95,7 @@ class Weights:
         return int(self.recurrent.shape[0])
 
 
-def fit_scaling(features: Array) -> Scaling:
-    """Scaling from a training set.
-
-    Flags stay as they are; rain and ET0 are only divided, so that unknown stays zero.
-
-    Parameters
-    ----------
-    features : (S, T, F)
-    """
-    offset, scale = np.zeros(len(NAMES)), np.ones(len(NAMES))
-    for i, name in enumerate(NAMES):
-        values = features[..., i].astype(np.float64)
-        if name.startswith("theta"):
-            offset[i] = values.mean()
-            spread = values.std()
-        elif name.endswith("_mm"):
-            known = values[features[..., NAMES.index(name.replace("_mm", "_known"))] > 0.5]
-            spread = float(np.sqrt(np.mean(known**2))) if known.size else 1.0
-        else:
-            continue
-        scale[i] = 1.0 / max(spread, 1e-3)
-    return Scaling(offset=offset.astype(np.float32), scale=scale.astype(np.float32))
-
-
-def build(hidden: int, scaling: Scaling, seed: int) -> Any:
+def build(hidden: int, scaling: Scaling, seed: int, sigma_scale: float = 1.0) -> Any:
     """The sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
 
     Parameters
@@ -132,7 +108,7 @@ def build(hidden: int, scaling: Scaling, seed: int) -> Any:
     Returns
     -------
     keras.Model
-        y is (B, T, 2): theta and its sigma [m3 m-3].
+        y is (B, T, K), in the order of `epithermal_edge.bundle.OUTPUTS` [m3 m-3].
     """
     x = keras.Input((None, len(NAMES)), name="x")
     h = keras.Input((hidden,), name="h")
@@ -148,19 +124,33 @@ def build(hidden: int, scaling: Scaling, seed: int) -> Any:
         name="lstm",
     )
     sequence, h_next, c_next = lstm(scaled, initial_state=[h, c])
-    head = keras.layers.Dense(2, kernel_initializer="zeros", name="head")(sequence)
-    theta = x[..., THETA_INV : THETA_INV + 1] + RESIDUAL * head[..., :1]
-    e = head[..., 1:] - 1.0
-    squareplus = 0.5 * (e + keras.ops.sqrt(e * e + 1.0))
-    sigma = SIGMA_FLOOR + RESIDUAL * squareplus
-    y = keras.ops.concatenate([theta, sigma], axis=-1)
+    head = keras.layers.Dense(UNITS, kernel_initializer="zeros", name="head")(sequence)
+    y = keras.ops.concatenate(_outputs(x, head, sigma_scale, keras.ops.sqrt), axis=-1)
     return keras.Model([x, h, c], [y, h_next, c_next])
+
+
+def _outputs(x: Any, d: Any, sigma_scale: float, sqrt: Callable[[Any], Any]) -> list[Any]:
+    """Outputs (..., 1) of features x (..., F) and the head's units d (..., UNITS), in order."""
+    inverted = x[..., THETA_INV : THETA_INV + 1]
+    theta_0_30 = inverted + RESIDUAL * d[..., 0:1]
+    theta_0_10 = inverted + RESIDUAL * d[..., 2:3]
+    theta_30_60 = inverted + RESIDUAL * d[..., 3:4]
+    theta_10_30 = 1.5 * theta_0_30 - 0.5 * theta_0_10  # 30 cm of water = 10 cm + 20 cm
+    e = d[..., 1:2] - 1.0
+    squareplus = 0.5 * (e + sqrt(e * e + 1.0))
+    sigma = SIGMA_FLOOR + RESIDUAL * sigma_scale * squareplus
+    return [theta_0_30, sigma, theta_0_10, theta_10_30, theta_30_60]
 
 
 def get_weights(model: Any, scaling: Scaling) -> Weights:
     """The weights of a sequence graph."""
-    values = [np.array(v, dtype=np.float32) for v in model.get_weights()]
-    return Weights(**dict(zip(WEIGHT_NAMES, values, strict=True)), scaling=scaling)
+    return named([np.array(v, dtype=np.float32) for v in model.get_weights()], scaling)
+
+
+def named(values: list[Array], scaling: Scaling, sigma_scale: float = 1.0) -> Weights:
+    """Weights from a graph's arrays, in its order."""
+    kernel, recurrent, bias, head, head_bias = values
+    return Weights(kernel, recurrent, bias, head, head_bias, scaling, sigma_scale)
 
 
 def set_weights(model: Any, weights: Weights) -> None:
@@ -170,7 +160,7 @@ def set_weights(model: Any, weights: Weights) -> None:
 
 def from_weights(weights: Weights) -> Any:
     """The sequence graph of finished weights."""
-    model = build(weights.hidden, weights.scaling, seed=0)
+    model = build(weights.hidden, weights.scaling, seed=0, sigma_scale=weights.sigma_scale)
     set_weights(model, weights)
     return model
 
@@ -181,7 +171,7 @@ def sequence_function(model: Any, batch: int = 256) -> Callable[[Array], Array]:
     Returns
     -------
     function
-        Of features (S, T, F), gives (S, T, 2) [m3 m-3]. It follows the weights of the model.
+        Of features (S, T, F), gives (S, T, K) [m3 m-3]. It follows the weights of the model.
     """
     hidden = model.inputs[1].shape[1]
 
@@ -232,8 +222,8 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
     Shaped by what 8 bits do to it, with every constant exact in float:
 
     * x and h apart, because one scale for both would let a rain spike wreck h;
-    * W in four parts, one for each gate: the converter leaves constants of less than 1024
-      elements in float, and W in 8 bits was off by 0.08 m3/m3;
+    * W in parts of columns: the converter leaves constants of less than 1024 elements in float,
+      and W in 8 bits was off by 0.08 m3/m3;
     * the columns of U have a largest element of 1 and the sum is multiplied back, so that one
       scale for all, which every runtime knows, is as good as one a column. It must be the sum:
       a factor that follows one product is folded back into its weights.
@@ -241,11 +231,11 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
     Returns
     -------
     tf.Module, concrete function
-        `step(x (1, F), h (1, H), c (1, H)) -> {y (1, 2), h_next, c_next}`.
+        `step(x (1, F), h (1, H), c (1, H)) -> {y (1, K), h_next, c_next}`.
     """
     n, width = len(NAMES), weights.hidden
     column = np.maximum(np.max(np.abs(weights.recurrent), axis=0), np.float32(1e-6))
-    u, gates = weights.recurrent / column, np.split(weights.kernel / column, 4, axis=1)
+    u, parts = weights.recurrent / column, _in_parts(weights.kernel / column)
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
@@ -256,16 +246,13 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
     )
     def step(x: Any, h: Any, c: Any) -> dict[str, Any]:
         s = (x - weights.scaling.offset) * weights.scaling.scale
-        wx = tf.concat([tf.matmul(s, gate) for gate in gates], axis=1)
+        wx = tf.concat([tf.matmul(s, part) for part in parts], axis=1)
         z = (wx + tf.matmul(h, u)) * column + weights.bias
         i, f, g, o = tf.split(z, 4, axis=1)
         c_next = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
         h_next = tf.sigmoid(o) * tf.tanh(c_next)
         d = tf.matmul(h_next, weights.head) + weights.head_bias
-        theta = x[:, THETA_INV : THETA_INV + 1] + RESIDUAL * d[:, :1]
-        e = d[:, 1:] - 1.0
-        squareplus = 0.5 * (e + tf.sqrt(e * e + 1.0))
-        y = tf.concat([theta, SIGMA_FLOOR + RESIDUAL * squareplus], axis=1)
+        y = tf.concat(_outputs(x, d, weights.sigma_scale, tf.sqrt), axis=1)
         return {"y": y, "h_next": h_next, "c_next": c_next}
 
     module = tf.Module()
@@ -273,11 +260,22 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
     return module, step.get_concrete_function()
 
 
+def _in_parts(kernel: Array) -> list[Array]:
+    """A kernel (F, 4H) in parts of columns, each small enough to be left in float."""
+    return np.array_split(kernel, max(4, -(-kernel.size // LEFT_IN_FLOAT)), axis=1)
+
+
 def save_bytes(weights: Weights) -> bytes:
     """Weights as the content of an npz file."""
     buffer = io.BytesIO()
     arrays = {name: getattr(weights, name) for name in WEIGHT_NAMES}
-    np.savez(buffer, offset=weights.scaling.offset, scale=weights.scaling.scale, **arrays)
+    np.savez(
+        buffer,
+        offset=weights.scaling.offset,
+        scale=weights.scaling.scale,
+        sigma_scale=np.float32(weights.sigma_scale),
+        **arrays,
+    )
     return buffer.getvalue()
 
 
@@ -291,4 +289,8 @@ def load_weights(content: bytes) -> Weights:
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         scaling = Scaling(offset=file["offset"], scale=file["scale"])
-        return Weights(**{name: file[name] for name in WEIGHT_NAMES}, scaling=scaling)
+        return Weights(
+            **{name: file[name] for name in WEIGHT_NAMES},
+            scaling=scaling,
+            sigma_scale=float(file["sigma_scale"]),
+        )

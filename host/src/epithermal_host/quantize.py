@@ -2,14 +2,17 @@
 
 Each rung is converted, then streamed over years of soils that training did not see, on every
 TFLite runtime there is. A rung passes when the largest error against the float sequence graph
-stays under the gate on all of them; the first to pass ships. No rung is trusted for loading:
-some combinations load and answer nonsense.
+stays under the gate on all of them, and when they agree with each other: what rounds its state to
+8 bits may round it differently elsewhere, and a stream remembers that for years. The first to pass
+ships. No rung is trusted for loading: some combinations load and answer nonsense.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +27,14 @@ from epithermal_edge.errors import BundleError, EpithermalError
 from epithermal_host import network
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.network import Array, Weights, tf
-from epithermal_host.series import TEST, TRAIN, Series, mask_weather, read_series
+from epithermal_host.series import TEST, TRAIN, Series, counts_alone, read_series
 from epithermal_host.settings import QuantizeConfig as QuantizeConfig
 from epithermal_host.train import read_weights
 from epithermal_host.trial import answer
 
 MODEL = "model.tflite"
 REPORT = "quantize.json"
+DAYS_A_YEAR = 365.25
 CALIBRATION_STEPS = 400  # of each of a few training soils, for activations in 16 bits
 
 
@@ -39,8 +43,8 @@ class Trial:
     """One rung on one runtime."""
 
     runtime: str
-    max_error_m3_m3: float | None  # of theta and sigma; None where it does not run
-    rmse_m3_m3: float | None  # of theta
+    max_error_m3_m3: float | None  # of all outputs; None where it does not run
+    rmse_m3_m3: float | None  # of theta 0-30 cm
     fault: str | None  # why it does not run
 
 
@@ -51,6 +55,7 @@ class Rung:
     scheme: str
     size_bytes: int | None  # None where the converter refuses
     trials: tuple[Trial, ...]
+    between_runtimes_m3_m3: float | None  # largest difference; None where fewer than two run
     fault: str | None  # of the converter
     passed: bool
 
@@ -63,7 +68,9 @@ class QuantizeResult:
     size_bytes: int
     sha256: str  # of the model file
     gate_m3_m3: float
+    agree_m3_m3: float
     days: int  # streamed on each runtime
+    stream_days: int  # through which one state is carried
     rungs: tuple[Rung, ...]
     model_path: Path
 
@@ -81,7 +88,7 @@ def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> Q
         No rung passes; the text says by how much the float32 one fails.
     """
     series, weights = read_series(run_folder), read_weights(run_folder)
-    stream = gate_stream(series.part(TEST), config.soils)
+    stream = gate_stream(series.part(TEST), config.soils, config.years)
     expected = network.sequence_function(network.from_weights(weights))(stream)
     rungs, models = [], {}
     for scheme in tqdm(SCHEMES, desc="quantize", unit="rung", disable=not progress):
@@ -100,7 +107,9 @@ def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> Q
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         gate_m3_m3=config.gate_m3_m3,
+        agree_m3_m3=config.agree_m3_m3,
         days=int(stream.shape[0] * stream.shape[1]),
+        stream_days=int(stream.shape[1]),
         rungs=tuple(rungs),
         model_path=run_folder / MODEL,
     )
@@ -115,10 +124,19 @@ def report(result: QuantizeResult) -> dict[str, Any]:
     return value
 
 
-def gate_stream(series: Series, soils: int) -> Array:
-    """Features (2 S, T, F) of some unseen soils: as they are, then with counts alone."""
+def gate_stream(series: Series, soils: int, years: float = 0.0) -> Array:
+    """Features (2 R, T, F) of some unseen soils: as they are, then with counts alone.
+
+    Where the series are shorter than `years`, each stream is several soils one after the other; so
+    that no stream is shorter, the first soils may be there twice.
+    """
     known = series.features[:soils]
-    return np.concatenate([known, mask_weather(known, True, True)])
+    soils, days = known.shape[:2]
+    joined = max(1, math.ceil(years * DAYS_A_YEAR / days))
+    streams = math.ceil(soils / joined)
+    rows = np.arange(streams * joined) % soils
+    known = known[rows].reshape(streams, joined * days, -1)
+    return np.concatenate([known, counts_alone(known)])
 
 
 def convert(scheme: str, weights: Weights, series: Series) -> bytes:
@@ -195,25 +213,31 @@ def _climb(
     try:
         content = convert(scheme, weights, series)
     except (RuntimeError, ValueError) as fault:
-        return Rung(scheme, None, (), _first_line(fault), False)
+        return Rung(scheme, None, (), None, _first_line(fault), False)
     write_atomic(path, content)
-    trials = tuple(_trial(name, path, *gate) for name in runtime.available())
+    tried = [_trial(name, path, *gate) for name in runtime.available()]
+    trials = tuple(trial for trial, _ in tried)
+    pairs = itertools.combinations([errors for _, errors in tried if errors is not None], 2)
+    apart = max((float(np.max(np.abs(a - b))) for a, b in pairs), default=None)
     errors = [t.max_error_m3_m3 for t in trials]
     passed = bool(errors) and all(e is not None and e <= config.gate_m3_m3 for e in errors)
-    return Rung(scheme, len(content), trials, None, passed)
+    agree = apart is None or apart <= config.agree_m3_m3
+    return Rung(scheme, len(content), trials, apart, None, passed and agree)
 
 
-def _trial(name: str, path: Path, stream: Array, expected: Array) -> Trial:
-    """One rung streamed on one runtime."""
+def _trial(
+    name: str, path: Path, stream: Array, expected: Array
+) -> tuple[Trial, NDArray[np.float64] | None]:
+    """One rung streamed on one runtime, and its error (R, T, K) where there is one."""
     try:
         answers = answer(path, name, stream)
     except BundleError as fault:
-        return Trial(name, None, None, _first_line(fault))
+        return Trial(name, None, None, _first_line(fault)), None
     error: NDArray[np.float64] = answers.astype(np.float64) - expected
     if not np.isfinite(error).all():
-        return Trial(name, None, None, "answers that are not finite")
+        return Trial(name, None, None, "answers that are not finite"), None
     rmse = float(np.sqrt(np.mean(error[..., 0] ** 2)))
-    return Trial(name, float(np.max(np.abs(error))), rmse, None)
+    return Trial(name, float(np.max(np.abs(error))), rmse, None), error
 
 
 def _first_line(fault: Exception) -> str:

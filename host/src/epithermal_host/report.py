@@ -20,7 +20,7 @@ from epithermal_host.files import write_atomic, write_json
 from epithermal_host.groups import groups
 from epithermal_host.metrics import Stats, rms, stats
 from epithermal_host.parallel import Crew, crew
-from epithermal_host.series import NAMES, WEATHER, Series, mask_weather
+from epithermal_host.series import DESCRIPTION, Series, counts_alone, mask
 from epithermal_host.streams import answers
 from epithermal_host.unseen import Unseen, provenance, read_unseen
 
@@ -31,8 +31,6 @@ PAGE, DATA = "report.html", "report.json"
 NETWORK = "network"
 COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
 FILTERED = f"{COSMIC} + best filter"  # what the network must beat in every group
-DESCRIPTION = [i for i, name in enumerate(NAMES)
-               if name not in ("theta_inv", "theta_inv_sigma", "gap", *WEATHER)]  # fmt: skip
 QUANTILES = (5, 25, 50, 75, 95)
 
 
@@ -224,10 +222,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
 
 def input_sets(series: Series) -> tuple[InputSet, ...]:
     """Counts alone; with weather; with the soil's description, if the features have one."""
-    counts = mask_weather(series.features, True, True)
-    plain = series.features.copy()
-    for features in (counts, plain):
-        features[..., DESCRIPTION] = 0.0
+    counts, plain = counts_alone(series.features), mask(series.features, soil=True)
     weather = with_weather(series)
     sets = [InputSet(COUNTS, counts, np.ones(len(weather), dtype=bool))]
     sets.append(InputSet(WITH_WEATHER, plain, weather))

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.features import FEATURES
+from epithermal_edge.records import LAYERS_CM
 
 DATASET = "dataset.npz"
 TRAIN, VALIDATION, TEST = 0, 1, 2  # values of `split`
 NAMES = tuple(f.name for f in FEATURES)
-WEATHER = ("rain_mm", "rain_known", "et0_mm", "et0_known")
+DESCRIPTION = [i for i, name in enumerate(NAMES) if name.startswith("soil_")]
+LAYERS = tuple(f"theta_{top}_{bottom}" for top, bottom in LAYERS_CM)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +26,7 @@ class Series:
 
     features: NDArray[np.float32]  # (S, T, F) physical units, finite
     theta: NDArray[np.float64]  # (S, T) mean of 0-30 cm over the window [m3 m-3]
+    layers: NDArray[np.float64]  # (S, T, len(LAYERS)) their means [m3 m-3]
     theta_classical: NDArray[np.float64]  # (S, T) homogeneous COSMIC inversion [m3 m-3]
     split: NDArray[np.int8]  # (S,) TRAIN, VALIDATION or TEST
     scenario: NDArray[np.int64]  # (S,) its number in the campaign
@@ -36,6 +39,7 @@ class Series:
         return Series(
             features=self.features[rows],
             theta=self.theta[rows],
+            layers=self.layers[rows],
             theta_classical=self.theta_classical[rows],
             split=self.split[rows],
             scenario=self.scenario[rows],
@@ -60,6 +64,7 @@ def read_series(run_folder: Path) -> Series:
             series = Series(
                 features=file["features"].astype(np.float32),
                 theta=file["theta"].astype(np.float64),
+                layers=np.stack([file[name].astype(np.float64) for name in LAYERS], axis=-1),
                 theta_classical=file["theta_classical"].astype(np.float64),
                 split=file["split"].astype(np.int8),
                 scenario=file["scenario"].astype(np.int64),
@@ -90,21 +95,29 @@ def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
     return faults
 
 
-def mask_weather(
-    features: NDArray[np.float32], rain: NDArray[np.bool_] | bool, et0: NDArray[np.bool_] | bool
+def mask(
+    features: NDArray[np.float32],
+    *,
+    rain: NDArray[np.bool_] | bool = False,
+    et0: NDArray[np.bool_] | bool = False,
+    soil: NDArray[np.bool_] | bool = False,
 ) -> NDArray[np.float32]:
-    """Features as a station without rain gauge or without ET0 would have them.
+    """Features as a station without rain gauge, ET0 or description of its soil would have them.
 
     Parameters
     ----------
     features : (S, T, F)
-    rain, et0 : (S,) or one for all
+    rain, et0, soil : (S,) or one for all
         True where the whole series is to be unknown: value 0, known 0.
     """
     out = features.copy()
-    for prefix, hidden in (("rain", rain), ("et0", et0)):
+    for prefix, hidden in (("rain_", rain), ("et0_", et0), ("soil_", soil)):
         rows = np.broadcast_to(np.asarray(hidden, dtype=bool), features.shape[:1])
-        columns = [i for i, name in enumerate(NAMES) if name.startswith(prefix)]
-        for column in columns:
+        for column in (i for i, name in enumerate(NAMES) if name.startswith(prefix)):
             out[rows, :, column] = 0.0
     return out
+
+
+def counts_alone(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (S, T, F) of a station that knows its counts and what their inversion needs."""
+    return mask(features, rain=True, et0=True, soil=True)

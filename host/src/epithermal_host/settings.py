@@ -24,8 +24,12 @@ class TrainConfig:
     spin_up_weight: float = 0.1  # of those days in the loss
     anomaly: float = 0.0  # part of a series' mean error in a chunk that the loss forgives
     sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
+    layers_weight: float = 0.2  # of the mean error of 0-10 and 30-60 cm in the loss
+    huber: float = 0.0  # errors of theta above it count linearly [0.05 m3 m-3]; 0: none do
+    average: float = 0.0  # decay of the weights' moving average per update; 0: the last weights
     mask_both: float = 0.3  # chance that a series is shown without rain and ET0
     mask_one: float = 0.1  # chance, for either, that it alone is hidden
+    mask_soil: float = 0.5  # chance that a series is shown without its soil's description
 
     def __post_init__(self) -> None:
         _check(
@@ -43,8 +47,12 @@ class TrainConfig:
             ("spin_up_weight", 0, 1),
             ("anomaly", 0, 1),
             ("sigma_weight", 0, 100),
+            ("layers_weight", 0, 100),
+            ("huber", 0, 100),
+            ("average", 0, 0.99999),
             ("mask_both", 0, 1),
             ("mask_one", 0, 1),
+            ("mask_soil", 0, 1),
         )
 
 
@@ -53,10 +61,18 @@ class QuantizeConfig:
     """[quantize] of the run's TOML."""
 
     gate_m3_m3: float = 0.002  # largest error allowed against the float network
-    soils: int = 12  # unseen soils in the stream of the gate, each with and without weather
+    agree_m3_m3: float = 1e-5  # largest difference allowed between two runtimes
+    soils: int = 12  # unseen soils in the streams of the gate, with all inputs and counts alone
+    years: float = 5.0  # that a stream lasts at least; shorter series are joined
 
     def __post_init__(self) -> None:
-        _check(self, ("gate_m3_m3", 0, 0.1), ("soils", 1, 100_000))
+        _check(
+            self,
+            ("gate_m3_m3", 0, 0.1),
+            ("agree_m3_m3", 0, 0.1),
+            ("soils", 1, 100_000),
+            ("years", 0, 100),
+        )
 
 
 def _check(config: object, *ranges: Range) -> None:

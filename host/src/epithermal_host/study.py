@@ -24,7 +24,16 @@ from epithermal_host.evaluate import FILTER_T_D, exponential_filter
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.metrics import Stats, stats
 from epithermal_host.report_text import plain
-from epithermal_host.series import DATASET, NAMES, TEST, TRAIN, VALIDATION, mask_weather
+from epithermal_host.series import (
+    DATASET,
+    LAYERS,
+    NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    counts_alone,
+    mask,
+)
 from epithermal_host.settings import TrainConfig
 from epithermal_host.study_place import Record, StudyConfig, wet_season
 
@@ -146,16 +155,16 @@ def _write_dataset(out: Path, records: list[Record], parts: dict[str, slice]) ->
     days = parts["test"].start
     features = np.stack([r.features[:days] for r in records])
     inverted = np.stack([r.inverted[:days] for r in records])
-    truth = np.stack([r.truth[:days] for r in records])
-    labels = []
+    truth = np.stack([[r.truth[:days], *r.layers[:, :days]] for r in records], axis=1)
+    labels = []  # (1 + len(LAYERS), S, T) each
     for name in ("train", "validation", "validation"):
         label = np.full_like(truth, np.nan)
-        label[:, parts[name]] = truth[:, parts[name]]
+        label[..., parts[name]] = truth[..., parts[name]]
         labels.append(label)
     n = len(records)
     arrays: dict[str, Any] = {
         "features": np.concatenate([features] * 3),
-        "theta": np.concatenate(labels),
+        **dict(zip(("theta", *LAYERS), np.concatenate(labels, axis=1), strict=True)),
         "theta_classical": np.concatenate([inverted] * 3),
         "split": np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.int8), n),
         "scenario": np.tile(np.arange(n), 3),
@@ -181,7 +190,7 @@ def _best_t(record: Record, days: slice, spin_up: int) -> float:
 def _estimates(record: Record, answer: Any, t_d: float) -> dict[str, Array]:
     """All methods over the whole record, (T,) each."""
     inverted, features = record.inverted[None], record.features[None]
-    both = np.concatenate([mask_weather(features, True, True), features])
+    both = np.concatenate([counts_alone(features), mask(features, soil=True)])
     y = answer(both)[..., 0].astype(np.float64)
     return {
         INVERSION: record.inverted,

@@ -67,6 +67,7 @@ class Record:
     features: NDArray[np.float32]  # (T, F)
     inverted: Array  # (T,) [m3 m-3]
     truth: Array  # (T,) [m3 m-3]
+    layers: Array  # (len(LAYERS), T) the same of the layers
     snow: Mask  # (T,)
     rain_mm: Array  # (T,)
     et0_mm: Array  # (T,)
@@ -180,11 +181,13 @@ def _observed(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
     out = []
     for i, (_, result, _) in enumerate(wanted):
         lies = result.weather.snow_mm > 0.0
+        daily = 0.5 * (result.means[:, 1:] + result.means[:, :-1])  # in the order of DEPTHS_CM
         out.append(
             Record(
                 features=windows.features[i].astype(np.float32),
                 inverted=windows.theta_classical[i],
-                truth=0.5 * (result.means[0, 1:] + result.means[0, :-1]),
+                truth=daily[0],
+                layers=daily[1:],
                 snow=lies | np.concatenate(([False], lies[:-1])),
                 rain_mm=result.weather.precipitation_mm,
                 et0_mm=result.weather.et0_mm,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import time
 import zipfile
@@ -21,30 +20,30 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from epithermal_edge.bundle import OUTPUTS
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host import network
+from epithermal_host import checkpoint, network
+from epithermal_host.checkpoint import Epoch, Progress
 from epithermal_host.files import write_atomic, write_json
+from epithermal_host.metrics import Z90
 from epithermal_host.network import Array, Scaling, Weights, keras, tf
-from epithermal_host.series import NAMES, TRAIN, VALIDATION, Series, mask_weather, read_series
+from epithermal_host.series import (
+    LAYERS,
+    NAMES,
+    TRAIN,
+    VALIDATION,
+    Series,
+    counts_alone,
+    mask,
+    read_series,
+)
 from epithermal_host.settings import TrainConfig as TrainConfig
 
 CHECKPOINT = "train/checkpoint.npz"
 WEIGHTS = "network.npz"
 REPORT = "train.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one pass over the training soils gave."""
-
-    loss: float
-    rmse_counts: float  # validation soils, counts alone [m3 m-3]
-    rmse_weather: float  # the same with the rain and ET0 that they know
-
-    @property
-    def score(self) -> float:
-        """What training minimises: the mean of both."""
-        return 0.5 * (self.rmse_counts + self.rmse_weather)
+OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
+HELD = ("theta_0_30", "theta_0_10", "theta_30_60")  # outputs that the loss holds to labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ class TrainResult:
     best_epoch: int  # from 0
     resumed_at: int  # epochs found done when this run began
     rmse_inversion: float  # validation soils, the inversion itself [m3 m-3]
+    sigma_scale: float  # fitted on the validation soils
     weights_path: Path
     wall_s: float  # of this run
 
@@ -62,21 +62,6 @@ class TrainResult:
     def best(self) -> Epoch:
         """The epoch whose weights were kept."""
         return self.history[self.best_epoch]
-
-
-@dataclass(slots=True, eq=False)
-class _Progress:
-    """Everything that the next epoch depends on."""
-
-    weights: list[Array]
-    optimizer: list[NDArray[Any]]
-    best: list[Array]
-    history: list[Epoch]
-
-    @property
-    def best_epoch(self) -> int:
-        scores = [e.score for e in self.history]
-        return int(np.argmin(scores)) if scores else 0
 
 
 def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> TrainResult:
@@ -101,7 +86,7 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
     trainer = _Trainer(config, series)
     path = run_folder / CHECKPOINT
     mark = fingerprint(config, series)
-    now = _read_checkpoint(path, mark) or trainer.start()
+    now = checkpoint.read(path, mark) or trainer.start()
     trainer.restore(now)
     resumed_at = len(now.history)
     with tqdm(
@@ -109,19 +94,18 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
     ) as bar:
         while not _finished(now, config):
             now = trainer.epoch(now)
-            write_atomic(path, _checkpoint_bytes(now, mark))
+            write_atomic(path, checkpoint.to_bytes(now, mark))
             last = now.history[-1]
-            bar.set_postfix(counts=f"{last.rmse_counts:.4f}", weather=f"{last.rmse_weather:.4f}")
+            bar.set_postfix(counts=f"{last.rmse_counts:.4f}", all=f"{last.rmse_all:.4f}")
             bar.update()
-    weights = Weights(
-        **dict(zip(network.WEIGHT_NAMES, now.best, strict=True)), scaling=trainer.scaling
-    )
+    weights = trainer.finish(now)
     write_atomic(run_folder / WEIGHTS, network.save_bytes(weights))
     result = TrainResult(
         history=tuple(now.history),
         best_epoch=now.best_epoch,
         resumed_at=resumed_at,
         rmse_inversion=trainer.rmse_inversion,
+        sigma_scale=weights.sigma_scale,
         weights_path=run_folder / WEIGHTS,
         wall_s=time.monotonic() - began,
     )
@@ -157,13 +141,13 @@ def fingerprint(config: TrainConfig, series: Series) -> str:
 
 def epoch_plan(
     config: TrainConfig, epoch: int, soils: int
-) -> tuple[list[NDArray[np.int64]], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Batches of an epoch and whose rain and ET0 it hides; from (seed, epoch) alone.
+) -> tuple[list[NDArray[np.int64]], dict[str, NDArray[np.bool_]]]:
+    """Batches of an epoch, and from which soils it hides what; from (seed, epoch) alone.
 
     Returns
     -------
-    list of (B,), (S,), (S,)
-        Rows of each batch; True where rain, where ET0 is hidden.
+    list of (B,), dict of (S,)
+        Rows of each batch; the arguments of `mask`.
     """
     rng = np.random.default_rng((config.seed, epoch))
     order = rng.permutation(soils)
@@ -171,17 +155,32 @@ def epoch_plan(
     both = rng.random(soils) < config.mask_both
     rain = both | (rng.random(soils) < config.mask_one)
     et0 = both | (rng.random(soils) < config.mask_one)
-    return batches, rain, et0
+    soil = rng.random(soils) < config.mask_soil
+    return batches, {"rain": rain, "et0": et0, "soil": soil}
+
+
+def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
+    """Factor of sigma, its floor apart, with which 90 % of the errors are inside of 90 % intervals.
+
+    Parameters
+    ----------
+    error, sigma : (N,) [m3 m-3]
+        Of streams that training did not see, sigma as learnt.
+    """
+    learnt = np.maximum(sigma - network.SIGMA_FLOOR, 1e-6)
+    needed = (np.abs(error) / Z90 - network.SIGMA_FLOOR) / learnt  # for this day to be inside
+    return float(max(np.quantile(needed, 0.9), 0.0))
 
 
 class _Trainer:
-    """The graph, its optimizer and the data; what changes is in `_Progress`."""
+    """The graph, its optimizer and the data; what changes is in `Progress`."""
 
     def __init__(self, config: TrainConfig, series: Series) -> None:
         self.config = config
         self.train, self.validation = series.part(TRAIN), series.part(VALIDATION)
         self.scaling: Scaling = network.fit_scaling(self.train.features)
         self.model = network.build(config.hidden, self.scaling, config.seed)
+        self.average = network.build(config.hidden, self.scaling, config.seed)
         soils, days = self.train.theta.shape
         self.chunks = np.array_split(np.arange(days), max(1, round(days / config.chunk)))
         updates = max(1, -(-soils // config.batch)) * len(self.chunks)
@@ -190,8 +189,9 @@ class _Trainer:
         )
         self.optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
         self.optimizer.build(self.model.trainable_variables)
-        self._sequence = network.sequence_function(self.model)
-        self._update = _update_function(self.model, self.optimizer, config)
+        self._sequence = network.sequence_function(self.average)
+        self._update = update_function(self.model, self.average, self.optimizer, config)
+        self.label, self.weight = _labels(self.train, config)
         judged = np.isfinite(self.validation.theta)
         judged[:, : config.spin_up_steps] = False
         if not judged.any():
@@ -203,29 +203,28 @@ class _Trainer:
         inversion = self.validation.features[..., network.THETA_INV]
         self.rmse_inversion = self._rmse(inversion.astype(np.float64))
 
-    def start(self) -> _Progress:
+    def start(self) -> Progress:
         weights = self.model.get_weights()
-        return _Progress(weights, [v.numpy() for v in self.optimizer.variables], weights, [])
+        optimizer = [v.numpy() for v in self.optimizer.variables]
+        return Progress(weights, optimizer, weights, weights, [])
 
-    def restore(self, now: _Progress) -> None:
+    def restore(self, now: Progress) -> None:
         self.model.set_weights(now.weights)
+        self.average.set_weights(now.average)
         for variable, value in zip(self.optimizer.variables, now.optimizer, strict=True):
             variable.assign(value)
 
-    def epoch(self, now: _Progress) -> _Progress:
+    def epoch(self, now: Progress) -> Progress:
         """One pass over the training soils, then the validation streams."""
         config, number = self.config, len(now.history)
-        batches, rain, et0 = epoch_plan(config, number, len(self.train.theta))
-        features = mask_weather(self.train.features, rain, et0)
-        weight = np.isfinite(self.train.theta).astype(np.float32)
-        weight[:, : config.spin_up_steps] *= config.spin_up_weight
-        label = np.nan_to_num(self.train.theta).astype(np.float32)
+        batches, hidden = epoch_plan(config, number, len(self.train.theta))
+        features = mask(self.train.features, **hidden)
         losses = []
         for rows in batches:
             h = c = np.zeros((len(rows), config.hidden), dtype=np.float32)
             for days in self.chunks:
                 part = np.ix_(rows, days)
-                loss, h, c = self._update(features[part], label[part], weight[part], h, c)
+                loss, h, c = self._update(features[part], self.label[part], self.weight[part], h, c)
                 losses.append(float(loss))
         loss = float(np.mean(losses))
         if not np.isfinite(loss):
@@ -234,32 +233,66 @@ class _Trainer:
                 " in [train], or look for absurd numbers in the data set"
             )
         history = [*now.history, Epoch(loss, *self._validate())]
-        weights = self.model.get_weights()
+        average = self.average.get_weights()
         better = len(history) == 1 or history[-1].score < min(e.score for e in now.history)
-        optimizer = [v.numpy() for v in self.optimizer.variables]
-        return _Progress(weights, optimizer, weights if better else now.best, history)
+        return Progress(
+            weights=self.model.get_weights(),
+            optimizer=[v.numpy() for v in self.optimizer.variables],
+            average=average,
+            best=average if better else now.best,
+            history=history,
+        )
 
-    def _validate(self) -> tuple[float, float]:
+    def finish(self, now: Progress) -> Weights:
+        """The best epoch's weights, and how far their sigma is to be trusted."""
+        self.average.set_weights(now.best)
         known = self.validation.features
-        counts = mask_weather(known, True, True)
-        answer = self._sequence(np.concatenate([counts, known]))[..., 0]
-        half = len(known)
-        return self._rmse(answer[:half]), self._rmse(answer[half:])
+        error, sigma = [], []
+        for features in (counts_alone(known), known):
+            y = self._sequence(features)[self.judged].astype(np.float64)
+            error.append(y[:, 0] - self.validation.theta[self.judged])
+            sigma.append(y[:, 1])
+        scale = fit_sigma_scale(np.concatenate(error), np.concatenate(sigma))
+        return network.named(now.best, self.scaling, scale)
+
+    def _validate(self) -> tuple[float, float, float]:
+        """RMSE from counts alone, with rain and ET0, and with all that is known."""
+        known = self.validation.features
+        counts, weather = counts_alone(known), mask(known, soil=True)
+        a, b, c = (self._rmse(self._sequence(x)[..., 0]) for x in (counts, weather, known))
+        return a, b, c
 
     def _rmse(self, theta: NDArray[Any]) -> float:
         error = (theta - self.validation.theta)[self.judged]
         return float(np.sqrt(np.mean(error**2))) if error.size else float("nan")
 
 
-def _update_function(model: Any, optimizer: Any, config: TrainConfig) -> Any:
+def _labels(series: Series, config: TrainConfig) -> tuple[Array, Array]:
+    """What theta is held to, and the weight of each day, (S, T, len(HELD)); 0 without label."""
+    theta = [series.theta, *(series.layers[..., LAYERS.index(name)] for name in HELD[1:])]
+    label = np.stack(theta, axis=-1)
+    weight = np.isfinite(label).astype(np.float32)
+    weight[:, : config.spin_up_steps] *= config.spin_up_weight
+    return np.nan_to_num(label).astype(np.float32), weight
+
+
+def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfig) -> Any:
     """One step of the optimizer on one chunk: loss and the carried state."""
-    n = len(NAMES)
+    columns = [OUTPUT_NAMES.index(name) for name in HELD]
+
+    def rho(error: Any) -> Any:
+        """Square of the error; beyond `huber` its tangent."""
+        if config.huber == 0.0:
+            return error**2
+        size = tf.abs(error)
+        near = tf.minimum(size, config.huber)
+        return near * (2.0 * size - near)
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
-            tf.TensorSpec((None, None, n), tf.float32),
-            tf.TensorSpec((None, None), tf.float32),
-            tf.TensorSpec((None, None), tf.float32),
+            tf.TensorSpec((None, None, len(NAMES)), tf.float32),
+            tf.TensorSpec((None, None, len(HELD)), tf.float32),
+            tf.TensorSpec((None, None, len(HELD)), tf.float32),
             tf.TensorSpec((None, config.hidden), tf.float32),
             tf.TensorSpec((None, config.hidden), tf.float32),
         ]
@@ -267,56 +300,32 @@ def _update_function(model: Any, optimizer: Any, config: TrainConfig) -> Any:
     def update(x: Any, label: Any, weight: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
             y, h_next, c_next = model([x, h, c], training=True)
-            error = (y[..., 0] - label) / network.RESIDUAL
+            errors = (tf.gather(y, columns, axis=-1) - label) / network.RESIDUAL
+            error, whole = errors[..., 0], weight[..., 0]
             sigma = y[..., 1] / network.RESIDUAL
             fixed = tf.stop_gradient(error)  # sigma learns the error, it does not excuse it
             likelihood = tf.math.log(sigma) + 0.5 * (fixed / sigma) ** 2
-            days = tf.maximum(tf.reduce_sum(weight, axis=1, keepdims=True), 1e-6)
-            mean = tf.reduce_sum(weight * error, axis=1, keepdims=True) / days
-            terms = (error - config.anomaly * mean) ** 2 + config.sigma_weight * likelihood
-            loss = tf.reduce_sum(weight * terms) / tf.maximum(tf.reduce_sum(weight), 1.0)
+            days = tf.maximum(tf.reduce_sum(whole, axis=1, keepdims=True), 1e-6)
+            mean = tf.reduce_sum(whole * error, axis=1, keepdims=True) / days
+            terms = rho(error - config.anomaly * mean) + config.sigma_weight * likelihood
+            loss = tf.reduce_sum(whole * terms) / tf.maximum(tf.reduce_sum(whole), 1.0)
+            layers = weight[..., 1:] * rho(errors[..., 1:])
+            weights = tf.maximum(tf.reduce_sum(weight[..., 1:]), 1.0)
+            loss += config.layers_weight * tf.reduce_sum(layers) / weights
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
+        done = tf.cast(optimizer.iterations, tf.float32)
+        decay = tf.minimum(config.average, (1.0 + done) / (10.0 + done))  # short at the start
+        for mean_of, variable in zip(average.trainable_variables, variables, strict=True):
+            mean_of.assign(decay * mean_of + (1.0 - decay) * variable)
         return loss, h_next, c_next
 
     return update
 
 
-def _finished(now: _Progress, config: TrainConfig) -> bool:
+def _finished(now: Progress, config: TrainConfig) -> bool:
     done = len(now.history)
     return done >= config.epochs or done - 1 - now.best_epoch >= config.patience
-
-
-def _checkpoint_bytes(now: _Progress, mark: str) -> bytes:
-    arrays: dict[str, Any] = {"mark": mark}
-    for name in ("weights", "optimizer", "best"):
-        arrays |= {f"{name}_{i}": value for i, value in enumerate(getattr(now, name))}
-    arrays["history"] = np.array([dataclasses.astuple(e) for e in now.history])
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _read_checkpoint(path: Path, mark: str) -> _Progress | None:
-    """The last finished epoch; None where there is none of this very training."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["mark"]) != mark:
-                return None
-            lists = {
-                name: [
-                    file[f"{name}_{i}"] for i in range(sum(k.startswith(f"{name}_") for k in file))
-                ]
-                for name in ("weights", "optimizer", "best")
-            }
-            history = [Epoch(*map(float, row)) for row in file["history"]]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-        raise ConfigError(
-            f"{path}: damaged checkpoint ({fault}): delete it to begin anew"
-        ) from fault
-    return _Progress(history=history, **lists)
 
 
 def _report(result: TrainResult, config: TrainConfig, series: Series) -> dict[str, Any]:
@@ -327,5 +336,6 @@ def _report(result: TrainResult, config: TrainConfig, series: Series) -> dict[st
         "soils": {"train": int((series.split == TRAIN).sum()), "days": series.theta.shape[1]},
         "best_epoch": result.best_epoch,
         "rmse_inversion": result.rmse_inversion,
+        "sigma_scale": result.sigma_scale,
         "history": [dataclasses.asdict(e) for e in result.history],
     }

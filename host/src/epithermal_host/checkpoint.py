@@ -1,0 +1,90 @@
+"""How far a training has come: a value that goes to a file after each epoch and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import ConfigError
+
+Array = NDArray[np.float32]
+
+LISTS = ("weights", "optimizer", "average", "best")  # of arrays, in Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one pass over the training soils gave; RMSE of 0-30 cm on the validation soils."""
+
+    loss: float
+    rmse_counts: float  # counts alone [m3 m-3]
+    rmse_weather: float  # with the rain and ET0 that they know, soil unknown [m3 m-3]
+    rmse_all: float  # with all that they know [m3 m-3]
+
+    @property
+    def score(self) -> float:
+        """What training minimises: the mean of the three."""
+        return (self.rmse_counts + self.rmse_weather + self.rmse_all) / 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """Everything that the next epoch depends on."""
+
+    weights: list[Array]
+    optimizer: list[NDArray[Any]]
+    average: list[Array]  # moving average of the weights: what is judged
+    best: list[Array]  # that of the best epoch
+    history: list[Epoch]
+
+    @property
+    def best_epoch(self) -> int:
+        """From 0."""
+        scores = [e.score for e in self.history]
+        return int(np.argmin(scores)) if scores else 0
+
+
+def to_bytes(now: Progress, mark: str) -> bytes:
+    """The content of the checkpoint; `mark` tells the training that it belongs to."""
+    arrays: dict[str, Any] = {"mark": mark}
+    for name in LISTS:
+        arrays |= {f"{name}_{i}": value for i, value in enumerate(getattr(now, name))}
+    arrays["history"] = np.array([dataclasses.astuple(e) for e in now.history])
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read(path: Path, mark: str) -> Progress | None:
+    """The last finished epoch; None where there is none of this very training.
+
+    Raises
+    ------
+    ConfigError
+        The file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["mark"]) != mark:
+                return None
+            lists = {
+                name: [
+                    file[f"{name}_{i}"] for i in range(sum(k.startswith(f"{name}_") for k in file))
+                ]
+                for name in LISTS
+            }
+            history = [Epoch(*map(float, row)) for row in file["history"]]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as fault:
+        raise ConfigError(
+            f"{path}: damaged checkpoint ({fault}): delete it to begin anew"
+        ) from fault
+    return Progress(history=history, **lists)
