@@ -47,7 +47,9 @@ def since_start(judged: Judged) -> tuple[Curve, ...]:
     series = judged.unseen.series
     days = series.theta.shape[1]
     edges = [*(d for d in AGES_D if d < days), *range(365, days - 30, HALF_YEAR_D), days]
-    seen = np.isfinite(series.theta) & np.isfinite(series.theta_classical) & ~judged.unseen.snow
+    seen = (
+        np.isfinite(series.theta) & np.isfinite(series.theta_classical) & ~judged.unseen.series.snow
+    )
     spans = list(itertools.pairwise(edges))
     middle = np.array([0.5 * (a + b) for a, b in spans])
     out = []
@@ -69,7 +71,7 @@ def outages(bundle: Bundle, judged: Judged, who: Crew, options: Options) -> tupl
     if not len(soil):
         return ()
     span = begin[:, None] + np.arange(-WARM_D, OUTAGE_D + 1)
-    label = np.where(judged.unseen.snow, np.nan, series.theta)[soil[:, None], span]
+    label = np.where(judged.unseen.series.snow, np.nan, series.theta)[soil[:, None], span]
     out: list[Curve] = []
     lengths = np.array(LENGTHS_D)
     for method, inputs, theta in _methods(judged):
@@ -121,7 +123,7 @@ def _begins(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Soils and first days of the outages: counts the day before, no snow then."""
     series = judged.unseen.series
     rng = np.random.default_rng(OUTAGE_SEED)
-    days = np.isfinite(series.theta_classical) & ~judged.unseen.snow
+    days = np.isfinite(series.theta_classical) & ~judged.unseen.series.snow
     soil: list[int] = []
     begin: list[int] = []
     for i in rng.permutation(len(days))[: OUTAGES // 2].tolist():

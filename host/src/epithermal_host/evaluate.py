@@ -173,8 +173,8 @@ def read_spin_up(run_folder: Path) -> int:
 
 
 def judged_days(series: Series, spin_up: int) -> Mask:
-    """(S, T) days that count: with label and counts, after the spin-up."""
-    judged = np.isfinite(series.theta) & np.isfinite(series.theta_classical)
+    """(S, T) days that count: with label and counts, without snow, after the spin-up."""
+    judged = np.isfinite(series.theta) & np.isfinite(series.theta_classical) & ~series.snow
     judged[:, :spin_up] = False
     return np.asarray(judged, dtype=bool)
 

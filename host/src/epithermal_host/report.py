@@ -177,7 +177,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
     clock = _Clock()
     unseen = read_unseen(bundle, run_folder, options.every_soil)
     series, spin_up = unseen.series, bundle.spin_up_steps
-    days = judged_days(series, spin_up) & ~unseen.snow
+    days = judged_days(series, spin_up)
     if not days.any():
         raise ConfigError(f"{run_folder}: no day to judge after {spin_up} days of spin-up")
     clock.lap("reading")
@@ -207,7 +207,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         runtime=name,
         seed=unseen.places.seed,
         spin_up_d=spin_up,
-        snow_share=float(unseen.snow.mean()),
+        snow_share=float(series.snow.mean()),
         overall=GroupLines("all", "all soils and days", _lines(judged, days)),
         groups=tuple(told),
         ages=since_start(judged),

@@ -28,6 +28,7 @@ class Series:
     theta: NDArray[np.float64]  # (S, T) mean of 0-30 cm over the window [m3 m-3]
     layers: NDArray[np.float64]  # (S, T, len(LAYERS)) their means [m3 m-3]
     theta_classical: NDArray[np.float64]  # (S, T) homogeneous COSMIC inversion [m3 m-3]
+    snow: NDArray[np.bool_]  # (S, T) it lay at the window's begin or end: nothing is judged
     split: NDArray[np.int8]  # (S,) TRAIN, VALIDATION or TEST
     scenario: NDArray[np.int64]  # (S,) its number in the campaign
     day_end_s: NDArray[np.float64]  # (T,) Unix time of the window's end [s, UTC]
@@ -41,6 +42,7 @@ class Series:
             theta=self.theta[rows],
             layers=self.layers[rows],
             theta_classical=self.theta_classical[rows],
+            snow=self.snow[rows],
             split=self.split[rows],
             scenario=self.scenario[rows],
             day_end_s=self.day_end_s,
@@ -66,6 +68,7 @@ def read_series(run_folder: Path) -> Series:
                 theta=file["theta"].astype(np.float64),
                 layers=np.stack([file[name].astype(np.float64) for name in LAYERS], axis=-1),
                 theta_classical=file["theta_classical"].astype(np.float64),
+                snow=_lies(file["snow_mm"]),
                 split=file["split"].astype(np.int8),
                 scenario=file["scenario"].astype(np.int64),
                 day_end_s=file["day_end_s"].astype(np.float64),
@@ -80,6 +83,13 @@ def read_series(run_folder: Path) -> Series:
     return series
 
 
+def _lies(snow_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where snow lay at the begin or the end of a day, from what lay at its end; (S, T)."""
+    out: NDArray[np.bool_] = snow_mm > 0.0
+    out[:, 1:] |= snow_mm[:, :-1] > 0.0
+    return out
+
+
 def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
     soils, days = series.theta.shape if series.theta.ndim == 2 else (0, 0)
     faults = []
@@ -87,6 +97,8 @@ def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
         faults.append(f"features {', '.join(names)} are not {', '.join(NAMES)}")
     if series.features.shape != (soils, days, len(NAMES)) or not soils or not days:
         faults.append(f"features of shape {series.features.shape}, labels {series.theta.shape}")
+    elif series.snow.shape != series.theta.shape:
+        faults.append(f"snow of shape {series.snow.shape}")
     elif not np.isfinite(series.features).all():
         faults.append("a feature that is not finite")
     for part, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):

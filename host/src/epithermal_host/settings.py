@@ -22,6 +22,7 @@ class TrainConfig:
     patience: int = 20  # epochs without a better validation before it stops
     spin_up_steps: int = 60  # days from a cold start that are not judged
     spin_up_weight: float = 0.1  # of those days in the loss
+    snow_weight: float = 0.1  # of days with snow in the loss; they are not judged
     anomaly: float = 0.0  # part of a series' mean error in a chunk that the loss forgives
     sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
     layers_weight: float = 0.2  # of the mean error of 0-10 and 30-60 cm in the loss
@@ -45,6 +46,7 @@ class TrainConfig:
             ("patience", 1, 100_000),
             ("spin_up_steps", 0, 3650),
             ("spin_up_weight", 0, 1),
+            ("snow_weight", 0, 1),
             ("anomaly", 0, 1),
             ("sigma_weight", 0, 100),
             ("layers_weight", 0, 100),

@@ -192,7 +192,7 @@ class _Trainer:
         self._sequence = network.sequence_function(self.average)
         self._update = update_function(self.model, self.average, self.optimizer, config)
         self.label, self.weight = _labels(self.train, config)
-        judged = np.isfinite(self.validation.theta)
+        judged = np.isfinite(self.validation.theta) & ~self.validation.snow
         judged[:, : config.spin_up_steps] = False
         if not judged.any():
             days, spin_up = judged.shape[1], config.spin_up_steps
@@ -273,6 +273,7 @@ def _labels(series: Series, config: TrainConfig) -> tuple[Array, Array]:
     label = np.stack(theta, axis=-1)
     weight = np.isfinite(label).astype(np.float32)
     weight[:, : config.spin_up_steps] *= config.spin_up_weight
+    weight[series.snow] *= config.snow_weight
     return np.nan_to_num(label).astype(np.float32), weight
 
 

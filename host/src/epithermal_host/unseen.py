@@ -47,7 +47,6 @@ class Unseen:
 
     series: Series
     places: Places
-    snow: Mask  # (S, T) snow lay at the window's begin or end: not judged
 
 
 def read_unseen(bundle: Bundle, run_folder: Path, every_soil: bool = False) -> Unseen:
@@ -70,15 +69,13 @@ def read_unseen(bundle: Bundle, run_folder: Path, every_soil: bool = False) -> U
     series = read_series(run_folder)
     first = _scenario(run_folder, int(series.scenario[0]))
     _refuse_training(bundle, run_folder, int(first["seed"]), every_soil)
-    snow = _snow(run_folder, series.theta.shape)
-    rows = np.ones(len(series.split), dtype=bool) if every_soil else series.split == TEST
     series = series if every_soil else series.part(TEST)
     places = read_places(run_folder, series.scenario.tolist())
     if places.et0_mm.shape != series.theta.shape:
         raise ConfigError(
             f"{run_folder}: campaign and data set differ in days: make the data set again"
         )
-    return Unseen(series=series, places=places, snow=snow[rows])
+    return Unseen(series=series, places=places)
 
 
 def read_places(run_folder: Path, indices: Sequence[int]) -> Places:
@@ -164,14 +161,3 @@ def _scenario(run_folder: Path, index: int) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
         raise ConfigError(f"{path}: damaged ({fault}): simulate it again") from fault
     return value
-
-
-def _snow(run_folder: Path, shape: tuple[int, ...]) -> Mask:
-    """(S, T) of all soils of the data set."""
-    with np.load(run_folder / DATASET, allow_pickle=False) as file:
-        if "snow_mm" not in file or file["snow_mm"].shape != shape:
-            raise ConfigError(f"{run_folder / DATASET}: does not tell the snow: make it again")
-        lies = file["snow_mm"] > 0.0
-    out: Mask = lies.copy()
-    out[:, 1:] |= lies[:, :-1]
-    return out
