@@ -17,6 +17,7 @@ from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.site import Site
 from epithermal_host.carsel_parrish import sample_class
 from epithermal_host.cover import Cover, CoverKind
+from epithermal_host.observed import Station, choose
 from epithermal_host.pedotransfer import CLASS_TEXTURE, lattice_water_g_g
 from epithermal_host.profile import Grid, graded_grid, root_density
 from epithermal_host.soil import CATALOGUE, SoilHydraulics
@@ -45,6 +46,8 @@ class Population:
     roots_grow: bool = True  # a crop's, from sowing on; HYDRUS-1D cannot
     climates: tuple[str, ...] = ()  # files of `weather fit`, beside run.toml
     prior_share: float = 0.5  # where climates are named: drawn from the prior all the same
+    observed: tuple[str, ...] = ()  # the same files: the station's own days, not generated ones
+    observed_share: float = 1.0  # where they are named: scenarios that live under such days
     aridity_min: float = 0.2  # of the prior: mean annual precipitation over ET0
     aridity_max: float = 1.4
     southern_share: float = 0.3
@@ -97,6 +100,8 @@ class Scenario:
     climate: Climate
     snow_on_counts: bool
     site: Site  # the truth, also the detector's
+    observed: str = ""  # station whose days it lives under; empty: generated weather
+    observed_day: int = 0  # of the station's record, that the spin-up begins on, since 1970-01-01
 
     @property
     def texture(self) -> str:
@@ -122,7 +127,11 @@ class Scenario:
 
 
 def sample(
-    population: Population, seed: int, index: int, climates: Sequence[Climate] = ()
+    population: Population,
+    seed: int,
+    index: int,
+    climates: Sequence[Climate] = (),
+    observed: Sequence[Station] = (),
 ) -> Scenario:
     """Draw one scenario; the same seed and index give the same scenario, whatever ran before.
 
@@ -134,12 +143,17 @@ def sample(
         Of the campaign, of the scenario.
     climates :
         What the files in population.climates hold.
+    observed :
+        What the files in population.observed hold.
     """
     if len(climates) != len(population.climates):
         raise ValueError("climates must hold one climate for each file in population.climates")
+    if len(observed) != len(population.observed):
+        raise ValueError("observed must hold one station for each file in population.observed")
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     p = population
-    climate = _sample_place(rng, p, climates)
+    station, begin_day = choose(rng, observed, p.observed_share)
+    climate = _sample_place(rng, p, climates) if station is None else station.climate
     names = [str(rng.choice(p.textures))]
     bottoms: tuple[float, ...] = ()
     if rng.random() < p.layered_share:
@@ -165,6 +179,8 @@ def sample(
         climate=climate,
         snow_on_counts=p.snow_on_counts,
         site=site,
+        observed=station.name if station else "",
+        observed_day=begin_day,
     )
 
 
