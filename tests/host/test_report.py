@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from tests import browser
 
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.errors import ConfigError
@@ -155,31 +156,9 @@ def test_the_page_needs_nothing_but_itself(judged):
     assert data["bundle"]["name"] == "tiny" and len(data["groups"]) == len(done.groups)
 
 
-def browser():
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
-
-
-@pytest.mark.skipif(browser() is None, reason="no Chromium here")
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
 def test_a_browser_shows_every_picture(judged, tmp_path):
-    _, page = judged
-    probe = tmp_path / "probe.html"
-    script = (
-        "<script>onload = () => { const all = [...document.images];"
-        "document.title = all.filter(i => i.complete && i.naturalWidth > 100).length"
-        " + ' of ' + all.length + ' pictures, requests '"
-        " + performance.getEntriesByType('resource').filter(e => e.name.slice(0, 5) != 'data:')"
-        ".length"
-        " }</script></body>"
-    )
-    probe.write_text(page.read_text("utf-8").replace("</body>", script), "utf-8")
-    shown = subprocess.run(
-        [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
-         "--dump-dom", probe.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    ).stdout  # fmt: skip
-    assert re.search(r"<title>8 of 8 pictures, requests 0</title>", shown)
+    assert browser.verdict(judged[1], tmp_path) == (8, 8, 0, 0)
 
 
 def test_kge_and_r_of_a_scaled_and_shifted_estimate():

@@ -222,13 +222,21 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
     return judged, report
 
 
-def input_sets(series: Series) -> tuple[InputSet, ...]:
-    """Counts alone; with weather; with the soil's description, if the features have one."""
+def input_sets(series: Series, weather: Mask | None = None) -> tuple[InputSet, ...]:
+    """Counts alone; with weather; with the soil's description, if the features have one.
+
+    Parameters
+    ----------
+    series :
+        S soils.
+    weather : (S,)
+        Those that have rain and ET0; None: those that know both on nearly all days.
+    """
     counts = mask_weather(series.features, True, True)
     plain = series.features.copy()
     for features in (counts, plain):
         features[..., DESCRIPTION] = 0.0
-    weather = with_weather(series)
+    weather = with_weather(series) if weather is None else weather
     sets = [InputSet(COUNTS, counts, np.ones(len(weather), dtype=bool))]
     sets.append(InputSet(WITH_WEATHER, plain, weather))
     described = weather & (series.features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))

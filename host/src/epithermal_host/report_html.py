@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from epithermal_host.baselines import COSMIC
 from epithermal_host.groups import DEFINITIONS
+from epithermal_host.html_parts import cell, document, picture, section, table
 from epithermal_host.streams import RESTART_D
 
 if TYPE_CHECKING:
@@ -20,21 +20,6 @@ NETWORK = "network"
 OVERALL, IN_GROUPS = (0.87, 0.93), (0.80, 0.97)  # coverage that is asked for
 WORST = 8
 FEW_SOILS = 10  # whose figures are as much theirs as the group's
-
-STYLE = """\
-body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem;
-  border-bottom: 1px solid #ccc }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .8rem 0 }
-th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #e5e5e5 }
-th { font-weight: 600; vertical-align: bottom } td.l, th.l { text-align: left }
-tr.k td { background: #f2f2f2; font-weight: 600; text-align: left }
-tr.n td { font-weight: 600 } td.bad { background: #fbdcd0 } td.good { background: #dcefe3 }
-img { max-width: 100%; height: auto } .s { color: #555; font-size: .9em }
-dt { font-weight: 600; float: left; clear: left; margin-right: .5em } dd { margin-left: 8.5em }
-td.l { white-space: nowrap }
-"""
 
 CAPTIONS = {
     "methods.png": "All methods, all judged days.",
@@ -60,39 +45,22 @@ def page(report: Report, pictures: Mapping[str, bytes]) -> str:
     """
     name = f"{report.bundle.name} {report.bundle.version}"
 
-    def picture(file: str) -> str:
-        return _picture(file, pictures[file]) if file in pictures else ""
+    def shown(file: str) -> str:
+        return picture(pictures[file], CAPTIONS[file]) if file in pictures else ""
 
     parts = [
         f"<h1>{escape(name)} on unseen soils</h1>",
         _head(report),
-        _section("In short", _verdict(report)),
-        _section("All methods", _overall(report), picture("methods.png"), picture("scatter.png")),
+        section("In short", _verdict(report)),
+        section("All methods", _overall(report), shown("methods.png"), shown("scatter.png")),
         _reference(report),
-        _section("In groups", _groups(report), _definitions(), picture("groups.png")),
-        _section("The 90 % interval", picture("coverage.png")),
-        _section("Age of the stream", picture("age.png")),
-        _section("Outages", _outage_text(), picture("outage.png")) if report.outages else "",
-        _section("Soils", _soils(report), picture("soils.png"), picture("series.png")),
+        section("In groups", _groups(report), _definitions(), shown("groups.png")),
+        section("The 90 % interval", shown("coverage.png")),
+        section("Age of the stream", shown("age.png")),
+        section("Outages", _outage_text(), shown("outage.png")) if report.outages else "",
+        section("Soils", _soils(report), shown("soils.png"), shown("series.png")),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(name)}: report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _section(title: str, *parts: str) -> str:
-    return "\n".join([f"<h2>{escape(title)}</h2>", *(p for p in parts if p)])
-
-
-def _picture(file: str, content: bytes) -> str:
-    data = base64.b64encode(content).decode("ascii")
-    text = escape(CAPTIONS[file])
-    image = f'<img src="data:image/png;base64,{data}" alt="{text}">'
-    return f'<p>{image}<br><span class="s">{text}</span></p>'
+    return document(f"{name}: report", parts)
 
 
 def _head(report: Report) -> str:
@@ -159,18 +127,18 @@ def _overall(report: Report) -> str:
         assert inversion
         own = line.method == NETWORK
         s = line.stats
-        cover = _cell(s.coverage_90, "{:.1%}", OVERALL if own else None)
+        cover = cell(s.coverage_90, "{:.1%}", OVERALL if own else None)
         cells = [
             f'<td class="l">{escape(line.method)}</td>',
             f'<td class="l">{escape(line.inputs)}</td>',
-            _cell(line.t_d, "{:g}"),
-            _cell(s.soils, "{:d}"),
-            _cell(s.rmse, "{:.4f}"),
-            _cell(s.rmse / inversion.stats.rmse, "{:.2f}"),
-            _cell(s.ubrmse, "{:.4f}"),
-            _cell(s.bias, "{:+.4f}"),
-            _cell(s.r, "{:.3f}"),
-            _cell(s.kge, "{:.3f}"),
+            cell(line.t_d, "{:g}"),
+            cell(s.soils, "{:d}"),
+            cell(s.rmse, "{:.4f}"),
+            cell(s.rmse / inversion.stats.rmse, "{:.2f}"),
+            cell(s.ubrmse, "{:.4f}"),
+            cell(s.bias, "{:+.4f}"),
+            cell(s.r, "{:.3f}"),
+            cell(s.kge, "{:.3f}"),
             cover,
         ]
         kind = ' class="n"' if own else ""
@@ -182,7 +150,7 @@ def _overall(report: Report) -> str:
         " for all. The campaign's neutrons are COSMIC's own, which favours its inversion over"
         " these two.</p>"
     )
-    return _table(head, rows) + note
+    return table(head, rows) + note
 
 
 def _without_repeats(report: Report) -> Iterable[Line]:
@@ -208,10 +176,10 @@ def _groups(report: Report) -> str:
         assert inversion and filtered
         cells = [
             f'<td class="l">{escape(group.name)}</td>',
-            _cell(inversion.stats.soils, "{:d}"),
-            _cell(inversion.stats.days, "{:d}"),
-            _cell(inversion.stats.rmse, "{:.4f}"),
-            _cell(filtered.stats.rmse, "{:.4f}"),
+            cell(inversion.stats.soils, "{:d}"),
+            cell(inversion.stats.days, "{:d}"),
+            cell(inversion.stats.rmse, "{:.4f}"),
+            cell(filtered.stats.rmse, "{:.4f}"),
         ]
         for label in labels:
             cells += _group_cells(group, label)
@@ -221,7 +189,7 @@ def _groups(report: Report) -> str:
         " inversion with the best filter on the same days, red where not below 1; coverage red"
         " outside 80 to 97 %.</p>"
     )
-    return _table(head, rows) + note
+    return table(head, rows) + note
 
 
 def _group_cells(group: GroupLines, label: str) -> list[str]:
@@ -229,10 +197,10 @@ def _group_cells(group: GroupLines, label: str) -> list[str]:
     if line is None or filtered is None:
         return ["<td></td>"] * 4
     return [
-        _cell(line.stats.rmse, "{:.4f}"),
-        _cell(line.stats.rmse / filtered.stats.rmse, "{:.2f}", (0.0, 0.99999)),
-        _cell(line.stats.bias, "{:+.4f}"),
-        _cell(line.stats.coverage_90, "{:.0%}", IN_GROUPS),
+        cell(line.stats.rmse, "{:.4f}"),
+        cell(line.stats.rmse / filtered.stats.rmse, "{:.2f}", (0.0, 0.99999)),
+        cell(line.stats.bias, "{:+.4f}"),
+        cell(line.stats.coverage_90, "{:.0%}", IN_GROUPS),
     ]
 
 
@@ -253,12 +221,12 @@ def _reference(report: Report) -> str:
     if told is None:
         return ""
     rows = [
-        f'<tr><td class="l">{escape(str(name))}</td>{_cell(value, "{:.4f}")}</tr>'
+        f'<tr><td class="l">{escape(str(name))}</td>{cell(value, "{:.4f}")}</tr>'
         for name, value in told["rmse"].items()
     ]
     text = escape(str(told["text"]))
-    table = _table(("l:method", "RMSE"), rows)
-    return _section("A particle filter on our own column", f"<p>{text}</p>", table)
+    errors = table(("l:method", "RMSE"), rows)
+    return section("A particle filter on our own column", f"<p>{text}</p>", errors)
 
 
 def _soils(report: Report) -> str:
@@ -273,29 +241,11 @@ def _soils(report: Report) -> str:
     rows = []
     for soil in sorted(report.soils, key=key, reverse=True)[:WORST]:
         cells = [
-            _cell(soil.scenario, "{:d}"),
+            cell(soil.scenario, "{:d}"),
             f'<td class="l">{escape(soil.texture.replace("_", " "))}</td>',
             f'<td class="l">{escape(soil.cover)}</td>',
-            _cell(soil.precipitation_over_et0, "{:.2f}"),
-            *(_cell(soil.rmse[name], "{:.4f}") for name in names),
+            cell(soil.precipitation_over_et0, "{:.2f}"),
+            *(cell(soil.rmse[name], "{:.4f}") for name in names),
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<p>The {len(rows)} worst soils by RMSE, {escape(last)}:</p>" + _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[str]) -> str:
-    cells = "".join(
-        f'<th class="l">{escape(name[2:])}</th>' if name[:2] == "l:" else f"<th>{escape(name)}</th>"
-        for name in head
-    )
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _cell(value: float | None, form: str, wanted: tuple[float, float] | None = None) -> str:
-    """A number; red where it is not what is wanted, empty where it is none."""
-    if value is None or not math.isfinite(value):
-        return "<td></td>"
-    kind = ""
-    if wanted is not None:
-        kind = ' class="good"' if wanted[0] <= value <= wanted[1] else ' class="bad"'
-    return f"<td{kind}>{escape(form.format(value))}</td>"
+    return f"<p>The {len(rows)} worst soils by RMSE, {escape(last)}:</p>" + table(head, rows)
