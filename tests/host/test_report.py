@@ -24,8 +24,10 @@ from epithermal_host import (
     dataset,
     ensemble,
     groups,
+    layers,
     metrics,
     report,
+    report_text,
     streams,
     unseen,
 )
@@ -101,6 +103,55 @@ def test_all_methods_are_judged_on_the_same_days(judged):
         assert len({(x.stats.soils, x.stats.days) for x in lines}) == 1
         assert all(np.isfinite([x.stats.rmse, x.stats.r, x.stats.kge]).all() for x in lines)
     assert done.inputs == (report.COUNTS, report.WITH_WEATHER)
+
+
+def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):
+    done, page = judged
+    named = {(x.kind, x.group, x.inputs) for x in done.verdict}
+    for group in done.groups:
+        for inputs in done.inputs:
+            own = group.line(report.NETWORK, inputs)
+            if own is None:
+                continue
+            lost = own.stats.rmse >= group.line(report.FILTERED, inputs).stats.rmse
+            inside = 0.80 <= own.stats.coverage_90 <= 0.97
+            assert ((group.kind, group.name, inputs) in named) == (lost or not inside)
+    data = json.loads((page.parent / report.DATA).read_text())
+    assert len(data["verdict"]) == len(done.verdict) > 0  # of two epochs
+    line, inversion = (
+        done.overall.line(m, report.COUNTS) for m in (report.NETWORK, "COSMIC inversion")
+    )
+    ratio = f"{line.stats.rmse / inversion.stats.rmse:9.2f}"
+    assert ratio in report_text.table(done) and "falls short: " in report_text.table(done)
+
+
+def test_layers_are_judged_by_their_own_labels_beside_one_number_for_all():
+    rng = np.random.default_rng(4)
+    labels = {name: rng.uniform(0.1, 0.4, (3, 100)) for name in layers.LAYERS}
+    told = {name: label + 0.01 for name, label in labels.items()}
+    told["theta_10_30"] = labels["theta_10_30"] + rng.choice((-0.02, 0.02), (3, 100))
+    mean = labels["theta_0_10"]
+    inverted = mean + 0.03
+    days = rng.random((3, 100)) < 0.7
+    out = layers.layer_lines("all", told, labels, mean, inverted, days)
+    assert [x.layer for x in out] == list(layers.LAYERS)
+    assert [x.stats.rmse for x in out] == pytest.approx([0.01, 0.02, 0.01])
+    assert (out[0].rmse_inversion, out[0].rmse_mean) == pytest.approx((0.03, 0.0), abs=1e-12)
+    assert {x.stats.days for x in out} == {days.sum()}
+    some = layers.layer_lines("all", told, {"theta_30_60": mean}, mean, inverted, days)
+    assert [x.layer for x in some] == ["theta_30_60"]
+
+
+def test_layers_of_a_bundle_stand_where_its_outputs_say(trained, other):
+    assert layers.columns(("theta_0_30", "theta_0_30_sigma", *layers.LAYERS)) == {
+        "theta_0_10": 2, "theta_10_30": 3, "theta_30_60": 4,
+    }  # fmt: skip
+    seen = unseen.read_unseen(open_bundle(trained[1]), other, every_soil=True)
+    assert set(seen.layers) == set(layers.LAYERS)
+    for name, label in seen.layers.items():
+        assert label.shape == seen.series.theta.shape, name
+    parts = (seen.layers["theta_0_10"] + 2.0 * seen.layers["theta_10_30"]) / 3.0
+    np.testing.assert_allclose(parts, seen.series.theta, atol=2e-3)  # the grid's own means
 
 
 def test_soils_and_days_of_each_kind_of_groups_add_up(judged):

@@ -18,8 +18,10 @@ from epithermal_host.baselines import COSMIC, Baseline, baselines
 from epithermal_host.evaluate import judged_days, with_weather
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.groups import groups
+from epithermal_host.layers import LayerLine, columns, layer_lines
 from epithermal_host.metrics import Stats, rms, stats
 from epithermal_host.parallel import Crew, crew
+from epithermal_host.report_verdict import Shortfall, shortfalls
 from epithermal_host.series import NAMES, WEATHER, Series, mask_weather
 from epithermal_host.streams import answers
 from epithermal_host.unseen import Unseen, provenance, read_unseen
@@ -52,6 +54,7 @@ class Estimate:
     inputs: InputSet
     theta: Array  # (S, T) [m3 m-3]
     sigma: Array  # (S, T) [m3 m-3]
+    layers: dict[str, Array]  # (S, T) of the layers that the bundle tells [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Report:
     snow_share: float  # of the days
     overall: GroupLines
     groups: tuple[GroupLines, ...]
+    verdict: tuple[Shortfall, ...]  # empty: nothing to complain of in any group
+    layers: tuple[LayerLine, ...]
     ages: tuple[Curve, ...]
     outages: tuple[Curve, ...]
     soils: tuple[Soil, ...]
@@ -197,11 +202,11 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
             soils, progress = options.reference_soils, options.progress
             reference = ensemble.compare(judged, run_folder, soils, who, progress)
             clock.lap("particle filter")
-    told = [
+    told = tuple(
         GroupLines(group.kind, group.name, lines)
         for group in groups(unseen.places, series.theta)
         if (lines := _lines(judged, days & group.rows))
-    ]
+    )
     report = Report(
         bundle=bundle,
         run_folder=run_folder,
@@ -211,7 +216,9 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         spin_up_d=spin_up,
         snow_share=float(unseen.snow.mean()),
         overall=GroupLines("all", "all soils and days", _lines(judged, days)),
-        groups=tuple(told),
+        groups=told,
+        verdict=shortfalls(told, [e.inputs.label for e in estimates]),
+        layers=_layers(judged),
         ages=since_start(judged),
         outages=dark,
         soils=_soils(judged),
@@ -259,7 +266,8 @@ def _network(
         )
         y = np.full((*series.theta.shape, said.y.shape[-1]), np.nan)
         y[inputs.soils] = said.y
-        out.append(Estimate(inputs, y[..., 0], y[..., 1]))
+        layers = {layer: y[..., i] for layer, i in columns(bundle.outputs).items()}
+        out.append(Estimate(inputs, y[..., 0], y[..., 1], layers))
         name = said.runtime
     return tuple(out), name
 
@@ -279,6 +287,17 @@ def _lines(judged: Judged, rows: Mask) -> tuple[Line, ...]:
         out += [Line(b.name, label, b.t_d, s) for b, s in named]
         own_stats = stats(truth, estimate.theta, own, estimate.sigma)
         out.append(Line(NETWORK, label, None, own_stats))
+    return tuple(out)
+
+
+def _layers(judged: Judged) -> tuple[LayerLine, ...]:
+    """Of each set of inputs; none where bundle or data set have no layers."""
+    series, labels = judged.unseen.series, judged.unseen.layers
+    out: list[LayerLine] = []
+    for e in judged.estimates:
+        own = judged.days & e.inputs.soils[:, None]
+        inverted = series.theta_classical
+        out += layer_lines(e.inputs.label, e.layers, labels, e.theta, inverted, own)
     return tuple(out)
 
 

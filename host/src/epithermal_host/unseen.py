@@ -18,6 +18,7 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.site import Site
 from epithermal_host.campaign import scenario_path
 from epithermal_host.config import RUN_FILE
+from epithermal_host.layers import read_layers
 from epithermal_host.series import DATASET, TEST, Series, read_series
 
 Array = NDArray[np.float64]
@@ -48,6 +49,7 @@ class Unseen:
     series: Series
     places: Places
     snow: Mask  # (S, T) snow lay at the window's begin or end: not judged
+    layers: dict[str, Array]  # (S, T) labels of layers, by name [m3 m-3]
 
 
 def read_unseen(bundle: Bundle, run_folder: Path, every_soil: bool = False) -> Unseen:
@@ -71,6 +73,7 @@ def read_unseen(bundle: Bundle, run_folder: Path, every_soil: bool = False) -> U
     first = _scenario(run_folder, int(series.scenario[0]))
     _refuse_training(bundle, run_folder, int(first["seed"]), every_soil)
     snow = _snow(run_folder, series.theta.shape)
+    layers = read_layers(run_folder, series.theta.shape)
     rows = np.ones(len(series.split), dtype=bool) if every_soil else series.split == TEST
     series = series if every_soil else series.part(TEST)
     places = read_places(run_folder, series.scenario.tolist())
@@ -78,7 +81,12 @@ def read_unseen(bundle: Bundle, run_folder: Path, every_soil: bool = False) -> U
         raise ConfigError(
             f"{run_folder}: campaign and data set differ in days: make the data set again"
         )
-    return Unseen(series=series, places=places, snow=snow[rows])
+    return Unseen(
+        series=series,
+        places=places,
+        snow=snow[rows],
+        layers={name: label[rows] for name, label in layers.items()},
+    )
 
 
 def read_places(run_folder: Path, indices: Sequence[int]) -> Places:
