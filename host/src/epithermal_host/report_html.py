@@ -15,7 +15,6 @@ from epithermal_host.streams import RESTART_D
 
 if TYPE_CHECKING:
     from epithermal_host.report import GroupLines, Line, Report, Soil
-    from epithermal_host.report_verdict import Shortfall
 
 FILTERED = f"{COSMIC} + best filter"
 NETWORK = "network"
@@ -101,20 +100,17 @@ def _shortfalls(report: Report) -> str:
     """The groups in which something is not as asked for."""
     if not report.verdict:
         return "<p>In every group the network is better, and the interval holds 80 to 97 %.</p>"
-    head = ("l:falls short in", "l:inputs", "soils", "days", "RMSE", "of COSMIC", "of filter",
-            "in 90 %")  # fmt: skip
+    head = ["l:falls short in", "soils", "days"]
+    for label in report.inputs:
+        head += [f"{label}: of COSMIC", "of filter", "in 90 %"]
+    short = {(x.kind, x.group) for x in report.verdict}
     rows = []
-    for x in report.verdict:
-        cells = [
-            words(_named(x)),
-            words(x.inputs),
-            cell(x.soils, "{:d}"),
-            cell(x.days, "{:d}"),
-            cell(x.rmse, "{:.4f}"),
-            cell(x.of_cosmic, "{:.2f}"),
-            cell(x.of_filter, "{:.2f}", (0.0, 0.99999)),
-            cell(x.coverage_90, "{:.0%}", IN_GROUPS),
-        ]
+    for group in (g for g in report.groups if (g.kind, g.name) in short):
+        counted = group.lines[0].stats
+        cells = [words(_named(group)), cell(counted.soils, "{:d}"), cell(counted.days, "{:d}")]
+        for label in report.inputs:
+            _, of_cosmic, of_filter, _, inside = _group_cells(group, label)
+            cells += [of_cosmic, of_filter, inside]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     text = (
         "Groups in which the network is not better than the inversion with the best filter (of"
@@ -124,11 +120,11 @@ def _shortfalls(report: Report) -> str:
     return table(head, rows) + note(text)
 
 
-def _named(x: Shortfall) -> str:
+def _named(group: GroupLines) -> str:
     """With the kind where the name alone does not tell."""
-    if x.kind in ("counting rate", "year"):
-        return f"{x.kind} {x.group}"
-    return f"{x.group} season" if x.kind == "season" else x.group
+    if group.kind in ("counting rate", "year"):
+        return f"{group.kind} {group.name}"
+    return f"{group.name} season" if group.kind == "season" else group.name
 
 
 def _overall(report: Report) -> str:
