@@ -104,10 +104,10 @@ def test_a_result_holds_a_water_balance(config):
 
 
 def test_a_failed_scenario_is_recorded_and_the_rest_goes_on(config, tmp_path, monkeypatch):
-    def stubborn(scenario, period):
+    def stubborn(scenario, period, seen=None):
         if scenario.index == 1:
             raise SolverError("loam", 12.5, "will not converge")
-        return simulate(scenario, period)
+        return simulate(scenario, period, seen)
 
     monkeypatch.setattr(campaign, "simulate", stubborn)
     done = campaign.run(config, tmp_path / "run", workers=1, progress=False)

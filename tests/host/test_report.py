@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from tests import browser
 
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.errors import ConfigError
@@ -23,8 +24,10 @@ from epithermal_host import (
     dataset,
     ensemble,
     groups,
+    layers,
     metrics,
     report,
+    report_text,
     streams,
     unseen,
 )
@@ -102,6 +105,49 @@ def test_all_methods_are_judged_on_the_same_days(judged):
     assert done.inputs == (report.COUNTS, report.WITH_WEATHER)
 
 
+def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):
+    done, page = judged
+    named = {(x.kind, x.group, x.inputs) for x in done.verdict}
+    for group in done.groups:
+        for inputs in done.inputs:
+            own = group.line(report.NETWORK, inputs)
+            if own is None:
+                continue
+            lost = own.stats.rmse >= group.line(report.FILTERED, inputs).stats.rmse
+            inside = 0.80 <= own.stats.coverage_90 <= 0.97
+            assert ((group.kind, group.name, inputs) in named) == (lost or not inside)
+    data = json.loads((page.parent / report.DATA).read_text())
+    assert len(data["verdict"]) == len(done.verdict) > 0  # of two epochs
+    line, inversion = (
+        done.overall.line(m, report.COUNTS) for m in (report.NETWORK, "COSMIC inversion")
+    )
+    ratio = f"{line.stats.rmse / inversion.stats.rmse:9.2f}"
+    assert ratio in report_text.table(done) and "falls short: " in report_text.table(done)
+
+
+def test_layers_are_judged_by_their_own_labels_beside_one_number_for_all():
+    rng = np.random.default_rng(4)
+    labels = {name: rng.uniform(0.1, 0.4, (3, 100)) for name in layers.LAYERS}
+    told = {name: label + 0.01 for name, label in labels.items()}
+    told["theta_10_30"] = labels["theta_10_30"] + rng.choice((-0.02, 0.02), (3, 100))
+    mean = labels["theta_0_10"]
+    inverted = mean + 0.03
+    days = rng.random((3, 100)) < 0.7
+    out = layers.layer_lines("all", told, labels, mean, inverted, days)
+    assert [x.layer for x in out] == list(layers.LAYERS)
+    assert [x.stats.rmse for x in out] == pytest.approx([0.01, 0.02, 0.01])
+    assert (out[0].rmse_inversion, out[0].rmse_mean) == pytest.approx((0.03, 0.0), abs=1e-12)
+    assert {x.stats.days for x in out} == {days.sum()}
+    some = layers.layer_lines("all", told, {"theta_30_60": mean}, mean, inverted, days)
+    assert [x.layer for x in some] == ["theta_30_60"]
+
+
+def test_layers_of_a_bundle_stand_where_its_outputs_say():
+    assert layers.columns(("theta_0_30", "theta_0_30_sigma", *layers.LAYERS)) == {
+        "theta_0_10": 2, "theta_10_30": 3, "theta_30_60": 4,
+    }  # fmt: skip
+
+
 def test_soils_and_days_of_each_kind_of_groups_add_up(judged):
     done, _ = judged
     total = done.overall.lines[0].stats.days
@@ -155,31 +201,9 @@ def test_the_page_needs_nothing_but_itself(judged):
     assert data["bundle"]["name"] == "tiny" and len(data["groups"]) == len(done.groups)
 
 
-def browser():
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
-
-
-@pytest.mark.skipif(browser() is None, reason="no Chromium here")
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
 def test_a_browser_shows_every_picture(judged, tmp_path):
-    _, page = judged
-    probe = tmp_path / "probe.html"
-    script = (
-        "<script>onload = () => { const all = [...document.images];"
-        "document.title = all.filter(i => i.complete && i.naturalWidth > 100).length"
-        " + ' of ' + all.length + ' pictures, requests '"
-        " + performance.getEntriesByType('resource').filter(e => e.name.slice(0, 5) != 'data:')"
-        ".length"
-        " }</script></body>"
-    )
-    probe.write_text(page.read_text("utf-8").replace("</body>", script), "utf-8")
-    shown = subprocess.run(
-        [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
-         "--dump-dom", probe.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    ).stdout  # fmt: skip
-    assert re.search(r"<title>8 of 8 pictures, requests 0</title>", shown)
+    assert browser.verdict(judged[1], tmp_path) == (8, 8, 0, 0)
 
 
 def test_kge_and_r_of_a_scaled_and_shifted_estimate():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host import study, study_place
+from epithermal_host import study, study_draw, study_place
 from epithermal_host.series import NAMES, TRAIN, VALIDATION, read_series
 from epithermal_host.study_place import Record, StudyConfig
 
@@ -60,12 +60,29 @@ def test_each_variant_changes_one_parameter_of_the_soil():
     config = StudyConfig(soil="silt")
     own, variants = study_place.CATALOGUE["silt"], study_place.variants(config)
     changed = [name for name in variants if " x " in name]
-    assert len(changed) == 10
+    assert len(changed) == 20
     for name in changed:
         parameter = name.split(" x ")[0]
         others = [p for p in study_place.FACTORS if p != parameter]
         assert getattr(variants[name], parameter) != getattr(own, parameter)
         assert all(getattr(variants[name], p) == getattr(own, p) for p in others)
+
+
+def test_fine_soils_of_a_smaller_n_keep_the_air_entry_that_their_class_has():
+    for name, soil in study_place.variants(StudyConfig(soil="silt")).items():
+        if soil.n < study_place.N_WITHOUT_AIR_ENTRY:
+            assert soil.air_entry_cm > 0.0, name
+
+
+def test_the_pictures_of_parameters_and_soils_are_drawn_from_the_errors():
+    names = [*study_place.CATALOGUE, *study_place.variants(StudyConfig())]
+    rng = np.random.default_rng(2)
+    methods = (study.INVERSION, study.USUAL, study.BEST, study.COUNTS, study.WEATHER)
+    rows = {name: dict(zip(methods, rng.uniform(0.002, 0.03, 5), strict=True)) for name in names}
+    other = {**rows, "ks_cm_d x 5": dict.fromkeys(methods, 0.09)}
+    drawn = study_draw.parameters("loam", rows)
+    assert drawn.startswith(b"\x89PNG") and study_draw.parameters("loam", other) != drawn
+    assert study_draw.soils("loam", other) == study_draw.soils("loam", rows) != drawn
 
 
 def test_every_fault_of_site_toml_is_told(tmp_path):

@@ -28,6 +28,7 @@ from epithermal_host.config import (
 )
 from epithermal_host.errors import SolverError
 from epithermal_host.files import write_atomic
+from epithermal_host.observed import Window, window
 from epithermal_host.parallel import Lost, crew, each
 from epithermal_host.scenario import Scenario, sample
 from epithermal_host.simulate import key_of, result_bytes, simulate
@@ -73,6 +74,7 @@ class _Task:
     scenario: Scenario
     campaign: CampaignConfig
     key: str
+    seen: Window | None  # the station's days, where there are some: 50 kB more for 4 years
 
 
 def scenario_path(run_folder: Path, index: int) -> Path:
@@ -121,7 +123,7 @@ def run(
                disable=not progress)  # fmt: skip
     with contextlib.ExitStack() as ends, bar, crew(workers, dask) as who:
         ends.callback(_tidy, run_folder)  # Ctrl-C comes in the middle of a file
-        tasks = (_Task(scenario_of(config, index), config.campaign, key) for index in todo)
+        tasks = (_task(config, index, key) for index in todo)
         for number, answer in each(_work, tasks, who):
             failure = _keep(config, run_folder, todo[number], answer)
             if failure is not None:
@@ -142,7 +144,17 @@ def run(
 
 def scenario_of(config: RunConfig, index: int) -> Scenario:
     """One scenario of a campaign."""
-    return sample(config.population, config.campaign.seed, index, config.climates)
+    return sample(config.population, config.campaign.seed, index, config.climates, config.observed)
+
+
+def _task(config: RunConfig, index: int, key: str) -> _Task:
+    """A scenario with the days that it lives under: a worker reads no files."""
+    scenario, period = scenario_of(config, index), config.campaign
+    seen = None
+    if scenario.observed:
+        station = next(s for s in config.observed if s.name == scenario.observed)
+        seen = window(station, scenario.observed_day, period.spin_up_days + period.days)
+    return _Task(scenario, period, key, seen)
 
 
 def campaign_hash(run_folder: Path, soils: int) -> str:
@@ -194,7 +206,7 @@ def _work(task: _Task) -> bytes | Failure:
     """The file of a scenario; on a worker."""
     scenario = task.scenario
     try:
-        result = simulate(scenario, task.campaign)
+        result = simulate(scenario, task.campaign, task.seen)
     except ConfigError:
         raise
     except SolverError as error:

@@ -95,11 +95,16 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
-             "evaluate runs/a\n  epithermal-host evaluate models/demo-0.1.0 runs/b")  # fmt: skip
+             "evaluate runs/a\n  epithermal-host evaluate models/demo-0.1.0 runs/b\n"
+             "  epithermal-host evaluate models/demo-0.1.0 --field site.toml")  # fmt: skip
     p.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE",
                    help="a released one: write its report; default: RUN's own model")  # fmt: skip
-    _run_folder(p)
-    p.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/report-NAME-VERSION")
+    p.add_argument("run", type=Path, metavar="RUN",
+                   help="run folder made by simulate; with --field it is BUNDLE")  # fmt: skip
+    p.add_argument("--field", type=Path, nargs="+", metavar="SITE", default=[],
+                   help="judge BUNDLE at real sites: their site.toml, docs/field.md")  # fmt: skip
+    p.add_argument("--out", type=Path, metavar="DIR",
+                   help="default: RUN/report-NAME-VERSION, field-NAME-VERSION")  # fmt: skip
     p.add_argument("--all", action="store_true", dest="every_soil",
                    help="all soils, of a campaign with another seed than BUNDLE's")  # fmt: skip
     p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
@@ -222,6 +227,8 @@ def _quantize(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.field:
+        return _field(arguments)
     if arguments.bundle is not None:
         return _report(arguments)
     if any(getattr(arguments, name) for name in ("out", "every_soil", "runtime", "reference")):
@@ -249,6 +256,23 @@ def _report(arguments: argparse.Namespace) -> int:
     )
     done, page = report.run(arguments.bundle, arguments.run, arguments.out, options)
     print(report_text.table(done))
+    print(f"report: {page}")
+    return 0
+
+
+def _field(arguments: argparse.Namespace) -> int:
+    if arguments.bundle is not None or arguments.every_soil or arguments.reference:
+        raise ConfigError("with --field name BUNDLE alone, before it: no RUN, --all or --reference")
+    from epithermal_host import field_report
+
+    done, page = field_report.run(
+        arguments.run,
+        arguments.field,
+        arguments.out,
+        runtime_name=arguments.runtime,
+        workers=arguments.workers,
+    )
+    print(field_report.table(done))
     print(f"report: {page}")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,25 @@ SHAPES: dict[str, tuple[tuple[type, ...], str]] = {  # by the annotation in Clim
 }
 
 
-def write_climate(path: Path, climate: Climate, weather: DailyWeather) -> None:
-    """Keep a climate, with what it was fitted to, as TOML."""
+def write_climate(
+    path: Path,
+    climate: Climate,
+    weather: DailyWeather,
+    read: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep a climate, with what it was fitted to and how that is read again, as TOML."""
     plain = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(climate).items()
     }
-    source = {
+    source: dict[str, Any] = {
         "file": weather.source,
         "first": str(weather.date[0]),
         "last": str(weather.date[-1]),
         "et0": weather.et0_from,
     }
+    if read is not None:
+        source["read"] = read
     text = tomli_w.dumps({"source": source, "climate": plain})
     write_atomic(path, text.encode("utf-8"))
 

@@ -14,6 +14,7 @@ import math
 import tomllib
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +27,14 @@ from epithermal_host import __version__
 from epithermal_host.climate_file import read_climate
 from epithermal_host.files import write_atomic
 from epithermal_host.instrument_settings import InstrumentConfig
+from epithermal_host.observed import Station, copy_station, read_station
 from epithermal_host.scenario import Population
 from epithermal_host.settings import QuantizeConfig, TrainConfig
 from epithermal_host.weather import Climate
 
 RUN_FILE = "run.toml"
 CLIMATES = "climates"  # folder for them in a run folder
+OBSERVED = "observed"
 WRITTEN = "written"  # the section that we add when we write a file back
 
 
@@ -125,6 +128,7 @@ class RunConfig:
     quantize: QuantizeConfig
     release: ReleaseConfig
     climates: tuple[Climate, ...] = ()  # what the files in population.climates hold
+    observed: tuple[Station, ...] = ()  # what those in population.observed hold
 
 
 SECTIONS: dict[str, type] = {
@@ -170,19 +174,25 @@ def read_run(path: Path) -> RunConfig:
         if name != "campaign" or name in data:
             values[name] = from_table(section, data.get(name, {}), name, faults)
     climates = _read_climates(path.parent, values.get("population"), faults)
+    observed = _read_observed(path.parent, values.get("campaign"), values.get("population"), faults)
     _check_engine(values.get("campaign"), values.get("population"), faults)
     if faults:
         raise ConfigError(*(f"{path}: {fault}" for fault in faults))
-    return RunConfig(path=path, climates=climates, **values)
+    return RunConfig(path=path, climates=climates, observed=observed, **values)
 
 
 def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
     """Write a run back beside its result, every default told, with version and data hash.
 
-    The climates that it names are written beside it, so that the folder holds all of the run.
+    The climates and stations that it names are written beside it, so that the folder holds all of
+    the run.
     """
     tables = {name: _plain(dataclasses.asdict(getattr(config, name))) for name in SECTIONS}
     tables["population"][CLIMATES] = _write_climates(config, run_folder)
+    tables["population"][OBSERVED] = [
+        f"{CLIMATES}/{copy_station(config.path.parent / name, run_folder / CLIMATES)}"
+        for name in config.population.observed
+    ]
     written = {"version": __version__, "data_hash": data_hash}
     text = "# Written by epithermal-host; [written] says what made the results beside it.\n"
     text += tomli_w.dumps({**tables, WRITTEN: written})
@@ -196,9 +206,10 @@ def campaign_key(config: RunConfig) -> str:
     of the climates' files the name is not, for both may lie elsewhere; of these the content is.
     """
     campaign, population = (dataclasses.asdict(c) for c in (config.campaign, config.population))
-    del campaign["soils"], campaign["hydrus_exe"], population[CLIMATES]
+    del campaign["soils"], campaign["hydrus_exe"], population[CLIMATES], population[OBSERVED]
     climates = [dataclasses.asdict(climate) for climate in config.climates]
-    what = [__version__, campaign, population, climates]
+    stations = [[s.name, dataclasses.asdict(s.climate), s.content] for s in config.observed]
+    what = [__version__, campaign, population, climates, stations]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -244,7 +255,7 @@ def _read_climates(
 ) -> tuple[Climate, ...]:
     """The climates that a population names; files relative to run.toml."""
     names = population.climates if population is not None else ()
-    if len({Path(name).name for name in names}) < len(names):
+    if _same_names(names):
         faults.append("population.climates: two files have the same name; rename one")
     climates = []
     for name in names:
@@ -253,6 +264,33 @@ def _read_climates(
         except ConfigError as error:
             faults += [f"population.climates: {fault}" for fault in error.faults]
     return tuple(climates)
+
+
+def _read_observed(
+    folder: Path,
+    campaign: CampaignConfig | None,
+    population: Population | None,
+    faults: list[str],
+) -> tuple[Station, ...]:
+    """The stations that a population names, with the days of theirs that the campaign can have."""
+    if campaign is None or population is None:
+        return ()
+    names = population.observed
+    if _same_names({*names, *population.climates}):
+        faults.append("population.observed: two files have the same name; rename one")
+    stations = []
+    skip = campaign.spin_up_days
+    for name in names:
+        try:
+            first_day, days = campaign.first_day - skip, campaign.days + skip
+            stations.append(read_station(folder / name, first_day, days))
+        except ConfigError as error:
+            faults += [f"population.observed: {fault}" for fault in error.faults]
+    return tuple(stations)
+
+
+def _same_names(paths: Collection[str]) -> bool:
+    return len({Path(name).name for name in paths}) < len(paths)
 
 
 def _write_climates(config: RunConfig, run_folder: Path) -> list[str]:

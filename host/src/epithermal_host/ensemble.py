@@ -148,7 +148,10 @@ def weighted(theta: Array, log_rate: Array, seen: Array) -> Array:
 def _members(task: Task) -> Iterator[tuple[Array, Array]]:
     """Theta and rate of each day, (T,) each, of the columns that can be solved."""
     config, wanted = task.config, float(np.asarray(task.site.bulk_density_g_cm3)[0])
-    drawn = [sample(config.population, SEED, i, config.climates) for i in range(DRAWN * MEMBERS)]
+    drawn = [
+        sample(config.population, SEED, i, config.climates, config.observed)
+        for i in range(DRAWN * MEMBERS)
+    ]
     drawn.sort(key=lambda s: abs(s.soils[0].bulk_density_g_cm3 - wanted))
     for scenario in drawn[:MEMBERS]:
         try:

@@ -40,6 +40,7 @@ class FieldSeries:
     name: str
     day_end_s: Array  # (T,) Unix time of the window's end [s, UTC]
     features: Array  # (T, F) the station's, physical units
+    restart: Mask  # (T,) the station's state is void before this window
     theta_classical: Array  # (T,) homogeneous COSMIC inversion [m3 m-3]
     truth: Array  # (T,) 0-30 cm by the probes, mean over the window [m3 m-3]
     judged: Mask  # (T,) in season, soil warm, monitor sound
@@ -76,6 +77,7 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
         name=site_file.name,
         day_end_s=day_end_s,
         features=np.concatenate([w.features for w in windows]),
+        restart=np.concatenate([w.restart for w in windows]),
         theta_classical=np.concatenate([w.theta_classical for w in windows]),
         truth=probe_mean(site_file, day_end_s),
         judged=judged_days(site_file, day_end_s, faulty_s),

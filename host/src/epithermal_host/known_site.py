@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,7 @@ def as_known(
     truth = scenario.site
     e_density, e_lattice = rng.standard_normal(2)
     lattice = float(truth.lattice_water_g_g) + config.lattice_sigma_g_g * e_lattice
+    described: dict[str, Any] = _described(scenario, config, rng)
     known = dataclasses.replace(
         truth,
         bulk_density_g_cm3=float(truth.bulk_density_g_cm3)
@@ -71,7 +73,7 @@ def as_known(
         lattice_water_g_g=max(lattice, 0.0),
         latitude_deg=truth.latitude_deg if knows_latitude else NAN,
         cosmic_n_sigma=0.0,
-        **_described(scenario, config, rng),
+        **described,
     )
     if config.sampling_days == 0:
         return known

@@ -19,10 +19,9 @@ from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host import field
-from epithermal_host.campaign import scenario_path
+from epithermal_host.campaign import scenario_of, scenario_path
 from epithermal_host.config import RunConfig, read_run
 from epithermal_host.files import write_json
-from epithermal_host.scenario import sample
 from epithermal_host.series import Series, read_series
 from epithermal_host.simulate import read_result
 from epithermal_host.site_file import SiteFile, read_site
@@ -163,7 +162,7 @@ def of_run(
 
 def warm_days(config: RunConfig, run_folder: Path, index: int, day_end_s: Array) -> Mask:
     """Days of one scenario in the warm season, air warm for a while and no snow; (T,)."""
-    latitude = sample(config.population, config.campaign.seed, index).climate.latitude_deg
+    latitude = scenario_of(config, index).climate.latitude_deg
     weather = read_result(scenario_path(run_folder, index)).weather
     middle = (day_end_s - 43200.0).astype("datetime64[s]").astype("datetime64[M]")
     month = (middle.astype(np.int64) + (6 if latitude < 0.0 else 0)) % 12 + 1

@@ -18,9 +18,11 @@ from epithermal_host.baselines import COSMIC, Baseline, baselines
 from epithermal_host.evaluate import judged_days, with_weather
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.groups import groups
+from epithermal_host.layers import LayerLine, columns, layer_lines
 from epithermal_host.metrics import Stats, rms, stats
 from epithermal_host.parallel import Crew, crew
-from epithermal_host.series import DESCRIPTION, Series, counts_alone, mask
+from epithermal_host.report_verdict import Shortfall, shortfalls
+from epithermal_host.series import DESCRIPTION, LAYERS, Series, counts_alone, mask
 from epithermal_host.streams import answers
 from epithermal_host.unseen import Unseen, provenance, read_unseen
 
@@ -50,6 +52,7 @@ class Estimate:
     inputs: InputSet
     theta: Array  # (S, T) [m3 m-3]
     sigma: Array  # (S, T) [m3 m-3]
+    layers: dict[str, Array]  # (S, T) of the layers that the bundle tells [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class Report:
     snow_share: float  # of the days
     overall: GroupLines
     groups: tuple[GroupLines, ...]
+    verdict: tuple[Shortfall, ...]  # empty: nothing to complain of in any group
+    layers: tuple[LayerLine, ...]
     ages: tuple[Curve, ...]
     outages: tuple[Curve, ...]
     soils: tuple[Soil, ...]
@@ -195,11 +200,11 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
             soils, progress = options.reference_soils, options.progress
             reference = ensemble.compare(judged, run_folder, soils, who, progress)
             clock.lap("particle filter")
-    told = [
+    told = tuple(
         GroupLines(group.kind, group.name, lines)
         for group in groups(unseen.places, series.theta)
         if (lines := _lines(judged, days & group.rows))
-    ]
+    )
     report = Report(
         bundle=bundle,
         run_folder=run_folder,
@@ -209,7 +214,9 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         spin_up_d=spin_up,
         snow_share=float(series.snow.mean()),
         overall=GroupLines("all", "all soils and days", _lines(judged, days)),
-        groups=tuple(told),
+        groups=told,
+        verdict=shortfalls(told, [e.inputs.label for e in estimates]),
+        layers=_layers(judged),
         ages=since_start(judged),
         outages=dark,
         soils=_soils(judged),
@@ -220,14 +227,20 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
     return judged, report
 
 
-def input_sets(series: Series) -> tuple[InputSet, ...]:
-    """Counts alone; with weather; with the soil's description, if the features have one."""
-    counts, plain = counts_alone(series.features), mask(series.features, soil=True)
-    weather = with_weather(series)
+def input_sets(features: NDArray[np.float32], weather: Mask) -> tuple[InputSet, ...]:
+    """Counts alone; with weather; with the soil's description, where there is one.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+    weather : (S,)
+        Soils that have rain and ET0.
+    """
+    counts, plain = counts_alone(features), mask(features, soil=True)
     sets = [InputSet(COUNTS, counts, np.ones(len(weather), dtype=bool))]
     sets.append(InputSet(WITH_WEATHER, plain, weather))
-    described = weather & (series.features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
-    sets.append(InputSet(WITH_SOIL, series.features, described))
+    described = weather & (features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
+    sets.append(InputSet(WITH_SOIL, features, described))
     return tuple(s for s in sets if s.soils.any())
 
 
@@ -235,7 +248,7 @@ def _network(
     bundle: Bundle, series: Series, who: Crew, options: Options
 ) -> tuple[tuple[Estimate, ...], str]:
     out, name = [], ""
-    for inputs in input_sets(series):
+    for inputs in input_sets(series.features, with_weather(series)):
         said = answers(
             bundle,
             inputs.features[inputs.soils],
@@ -246,7 +259,8 @@ def _network(
         )
         y = np.full((*series.theta.shape, said.y.shape[-1]), np.nan)
         y[inputs.soils] = said.y
-        out.append(Estimate(inputs, y[..., 0], y[..., 1]))
+        layers = {layer: y[..., i] for layer, i in columns(bundle.outputs).items()}
+        out.append(Estimate(inputs, y[..., 0], y[..., 1], layers))
         name = said.runtime
     return tuple(out), name
 
@@ -266,6 +280,18 @@ def _lines(judged: Judged, rows: Mask) -> tuple[Line, ...]:
         out += [Line(b.name, label, b.t_d, s) for b, s in named]
         own_stats = stats(truth, estimate.theta, own, estimate.sigma)
         out.append(Line(NETWORK, label, None, own_stats))
+    return tuple(out)
+
+
+def _layers(judged: Judged) -> tuple[LayerLine, ...]:
+    """Of each set of inputs; none where bundle or data set have no layers."""
+    series = judged.unseen.series
+    labels = {name: series.layers[..., i] for i, name in enumerate(LAYERS)}
+    out: list[LayerLine] = []
+    for e in judged.estimates:
+        own = judged.days & e.inputs.soils[:, None]
+        inverted = series.theta_classical
+        out += layer_lines(e.inputs.label, e.layers, labels, e.theta, inverted, own)
     return tuple(out)
 
 

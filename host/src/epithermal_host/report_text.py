@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from epithermal_host.baselines import COSMIC
 from epithermal_host.groups import DEFINITIONS
 
 if TYPE_CHECKING:
@@ -17,16 +18,26 @@ if TYPE_CHECKING:
 def table(report: Report) -> str:
     """The overall figures as lines of text."""
     lines = [
-        f"{'method':31} {'inputs':17} {'RMSE':>7} {'ubRMSE':>7} {'bias':>8} {'r':>6} {'KGE':>6}"
-        "  in 90 %"
+        f"{'method':31} {'inputs':17} {'RMSE':>7} {'of COSMIC':>9} {'ubRMSE':>7} {'bias':>8} "
+        f"{'r':>6} {'KGE':>6}  in 90 %"
     ]
     for line in report.overall.lines:
-        s = line.stats
+        s, inversion = line.stats, report.overall.line(COSMIC, line.inputs)
+        ratio = s.rmse / inversion.stats.rmse if inversion else float("nan")
         inside = f"{s.coverage_90:8.1%}" if math.isfinite(s.coverage_90) else ""
         lines.append(
-            f"{line.method:31} {line.inputs:17} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
-            f"{s.r:6.3f} {s.kge:6.3f} {inside}".rstrip()
+            f"{line.method:31} {line.inputs:17} {s.rmse:7.4f} {ratio:9.2f} {s.ubrmse:7.4f} "
+            f"{s.bias:+8.4f} {s.r:6.3f} {s.kge:6.3f} {inside}".rstrip()
         )
+    lines += [
+        f"{x.layer:31} {x.inputs:17} {x.stats.rmse:7.4f} {'':9} {x.stats.ubrmse:7.4f} "
+        f"{x.stats.bias:+8.4f} {x.stats.r:6.3f} {x.stats.kge:6.3f}"
+        for x in report.layers
+    ]
+    for x in report.verdict:
+        why = ["not better than the best filter"] if x.beaten else []
+        why += [f"90 % interval holds {x.coverage_90:.0%}"] if x.outside else []
+        lines.append(f"falls short: {x.kind} {x.group}, {x.inputs}: {'; '.join(why)}")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_host.carsel_parrish import N_LEAST, THETA_S_LEAST_SPAN, sample_class
 from epithermal_host.cover import Cover, CoverKind
+from epithermal_host.observed import Station, choose
 from epithermal_host.pedotransfer import (
     CLASS_TEXTURE,
     class_hydraulics,
@@ -74,6 +75,8 @@ class Population:
     roots_grow: bool = True  # a crop's, from sowing on; HYDRUS-1D cannot
     climates: tuple[str, ...] = ()  # files of `weather fit`, beside run.toml
     prior_share: float = 0.5  # where climates are named: drawn from the prior all the same
+    observed: tuple[str, ...] = ()  # the same files: the station's own days, not generated ones
+    observed_share: float = 1.0  # where they are named: scenarios that live under such days
     aridity_min: float = 0.2  # of the prior: mean annual precipitation over ET0
     aridity_max: float = 1.4
     southern_share: float = 0.3
@@ -156,6 +159,8 @@ class Scenario:
     climate: Climate
     snow_on_counts: bool
     site: Site  # the truth, also the detector's
+    observed: str = ""  # station whose days it lives under; empty: generated weather
+    observed_day: int = 0  # of the station's record, that the spin-up begins on, since 1970-01-01
 
     @property
     def texture(self) -> str:
@@ -190,7 +195,11 @@ class Scenario:
 
 
 def sample(
-    population: Population, seed: int, index: int, climates: Sequence[Climate] = ()
+    population: Population,
+    seed: int,
+    index: int,
+    climates: Sequence[Climate] = (),
+    observed: Sequence[Station] = (),
 ) -> Scenario:
     """Draw one scenario; the same seed and index give the same scenario, whatever ran before.
 
@@ -202,13 +211,18 @@ def sample(
         Of the campaign, of the scenario.
     climates :
         What the files in population.climates hold.
+    observed :
+        What the files in population.observed hold.
     """
     if len(climates) != len(population.climates):
         raise ValueError("climates must hold one climate for each file in population.climates")
+    if len(observed) != len(population.observed):
+        raise ValueError("observed must hold one station for each file in population.observed")
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     plain = bool(rng.random() < population.plain_share)
     p = dataclasses.replace(population, **PLAIN) if plain else population
-    climate = _sample_place(rng, p, climates)
+    station, begin_day = choose(rng, observed, p.observed_share)
+    climate = _sample_place(rng, p, climates) if station is None else station.climate
     names = [str(rng.choice(p.textures))]
     bottoms: tuple[float, ...] = ()
     if rng.random() < p.layered_share:
@@ -239,6 +253,8 @@ def sample(
         climate=climate,
         snow_on_counts=p.snow_on_counts,
         site=site,
+        observed=station.name if station else "",
+        observed_day=begin_day,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.corrections import biomass_factor
+from epithermal_host import observed
 from epithermal_host.config import CampaignConfig
 from epithermal_host.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.cover import BIOMASS_SLOPE_PER_MM, biomass_mm, demand, root_depth
@@ -41,7 +42,9 @@ class Result:
     balance_error_cm: float  # largest, spin-up included
 
 
-def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
+def simulate(
+    scenario: Scenario, campaign: CampaignConfig, seen: observed.Window | None = None
+) -> Result:
     """Weather, water and neutrons of one scenario.
 
     Parameters
@@ -50,9 +53,13 @@ def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
         The place.
     campaign :
         The period, the spin-up before it, and the engine.
+    seen :
+        The days that it lives under, spin-up included, where its weather is a station's.
 
     Raises
     ------
+    ValueError
+        It lives under a station's weather, and there is none; or the other way round.
     SolverError
         The column cannot be solved.
     ConfigError
@@ -60,7 +67,13 @@ def simulate(scenario: Scenario, campaign: CampaignConfig) -> Result:
     """
     skip = campaign.spin_up_days
     days = skip + campaign.days
+    if bool(scenario.observed) != (seen is not None):
+        raise ValueError(
+            f"scenario {scenario.index}: weather of {scenario.observed or 'no station'}"
+        )
     weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
+    if seen is not None:
+        weather = observed.under(seen, weather, scenario.climate)
     ground = column(scenario)
     profile = _solve(ground, forcing(scenario, weather), campaign)
     kept = slice(skip, None)

@@ -67,6 +67,7 @@ def answers(
     features: Floats,
     who: Crew,
     *,
+    restart: Mask | None = None,
     runtime_name: str | None = None,
     title: str = "",
     progress: bool = False,
@@ -79,6 +80,8 @@ def answers(
         In physical units.
     who :
         Does the work.
+    restart : (S, T)
+        The state is void before this step, as the pipeline said; None: seen by the features.
     runtime_name :
         "tflite" or "litert"; None: the first that runs the bundle.
 
@@ -87,7 +90,7 @@ def answers(
     BundleError
         No runtime runs it, it fails its golden vectors there, or it ended its process.
     """
-    restart = restarts(features)
+    restart = restarts(features) if restart is None else restart
 
     def task(rows: slice) -> Task:
         return Task(bundle.path, runtime_name, features[rows], restart[rows])

@@ -42,7 +42,7 @@ Mask = NDArray[np.bool_]
 
 INVERSION, USUAL, BEST = "COSMIC inversion", f"with filter {FILTER_T_D:g} d", "with best filter"
 COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
-PICTURE, DATA = "study.png", "study.json"
+PICTURE, PARAMETERS, SOILS, DATA = "study.png", "parameters.png", "soils.png", "study.json"
 
 
 TRAIN_DEFAULTS = {"epochs": 300, "patience": 60, "batch": 8}  # a single place has few days
@@ -88,7 +88,7 @@ def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
 
 
 def run(path: Path, out: Path, *, progress: bool = True) -> Study:
-    """Simulate, train and judge; write study.png and study.json.
+    """Simulate, train and judge; write three pictures and study.json.
 
     Parameters
     ----------
@@ -130,7 +130,8 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
         wall_s=trained.wall_s,
     )
     write_atomic(out / PICTURE, study_draw.record(study))
-    write_atomic(out / "elsewhere.png", study_draw.elsewhere(study))
+    write_atomic(out / PARAMETERS, study_draw.parameters(config.soil, study.elsewhere))
+    write_atomic(out / SOILS, study_draw.soils(config.soil, study.elsewhere))
     write_json(out / DATA, _as_json(study))
     return study
 

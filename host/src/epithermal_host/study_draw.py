@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -11,7 +12,8 @@ from matplotlib.figure import Figure
 
 from epithermal_host.figures_draw import STYLE
 from epithermal_host.report_draw import GREY, ORANGE, UNIT, png
-from epithermal_host.study_place import wet_season
+from epithermal_host.soil import CATALOGUE
+from epithermal_host.study_place import FACTORS, variant, wet_season
 
 if TYPE_CHECKING:
     from epithermal_host.study import Study
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 INVERSION, BEST = "COSMIC inversion", "with best filter"
 COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
 PAINT = {INVERSION: GREY, BEST: ORANGE, COUNTS: "#009E73", WEATHER: "#0072B2"}
+Rmse = Mapping[str, Mapping[str, float]]
+"""By soil or changed parameter, then by method [m3 m-3]."""
+SYMBOLS = {"theta_r": ("θr", ""), "theta_s": ("θs", ""), "alpha_per_cm": ("α", " cm⁻¹"),
+           "n": ("n − 1", ""), "ks_cm_d": ("Ks", " cm d⁻¹")}  # fmt: skip
 SHOWN_D = 730
 PARTS = {"train": "white", "validation": "0.95", "test": "#FFF3D6"}
 
@@ -98,34 +104,63 @@ def _seasons(axes: Any, study: Study, days: slice) -> None:
               transform=axes.transAxes, fontsize=8.5, c="#0072B2")  # fmt: skip
 
 
-def elsewhere(study: Study) -> bytes:
-    """The network of this soil on other soils (left), and with one parameter changed (right)."""
+def parameters(soil: str, rmse: Rmse) -> bytes:
+    """RMSE where one hydraulic parameter of the soil is another, a panel for each."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 4.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        soils = [name for name in study.elsewhere if " x " not in name]
-        changed = [name for name in study.elsewhere if " x " in name]
-        soils.sort(key=lambda name: study.elsewhere[name][INVERSION])
-        for axes, names in ((left, soils), (right, [study.config.soil, *changed])):
+        figure = Figure(figsize=(11.0, 3.9), layout="constrained")
+        panels = figure.subplots(1, len(FACTORS), sharey=True)
+        own = rmse[soil]
+        for axes, (name, factors) in zip(panels, FACTORS.items(), strict=True):
+            x = sorted((*factors, 1.0))
+            rows = [own if f == 1.0 else rmse[variant(name, f)] for f in x]
             for method, paint in PAINT.items():
-                values = [study.elsewhere[name][method] for name in names]
                 filled: Any = "none" if method == INVERSION else paint
-                axes.plot(values, range(len(names)), "o", c=paint, mfc=filled, label=method)
-            labels = [_label(name) for name in names]
-            axes.set_yticks(range(len(names)), labels)
-            axes.invert_yaxis()
+                values = [row[method] for row in rows]
+                axes.plot(x, values, "o-", c=paint, mfc=filled, ms=4.5, lw=1.3, label=method)
+            axes.axvline(1.0, c="0.6", lw=0.8, ls="--")
+            axes.set_xscale("log")
+            axes.set_xticks(x, [f"{f:g}" for f in x])
+            axes.minorticks_off()
+            (symbol, unit), value = SYMBOLS[name], getattr(CATALOGUE[soil], name)
+            told = value - 1.0 if name == "n" else value
+            axes.set_title(f"{symbol} = {told:.3g}{unit} × …", fontsize=10.0)
             axes.grid(axis="y", lw=0.4, c="0.9")
-            axes.set_xlim(0.0, None)
-            axes.set_xlabel(f"RMSE on the test's days [{UNIT}]")
-        left.set_title(f"network of {study.config.soil.replace('_', ' ')} on other soils",
-                       loc="left")  # fmt: skip
-        right.set_title("the same soil, one parameter changed (n: of n − 1)", loc="left")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4,
+        panels[0].set_ylim(0.0, None)
+        panels[0].set_ylabel(f"RMSE on the test's days [{UNIT}]")
+        figure.supxlabel(f"factor on one parameter of the {_soil(soil)}; the LSTM "
+                         "knows the dashed line only", fontsize=10.0)  # fmt: skip
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
                       frameon=False)  # fmt: skip
         return png(figure)
 
 
-def _label(name: str) -> str:
-    """Of a soil, or of a changed parameter without its unit."""
-    name = name.replace("_per_cm", "").replace("_cm_d", "")
-    return name.replace(" x ", " × ").replace("theta_", "θ").replace("_", " ")
+def soils(soil: str, rmse: Rmse) -> bytes:
+    """RMSE on each class of the catalogue, the network being that of one."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11.0, 4.3), layout="constrained")
+        axes = figure.add_subplot()
+        names = sorted(CATALOGUE, key=lambda name: CATALOGUE[name].ks_cm_d, reverse=True)
+        x, width = np.arange(len(names)), 0.8 / len(PAINT)
+        for i, (method, paint) in enumerate(PAINT.items()):
+            values = [rmse[name][method] for name in names]
+            offset = (i - 0.5 * (len(PAINT) - 1)) * width
+            axes.bar(x + offset, values, width, color=paint, label=_of(soil, method))
+        axes.set_xticks(x, [_soil(name).replace(" ", "\n") for name in names])
+        axes.tick_params(axis="x", length=0.0)
+        axes.get_xticklabels()[names.index(soil)].set_fontweight("bold")
+        axes.margins(x=0.01)
+        axes.grid(axis="y", lw=0.4, c="0.9")
+        axes.set_axisbelow(True)
+        axes.set_ylabel(f"RMSE on the test's days [{UNIT}]")
+        axes.set_xlabel("class of Carsel and Parrish, by conductivity; each under the same weather")
+        figure.legend(loc="outside upper center", ncols=4, frameon=False)
+        return png(figure)
+
+
+def _of(soil: str, method: str) -> str:
+    """A method, with the soil that the network was trained on."""
+    return method.replace("LSTM", f"LSTM of the {_soil(soil)}")
+
+
+def _soil(name: str) -> str:
+    return name.replace("_", " ")

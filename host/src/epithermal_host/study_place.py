@@ -21,15 +21,24 @@ from epithermal_host.instrument_settings import InstrumentConfig
 from epithermal_host.richards import Feddes
 from epithermal_host.scenario import Scenario
 from epithermal_host.simulate import Result, simulate
-from epithermal_host.soil import CATALOGUE, SoilHydraulics
+from epithermal_host.soil import (
+    CATALOGUE,
+    N_WITHOUT_AIR_ENTRY,
+    SoilHydraulics,
+)
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 DEPTH_CM, NODES, TOP_DZ_CM, ROOT_DEPTH_CM = 150.0, 61, 0.5, 50.0
 USUAL_THETA = 0.25  # at which the counting error is told [m3 m-3]
-FACTORS = {"alpha_per_cm": (0.6, 1.6), "n": (0.6, 1.6), "ks_cm_d": (0.2, 5.0),
-           "theta_s": (0.9, 1.1), "theta_r": (0.5, 1.5)}  # fmt: skip
+FACTORS: dict[str, tuple[float, ...]] = {  # of n: on n - 1
+    "theta_r": (0.2, 0.5, 1.5, 2.0),
+    "theta_s": (0.8, 0.9, 1.1, 1.2),  # of a loam: 0.34 to 0.52; beyond are no mineral soils
+    "alpha_per_cm": (0.2, 0.5, 2.0, 5.0),
+    "n": (0.6, 0.8, 1.6, 2.5),
+    "ks_cm_d": (0.2, 0.5, 2.0, 5.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +119,16 @@ def variants(config: StudyConfig) -> dict[str, SoilHydraulics]:
         value = getattr(own, name)
         for factor in factors:
             new = 1.0 + (value - 1.0) * factor if name == "n" else value * factor
-            out[f"{name} x {factor:g}"] = dataclasses.replace(own, **{name: new})
+            soil = dataclasses.replace(own, **{name: new})
+            if name == "n" and new < N_WITHOUT_AIR_ENTRY:  # as the catalogue's fine soils have it
+                soil = soil.with_air_entry()
+            out[variant(name, factor)] = soil
     return out
+
+
+def variant(parameter: str, factor: float) -> str:
+    """Name of the study's own soil with one parameter changed."""
+    return f"{parameter} x {factor:g}"
 
 
 def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:

@@ -129,7 +129,7 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
     t_min, t_max = _temperature(climate, wet, season, noise[:, 0], noise[:, 1])
     t_mean = 0.5 * (t_min + t_max)
     humidity = at(climate.humidity_pct, season) + at(climate.humidity_wet_rise_pct, season) * wet
-    snow, water = _snow(climate, rain, t_mean)
+    snow, water = snow_store(climate, rain, t_mean)
     incoming = climate.incoming_mean * (1.0 + climate.incoming_sigma * noise[:, 5])
     return Weather(
         day=day,
@@ -241,7 +241,7 @@ def _temperature(
     return mean - 0.5 * span, mean + 0.5 * span
 
 
-def _snow(climate: Climate, precipitation: Array, t_mean: Array) -> tuple[Array, Array]:
+def snow_store(climate: Climate, precipitation: Array, t_mean: Array) -> tuple[Array, Array]:
     """Snow store at the day's end and liquid water that reaches the ground [mm], degree-day."""
     melt_mm = climate.melt_mm_per_c_d * np.maximum(t_mean, 0.0)
     freezes = t_mean < climate.snow_below_c

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from epithermal_edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from epithermal_host.weather_files import DailyWeather
+    from epithermal_host.weather_files import DailyWeather, ReadOptions
 
 FORMATS = ("knmi", "kmi", "rmi", "openmeteo", "csv")
 ET0_SOURCES = ("auto", "given", "fao56", "hargreaves")
@@ -98,10 +98,10 @@ def column_map(text: str | None) -> dict[str, str]:
     return {field.strip(): column.strip() for field, _, column in pairs}
 
 
-def _read(args: argparse.Namespace) -> DailyWeather:
-    from epithermal_host.weather_files import ReadOptions, read
+def _options(args: argparse.Namespace) -> ReadOptions:
+    from epithermal_host.weather_files import ReadOptions
 
-    options = ReadOptions(
+    return ReadOptions(
         latitude_deg=args.latitude,
         altitude_m=args.altitude,
         station=args.station,
@@ -111,14 +111,21 @@ def _read(args: argparse.Namespace) -> DailyWeather:
         without=tuple(name.strip() for name in args.without.split(",") if name.strip()),
         et0=args.et0,
     )
-    return read(args.file, args.format, options)
+
+
+def _read(args: argparse.Namespace) -> DailyWeather:
+    from epithermal_host.weather_files import read
+
+    return read(args.file, args.format, _options(args))
 
 
 def _fit(args: argparse.Namespace, weather: DailyWeather, write: Callable[[str], None]) -> int:
     from epithermal_host.climate_file import write_climate
+    from epithermal_host.observed import read_keys
     from epithermal_host.weather_fit import fit
 
-    write_climate(args.out, fit(weather), weather)
+    again = read_keys(args.file, args.format, _options(args), args.out)
+    write_climate(args.out, fit(weather), weather, again)
     write(f"{args.out}: written; see how like it is: epithermal-host weather check {args.out} ...")
     return 0
 

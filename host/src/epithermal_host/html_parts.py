@@ -1,0 +1,78 @@
+"""Parts of an HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+
+STYLE = """\
+body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff;
+  max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem;
+  border-bottom: 1px solid #ccc }
+div.t { overflow-x: auto; margin: .8rem 0 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92em }
+th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid #e5e5e5 }
+th { font-weight: 600; vertical-align: bottom } td.l, th.l { text-align: left }
+tr.k td { background: #f2f2f2; font-weight: 600; text-align: left }
+tr.n td { font-weight: 600 } td.bad { background: #fbdcd0 } td.good { background: #dcefe3 }
+img { max-width: 100%; height: auto } .s { color: #555; font-size: .9em }
+dt { font-weight: 600; float: left; clear: left; margin-right: .5em } dd { margin-left: 8.5em }
+td.l { white-space: nowrap }
+"""
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole page of parts; empty ones are left out."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """A heading and what is under it."""
+    return "\n".join([f"<h2>{escape(title)}</h2>", *(p for p in parts if p)])
+
+
+def picture(content: bytes, caption: str) -> str:
+    """A PNG, in the page itself."""
+    data = base64.b64encode(content).decode("ascii")
+    text = escape(caption)
+    image = f'<img src="data:image/png;base64,{data}" alt="{text}">'
+    return f'<p>{image}<br><span class="s">{text}</span></p>'
+
+
+def note(text: str) -> str:
+    """Small print."""
+    return f'<p class="s">{escape(text)}</p>'
+
+
+def words(text: str) -> str:
+    """A cell of text."""
+    return f'<td class="l">{escape(text)}</td>'
+
+
+def table(head: Sequence[str], rows: Iterable[str]) -> str:
+    """Rows of cells under a head; a name that begins with `l:` stands at the left."""
+    cells = "".join(
+        f'<th class="l">{escape(name[2:])}</th>' if name[:2] == "l:" else f"<th>{escape(name)}</th>"
+        for name in head
+    )
+    body = f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f'<div class="t"><table>{body}</table></div>'
+
+
+def cell(value: float | None, form: str, wanted: tuple[float, float] | None = None) -> str:
+    """A number; red where it is not what is wanted, empty where it is none."""
+    if value is None or not math.isfinite(value):
+        return "<td></td>"
+    kind = ""
+    if wanted is not None:
+        kind = ' class="good"' if wanted[0] <= value <= wanted[1] else ' class="bad"'
+    return f"<td{kind}>{escape(form.format(value))}</td>"

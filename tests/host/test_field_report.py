@@ -1,0 +1,196 @@
+"""A bundle at a site: one sampling day calibrates, the probes judge, the page says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import browser
+
+from epithermal_edge.bundle import open_bundle
+from epithermal_edge.frames import RECORDS_HEADER, format_record
+from epithermal_edge.moisture import cosmic_rate
+from epithermal_edge.records import RawRecord
+from epithermal_host import field_report
+from epithermal_host.baselines import COSMIC
+from epithermal_host.cli import main
+from epithermal_host.parallel import crew
+from epithermal_host.report import COUNTS, NETWORK, WITH_WEATHER
+from epithermal_host.site_file import read_site
+from epithermal_host.streams import answers
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
+FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
+DAYS, N_CPH, SAMPLED = 130, 3000.0, 3
+DARK = range(90, 103)  # days without counts: more than a state outlives
+WETTER = 0.05  # of the probes against the field
+SITE = """
+[site]
+name = "made-up"
+latitude_deg = 50.0
+longitude_deg = 0.0
+altitude_m = 0
+cutoff_rigidity_gv = 3.0
+[soil]
+texture = "silt_loam"
+bulk_density_g_cm3 = 1.3
+lattice_water_g_g = 0.03
+[records]
+files = ["counts.csv"]
+dialect = "records"
+[rain]
+file = "days.csv"
+time = "day"
+columns = ["rain"]
+end_h = 24
+[sampling]
+file = "samples.csv"
+time = "day"
+value = "theta"
+kind = "theta"
+[[probe]]
+file = "days.csv"
+time = "noon"
+columns = ["probe"]
+depth_cm = 15
+weight = 1
+"""
+
+
+def theta_of(day: np.ndarray) -> np.ndarray:
+    return 0.25 + 0.06 * np.sin(2.0 * np.pi * day / 60.0)
+
+
+@pytest.fixture(scope="module")
+def site_toml(tmp_path_factory) -> Path:
+    """130 days over a soil whose water is the same in every depth; probes in a wetter corner."""
+    folder = tmp_path_factory.mktemp("site")
+    path = folder / "site.toml"
+    path.write_text(SITE, "utf-8")
+    site = dataclasses.replace(read_site(path).site, cosmic_n_cph=N_CPH)
+    theta = theta_of(np.arange(DAYS))
+    pressure = float(site.pressure_ref_hpa)
+    lines = []
+    for i in range(24 * DAYS):
+        dark = i // 24 in DARK
+        counts = float(np.round(cosmic_rate(theta[[i // 24]], site)[0]))
+        end_s = FIRST.timestamp() + 3600.0 * (i + 1)
+        lines.append(
+            RawRecord(end_s, 0.0 if dark else 3600.0, 0.0 if dark else counts, pressure, 10.0, 0.0)
+        )
+    (folder / "counts.csv").write_bytes(RECORDS_HEADER + b"".join(map(format_record, lines)))
+    rows = ["day,noon,rain,probe"]
+    for i in range(DAYS):
+        day = (FIRST + datetime.timedelta(days=i)).date()
+        rows.append(f"{day},{day} 12:00,{5 * (i % 7 == 0)},{theta[i] + WETTER:.6f}")
+    (folder / "days.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    day = (FIRST + datetime.timedelta(days=SAMPLED)).date()
+    (folder / "samples.csv").write_text(f"day,theta\n{day},{theta[SAMPLED]:.6f}\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def judged(site_toml, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return field_report.run(BUNDLE, [site_toml], out, workers=1, progress=False)
+
+
+def test_all_methods_are_judged_on_the_same_days_with_counts_and_probes(judged):
+    place = judged[0].places[0]
+    assert [(x.method, x.inputs) for x in place.lines] == [
+        (COSMIC, ""), (field_report.FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
+    ]  # fmt: skip
+    assert {x.probes.days for x in place.lines} == {DAYS - len(DARK)}
+    spin_up = open_bundle(BUNDLE).spin_up_steps
+    assert {x.settled.days for x in place.lines} == {DARK.start - spin_up}
+
+
+def test_a_homogeneous_soil_is_inverted_and_the_probes_corner_is_no_error_once_anchored(judged):
+    place = judged[0].places[0]
+    line = place.lines[0]
+    assert place.anchor == pytest.approx(-WETTER, abs=1e-5)
+    assert line.probes.bias == pytest.approx(-WETTER, abs=1e-3)
+    assert line.probes.ubrmse < 1e-3 < line.probes.rmse  # counts were rounded
+    assert line.anchored.rmse < 1.5e-3
+    assert line.probes.r > 0.999
+    middle = judged[0].medians[0]
+    assert (middle.ubrmse, middle.rmse_anchored) == (line.probes.ubrmse, line.anchored.rmse)
+
+
+def test_after_a_long_outage_the_state_is_that_of_a_cold_start(judged):
+    place = judged[0].places[0]
+    series = place.series
+    network = next(e for e in place.estimates if e.inputs == WITH_WEATHER)
+    back = int(np.flatnonzero(series.restart)[-1])
+    assert back > DARK.start + 9
+    with crew(1) as who:
+        features = series.features[None, back:].astype(np.float32)
+        fresh = answers(open_bundle(BUNDLE), features, who).y[0]
+        whole = answers(
+            open_bundle(BUNDLE), series.features[None].astype(np.float32), who,
+            restart=np.zeros((1, series.restart.size), dtype=bool),
+        ).y[0]  # fmt: skip
+    np.testing.assert_array_equal(network.theta[back:], fresh[:, 0])
+    assert not np.array_equal(whole[back:, 0], fresh[:, 0])
+
+
+def test_without_rain_there_are_counts_alone(site_toml, tmp_path):
+    text = site_toml.read_text("utf-8")
+    dry = site_toml.with_name("dry.toml")
+    dry.write_text(text[: text.index("[rain]")] + text[text.index("[sampling]") :], "utf-8")
+    done, _ = field_report.run(BUNDLE, [dry], tmp_path, workers=1, progress=False)
+    assert [e.inputs for e in done.places[0].estimates] == ["", "", COUNTS]
+
+
+def test_the_page_is_one_file_that_says_that_nothing_was_fitted(judged):
+    _, page = judged
+    text = page.read_text("utf-8")
+    assert "Nothing was fitted on these sites" in text and "silt loam" in text
+    assert not re.search(r"https?://|<script|<link|@import|url\(", text)
+    data = json.loads((page.parent / field_report.DATA).read_text())
+    assert data["sites"][0]["lines"][0]["probes"]["days"] == DAYS - len(DARK)
+    assert (page.parent / "made-up.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
+def test_a_browser_shows_the_picture_of_each_site(judged, tmp_path):
+    assert browser.verdict(judged[1], tmp_path) == (1, 1, 0, 0)
+
+
+def test_the_command_prints_the_table_and_refuses_a_run_beside_sites(site_toml, tmp_path, capsys):
+    command = ["evaluate", str(BUNDLE), "--field", str(site_toml), "--workers", "1"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "made-up" in told and "median" in told and "field.html" in told
+    assert main(["evaluate", str(BUNDLE), "run", "--field", str(site_toml)]) == 2
+    assert "name BUNDLE alone" in capsys.readouterr().err
+
+
+def test_the_faults_of_all_site_files_are_told_at_once(site_toml, tmp_path, capsys):
+    odd = tmp_path / "odd.toml"
+    odd.write_text(SITE.replace("1.3", "13"), "utf-8")
+    twin = tmp_path / "none.toml"
+    assert main(["evaluate", str(BUNDLE), "--field", str(odd), str(twin)]) == 2
+    told = capsys.readouterr().err
+    assert "bulk_density_g_cm3" in told and "none.toml" in told
+
+
+@pytest.mark.shared
+def test_inversion_and_filter_at_a_forest_of_roaring_fork(shared, monkeypatch, tmp_path):
+    monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
+    site = ROOT / "tests/field/roaring-fork-f3.toml"
+    done, _ = field_report.run(BUNDLE, [site], tmp_path, workers=1, progress=False)
+    inversion, filtered = done.places[0].lines[:2]
+    # an independent computation with Desilets' function: r 0.880 bare, 0.968 filtered
+    assert inversion.probes.r == pytest.approx(0.88, abs=0.05)
+    assert filtered.probes.r == pytest.approx(0.968, abs=0.01)
+    assert filtered.probes.ubrmse < 0.7 * inversion.probes.ubrmse
+    assert done.places[0].rain_share > 0.9
+    networks = [x for x in done.places[0].lines if x.method == NETWORK]
+    assert len(networks) == 2 and all(0.0 < x.probes.ubrmse < 0.2 for x in networks)
