@@ -18,7 +18,7 @@ from epithermal_host.soil import (
 
 ROSETTA_VERSION = 3
 DENSITY_STEP_G_CM3 = 0.05
-DENSITIES_G_CM3 = tuple(round(0.8 + DENSITY_STEP_G_CM3 * i, 2) for i in range(21))  # to 1.8
+DENSITIES_G_CM3 = tuple(round(0.8 + DENSITY_STEP_G_CM3 * i, 2) for i in range(23))  # to 1.9
 SUM_TOLERANCE_PCT = 1.0  # sand + silt + clay as laboratories round them
 
 # Sand, silt, clay [%] of the middle of each class in the USDA triangle.
