@@ -129,6 +129,7 @@ class Population:
 
 
 KEPT_IN_TEXTBOOK = (
+    "hydraulics",
     "roots_grow",
     "southern_share",
     "depth_min_cm",
