@@ -71,7 +71,9 @@ def inversions(theta_cosmic: Array, site: Site) -> dict[str, Array]:
     return {COSMIC: theta_cosmic, **others}
 
 
-def baselines(theta_cosmic: Array, site: Site, truth: Array, judged: Mask) -> tuple[Baseline, ...]:
+def baselines(
+    theta_cosmic: Array, site: Site, truth: Array, judged: Mask, snow: Mask
+) -> tuple[Baseline, ...]:
     """Each inversion bare, with the usual filter and with the best.
 
     Parameters
@@ -82,14 +84,17 @@ def baselines(theta_cosmic: Array, site: Site, truth: Array, judged: Mask) -> tu
     truth : (S, T) [m3 m-3]
     judged : (S, T)
         The best T is chosen on these very days, in the filter's favour.
+    snow : (S, T)
+        Days that the filters do not see, as a user would leave them out.
     """
     out = []
     for name, theta in inversions(theta_cosmic, site).items():
         out.append(Baseline(name, theta))
-        usual = exponential_filter(theta, FILTER_T_D)
+        filtered = np.where(snow, np.nan, theta)
+        usual = exponential_filter(filtered, FILTER_T_D)
         out.append(Baseline(f"{name} + filter {FILTER_T_D:g} d", usual, FILTER_T_D))
-        t_d = best_t(theta, lambda f: float(np.mean((f - truth)[judged] ** 2)))
-        best = exponential_filter(theta, t_d)
+        t_d = best_t(filtered, lambda f: float(np.mean((f - truth)[judged] ** 2)))
+        best = exponential_filter(filtered, t_d)
         out.append(Baseline(f"{name} + best filter", best, t_d))
     return tuple(out)
 

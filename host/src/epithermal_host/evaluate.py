@@ -115,10 +115,8 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     best_t = best_filter(test, judged)
     estimates = {
         "inversion": test.theta_classical,
-        f"inversion + filter {FILTER_T_D:g} d": exponential_filter(
-            test.theta_classical, FILTER_T_D
-        ),
-        "inversion + best filter": exponential_filter(test.theta_classical, best_t),
+        f"inversion + filter {FILTER_T_D:g} d": exponential_filter(without_snow(test), FILTER_T_D),
+        "inversion + best filter": exponential_filter(without_snow(test), best_t),
     }
     known = with_weather(test)
     scores = _table(test, judged, estimates, counts, COUNTS, np.ones_like(known))
@@ -179,6 +177,11 @@ def judged_days(series: Series, spin_up: int) -> Mask:
     return np.asarray(judged, dtype=bool)
 
 
+def without_snow(series: Series) -> Array:
+    """The inversion (S, T) [m3 m-3] as a filter is shown it: days with snow are left out."""
+    return np.where(series.snow, np.nan, series.theta_classical)
+
+
 def with_weather(series: Series) -> Mask:
     """(S,) soils whose rain and ET0 are both known on nearly all days."""
     columns = [NAMES.index("rain_known"), NAMES.index("et0_known")]
@@ -236,7 +239,7 @@ def exponential_filter(theta: Array, t_d: float) -> Array:
 
 def best_filter(series: Series, judged: Mask) -> float:
     """The T of `BEST_T_D` with the least RMSE on these soils [d]."""
-    filtered = (exponential_filter(series.theta_classical, t) for t in BEST_T_D)
+    filtered = (exponential_filter(without_snow(series), t) for t in BEST_T_D)
     errors = [float(np.mean((f - series.theta)[judged] ** 2)) for f in filtered]
     return BEST_T_D[int(np.argmin(errors))]
 

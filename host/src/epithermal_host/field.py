@@ -22,6 +22,8 @@ from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.records import NAN, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.sources import read_records
+from epithermal_host.instrument_settings import SAMPLING_SIGMA
+from epithermal_host.known_site import calibration_sigma
 from epithermal_host.site_file import Monitor, Rain, SiteFile
 from epithermal_host.time_table import DAY_S, HOUR_S, daily_mean, nanmean_rows, read_table
 
@@ -71,6 +73,9 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
     if cosmic_n_cph is None:
         cosmic_n_cph = calibrated_n(site_file, records, end_s, theta)
     site = dataclasses.replace(site_file.site, cosmic_n_cph=cosmic_n_cph)
+    if math.isfinite(theta):
+        sigma = calibration_sigma(site, np.array([theta]), SAMPLING_SIGMA)
+        site = dataclasses.replace(site, cosmic_n_sigma=sigma)
     windows = daily_windows(site, records, site_file.day_ends_utc_h)
     day_end_s = np.array([w.hour * HOUR_S for w in windows])
     return FieldSeries(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 OFFSETS = np.array([0.7, 0.3, 3.0])  # of pressure [hPa], temperature [degC], humidity [%]; usual
+SAMPLING_SIGMA = 0.015  # of the mean of some hundred samples of a field [m3 m-3]; usual
 BETA_SIGMA = 0.02  # relative, of the barometric coefficient about the tables'
 SOIL_ERRORS = np.array([0.01, 0.015, 0.1, 0.03, 0.2])
 """Of a laboratory: theta_r, theta_s [m3 m-3], log10 of alpha, of n - 1 and of Ks."""
@@ -37,7 +38,7 @@ class InstrumentConfig:
     latitude_share: float = 1.0  # stations that know their latitude, for Hargreaves' ET0
     monitor_share: float = 1.0  # stations with a neutron monitor's count
     sampling_days: int = 3  # a station was calibrated on 1 to so many; 0: N is known
-    sampling_sigma: float = 0.015  # of the field mean of one sampling day [m3 m-3]
+    sampling_sigma: float = SAMPLING_SIGMA  # of the field mean of one sampling day [m3 m-3]
     sampling_weighted_share: float = 0.5  # stations whose samples were weighted as the counts are
     density_sigma: float = 0.04  # relative error of the station's bulk density
     lattice_sigma_g_g: float = 0.004  # error of its lattice water

@@ -82,6 +82,23 @@ def as_known(
     return _calibrated(scenario, known, days, config, rng)
 
 
+def calibration_sigma(site: Site, sampled: Array, sampling_sigma: float) -> float:
+    """Relative standard error to be expected of an N from sampling days [1].
+
+    Parameters
+    ----------
+    site :
+        As the station knows it; its N does not matter.
+    sampled : (k,) [m3 m-3]
+        Field mean of each sampling day.
+    sampling_sigma : [m3 m-3]
+        Standard error of one such mean.
+    """
+    unit = dataclasses.replace(site, cosmic_n_cph=1.0)
+    relative = float(np.mean(np.abs(cosmic_slope(sampled, unit)) / cosmic_rate(sampled, unit)))
+    return relative * math.hypot(sampling_sigma, PROFILE_SIGMA) / math.sqrt(sampled.size)
+
+
 def factors(site: Site, air: dict[str, Array]) -> Array:
     """Product of the factors that correct a count in this air."""
     vapour = absolute_humidity(air["temperature_c"], air["relative_humidity_pct"])
@@ -116,12 +133,12 @@ def _calibrated(
         sampled = cosmic_theta(rate, scenario.site)
     sampled = sampled + config.sampling_sigma * rng.standard_normal(number)
     sampled = np.maximum(sampled, THETA_LEAST)
-    unit = dataclasses.replace(known, cosmic_n_cph=1.0)
-    per_n = cosmic_rate(sampled, unit)
-    n_cph = float(np.mean(_corrected(known, days.columns, picked) / per_n))
-    relative = float(np.mean(np.abs(cosmic_slope(sampled, unit)) / per_n))
-    theta_sigma = math.hypot(config.sampling_sigma, PROFILE_SIGMA) / math.sqrt(number)
-    return dataclasses.replace(known, cosmic_n_cph=n_cph, cosmic_n_sigma=relative * theta_sigma)
+    per_n = cosmic_rate(sampled, dataclasses.replace(known, cosmic_n_cph=1.0))
+    return dataclasses.replace(
+        known,
+        cosmic_n_cph=float(np.mean(_corrected(known, days.columns, picked) / per_n)),
+        cosmic_n_sigma=calibration_sigma(known, sampled, config.sampling_sigma),
+    )
 
 
 def _corrected(site: Site, columns: dict[str, Array], picked: NDArray[np.int64]) -> Array:

@@ -187,7 +187,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         raise ConfigError(f"{run_folder}: no day to judge after {spin_up} days of spin-up")
     clock.lap("reading")
     site = unseen.places.site
-    methods = baselines(series.theta_classical, site, series.theta, days)
+    methods = baselines(series.theta_classical, site, series.theta, days, series.snow)
     clock.lap("baselines")
     with crew(options.workers) as who:
         estimates, name = _network(bundle, series, who, options)

@@ -67,7 +67,7 @@ class Population:
 
     textures: tuple[str, ...] = tuple(CATALOGUE)  # classes of the catalogue, equally likely
     hydraulics: Hydraulics = "carsel_parrish"  # or from class and bulk density
-    plain_share: float = 0.0  # places of the textbook, see `PLAIN`
+    plain_share: float = 0.0  # see `textbook`
     layered_share: float = 0.5  # columns of two materials
     bare_share: float = 0.25
     crop_share: float = 0.35
@@ -128,15 +128,26 @@ class Population:
             raise ValueError("; ".join(faults))
 
 
-PLAIN: dict[str, Any] = {
-    "layered_share": 0.0,
-    "litter_share": 0.0,
-    "biomass_max_mm": 0.0,
-    "snow_on_counts": False,
-    "cosmic_sigma": 0.0,
-}
-"""A place of the textbook: one material, and the counts see nothing but the soil. Its station errs
-in counting alone and its site is known (`instrument`)."""
+KEPT_IN_TEXTBOOK = (
+    "hydraulics",
+    "roots_grow",
+    "southern_share",
+    "depth_min_cm",
+    "depth_max_cm",
+    "nodes",
+    "top_dz_cm",
+    "dry_rate_min_cph",
+    "dry_rate_max_cph",
+)
+
+
+def textbook(population: Population) -> Population:
+    """Places of the textbook: the defaults, one material to the bottom, nothing on the counts.
+
+    Their stations err in counting alone and know their site (`instrument`).
+    """
+    kept = {name: getattr(population, name) for name in KEPT_IN_TEXTBOOK}
+    return Population(layered_share=0.0, **kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +231,7 @@ def sample(
         raise ValueError("observed must hold one station for each file in population.observed")
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     plain = bool(rng.random() < population.plain_share)
-    p = dataclasses.replace(population, **PLAIN) if plain else population
+    p = textbook(population) if plain else population
     station, begin_day = choose(rng, observed, p.observed_share)
     climate = _sample_place(rng, p, climates) if station is None else station.climate
     names = [str(rng.choice(p.textures))]

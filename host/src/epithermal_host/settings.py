@@ -26,6 +26,7 @@ class TrainConfig:
     anomaly: float = 0.0  # part of a series' mean error in a chunk that the loss forgives
     sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
     layers_weight: float = 0.2  # of the mean error of 0-10 and 30-60 cm in the loss
+    sigma_power: float = 1.0  # errors weigh by sigma to minus this: what can be known is learnt
     huber: float = 0.0  # errors of theta above it count linearly [0.05 m3 m-3]; 0: none do
     average: float = 0.0  # decay of the weights' moving average per update; 0: the last weights
     mask_both: float = 0.3  # chance that a series is shown without rain and ET0
@@ -50,6 +51,7 @@ class TrainConfig:
             ("anomaly", 0, 1),
             ("sigma_weight", 0, 100),
             ("layers_weight", 0, 100),
+            ("sigma_power", 0, 2),
             ("huber", 0, 100),
             ("average", 0, 0.99999),
             ("mask_both", 0, 1),

@@ -308,9 +308,12 @@ def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfi
             likelihood = tf.math.log(sigma) + 0.5 * (fixed / sigma) ** 2
             days = tf.maximum(tf.reduce_sum(whole, axis=1, keepdims=True), 1e-6)
             mean = tf.reduce_sum(whole * error, axis=1, keepdims=True) / days
-            terms = rho(error - config.anomaly * mean) + config.sigma_weight * likelihood
-            loss = tf.reduce_sum(whole * terms) / tf.maximum(tf.reduce_sum(whole), 1.0)
-            layers = weight[..., 1:] * rho(errors[..., 1:])
+            known = tf.stop_gradient(sigma) ** -config.sigma_power
+            total = tf.maximum(tf.reduce_sum(whole), 1.0)
+            known /= tf.maximum(tf.reduce_sum(whole * known) / total, 1e-6)  # 1 in the mean
+            terms = known * rho(error - config.anomaly * mean) + config.sigma_weight * likelihood
+            loss = tf.reduce_sum(whole * terms) / total
+            layers = weight[..., 1:] * known[..., None] * rho(errors[..., 1:])
             weights = tf.maximum(tf.reduce_sum(weight[..., 1:]), 1.0)
             loss += config.layers_weight * tf.reduce_sum(layers) / weights
         variables = model.trainable_variables
