@@ -161,3 +161,11 @@ def test_soils_of_rosetta_scatter_about_their_class_and_fit_their_density():
     usual = typical_bulk_density_g_cm3("loam")
     assert np.mean(upper) == pytest.approx(usual, abs=0.03)
     assert np.mean(lower) == pytest.approx(usual + 0.1, abs=0.04)  # the subsoil is denser
+
+
+def test_a_place_of_the_textbook_has_the_weather_that_is_asked_for():
+    named = Population(plain_share=1.0, climates=("a.toml",), prior_share=0.0, spell_sigma_max=1.0)
+    one = sample(Population(), 1, 1).climate
+    assert all(sample(named, 3, i, [one]).climate == one for i in range(20))
+    from_prior = dataclasses.replace(named, climates=(), mountain_share=1.0)
+    assert all(sample(from_prior, 3, i).climate.spell_sigma == 0.0 for i in range(20))

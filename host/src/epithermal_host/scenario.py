@@ -131,6 +131,10 @@ class Population:
 KEPT_IN_TEXTBOOK = (
     "hydraulics",
     "roots_grow",
+    "climates",
+    "prior_share",
+    "observed",
+    "observed_share",
     "southern_share",
     "depth_min_cm",
     "depth_max_cm",
