@@ -9,7 +9,8 @@ import pytest
 
 from epithermal_edge.air import hargreaves_et0
 from epithermal_host import weather
-from epithermal_host.weather import Climate, generate, sample_climate
+from epithermal_host.climate_prior import sample_climate
+from epithermal_host.weather import Climate, generate
 
 DAY_0 = 11323  # 2001-01-01
 
