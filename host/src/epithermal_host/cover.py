@@ -14,9 +14,9 @@ Array = NDArray[np.float64]
 CoverKind = Literal["bare", "grass", "crop", "forest"]
 
 SOWN_CM = 5.0  # depth of the seed, from which roots grow
-BIOMASS_SLOPE_PER_MM = (
-    0.005  # loss of counts by water in plants; Baatz et al. (2015), Morris (2024)
-)
+BIOMASS_SLOPE_PER_MM = 0.005
+"""Relative loss of counts for each mm of water in plants. Own choice: CRNPy has 0.0053, Morris et
+al. (2024) 0.010; too large a one teaches to stretch swings."""
 MID_SEASON = 0.5  # of the season: leaves and roots are full
 LEAVES_START_C, LEAVES_FULL_C = 3.0, 15.0  # running mean temperature: leaves begin, are full
 

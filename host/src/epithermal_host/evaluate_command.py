@@ -58,12 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser, number: Callable[[str], int])
         default=[],
         help="judge BUNDLE at real sites: their site.toml, docs/field.md",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="default: RUN/report-NAME-VERSION, field-NAME-VERSION",
-    )
+    out = "default: RUN/report-NAME-VERSION, field-NAME-VERSION"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
     parser.add_argument(
         "--all",
         action="store_true",

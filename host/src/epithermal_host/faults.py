@@ -11,8 +11,8 @@ Array = NDArray[np.float64]
 
 HOURS = 24
 DAYS_PER_YEAR = 365.25
-STANDS_D = (0.5, 10.0)  # a monitor that stands still
-FALLS_D, FALLS = (0.1, 2.0), (0.03, 0.15)  # one that falls: for how long, by how much
+STANDS_D = (0.5, 10.0)  # a monitor that stands still, as seen in archives; own choice
+FALLS_D, FALLS = (0.1, 2.0), (0.03, 0.15)  # one that falls: for how long, by how much; own choice
 
 
 def drift(hours: int, sigma: float, rng: np.random.Generator) -> Array:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-OFFSETS = np.array([0.7, 0.3, 3.0])  # of pressure [hPa], temperature [degC], humidity [%]; usual
-SAMPLING_SIGMA = 0.015  # of the mean of some hundred samples of a field [m3 m-3]; usual
-BETA_SIGMA = 0.02  # relative, of the barometric coefficient about the tables'
+OFFSETS = np.array(
+    [0.7, 0.3, 3.0]
+)  # of pressure [hPa], temperature [degC], humidity [%]; as data sheets tell accuracy
+SAMPLING_SIGMA = 0.015  # of the mean of some hundred samples of a field [m3 m-3]; own choice
+BETA_SIGMA = 0.02  # relative, of the barometric coefficient about the tables'; own choice
 SOIL_ERRORS = np.array([0.01, 0.015, 0.1, 0.03, 0.2])
-"""Of a laboratory: theta_r, theta_s [m3 m-3], log10 of alpha, of n - 1 and of Ks."""
+"""Of a laboratory: theta_r, theta_s [m3 m-3], log10 of alpha, of n - 1 and of Ks; own choice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ Array = NDArray[np.float64]
 
 HOURS = 24
 HOUR_S = 3600.0
-SAMPLED_ABOVE_C = 4.0  # nobody samples frozen soil
-PROFILE_SIGMA = 0.010  # what a sampling day's profile adds to the error of N, as theta [m3 m-3]
+SAMPLED_ABOVE_C = 4.0  # mean of the day; nobody samples frozen soil
+PROFILE_SIGMA = 0.010  # what a day's profile adds to the error of N, as theta [m3 m-3]; own choice
 THETA_LEAST = 0.02  # samples are never drier
 UNSAMPLED_N_SIGMA = 0.03  # of N where no day can be sampled: a detector beside it; own choice
 MEASURED, FROM_TEXTURE = 1.0, 0.5  # values of Site.soil_known

@@ -37,11 +37,14 @@ STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
 class Population:
     """What scenarios are drawn from: section [population] of run.toml.
 
-    Shares are between 0 and 1. The defaults aim at the variety of real sites.
+    Shares are between 0 and 1. By default each trouble of a real place that has a key of its own is
+    off; host/campaigns/rootzone.toml is the population that was held to real sites.
     """
 
-    textures: tuple[str, ...] = tuple(CATALOGUE)  # classes of the catalogue, equally likely
-    hydraulics: Hydraulics = "carsel_parrish"  # or from class and bulk density
+    textures: tuple[str, ...] = tuple(
+        CATALOGUE
+    )  # of the catalogue; one named twice is twice as likely
+    hydraulics: Hydraulics = "carsel_parrish"  # or "rosetta": of class and bulk density
     plain_share: float = 0.0  # see `textbook`
     layered_share: float = 0.5  # columns of two materials
     bare_share: float = 0.25
@@ -58,7 +61,7 @@ class Population:
     mountain_share: float = 0.0  # of the prior: at 1000 to 3000 m, with snow
     regime_mean: float = 0.0  # of the prior: below 0, winters are wetter than summers
     regime_sigma: float = 0.35
-    spell_sigma_max: float = 0.0  # of the prior: wet and dry months
+    spell_sigma_max: float = 0.0  # of the prior: wet and dry months; large ones cost rain
     depth_min_cm: float = 100.0
     depth_max_cm: float = 150.0
     nodes: int = 41
@@ -67,7 +70,7 @@ class Population:
     interception: bool = True
     litter_share: float = 0.0  # covered places with litter, whose water the counts see
     litter_max_mm: float = 6.0  # what it holds, uniform up to; half more in forests
-    biomass_max_mm: float = 0.0  # of a crop, uniform up to; it takes counts away as it grows
+    biomass_max_mm: float = 0.0  # water of a full-grown crop, uniform up to; it takes counts away
     snow_on_counts: bool = False  # snow takes counts away, as water above the soil
     cosmic_sigma: float = 0.0  # relative, of COSMIC's alpha and L3 about their regressions
     dry_rate_min_cph: float = 300.0  # detector's corrected rate at theta 0.05

@@ -22,9 +22,10 @@ from epithermal_host.soil import (
 )
 
 POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, as mineral soils have
-LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %
-DENSITY_SIGMA_G_CM3 = 0.18  # of topsoils about what is typical of their class
-DENSITY_RANGE_G_CM3 = (0.85, 1.75)
+LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %, times 0.097
+DENSITY_SIGMA_G_CM3 = 0.18  # of topsoils about what is typical of their class; own choice
+DENSITY_RANGE_G_CM3 = (0.85, 1.75)  # of mineral soils; denser ones let no root in
+DENSER_BELOW_G_CM3 = (0.0, 0.2)  # the lower material than its own class's topsoil; own choice
 SCATTER = {  # of soils about Rosetta's answer for their class and bulk density
     "theta_r": 0.02,
     "theta_s": 0.03,
@@ -49,7 +50,7 @@ def sample_soil(
             if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
                 return soil, soil.bulk_density_g_cm3
     deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (
-        rng.uniform(0.0, 0.2) if layer else 0
+        rng.uniform(*DENSER_BELOW_G_CM3) if layer else 0
     )
     density = float(np.clip(typical_bulk_density_g_cm3(name) + deviation, *DENSITY_RANGE_G_CM3))
     mean = class_hydraulics(name, density)

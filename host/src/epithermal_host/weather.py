@@ -186,7 +186,13 @@ def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> ND
 
     References
     ----------
-    Wilks and Wilby (1999), section III: a chain alone has too little variance from month to month.
+    Wilks and Wilby (1999) review why: a chain alone has too little variance from month to month.
+
+    Notes
+    -----
+    The factor's mean is 1, but a probability ends at `WET_MOST` and the share of wet days is no
+    linear function of it: up to `spell_sigma` 0.8 the mean rain of a usual place stays within 5 %,
+    at 1.2 it is 7 %, at 1.7 some 28 % less.
     """
     draw = rng.random(season.size)
     after_dry, after_wet = at(climate.wet_after_dry, season), at(climate.wet_after_wet, season)
