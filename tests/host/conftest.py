@@ -91,6 +91,7 @@ def _arrays(
         "features": features,
         "theta": theta,
         "theta_classical": np.where(gap, np.nan, inversion),
+        "snow_mm": np.zeros((soils, days)),
         "split": split,
         "scenario": np.arange(soils),
         "feature_names": np.array([f.name for f in FEATURES]),

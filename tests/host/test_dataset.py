@@ -26,8 +26,8 @@ textures = ["loam", "silt_loam", "clay_loam"]
 dry_rate_min_cph = 5000.0
 [instrument]
 outages_per_year = 3.0
-calibration_n_sigma = 0.0
-calibration_lattice_sigma_g_g = 0.0
+gauge_sigma = 0.0
+rain_day_sigma = 0.0
 """
 
 

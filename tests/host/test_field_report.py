@@ -16,7 +16,7 @@ from epithermal_edge.bundle import open_bundle
 from epithermal_edge.frames import RECORDS_HEADER, format_record
 from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.records import RawRecord
-from epithermal_host import field_report
+from epithermal_host import field_report, population
 from epithermal_host.baselines import COSMIC
 from epithermal_host.cli import main
 from epithermal_host.parallel import crew
@@ -170,6 +170,64 @@ def test_the_command_prints_the_table_and_refuses_a_run_beside_sites(site_toml, 
     assert "made-up" in told and "median" in told and "field.html" in told
     assert main(["evaluate", str(BUNDLE), "run", "--field", str(site_toml)]) == 2
     assert "name BUNDLE alone" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory) -> Path:
+    """Four soils over two years, and their data set."""
+    folder = tmp_path_factory.mktemp("population")
+    (folder / "run.toml").write_text("[campaign]\nseed = 4\nsoils = 4\nyears = 2\n", "utf-8")
+    simulate = ["simulate", str(folder / "run.toml"), "--out", str(folder / "a"), "--workers", "1"]
+    assert main(simulate) == 0
+    assert main(["dataset", str(folder / "a"), "--workers", "1"]) == 0
+    return folder / "a"
+
+
+def test_the_population_is_told_beside_a_site_and_the_exit_status_is_its_verdict(
+    site_toml, run_folder, capsys
+):
+    command = ["evaluate", "population", str(run_folder)]
+    status = main([*command, str(site_toml)])
+    told = capsys.readouterr().out
+    report = json.loads((run_folder / population.REPORT).read_text())
+    assert [check["name"] for check in report["checks"]] == [
+        "autocorrelation 10 d, inverted counts", "spread, inverted counts",
+        "autocorrelation 10 d, theta 0-30 cm", "spread, theta 0-30 cm",
+    ]  # fmt: skip
+    assert status == (0 if all(check["ok"] for check in report["checks"]) else 1)
+    assert "made-up" in told and "1 real, median" in told and population.PICTURE in told
+    assert report["real"]["theta"][0]["name"] == "made-up"
+    assert (run_folder / population.PICTURE).read_bytes().startswith(b"\x89PNG")
+    main(command)
+    checks = json.loads((run_folder / population.REPORT).read_text())["checks"]
+    assert [check["name"][:15] for check in checks] == ["autocorrelation"] * 2
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkeypatch, enough):
+    least = -1.0 if enough else 2.0
+    monkeypatch.setattr(population, "LEAST", dict.fromkeys(population.QUANTITIES, least))
+    assert main(["evaluate", "population", str(run_folder)]) == (0 if enough else 1)
+    assert ("NOT MET" in capsys.readouterr().out) == (not enough)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["population"], "population takes RUN"),
+        (["population", "a", "--all"], "and no option"),
+        (["population", "a", "--field", "b"], "and no option"),
+        (["a", "b", "c"], "evaluate takes RUN, or BUNDLE RUN"),
+        (["a", "--out", "b"], "name BUNDLE before RUN"),
+        (["--all", "a"], "name BUNDLE before RUN"),
+        (["population", "none"], "none"),
+        (["--all", "none", "run"], "none"),
+    ],
+)
+def test_words_of_evaluate_that_do_not_go_together_are_one_clear_line(words, told, capsys):
+    assert main(["evaluate", *words]) in (2, 3)
+    error = capsys.readouterr().err
+    assert told in error and "Traceback" not in error and len(error.splitlines()) == 1
 
 
 def test_the_faults_of_all_site_files_are_told_at_once(site_toml, tmp_path, capsys):

@@ -9,18 +9,14 @@ import pytest
 
 from epithermal_edge.air import absolute_humidity
 from epithermal_edge.corrections import humidity_factor, incoming_factor, pressure_factor
-from epithermal_host.instrument import InstrumentConfig, Observation, observe
+from epithermal_host.instrument import Observation, observe
+from epithermal_host.instrument_settings import UNTROUBLED, InstrumentConfig
 from epithermal_host.scenario import Population, Scenario, sample
 from epithermal_host.weather import Weather, generate
 
 DAYS = 400
-QUIET = InstrumentConfig(
-    dropout_share_max=0.0,
-    outages_per_year=0.0,
-    et0_source_share=1.0,
-    calibration_n_sigma=0.0,
-    calibration_lattice_sigma_g_g=0.0,
-)
+QUIET = InstrumentConfig(**UNTROUBLED, et0_source_share=1.0, soil_texture_share=0.0,
+                         soil_measured_share=0.0)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +27,8 @@ def place() -> tuple[Scenario, Weather]:
 
 def look(place: tuple[Scenario, Weather], config: InstrumentConfig) -> Observation:
     scenario, weather = place
-    return observe(scenario, weather, np.linspace(900.0, 1100.0, DAYS + 1), config)
+    rate_cph = np.linspace(900.0, 1100.0, DAYS + 1)
+    return observe(scenario, weather, rate_cph, config, np.full(DAYS, 0.25))
 
 
 def test_corrected_records_give_back_the_true_rate(place):
@@ -97,14 +94,15 @@ def test_a_station_without_sources_gets_none(place):
     assert np.isnan(seen.site.latitude_deg)
 
 
-def test_calibration_errors_are_the_station_s_only(place):
+def test_what_is_known_wrongly_is_the_station_s_only(place):
     scenario, _ = place
-    off = dataclasses.replace(QUIET, calibration_n_sigma=0.05, calibration_lattice_sigma_g_g=0.01)
+    off = dataclasses.replace(QUIET, density_sigma=0.04, lattice_sigma_g_g=0.01)
     site = look(place, off).site
-    assert site.cosmic_n_cph != scenario.site.cosmic_n_cph
+    assert site.bulk_density_g_cm3 != scenario.site.bulk_density_g_cm3
+    assert site.bulk_density_g_cm3 == pytest.approx(scenario.site.bulk_density_g_cm3, rel=0.2)
     assert site.lattice_water_g_g != scenario.site.lattice_water_g_g
-    assert site.cosmic_n_cph == pytest.approx(scenario.site.cosmic_n_cph, rel=0.25)
-    assert look(place, QUIET).site == scenario.site
+    assert site.cosmic_n_cph == scenario.site.cosmic_n_cph
+    assert look(place, QUIET).site == dataclasses.replace(scenario.site, cosmic_n_sigma=0.0)
 
 
 def test_the_same_seed_gives_the_same_records_and_another_does_not(place):

@@ -12,9 +12,10 @@ from epithermal_edge.errors import ConfigError
 from epithermal_host import campaign, observed, weather_command
 from epithermal_host.cli import main
 from epithermal_host.climate_file import write_climate
+from epithermal_host.climate_prior import sample_climate
 from epithermal_host.config import RunConfig, campaign_key, read_run
 from epithermal_host.simulate import read_result
-from epithermal_host.weather import generate, sample_climate
+from epithermal_host.weather import generate
 from epithermal_host.weather_files import ReadOptions, read
 
 RUN = """

@@ -6,6 +6,8 @@ import pytest
 
 from epithermal_host.pedotransfer import (
     CLASS_TEXTURE,
+    DENSITIES_G_CM3,
+    class_hydraulics,
     from_texture,
     lattice_water_g_g,
     texture_class,
@@ -90,3 +92,27 @@ def test_lattice_water_rises_with_clay():
     assert lattice_water_g_g(0.0, 0.0) == 0.0
     with pytest.raises(ValueError, match="within 0 to 100"):
         lattice_water_g_g(120.0)
+
+
+@pytest.mark.parametrize("name", list(CLASS_TEXTURE))
+def test_a_class_is_its_middle_s_texture_at_the_table_s_densities_and_between_them(name):
+    at, after = DENSITIES_G_CM3[11:13]
+    for density in (DENSITIES_G_CM3[0], at, after, DENSITIES_G_CM3[-1]):
+        soil, asked = class_hydraulics(name, density), from_texture(*CLASS_TEXTURE[name], density)
+        assert (soil.name, soil.air_entry_cm) == (name, asked.air_entry_cm)
+        for parameter in ("theta_r", "theta_s", "alpha_per_cm", "n", "ks_cm_d"):
+            expected = getattr(asked, parameter)
+            assert getattr(soil, parameter) == pytest.approx(expected, rel=1e-9), parameter
+    low, middle, high = (class_hydraulics(name, d) for d in (at, 0.5 * (at + after), after))
+    for parameter in ("theta_r", "theta_s", "alpha_per_cm", "n", "ks_cm_d"):
+        a, b, c = (getattr(soil, parameter) for soil in (low, middle, high))
+        assert min(a, c) <= b <= max(a, c), parameter
+    near = from_texture(*CLASS_TEXTURE[name], 0.5 * (at + after))
+    assert middle.theta_s == pytest.approx(near.theta_s, abs=0.003)
+    assert middle.ks_cm_d == pytest.approx(near.ks_cm_d, rel=0.03)
+
+
+@pytest.mark.parametrize("density", [0.79, 1.91])
+def test_a_bulk_density_outside_of_the_table_is_a_mistake(density):
+    with pytest.raises(ValueError, match="not within the table"):
+        class_hydraulics("loam", density)

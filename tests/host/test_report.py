@@ -102,7 +102,7 @@ def test_all_methods_are_judged_on_the_same_days(judged):
         assert len(lines) == 10
         assert len({(x.stats.soils, x.stats.days) for x in lines}) == 1
         assert all(np.isfinite([x.stats.rmse, x.stats.r, x.stats.kge]).all() for x in lines)
-    assert done.inputs == (report.COUNTS, report.WITH_WEATHER)
+    assert done.inputs == (report.COUNTS, report.WITH_WEATHER, report.WITH_SOIL)
 
 
 def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):
@@ -160,10 +160,12 @@ def test_days_with_snow_are_judged_for_no_method(trained, other):
     seen = unseen.read_unseen(open_bundle(trained[1]), other, every_soil=True)
     with np.load(other / "dataset.npz") as file:
         lies = file["snow_mm"] > 0
-    assert seen.snow.sum() > lies.sum() > 0  # the day after, whose window begins in snow, too
+    assert (
+        seen.series.snow.sum() > lies.sum() > 0
+    )  # the day after, whose window begins in snow, too
     told, _ = report.judge(open_bundle(trained[1]), other,
                            dataclasses.replace(QUICK, every_soil=True))  # fmt: skip
-    assert not (told.days & seen.snow).any()
+    assert not (told.days & seen.series.snow).any()
 
 
 def test_the_network_of_the_report_is_the_one_of_the_run(trained, tmp_path):

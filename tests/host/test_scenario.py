@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from epithermal_edge.moisture import cosmic_rate
-from epithermal_host import scenario
+from epithermal_host import scenario, scenario_place, scenario_soil
 from epithermal_host.carsel_parrish import N_LEAST
 from epithermal_host.cover import demand, leaf_area
+from epithermal_host.pedotransfer import class_hydraulics, typical_bulk_density_g_cm3
 from epithermal_host.scenario import Population, sample
 from epithermal_host.soil import AIR_ENTRY_CM, CATALOGUE, N_WITHOUT_AIR_ENTRY
 from epithermal_host.weather import generate
@@ -33,7 +34,7 @@ def test_soils_are_those_of_carsel_and_parrish_with_their_correlation(many):
     soils = [soil for s in many for soil in s.soils]
     assert {soil.name for soil in soils} == set(CATALOGUE)
     for soil in soils:
-        assert scenario.POROSITY[0] <= soil.theta_s <= scenario.POROSITY[1]
+        assert scenario_soil.POROSITY[0] <= soil.theta_s <= scenario_soil.POROSITY[1]
         assert N_LEAST <= soil.n < 4.5
     loams = [s.soils[0] for s in (sample(Population(textures=("silt_loam",)), 1, i)
                                   for i in range(200))]  # fmt: skip
@@ -70,7 +71,8 @@ def test_the_grid_holds_layers_and_roots(many):
 
 def test_detectors_count_what_the_population_asks_for(many):
     rates = [
-        float(np.asarray(cosmic_rate(np.array([scenario.DRY_THETA]), s.site))[0]) for s in many
+        float(np.asarray(cosmic_rate(np.array([scenario_place.DRY_THETA]), s.site))[0])
+        for s in many
     ]
     assert 300.0 <= min(rates) < 400.0 and 7000.0 < max(rates) <= 10000.0
 
@@ -116,3 +118,56 @@ def test_an_impossible_population_is_refused(change, word):
 def test_climates_that_are_named_and_not_given_are_a_mistake():
     with pytest.raises(ValueError, match="one climate for each file"):
         sample(Population(climates=("a.toml",)), 1, 1)
+
+
+TROUBLED = Population(
+    plain_share=0.4,
+    hydraulics="rosetta",
+    layered_share=0.7,
+    bare_share=0.1,
+    forest_share=0.3,
+    litter_share=0.8,
+    biomass_max_mm=5.0,
+    snow_on_counts=True,
+    cosmic_sigma=0.06,
+)
+
+
+def test_a_place_of_the_textbook_is_one_material_that_alone_makes_the_counts():
+    places = [sample(TROUBLED, 5, i) for i in range(300)]
+    plain = [s for s in places if s.plain]
+    assert len(plain) / 300 == pytest.approx(0.4, abs=0.08)
+    for s in plain:
+        assert len(s.soils) == len(s.bulk_density_g_cm3) == 1 and s.layer_bottoms_cm == ()
+        assert (s.cover.litter_mm, s.cover.biomass_mm, s.snow_on_counts) == (0.0, 0.0, False)
+        assert np.isnan(s.site.alpha) and np.isnan(s.site.l3_g_cm2)
+    others = [s for s in places if not s.plain]
+    assert all(s.snow_on_counts and np.isfinite(s.site.alpha) for s in others)
+    assert np.mean([len(s.soils) for s in others]) == pytest.approx(1.7, abs=0.1)
+
+
+def test_soils_of_rosetta_scatter_about_their_class_and_fit_their_density():
+    loams = dataclasses.replace(TROUBLED, plain_share=0.0, textures=("loam",))
+    places = [sample(loams, 2, i) for i in range(300)]
+    log_ks, upper, lower = [], [], []
+    for s in places:
+        for soil, density in zip(s.soils, s.bulk_density_g_cm3, strict=True):
+            assert soil.theta_s <= 1.0 - density / 2.65 + 1e-12 and soil.n >= N_LEAST
+            mean = class_hydraulics("loam", density)
+            log_ks.append(np.log10(soil.ks_cm_d / mean.ks_cm_d))
+        upper.append(s.bulk_density_g_cm3[0])
+        lower += s.bulk_density_g_cm3[1:]
+        assert s.site.bulk_density_g_cm3 == s.bulk_density_g_cm3[0]
+    assert np.mean(log_ks) == pytest.approx(0.0, abs=0.06)
+    assert np.std(log_ks) == pytest.approx(scenario_soil.SCATTER["log10_ks"], rel=0.1)
+    usual = typical_bulk_density_g_cm3("loam")
+    assert np.mean(upper) == pytest.approx(usual, abs=0.03)
+    assert np.mean(lower) == pytest.approx(usual + 0.1, abs=0.04)  # the subsoil is denser
+
+
+def test_a_place_of_the_textbook_has_the_weather_that_is_asked_for():
+    named = Population(plain_share=1.0, climates=("a.toml",), prior_share=0.0, spell_sigma_max=1.0)
+    one = sample(Population(), 1, 1).climate
+    assert all(sample(named, 3, i, [one]).climate == one for i in range(20))
+    from_prior = dataclasses.replace(named, climates=(), mountain_share=1.0)
+    assert all(sample(from_prior, 3, i).climate.spell_sigma == 0.0 for i in range(20))

@@ -7,10 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from epithermal_edge.moisture import cosmic_parameters
+from epithermal_host import simulate as simulate_module
 from epithermal_host.config import CampaignConfig
-from epithermal_host.cover import root_depth
+from epithermal_host.cosmic import neutron_rate, node_layer_bottoms
+from epithermal_host.cover import BIOMASS_SLOPE_PER_MM, biomass_mm, root_depth
 from epithermal_host.scenario import Population, Scenario, sample
-from epithermal_host.simulate import forcing, read_result, result_bytes, simulate
+from epithermal_host.simulate import Result, forcing, read_result, result_bytes, simulate
 from epithermal_host.weather import generate
 
 CAMPAIGN = CampaignConfig(seed=1, soils=1, years=1)
@@ -91,3 +94,63 @@ def test_the_lower_material_s_density_and_lattice_water_reach_the_counts():
     dry = dataclasses.replace(scenario, bound_water_g_g=(scenario.bound_water_g_g[0],) * 2)
     lower, without = (simulate(s, CAMPAIGN).rate_cph for s in (scenario, dry))
     assert np.all(lower < without) and np.all(lower > 0.8 * without)
+
+
+def rate_of_the_soil_alone(scenario: Scenario, result: Result) -> np.ndarray:
+    """COSMIC on a result's profiles, with nothing above the soil."""
+    material = scenario.grid().material
+    density = np.array(scenario.bulk_density_g_cm3)[material]
+    return neutron_rate(
+        node_layer_bottoms(result.z_cm),
+        result.theta.astype(np.float64),
+        density,
+        density * np.array(scenario.bound_water_g_g)[material],
+        scenario.site.cosmic_n_cph,
+    )
+
+
+def test_counts_see_the_water_of_the_litter_and_not_only_the_soil_s():
+    scenario = sample(Population(textures=("loam",), bare_share=0.0, crop_share=0.0), 1, 5)
+    cover = dataclasses.replace(scenario.cover, litter_mm=6.0)
+    scenario = dataclasses.replace(scenario, cover=cover)
+    result = simulate(scenario, CAMPAIGN)
+    weather = generate(scenario.climate, scenario.rng("weather"), 11323 - 365, 730)
+    wet_cm = simulate_module.surface_water(scenario, weather)[365:]
+    share = result.rate_cph / rate_of_the_soil_alone(scenario, result)
+    dry, full = wet_cm == 0.0, wet_cm > 0.5
+    assert dry.sum() > 20 and full.sum() > 20
+    np.testing.assert_allclose(share[dry], 1.0, rtol=1e-6)  # profiles are kept in single precision
+    assert np.all(share[~dry] < 1.0)
+    assert np.all((share[full] > 0.8) & (share[full] < 0.95))
+
+
+def test_a_crop_takes_counts_away_by_its_water_and_the_soil_keeps_its_own():
+    scenario = sample(Population(bare_share=0.0, crop_share=1.0), 1, 0)
+    grown = dataclasses.replace(scenario, cover=dataclasses.replace(scenario.cover, biomass_mm=6.0))
+    without, with_plants = simulate(scenario, CAMPAIGN), simulate(grown, CAMPAIGN)
+    np.testing.assert_array_equal(with_plants.theta, without.theta)
+    weather = generate(scenario.climate, scenario.rng("weather"), 11323 - 365, 730)
+    lost = BIOMASS_SLOPE_PER_MM * biomass_mm(grown.cover, weather)[364:]
+    assert lost.max() == pytest.approx(0.03) and (lost == 0.0).sum() > 30
+    np.testing.assert_allclose(with_plants.rate_cph / without.rate_cph, 1.0 - lost, rtol=1e-12)
+
+
+def test_cosmic_s_scatter_is_in_the_truth_of_every_layer():
+    population = Population(cosmic_sigma=0.1, layered_share=1.0)
+    many = [sample(population, 6, i) for i in range(200)]
+    factors = []
+    for s in many:
+        usual = cosmic_parameters(np.array(s.bulk_density_g_cm3))
+        own = s.cosmic_parameters(np.array(s.bulk_density_g_cm3))
+        ratio = [o / u for o, u in zip(own, usual, strict=True)]
+        assert all(np.ptp(r) < 1e-12 for r in ratio)  # the place's, not the layer's
+        factors.append([r[0] for r in ratio])
+    assert np.mean(factors, axis=0) == pytest.approx([1.0, 1.0], abs=0.03)
+    assert np.std(factors, axis=0) == pytest.approx([0.1, 0.1], rel=0.2)
+    odd = many[0]
+    usual_site = dataclasses.replace(odd.site, alpha=np.nan, l3_g_cm2=np.nan)
+    usual_place = dataclasses.replace(odd, site=usual_site)
+    with_scatter, without = simulate(odd, CAMPAIGN), simulate(usual_place, CAMPAIGN)
+    np.testing.assert_array_equal(with_scatter.theta, without.theta)
+    assert np.all(with_scatter.rate_cph != without.rate_cph)
+    assert not np.isfinite(sample(Population(), 6, 0).site.alpha)

@@ -217,6 +217,24 @@ def test_divergence_is_one_clear_line(train, make_run):
         train.run(folder, train.TrainConfig(**SMALL), progress=False)
 
 
+def test_days_with_snow_weigh_little_in_the_loss_and_are_not_judged(train, make_run):
+    folder = make_run(soils=12, days=120)
+    with np.load(folder / "dataset.npz") as file:
+        arrays = dict(file)
+    arrays["snow_mm"][:, 60:70] = 12.0
+    np.savez(folder / "dataset.npz", **arrays)
+    series = read_series(folder)
+    config = train.TrainConfig(**SMALL, snow_weight=0.25)
+    _, weight = train._labels(series, config)
+    assert series.snow[:, 60:71].all() and series.snow.sum() == 12 * 11  # and the day after
+    assert np.all(weight[:, 60:71] == 0.25) and np.all(weight[:, 71:] == 1.0)
+    assert np.all(weight[:, 20:60] == 1.0)
+    before = train.run(folder, config, progress=False).rmse_inversion
+    arrays["theta"][:, 60:71] += 0.3  # whatever it is: nobody asks
+    np.savez(folder / "dataset.npz", **arrays)
+    assert train.run(folder, config, progress=False).rmse_inversion == before
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a zip", b"PK\x03\x04broken"])
 def test_a_missing_or_damaged_data_set_is_one_clear_line(train, tmp_path, content):
     if content is not None:

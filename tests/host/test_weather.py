@@ -9,7 +9,8 @@ import pytest
 
 from epithermal_edge.air import hargreaves_et0
 from epithermal_host import weather
-from epithermal_host.weather import Climate, generate, sample_climate
+from epithermal_host.climate_prior import sample_climate
+from epithermal_host.weather import Climate, generate
 
 DAY_0 = 11323  # 2001-01-01
 
@@ -90,7 +91,7 @@ def test_sampled_climates_are_of_this_world():
         w = generate(climate, rng, DAY_0, 5 * 365)
         ratios.append(w.precipitation_mm.sum() / w.et0_mm.sum())
         assert w.t_min_c.min() > -60.0 and w.t_max_c.max() < 62.0
-        assert 400.0 < w.et0_mm.sum() / 5.0 < 2000.0
+        assert 300.0 < w.et0_mm.sum() / 5.0 < 2000.0  # 60 degrees north, high up: 380
         assert np.all(w.t_max_c >= w.t_min_c) and np.all(w.et0_mm >= 0.0)
         assert np.all((w.relative_humidity_pct >= 5.0) & (w.relative_humidity_pct <= 100.0))
         assert w.pressure_hpa.min() > 650.0 and w.pressure_hpa.max() < 1070.0
@@ -98,3 +99,57 @@ def test_sampled_climates_are_of_this_world():
         warm_half = w.t_max_c[summer].mean() > w.t_max_c.mean()
         assert warm_half == (climate.latitude_deg > 0.0)
     assert 0.1 < min(ratios) < 0.3 and 1.0 < max(ratios) < 2.0
+
+
+def monthly_mm(climate: Climate, years: int) -> np.ndarray:
+    w = generate(climate, np.random.default_rng(6), DAY_0, 12 * 30 * years)
+    return w.precipitation_mm.reshape(-1, 30).sum(axis=1)
+
+
+def test_spells_make_wet_and_dry_months_of_the_same_mean(climate):
+    plain = monthly_mm(climate, 400)
+    for sigma, least in ((0.3, 1.1), (0.6, 1.4)):
+        spells = monthly_mm(dataclasses.replace(climate, spell_sigma=sigma), 400)
+        assert spells.mean() == pytest.approx(plain.mean(), rel=0.05)
+        assert spells.std() > least * plain.std()
+
+
+def test_without_spells_a_wet_day_is_the_chain_s_and_takes_one_random_number(climate):
+    w = generate(climate, np.random.default_rng(7), DAY_0, 500)
+    rng, wet, chain = np.random.default_rng(7), False, []
+    for u in rng.random(500):
+        wet = u < (0.6 if wet else 0.3)
+        chain.append(wet)
+    gamma = rng.gamma(climate.rain_shape, 1.0 / climate.rain_shape, 500)  # the next to be drawn
+    expected = np.where(chain, 5.0 * gamma, 0.0)
+    expected[expected < weather.DRIZZLE_MM] = 0.0
+    np.testing.assert_allclose(w.precipitation_mm, expected, rtol=1e-12)
+
+
+def test_a_population_with_spells_gives_each_place_its_own():
+    some = [sample_climate(np.random.default_rng(i), spell_sigma_max=1.2) for i in range(200)]
+    sigma = np.array([c.spell_sigma for c in some])
+    assert sigma.max() <= 1.2 and sigma.mean() == pytest.approx(0.6, abs=0.1)
+    assert sample_climate(np.random.default_rng(1)).spell_sigma == 0.0
+
+
+def test_rain_falls_in_the_season_that_the_regime_says():
+    ratio = []
+    for mean in (-0.7, 0.7):
+        places = (sample_climate(np.random.default_rng(i), regime=(mean, 0.1)) for i in range(30))
+        share = [np.array(c.wet_after_dry) for c in places if c.latitude_deg > 0.0]
+        ratio.append(np.mean([s[5:8].mean() / s[[11, 0, 1]].mean() for s in share]))
+    assert ratio[0] < 0.6 and ratio[1] > 1.8
+
+
+def test_mountains_are_high_and_their_snow_lies_for_months():
+    high, low = (
+        [sample_climate(np.random.default_rng(i), mountain_share=share) for i in range(40)]
+        for share in (1.0, 0.0)
+    )
+    assert all(1000.0 <= c.altitude_m <= 3000.0 for c in high)
+    days = [
+        np.mean([(generate(c, np.random.default_rng(8), DAY_0, 1461).snow_mm > 0.0).mean()
+                 for c in places]) for places in (high, low)
+    ]  # fmt: skip
+    assert days[0] > 0.3 > days[1]

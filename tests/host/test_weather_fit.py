@@ -11,7 +11,8 @@ import pytest
 from epithermal_edge.errors import ConfigError
 from epithermal_host import rain_fit, weather_command
 from epithermal_host.climate_file import read_climate, write_climate
-from epithermal_host.weather import Climate, at, day_of_year, generate, sample_climate
+from epithermal_host.climate_prior import sample_climate
+from epithermal_host.weather import Climate, at, day_of_year, generate
 from epithermal_host.weather_compare import (
     Row,
     compare,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from epithermal_host import weather
-from epithermal_host.weather import generate, sample_climate
+from epithermal_host.climate_prior import sample_climate
+from epithermal_host.weather import generate
 from epithermal_host.wet_days import spell_factor, wetness
 
 DAY_0 = 11323  # 2001-01-01

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host import __version__, validate, weather_command
+from epithermal_edge.errors import EpithermalError
+from epithermal_host import __version__, evaluate_command, validate, weather_command
 
 # Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
 
@@ -95,22 +95,8 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
-             "evaluate runs/a\n  epithermal-host evaluate models/demo-0.1.0 runs/b\n"
-             "  epithermal-host evaluate models/demo-0.1.0 --field site.toml")  # fmt: skip
-    p.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE",
-                   help="a released one: write its report; default: RUN's own model")  # fmt: skip
-    p.add_argument("run", type=Path, metavar="RUN",
-                   help="run folder made by simulate; with --field it is BUNDLE")  # fmt: skip
-    p.add_argument("--field", type=Path, nargs="+", metavar="SITE", default=[],
-                   help="judge BUNDLE at real sites: their site.toml, docs/field.md")  # fmt: skip
-    p.add_argument("--out", type=Path, metavar="DIR",
-                   help="default: RUN/report-NAME-VERSION, field-NAME-VERSION")  # fmt: skip
-    p.add_argument("--all", action="store_true", dest="every_soil",
-                   help="all soils, of a campaign with another seed than BUNDLE's")  # fmt: skip
-    p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
-    p.add_argument("--reference", type=_positive, metavar="N", default=0,
-                   help="also a particle filter on our own column, on N soils; slow")  # fmt: skip
-    p.add_argument("--workers", type=_positive, metavar="N", help="default: one a processor")
+             evaluate_command.EXAMPLES)  # fmt: skip
+    evaluate_command.add_arguments(p, _positive)
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -227,54 +213,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    if arguments.field:
-        return _field(arguments)
-    if arguments.bundle is not None:
-        return _report(arguments)
-    if any(getattr(arguments, name) for name in ("out", "every_soil", "runtime", "reference")):
-        raise ConfigError("name BUNDLE before RUN: --out, --all, --runtime and --reference need it")
-    from epithermal_host.config import read_run
-
-    read_run(arguments.run)
-    from epithermal_host import evaluate
-
-    done = evaluate.run(arguments.run)
-    print(evaluate.table(done))
-    print(f"report: {done.report_path}, picture: {done.picture_path}")
-    print(f"next: epithermal-host release {arguments.run} --to models")
-    return 0
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    from epithermal_host import report, report_text
-
-    options = report.Options(
-        every_soil=arguments.every_soil,
-        runtime=arguments.runtime,
-        workers=arguments.workers,
-        reference_soils=arguments.reference,
-    )
-    done, page = report.run(arguments.bundle, arguments.run, arguments.out, options)
-    print(report_text.table(done))
-    print(f"report: {page}")
-    return 0
-
-
-def _field(arguments: argparse.Namespace) -> int:
-    if arguments.bundle is not None or arguments.every_soil or arguments.reference:
-        raise ConfigError("with --field name BUNDLE alone, before it: no RUN, --all or --reference")
-    from epithermal_host import field_report
-
-    done, page = field_report.run(
-        arguments.run,
-        arguments.field,
-        arguments.out,
-        runtime_name=arguments.runtime,
-        workers=arguments.workers,
-    )
-    print(field_report.table(done))
-    print(f"report: {page}")
-    return 0
+    return evaluate_command.run(arguments, print)
 
 
 def _study(arguments: argparse.Namespace) -> int:

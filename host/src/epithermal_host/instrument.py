@@ -90,20 +90,8 @@ def observe(
     duration_s = HOUR_S + rng.integers(-spread, spread, HOURS * days, endpoint=True)
     expected = rate * duration_s / HOUR_S
     counts = rng.poisson(expected).astype(np.float64) if config.counting_noise else expected
-    offset = config.offset_scale * OFFSETS * rng.standard_normal(OFFSETS.size)
-    humidity = np.clip(air["relative_humidity_pct"] + offset[2], 0.0, 100.0)
-    columns = {
-        "duration_s": duration_s,
-        "counts": counts,
-        "pressure_hpa": np.round(air["pressure_hpa"] + offset[0], 1),
-        "temperature_c": np.round(air["temperature_c"] + offset[1], 1),
-        "relative_humidity_pct": np.round(humidity, 1),
-        "rain_mm": _rain(faults.gauged(weather.precipitation_mm, config, rng), rng),
-        "et0_mm": _et0(weather.et0_mm),
-        "incoming": np.round(
-            faults.monitored(air["incoming"], config.monitor_faults_per_year, rng), 2
-        ),
-    }
+    told = _sensors(weather, air, config, rng)
+    columns = {"duration_s": duration_s, "counts": counts, **told}
     has = rng.random(4) < (
         config.gauge_share,
         config.et0_source_share,
@@ -124,6 +112,24 @@ def _true_site(site: Site, config: InstrumentConfig, rng: np.random.Generator) -
     """The place with the barometric coefficient that it has, not the one in the tables."""
     error = BETA_SIGMA * config.offset_scale * rng.standard_normal()
     return dataclasses.replace(site, beta_per_hpa=float(site.beta_per_hpa) * (1.0 + error))
+
+
+def _sensors(
+    weather: Weather, air: dict[str, Array], config: InstrumentConfig, rng: np.random.Generator
+) -> dict[str, Array]:
+    """What the station is told of the weather, offsets and faults included; (24 * days,) each."""
+    offset = config.offset_scale * OFFSETS * rng.standard_normal(OFFSETS.size)
+    humidity = np.clip(air["relative_humidity_pct"] + offset[2], 0.0, 100.0)
+    rain = _rain(faults.gauged(weather.precipitation_mm, config, rng), rng)
+    incoming = faults.monitored(air["incoming"], config.monitor_faults_per_year, rng)
+    return {
+        "pressure_hpa": np.round(air["pressure_hpa"] + offset[0], 1),
+        "temperature_c": np.round(air["temperature_c"] + offset[1], 1),
+        "relative_humidity_pct": np.round(humidity, 1),
+        "rain_mm": rain,
+        "et0_mm": _et0(weather.et0_mm),
+        "incoming": np.round(incoming, 2),
+    }
 
 
 def _air(weather: Weather) -> dict[str, Array]:

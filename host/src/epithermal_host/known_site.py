@@ -33,6 +33,7 @@ HOUR_S = 3600.0
 SAMPLED_ABOVE_C = 4.0  # nobody samples frozen soil
 PROFILE_SIGMA = 0.010  # what a sampling day's profile adds to the error of N, as theta [m3 m-3]
 THETA_LEAST = 0.02  # samples are never drier
+UNSAMPLED_N_SIGMA = 0.03  # of N where no day can be sampled: a detector beside it; own choice
 MEASURED, FROM_TEXTURE = 1.0, 0.5  # values of Site.soil_known
 
 
@@ -60,7 +61,7 @@ def as_known(
     -----
     N is that by which the counts of the sampling days, corrected as the station corrects, are
     those of the sampled water content under COSMIC; the mean of the days. `cosmic_n_sigma` is the
-    error that its user would expect of it.
+    error that its user would expect of it: of sampling and of the profile, not of COSMIC.
     """
     truth = scenario.site
     e_density, e_lattice = rng.standard_normal(2)
@@ -120,7 +121,10 @@ def _calibrated(
         raise ValueError("sampling days need the true water content")
     weather = days.weather
     fit = (weather.snow_mm == 0.0) & (weather.t_min_c + weather.t_max_c > 2.0 * SAMPLED_ABOVE_C)
-    choice = np.flatnonzero(fit) if fit.any() else np.arange(fit.size)
+    if not fit.any():  # snow or frost all the time, under which a sample tells nothing of N
+        n_cph = float(known.cosmic_n_cph) * (1.0 + UNSAMPLED_N_SIGMA * rng.standard_normal())
+        return dataclasses.replace(known, cosmic_n_cph=n_cph, cosmic_n_sigma=UNSAMPLED_N_SIGMA)
+    choice = np.flatnonzero(fit)
     number = min(int(rng.integers(1, config.sampling_days, endpoint=True)), choice.size)
     picked = rng.choice(choice, number, replace=False)
     sampled = days.theta[picked]

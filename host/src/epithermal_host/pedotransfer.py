@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.errors import ConfigError
 from epithermal_host.soil import (
     AIR_ENTRY_CM,
     N_WITHOUT_AIR_ENTRY,
@@ -95,8 +94,6 @@ def from_texture(
     ------
     ValueError
         Impossible texture or bulk density.
-    ConfigError
-        rosetta-soil is not installed.
 
     References
     ----------
@@ -139,8 +136,6 @@ def class_hydraulics(name: str, bulk_density_g_cm3: float) -> SoilHydraulics:
     ------
     ValueError
         A bulk density outside of `DENSITIES_G_CM3`.
-    ConfigError
-        rosetta-soil is not installed.
     """
     step = (bulk_density_g_cm3 - DENSITIES_G_CM3[0]) / DENSITY_STEP_G_CM3
     if not 0.0 <= step <= len(DENSITIES_G_CM3) - 1:
@@ -214,12 +209,8 @@ def _check(sand_pct: float, silt_pct: float, clay_pct: float) -> tuple[float, fl
 
 def _rosetta(records: list[list[float]]) -> NDArray[np.float64]:
     """theta_r, theta_s, alpha [cm-1], n and Ks [cm d-1] of soils, (n, 5)."""
-    try:
-        from rosetta import rosetta
-    except ImportError:
-        raise ConfigError(
-            "texture to parameters needs rosetta-soil: pip install 'epithermal-host[soils]'"
-        ) from None
+    from rosetta import rosetta  # reads its weights, 0.2 s
+
     mean: Any
     mean, _, codes = rosetta(ROSETTA_VERSION, records, estimate_type="geo")
     if np.any(np.asarray(codes) < 0):

@@ -97,7 +97,9 @@ def run(run_folder: Path, site_files: Sequence[Path], *, progress: bool = True) 
     config, series = read_run(run_folder), read_series(run_folder)
     sites = _read_sites(site_files)
     real: dict[str, tuple[Memory, ...]] = dict.fromkeys(QUANTITIES, ())
-    for site in tqdm(sites, desc="sites", unit="site", disable=not progress):
+    bar = tqdm(sites, desc="sites", unit="site", disable=not progress)
+    for site in bar:
+        bar.set_postfix_str(site.name)  # one takes ten seconds and more
         for name, found in of_site(site).items():
             real[name] += (found,)
     simulated = of_run(config, series, run_folder, progress)

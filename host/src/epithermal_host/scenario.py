@@ -6,56 +6,31 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.air import atmospheric_depth, mean_pressure
-from epithermal_edge.corrections import mcjannet_scale, pressure_coefficient
-from epithermal_edge.moisture import cosmic_parameters, cosmic_rate
-from epithermal_edge.records import NAN
+from epithermal_edge.moisture import cosmic_parameters
 from epithermal_edge.site import Site
-from epithermal_host.carsel_parrish import N_LEAST, THETA_S_LEAST_SPAN, sample_class
-from epithermal_host.cover import Cover, CoverKind
+from epithermal_host.climate_prior import sample_climate
+from epithermal_host.cover import Cover
 from epithermal_host.observed import Station, choose
-from epithermal_host.pedotransfer import (
-    CLASS_TEXTURE,
-    class_hydraulics,
-    lattice_water_g_g,
-    typical_bulk_density_g_cm3,
-)
 from epithermal_host.profile import Grid, graded_grid, root_density
-from epithermal_host.soil import (
-    AIR_ENTRY_CM,
-    CATALOGUE,
-    N_WITHOUT_AIR_ENTRY,
-    PARTICLE_DENSITY_G_CM3,
-    SoilHydraulics,
+from epithermal_host.scenario_place import sample_cover, sample_site
+from epithermal_host.scenario_soil import (
+    HYDRAULICS,
+    Hydraulics,
+    one_model,
+    sample_lattice,
+    sample_soil,
 )
-from epithermal_host.weather import Climate, sample_climate
+from epithermal_host.soil import CATALOGUE, SoilHydraulics
+from epithermal_host.weather import Climate
 
 Array = NDArray[np.float64]
 
 STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
-DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
-
-POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, as mineral soils have
-LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %
-DENSITY_SIGMA_G_CM3 = 0.18  # of topsoils about what is typical of their class
-DENSITY_RANGE_G_CM3 = (0.85, 1.75)
-SCATTER = {  # of soils about Rosetta's answer for their class and bulk density
-    "theta_r": 0.02,
-    "theta_s": 0.03,
-    "log10_alpha": 0.3,
-    "log10_n": 0.05,
-    "log10_ks": 0.45,
-}
-"""Own choice, about two thirds of the residuals that Zhang and Schaap (2017), table 5, print: a
-part of those is the small sample in the laboratory."""
-
-Hydraulics = Literal["carsel_parrish", "rosetta"]
-HYDRAULICS = ("carsel_parrish", "rosetta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +106,10 @@ class Population:
 KEPT_IN_TEXTBOOK = (
     "hydraulics",
     "roots_grow",
+    "climates",
+    "prior_share",
+    "observed",
+    "observed_share",
     "southern_share",
     "depth_min_cm",
     "depth_max_cm",
@@ -239,14 +218,14 @@ def sample(
     if rng.random() < p.layered_share:
         names.append(names[0] if rng.random() < 0.5 else str(rng.choice(p.textures)))
         bottoms = (float(rng.uniform(15.0, 60.0)),)
-    drawn = [_sample_soil(rng, p, name, layer) for layer, name in enumerate(names)]
-    soils = _one_model([soil for soil, _ in drawn])
+    drawn = [sample_soil(rng, p.hydraulics, name, layer) for layer, name in enumerate(names)]
+    soils = one_model([soil for soil, _ in drawn])
     density = tuple(d for _, d in drawn)
     depth_cm = float(rng.uniform(p.depth_min_cm, p.depth_max_cm))
-    cover = _sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm)
-    lattice_g_g = [_sample_lattice(rng, name) for name in names]
+    cover = sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm)
+    lattice_g_g = [sample_lattice(rng, name) for name in names]
     factors = np.maximum(1.0 + p.cosmic_sigma * rng.standard_normal(2), 0.5)
-    site = _sample_site(rng, p, climate, density[0], lattice_g_g[0], factors)
+    site = sample_site(rng, p, climate, density[0], lattice_g_g[0], factors)
     return Scenario(
         index=index,
         seed=seed,
@@ -281,130 +260,6 @@ def _sample_place(rng: np.random.Generator, p: Population, climates: Sequence[Cl
         regime=(p.regime_mean, p.regime_sigma),
         spell_sigma_max=p.spell_sigma_max,
     )
-
-
-def _sample_soil(
-    rng: np.random.Generator, p: Population, name: str, layer: int
-) -> tuple[SoilHydraulics, float]:
-    """A soil of a texture class, and its bulk density [g cm-3], in the order of the layers."""
-    if p.hydraulics == "carsel_parrish":
-        while True:
-            soil = sample_class(name, rng)
-            if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
-                return soil, soil.bulk_density_g_cm3
-    deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (
-        rng.uniform(0.0, 0.2) if layer else 0
-    )
-    density = float(np.clip(typical_bulk_density_g_cm3(name) + deviation, *DENSITY_RANGE_G_CM3))
-    mean = class_hydraulics(name, density)
-    e_r, e_s, e_alpha, e_n, e_ks = (
-        s * e for s, e in zip(SCATTER.values(), rng.standard_normal(5), strict=True)
-    )
-    theta_r = float(np.clip(mean.theta_r + e_r, 0.01, 0.15))
-    porosity = 1.0 - density / PARTICLE_DENSITY_G_CM3
-    n = max(mean.n * 10.0**e_n, N_LEAST)
-    soil = SoilHydraulics(
-        theta_r=theta_r,
-        theta_s=float(np.clip(mean.theta_s + e_s, theta_r + THETA_S_LEAST_SPAN, porosity)),
-        alpha_per_cm=mean.alpha_per_cm * 10.0**e_alpha,
-        n=n,
-        ks_cm_d=mean.ks_cm_d * 10.0**e_ks,
-        air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
-        name=name,
-    )
-    return soil, density
-
-
-def _one_model(soils: Sequence[SoilHydraulics]) -> tuple[SoilHydraulics, ...]:
-    """The air entry of one material for all: HYDRUS-1D has one retention model a column."""
-    entry_cm = max(soil.air_entry_cm for soil in soils)
-    return tuple(soil.with_air_entry(entry_cm) for soil in soils)
-
-
-def _sample_lattice(rng: np.random.Generator, name: str) -> float:
-    """Lattice water of a class [g g-1]: by the clay of its middle, and its spread."""
-    middle = lattice_water_g_g(CLASS_TEXTURE[name][2])
-    return max(middle + LATTICE_SIGMA_G_G * float(rng.standard_normal()), 0.002)
-
-
-def _sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm: float) -> Cover:
-    """Bare soil, forest, grass or a crop; suctions by Feddes, as HYDRUS-1D lists them for each."""
-    u, winter = rng.random(), rng.random() < 0.4
-    kind: CoverKind = "bare" if u < p.bare_share else "grass"
-    if p.bare_share <= u < p.bare_share + p.crop_share:
-        kind = "crop"
-    elif u >= 1.0 - p.forest_share:
-        kind = "forest"
-    if kind == "forest":
-        lai, roots = (2.5, 4.0) if winter else (0.3, 4.5), (70.0, 160.0)  # evergreen or deciduous
-        feddes = (-10.0, -25.0, -500.0, -800.0, -16000.0)
-    elif kind == "grass":  # pasture
-        lai, roots, feddes = (0.3, 2.5), (30.0, 100.0), (-10.0, -25.0, -200.0, -800.0, -16000.0)
-    elif winter:  # wheat
-        lai, roots, feddes = (0.0, 4.5), (60.0, 120.0), (0.0, -1.0, -500.0, -900.0, -16000.0)
-    else:  # maize
-        lai, roots, feddes = (0.0, 4.0), (40.0, 100.0), (-15.0, -30.0, -325.0, -600.0, -8000.0)
-    sow = rng.uniform(265.0, 300.0) if winter else rng.uniform(85.0, 135.0)
-    season = rng.uniform(270.0, 300.0) if winter else rng.uniform(120.0, 165.0)
-    return Cover(
-        kind=kind,
-        lai_min=lai[0],
-        lai_max=max(lai[1] * float(rng.uniform(0.3, 1.3)), lai[0]),
-        sow_day=float((sow + (182.0 if south else 0.0)) % 365.0),
-        season_d=float(season),
-        root_depth_cm=min(float(rng.uniform(*roots)), 0.9 * depth_cm),
-        feddes_cm=feddes,
-        extinction=float(rng.uniform(0.4, 0.65)),
-        evaporation_share=float(rng.uniform(p.evaporation_share_min, 1.0)),
-        interception_mm=float(rng.uniform(0.15, 0.3)) if p.interception else 0.0,
-        litter_mm=_sample_litter(rng, p, kind),
-        biomass_mm=float(rng.uniform(0.0, p.biomass_max_mm)) if kind == "crop" else 0.0,
-    )
-
-
-def _sample_litter(rng: np.random.Generator, p: Population, kind: CoverKind) -> float:
-    """Water that litter, residues or moss can hold [mm]; bare soil has none."""
-    has, amount = rng.random() < p.litter_share, float(rng.uniform(0.0, p.litter_max_mm))
-    if kind == "bare" or not has:
-        return 0.0
-    return 1.5 * amount if kind == "forest" else amount
-
-
-def _sample_site(
-    rng: np.random.Generator,
-    p: Population,
-    climate: Climate,
-    density_g_cm3: float,
-    lattice_g_g: float,
-    cosmic_factors: Array,
-) -> Site:
-    """The detector's place: hydrogen of the soil, altitude, cutoff rigidity, counting rate."""
-    cutoff_gv = 14.9 * math.cos(math.radians(climate.latitude_deg)) ** 4  # Stoermer, dipole
-    depth_g_cm2 = float(atmospheric_depth(climate.latitude_deg, climate.altitude_m))
-    rate = np.log([p.dry_rate_min_cph, p.dry_rate_max_cph])
-    alpha, l3_g_cm2 = NAN, NAN
-    if p.cosmic_sigma > 0.0:
-        regression = cosmic_parameters(np.array(density_g_cm3))
-        alpha, l3_g_cm2 = (float(r * f) for r, f in zip(regression, cosmic_factors, strict=True))
-    unit = Site(
-        cosmic_n_cph=1.0,
-        bulk_density_g_cm3=density_g_cm3,
-        lattice_water_g_g=lattice_g_g,
-        organic_water_g_g=min(float(rng.exponential(0.01)), 0.05),
-        alpha=alpha,
-        l3_g_cm2=l3_g_cm2,
-        latitude_deg=climate.latitude_deg,
-        beta_per_hpa=float(
-            pressure_coefficient(climate.latitude_deg, climate.altitude_m, cutoff_gv)
-        ),
-        pressure_ref_hpa=float(mean_pressure(climate.altitude_m)),
-        incoming_form="mcjannet2023",
-        incoming_ref=climate.incoming_mean,
-        incoming_scale=float(mcjannet_scale(cutoff_gv, depth_g_cm2)),
-    )
-    dry_cph = math.exp(rng.uniform(*rate))
-    n_cph = dry_cph / float(np.asarray(cosmic_rate(np.array([DRY_THETA]), unit))[0])
-    return dataclasses.replace(unit, cosmic_n_cph=n_cph)
 
 
 def _plain(value: Any) -> Any:

@@ -156,6 +156,7 @@ def _write_dataset(out: Path, records: list[Record], parts: dict[str, slice]) ->
     days = parts["test"].start
     features = np.stack([r.features[:days] for r in records])
     inverted = np.stack([r.inverted[:days] for r in records])
+    snow = np.stack([r.snow[:days] for r in records])
     truth = np.stack([[r.truth[:days], *r.layers[:, :days]] for r in records], axis=1)
     labels = []  # (1 + len(LAYERS), S, T) each
     for name in ("train", "validation", "validation"):
@@ -167,6 +168,7 @@ def _write_dataset(out: Path, records: list[Record], parts: dict[str, slice]) ->
         "features": np.concatenate([features] * 3),
         **dict(zip(("theta", *LAYERS), np.concatenate(labels, axis=1), strict=True)),
         "theta_classical": np.concatenate([inverted] * 3),
+        "snow_mm": np.concatenate([snow] * 3).astype(np.float64),  # the reader adds a day to each
         "split": np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.int8), n),
         "scenario": np.tile(np.arange(n), 3),
         "day_end_s": records[0].day_end_s[:days],
