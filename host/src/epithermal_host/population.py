@@ -161,7 +161,9 @@ def of_run(
             if np.isfinite([*one.autocorrelation, one.spread]).all():
                 found[name].append(one)
     if not found["theta"]:
-        raise ConfigError(f"{run_folder}: no real-like soil has a warm season of {FEWEST_PAIRS} days")
+        raise ConfigError(
+            f"{run_folder}: no real-like soil has a warm season of {FEWEST_PAIRS} days"
+        )
     return {name: tuple(values) for name, values in found.items()}
 
 
