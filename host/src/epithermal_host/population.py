@@ -148,17 +148,22 @@ def of_site(site_file: SiteFile) -> dict[str, Memory]:
 def of_run(
     config: RunConfig, series: Series, run_folder: Path, progress: bool = False
 ) -> dict[str, tuple[Memory, ...]]:
-    """Memory of every simulated place that has warm seasons."""
+    """Memory of every simulated place that has warm seasons; textbook places claim nothing of the
+    world (`scenario.textbook`) and are left out."""
     found: dict[str, list[Memory]] = {name: [] for name in QUANTITIES}
     bar = tqdm(series.scenario.tolist(), desc="soils", unit="soil", disable=not progress)
     for row, index in enumerate(bar):
+        if scenario_of(config, index).plain:
+            continue
         usable = warm_days(config, run_folder, index, series.day_end_s)
         for name, values in (("counts", series.theta_classical), ("theta", series.theta)):
             one = memory(f"scenario {index}", values[row], usable)
             if np.isfinite([*one.autocorrelation, one.spread]).all():
                 found[name].append(one)
     if not found["theta"]:
-        raise ConfigError(f"{run_folder}: no soil has a warm season of {FEWEST_PAIRS} days")
+        raise ConfigError(
+            f"{run_folder}: no real-like soil has a warm season of {FEWEST_PAIRS} days"
+        )
     return {name: tuple(values) for name, values in found.items()}
 
 

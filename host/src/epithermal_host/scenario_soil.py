@@ -41,14 +41,35 @@ HYDRAULICS = ("carsel_parrish", "rosetta")
 
 
 def sample_soil(
-    rng: np.random.Generator, hydraulics: Hydraulics, name: str, layer: int
+    rng: np.random.Generator,
+    hydraulics: Hydraulics,
+    name: str,
+    layer: int,
+    ks_least_cm_d: float = 0.0,
 ) -> tuple[SoilHydraulics, float]:
-    """A soil of a texture class, and its bulk density [g cm-3], in the order of the layers."""
-    if hydraulics == "carsel_parrish":
-        while True:
-            soil = sample_class(name, rng)
-            if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
-                return soil, soil.bulk_density_g_cm3
+    """A soil of a texture class, and its bulk density [g cm-3], in the order of the layers.
+
+    One that takes up less than `ks_least_cm_d` when wet is drawn again.
+    """
+    while True:
+        if hydraulics == "carsel_parrish":
+            soil, density = _by_class(rng, name)
+        else:
+            soil, density = _by_density(rng, name, layer)
+        if soil.ks_cm_d >= ks_least_cm_d:
+            return soil, density
+
+
+def _by_class(rng: np.random.Generator, name: str) -> tuple[SoilHydraulics, float]:
+    """After Carsel and Parrish, with a porosity that leaves a bulk density that soils have."""
+    while True:
+        soil = sample_class(name, rng)
+        if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
+            return soil, soil.bulk_density_g_cm3
+
+
+def _by_density(rng: np.random.Generator, name: str, layer: int) -> tuple[SoilHydraulics, float]:
+    """Rosetta's answer for the class and a bulk density, with the scatter of real soils."""
     deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (
         rng.uniform(*DENSER_BELOW_G_CM3) if layer else 0
     )
