@@ -34,6 +34,8 @@ def test_litter_keeps_the_water_that_it_takes_until_it_dries(crop):
     np.testing.assert_allclose(np.cumsum(caught - dried), held, atol=1e-10)
     assert caught.min() >= -1e-15 and dried.min() >= -1e-15 and held.min() >= 0.0
     assert held.max() == pytest.approx(0.5) and (held == 0.0).sum() > 100  # mm: 5
+    there = np.concatenate(([0.0], held[:-1])) + caught
+    np.testing.assert_allclose(dried, np.minimum(bare.evaporation_cm_d, there), atol=1e-12)
     np.testing.assert_array_equal(bare.transpiration_cm_d, with_litter.transpiration_cm_d)
 
 
