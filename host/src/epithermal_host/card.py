@@ -47,7 +47,7 @@ Its standard error was scaled by {sigma_scale:.2f} after training, so that the 9
 
 ## Where it fails
 
-* Simulated soils only: an error that the simulation shares with its own training is not seen
+{notes}* Simulated soils only: an error that the simulation shares with its own training is not seen
   here. Judge it on your site by soil samples.
 * The calibration (COSMIC's N, bulk density, lattice and organic water) is taken as given, N with
   its standard error. An error of N shifts the answer much as it shifts the inversion, and a slow
@@ -56,7 +56,8 @@ Its standard error was scaled by {sigma_scale:.2f} after training, so that the 9
 * In the first {spin_up_steps} days after a cold start the estimate is flagged WARM_UP; the table
   above shows that error. It begins as the inversion.
 * In a gap it goes on with rain and ET0 if there are any, else it holds; see the row of gaps.
-* Snow, frozen soil and ponding are outside what it was shown, unless the run below says so.
+* {snow} Frozen soil, ponding, a water table and irrigation that no gauge sees are outside of what
+  it was shown.
 
 ## Quantization
 
@@ -68,7 +69,14 @@ years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
 """
 
 
-def card(table: Mapping[str, Any], reports: Mapping[str, Any]) -> str:
+SNOW = {
+    True: "Under snow the counts tell nothing of the soil; it was shown snow, and no day with snow is"
+    " judged.",
+    False: "Snow takes counts away, and it was not shown any.",
+}
+
+
+def card(table: Mapping[str, Any], reports: Mapping[str, Any], notes: str = "") -> str:
     """The card's text.
 
     Parameters
@@ -77,12 +85,16 @@ def card(table: Mapping[str, Any], reports: Mapping[str, Any]) -> str:
         What goes into bundle.toml.
     reports :
         Content of train.json, quantize.json and evaluate.json, by command.
+    notes :
+        What examinations showed, in Markdown.
     """
     scores, quantize = reports["evaluate"], reports["quantize"]
     provenance = table["provenance"]
+    population = provenance["run"].get("population", {})
     known = " Its configuration is in bundle.toml, provenance.run." if provenance["run"] else ""
     return TEXT.format(
         name=table["name"],
+        notes=f"{notes.strip()}\n\n" if notes.strip() else "",
         version=table["version"],
         hidden=table["hidden"],
         spin_up_steps=table["spin_up_steps"],
@@ -104,6 +116,7 @@ def card(table: Mapping[str, Any], reports: Mapping[str, Any]) -> str:
         agree_m3_m3=quantize["agree_m3_m3"],
         stream_years=quantize["stream_days"] / 365.25,
         scheme=quantize["scheme"],
+        snow=SNOW[bool(population.get("snow_on_counts"))],
         size_bytes=quantize["size_bytes"],
         rungs=rungs_table(quantize["rungs"]),
     )

@@ -88,6 +88,8 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle goes in here")
     p.add_argument("--name", help="default: run.toml")
     p.add_argument("--version", dest="model_version", help="default: run.toml")
+    p.add_argument("--notes", type=Path, metavar="FILE.md",
+                   help="for the card: what examinations showed, where it fails")  # fmt: skip
     p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
              "demo --out build/demo")  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
@@ -237,6 +239,7 @@ def _release(arguments: argparse.Namespace) -> int:
         arguments.to,
         name=arguments.name or wanted.name,
         version=arguments.model_version or wanted.version,
+        notes=arguments.notes.read_text("utf-8") if arguments.notes else "",
     )
     print(f"{done.path}: released; try: epithermal-edge selftest {done.path}")
     return 0

@@ -46,7 +46,13 @@ class ReleaseResult:
 
 
 def run(
-    run_folder: Path, to: Path, name: str, version: str, *, created: str | None = None
+    run_folder: Path,
+    to: Path,
+    name: str,
+    version: str,
+    *,
+    created: str | None = None,
+    notes: str = "",
 ) -> ReleaseResult:
     """Write TO/<name>-<version>/ from a run that was trained, quantized and evaluated.
 
@@ -60,6 +66,8 @@ def run(
         Folder of bundles.
     created :
         Date for bundle.toml; None: none is written.
+    notes :
+        Markdown for the card: what examinations of the model showed, where it fails.
 
     Raises
     ------
@@ -73,7 +81,7 @@ def run(
         bundles.check_name(name, version)
     except BundleError as fault:
         raise ConfigError(str(fault)) from fault
-    contents = _contents(run_folder, name, version, created)
+    contents = _contents(run_folder, name, version, created, notes)
     target = to / f"{name}-{version}"
     if target.exists():
         _refuse_other(target, contents)
@@ -92,7 +100,9 @@ def run(
     return ReleaseResult(path=target, sha256=bundle.sha256, golden_errors=errors, fresh=fresh)
 
 
-def _contents(run_folder: Path, name: str, version: str, created: str | None) -> dict[str, bytes]:
+def _contents(
+    run_folder: Path, name: str, version: str, created: str | None, notes: str
+) -> dict[str, bytes]:
     """Every file of the bundle, MANIFEST too."""
     series = read_series(run_folder)
     reports = {key: _report(run_folder, key) for key in ("train", "quantize", "evaluate")}
@@ -111,7 +121,7 @@ def _contents(run_folder: Path, name: str, version: str, created: str | None) ->
         bundles.BUNDLE_TOML: tomli_w.dumps(_without_none(table)).encode("utf-8"),
         bundles.MODEL: model,
         bundles.GOLDEN: golden_csv(inputs, outputs),
-        bundles.CARD: card(table, reports).encode("utf-8"),
+        bundles.CARD: card(table, reports, notes).encode("utf-8"),
     }
     return {**contents, bundles.MANIFEST: bundles.manifest_text(contents).encode("ascii")}
 
