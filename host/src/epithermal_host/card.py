@@ -70,8 +70,8 @@ years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
 
 
 SNOW = {
-    True: "Under snow the counts tell nothing of the soil; it was shown snow, and no day with snow is"
-    " judged.",
+    True: "Under snow the counts tell nothing of the soil: it was shown snow, and no day with snow"
+    " is judged.",
     False: "Snow takes counts away, and it was not shown any.",
 }
 

@@ -65,6 +65,10 @@ with quiet():
     import keras
     import tensorflow as tf
 
+    # products as small as ours gain nothing from two threads: `train` runs two halves at once
+    with contextlib.suppress(RuntimeError):  # TensorFlow has begun already
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
 __all__ = ["keras", "tf"]  # imported from here alone, so that they are quiet everywhere
 
 Array = NDArray[np.float32]

@@ -12,6 +12,7 @@ class TrainConfig:
     """[train] of the run's TOML."""
 
     seed: int = 1
+    begin_with: str = ""  # a network.npz whose training goes on, beside run.toml; else a new one
     hidden: int = 32  # width of the state
     epochs: int = 100  # at most
     batch: int = 32  # series; small campaigns need many steps, large ones (2000 soils) take 256
@@ -22,6 +23,7 @@ class TrainConfig:
     patience: int = 20  # epochs without a better validation before it stops
     spin_up_steps: int = 60  # days from a cold start that are not judged
     spin_up_weight: float = 0.1  # of those days in the loss
+    known_weight: float = 1.0  # of soils whose N is known without error: there is most to learn
     snow_weight: float = 0.1  # of days with snow in the loss; they are not judged
     anomaly: float = 0.0  # part of a series' mean error in a chunk that the loss forgives
     sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
@@ -48,6 +50,7 @@ class TrainConfig:
             ("spin_up_steps", 0, 3650),
             ("spin_up_weight", 0, 1),
             ("snow_weight", 0, 1),
+            ("known_weight", 0, 100),
             ("anomaly", 0, 1),
             ("sigma_weight", 0, 100),
             ("layers_weight", 0, 100),

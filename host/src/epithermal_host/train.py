@@ -83,9 +83,10 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
     """
     began = time.monotonic()
     series = read_series(run_folder)
-    trainer = _Trainer(config, series)
+    first = read_weights(run_folder / config.begin_with) if config.begin_with else None
+    trainer = _Trainer(config, series, first)
     path = run_folder / CHECKPOINT
-    mark = fingerprint(config, series)
+    mark = fingerprint(config, series, first)
     now = checkpoint.read(path, mark) or trainer.start()
     trainer.restore(now)
     resumed_at = len(now.history)
@@ -113,29 +114,30 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
     return result
 
 
-def read_weights(run_folder: Path) -> Weights:
-    """The trained network of a run.
+def read_weights(path: Path) -> Weights:
+    """The trained network of a run folder, or of a file.
 
     Raises
     ------
     ConfigError
         There is none, or it is damaged.
     """
-    path = run_folder / WEIGHTS
+    path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
-        raise ConfigError(f"{path}: no network: run `epithermal-host train {run_folder}` first")
+        raise ConfigError(f"{path}: no network: run `epithermal-host train {path.parent}` first")
     try:
         return network.load_weights(path.read_bytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
         raise ConfigError(f"{path}: damaged ({fault}): train again") from fault
 
 
-def fingerprint(config: TrainConfig, series: Series) -> str:
+def fingerprint(config: TrainConfig, series: Series, first: Weights | None = None) -> str:
     """Identity of a training: the same text means the same weights."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
     shape = ",".join(map(str, series.features.shape))
+    begun = hashlib.sha256(network.save_bytes(first)).hexdigest() if first else ""
     return hashlib.sha256(
-        f"{text} {series.data_hash} {shape} {tf.__version__}".encode()
+        f"{text} {series.data_hash} {shape} {tf.__version__} {begun}".encode()
     ).hexdigest()
 
 
@@ -175,11 +177,17 @@ def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
 class _Trainer:
     """The graph, its optimizer and the data; what changes is in `Progress`."""
 
-    def __init__(self, config: TrainConfig, series: Series) -> None:
+    def __init__(self, config: TrainConfig, series: Series, first: Weights | None = None) -> None:
         self.config = config
         self.train, self.validation = series.part(TRAIN), series.part(VALIDATION)
-        self.scaling: Scaling = network.fit_scaling(self.train.features)
+        self.scaling: Scaling = first.scaling if first else network.fit_scaling(self.train.features)
         self.model = network.build(config.hidden, self.scaling, config.seed)
+        if first:
+            if first.hidden != config.hidden:
+                raise ConfigError(
+                    f"[train] begin_with has {first.hidden} units: set hidden = {first.hidden}"
+                )
+            network.set_weights(self.model, first)
         self.average = network.build(config.hidden, self.scaling, config.seed)
         soils, days = self.train.theta.shape
         self.chunks = np.array_split(np.arange(days), max(1, round(days / config.chunk)))
@@ -200,6 +208,8 @@ class _Trainer:
                 f"no validation day left of {days}: [train] spin_up_steps = {spin_up}"
             )
         self.judged = judged
+        known = np.where(knows_n(self.validation), config.known_weight, 1.0)
+        self.share = np.broadcast_to(known[:, None], judged.shape)[judged]
         inversion = self.validation.features[..., network.THETA_INV]
         self.rmse_inversion = self._rmse(inversion.astype(np.float64))
 
@@ -264,7 +274,13 @@ class _Trainer:
 
     def _rmse(self, theta: NDArray[Any]) -> float:
         error = (theta - self.validation.theta)[self.judged]
-        return float(np.sqrt(np.mean(error**2))) if error.size else float("nan")
+        return float(np.sqrt(np.average(error**2, weights=self.share)))
+
+
+def knows_n(series: Series) -> NDArray[np.bool_]:
+    """(S,) soils whose station knows COSMIC's N without error."""
+    known: NDArray[np.bool_] = series.features[:, 0, NAMES.index("cosmic_n_sigma")] == 0.0
+    return known
 
 
 def _labels(series: Series, config: TrainConfig) -> tuple[Array, Array]:
@@ -274,7 +290,19 @@ def _labels(series: Series, config: TrainConfig) -> tuple[Array, Array]:
     weight = np.isfinite(label).astype(np.float32)
     weight[:, : config.spin_up_steps] *= config.spin_up_weight
     weight[series.snow] *= config.snow_weight
+    weight[knows_n(series)] *= config.known_weight
     return np.nan_to_num(label).astype(np.float32), weight
+
+
+def _halves(model: Any, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
+    """The model over a batch as two, whose steps in time run at once, each on its processor."""
+    half = tf.shape(x)[0] // 2
+    parts = [
+        model([x[rows], h[rows], c[rows]], training=True)
+        for rows in (slice(None, half), slice(half, None))
+    ]
+    y, h_next, c_next = (tf.concat(both, axis=0) for both in zip(*parts, strict=True))
+    return y, h_next, c_next
 
 
 def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfig) -> Any:
@@ -300,7 +328,7 @@ def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfi
     )
     def update(x: Any, label: Any, weight: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
-            y, h_next, c_next = model([x, h, c], training=True)
+            y, h_next, c_next = _halves(model, x, h, c)
             errors = (tf.gather(y, columns, axis=-1) - label) / network.RESIDUAL
             error, whole = errors[..., 0], weight[..., 0]
             sigma = y[..., 1] / network.RESIDUAL
