@@ -33,6 +33,7 @@ class TrainConfig:
     average: float = 0.0  # decay of the weights' moving average per update; 0: the last weights
     mask_both: float = 0.3  # chance that a series is shown without rain and ET0
     mask_one: float = 0.1  # chance, for either, that it alone is hidden
+    jitter: float = 0.0  # of what is told of a site, anew in each epoch, over its spread
     mask_soil: float = 0.5  # chance that a series is shown without its soil's description
 
     def __post_init__(self) -> None:
@@ -60,6 +61,7 @@ class TrainConfig:
             ("mask_both", 0, 1),
             ("mask_one", 0, 1),
             ("mask_soil", 0, 1),
+            ("jitter", 0, 1),
         )
 
 

@@ -28,6 +28,7 @@ from epithermal_host.files import write_atomic, write_json
 from epithermal_host.metrics import Z90
 from epithermal_host.network import Array, Scaling, Weights, keras, tf
 from epithermal_host.series import (
+    DESCRIPTION,
     LAYERS,
     NAMES,
     TRAIN,
@@ -43,6 +44,7 @@ CHECKPOINT = "train/checkpoint.npz"
 WEIGHTS = "network.npz"
 REPORT = "train.json"
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
+TOLD = ("bulk_density_g_cm3", "bound_water_g_g", *(NAMES[i] for i in DESCRIPTION[1:]))
 HELD = ("theta_0_30", "theta_0_10", "theta_30_60")  # outputs that the loss holds to labels
 
 
@@ -161,6 +163,25 @@ def epoch_plan(
     return batches, {"rain": rain, "et0": et0, "soil": soil}
 
 
+def jittered(
+    features: NDArray[np.float32], config: TrainConfig, epoch: int, scaling: Scaling
+) -> NDArray[np.float32]:
+    """Features with other errors of what the station is told of its site, by (seed, epoch).
+
+    Numbers that stay the same in every epoch are a name by which a soil can be learnt by heart.
+    """
+    if config.jitter == 0.0:
+        return features
+    rng = np.random.default_rng((config.seed, epoch, 1))
+    out = features.copy()
+    for name in TOLD:
+        i = NAMES.index(name)
+        error = rng.standard_normal((len(features), 1)) * config.jitter / scaling.scale[i]
+        known = features[..., NAMES.index("soil_known")] > 0.0 if i in DESCRIPTION else 1.0
+        out[..., i] += (error * known).astype(np.float32)
+    return out
+
+
 def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
     """Factor of sigma, its floor apart, with which 90 % of the errors are inside of 90 % intervals.
 
@@ -228,7 +249,8 @@ class _Trainer:
         """One pass over the training soils, then the validation streams."""
         config, number = self.config, len(now.history)
         batches, hidden = epoch_plan(config, number, len(self.train.theta))
-        features = mask(self.train.features, **hidden)
+        told = jittered(self.train.features, config, number, self.scaling)
+        features = mask(told, **hidden)
         losses = []
         for rows in batches:
             h = c = np.zeros((len(rows), config.hidden), dtype=np.float32)

@@ -1,0 +1,42 @@
+"""Every model that is released here: what it says of itself holds on each runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from epithermal_edge import runtime
+from epithermal_edge.bundle import open_bundle
+from epithermal_host.trial import answer
+
+MODELS = Path(__file__).parents[2] / "models"
+RELEASED = sorted(path.parent for path in MODELS.glob("*/MANIFEST"))
+AGREE_M3_M3 = 1e-5  # between two runtimes, as the ladder of quantization asks
+
+
+def test_a_model_is_released():
+    assert [path.name for path in RELEASED]
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.name)
+def test_it_answers_its_golden_vectors_on_every_runtime_and_alike(path):
+    bundle = open_bundle(path)
+    assert path.name == f"{bundle.name}-{bundle.version}"
+    answers = {
+        name: answer(bundle.model_path, name, bundle.golden_inputs[None])[0]
+        for name in runtime.available()
+    }
+    assert answers
+    for name, y in answers.items():
+        error = np.max(np.abs(y - bundle.golden_outputs))
+        assert error <= bundle.golden_tolerance, name
+    assert np.ptp(np.stack(list(answers.values())), axis=0).max() <= AGREE_M3_M3
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.name)
+def test_its_card_says_how_good_it_is_and_where_it_fails(path):
+    card = (path / "CARD.md").read_text("utf-8")
+    assert "## How good it is" in card and "## Where it fails" in card
+    assert "simulat" in card and "real site" in card.lower()
