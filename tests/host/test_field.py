@@ -15,7 +15,7 @@ from epithermal_edge.frames import RECORDS_HEADER, format_record
 from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.records import RawRecord
 from epithermal_host import field
-from epithermal_host.evaluate import exponential_filter
+from epithermal_host.filters import exponential_filter
 from epithermal_host.site_file import SiteFile, read_site
 from epithermal_host.time_table import daily_mean, read_table
 

@@ -258,3 +258,59 @@ def test_a_spin_up_longer_than_the_series_is_refused(train, make_run):
     config = train.TrainConfig(**SMALL | {"spin_up_steps": 500})
     with pytest.raises(ConfigError, match="spin_up_steps"):
         train.run(make_run(soils=12, days=120), config, progress=False)
+
+
+def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_unknown(train):
+    from epithermal_host import network
+
+    rng = np.random.default_rng(3)
+    features = rng.uniform(0.1, 0.4, (40, 30, len(NAMES))).astype(np.float32)
+    features[20:, :, [i for i, n in enumerate(NAMES) if n.startswith("soil_")]] = 0.0
+    scaling = network.fit_scaling(features)
+    config = train.TrainConfig(jitter=0.1)
+    one, two = (train.jittered(features, config, epoch, scaling) for epoch in (1, 2))
+    np.testing.assert_array_equal(one, train.jittered(features, config, 1, scaling))
+    told = [NAMES.index(name) for name in train.TOLD]
+    untouched = [i for i in range(len(NAMES)) if i not in told]
+    np.testing.assert_array_equal(one[..., untouched], features[..., untouched])
+    assert NAMES.index("cosmic_n_sigma") in untouched and NAMES.index("soil_known") in untouched
+    assert np.all(one[20:, :, told[2:]] == 0.0)
+    error = (one - features)[:20][..., told] * scaling.scale[told]
+    assert np.abs(error - error[:, :1]).max() < 1e-4  # one error a soil, not one a day
+    assert error[:, 0].std() == pytest.approx(0.1, rel=0.25)
+    assert not np.array_equal(one, two)
+    assert train.jittered(features, train.TrainConfig(), 1, scaling) is features
+
+
+def test_soils_whose_n_is_known_weigh_more_where_it_is_asked(train, make_run):
+    folder = make_run(soils=12, days=120)
+    with np.load(folder / "dataset.npz") as file:
+        arrays = dict(file)
+    arrays["features"][:, :, NAMES.index("cosmic_n_sigma")] = 0.02
+    arrays["features"][:4, :, NAMES.index("cosmic_n_sigma")] = 0.0
+    np.savez(folder / "dataset.npz", **arrays)
+    series = read_series(folder)
+    assert train.knows_n(series).tolist() == [True] * 4 + [False] * 8
+    _, weight = train._labels(series, train.TrainConfig(**SMALL, known_weight=3.0))
+    assert np.all(weight[:4, 20:] == 3.0) and np.all(weight[4:, 20:] == 1.0)
+
+
+def test_the_weights_of_errors_by_their_sigma_are_one_in_the_mean(train):
+    plain = {"sigma_weight": 0.0, "layers_weight": 0.0}
+    equal, *_ = update_once(train, **plain, sigma_power=0.0)
+    weighed, *_ = update_once(train, **plain, sigma_power=1.0)
+    assert weighed == pytest.approx(equal, rel=1e-5)  # one sigma for all: 1 in the mean
+
+
+def test_a_training_can_begin_with_a_network_and_refuses_another_width(
+    train, make_run, finished_run
+):
+    folder = make_run(soils=12, days=120)
+    (folder / "first.npz").write_bytes((finished_run / "network.npz").read_bytes())
+    config = SMALL | {"hidden": 32, "epochs": 1, "learning_rate": 0.0, "begin_with": "first.npz"}
+    train.run(folder, train.TrainConfig(**config), progress=False)
+    first, kept = weights_of(finished_run), weights_of(folder)
+    for name in ("kernel", "recurrent", "bias", "head", "head_bias", "offset", "scale"):
+        np.testing.assert_array_equal(kept[name], first[name], err_msg=name)
+    with pytest.raises(ConfigError, match="hidden = 32"):
+        train.run(folder, train.TrainConfig(**config | {"hidden": 8}), progress=False)

@@ -17,7 +17,7 @@ from epithermal_edge.moisture import (
 from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
 from epithermal_edge.uts import uts_rate, uts_theta
-from epithermal_host.evaluate import BEST_T_D, FILTER_T_D, exponential_filter
+from epithermal_host.filters import BEST_T_D, FILTER_T_D, exponential_filter
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

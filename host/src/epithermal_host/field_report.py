@@ -16,9 +16,9 @@ from epithermal_edge.bundle import Bundle, open_bundle
 from epithermal_edge.errors import ConfigError
 from epithermal_host import field, field_draw, field_html
 from epithermal_host.baselines import COSMIC
-from epithermal_host.evaluate import FILTER_T_D, exponential_filter
 from epithermal_host.field import FieldSeries
 from epithermal_host.files import write_atomic, write_json
+from epithermal_host.filters import FILTER_T_D, exponential_filter
 from epithermal_host.metrics import Stats, stats
 from epithermal_host.parallel import Crew, crew
 from epithermal_host.report import NETWORK, InputSet, input_sets

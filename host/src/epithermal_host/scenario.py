@@ -85,7 +85,7 @@ class Population:
                 "bare_share + crop_share + forest_share must be at most 1",
             ),
             (self.hydraulics not in HYDRAULICS, f"hydraulics must be among {HYDRAULICS}"),
-            (not 0.0 <= self.ks_least_cm_d <= 10.0, "ks_least_cm_d must be within 0 to 10"),
+            (not 0.0 <= self.ks_least_cm_d <= 2.0, "ks_least_cm_d must be within 0 to 2"),
             (not 0.0 <= self.cosmic_sigma <= 0.3, "cosmic_sigma must be within 0 to 0.3"),
             (not 0.0 <= self.litter_max_mm <= 30.0, "litter_max_mm must be within 0 to 30"),
             (not 0.0 <= self.biomass_max_mm <= 30.0, "biomass_max_mm must be within 0 to 30"),

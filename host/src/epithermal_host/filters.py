@@ -1,0 +1,45 @@
+"""The recursive exponential filter: what a network must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+FILTER_T_D = 5.0  # the usual characteristic time [d]
+BEST_T_D = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0)
+
+
+def exponential_filter(theta: Array, t_d: float) -> Array:
+    """Water content at depth from that near the surface, by a recursive exponential filter.
+
+    Parameters
+    ----------
+    theta : (S, T) [m3 m-3]
+        Daily; a NaN is no observation: the last value is held and the gain grows.
+    t_d : [d]
+        Characteristic time T.
+
+    Returns
+    -------
+    (S, T) [m3 m-3]
+        NaN before the first observation.
+
+    References
+    ----------
+    Wagner, Lemoine and Rott 1999; recursive form: Albergel et al. 2008, eq. 6-7:
+    m_n = m_(n-1) + K_n (theta_n - m_(n-1)), K_n = K_(n-1) / (K_(n-1) + exp(-dt / T)), K_0 = 1.
+    """
+    out = np.full(theta.shape, np.nan)
+    m, gain = np.full(len(theta), np.nan), np.ones(len(theta))
+    dt = np.zeros(len(theta))
+    for day in range(theta.shape[1]):
+        now = theta[:, day]
+        seen, first = np.isfinite(now), np.isnan(m)
+        dt += 1.0
+        grown = np.where(first, 1.0, gain / (gain + np.exp(-dt / t_d)))
+        m = np.where(seen, np.where(first, now, m + grown * (now - m)), m)
+        gain, dt = np.where(seen, grown, gain), np.where(seen, 0.0, dt)
+        out[:, day] = m
+    return out
