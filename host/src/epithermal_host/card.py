@@ -25,7 +25,7 @@ Ranges of the inputs in training. Outside of them the answer is a guess:
 ## How good it is
 
 Test soils, unseen in training; the quantized file of this bundle, streamed from one cold start.
-The first {spin_up_steps} days and days without counts are left out for every method. ubRMSE has
+The first {spin_up_steps} days, days without counts and days with snow are left out for every method. ubRMSE has
 each soil's own bias removed; r is the median over the soils; coverage is the part of the truth
 inside the 90 % interval.
 
@@ -56,8 +56,9 @@ Its standard error was scaled by {sigma_scale:.2f} after training, so that the 9
 * In the first {spin_up_steps} days after a cold start the estimate is flagged WARM_UP; the table
   above shows that error. It begins as the inversion.
 * In a gap it goes on with rain and ET0 if there are any, else it holds; see the row of gaps.
-* {snow} Frozen soil, ponding, a water table and irrigation that no gauge sees are outside of what
-  it was shown.
+* {snow}
+* Frozen soil, ponding, a water table and irrigation that no gauge sees are outside of what it was
+  shown.
 
 ## Quantization
 
@@ -70,8 +71,8 @@ years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
 
 
 SNOW = {
-    True: "Under snow the counts tell nothing of the soil: it was shown snow, and no day with snow"
-    " is judged.",
+    True: "Under snow the counts tell nothing of the soil: it was shown snow, and no day with snow is\n"
+    "  judged.",
     False: "Snow takes counts away, and it was not shown any.",
 }
 

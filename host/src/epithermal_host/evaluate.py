@@ -268,7 +268,7 @@ def _table(
 
 def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
     """RMSE where something is special: a cold start, no counts, each year of the stream."""
-    labelled = np.isfinite(test.theta)
+    labelled = np.isfinite(test.theta) & ~test.snow
     day = np.broadcast_to(np.arange(test.theta.shape[1]), test.theta.shape)
     gap = test.features[..., NAMES.index("gap")] > 0.5
     groups = {"spin-up": day < spin_up, "gap": gap & (day >= spin_up)}
