@@ -25,9 +25,9 @@ Ranges of the inputs in training. Outside of them the answer is a guess:
 ## How good it is
 
 Test soils, unseen in training; the quantized file of this bundle, streamed from one cold start.
-The first {spin_up_steps} days, days without counts and days with snow are left out for every method. ubRMSE has
-each soil's own bias removed; r is the median over the soils; coverage is the part of the truth
-inside the 90 % interval.
+The first {spin_up_steps} days, days without counts and days with snow are left out for every
+method. ubRMSE has each soil's own bias removed; r is the median over the soils; coverage is the
+part of the truth inside the 90 % interval.
 
 {scores}
 
@@ -71,8 +71,8 @@ years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
 
 
 SNOW = {
-    True: "Under snow the counts tell nothing of the soil: it was shown snow, and no day with snow is\n"
-    "  judged.",
+    True: "Under snow the counts tell nothing of the soil: it was shown snow, and no day with\n"
+    "  snow is judged.",
     False: "Snow takes counts away, and it was not shown any.",
 }
 
