@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]
 ARIDITY = ((0.0, 0.2, "arid"), (0.2, 0.5, "semi-arid"), (0.5, 0.65, "dry sub-humid"),
            (0.65, 1.0, "humid"), (1.0, np.inf, "very humid"))  # fmt: skip
 RATES = ((0.0, 500.0), (500.0, 1000.0), (1000.0, 2500.0), (2500.0, np.inf))  # [counts h-1]
-COVERS = {"bare": "bare soil", "grass": "grass", "crop": "crop"}
+COVERS = {"bare": "bare soil", "grass": "grass", "crop": "crop", "forest": "forest"}
 SEASON_D = 60  # days over which rain is weighed against ET0
 RAIN_MM, AFTER_D, FALL_D = 5.0, 3, 3
 FALL_THETA = 0.001  # over FALL_D [m3 m-3]
