@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +16,7 @@ from epithermal_edge.moisture import (
 from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
 from epithermal_edge.uts import uts_rate, uts_theta
-from epithermal_host.filters import BEST_T_D, FILTER_T_D, exponential_filter
+from epithermal_host.filters import FILTER_T_D, best_t, exponential_filter
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -97,12 +96,6 @@ def baselines(
         best = exponential_filter(filtered, t_d)
         out.append(Baseline(f"{name} + best filter", best, t_d))
     return tuple(out)
-
-
-def best_t(theta: Array, cost: Callable[[Array], float]) -> float:
-    """The T of the list with the least cost of the filtered series [d]."""
-    costs = [cost(exponential_filter(theta, t_d)) for t_d in BEST_T_D]
-    return BEST_T_D[int(np.argmin(costs))]
 
 
 def _column(site: Site) -> Site:

@@ -21,7 +21,7 @@ from epithermal_edge.bundle import OUTPUTS
 from epithermal_edge.errors import ConfigError
 from epithermal_host import evaluate_draw
 from epithermal_host.files import write_json
-from epithermal_host.filters import BEST_T_D, FILTER_T_D, exponential_filter
+from epithermal_host.filters import FILTER_T_D, best_t, exponential_filter
 from epithermal_host.metrics import Z90
 from epithermal_host.series import (
     DESCRIPTION,
@@ -111,11 +111,11 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     counts = stream(step, counts_alone(test.features), COUNTS, progress)
     weather = stream(step, mask(test.features, soil=True), WITH_WEATHER, progress)
     all_known = stream(step, test.features, "all inputs", progress)
-    best_t = best_filter(test, judged)
+    t_d = best_filter(test, judged)
     estimates = {
         "inversion": test.theta_classical,
         f"inversion + filter {FILTER_T_D:g} d": exponential_filter(without_snow(test), FILTER_T_D),
-        "inversion + best filter": exponential_filter(without_snow(test), best_t),
+        "inversion + best filter": exponential_filter(without_snow(test), t_d),
     }
     known = with_weather(test)
     scores = _table(test, judged, estimates, counts, COUNTS, np.ones_like(known))
@@ -131,7 +131,7 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     figure.savefig(run_folder / PICTURE, dpi=120)
     result = EvaluateResult(
         scores=tuple(scores),
-        best_t_d=best_t,
+        best_t_d=t_d,
         spin_up_steps=spin_up,
         runtime=step.runtime,
         rmse_by_condition=_conditions(test, all_known[..., 0], spin_up),
@@ -204,9 +204,7 @@ def stream(
 
 def best_filter(series: Series, judged: Mask) -> float:
     """The T of `BEST_T_D` with the least RMSE on these soils [d]."""
-    filtered = (exponential_filter(without_snow(series), t) for t in BEST_T_D)
-    errors = [float(np.mean((f - series.theta)[judged] ** 2)) for f in filtered]
-    return BEST_T_D[int(np.argmin(errors))]
+    return best_t(without_snow(series), lambda f: float(np.mean((f - series.theta)[judged] ** 2)))
 
 
 def score(

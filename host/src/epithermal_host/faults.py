@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from epithermal_edge.features import HOURS
 from epithermal_host.instrument_settings import InstrumentConfig
+from epithermal_host.weather import DAYS_PER_YEAR
 
 Array = NDArray[np.float64]
 
-HOURS = 24
-DAYS_PER_YEAR = 365.25
 STANDS_D = (0.5, 10.0)  # a monitor that stands still, as seen in archives; own choice
 FALLS_D, FALLS = (0.1, 2.0), (0.03, 0.15)  # one that falls: for how long, by how much; own choice
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,3 +45,9 @@ def exponential_filter(theta: Array, t_d: float) -> Array:
         gain, dt = np.where(seen, grown, gain), np.where(seen, 0.0, dt)
         out[:, day] = m
     return out
+
+
+def best_t(theta: Array, cost: Callable[[Array], float]) -> float:
+    """The T of the list with the least cost of the filtered series [d]."""
+    costs = [cost(exponential_filter(theta, t_d)) for t_d in BEST_T_D]
+    return BEST_T_D[int(np.argmin(costs))]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.air import absolute_humidity
+from epithermal_edge.features import HOUR_S, HOURS
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_host import faults
@@ -23,7 +24,7 @@ from epithermal_host.instrument_settings import (
     UNTROUBLED,
     InstrumentConfig,
 )
-from epithermal_host.known_site import HOUR_S, HOURS, Days, as_known, factors
+from epithermal_host.known_site import Days, as_known, factors
 from epithermal_host.scenario import Scenario
 from epithermal_host.weather import Weather
 

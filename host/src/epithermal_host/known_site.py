@@ -17,6 +17,7 @@ from epithermal_edge.corrections import (
     incoming_factor,
     pressure_factor,
 )
+from epithermal_edge.features import HOUR_S, HOURS
 from epithermal_edge.moisture import cosmic_rate, cosmic_slope, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
@@ -28,8 +29,6 @@ from epithermal_host.weather import Weather
 
 Array = NDArray[np.float64]
 
-HOURS = 24
-HOUR_S = 3600.0
 SAMPLED_ABOVE_C = 4.0  # mean of the day; nobody samples frozen soil
 PROFILE_SIGMA = 0.010  # what a day's profile adds to the error of N, as theta [m3 m-3]; own choice
 THETA_LEAST = 0.02  # samples are never drier

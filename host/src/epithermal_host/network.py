@@ -66,8 +66,7 @@ with quiet():
     import tensorflow as tf
 
     # products as small as ours gain nothing from two threads: `train` runs two halves at once
-    with contextlib.suppress(RuntimeError):  # TensorFlow has begun already
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
 
 __all__ = ["keras", "tf"]  # imported from here alone, so that they are quiet everywhere
 

@@ -127,7 +127,7 @@ def textbook(population: Population) -> Population:
     """Places of the textbook: the defaults, one material to the bottom, nothing on the counts.
 
     Their stations err in counting alone and know their site (`instrument`). Soils after Carsel and
-    Parrish, of which a quarter lets in so little water that all rain runs off: not those.
+    Parrish, but not the three in ten that let in less than 1 cm of water a day.
     """
     kept = {name: getattr(population, name) for name in KEPT_IN_TEXTBOOK}
     return Population(layered_share=0.0, ks_least_cm_d=TEXTBOOK_KS_CM_D, **kept)

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import unknown
 from epithermal_host import study_place
-from epithermal_host.baselines import best_t
 from epithermal_host.config import from_table
 from epithermal_host.files import write_atomic, write_json
-from epithermal_host.filters import FILTER_T_D, exponential_filter
+from epithermal_host.filters import FILTER_T_D, best_t, exponential_filter
 from epithermal_host.metrics import Stats, stats
 from epithermal_host.report_text import plain
 from epithermal_host.series import (
