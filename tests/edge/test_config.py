@@ -137,6 +137,32 @@ def test_a_soil_that_cannot_be_is_told_key_by_key(tmp_path):
     ]
 
 
+COVER = """
+[site.cover]
+canopy_cover = { "05-01" = 0.0, "07-01" = 0.9, "09-30" = 0.0 }
+root_depth_cm = 80
+evaporation_share = 0.7
+"""
+
+
+def test_a_described_cover_reaches_the_site_as_a_curve_over_the_year(tmp_path):
+    site = read_config(station_toml(tmp_path, site=SITE + COVER)).site
+    assert (site.cover_known, site.root_depth_cm, site.evaporation_share) == (1.0, 80.0, 0.7)
+    assert len(site.canopy_cover) == 366
+    may, june, july, january = (site.canopy_cover[day - 1] for day in (122, 152, 183, 10))
+    assert (may, july, january) == (0.0, 0.9, 0.0) and june == pytest.approx(0.9 * 30 / 61)
+    assert read_config(station_toml(tmp_path)).site.cover_known == 0.0
+
+
+def test_a_cover_that_cannot_be_is_told_key_by_key(tmp_path):
+    cover = COVER.replace("07-01", "7/1").replace("0.9", "90").replace("root_depth_cm = 80", "")
+    assert faults(tmp_path, site=SITE + cover) == [
+        "site.cover.root_depth_cm: missing; give all of [site.cover] or none",
+        'site.cover.canopy_cover: "7/1" is not a day; write month and day, as "07-01"',
+        'site.cover.canopy_cover: "7/1" = 90 is not within 0 to 1',
+    ]
+
+
 @pytest.mark.parametrize("content", [b"[station\n", b"\xff\xfe", None])
 def test_a_file_that_is_no_toml_is_one_line(tmp_path, content):
     path = tmp_path / "x.toml"

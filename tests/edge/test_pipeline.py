@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from epithermal_edge import features, pipeline
+from epithermal_edge.air import extraterrestrial_radiation
 from epithermal_edge.features import FEATURES, HOUR_S
 from epithermal_edge.moisture import cosmic_rate, cosmic_theta
 from epithermal_edge.records import NAN, Quality, RawRecord
@@ -282,6 +284,7 @@ def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
         rng.uniform(0.1, 800, n),
     )
     alpha[::3] = NAN
+    canopy = rng.uniform(0.0, 1.0, (n, 366))
 
     def site_of(pick):
         return Site(
@@ -297,6 +300,10 @@ def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
             soil_alpha_per_cm=alpha[pick],
             soil_n=shape[pick],
             soil_ks_cm_d=ks[pick],
+            cover_known=1.0,
+            canopy_cover=canopy[pick],
+            root_depth_cm=50.0,
+            evaporation_share=0.7,
         )
 
     columns = {
@@ -357,6 +364,34 @@ def test_one_unknown_parameter_makes_the_whole_soil_unknown(unknown):
     assert np.isfinite(windows[0].features).all()
 
 
+def test_a_cover_is_told_by_the_date_and_whole_or_not_at_all():
+    cover = {
+        "cover_known": 1.0,
+        "canopy_cover": tuple(day / 1000.0 for day in range(1, 367)),
+        "root_depth_cm": 60.0,
+        "evaporation_share": 0.4,
+    }
+    shown = ("cover_known", "cover_canopy", "cover_root_depth_cm", "cover_evaporation")
+    _, _, windows = run(hourly(2), site=replace(SITE, **cover))
+    middle = datetime.fromtimestamp(windows[0].hour * HOUR_S - 12 * HOUR_S, UTC)
+    day = middle.timetuple().tm_yday
+    told = [feature(windows[0], name) for name in shown]
+    assert told == pytest.approx([1.0, day / 1000.0, 60.0, -0.6])
+    for name in cover:
+        unknown = replace(SITE, **cover | {name: 0.0 if name == "cover_known" else NAN})
+        _, _, windows = run(hourly(1), site=unknown)
+        assert [feature(windows[0], name) for name in shown] == [0.0] * 4
+
+
+def test_radiation_is_that_of_the_latitude_and_the_date_and_zero_without_a_latitude():
+    _, _, windows = run(hourly(1), site=replace(SITE, latitude_deg=-20.0))
+    day = datetime.fromtimestamp((windows[0].hour - 12) * HOUR_S, UTC).timetuple().tm_yday
+    expected = float(extraterrestrial_radiation(-20.0, day))
+    assert feature(windows[0], "radiation_mm") == expected > 5.0
+    _, _, windows = run(hourly(1), site=replace(SITE, latitude_deg=NAN))
+    assert feature(windows[0], "radiation_mm") == 0.0
+
+
 def test_density_bound_water_and_calibration_error_are_shown_as_they_are():
     site = replace(SITE, organic_water_g_g=0.01, cosmic_n_sigma=0.02)
     _, _, windows = run(hourly(1), site=site)
@@ -370,5 +405,6 @@ def test_the_features_are_in_the_order_that_bundles_declare():
         "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma",
         "soil_known", "soil_theta_r", "soil_theta_s",
         "soil_log_alpha", "soil_log_n", "soil_log_ks",
+        "cover_known", "cover_canopy", "cover_root_depth_cm", "cover_evaporation", "radiation_mm",
     ]  # fmt: skip
     assert features.HOURS == 24

@@ -38,7 +38,9 @@ def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
         theta[:, t] = 0.2 * water[0] + 0.8 * water[1]
         upper[:, t], lower[:, t] = 0.5 * (water[0] + water[1]), water[1]
         seen[:, t] = 0.05 + 0.55 * water[0] + 0.45 * water[1]
-    arrays = _arrays(rng, theta, seen, rain, et0, _place(rng, top, drain))
+    place = np.repeat(_place(rng, top, drain)[:, None], days, axis=1)
+    place = np.concatenate((place, _year(rng, day)), axis=-1)
+    arrays = _arrays(rng, theta, seen, rain, et0, place)
     between = 1.5 * theta - 0.5 * upper
     return arrays | {"theta_0_10": upper, "theta_10_30": between, "theta_30_60": lower}
 
@@ -52,6 +54,16 @@ def _place(rng: np.random.Generator, top: np.ndarray, drain: np.ndarray) -> np.n
     density, bound = rng.uniform(1.1, 1.6, soils), rng.uniform(0.02, 0.08, soils)
     sigma = np.full(soils, 0.03)
     return np.concatenate((np.stack((density, bound, sigma, known), axis=1), described), axis=1)
+
+
+def _year(rng: np.random.Generator, day: np.ndarray) -> np.ndarray:
+    """Cover, told of each second soil, and radiation (S, T, 5)."""
+    summer = 0.5 - 0.5 * np.cos(2 * np.pi * day / 365.25)
+    roots, share = rng.uniform(20.0, 120.0, (len(day), 1)), rng.uniform(-0.6, 0.0, (len(day), 1))
+    known = np.ones_like(summer)
+    cover = np.stack((known, 0.9 * summer, roots * known, share * known), axis=-1)
+    cover *= (np.arange(len(day)) % 2)[:, None, None]
+    return np.concatenate((cover, 3.0 + 13.0 * summer[..., None]), axis=-1)
 
 
 def _arrays(
@@ -82,8 +94,7 @@ def _arrays(
         ),
         axis=-1,
     )
-    constant = np.repeat(place[:, None], days, axis=1)
-    features = np.concatenate((seen_daily, constant), axis=-1)
+    features = np.concatenate((seen_daily, place), axis=-1)
     third = max(1, soils // 6)
     split = np.zeros(soils, dtype=np.int8)
     split[-2 * third : -third], split[-third:] = 1, 2

@@ -10,11 +10,12 @@ import pytest
 from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.site import Site
 from epithermal_host import known_site
+from epithermal_host.cover import leaf_area
 from epithermal_host.instrument import observe
 from epithermal_host.instrument_settings import UNTROUBLED, InstrumentConfig
 from epithermal_host.pedotransfer import CLASS_TEXTURE, from_texture
 from epithermal_host.scenario import Population, Scenario, sample
-from epithermal_host.weather import Weather, generate
+from epithermal_host.weather import Weather, day_of_year, generate
 
 DAYS = 300
 POPULATION = Population(
@@ -83,6 +84,7 @@ def test_known_n_is_the_truth_and_carries_no_error():
     for index in range(10):
         truth, site = place(index)[0].site, known(index, QUIET)
         told = {f"soil_{name}" for name in (*HYDRAULICS, "known")} | {"cosmic_n_sigma"}
+        told |= {"cover_known", "canopy_cover", "root_depth_cm", "evaporation_share"}
         for field in dataclasses.fields(Site):
             if field.name not in told:
                 assert (
@@ -172,6 +174,36 @@ def test_a_measured_soil_is_the_true_one_but_for_the_laboratory():
         scatter.append(np.log10(site.soil_ks_cm_d / soil.ks_cm_d))
         assert site.soil_n > 1.0 and site.soil_theta_s > site.soil_theta_r >= 0.0
     assert np.std(scatter) == pytest.approx(0.2, rel=0.25)
+
+
+def test_a_cover_is_told_as_often_as_asked_for_and_exactly_where_nothing_errs():
+    sites = [known(i, InstrumentConfig(cover_told_share=0.6)) for i in range(200)]
+    how = np.array([site.cover_known for site in sites])
+    assert set(how) == {0.0, 1.0} and how.mean() == pytest.approx(0.6, abs=0.1)
+    for index in range(20):
+        (scenario, weather), site = place(index), known(index, QUIET)
+        cover = scenario.cover
+        bare = cover.kind == "bare"
+        assert site.root_depth_cm == (0.0 if bare else cover.root_depth_cm)
+        assert site.evaporation_share == cover.evaporation_share
+        day = day_of_year(weather.day).astype(int)
+        assert np.unique(day).size == DAYS  # each day of the year is met once at most
+        shade = 1.0 - np.exp(-cover.extinction * leaf_area(cover, weather))
+        np.testing.assert_allclose(np.array(site.canopy_cover)[day - 1], shade, atol=1e-12)
+
+
+def test_an_owner_errs_in_the_season_s_dates_the_canopy_and_the_roots():
+    off = dataclasses.replace(QUIET, cover_error_scale=1.0)
+    roots, canopy = [], []
+    for index in range(200):
+        cover, site = place(index)[0].cover, known(index, off)
+        if cover.kind == "grass":
+            roots.append(np.log(site.root_depth_cm / cover.root_depth_cm))
+            canopy.append(np.sum(site.canopy_cover) / np.sum(known(index, QUIET).canopy_cover))
+        assert min(site.canopy_cover) >= 0.0 and max(site.canopy_cover) <= 1.0
+        assert 0.0 <= site.evaporation_share <= 1.0
+    assert np.std(roots) == pytest.approx(0.3, rel=0.25)
+    assert np.std(np.log(canopy)) == pytest.approx(0.2, rel=0.25)
 
 
 def test_two_runs_give_the_same_bits_and_another_seed_other_ones():

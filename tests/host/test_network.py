@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge import runtime
-from epithermal_host.series import NAMES, counts_alone
+from epithermal_host.series import NAMES, counts_alone, mask
 from epithermal_host.trial import answer
 
 DAYS = 3 * 365 + 1
@@ -90,7 +90,8 @@ def test_unknown_weather_and_flags_are_not_moved_by_the_scaling(network, feature
     scaling = network.fit_scaling(features)
     moved = [NAMES[i] for i in np.flatnonzero(scaling.offset)]
     assert moved == [
-        "theta_inv", "theta_inv_sigma", "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma"
+        "theta_inv", "theta_inv_sigma", "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma",
+        "radiation_mm",
     ]  # fmt: skip
     flags = [i for i, name in enumerate(NAMES) if name == "gap" or name.endswith("_known")]
     assert (scaling.scale[flags] == 1).all()
@@ -98,9 +99,13 @@ def test_unknown_weather_and_flags_are_not_moved_by_the_scaling(network, feature
 
 def test_rain_and_soil_are_divided_by_their_rms_where_they_are_known(network, features):
     half = features.copy()
-    half[::2] = counts_alone(half[::2])
+    half[::2] = mask(half[::2], rain=True, et0=True, soil=True, cover=True)
     scaling = network.fit_scaling(half)
-    for name, flag in (("rain_mm", "rain_known"), ("soil_log_ks", "soil_known")):
+    for name, flag in (
+        ("rain_mm", "rain_known"),
+        ("soil_log_ks", "soil_known"),
+        ("cover_root_depth_cm", "cover_known"),
+    ):
         known = half[..., NAMES.index(name)][half[..., NAMES.index(flag)] > 0]
         rms = np.sqrt(np.mean(np.square(known, dtype=np.float64)))
         assert scaling.scale[NAMES.index(name)] == pytest.approx(1 / rms, rel=1e-6)
@@ -117,6 +122,7 @@ def test_a_feature_that_is_constant_or_unknown_in_training_is_not_blown_up_elsew
         ("cosmic_n_sigma", 0.1),
         ("soil_log_ks", 1.0),
         ("soil_theta_s", 0.1),
+        ("radiation_mm", 15.0),
         ("rain_mm", 20.0),
     ):
         assert scaling.scale[NAMES.index(name)] * other <= 20.0001

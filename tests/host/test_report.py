@@ -102,7 +102,9 @@ def test_all_methods_are_judged_on_the_same_days(judged):
         assert len(lines) == 10
         assert len({(x.stats.soils, x.stats.days) for x in lines}) == 1
         assert all(np.isfinite([x.stats.rmse, x.stats.r, x.stats.kge]).all() for x in lines)
-    assert done.inputs == (report.COUNTS, report.WITH_WEATHER, report.WITH_SOIL)
+    assert done.inputs == (
+        report.COUNTS, report.WITH_WEATHER, report.WITH_SOIL, report.UNTOLD
+    )  # fmt: skip
 
 
 def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):

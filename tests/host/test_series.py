@@ -9,6 +9,8 @@ from epithermal_host.series import DESCRIPTION, NAMES, counts_alone, mask, read_
 
 ALWAYS = ["theta_inv", "theta_inv_sigma", "gap"]
 ALWAYS += ["bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma"]
+ALWAYS += ["cover_known", "cover_canopy", "cover_root_depth_cm", "cover_evaporation"]
+ALWAYS += ["radiation_mm"]
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def hidden_names(before, after):
     return [name for i, name in enumerate(NAMES) if (before != after)[..., i].any()]
 
 
-@pytest.mark.parametrize("what", ["rain", "et0", "soil"])
+@pytest.mark.parametrize("what", ["rain", "et0", "soil", "cover"])
 def test_a_mask_hides_its_own_columns_of_its_own_soils(features, what):
     out = mask(features, **{what: np.array([True, False, True])})
     assert np.array_equal(out[1], features[1])

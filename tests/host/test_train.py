@@ -250,7 +250,7 @@ def test_a_data_set_with_other_features_is_refused(train, make_run):
         arrays = dict(file)
     arrays["feature_names"] = arrays["feature_names"][::-1]
     np.savez(folder / "dataset.npz", **arrays)
-    with pytest.raises(ConfigError, match="features soil_log_ks"):
+    with pytest.raises(ConfigError, match="features radiation_mm"):
         train.run(folder, train.TrainConfig(**SMALL), progress=False)
 
 
@@ -265,7 +265,8 @@ def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_u
 
     rng = np.random.default_rng(3)
     features = rng.uniform(0.1, 0.4, (40, 30, len(NAMES))).astype(np.float32)
-    features[20:, :, [i for i, n in enumerate(NAMES) if n.startswith("soil_")]] = 0.0
+    unknown = [i for i, name in enumerate(NAMES) if name.startswith(("soil_", "cover_"))]
+    features[20:, :, unknown] = 0.0
     scaling = network.fit_scaling(features)
     config = train.TrainConfig(jitter=0.1)
     one, two = (train.jittered(features, config, epoch, scaling) for epoch in (1, 2))

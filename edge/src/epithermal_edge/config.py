@@ -13,6 +13,7 @@ from typing import Any
 
 from epithermal_edge import air, corrections, frames
 from epithermal_edge.columns import Options
+from epithermal_edge.cover import canopy_faults, canopy_of_year
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import Key, check_tables
 from epithermal_edge.records import NAN
@@ -21,6 +22,19 @@ from epithermal_edge.site import Site
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
+COVER = (
+    Key("canopy_cover", dict, 'share of the ground in the leaves\' shade, { "07-01" = 0.9, ... }'),
+    Key("root_depth_cm", float, "depth of the full-grown roots, cm", low=0, high=1000),
+    Key(
+        "evaporation_share",
+        float,
+        "the soil's evaporation over its potential; less under mulch",
+        low=0,
+        high=1,
+    ),
+)
+"""What grows at a site; the same in a station.toml and in the host's site.toml."""
+
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
 
 
@@ -76,6 +90,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("n", float, "van Genuchten's n", low=1.01, high=15),
         Key("ks_cm_d", float, "saturated conductivity, cm/d", low=1e-4, high=1e5),
     ),
+    "site.cover": COVER,
     "source": (
         Key(
             "url", str, "port or URL of the logger, as /dev/serial/by-id/... or socket://host:port"
@@ -243,6 +258,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
+    faults += cover_faults("site.cover", values.get("site.cover", {}))
     mqtt = values.get("mqtt", {})
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
     faults += [
@@ -270,6 +286,24 @@ def _soil_faults(soil: dict[str, Any]) -> list[str]:
     return faults
 
 
+def cover_faults(table: str, cover: dict[str, Any]) -> list[str]:
+    """What grows is described whole or not at all."""
+    if all(value is None for value in cover.values()):
+        return []
+    missing = [name for name, value in cover.items() if value is None]
+    faults = [f"{table}.{name}: missing; give all of [{table}] or none" for name in missing]
+    if cover.get("canopy_cover") is not None:
+        faults += [f"{table}.canopy_cover: {f}" for f in canopy_faults(cover["canopy_cover"])]
+    return faults
+
+
+def described_cover(cover: dict[str, Any]) -> dict[str, Any]:
+    """Fields of Site for a checked table; none where nothing is described."""
+    if cover.get("canopy_cover") is None:
+        return {}
+    return {**cover, "canopy_cover": canopy_of_year(cover["canopy_cover"]), "cover_known": 1.0}
+
+
 def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     folder = path.parent
     station, site, source = values["station"], values["site"], values["source"]
@@ -286,14 +320,16 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         place=Place(
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
-        site=_site(site, values["site.incoming"], values["site.soil"]),
+        site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
         source=Source(**{**source, **lists}),
         bundle=folder / values["model"]["bundle"],
         mqtt=None if mqtt is None else Mqtt(**mqtt),
     )
 
 
-def _site(site: dict[str, Any], incoming: dict[str, Any], soil: dict[str, Any]) -> Site:
+def _site(
+    site: dict[str, Any], incoming: dict[str, Any], soil: dict[str, Any], cover: dict[str, Any]
+) -> Site:
     """The site with what was left out derived from place and altitude."""
     cutoff, altitude_m = site["cutoff_rigidity_gv"], site["altitude_m"]
     reference, beta, scale = site["pressure_ref_hpa"], site["beta_per_hpa"], incoming["scale"]
@@ -311,6 +347,7 @@ def _site(site: dict[str, Any], incoming: dict[str, Any], soil: dict[str, Any]) 
     if soil["known"] is not None:
         given |= {f"soil_{name}": value for name, value in soil.items()}
         given["soil_known"] = SOIL_KNOWN[soil["known"]]
+    given |= described_cover(cover)
     return Site(
         **{**given, "beta_per_hpa": beta, "pressure_ref_hpa": reference},
         incoming_form=incoming["form"],

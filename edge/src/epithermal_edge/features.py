@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.air import hargreaves_et0
+from epithermal_edge.air import extraterrestrial_radiation, hargreaves_et0
 from epithermal_edge.moisture import THETA_MAX, cosmic_slope, cosmic_theta
 from epithermal_edge.records import CorrectedRecord, Floats, Quality, RawRecord
 from epithermal_edge.site import Site
@@ -49,7 +49,7 @@ FEATURES = (
     Feature("rain_known", "1"),
     Feature("et0_mm", "mm"),
     Feature("et0_known", "1"),
-    Feature("bulk_density_g_cm3", "g cm-3"),  # from here on constant in time
+    Feature("bulk_density_g_cm3", "g cm-3"),  # from here on constant, or a matter of the date
     Feature("bound_water_g_g", "g g-1"),  # lattice and organic
     Feature("cosmic_n_sigma", "1"),  # relative standard error of the calibrated N
     Feature("soil_known", "1"),  # 1: measured, 0.5: from texture, 0: unknown, then all below is 0
@@ -58,6 +58,11 @@ FEATURES = (
     Feature("soil_log_alpha", "1"),  # log10(alpha / LOAM_ALPHA_PER_CM)
     Feature("soil_log_n", "1"),  # log10((n - 1) / LOAM_N_LESS_1)
     Feature("soil_log_ks", "1"),  # log10(K_s / LOAM_KS_CM_D)
+    Feature("cover_known", "1"),  # 0: unknown, then all below but the radiation is 0
+    Feature("cover_canopy", "1"),  # share of the ground that leaves shade on this day of the year
+    Feature("cover_root_depth_cm", "cm"),
+    Feature("cover_evaporation", "1"),  # the soil's evaporation over its potential, less 1
+    Feature("radiation_mm", "mm"),  # extraterrestrial, of the day of the year; 0: no latitude
 )
 
 
@@ -184,7 +189,7 @@ def window(
         np.where(et0_known, et0, 0.0),
         et0_known.astype(np.float64),
     )
-    features = np.stack((*seen, *_place(site, len(gap))), axis=1)
+    features = np.stack((*seen, *_place(site, len(gap), _day_of_year(hour))), axis=1)
     quality = np.where(gap, int(Quality.GAP), np.where(clipped, int(Quality.CLIPPED), 0))
     out = Window(
         hour=hour,
@@ -197,8 +202,14 @@ def window(
     return out, kept
 
 
-def _place(site: Site, n: int) -> list[Array]:
-    """The features that are constant in time, each (n,); in the order of FEATURES."""
+def _day_of_year(hour: int) -> int:
+    """1 to 366, of the middle of the 24 hours that end at hour * 3600 s."""
+    middle = datetime.datetime.fromtimestamp((hour - HOURS // 2) * HOUR_S, datetime.UTC)
+    return middle.timetuple().tm_yday
+
+
+def _place(site: Site, n: int, day_of_year: int) -> list[Array]:
+    """What is known of the place on a day of the year, each (n,); in the order of FEATURES."""
 
     def sites(value: Floats) -> Array:
         return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
@@ -212,13 +223,28 @@ def _place(site: Site, n: int) -> list[Array]:
             np.log10((sites(site.soil_n) - 1.0) / LOAM_N_LESS_1),
             np.log10(sites(site.soil_ks_cm_d) / LOAM_KS_CM_D),
         ]
-    known = (soil[0] > 0.0) & np.isfinite(soil).all(axis=0)
+    canopy = np.asarray(site.canopy_cover, dtype=np.float64)
+    cover = [
+        sites(site.cover_known),
+        sites(canopy[..., day_of_year - 1] if canopy.ndim else canopy),
+        sites(site.root_depth_cm),
+        sites(site.evaporation_share) - 1.0,
+    ]
+    radiation = sites(extraterrestrial_radiation(site.latitude_deg, float(day_of_year)))
     return [
         sites(site.bulk_density_g_cm3),
         sites(site.lattice_water_g_g) + sites(site.organic_water_g_g),
         sites(site.cosmic_n_sigma),
-        *(np.where(known, value, 0.0) for value in soil),
+        *_whole(soil),
+        *_whole(cover),
+        np.where(np.isfinite(radiation), radiation, 0.0),
     ]
+
+
+def _whole(description: list[Array]) -> list[Array]:
+    """A description led by its flag, all of it 0 where a part is unknown."""
+    known = (description[0] > 0.0) & np.isfinite(description).all(axis=0)
+    return [np.where(known, value, 0.0) for value in description]
 
 
 def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -236,12 +262,11 @@ def _et0(site: Site, ring: Array, sums: Array, hour: int) -> Array:
     given_s = np.where(sums[Bin.ET0_S] >= ENOUGH_S, sums[Bin.ET0_S], np.nan)
     given = sums[Bin.ET0_MM] * (HOURS * HOUR_S / given_s)
     warm_s = np.where(sums[Bin.TEMPERATURE_S] >= ENOUGH_S, sums[Bin.TEMPERATURE_S], np.nan)
-    middle = datetime.datetime.fromtimestamp((hour - HOURS // 2) * HOUR_S, datetime.UTC)
     by_temperature = hargreaves_et0(
         sums[Bin.TEMPERATURE] / warm_s,
         np.where(np.isnan(warm_s), np.nan, np.minimum.reduce(ring[:, Bin.T_MIN_C], axis=0)),
         np.where(np.isnan(warm_s), np.nan, np.maximum.reduce(ring[:, Bin.T_MAX_C], axis=0)),
         site.latitude_deg,
-        float(middle.timetuple().tm_yday),
+        float(_day_of_year(hour)),
     )
     return np.where(np.isfinite(given), given, by_temperature)

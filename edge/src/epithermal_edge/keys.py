@@ -99,7 +99,12 @@ def _fault_of(key: Key, value: Any) -> str:
             return f"{shown} is not within {key.low:g} to {key.high:g}"
         return ""
     if not isinstance(value, key.kind):
-        names = {str: "a text in quotes", bool: "true or false", list: "a list of texts"}
+        names = {
+            str: "a text in quotes",
+            bool: "true or false",
+            list: "a list of texts",
+            dict: "a table",
+        }
         return f"{shown} is not {names[key.kind]}"
     if isinstance(value, list) and not (value and all(isinstance(v, str) and v for v in value)):
         return f"{shown} is not a list of texts"

@@ -36,3 +36,8 @@ class Site:
     soil_alpha_per_cm: Floats = NAN
     soil_n: Floats = NAN
     soil_ks_cm_d: Floats = NAN
+    cover_known: Floats = 0.0  # what grows there, below: 1 known, 0 unknown
+    canopy_cover: Floats | tuple[float, ...] = NAN  # (366,) or (n, 366): share of the ground that
+    # leaves shade on each day of the year
+    root_depth_cm: Floats = NAN  # of full-grown plants; 0 without
+    evaporation_share: Floats = NAN  # the soil's evaporation over its potential: less under mulch

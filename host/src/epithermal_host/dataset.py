@@ -181,9 +181,15 @@ def _observe(station: _Station, instrument: InstrumentConfig) -> Observation:
 
 
 def stack_sites(sites: Sequence[Site]) -> Site:
-    """n sites as one whose fields are arrays (n,)."""
+    """n sites as one whose fields are arrays (n,); the canopy's, where one is told, (n, 366)."""
+
+    def stacked(name: str) -> Array:
+        each = [np.asarray(getattr(site, name), dtype=np.float64) for site in sites]
+        shape = np.broadcast_shapes(*{value.shape for value in each})
+        return np.stack([np.broadcast_to(value, shape) for value in each])
+
     values = {
-        field.name: np.array([getattr(site, field.name) for site in sites], dtype=np.float64)
+        field.name: stacked(field.name)
         for field in dataclasses.fields(Site)
         if field.name != "incoming_form"
     }

@@ -16,6 +16,10 @@ BETA_SIGMA = 0.02  # relative, of the barometric coefficient about the tables'; 
 SOIL_ERRORS = np.array([0.01, 0.015, 0.1, 0.03, 0.2])
 """Of a laboratory: theta_r, theta_s [m3 m-3], log10 of alpha, of n - 1 and of Ks; own choice."""
 
+COVER_ERRORS = np.array([10.0, 0.2, 0.3, 0.15])
+"""Of an owner's eye: the season's dates [d], logarithms of canopy cover and of rooting depth, share
+of evaporation; own choice."""
+
 
 @dataclass(frozen=True, slots=True)
 class InstrumentConfig:
@@ -47,12 +51,15 @@ class InstrumentConfig:
     soil_measured_share: float = 0.3  # stations that know hydraulic parameters from a laboratory
     soil_texture_share: float = 0.4  # that know them by a pedotransfer function; the rest: not
     soil_error_scale: float = 1.0  # errors of the laboratory's parameters, see `SOIL_ERRORS`
+    cover_told_share: float = 0.7  # stations that are told what grows around them
+    cover_error_scale: float = 1.0  # errors of what they are told, see `COVER_ERRORS`
 
     def __post_init__(self) -> None:
         ranges = {f.name: 1.0 for f in dataclasses.fields(self) if "_share" in f.name}
         ranges |= {"density_sigma": 0.2, "lattice_sigma_g_g": 0.2, "sampling_sigma": 0.2}
         ranges |= {"drift_sigma": 0.1, "offset_scale": 5.0, "monitor_faults_per_year": 50.0}
         ranges |= {"gauge_sigma": 0.5, "rain_day_sigma": 1.0, "soil_error_scale": 5.0}
+        ranges |= {"cover_error_scale": 5.0}
         ranges |= {"duration_spread_s": 600.0, "outages_per_year": 100.0, "seed": 2.0**31}
         ranges |= {"sampling_days": 100.0}
         faults = [
@@ -80,5 +87,7 @@ UNTROUBLED: dict[str, Any] = {
     "density_sigma": 0.0,
     "lattice_sigma_g_g": 0.0,
     "soil_error_scale": 0.0,
+    "cover_told_share": 1.0,
+    "cover_error_scale": 0.0,
 }
 """Settings of a station without fault, whose site is known; counting noise stays."""

@@ -17,15 +17,17 @@ from epithermal_edge.corrections import (
     incoming_factor,
     pressure_factor,
 )
+from epithermal_edge.cover import DAYS
 from epithermal_edge.features import HOUR_S, HOURS
 from epithermal_edge.moisture import cosmic_rate, cosmic_slope, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
-from epithermal_host.instrument_settings import SOIL_ERRORS, InstrumentConfig
+from epithermal_host.cover import Cover, leaf_area
+from epithermal_host.instrument_settings import COVER_ERRORS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.pedotransfer import class_hydraulics
 from epithermal_host.scenario import Scenario
 from epithermal_host.soil import SoilHydraulics
-from epithermal_host.weather import Weather
+from epithermal_host.weather import Weather, day_of_year
 
 Array = NDArray[np.float64]
 
@@ -66,6 +68,7 @@ def as_known(
     e_density, e_lattice = rng.standard_normal(2)
     lattice = float(truth.lattice_water_g_g) + config.lattice_sigma_g_g * e_lattice
     described: dict[str, Any] = _described(scenario, config, rng)
+    told: dict[str, Any] = _cover_told(scenario.cover, days.weather, config, rng)
     known = dataclasses.replace(
         truth,
         bulk_density_g_cm3=float(truth.bulk_density_g_cm3)
@@ -74,6 +77,7 @@ def as_known(
         latitude_deg=truth.latitude_deg if knows_latitude else NAN,
         cosmic_n_sigma=0.0,
         **described,
+        **told,
     )
     if config.sampling_days == 0:
         return known
@@ -169,6 +173,30 @@ def _described(
         guess = class_hydraulics(soil.name, scenario.bulk_density_g_cm3[0])
         return {"soil_known": FROM_TEXTURE, **_parameters(guess)}
     return {}
+
+
+def _cover_told(
+    cover: Cover, weather: Weather, config: InstrumentConfig, rng: np.random.Generator
+) -> dict[str, Any]:
+    """What the station is told of the plants around it, if it is: their usual year.
+
+    The share of the ground in their shade is that of the energy which does not reach it.
+    """
+    has, error = rng.random() < config.cover_told_share, rng.standard_normal(4)
+    e_days, e_canopy, e_roots, e_share = config.cover_error_scale * COVER_ERRORS * error
+    if not has:
+        return {}
+    shade = 1.0 - np.exp(-cover.extinction * leaf_area(cover, weather))
+    day = day_of_year(weather.day).astype(np.int64)
+    there, place = np.unique(day, return_inverse=True)
+    usual = np.bincount(place, shade) / np.bincount(place)
+    year = np.interp(np.arange(1, DAYS + 1) - e_days, there, usual, period=DAYS)
+    return {
+        "cover_known": 1.0,
+        "canopy_cover": tuple(np.minimum(year * math.exp(e_canopy), 1.0).tolist()),
+        "root_depth_cm": 0.0 if cover.kind == "bare" else cover.root_depth_cm * math.exp(e_roots),
+        "evaporation_share": float(np.clip(cover.evaporation_share + e_share, 0.0, 1.0)),
+    }
 
 
 def _parameters(soil: SoilHydraulics) -> dict[str, float]:

@@ -22,7 +22,7 @@ from epithermal_host.layers import LayerLine, columns, layer_lines
 from epithermal_host.metrics import Stats, rms, stats
 from epithermal_host.parallel import Crew, crew
 from epithermal_host.report_verdict import Shortfall, shortfalls
-from epithermal_host.series import DESCRIPTION, LAYERS, Series, counts_alone, mask
+from epithermal_host.series import DESCRIPTION, LAYERS, NAMES, Series, counts_alone, mask
 from epithermal_host.streams import answers
 from epithermal_host.unseen import Unseen, provenance, read_unseen
 
@@ -32,6 +32,7 @@ Mask = NDArray[np.bool_]
 PAGE, DATA = "report.html", "report.json"
 NETWORK = "network"
 COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
+UNTOLD = "counts alone, cover not told"
 FILTERED = f"{COSMIC} + best filter"  # what the network must beat in every group
 QUANTILES = (5, 25, 50, 75, 95)
 
@@ -228,7 +229,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
 
 
 def input_sets(features: NDArray[np.float32], weather: Mask) -> tuple[InputSet, ...]:
-    """Counts alone; with weather; with the soil's description, where there is one.
+    """Counts alone; with weather; with the soil's description; counts without the cover's.
 
     Parameters
     ----------
@@ -241,6 +242,8 @@ def input_sets(features: NDArray[np.float32], weather: Mask) -> tuple[InputSet, 
     sets.append(InputSet(WITH_WEATHER, plain, weather))
     described = weather & (features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
     sets.append(InputSet(WITH_SOIL, features, described))
+    told = (features[..., NAMES.index("cover_known")] > 0.0).any(axis=1)
+    sets.append(InputSet(UNTOLD, mask(counts, cover=True), told))
     return tuple(s for s in sets if s.soils.any())
 
 

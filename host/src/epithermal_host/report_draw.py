@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 FILTERED = f"{COSMIC} + best filter"
 NETWORK = "network"
-COLOURS = ("#009E73", "#0072B2", "#CC79A7")  # of the network by inputs; Okabe and Ito (2008)
+COLOURS = ("#009E73", "#0072B2", "#CC79A7", "#E69F00")  # by inputs; Okabe and Ito (2008)
 GREY, ORANGE = "0.55", "#D55E00"
 SHOWN_D = 730
 UNIT = "m³ m⁻³"

@@ -28,9 +28,17 @@ LEAST_SPREAD = {  # of each feature, in its unit; None: it stays as it is
     "soil_log_alpha": 0.1,
     "soil_log_n": 0.1,
     "soil_log_ks": 0.1,
+    "cover_known": None,
+    "cover_canopy": 0.1,
+    "cover_root_depth_cm": 10.0,
+    "cover_evaporation": 0.1,
+    "radiation_mm": 1.0,
 }
-KNOWN_BY = {"rain_mm": "rain_known", "et0_mm": "et0_known"} | {
-    name: "soil_known" for name in NAMES if name.startswith("soil_") and name != "soil_known"
+KNOWN_BY = {
+    name: flag
+    for flag in ("rain_known", "et0_known", "soil_known", "cover_known")
+    for name in NAMES
+    if name.startswith(flag.removesuffix("known")) and name != flag
 }
 
 
@@ -45,9 +53,9 @@ class Scaling:
 def fit_scaling(features: Array) -> Scaling:
     """Scaling from a training set.
 
-    Flags stay as they are; rain, ET0 and the soil's parameters are only divided, by their rms where
-    known, so that unknown stays zero. What hardly varies here may do so at a site, so that no
-    spread is taken for less than `LEAST_SPREAD`.
+    Flags stay as they are; rain, ET0, the soil's parameters and the cover are only divided, by
+    their rms where known, so that unknown stays zero. What hardly varies here may do so at a site,
+    so that no spread is taken for less than `LEAST_SPREAD`.
 
     Parameters
     ----------

@@ -113,17 +113,19 @@ def mask(
     rain: NDArray[np.bool_] | bool = False,
     et0: NDArray[np.bool_] | bool = False,
     soil: NDArray[np.bool_] | bool = False,
+    cover: NDArray[np.bool_] | bool = False,
 ) -> NDArray[np.float32]:
-    """Features as a station without rain gauge, ET0 or description of its soil would have them.
+    """Features as a station would have them that knows less: no rain, ET0, soil or cover.
 
     Parameters
     ----------
     features : (S, T, F)
-    rain, et0, soil : (S,) or one for all
+    rain, et0, soil, cover : (S,) or one for all
         True where the whole series is to be unknown: value 0, known 0.
     """
     out = features.copy()
-    for prefix, hidden in (("rain_", rain), ("et0_", et0), ("soil_", soil)):
+    told = (("rain_", rain), ("et0_", et0), ("soil_", soil), ("cover_", cover))
+    for prefix, hidden in told:
         rows = np.broadcast_to(np.asarray(hidden, dtype=bool), features.shape[:1])
         for column in (i for i, name in enumerate(NAMES) if name.startswith(prefix)):
             out[rows, :, column] = 0.0
@@ -131,5 +133,5 @@ def mask(
 
 
 def counts_alone(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features (S, T, F) of a station that knows its counts and what their inversion needs."""
+    """Features (S, T, F) of a station that knows its counts, its place and what grows there."""
     return mask(features, rain=True, et0=True, soil=True)

@@ -35,6 +35,7 @@ class TrainConfig:
     mask_one: float = 0.1  # chance, for either, that it alone is hidden
     jitter: float = 0.0  # of what is told of a site, anew in each epoch, over its spread
     mask_soil: float = 0.5  # chance that a series is shown without its soil's description
+    mask_cover: float = 0.3  # chance that it is shown without what grows there
 
     def __post_init__(self) -> None:
         _check(
@@ -61,6 +62,7 @@ class TrainConfig:
             ("mask_both", 0, 1),
             ("mask_one", 0, 1),
             ("mask_soil", 0, 1),
+            ("mask_cover", 0, 1),
             ("jitter", 0, 1),
         )
 

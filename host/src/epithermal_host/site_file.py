@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 
 from epithermal_edge.air import atmospheric_depth, mean_pressure
 from epithermal_edge.columns import Options
+from epithermal_edge.config import cover_faults, described_cover
 from epithermal_edge.corrections import hawdon_scale, mcjannet_scale, pressure_coefficient
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import check_tables
@@ -137,6 +138,7 @@ def read_site(path: Path) -> SiteFile:
     probes = _probes(data.pop("probe", []), faults)
     given = set(data)
     values = check_tables(TABLES, _REQUIRED, data, faults)
+    faults += cover_faults("cover", values.get("cover", {}))
     for name in [name for name in TABLES if name not in given]:
         values.pop(name, None)
     made = _Maker(path, faults)
@@ -180,7 +182,7 @@ class _Maker:
             day_ends_utc_h=where["day_ends_utc_h"],
             season=(where["season_begins"], where["season_ends"]),
             texture=values["soil"]["texture"],
-            site=_site(where, values["soil"], values.get("incoming")),
+            site=_site(where, values["soil"], values.get("cover"), values.get("incoming")),
             records=self._records(values["records"]),
             incoming=self._monitor(values.get("incoming")),
             rain=self._rain(values.get("rain")),
@@ -244,7 +246,10 @@ class _Maker:
 
 
 def _site(
-    where: Mapping[str, Any], soil: Mapping[str, Any], incoming: Mapping[str, Any] | None
+    where: Mapping[str, Any],
+    soil: Mapping[str, Any],
+    cover: dict[str, Any] | None,
+    incoming: Mapping[str, Any] | None,
 ) -> Site:
     """What the station must know, from position and soil; as the station's own configuration."""
     latitude, altitude = where["latitude_deg"], where["altitude_m"]
@@ -266,4 +271,5 @@ def _site(
         incoming_form=form,
         incoming_ref=incoming["ref"] if incoming else NAN,
         incoming_scale=scale if math.isfinite(scale) else 1.0,
+        **described_cover(cover or {}),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from epithermal_edge.config import COVER
 from epithermal_edge.dialects import DIALECTS
 from epithermal_edge.keys import Key
 
@@ -42,6 +43,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             "organic_water_g_g", float, "organic matter as water, g/g", default=0.0, low=0, high=0.8
         ),
     ),
+    "cover": COVER,
     "records": (
         Key("files", list, "recorded files of the logger", True),
         Key("dialect", str, "the logger's format", True, choices=tuple(DIALECTS)),

@@ -26,8 +26,8 @@ from epithermal_host.checkpoint import Epoch, Progress
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.metrics import Z90
 from epithermal_host.network import Array, Scaling, Weights, keras, tf
+from epithermal_host.scaling import KNOWN_BY
 from epithermal_host.series import (
-    DESCRIPTION,
     LAYERS,
     NAMES,
     TRAIN,
@@ -43,7 +43,11 @@ from epithermal_host.train_step import HELD, update_function
 CHECKPOINT = "train/checkpoint.npz"
 WEIGHTS = "network.npz"
 REPORT = "train.json"
-TOLD = ("bulk_density_g_cm3", "bound_water_g_g", *(NAMES[i] for i in DESCRIPTION[1:]))
+TOLD = (
+    "bulk_density_g_cm3",
+    "bound_water_g_g",
+    *(name for name, flag in KNOWN_BY.items() if flag in ("soil_known", "cover_known")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,8 @@ def epoch_plan(
     rain = both | (rng.random(soils) < config.mask_one)
     et0 = both | (rng.random(soils) < config.mask_one)
     soil = rng.random(soils) < config.mask_soil
-    return batches, {"rain": rain, "et0": et0, "soil": soil}
+    cover = rng.random(soils) < config.mask_cover
+    return batches, {"rain": rain, "et0": et0, "soil": soil, "cover": cover}
 
 
 def jittered(
@@ -175,7 +180,7 @@ def jittered(
     for name in TOLD:
         i = NAMES.index(name)
         error = rng.standard_normal((len(features), 1)) * config.jitter / scaling.scale[i]
-        known = features[..., NAMES.index("soil_known")] > 0.0 if i in DESCRIPTION else 1.0
+        known = features[..., NAMES.index(KNOWN_BY[name])] > 0.0 if name in KNOWN_BY else 1.0
         out[..., i] += (error * known).astype(np.float32)
     return out
 
