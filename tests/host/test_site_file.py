@@ -45,6 +45,16 @@ def test_relative_files_stand_beside_the_site_file(tmp_path):
     assert site.records.paths == (tmp_path / "counts.csv",)
 
 
+def test_what_grows_is_told_as_to_a_station(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHERE", "data")
+    cover = '[cover]\ncanopy_cover = { "06-01" = 0.4 }\nroot_depth_cm = 60\n'
+    site = read_site(written(tmp_path, LEAST + cover + "evaporation_share = 0.5\n")).site
+    told = (site.cover_known, site.canopy_cover[0], site.root_depth_cm, site.evaporation_share)
+    assert told == (1.0, 0.4, 60.0, 0.5)
+    with pytest.raises(ConfigError, match="cover.evaporation_share: missing"):
+        read_site(written(tmp_path, LEAST + cover))
+
+
 def test_every_fault_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.delenv("WHERE", raising=False)
     text = LEAST.replace("1.4", "14").replace('"records"', '"recrds"') + "[rainn]\n"
