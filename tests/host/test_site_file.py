@@ -51,7 +51,7 @@ def test_what_grows_is_told_as_to_a_station(tmp_path, monkeypatch):
     site = read_site(written(tmp_path, LEAST + cover + "evaporation_share = 0.5\n")).site
     told = (site.cover_known, site.canopy_cover[0], site.root_depth_cm, site.evaporation_share)
     assert told == (1.0, 0.4, 60.0, 0.5)
-    with pytest.raises(ConfigError, match="cover.evaporation_share: missing"):
+    with pytest.raises(ConfigError, match=r"cover\.evaporation_share: missing"):
         read_site(written(tmp_path, LEAST + cover))
 
 
