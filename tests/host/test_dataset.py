@@ -49,7 +49,7 @@ def test_arrays_have_one_row_a_soil_and_one_column_a_day(run_folder):
     with np.load(run_folder / "dataset.npz") as file:
         soils, days = 6, 365
         assert file["features"].shape == (soils, days, len(FEATURES))
-        assert file["features"].dtype == np.float64 and np.isfinite(file["features"]).all()
+        assert file["features"].dtype == np.float32 and np.isfinite(file["features"]).all()
         for name in (*dataset.LABELS, "theta_classical", "theta_classical_sigma", "snow_mm"):
             assert file[name].shape == (soils, days), name
         assert [str(n) for n in file["feature_names"]] == [f.name for f in FEATURES]

@@ -262,7 +262,7 @@ def _work(batch: _Batch) -> dict[str, Array]:
     windows = through_pipeline(stack_sites(sites), end_s, columns)
     labels = np.stack([station.labels for station in batch.stations], axis=1)
     return {
-        "features": windows.features,
+        "features": windows.features.astype(np.float32),
         "theta_classical": windows.theta_classical,
         "theta_classical_sigma": windows.theta_classical_sigma,
         "snow_mm": np.stack([station.weather.snow_mm for station in batch.stations]),

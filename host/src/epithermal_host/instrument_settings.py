@@ -86,6 +86,8 @@ UNTROUBLED: dict[str, Any] = {
     "sampling_days": 0,
     "density_sigma": 0.0,
     "lattice_sigma_g_g": 0.0,
+    "soil_measured_share": 1.0,
+    "soil_texture_share": 0.0,
     "soil_error_scale": 0.0,
     "cover_told_share": 1.0,
     "cover_error_scale": 0.0,
