@@ -22,7 +22,7 @@ INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
-
+TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
 
 TABLES: dict[str, tuple[Key, ...]] = {
     "station": (
@@ -131,8 +131,35 @@ TABLES: dict[str, tuple[Key, ...]] = {
             str,
             "first levels of every topic",
             default="crns/v1",
-            pattern=r"[^#+\s/][^#+\s]*[^#+\s/]",
+            pattern=TOPIC,
         ),
+        Key(
+            "backlog_per_s",
+            float,
+            "messages a second of a backlog; 0: as fast as it goes",
+            default=100.0,
+            low=0,
+            high=10_000,
+        ),
+        Key("raw", bool, "send every raw record as obs/raw too", default=False),
+        Key("homeassistant", bool, "announce the station to Home Assistant", default=True),
+        Key(
+            "discovery_prefix",
+            str,
+            "Home Assistant's own first level",
+            default="homeassistant",
+            pattern=TOPIC,
+        ),
+        Key("moisture_pct", bool, "offer Home Assistant theta in % too", default=True),
+        Key(
+            "health_interval_s",
+            float,
+            "least time between two health messages",
+            default=300.0,
+            low=5,
+            high=86400,
+        ),
+        Key("command_key_file", str, "public key of those who may send commands; else none may"),
     ),
 }
 REQUIRED = ("station", "site", "source", "model")
@@ -177,6 +204,13 @@ class Mqtt:
     key_file: Path | None
     keepalive_s: int
     prefix: str
+    backlog_per_s: float
+    raw: bool
+    homeassistant: bool
+    discovery_prefix: str
+    moisture_pct: bool
+    health_interval_s: float
+    command_key_file: Path | None
 
 
 @dataclass(frozen=True, slots=True)

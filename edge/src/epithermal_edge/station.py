@@ -20,10 +20,11 @@ from epithermal_edge.config import Config
 from epithermal_edge.engine import Engine, EngineState
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.journal import Journal, JournalError
-from epithermal_edge.mqtt import Acknowledged, Down, LinkEvent, Sender, Up
+from epithermal_edge.mqtt import Acknowledged, LinkEvent, Sender
 from epithermal_edge.reader import Read, Reader
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.snapshot import StateLostError
+from epithermal_edge.uplink import make_sender
 
 TICK_S = 0.25  # the longest wait for an event
 GOODBYE_S = 2.0  # how long a clean stop waits for the broker
@@ -99,12 +100,14 @@ class Station:
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._reader = Reader(config.source, self._events.put, self._stopping)
-        self._sender: Sender | None = None
-        if config.mqtt:
-            meta = messages.meta(config, self._identity, self._engine.bundle)
-            self._sender = Sender(
-                config.mqtt, self._identity, meta, self._journal, self._events.put
-            )
+        self._sender = make_sender(
+            config,
+            self._identity,
+            self._engine.bundle,
+            self._journal,
+            self._events.put,
+            self._clock.wall,
+        )
         self._progress = self._clock.monotonic()
         self._seq = self._journal.last_seq()
         self._state = self._recall()
@@ -161,7 +164,7 @@ class Station:
             self._progress = now
             self._take(event.record)
             self._reader.taken()
-        elif isinstance(event, (Up, Down, Acknowledged)) and self._sender:
+        elif event is not None and self._sender:
             self._sender.handle(event, now)
             if isinstance(event, Acknowledged):
                 self._progress = now
@@ -194,6 +197,8 @@ class Station:
             self._identity, seq, record, outcome.corrected, outcome.estimate, bundle
         )
         told = messages.obs_messages(self._identity, payload, record.end_s, self._clock.wall())
+        if self._config.mqtt and self._config.mqtt.raw:
+            told += (messages.raw_message(self._identity, seq, record),)
         accepted = self._sender.take_accepted() if self._sender else []
         while True:
             try:
