@@ -184,6 +184,27 @@ class Subscriber:
         self._client.loop_stop()
 
 
+class Timed(Subscriber):
+    """Knows when each message came."""
+
+    def __init__(self, port):
+        self.at = []  # (topic, monotonic)
+        super().__init__(port)
+
+    def _take(self, client, data, message):
+        self.at.append((message.topic.partition("test-1/")[2], time.monotonic()))
+        super()._take(client, data, message)
+
+    def count(self, name):
+        return sum(topic == name for topic, _ in self.at)
+
+    def first(self, name):
+        return next(at for topic, at in self.at if topic == name)
+
+    def last(self, name):
+        return [at for topic, at in self.at if topic == name][-1]
+
+
 class Line:
     """A pseudo-terminal: we are the logger, the station opens `name`."""
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sqlite3
 import time
 
 import psutil
@@ -9,13 +10,21 @@ import pytest
 from tests.faults.fake_broker import FakeBroker
 from tests.faults.proxy import PUBACK, Proxy
 from tests.faults.size import size
-from tests.rig import Broker, Daemon, Line, Subscriber, station_toml, validate_by_topic, wait_until
+from tests.rig import (
+    Broker,
+    Daemon,
+    Line,
+    Subscriber,
+    Timed,
+    station_toml,
+    validate_by_topic,
+    wait_until,
+)
 from tests.sender_rig import ME, SenderRig, settings
 
 from epithermal_edge import backoff, delivery, frames, mqtt, presence, replay, simulator
 from epithermal_edge.config import read_config
 from epithermal_edge.messages import Message, _number, utc
-from epithermal_edge.mqtt import Down, Up
 from epithermal_edge.station import load_engine
 
 SEED = 5
@@ -42,6 +51,12 @@ def in_order_of_arrival(ears):
     return list(dict.fromkeys(ears.of("obs/theta")))
 
 
+def committed(folder):
+    path = folder / "state" / "journal.sqlite3"
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        return database.execute("SELECT count(*) FROM record").fetchone()[0]
+
+
 def rss():
     return psutil.Process().memory_info().rss
 
@@ -59,12 +74,14 @@ def without_faults(toml, lines):
 
 @pytest.mark.parametrize(
     ("what", "interval_s", "short", "full"),
-    [("minutes_7_d", 60.0, 400, 7 * 1440), ("hours_90_d", 3600.0, 300, 90 * 24)],
+    [("minutes_7_d", 60.0, 400, 7 * 1440), ("hours_90_d", 3600.0, 0, 90 * 24)],
 )
 def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     tmp_path, closing, record_property, what, interval_s, short, full
 ):
     count = size(short, full)
+    if not count:
+        pytest.skip("in full size only: the way is that of the minutes")
     start_s = time.time() // 60 * 60 - count * interval_s
     told = simulator.records(count * interval_s / 86400.0, SEED, start_s, interval_s)
     lines = list(simulator.lines("records", told))
@@ -100,35 +117,6 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     validate_by_topic(ears.messages[:: max(1, count // 500)])
 
 
-class Timed(Subscriber):
-    """Knows when each message came."""
-
-    def __init__(self, port):
-        self.at = []  # (topic, monotonic)
-        super().__init__(port)
-
-    def _take(self, client, data, message):
-        self.at.append((message.topic.partition("test-1/")[2], time.monotonic()))
-        super()._take(client, data, message)
-
-    def count(self, name):
-        return sum(topic == name for topic, _ in self.at)
-
-    def first(self, name):
-        return next(at for topic, at in self.at if topic == name)
-
-    def last(self, name):
-        return [at for topic, at in self.at if topic == name][-1]
-
-
-def committed(folder):
-    import sqlite3
-
-    path = folder / "state" / "journal.sqlite3"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        return database.execute("SELECT count(*) FROM record").fetchone()[0]
-
-
 def test_swallowed_acknowledgements_delete_nothing(
     tmp_path, broker, closing, monkeypatch, record_property
 ):
@@ -152,7 +140,7 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
     tmp_path, broker, closing, record_property
 ):
     """Every 5 s for 10 min, twenty times as fast."""
-    cuts, count, rng = size(15, 120), 0, random.Random(SEED)
+    cuts, count, rng = size(7, 120), 0, random.Random(SEED)
     proxy, ears = closing(Proxy(broker.port)), closing(Subscriber(broker.port))
     rig = closing(SenderRig(tmp_path, settings(proxy.port), lambda top: rng.uniform(0.0, 0.05)))
     before = None
@@ -180,7 +168,7 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
 def test_a_broker_that_forgets_everything_gets_everything_again(
     tmp_path, broker, closing, record_property
 ):
-    restarts, count = size(3, 20), 0
+    restarts, count = size(2, 20), 0
     rig, heard = closing(SenderRig(tmp_path, settings(broker.port))), []
     for _ in range(restarts):
         ears = Subscriber(broker.port)
@@ -203,20 +191,21 @@ def test_a_broker_that_forgets_everything_gets_everything_again(
 
 
 def test_a_broker_of_one_message_a_second_is_waited_for(tmp_path, broker, closing, record_property):
-    seconds = size(4, 90)
+    """In its short form of five a second."""
+    per_s, seconds = size(5, 1), size(2, 90)
     proxy, ears = closing(Proxy(broker.port)), closing(Subscriber(broker.port))
-    proxy.per_s = 1.0
+    proxy.per_s = float(per_s)
     rig = closing(SenderRig(tmp_path, settings(proxy.port)))
     rig.post(*range(1000))
-    rig.turn_for(1.0)
-    before = rss()
+    rig.turn_for(2.5 / per_s)
+    before, already = rss(), rig.sender.health()["sent"]
     rig.turn_for(seconds)
-    grown = rss() - before
+    grown, taken = rss() - before, rig.sender.health()["sent"] - already
     record_property("slow_broker_rss_growth_bytes", grown)
     assert rig.sender.health()["in_flight"] <= delivery.IN_FLIGHT
     assert proxy.connections == 1 and grown < FLAT_BYTES
-    taken = rig.sender.health()["sent"]
-    assert seconds - 4 <= taken <= seconds + 1 and rig.journal.waiting() == 1000 - taken
+    assert 0 < taken <= seconds * per_s + 2
+    assert rig.journal.waiting() >= 1000 - already - taken
     proxy.per_s = 0.0
     rig.turn_until(rig.connected, 60.0)
     wait_until(lambda: len(ears.of("obs/theta")) == 1000)
@@ -237,7 +226,7 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     tmp_path, closing, hurried, record_property, version
 ):
     """On 3.1.1 the broker acknowledges what it forbids: only reading back shows it."""
-    acl, count = tmp_path / "acl", size(60, 2000)
+    acl, count = tmp_path / "acl", size(40, 2000)
     allowed = [f"topic readwrite crns/v1/test-1/{x}\n" for x in ("status", "meta", "event/#")]
     acl.write_text("".join(allowed) + "topic read #\n")
     broker = closing(Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n"))
@@ -246,7 +235,7 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     rig.post(*range(count))
     rig.put(Message(ME.topic("event/gap"), b'{"gap":1}', "event"))
     rig.turn_until(lambda: len(ears.of("event/gap")) == 1 and rig.journal.waiting() == count)
-    rig.turn_for(1.5)  # some more attempts
+    rig.turn_for(0.7)  # some more attempts
     assert rig.journal.waiting() == count and ears.of("obs/theta") == []
     why = "not authorized" if version == "5" else "not read back"
     health = rig.sender.health()
@@ -267,18 +256,6 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     record_property(f"forbidden_{version}_kept", count)
 
 
-def test_a_broker_that_forbids_to_read_back_loses_nothing(tmp_path, closing, hurried):
-    acl = tmp_path / "acl"
-    acl.write_text("topic write crns/v1/test-1/#\n")
-    broker = closing(Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n"))
-    rig = closing(SenderRig(tmp_path, settings(broker.port, version="3.1.1")))
-    rig.post(1, 2, 3)
-    rig.turn_until(lambda: rig.sender.health()["trouble"])
-    rig.turn_for(0.5)
-    assert rig.journal.waiting() == 3
-    assert "not read back" in rig.sender.health()["trouble"]
-
-
 def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried, record_property):
     count, quota = 200, {"left": 50}
 
@@ -295,7 +272,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
     rig.turn_until(lambda: broker.refused > 0)
     rig.turn_for(0.2)
     before = rss()
-    rig.turn_for(size(2, 60))
+    rig.turn_for(size(1, 60))
     grown = rss() - before
     record_property("quota_rss_growth_bytes", grown)
     health, refused = rig.sender.health(), broker.refused
@@ -303,7 +280,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
     assert health["trouble"] == "quota exceeded" and "quota exceeded" in health["last_refusal"]
     said = [json.loads(p) for t, p in broker.taken if t.endswith("status")]
     assert said[-1]["trouble"] == "quota exceeded"
-    assert refused <= delivery.IN_FLIGHT + size(2, 60) / 0.3 and grown < FLAT_BYTES
+    assert refused <= delivery.IN_FLIGHT + size(1, 60) / 0.3 and grown < FLAT_BYTES
     quota["left"] = 10_000
     rig.turn_until(rig.connected)
     taken = [int(p) for t, p in broker.taken if t.endswith("theta")]
@@ -314,7 +291,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
 def test_two_stations_of_one_name_notice_it_and_do_not_fight(
     tmp_path, broker, closing, monkeypatch, record_property
 ):
-    monkeypatch.setattr(backoff, "TAKEN_OVER_PAUSE_S", 0.8)
+    monkeypatch.setattr(backoff, "TAKEN_OVER_PAUSE_S", 0.6)
     monkeypatch.setattr(presence, "TROUBLE_EACH_S", 0.1)
     ears, rigs = closing(Subscriber(broker.port)), []
     for i in range(2):
@@ -330,66 +307,12 @@ def test_two_stations_of_one_name_notice_it_and_do_not_fight(
 
     wait_until(turn, 20.0)
     begin = [rig.sender.health()["failures"] for rig in rigs]
-    until = time.monotonic() + 3.0
+    until = time.monotonic() + size(1, 3)
     while time.monotonic() < until:
         turn()
     fights = sum(rig.sender.health()["failures"] for rig in rigs) - sum(begin)
-    record_property("takeovers_in_3_s", fights)
-    assert fights <= 8  # without a longer pause it would be thirty
+    record_property("takeovers_after_notice", fights)
+    assert fights <= size(4, 10)  # without a longer pause it would be ten a second
     assert any("calls itself test-1" in (m["trouble"] or "") for m in ears.of("status"))
     wait_until(lambda: turn() and set(ears.of("obs/theta")) == set(range(100)))
     assert all(rig.sender.health()["trouble"] for rig in rigs)
-
-
-def test_the_reason_session_taken_over_is_understood(tmp_path, closing):
-    broker = closing(FakeBroker())
-    rig = closing(SenderRig(tmp_path, settings(broker.port), lambda top: 0.01))
-    for i in range(2):
-        rig.turn_until(lambda i=i: rig.sender._links == i + 1 and rig.connected())
-        assert not rig.sender.health()["duplicate_client"]
-        broker.garbage = b"\xe0\x02\x8e\x00"
-        rig.post(1)
-        rig.turn_until(lambda i=i: rig.sender.health()["failures"] == i + 1)
-    assert rig.sender.health()["duplicate_client"]
-    assert "aken over" in rig.sender.health()["last_error"]
-    assert rig.sender._next_link - time.monotonic() > 25.0
-
-
-def test_a_broker_that_sends_garbage_gets_a_new_connection(tmp_path, closing):
-    broker = closing(FakeBroker())
-    rig = closing(SenderRig(tmp_path, settings(broker.port)))
-    rig.turn_until(rig.connected)
-    for garbage in (b"\x40\x03\x00\x01\x55", b"\x40\x00", b"\xf0" * 40, b"\x30\x02\xff\xff"):
-        links = rig.sender._links
-        broker.garbage = garbage
-        rig.post(1)
-        rig.turn_until(lambda links=links: rig.sender._links > links and rig.sender.idle(), 40.0)
-    assert rig.journal.waiting() == 0
-
-
-def test_the_backlog_is_throttled_and_the_live_value_is_not(tmp_path, broker, closing):
-    ears = closing(Timed(broker.port))
-    rig = closing(SenderRig(tmp_path, settings(broker.port, backlog_per_s=50.0)))
-    rig.post(*range(250))
-    rig.turn_for(1.0)
-    begun = time.monotonic()
-    rig.put(Message(ME.topic("state/theta"), b"7", "state", True, time.time() + 100.0))
-    rig.turn_until(lambda: ears.count("state/theta") == 1)
-    assert time.monotonic() - begun < 0.5 and ears.count("obs/theta") < 150
-    rig.turn_until(rig.connected)
-    wait_until(lambda: ears.count("obs/theta") == 250)
-    took_s = ears.last("obs/theta") - ears.first("obs/theta")
-    assert 3.5 <= took_s <= 5.5  # 50 at once, then 50/s
-    assert ears.of("obs/theta") == list(range(250))
-
-
-def test_a_broker_that_takes_one_at_a_time_gets_one_at_a_time(tmp_path, closing):
-    rules = "allow_anonymous true\nmax_inflight_messages 1\n"
-    broker = closing(Broker(tmp_path, rules))
-    ears = closing(Subscriber(broker.port))
-    rig = closing(SenderRig(tmp_path, settings(broker.port)))
-    rig.post(*range(100))
-    rig.turn_until(rig.connected)
-    (up,) = (event for event in rig.seen if isinstance(event, Up))
-    assert up.receive_maximum == 1 and not any(isinstance(e, Down) for e in rig.seen)
-    wait_until(lambda: ears.of("obs/theta") == list(range(100)))
