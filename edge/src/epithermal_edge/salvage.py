@@ -116,7 +116,7 @@ def _copy(path: Path, new: sqlite3.Connection, beat: Callable[[], object]) -> di
     if old is not None:
         counts["records"] = last = 0
         marks = ", ".join("?" * (2 + len(RAW)))
-        for row in _readable(old, record_columns(), "record", "seq"):
+        for row in _readable(old, _known(old), "record", "seq"):
             beat()
             record = record_of(row)
             if record is not None:
@@ -132,6 +132,13 @@ def _copy(path: Path, new: sqlite3.Connection, beat: Callable[[], object]) -> di
     rows = [(key, value, checksum(key, value)) for key, value in about.items()]
     new.executemany("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
     return counts
+
+
+def _known(old: sqlite3.Connection) -> str:
+    """Columns of a record; one that the file is too old for is NULL."""
+    there = {row[1] for row in old.execute("PRAGMA table_info(record)").fetchall()}
+    names = record_columns().split(", ")
+    return ", ".join(name if name in there else f"NULL AS {name}" for name in names)
 
 
 def _copy_messages(
