@@ -7,6 +7,7 @@ aside), or somebody must act (a later software's file, a folder that is none).
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import sqlite3
@@ -188,6 +189,36 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def lock(folder: Path) -> int | None:
+    """Keep every other station off a folder for as long as this process lives.
+
+    Returns
+    -------
+    int | None
+        The descriptor that holds the lock; None where the disk refuses, for now.
+
+    Raises
+    ------
+    JournalError
+        Another process has it, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        found = fault(folder, error)
+        if found.passing:
+            return None
+        raise found from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        text = f"{folder}: another process has it; stop it, or name another [station] state_dir"
+        raise JournalError(text) from error
+    return descriptor
 
 
 class Mark:

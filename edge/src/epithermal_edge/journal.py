@@ -221,6 +221,10 @@ class Journal:
         self._transaction(write)
         self._written, self._sums = state, sums
 
+    def post(self, messages: Sequence[Message]) -> None:
+        """Add outgoing messages that belong to no record."""
+        self._transaction(lambda: self._outbox.post(messages))
+
     def forget(self, accepted: Sequence[int]) -> None:
         """Delete outgoing messages that the broker has."""
         if accepted:
