@@ -3,7 +3,6 @@
 import random
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 from tests.faults.power import Disk, calls, trace
@@ -23,7 +22,6 @@ IMAGES = size(60, 6000)  # with a random part of what was not synced
 
 WRITER = """
 import os, sys
-from pathlib import Path
 from tests.rig import BUNDLE, START_S
 from epithermal_edge import engine as engines, messages, runtime, simulator
 from epithermal_edge.bundle import open_bundle
