@@ -67,9 +67,7 @@ class SenderRig:
         self.put(*(Message(topic, b"%d" % number, "obs") for number in numbers))
 
     def put(self, *messages):
-        post = getattr(self.journal, "_outbox", self.journal)
-        write = getattr(post, "post", None) or post._post
-        self.journal._transaction(lambda: write(messages))
+        self.journal.post(messages)
 
     def close(self):
         self.sender.disconnect()
