@@ -98,8 +98,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+PATIENCE = float(os.environ.get("EPITHERMAL_PATIENCE", "1"))  # more on a machine that is busy
+
+
 def wait_until(holds, seconds=15.0, what="condition"):
     """Poll until it holds."""
+    seconds *= PATIENCE
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, f"{what} did not come true within {seconds} s"
@@ -251,7 +255,7 @@ class Daemon:
     def stop(self, seconds=15.0):
         """SIGTERM, as systemd does."""
         self.process.terminate()
-        return self.process.wait(seconds)
+        return self.process.wait(PATIENCE * seconds)
 
     def kill(self):
         """SIGKILL: as near to a power cut as a process can come."""
@@ -259,7 +263,7 @@ class Daemon:
         self.process.wait(10)
 
     def wait(self, seconds):
-        return self.process.wait(seconds)
+        return self.process.wait(PATIENCE * seconds)
 
 
 def edge(*arguments, **options):

@@ -19,9 +19,9 @@ class Signer:
     """A key pair in a folder; `public` is what goes into station.toml."""
 
     def __init__(self, folder, name="command"):
-        self._secret, self.public = folder / f"{name}.pem", folder / f"{name}.pub"
-        self._openssl("genpkey", "-algorithm", "ed25519", "-out", self._secret)
-        self._openssl("pkey", "-in", self._secret, "-pubout", "-out", self.public)
+        self.secret, self.public = folder / f"{name}.pem", folder / f"{name}.pub"
+        self._openssl("genpkey", "-algorithm", "ed25519", "-out", self.secret)
+        self._openssl("pkey", "-in", self.secret, "-pubout", "-out", self.public)
         self._scratch = folder / f"{name}.bytes"
 
     def _openssl(self, *arguments):
@@ -33,7 +33,7 @@ class Signer:
     def sign(self, data):
         self._scratch.write_bytes(data)
         return self._openssl(
-            "pkeyutl", "-sign", "-rawin", "-inkey", self._secret, "-in", self._scratch
+            "pkeyutl", "-sign", "-rawin", "-inkey", self.secret, "-in", self._scratch
         )
 
     def command(self, verb="ping", *, station="test-1", topic=None, left_s=600.0, **fields):

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from tests.faults.fake_broker import FakeBroker
+from tests.faults.proxy import Proxy
 from tests.rig import Broker, Subscriber, Timed, wait_until
 from tests.sender_rig import ME, SenderRig, settings
 
@@ -67,6 +68,18 @@ def test_a_broker_that_sends_garbage_gets_a_new_connection(tmp_path, closing):
         rig.post(1)
         rig.turn_until(lambda links=links: rig.sender._links > links and rig.sender.idle(), 40.0)
     assert rig.journal.waiting() == 0
+
+
+def test_a_link_that_is_dead_without_a_word_is_noticed_by_keepalive(tmp_path, closing):
+    broker = closing(Broker(tmp_path))
+    proxy = closing(Proxy(broker.port))
+    rig = closing(SenderRig(tmp_path, settings(proxy.port, keepalive_s=1)))
+    rig.turn_until(rig.connected)
+    proxy.drop = lambda kind, up: True
+    rig.turn_until(lambda: any(isinstance(event, Down) for event in rig.seen))
+    assert rig.sender.health()["connected"] is False
+    proxy.drop = None
+    rig.turn_until(lambda: rig.sender.health()["connected"])
 
 
 def test_the_backlog_is_throttled_and_the_live_value_is_not(tmp_path, closing):

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import re
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -180,6 +181,7 @@ class Commands:
         self.verbs: Mapping[str, Verb] = {}
         self.obeyed = 0
         self.refused: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._checks, self._checked_at = CHECKS, 0.0
 
     def screen(self, topic: str, payload: bytes, retained: bool) -> Command | None:
@@ -192,7 +194,7 @@ class Commands:
                 raise RefusedError("verb")
             self._check_time(command)
         except RefusedError as refusal:
-            self._refuse(str(refusal), topic)
+            self.refuse(str(refusal), topic)
             return None
         return command
 
@@ -205,9 +207,11 @@ class Commands:
         if self._nonces.knows(command.nonce, command.expires_s):
             raise RefusedError("replayed")
 
-    def _refuse(self, why: str, topic: str) -> None:
-        self.refused[why] += 1
-        total = self.refused.total()
+    def refuse(self, why: str, topic: str) -> None:
+        """Count a command that is not obeyed; called from either thread."""
+        with self._counting:
+            self.refused[why] += 1
+            total = self.refused.total()
         if total <= TOLD or total % TOLD_EACH == 0:
             log.warning("command %d refused: %s: %.80s", total, why, topic)
 
@@ -233,10 +237,10 @@ class Commands:
                 raise RefusedError("signature")
             self._nonces.use(command.nonce, command.expires_s, self._wall())
         except RefusedError as refusal:
-            self._refuse(str(refusal), topic)
+            self.refuse(str(refusal), topic)
             return None
         except OSError as error:
-            self._refuse("no_memory", topic)
+            self.refuse("no_memory", topic)
             return self._answer(command, "failed", f"cannot be remembered: {error.strerror}", {})
         self.obeyed += 1
         log.info("command %s, nonce %s", command.verb, command.nonce)
@@ -266,4 +270,5 @@ class Commands:
 
     def health(self) -> dict[str, object]:
         """Counts since the start."""
-        return {"obeyed": self.obeyed, "refused": dict(self.refused)}
+        with self._counting:
+            return {"obeyed": self.obeyed, "refused": dict(self.refused)}

@@ -58,7 +58,7 @@ class Inbox:
         if self._room.acquire(blocking=False):
             self._put(offered)
         elif self._commands is not None:
-            self._commands.refused["busy"] += 1
+            self._commands.refuse("busy", event.topic)
 
     def taken(self, event: LinkEvent) -> None:
         """The main thread has it: there is room for another."""
