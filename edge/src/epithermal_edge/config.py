@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, frames
+from epithermal_edge import air, corrections, ed25519, frames
 from epithermal_edge.columns import Options
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import Key, check_tables
@@ -277,19 +277,29 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
-    mqtt = values.get("mqtt", {})
+    faults += _mqtt_faults(values.get("mqtt", {}), folder)
+
+
+def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
+    """Files that are not there or are no keys, and keys that need another."""
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
-    faults += [
+    faults = [
         f"mqtt.{name}: no file {folder / mqtt[name]}"
         for name in named
         if not (folder / mqtt[name]).is_file()
     ]
+    if mqtt.get("command_key_file") and not faults:
+        try:
+            ed25519.read_public_key(folder / mqtt["command_key_file"])
+        except ConfigError as error:
+            faults += [f"mqtt.command_key_file: {fault}" for fault in error.faults]
     if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
         faults.append("mqtt: cert_file and key_file go together; give both or none")
     if mqtt.get("cert_file") and not mqtt.get("ca_file"):
         faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
     if mqtt.get("password_file") and not mqtt.get("user"):
         faults.append("mqtt.user: missing; a password goes with a user")
+    return faults
 
 
 def _soil_faults(soil: dict[str, Any]) -> list[str]:
