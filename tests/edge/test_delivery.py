@@ -19,8 +19,7 @@ def closing():
     things = []
     yield lambda thing: things.append(thing) or thing
     for thing in reversed(things):
-        getattr(thing, "close", None) or thing.stop()
-        (thing.close if hasattr(thing, "close") else thing.stop)()
+        (getattr(thing, "close", None) or thing.stop)()
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
         if before is None:
             before = psutil.Process().memory_info().rss
     grown = psutil.Process().memory_info().rss - before
+    record_property("seed", SEED)
     record_property("hostile_commands", sent)
     record_property("hostile_obeyed", mine.obeyed - len(used))
     record_property("hostile_refused", dict(mine.refused))

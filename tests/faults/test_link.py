@@ -38,8 +38,7 @@ def closing():
     things = []
     yield lambda thing: things.append(thing) or thing
     for thing in reversed(things):
-        getattr(thing, "close", None) or thing.stop()
-        (thing.close if hasattr(thing, "close") else thing.stop)()
+        (getattr(thing, "close", None) or thing.stop)()
 
 
 @pytest.fixture
@@ -111,6 +110,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     wait_until(lambda: ears.of("status")[-1]["state"] == "stopped")
     birth = ears.first("status")
     drained_s, live_s = ears.last("obs/theta") - birth, ears.first("state/theta") - birth
+    record_property("seed", SEED)
     record_property(f"{what}_records", count)
     record_property(f"{what}_drained_s", round(drained_s, 2))
     record_property(f"{what}_cpu_s", round(cpu_s, 2))
@@ -138,6 +138,7 @@ def test_swallowed_acknowledgements_delete_nothing(
     rig.turn_until(rig.connected, 120.0)
     wait_until(lambda: len(set(ears.of("obs/theta"))) == count)
     assert in_order_of_arrival(ears) == list(range(count))
+    record_property("seed", SEED)
     record_property("pubacks_swallowed", proxy.swallowed)
 
 
@@ -165,6 +166,7 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
     wait_until(lambda: len(set(ears.of("obs/theta"))) == count)
     assert in_order_of_arrival(ears) == list(range(count))
     assert rig.sender.health()["failures"] >= cuts // 3
+    record_property("seed", SEED)
     record_property("flaps", cuts)
     record_property("flaps_rss_growth_bytes", grown)
     assert grown < FLAT_BYTES
