@@ -32,7 +32,7 @@ class SenderRig:
         self.sender = Sender(
             config, ME, b'{"meta":1}', self.journal, self.events.put, jitter, **options
         )
-        self.seen = collections.deque(maxlen=10_000)
+        self.seen = collections.deque(maxlen=1000)
 
     def turn(self):
         with contextlib.suppress(queue.Empty):

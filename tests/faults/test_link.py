@@ -164,7 +164,7 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
             rig.turn()
         proxy.cut()
         if cut == cuts // 3:
-            before = rss()
+            before, files = rss(), psutil.Process().num_fds()
     proxy.accepts = True
     rig.turn_until(rig.connected, 60.0)
     grown = rss() - before
@@ -175,6 +175,7 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
     record_property("flaps", cuts)
     record_property("flaps_rss_growth_bytes", grown)
     assert grown < FLAT_BYTES
+    assert psutil.Process().num_fds() <= files + 6  # of the proxy's two last connections
 
 
 def test_a_broker_that_forgets_everything_gets_everything_again(

@@ -115,21 +115,24 @@ class Link:
     def _connect(self) -> None:
         try:
             client = self._make_client()
-            config = self._config
             self._client = client
-            properties = None
-            if self._v5:
-                from paho.mqtt.packettypes import PacketTypes
-
-                properties = _properties(PacketTypes.CONNECT, MaximumPacketSize=MAX_PACKET_BYTES)
-            client.connect(
-                config.host, config.port, keepalive=config.keepalive_s, properties=properties
-            )
-            client.loop_start()
+            self._open(client)
         except (OSError, ValueError) as error:
             self._put(Down(self.number, str(error) or type(error).__name__))
+            return
         if self._abandoned:  # while it was on its way: two clients of one name would fight
-            self.abandon()
+            _cut(client)
+
+    def _open(self, client: Client) -> None:
+        config, properties = self._config, None
+        if self._v5:
+            from paho.mqtt.packettypes import PacketTypes
+
+            properties = _properties(PacketTypes.CONNECT, MaximumPacketSize=MAX_PACKET_BYTES)
+        client.connect(
+            config.host, config.port, keepalive=config.keepalive_s, properties=properties
+        )
+        client.loop_start()
 
     def _make_client(self) -> Client:
         from paho.mqtt.client import Client, MQTTv5, MQTTv311
@@ -240,12 +243,22 @@ class Link:
     def abandon(self) -> None:
         """Cut the connection without a word; the last will goes out."""
         self._abandoned = True
-        sock: Any = self._client.socket() if self._client is not None else None
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                log.debug("the socket was closed already")
+        if self._client is not None:
+            _cut(self._client)
+
+    def release(self) -> None:
+        """Let go of a client that is done: its sockets close now, not at a garbage collection."""
+        self._client = None  # the circle of client, callback and link is broken
+
+
+def _cut(client: Client) -> None:
+    """Break its connection."""
+    sock: Any = client.socket()
+    if sock is not None:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            log.debug("the socket was closed already")
 
 
 def _properties(packet: int, **values: int) -> Any:

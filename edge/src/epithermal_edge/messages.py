@@ -209,8 +209,14 @@ def obs_messages(
     return every, Message(topic, body, "state", retain=True, expires_s=expires_s)
 
 
-def raw_message(identity: Identity, seq: int, record: RawRecord) -> Message:
-    """The record as the logger gave it, for training a network anew."""
+def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "logger") -> Message:
+    """The record as the logger gave it, for training a network anew.
+
+    Parameters
+    ----------
+    time_q :
+        That of the obs/theta of the same record.
+    """
     values = {f.name: _number(getattr(record, f.name), 6) for f in fields(record)}
     del values["end_s"]
     payload = {
@@ -218,7 +224,7 @@ def raw_message(identity: Identity, seq: int, record: RawRecord) -> Message:
         "id": f"{identity.station}:{identity.epoch}:{seq}",
         "end": utc(record.end_s),
         **values,
-        "time_q": "logger",
+        "time_q": time_q,
         "rev": 0,
     }
     return Message(identity.topic("obs/raw"), encode(payload), "raw")

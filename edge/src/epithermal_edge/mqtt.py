@@ -206,6 +206,8 @@ class Sender:
             log.error("another client calls itself %s", self._identity.station)
         self._last_error, self._since_s = reason, self._wall()
         self._next_link = now + pause
+        if self._link is not None:
+            self._link.release()
         self._link, self._up, self._may_send = None, False, False
         self._presence.clear()
         self._asked.clear()
@@ -356,4 +358,5 @@ class Sender:
         """Close the connection."""
         if self._link is not None:
             self._link.disconnect()
+            self._link.release()
             self._link, self._up = None, False
