@@ -26,7 +26,8 @@ NEAR_PAGES = 64  # what one record may need at most
 # SQLite's result codes, https://www.sqlite.org/rescode.html
 FULL, INTERRUPTED = 13, 9
 PASSING = frozenset({3, 5, 6, 7, 8, 10, 13, 14, 15})  # perm busy locked nomem readonly ioerr full
-UNREADABLE = frozenset({266, 522, 8458})  # ioerr: read, short read, corrupt file system
+IOERR, SHORT_READ = 10, 522  # a file that is too short is damaged, not the disk
+UNREADABLE = frozenset({266, 8458})  # ioerr: read, corrupt file system
 PASSING_OS = frozenset(
     {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENODEV}
 )
@@ -54,6 +55,10 @@ class FullError(JournalError):
     """No room, on the disk or below the cap; nothing was written."""
 
 
+class UnreadableError(JournalError):
+    """The disk cannot read; it may pass, or be a bad sector."""
+
+
 class DamagedError(JournalError):
     """The file is not what was written: set it aside and go on with what is readable."""
 
@@ -69,7 +74,9 @@ def fault(path: Path, error: OSError | sqlite3.Error) -> JournalError:
         return JournalError(text)
     if code & 0xFF == FULL:
         return FullError(text, passing=True)
-    if code & 0xFF in PASSING and code not in UNREADABLE:
+    if code in UNREADABLE:
+        return UnreadableError(text, passing=True)
+    if code & 0xFF in PASSING and code != SHORT_READ:
         return JournalError(f"{text}; check [station] state_dir", passing=True)
     return DamagedError(text)
 

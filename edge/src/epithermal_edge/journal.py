@@ -87,7 +87,7 @@ class Journal:
                 raise DamagedError(f"{self.path}: {suspect}")
             self._open()
         except DamagedError as damage:
-            salvage.rescue(self.path, str(damage), beat)
+            salvage.rescue(self.path, str(damage), beat, bad_sectors=suspect is not None)
             self._open()
 
     @property
