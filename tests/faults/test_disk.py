@@ -130,25 +130,39 @@ def remount(folder, how):
     subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
 
 
-def test_a_start_on_a_disk_that_refuses_waits_for_it(tmp_path, broker):
-    station = Station(tmp_path / "s", "test-1", broker.port)
-    ears = Subscriber(broker.port)
+@pytest.fixture
+def small(tmp_path, broker):
+    """A station whose state lies on a file system of 4 MB, and the subscriber."""
+    station, ears = Station(tmp_path / "s", "test-1", broker.port), Subscriber(broker.port)
     with small_disk(tmp_path / "s" / "state", 4) as disk:
-        remount(disk, "ro")
-        station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
-        wait_until(lambda: "again each" in station.log())
-        remount(disk, "rw")
-        wait_until(lambda: len(ears.theta_once()) == 30)
-        assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:30]])
-        fill(disk / "ballast")
-        station.line.write(b"".join(LINES[30:400]))
-        time.sleep(size(2, 30))
-        assert station.process.poll() is None
-        (disk / "ballast").unlink()
-        wait_until(lambda: len(ears.theta_once()) == 400, 60.0)
-        assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:400]])
+        yield station, ears, disk
         station.close()
     ears.close()
+
+
+def test_a_start_on_a_disk_that_refuses_waits_for_it(small):
+    station, ears, disk = small
+    remount(disk, "ro")
+    station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
+    wait_until(lambda: "again each" in station.log())
+    remount(disk, "rw")
+    wait_until(lambda: len(ears.theta_once()) == 30, 60.0)
+    assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:30]])
+
+
+def test_a_disk_that_is_really_full_takes_records_again_when_there_is_room(small):
+    station, ears, disk = small
+    station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
+    wait_until(lambda: len(ears.theta_once()) == 30, 60.0)
+    fill(disk / "ballast")
+    station.line.write(b"".join(LINES[30:400]))
+    wait_until(lambda: "again each" in station.log(), 120.0)
+    time.sleep(size(0, 30))
+    assert station.process.poll() is None
+    (disk / "ballast").unlink()
+    wait_until(lambda: len(ears.theta_once()) == 400, 240.0)
+    assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:400]])
+    assert ears.theta_once()[-1]["id"].endswith(":400")
 
 
 @pytest.fixture(scope="module")

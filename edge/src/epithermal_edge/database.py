@@ -154,6 +154,14 @@ class Database:
                 raise fault(self.path, error) from error
             raise
 
+    def shrink(self) -> bool:
+        """Empty the WAL into the database, which leaves room on a full disk; whether it could."""
+        try:
+            return bool(self.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0)
+        except JournalError as error:
+            log.debug("the WAL cannot be emptied: %s", error)
+            return False
+
     def is_near_cap(self) -> bool:
         """Whether the cap, not the disk, is what a record does not fit below."""
         return self.used_pages() + NEAR_PAGES > self.max_pages

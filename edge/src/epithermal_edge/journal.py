@@ -7,10 +7,8 @@ is no more room, rows go by class (`room.CLASSES`); what is to be told of theta 
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from epithermal_edge.messages import Message
 from epithermal_edge.outbox import Outbox, Outgoing
 from epithermal_edge.records import RawRecord
 from epithermal_edge.rows import RAW, record_columns, record_of, record_row
-from epithermal_edge.snapshot import Part, StateLostError, from_parts, to_parts
+from epithermal_edge.snapshot import Part, StateLostError, binding, from_parts, to_parts
 
 __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
 
@@ -253,15 +251,19 @@ class Journal:
             raise
 
     def _transaction(self, write: Callable[[], object]) -> None:
-        """One transaction; where the cap leaves no room for it, rows make some."""
+        """One transaction; where there is no room for it, rows of less worth make some."""
+        shrunk = False
         try:
             while True:
                 try:
                     self._db.transaction(write)
                     break
                 except FullError:
-                    if not (self._db.is_near_cap() and room.make(self._db, self._about)):
+                    if self._db.is_near_cap() and room.make(self._db, self._about):
+                        continue
+                    if shrunk or not self._db.shrink():
                         raise
+                    shrunk = True
         except JournalError as error:
             self.last_error = str(error)
             raise
@@ -306,7 +308,7 @@ class Journal:
         state = from_parts(parts, made_for, like)
         whole = parts.pop(WHOLE, None)
         sums = {name: part.crc32 for name, part in parts.items()}
-        if whole is None or (whole.layout, whole.crc32) != _whole(self.last_seq(), sums):
+        if whole is None or (whole.layout, whole.crc32) != binding(self.last_seq(), sums):
             raise StateLostError("state: is not that of the last record")
         self._written, self._sums = state, sums
         return state
@@ -316,7 +318,7 @@ class Journal:
         parts = to_parts(state, made_for, self._written)
         sums = self._sums | {name: part.crc32 for name, part in parts.items()}
         rows = [(name, p.layout, made_for, p.crc32, p.data) for name, p in parts.items()]
-        layout, crc32 = _whole(seq, sums)
+        layout, crc32 = binding(seq, sums)
         rows.append((WHOLE, layout, made_for, crc32, b""))
         self._db.many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)", rows)
         return sums
@@ -342,8 +344,3 @@ class Journal:
             "writable": self.last_error is None,
             "last_error": self.last_error,
         }
-
-
-def _whole(seq: int, sums: Mapping[str, int]) -> tuple[str, int]:
-    """What binds the parts of a state together and to their record."""
-    return str(seq), zlib.crc32(json.dumps([seq, sorted(sums.items())]).encode())

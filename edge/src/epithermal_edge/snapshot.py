@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -82,6 +82,19 @@ def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> Engi
     """
     groups = _groups(like, range(len(like.network.age)))
     return _state({k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()})
+
+
+def binding(seq: int, sums: Mapping[str, int]) -> tuple[str, int]:
+    """What binds stored parts together and to the record after which they are the state.
+
+    Parameters
+    ----------
+    seq :
+        Number of that record.
+    sums :
+        Checksum of each part by name.
+    """
+    return str(seq), zlib.crc32(json.dumps([seq, sorted(sums.items())]).encode())
 
 
 def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
