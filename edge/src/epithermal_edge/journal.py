@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from epithermal_edge import archive
 from epithermal_edge.engine import EngineState
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.messages import Message
@@ -105,6 +106,7 @@ class Journal:
                 f"{self.path}: schema {version}, this software reads {SCHEMA};"
                 " update epithermal-edge or name another state_dir"
             )
+        self._db.execute(archive.CREATE)
 
     def _about(self, key: str) -> str:
         rows = self._rows("SELECT value FROM about WHERE key = ?", (key,))
@@ -142,6 +144,7 @@ class Journal:
         made_for: str,
         messages: Sequence[Message],
         accepted: Sequence[int] = (),
+        estimate: Sequence[object] = (),
     ) -> None:
         """Everything that one record brought, in one transaction.
 
@@ -155,6 +158,8 @@ class Journal:
             Fingerprint of the engine.
         accepted :
             Ids of outgoing messages that the broker has.
+        estimate :
+            What was told of it, as `archive.row` gives it.
 
         Raises
         ------
@@ -167,6 +172,8 @@ class Journal:
             marks = ", ".join("?" * (1 + len(RAW)))
             row = (seq, *(None if math.isnan(float(v)) else float(v) for v in values))
             self._db.execute(f"INSERT INTO record VALUES ({marks})", row)
+            if estimate:
+                self._db.execute(archive.INSERT, estimate)
             self._write_state(state, made_for)
             self._post(messages)
             self._forget(accepted)
@@ -220,11 +227,13 @@ class Journal:
         free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
         if pages - free > PRUNE_AT * self._max_pages:
             first = self._db.execute("SELECT min(seq) FROM record").fetchone()[0]
-            self._transaction(
-                lambda: self._db.execute(
-                    "DELETE FROM record WHERE seq < ?", (first + 2 * PRUNE_ROWS,)
-                )
-            )
+            until = (first + 2 * PRUNE_ROWS,)
+
+            def make_room() -> None:
+                self._db.execute("DELETE FROM record WHERE seq < ?", until)
+                self._db.execute(archive.PRUNE, until)
+
+            self._transaction(make_room)
 
     def waiting(self) -> int:
         """Messages that the broker does not have yet."""

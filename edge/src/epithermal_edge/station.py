@@ -12,8 +12,8 @@ import queue
 import threading
 from dataclasses import dataclass
 
+from epithermal_edge import archive, estimator, messages, runtime
 from epithermal_edge import engine as engines
-from epithermal_edge import estimator, messages, runtime
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.clock import Clock
 from epithermal_edge.config import Config
@@ -51,7 +51,7 @@ def load_engine(config: Config) -> Engine:
     BundleError
         Damaged, not understood, or the golden vectors fail.
     """
-    bundle = open_bundle(config.bundle)
+    bundle = open_bundle(config.bundle.resolve())  # a link may be led elsewhere meanwhile
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
@@ -195,9 +195,10 @@ class Station:
         )
         told = messages.obs_messages(self._identity, payload, record.end_s, self._clock.wall())
         accepted = self._sender.take_accepted() if self._sender else []
+        kept = archive.row(seq, outcome, bundle)
         while True:
             try:
-                self._journal.commit(seq, record, state, self._made_for, told, accepted)
+                self._journal.commit(seq, record, state, self._made_for, told, accepted, kept)
                 break
             except JournalError as error:
                 log.error("%s; again in %.0f s", error, RETRY_S)
