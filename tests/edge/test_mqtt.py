@@ -65,7 +65,7 @@ class Rig:
         self.put(*(Message(topic, b"%d" % number, "obs") for number in numbers))
 
     def put(self, *messages):
-        self.journal._transaction(lambda: self.journal._post(messages))
+        self.journal.post(messages)
 
     def close(self):
         self.sender.disconnect()

@@ -2,8 +2,9 @@
 
 import json
 import os
+import resource
 import sqlite3
-import time
+import statistics
 from datetime import UTC, datetime
 
 import pytest
@@ -87,7 +88,7 @@ def test_the_reason_of_a_refusal_is_told(tmp_path):
     ("change", "words"),
     [
         ({"pid": 2**22 + 1}, "not running since"),
-        ({"updated": utc(NOW_S - 61)}, "has not said anything since"),
+        ({"updated": utc(NOW_S - 121)}, "has not said anything since"),
         ({"updated": None}, "has not said anything since"),
         ({"pid": None}, "not running"),
     ],
@@ -140,15 +141,17 @@ def test_a_station_that_never_ran_is_exit_2_with_what_to_do(tmp_path):
     assert done.returncode == 2 and "station.id" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_status_answers_within_150_ms(tmp_path):
+def test_status_answers_within_150_ms_of_processor_time(tmp_path):
+    """Processor time, since a machine with other work takes longer by the clock; see bench."""
     look(tmp_path, well())
     times = []
-    for _ in range(7):
-        begin = time.perf_counter()
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = edge("status", tmp_path / "station.toml", "--json")
-        times.append(time.perf_counter() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert json.loads(done.stdout)["state"] == "down"  # by today's clock it is silent
-    assert min(times) < 0.15, times  # of several: the machine has other work too
+    assert statistics.median(times) < 0.15, times
 
 
 def test_the_daemon_is_seen_well_then_without_broker_then_down(tmp_path):

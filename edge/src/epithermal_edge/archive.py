@@ -6,34 +6,31 @@ today. Readers open the journal read-only and do not disturb the station that wr
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from epithermal_edge.bundle import Bundle
 from epithermal_edge.engine import Outcome
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.rows import (
+    CORRECTED,
+    ESTIMATE,
+    RAW,
+    SAID,
+    estimate_columns,
+    is_estimate_whole,
+    record_columns,
+    record_of,
+)
 
-CORRECTED = (
-    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v"),
-    "abs_humidity_g_m3",
-)
-ESTIMATE = tuple(f.name for f in fields(Estimate) if f.name != "quality")
-CREATE = f"""
-CREATE TABLE IF NOT EXISTS estimate (
-  seq INTEGER PRIMARY KEY, model TEXT NOT NULL, quality INTEGER NOT NULL,
-  {", ".join(f"{name} REAL" for name in (*CORRECTED, *ESTIMATE))}
-)
-"""
-_MARKS = ", ".join("?" * (3 + len(CORRECTED) + len(ESTIMATE)))
-INSERT = f"INSERT OR REPLACE INTO estimate VALUES ({_MARKS})"
-PRUNE = "DELETE FROM estimate WHERE seq < ?"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +40,6 @@ class Told:
     seq: int
     outcome: Outcome
     model: str  # name and version; empty where the estimate is not kept
-
-
-def row(seq: int, outcome: Outcome, bundle: Bundle) -> tuple[object, ...]:
-    """What `INSERT` takes of a record's outcome."""
-    corrected, estimate = outcome.corrected, outcome.estimate
-    numbers = [float(getattr(corrected, name)[0]) for name in CORRECTED]
-    numbers += [float(getattr(estimate, name)) for name in ESTIMATE]
-    cells = (None if math.isnan(number) else number for number in numbers)
-    return (seq, f"{bundle.name} {bundle.version}", int(estimate.quality), *cells)
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
@@ -93,41 +81,44 @@ def told(
     EpithermalError
         The journal cannot be read.
     """
-    names = [f"record.{f.name}" for f in fields(RawRecord)]
-    names += ["seq", "model", "quality", *CORRECTED, *ESTIMATE]
-    query = (
-        f"SELECT {', '.join(names)} FROM record LEFT JOIN estimate USING (seq)"
-        " WHERE seq > ? AND end_s > ? AND end_s <= ? ORDER BY seq"
+    raw, said = (
+        ", ".join(f"{table}.{name}" for name in columns.split(", "))
+        for table, columns in (("record", record_columns()), ("estimate", estimate_columns()))
     )
+    query = (
+        f"SELECT {raw}, {said} FROM record LEFT JOIN estimate USING (seq)"
+        " WHERE record.seq > ? AND end_s > ? AND end_s <= ? ORDER BY record.seq"
+    )
+    width = len(RAW) + 2
     try:
         for values in db.execute(query, (after, from_s, to_s)):
-            yield _told(values)
+            record = record_of(values[:width])
+            if record is None:
+                log.warning("record %s is damaged on the disk", values[0])
+                continue
+            yield _told(values[0], record, values[width:])
     except sqlite3.Error as error:
         raise EpithermalError(f"the journal cannot be read: {error}") from error
 
 
-def _told(values: tuple[Any, ...]) -> Told:
-    width = len(fields(RawRecord))
-    raw, (seq, model, quality), rest = (
-        values[:width],
-        values[width : width + 3],
-        values[width + 3 :],
-    )
-    numbers = [NAN if value is None else float(value) for value in rest]
-    record = RawRecord(*(NAN if value is None else float(value) for value in raw))
-    factors = {name: np.array([number]) for name, number in zip(CORRECTED, numbers, strict=False)}
-    estimate: dict[str, Any] = dict(zip(ESTIMATE, numbers[len(CORRECTED) :], strict=True))
-    age = estimate["state_age_steps"]
-    estimate["state_age_steps"] = 0 if math.isnan(age) else int(age)
-    flags = Quality(quality) if quality is not None else Quality.NO_MODEL
+def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
+    """A record with what was told of it; empty where that is not kept or not whole."""
+    if row[0] is None or not is_estimate_whole(row):
+        row = (seq, "", int(Quality.NO_MODEL), *[None] * len(SAID), 0)
+    _, model, quality, *stored, _ = row
+    numbers = {k: NAN if v is None else float(v) for k, v in zip(SAID, stored, strict=True)}
+    age = numbers["state_age_steps"]
+    values: dict[str, Any] = {name: numbers[name] for name in ESTIMATE}
+    values["state_age_steps"] = 0 if math.isnan(age) else int(age)
+    estimate = Estimate(**values, quality=Quality(quality))
     corrected = CorrectedRecord(
         end_s=record.end_s,
         duration_s=np.array([record.duration_s]),
         counts=np.array([record.counts]),
-        quality=np.array([int(flags)]),
-        **factors,
+        quality=np.array([quality]),
+        **{name: np.array([numbers[name]]) for name in CORRECTED},
     )
-    return Told(seq, Outcome(record, corrected, Estimate(**estimate, quality=flags)), model or "")
+    return Told(seq, Outcome(record, corrected, estimate), model)
 
 
 def before_last(db: sqlite3.Connection, count: int) -> int:

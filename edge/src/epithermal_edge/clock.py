@@ -13,3 +13,7 @@ class Clock:
 
     monotonic: Callable[[], float] = time.monotonic  # [s], for pauses and time-outs
     wall: Callable[[], float] = time.time  # Unix time [s], only to judge what is live
+
+    def health(self) -> dict[str, object]:
+        """What is known of the time."""
+        return {}

@@ -328,6 +328,13 @@ class Sender:
             self._in_flight[mid] = out.id
         return mid is not None
 
+    def health(self) -> dict[str, object]:
+        """Counts since the start."""
+        return {"connected": self._up, "sent": self.count_sent, "refused": self.count_refused}
+
+    def publish_health(self, health: dict[str, object]) -> None:
+        """Tell how the station is."""
+
     def say_goodbye(self) -> None:
         """The clean end; call `disconnect` when it is acknowledged, or after a moment."""
         if self._link is not None and self._up:

@@ -62,15 +62,21 @@ class Reader(threading.Thread):
         self.damaged = 0
         self.opened = 0  # attempts to open the port
         self.last_read = time.monotonic()  # [s], monotonic
+        self.beat = time.monotonic()  # when the thread was last seen to go on
 
     def taken(self) -> None:
         """A record was taken from the queue: there is room for another."""
         self._room.release()
 
+    def health(self) -> dict[str, object]:
+        """Counts since the start."""
+        return {"opened": self.opened, "damaged": self.damaged}
+
     def run(self) -> None:
         """The thread's body."""
         buffer, limit = b"", self._context.dialect.line_bytes
         for chunk in ports.reconnecting(self._open, self._stopping):
+            self.beat = time.monotonic()
             if not chunk:
                 continue
             self.last_read = time.monotonic()
@@ -99,6 +105,7 @@ class Reader(threading.Thread):
         if record is None:
             return
         while not self._room.acquire(timeout=1.0):
+            self.beat = time.monotonic()
             if self._stopping.is_set():
                 return
         self._put(Read(record))

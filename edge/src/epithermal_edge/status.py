@@ -24,7 +24,7 @@ EXIT_CODES = {WELL: 0, DEGRADED: 1, DOWN: 2}
 HEALTH_FILE = "health.json"
 JOURNAL_FILE = "journal.sqlite3"
 INTERVAL_S = 3600.0  # default of source.interval_s, as in config.TABLES
-SILENT_S = 60.0  # a running station writes its health every 5 s
+SILENT_S = 120.0  # a running station writes its health every 60 s at least
 LATE_PERIODS = 2.5  # without a record
 WAITING_PERIODS = 3.0  # that the oldest message may wait while the broker is there
 

@@ -1,0 +1,213 @@
+"""Records through engine and journal, in the order in which they were read.
+
+While the disk refuses, they wait in memory; what finds no room there is counted and told with the
+next record that is committed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from epithermal_edge import engine as engines
+from epithermal_edge import messages
+from epithermal_edge.clock import Clock
+from epithermal_edge.config import Config
+from epithermal_edge.engine import Engine, EngineState
+from epithermal_edge.journal import Journal, JournalError
+from epithermal_edge.messages import Identity, Message
+from epithermal_edge.records import Quality, RawRecord
+from epithermal_edge.rows import estimate_row
+from epithermal_edge.snapshot import StateLostError
+
+WAITING = 20_000  # records in memory at most: two weeks of minutes, 10 MB
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was met since the start."""
+
+    records: int = 0
+    duplicates: int = 0
+    late: int = 0
+    failed: int = 0
+    lost: int = 0  # no room in memory while the disk refused
+
+
+class Intake:
+    """Owns journal and state; for one thread.
+
+    Parameters
+    ----------
+    beat :
+        Called again and again in long work: there is progress.
+    """
+
+    def __init__(
+        self, config: Config, engine: Engine, clock: Clock, beat: Callable[[], object]
+    ) -> None:
+        self._config, self._engine, self._clock, self._beat = config, engine, clock, beat
+        self._model = f"{engine.bundle.name} {engine.bundle.version}"
+        self._made_for = engine.fingerprint()
+        self._waiting: deque[RawRecord] = deque()
+        self._untold = 0  # lost and not yet in the journal
+        self._seq = 0
+        self.state: EngineState | None = None
+        self.journal: Journal | None = None
+        self.counts = Counts()
+
+    def open(self, suspect: str | None = None) -> tuple[Journal, Identity]:
+        """Open the journal and recall the state; a state in memory is newer and is kept.
+
+        Parameters
+        ----------
+        suspect :
+            Why the file must be taken for damaged.
+
+        Raises
+        ------
+        JournalError
+            It cannot be opened; see `passing`.
+        """
+        config = self._config
+        journal = Journal(config.state_dir, config.journal_max_mb, self._beat, suspect)
+        try:
+            self._identity = Identity(
+                config.id,
+                journal.epoch,
+                config.mqtt.prefix if config.mqtt else "crns/v1",
+                config.source.interval_s,
+            )
+            self._seq = journal.last_seq()
+            if self.state is None:
+                self.state = self._recall(journal)
+            else:
+                journal.store(self.state, self._made_for)
+        except JournalError:
+            journal.close()
+            raise
+        self.journal = journal
+        log.info("station %s, epoch %s, record %d", config.id, journal.epoch, self._seq)
+        return journal, self._identity
+
+    def close(self) -> None:
+        """Close the journal; what waits in memory goes on to wait."""
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
+
+    def _recall(self, journal: Journal) -> EngineState:
+        """The state as it was committed, or computed again from the raw records."""
+        cold = engines.start(self._engine)
+        try:
+            return journal.load_state(self._made_for, cold)
+        except StateLostError as lost:
+            if self._seq == 0:
+                return cold
+            state = engines.rebuild(self._engine, self._beating(journal.records()))
+            text = f"{lost}; computed again from the raw records"
+            log.warning("%s", text)
+            journal.store(state, self._made_for, (self._event("state_rebuilt", text),))
+            return state
+
+    def _beating(self, records: Iterator[RawRecord]) -> Iterator[RawRecord]:
+        for record in records:
+            self._beat()
+            yield record
+
+    def _event(self, kind: str, text: str) -> Message:
+        return messages.event(self._identity, kind, self._clock.wall(), text)
+
+    def add(self, record: RawRecord) -> None:
+        """Take a record that was read; the oldest goes when there are too many."""
+        self._waiting.append(record)
+        if len(self._waiting) > WAITING:
+            self._waiting.popleft()
+            self._untold += 1
+            self.counts.lost += 1
+
+    def waiting(self) -> int:
+        """Records in memory."""
+        return len(self._waiting)
+
+    def work(self, accepted: Sequence[int]) -> bool:
+        """Commit the first record that waits.
+
+        Parameters
+        ----------
+        accepted :
+            Ids of messages that the broker has, to be deleted with it.
+
+        Returns
+        -------
+        bool
+            Whether they were deleted.
+
+        Raises
+        ------
+        JournalError
+            It was not committed, and waits on.
+        """
+        record, journal, state = self._waiting[0], self.journal, self.state
+        assert journal is not None and state is not None
+        if record.end_s <= state.pipeline.last_end_s and journal.knows(record.end_s):
+            self.counts.duplicates += 1
+            self._waiting.popleft()
+            return False
+        number = self._seq + 1 - journal.base
+        try:
+            new, outcome = engines.advance(self._engine, state, record)
+            told = self._messages(number, outcome)
+        except Exception:
+            log.exception("record %r cannot be used", record)
+            self.counts.failed += 1
+            self._waiting.popleft()
+            return False
+        kept = estimate_row(self._seq + 1, outcome, self._model)
+        journal.commit(
+            self._seq + 1, record, new, self._made_for, told, accepted, self._untold, kept
+        )
+        self._waiting.popleft()
+        self._seq, self.state, self._untold = self._seq + 1, new, 0
+        self.counts.records += 1
+        self.counts.late += bool(outcome.estimate.quality & Quality.LATE)
+        log.debug("record %d, theta %.4f", number, outcome.estimate.theta)
+        return True
+
+    def _messages(self, number: int, outcome: engines.Outcome) -> tuple[Message, ...]:
+        """What a record gives to tell."""
+        record, bundle = outcome.record, self._engine.bundle
+        payload = messages.obs_theta(
+            self._identity, number, record, outcome.corrected, outcome.estimate, bundle
+        )
+        return messages.obs_messages(self._identity, payload, record.end_s, self._clock.wall())
+
+    def tell(self) -> None:
+        """Have the broker told what happened to the journal.
+
+        Raises
+        ------
+        JournalError
+            Not yet.
+        """
+        assert self.journal is not None
+        if self.journal.has_notes:
+            self.journal.tell(self._event)
+
+    def health(self) -> dict[str, object]:
+        """Counts since the start and the newest estimate."""
+        newest = self.state.newest if self.state else engines.NOTHING
+        last_s = self.state.pipeline.last_end_s if self.state else -float("inf")
+        return {
+            **asdict(self.counts),
+            "waiting": len(self._waiting),
+            "last_end": messages.utc(last_s),
+            "window_end": messages.utc(newest.window_end_s),
+            "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
+            "flags": messages.quality_flags(newest.quality),
+            "model": self._model,
+        }
