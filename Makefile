@@ -54,7 +54,7 @@ faults-short: $(READY) ## the same in short form, under a minute (part of `make 
 
 bench: bench-station bench-cosmic bench-columns ## speed and memory, ratios side by side
 
-bench-station: $(READY) ## import time, memory, step latency and replay speed of the station
+bench-station: $(READY) ## import time, memory, step, `status`, idling and replay speed of the station
 	@$(BIN)/python tests/bench/bench_station.py
 
 bench-cosmic: $(READY) ## COSMIC's fast path beside the 1 mm x 180 angle sum

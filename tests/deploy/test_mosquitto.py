@@ -14,6 +14,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from tests.rig import (
     MOSQUITTO,
+    PATIENCE,
     ROOT,
     Daemon,
     Line,
@@ -82,7 +83,7 @@ class Person:
         self._hears = hears
         client.connect("127.0.0.1", ports["8883" if password is None else "8884"])
         client.loop_start()
-        assert self._done.wait(10)
+        assert self._done.wait(10 * PATIENCE)
 
     def _connected(self, client, _data, _flags, reason, _properties):
         self.reason = reason

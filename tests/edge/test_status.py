@@ -32,7 +32,7 @@ def well():
         "engine": {"records": 24},
         "sender": {"connected": True, "host": "b", "port": 8883, "since": utc(NOW_S - 86400),
                    "in_flight": 0, "sent": 24, "refused": 0, "last_refusal": None, "failures": 0,
-                   "last_error": None, "duplicate_client": False},
+                   "last_error": None, "duplicate_client": False, "trouble": None},
         "journal": {"records": 24, "waiting": 0, "oldest_waiting": None, "bytes": 4096,
                     "max_bytes": 5e8, "dropped": {"raw": 0, "theta": 0}, "salvaged": False,
                     "writable": True, "last_error": None},
@@ -60,7 +60,13 @@ def test_a_station_that_says_it_is_well_is_well(tmp_path):
         ("reader", "open", False, "source", "not open"),
         ("reader", "last_read", utc(NOW_S - 9001), "source", "nothing was read since"),
         ("sender", "connected", False, "broker", "b:8883: not connected"),
-        ("sender", "refused", 3, "broker", "refused 3 messages"),
+        (
+            "sender",
+            "trouble",
+            "obs/theta: not authorized",
+            "broker",
+            "take messages: obs/theta: not",
+        ),
         ("sender", "duplicate_client", True, "broker", "another client"),
         ("journal", "writable", False, "journal", "cannot be written"),
         ("journal", "dropped", {"raw": 2000, "theta": 0}, "journal", "dropped 2000 raw"),
@@ -78,10 +84,11 @@ def test_each_thing_that_is_wrong_is_named_with_its_remedy(tmp_path, part, key, 
     assert trouble.what == what and words in trouble.why and len(trouble.remedy) > 10
 
 
-def test_the_reason_of_a_refusal_is_told(tmp_path):
+def test_refusals_that_are_over_are_counted_and_no_trouble(tmp_path):
     health = well()
-    health["sender"] |= {"refused": 1, "last_refusal": "not authorized"}
-    assert "not authorized" in look(tmp_path, health).troubles[0].why
+    health["sender"] |= {"refused": 7, "last_refusal": "quota exceeded", "trouble": None}
+    found = look(tmp_path, health)
+    assert found.state == "well" and "refused=7" in "\n".join(status.as_text(found))
 
 
 @pytest.mark.parametrize(

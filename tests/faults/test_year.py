@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.faults.size import size
-from tests.rig import Broker, Daemon, Line, edge, station_toml, wait_until
+from tests.rig import PATIENCE, Broker, Daemon, Line, edge, station_toml, wait_until
 
 from epithermal_edge import frames, replay, simulator
 from epithermal_edge.config import read_config
@@ -49,7 +49,7 @@ class Memory:
         forever.SessionExpiryInterval = 0xFFFFFFFF
         client.connect("127.0.0.1", port, clean_start=False, properties=forever)
         client.loop_start()
-        assert self._ready.wait(10.0)
+        assert self._ready.wait(10.0 * PATIENCE)
 
     def close(self):
         self._client.disconnect()

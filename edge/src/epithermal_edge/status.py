@@ -198,12 +198,12 @@ def _sender(sender: Health) -> Iterator[Trouble]:
     if sender.get("connected") is False:
         why = f"{where}: not connected: {sender.get('last_error') or 'no reason known'}"
         yield Trouble("broker", why, "see mqtt.host, mqtt.port, password and certificates")
-    if sender.get("refused"):
-        why = f"{where} refused {sender['refused']} messages: {sender.get('last_refusal')}"
-        yield Trouble("broker", why, "see the broker's access list and quota; nothing is deleted")
     if sender.get("duplicate_client"):
         why = f"{where}: another client takes the connection under this station's id"
         yield Trouble("broker", why, "give each station an id and a certificate of its own")
+    elif sender.get("trouble"):
+        why = f"{where} does not take messages: {sender['trouble']}"
+        yield Trouble("broker", why, "see the broker's access list and quota; nothing is deleted")
 
 
 def _store(store: Health, seen: Glance, now_s: float) -> Iterator[Trouble]:
