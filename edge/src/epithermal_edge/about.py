@@ -8,7 +8,7 @@ import re
 import secrets
 
 from epithermal_edge.database import DamagedError, Database, JournalError
-from epithermal_edge.rows import CREATE, RAW, SCHEMA, checksum
+from epithermal_edge.rows import CREATE, RAW, SAID, SCHEMA, checksum
 
 DROPPED, TOLD = "dropped", "dropped_told"
 _KIND = re.compile("[a-z_]{1,40}")
@@ -46,10 +46,11 @@ class About:
                 f"{path}: schema {version}, this software reads {SCHEMA};"
                 " update epithermal-edge or name another state_dir"
             )
-        columns = {row[1] for row in self._db.rows("PRAGMA table_info(record)")}
-        for name in RAW:
-            if name not in columns:  # the software is later than the file
-                self._db.rows(f"ALTER TABLE record ADD COLUMN {name} REAL")
+        for table, names in (("record", RAW), ("estimate", SAID)):
+            columns = {row[1] for row in self._db.rows(f"PRAGMA table_info({table})")}
+            for name in names:
+                if name not in columns:  # the software is later than the file
+                    self._db.rows(f"ALTER TABLE {table} ADD COLUMN {name} REAL")
 
     def _create(self) -> None:
         for statement in CREATE.split(";\n"):

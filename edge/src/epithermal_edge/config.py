@@ -6,6 +6,7 @@ Paths in the file are relative to the file's own folder.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from epithermal_edge.keys import Key, check_tables
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 
+CREDENTIAL = "station"  # of LoadCredential in the service unit
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
@@ -221,6 +223,20 @@ def read_config(path: Path) -> Config:
     return _build(path, values)
 
 
+def named_file(folder: Path, name: str) -> Path:
+    """A file of the configuration; under systemd what was lent to the service comes first.
+
+    `LoadCredential=station:FOLDER` puts each file of root's folder, say `password`, before the
+    service as `station_password`, readable by nobody else (systemd.exec(5)).
+    """
+    lent = os.environ.get("CREDENTIALS_DIRECTORY")
+    if lent:
+        path = Path(lent, f"{CREDENTIAL}_{Path(name).name}")
+        if path.is_file():
+            return path
+    return folder / name
+
+
 def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
     """Faults that only show when keys are seen together."""
     source = values.get("source", {})
@@ -246,9 +262,9 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     mqtt = values.get("mqtt", {})
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
     faults += [
-        f"mqtt.{name}: no file {folder / mqtt[name]}"
+        f"mqtt.{name}: no file {named_file(folder, mqtt[name])}"
         for name in named
-        if not (folder / mqtt[name]).is_file()
+        if not named_file(folder, mqtt[name]).is_file()
     ]
     if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
         faults.append("mqtt: cert_file and key_file go together; give both or none")
@@ -276,7 +292,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
     mqtt = values.get("mqtt")
     if mqtt is not None:
-        files = {k: folder / v for k, v in mqtt.items() if k.endswith("_file") and v}
+        files = {k: named_file(folder, v) for k, v in mqtt.items() if k.endswith("_file") and v}
         mqtt = {**mqtt, **files}
     return Config(
         path=path,

@@ -131,6 +131,11 @@ class Database:
         """One statement for each group of values; inside `transaction`."""
         self._db.executemany(sql, values)
 
+    def insert(self, table: str, columns: str, row: Sequence[object]) -> None:
+        """One row; inside `transaction`."""
+        marks = ", ".join("?" * len(row))
+        self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)
+
     def cursor(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """A statement whose faults the caller meets as sqlite3.Error; inside `transaction`."""
         return self._db.execute(sql, values)

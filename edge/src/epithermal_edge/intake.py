@@ -19,6 +19,7 @@ from epithermal_edge.engine import Engine, EngineState
 from epithermal_edge.journal import Journal, JournalError
 from epithermal_edge.messages import Identity, Message
 from epithermal_edge.records import Quality, RawRecord
+from epithermal_edge.rows import estimate_row
 from epithermal_edge.snapshot import StateLostError
 
 WAITING = 20_000  # records in memory at most: two weeks of minutes, 10 MB
@@ -50,6 +51,7 @@ class Intake:
         self, config: Config, engine: Engine, clock: Clock, beat: Callable[[], object]
     ) -> None:
         self._config, self._engine, self._clock, self._beat = config, engine, clock, beat
+        self._model = f"{engine.bundle.name} {engine.bundle.version}"
         self._made_for = engine.fingerprint()
         self._waiting: deque[RawRecord] = deque()
         self._untold = 0  # lost and not yet in the journal
@@ -165,7 +167,10 @@ class Intake:
             self.counts.failed += 1
             self._waiting.popleft()
             return False
-        journal.commit(self._seq + 1, record, new, self._made_for, told, accepted, self._untold)
+        kept = estimate_row(self._seq + 1, outcome, self._model)
+        journal.commit(
+            self._seq + 1, record, new, self._made_for, told, accepted, self._untold, kept
+        )
         self._waiting.popleft()
         self._seq, self.state, self._untold = self._seq + 1, new, 0
         self.counts.records += 1
@@ -204,5 +209,5 @@ class Intake:
             "window_end": messages.utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
             "flags": messages.quality_flags(newest.quality),
-            "model": f"{self._engine.bundle.name} {self._engine.bundle.version}",
+            "model": self._model,
         }

@@ -27,7 +27,7 @@ from epithermal_edge.engine import EngineState
 from epithermal_edge.messages import Message
 from epithermal_edge.outbox import Outbox, Outgoing
 from epithermal_edge.records import RawRecord
-from epithermal_edge.rows import RAW, record_columns, record_of, record_row
+from epithermal_edge.rows import estimate_columns, record_columns, record_of, record_row
 from epithermal_edge.snapshot import Part, StateLostError, binding, from_parts, to_parts
 
 __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
@@ -166,6 +166,7 @@ class Journal:
         messages: Sequence[Message],
         accepted: Sequence[int] = (),
         lost: int = 0,
+        estimate: Sequence[object] = (),
     ) -> None:
         """Everything that one record brought, in one transaction.
 
@@ -181,18 +182,20 @@ class Journal:
             Ids of outgoing messages that the broker has.
         lost :
             Records before this one that found no room in memory while the disk refused.
+        estimate :
+            What was told of it, as `rows.estimate_row` gives it.
 
         Raises
         ------
         JournalError
             Nothing was written.
         """
-        marks = ", ".join("?" * (2 + len(RAW)))
         sums: dict[str, int] = {}
 
         def write() -> None:
-            sql = f"INSERT INTO record ({record_columns()}) VALUES ({marks})"
-            self._db.cursor(sql, record_row(seq, record))
+            self._db.insert("record", record_columns(), record_row(seq, record))
+            if estimate:
+                self._db.insert("estimate", estimate_columns(), estimate)
             sums.update(self._write_state(seq, state, made_for))
             self._outbox.post(messages)
             self._outbox.forget(accepted)

@@ -50,6 +50,8 @@ def drop(db: Database, about: About, name: str) -> int:
             newest_s = db.rows("SELECT max(end_s) FROM record WHERE seq <= ?", keys[-1])[0][0]
             about.put(**{PRUNED_TO: repr(max(float(about.get(PRUNED_TO, "-inf")), newest_s))})
         db.many(f"DELETE FROM {table} WHERE {key} = ?", keys)
+        if name == "record":
+            db.many("DELETE FROM estimate WHERE seq = ?", keys)
         about.count(name, len(keys))
 
     db.transaction(write)

@@ -22,6 +22,8 @@ from epithermal_edge.rows import (
     RAW,
     SCHEMA,
     checksum,
+    estimate_columns,
+    is_estimate_whole,
     message_of,
     message_row,
     record_columns,
@@ -205,6 +207,7 @@ def _copy(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> dict
     """What can be read, into a new database; how much it was."""
     try:
         records, last = _copy_records(old, new, beat)
+        _copy_estimates(old, new, beat)
         messages = _copy_messages(old, new, beat)
         parts = _copy_small(old, new, last)
     finally:
@@ -231,6 +234,17 @@ def _copy_records(old: Old, new: sqlite3.Connection, beat: Callable[[], object])
     new.execute("DELETE FROM sqlite_sequence WHERE name = 'record'")
     new.execute("INSERT INTO sqlite_sequence VALUES ('record', ?)", (last,))
     return count, last
+
+
+def _copy_estimates(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> None:
+    """What was told of the records that are kept."""
+    columns = estimate_columns()
+    marks = ", ".join("?" * len(columns.split(", ")))
+    sql = f"INSERT OR IGNORE INTO estimate ({columns}) VALUES ({marks})"
+    for row in old.readable(columns, "estimate", "seq"):
+        beat()
+        if is_estimate_whole(row):
+            new.execute(sql, row)
 
 
 def _copy_messages(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> int:
@@ -266,5 +280,5 @@ def _copy_small(old: Old, new: sqlite3.Connection, last: int) -> int:
     rows = [(key, value, checksum(key, value)) for key, value in about.items()]
     new.executemany("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
     notes = old.rows("SELECT kind, text FROM note")
-    new.executemany("INSERT INTO note (kind, text) VALUES (?, ?)", notes)
+    new.executemany("INSERT OR IGNORE INTO note (kind, text) VALUES (?, ?)", notes)
     return len(parts)

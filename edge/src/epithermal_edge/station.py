@@ -47,7 +47,7 @@ def load_engine(config: Config) -> Engine:
     BundleError
         Damaged, not understood, or the golden vectors fail.
     """
-    bundle = open_bundle(config.bundle)
+    bundle = open_bundle(config.bundle.resolve())  # a link may be led elsewhere meanwhile
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
