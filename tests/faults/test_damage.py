@@ -4,10 +4,11 @@ import json
 import random
 import re
 import shutil
+import sqlite3
 import time
 
 import pytest
-from tests.faults.rig import Station
+from tests.faults.rig import Station, reference, told
 from tests.faults.size import size
 from tests.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
@@ -21,7 +22,6 @@ from epithermal_edge.journal import FILE
 from epithermal_edge.messages import utc
 from epithermal_edge.station import load_engine
 
-SEED = 20261126
 BEFORE, WAITING, AFTER = 240, 60, 30  # records before the damage, told of yet to be, and after it
 START_LIMIT_S = 10.0
 RECORDS = list(simulator.records((BEFORE + AFTER) / 24, 5, START_S))
@@ -184,10 +184,9 @@ def replay(folder, config, taken, truth):
 
 @pytest.mark.parametrize("what", CASES)
 def test_damage_is_survived_or_named_and_no_wrong_theta_is_good(
-    tmp_path, base, truth, what, record_property
+    tmp_path, base, truth, what, seed, record_property
 ):
-    rng = random.Random(f"{SEED} {what}")
-    print(f"seed {SEED}")
+    rng = random.Random(f"{seed} {what}")
     ends = {}
     flips, cuts = CASES[what]
     for number, damage in enumerate([flip] * flips + [cut] * cuts):
@@ -204,18 +203,44 @@ def test_damage_is_survived_or_named_and_no_wrong_theta_is_good(
             raise
         ends[end] = ends.get(end, 0) + 1
         shutil.rmtree(folder)
-    record_property("seed", SEED)
     for end, count in ends.items():
         record_property(f"damage_{what}_{end}", count)
     print(what, ends)
     assert sum(ends.values()) == flips + cuts
 
 
-def test_a_daemon_on_a_damaged_journal_measures_on_and_tells(tmp_path, base, truth):
+@pytest.fixture
+def broker(tmp_path):
+    broker = Broker(tmp_path)
+    yield broker
+    broker.stop()
+
+
+def test_a_journal_that_is_damaged_while_it_runs_is_replaced(tmp_path, broker):
+    header, *sent = lines(4.0, 5)
+    station, ears = Station(tmp_path / "s", "test-1", broker.port), Subscriber(broker.port)
+    station.start().ready().line.write(header + b"".join(sent[:50]))
+    wait_until(lambda: len(ears.theta_once()) == 50, 60.0)
+    with sqlite3.connect(tmp_path / "s" / "state" / FILE) as other:  # a row that nobody wrote
+        end_s = START_S + 51 * 3600.0
+        other.execute("INSERT INTO record (seq, end_s, crc32) VALUES (51, ?, 0)", (end_s,))
+    station.line.write(b"".join(sent[50:60]))
+    wait_until(lambda: len(ears.theta_once()) == 60, 60.0, station.log())
+    assert told(ears.theta_once()) == reference(station.toml, [header, *sent[:60]])
+    epochs = [p["id"].split(":")[1:] for p in ears.theta_once()]
+    assert [int(n) for _, n in epochs] == [*range(1, 51), *range(1, 11)]
+    assert len({epoch for epoch, _ in epochs}) == 2
+    wait_until(lambda: bool(ears.of("event/journal_salvaged")), 20.0)
+    assert "50 records" in ears.of("event/journal_salvaged")[0]["text"]
+    assert station.process.poll() is None
+    station.close()
+    ears.close()
+
+
+def test_a_daemon_on_a_damaged_journal_measures_on_and_tells(tmp_path, base, truth, seed, broker):
     """The same through process, port and broker, judged by a subscriber."""
     header, *sent = lines((BEFORE + AFTER) / 24, 5)
-    rng, broker = random.Random(SEED), Broker(tmp_path)
-    ears = Subscriber(broker.port)
+    rng = random.Random(seed)
     for number in range(size(1, 30)):
         name = f"test-{number}"
         station = Station(tmp_path / name, name, broker.port, bundle=base[0] / "bundle")
@@ -242,4 +267,3 @@ def test_a_daemon_on_a_damaged_journal_measures_on_and_tells(tmp_path, base, tru
         assert station.process.poll() is None and "Traceback" not in station.log()
         station.close()
         ears.close()
-    broker.stop()

@@ -16,7 +16,6 @@ from epithermal_edge.engine import Engine
 from epithermal_edge.journal import FILE, Journal
 from epithermal_edge.snapshot import to_parts
 
-SEED = 20261126
 RECORDS = size(130, 400)
 IMAGES = size(60, 6000)  # with a random part of what was not synced
 
@@ -108,10 +107,9 @@ def examine(folder, engine, states, progress):
 
 
 def test_no_acknowledged_row_is_lost_whatever_the_disk_forgot(
-    log, tmp_path, engine, states, record_property
+    log, tmp_path, engine, states, seed, record_property
 ):
-    rng = random.Random(SEED)
-    print(f"seed {SEED}")
+    rng = random.Random(seed)
     disk, progress, images, seen = Disk(log / "state"), Progress(), 0, -1
     steps = list(calls(log / "log"))
     wanted = set(rng.sample(range(len(steps)), min(IMAGES, len(steps))))
@@ -132,7 +130,6 @@ def test_no_acknowledged_row_is_lost_whatever_the_disk_forgot(
         seen = disk.synced if ways else seen
     assert progress.done == RECORDS and images > size(80, 2000)
     assert sum(1 for call, *_ in steps if call in ("fsync", "fdatasync")) > RECORDS
-    record_property("seed", SEED)
     record_property("power_cut_images", images)
     record_property("power_cut_lost_rows", 0)
 
