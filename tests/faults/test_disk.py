@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from tests.faults.rig import Station, reference, told
+from tests.faults.rig import PATIENCE_S, Station, reference, told
 from tests.faults.size import size
 from tests.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
@@ -90,7 +90,7 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(broker, stations, record_
             outage.end()
         count, begin = count + 40, time.monotonic()
         for name in FAULTS:
-            wait_until(lambda name=name, n=count: len(ears[name].messages) >= n, 20.0, name)
+            wait_until(lambda name=name, n=count: len(ears[name].messages) >= n, PATIENCE_S, name)
         longest = max(longest, time.monotonic() - begin)
     for name, station in stations.items():
         assert station.process.poll() is None
@@ -146,21 +146,21 @@ def test_a_start_on_a_disk_that_refuses_waits_for_it(small):
     station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
     wait_until(lambda: "again each" in station.log())
     remount(disk, "rw")
-    wait_until(lambda: len(ears.theta_once()) == 30, 60.0)
+    wait_until(lambda: len(ears.theta_once()) == 30, PATIENCE_S)
     assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:30]])
 
 
 def test_a_disk_that_is_really_full_takes_records_again_when_there_is_room(small):
     station, ears, disk = small
     station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
-    wait_until(lambda: len(ears.theta_once()) == 30, 60.0)
+    wait_until(lambda: len(ears.theta_once()) == 30, PATIENCE_S)
     fill(disk / "ballast")
     station.line.write(b"".join(LINES[30:400]))
-    wait_until(lambda: "again each" in station.log(), 120.0)
+    wait_until(lambda: "again each" in station.log(), PATIENCE_S)
     time.sleep(size(0, 30))
     assert station.process.poll() is None
     (disk / "ballast").unlink()
-    wait_until(lambda: len(ears.theta_once()) == 400, 240.0)
+    wait_until(lambda: len(ears.theta_once()) == 400, PATIENCE_S)
     assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:400]])
     assert ears.theta_once()[-1]["id"].endswith(":400")
 

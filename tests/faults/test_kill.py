@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from tests.faults.rig import reference, told
+from tests.faults.rig import PATIENCE_S, reference, told
 from tests.faults.size import size
 from tests.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
 
@@ -109,17 +109,17 @@ def test_a_kill_at_any_moment_loses_repeats_and_changes_nothing(tmp_path, seed, 
     try:
         begin = time.monotonic()
         lives.begin()
-        wait_until(lives.is_open, 60.0, "the port's opening")
+        wait_until(lives.is_open, PATIENCE_S, "the port's opening")
         longest_s = 2.0 * (time.monotonic() - begin) + 0.3  # half of the lives end in the start
         lives.end()
         for _ in range(KILLS):
             sent = live(lives, ears, rng, sent, longest_s)
         assert lives.count_open() >= KILLS // 5, lives.log()
         lives.begin()
-        wait_until(lives.is_open, 30.0, lives.log())
+        wait_until(lives.is_open, PATIENCE_S, lives.log())
         count = len(ears.theta_once()) + 30
         lives.line.write(HEADER + b"".join(LINES[max(count - 60, 0) : count]))
-        wait_until(lambda: len(ears.theta_once()) >= count, 60.0)
+        wait_until(lambda: len(ears.theta_once()) >= count, PATIENCE_S)
         heard = ears.of("obs/theta")
     finally:
         lives.close()

@@ -61,7 +61,7 @@ class Intake:
         self.counts = Counts()
 
     def open(self, suspect: str | None = None) -> tuple[Journal, Identity]:
-        """Open the journal and recall the state; a state in memory is newer and is kept.
+        """Open the journal and recall the state, or keep the one in memory where it is newer.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Intake:
                 config.source.interval_s,
             )
             self._seq = journal.last_seq()
-            if self.state is None:
+            if self.state is None or journal.newest_end_s() > self.state.pipeline.last_end_s:
                 self.state = self._recall(journal)
             else:
                 journal.store(self.state, self._made_for)

@@ -142,6 +142,10 @@ class Journal:
             return True
         return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
 
+    def newest_end_s(self) -> float:
+        """The latest end of a record [s, Unix time]; -inf where there is none."""
+        return float(self._db.rows("SELECT coalesce(max(end_s), -1e999) FROM record")[0][0])
+
     def records(self) -> Iterator[RawRecord]:
         """The raw records that are kept, in the order of their taking; damaged rows are told."""
         sql = f"SELECT {record_columns()} FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -232,12 +236,8 @@ class Journal:
             self._transaction(lambda: self._outbox.forget(accepted))
 
     def tell(self, message: Callable[[str, str], Message]) -> None:
-        """Put what happened to the journal into the outbox, each thing once.
-
-        Parameters
-        ----------
-        message :
-            Of a kind and a text.
+        """Put what happened to the journal into the outbox, each thing once; `message` makes one
+        of a kind and a text.
         """
 
         def write() -> None:

@@ -40,7 +40,7 @@ CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, topic TEXT NOT NULL,
   payload BLOB NOT NULL, retain INTEGER NOT NULL, expires_s REAL, crc32 INTEGER NOT NULL
 );
-CREATE INDEX outbox_state ON outbox (id) WHERE kind = 'state';
+CREATE INDEX outbox_kind ON outbox (kind);
 CREATE TABLE note (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, text TEXT NOT NULL);
 CREATE TABLE estimate (
   seq INTEGER PRIMARY KEY, model TEXT NOT NULL, quality INTEGER NOT NULL,
