@@ -93,6 +93,7 @@ def test_missing_tables_and_unknown_tables_are_told(tmp_path):
         ('user = "a"\ncert_file = "station.toml"', "cert_file and key_file go together"),
         ('password_file = "station.toml"', "mqtt.user: missing"),
         ('prefix = "a/#"', "mqtt.prefix: 'a/#' does not match"),
+        ('command_key_file = "station.toml"', "mqtt.command_key_file: "),
         ("keepalive_s = 1", "mqtt.keepalive_s: 1 is not within 5 to 3600"),
     ],
 )

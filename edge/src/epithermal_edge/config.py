@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, frames
+from epithermal_edge import air, corrections, ed25519, frames
 from epithermal_edge.columns import Options
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import Key, check_tables
@@ -24,7 +24,7 @@ INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
-
+TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
 
 TABLES: dict[str, tuple[Key, ...]] = {
     "station": (
@@ -133,8 +133,35 @@ TABLES: dict[str, tuple[Key, ...]] = {
             str,
             "first levels of every topic",
             default="crns/v1",
-            pattern=r"[^#+\s/][^#+\s]*[^#+\s/]",
+            pattern=TOPIC,
         ),
+        Key(
+            "backlog_per_s",
+            float,
+            "messages a second of a backlog; 0: as fast as it goes",
+            default=100.0,
+            low=0,
+            high=10_000,
+        ),
+        Key("raw", bool, "send every raw record as obs/raw too", default=False),
+        Key("homeassistant", bool, "announce the station to Home Assistant", default=True),
+        Key(
+            "discovery_prefix",
+            str,
+            "Home Assistant's own first level",
+            default="homeassistant",
+            pattern=TOPIC,
+        ),
+        Key("moisture_pct", bool, "offer Home Assistant theta in % too", default=True),
+        Key(
+            "health_interval_s",
+            float,
+            "least time between two health messages",
+            default=300.0,
+            low=5,
+            high=86400,
+        ),
+        Key("command_key_file", str, "public key of those who may send commands; else none may"),
     ),
 }
 REQUIRED = ("station", "site", "source", "model")
@@ -179,6 +206,13 @@ class Mqtt:
     key_file: Path | None
     keepalive_s: int
     prefix: str
+    backlog_per_s: float
+    raw: bool
+    homeassistant: bool
+    discovery_prefix: str
+    moisture_pct: bool
+    health_interval_s: float
+    command_key_file: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,19 +293,29 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
-    mqtt = values.get("mqtt", {})
+    faults += _mqtt_faults(values.get("mqtt", {}), folder)
+
+
+def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
+    """Files that are not there or are no keys, and keys that need another."""
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
-    faults += [
+    faults = [
         f"mqtt.{name}: no file {named_file(folder, mqtt[name])}"
         for name in named
         if not named_file(folder, mqtt[name]).is_file()
     ]
+    if mqtt.get("command_key_file") and not faults:
+        try:
+            ed25519.read_public_key(named_file(folder, mqtt["command_key_file"]))
+        except ConfigError as error:
+            faults += [f"mqtt.command_key_file: {fault}" for fault in error.faults]
     if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
         faults.append("mqtt: cert_file and key_file go together; give both or none")
     if mqtt.get("cert_file") and not mqtt.get("ca_file"):
         faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
     if mqtt.get("password_file") and not mqtt.get("user"):
         faults.append("mqtt.user: missing; a password goes with a user")
+    return faults
 
 
 def _soil_faults(soil: dict[str, Any]) -> list[str]:

@@ -184,7 +184,10 @@ class Intake:
         payload = messages.obs_theta(
             self._identity, number, record, outcome.corrected, outcome.estimate, bundle
         )
-        return messages.obs_messages(self._identity, payload, record.end_s, self._clock.wall())
+        told = messages.obs_messages(self._identity, payload, record.end_s, self._clock.wall())
+        if self._config.mqtt is not None and self._config.mqtt.raw:
+            told += (messages.raw_message(self._identity, number, record),)
+        return told
 
     def tell(self) -> None:
         """Have the broker told what happened to the journal.

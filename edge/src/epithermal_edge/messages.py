@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +41,7 @@ class Message:
 
     topic: str
     payload: bytes
-    kind: str  # "obs": every one, in order; "state": only the newest; "event"
+    kind: str  # "obs", "raw", "event": every one, in order; "state": only the newest
     retain: bool = False
     expires_s: float | None = None  # Unix time after which nobody wants it
 
@@ -209,14 +209,35 @@ def obs_messages(
     return every, Message(topic, body, "state", retain=True, expires_s=expires_s)
 
 
+def raw_message(identity: Identity, seq: int, record: RawRecord) -> Message:
+    """The record as the logger gave it, for training a network anew."""
+    values = {f.name: _number(getattr(record, f.name), 6) for f in fields(record)}
+    del values["end_s"]
+    payload = {
+        "v": V,
+        "id": f"{identity.station}:{identity.epoch}:{seq}",
+        "end": utc(record.end_s),
+        **values,
+        "time_q": "logger",
+        "rev": 0,
+    }
+    return Message(identity.topic("obs/raw"), encode(payload), "raw")
+
+
 def event(identity: Identity, kind: str, time_s: float, text: str) -> Message:
     """Something that an operator should know, once."""
     payload = {"v": V, "station": identity.station, "kind": kind, "time": utc(time_s), "text": text}
     return Message(identity.topic(f"event/{kind}"), encode(payload), "event")
 
 
-def status(identity: Identity, state: str, session: str) -> bytes:
-    """Birth ("online"), clean end ("stopped") or last will ("lost") of one connection."""
+def status(identity: Identity, state: str, session: str, trouble: str | None = None) -> bytes:
+    """Birth ("online"), clean end ("stopped") or last will ("lost") of one connection.
+
+    Parameters
+    ----------
+    trouble :
+        What keeps messages from being delivered.
+    """
     return encode(
         {
             "v": V,
@@ -224,8 +245,18 @@ def status(identity: Identity, state: str, session: str) -> bytes:
             "state": state,
             "session": session,
             "epoch": identity.epoch,
+            "trouble": trouble,
         }
     )
+
+
+def session_of(payload: bytes) -> str | None:
+    """The session that a status speaks of; None where it is no status."""
+    try:
+        session = json.loads(payload)["session"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return session if isinstance(session, str) else None
 
 
 def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:

@@ -9,8 +9,8 @@ from typing import Any
 from epithermal_edge import messages
 from epithermal_edge.config import Mqtt
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_edge.link import FAILURE, read_password
 from epithermal_edge.messages import Identity
-from epithermal_edge.mqtt import FAILURE, read_password
 
 WAIT_S = 5.0
 TEXT = "an operator examines the station with epithermal-edge check"

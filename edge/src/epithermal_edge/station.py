@@ -24,9 +24,10 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.intake import Counts, Intake
 from epithermal_edge.journal import Journal, JournalError
 from epithermal_edge.messages import Identity
-from epithermal_edge.mqtt import Acknowledged, Down, LinkEvent, Sender, Up
+from epithermal_edge.mqtt import Acknowledged, LinkEvent, Sender
 from epithermal_edge.notify import Service
 from epithermal_edge.reader import Read, Reader
+from epithermal_edge.uplink import make_sender
 
 TICK_S = 0.25  # the longest wait for an event
 GOODBYE_S = 2.0  # how long a clean stop waits for the broker
@@ -124,9 +125,6 @@ class Station:
         self._sender = self._make_sender(journal, identity)
 
     def _make_sender(self, journal: Journal, identity: Identity) -> Sender | None:
-        config = self._config
-        if config.mqtt is None:
-            return None
         self._senders += 1
         mine = self._senders
 
@@ -134,8 +132,8 @@ class Station:
             if mine == self._senders:  # else of a journal that was set aside
                 self._events.put(event)
 
-        meta = messages.meta(config, identity, self._engine.bundle)
-        return Sender(config.mqtt, identity, meta, journal, put)
+        bundle, wall = self._engine.bundle, self._clock.wall
+        return make_sender(self._config, identity, bundle, journal, put, wall)
 
     def stop(self) -> None:
         """Ask for a clean stop, from any thread or a signal handler."""
@@ -179,7 +177,7 @@ class Station:
             self._progress = now
             self._intake.add(event.record)
             self._reader.taken()
-        elif isinstance(event, (Up, Down, Acknowledged)) and self._sender:
+        elif event is not None and self._sender:
             self._sender.handle(event, now)
             if isinstance(event, Acknowledged):
                 self._progress = now
