@@ -11,10 +11,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, frames
+from epithermal_edge import air, corrections, frames, limits
 from epithermal_edge.columns import Options
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import Key, check_tables
+from epithermal_edge.limits import Limits
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 
@@ -108,6 +109,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             default=False,
         ),
     ),
+    "quality": limits.KEYS,
     "model": (Key("bundle", str, "folder of the model bundle", True),),
     "mqtt": (
         Key("host", str, "name or address of the broker", True),
@@ -190,6 +192,7 @@ class Config:
     place: Place
     site: Site
     source: Source
+    limits: Limits
     bundle: Path
     mqtt: Mqtt | None
 
@@ -243,6 +246,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
+    faults += limits.faults(values.get("quality", {}))
     mqtt = values.get("mqtt", {})
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
     faults += [
@@ -288,6 +292,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         ),
         site=_site(site, values["site.incoming"], values["site.soil"]),
         source=Source(**{**source, **lists}),
+        limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / values["model"]["bundle"],
         mqtt=None if mqtt is None else Mqtt(**mqtt),
     )

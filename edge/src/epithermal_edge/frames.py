@@ -37,7 +37,7 @@ __all__ = [
 
 RECORDS_HEADER = (
     b"time_utc,duration_s,counts,pressure_hpa,temperature_c,relative_humidity_pct,"
-    b"rain_mm,et0_mm,incoming\n"
+    b"rain_mm,et0_mm,incoming,battery_v,housing_humidity_pct,first_tube_counts\n"
 )
 
 TUBES_AGREE = 0.05  # relative difference allowed between the counting times of summed tubes
@@ -87,6 +87,13 @@ class _Row:
             if not math.isnan(value):
                 return value
         return NAN
+
+    def aside(self, columns: tuple[int, ...], field: str) -> float:
+        """As `first`, of a value that no estimate hangs on: damage leaves it unknown."""
+        try:
+            return self.first(columns, field)
+        except FrameError:
+            return NAN
 
 
 def start(dialect: str, options: Options | None = None) -> Context:
@@ -240,6 +247,9 @@ def _record(row: _Row) -> tuple[Context, RawRecord]:
         row.first(made.rain, "rain_mm", made.rain_scale),
         row.first(made.et0, "et0_mm"),
         row.first(made.incoming, "incoming"),
+        row.aside(made.battery, "battery_v"),
+        row.aside(made.housing, "housing_humidity_pct"),
+        _first_tube(row, duration_s),
     )
     return (context if last is None else replace(context, last=last)), record
 
@@ -299,6 +309,13 @@ def _counts(row: _Row, duration_s: float) -> float:
     return NAN if duration_s < least_s else total
 
 
+def _first_tube(row: _Row, duration_s: float) -> float:
+    """Counts of the first of several tubes."""
+    if len(row.plan.tubes) > 1:
+        return _tube_counts(row, row.plan.tubes[0], duration_s)
+    return row.aside(row.plan.first_tube, "counts")
+
+
 def _tube_counts(row: _Row, tube: Tube, duration_s: float) -> float:
     value = row.value(tube.column, "counts")
     if tube.period_s:
@@ -329,6 +346,7 @@ def format_record(record: RawRecord) -> bytes:
     fields = (
         *(record.duration_s, record.counts, record.pressure_hpa, record.temperature_c),
         *(record.relative_humidity_pct, record.rain_mm, record.et0_mm, record.incoming),
+        *(record.battery_v, record.housing_humidity_pct, record.first_tube_counts),
     )
     end = f".{fraction}Z" if int(fraction) else "Z"
     return ",".join([stamp + end, *map(_text, fields)]).encode() + b"\n"

@@ -32,6 +32,15 @@ SUSPECTED = (
     | Quality.PRESSURE_MISSING
     | Quality.HUMIDITY_MISSING
     | Quality.INCOMING_MISSING
+    | Quality.PRESSURE_RANGE
+    | Quality.COUNT_RANGE
+    | Quality.PRESSURE_JUMP
+    | Quality.PRESSURE_STUCK
+    | Quality.AIR_STUCK
+    | Quality.INCOMING_STUCK
+    | Quality.COUNT_STUCK
+    | Quality.COUNT_SPIKE
+    | Quality.TUBE_RATIO
 )
 
 

@@ -55,7 +55,7 @@ def load_engine(config: Config) -> Engine:
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
-    return Engine(config.site, bundle, step)
+    return Engine(config.site, bundle, step, config.limits)
 
 
 class Station:
