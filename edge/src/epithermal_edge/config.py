@@ -21,6 +21,7 @@ from epithermal_edge.site import Site
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
+STAMPS = ("logger", "station")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
 
@@ -101,6 +102,15 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=-14,
             high=14,
         ),
+        Key("stamps", str, "whose clock stamps the records", default="logger", choices=STAMPS),
+        Key(
+            "clock_tolerance_s",
+            float,
+            "seconds that the logger's clock may be wrong",
+            default=600.0,
+            low=1,
+            high=43200,
+        ),
         Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
         Key(
             "use_inside_air",
@@ -161,6 +171,8 @@ class Source:
     count_columns: tuple[str, ...] | None
     interval_s: float
     utc_offset_h: float
+    stamps: str
+    clock_tolerance_s: float
     rain_mm_per_tip: float | None
     use_inside_air: bool
 

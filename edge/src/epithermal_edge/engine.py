@@ -18,7 +18,7 @@ from epithermal_edge.bundle import Bundle
 from epithermal_edge.estimator import EstimatorState, StepFn
 from epithermal_edge.features import HOUR_S, Window, phase_of
 from epithermal_edge.footprint import d86_cm
-from epithermal_edge.limits import Limits
+from epithermal_edge.limits import DEFAULT, Limits
 from epithermal_edge.moisture import THETA_MAX
 from epithermal_edge.pipeline import PipelineState
 from epithermal_edge.quality import QualityState
@@ -37,7 +37,7 @@ class Engine:
     site: Site
     bundle: Bundle
     step: StepFn
-    limits: Limits = Limits()  # of quality control
+    limits: Limits = DEFAULT  # of quality control
 
     def fingerprint(self) -> str:
         """What a state depends on: one made with another model or site is void."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,39 @@ class Journal:
         rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'record'")
         return int(rows[0][0]) if rows else 0
 
+    def kept(self, prefix: str) -> dict[str, str]:
+        """What was kept under keys that begin so."""
+        sql = "SELECT key, value FROM about WHERE substr(key, 1, ?) = ?"
+        rows = self._rows(sql, (len(prefix), prefix))
+        return {str(key): str(value) for key, value in rows}
+
+    def keep(self, values: Mapping[str, str | None], messages: Sequence[Message] = ()) -> None:
+        """Write values, delete those that are None, and post messages, in one transaction."""
+
+        def write() -> None:
+            self._keep(values)
+            self._post(messages)
+
+        self._transaction(write)
+
+    def _keep(self, values: Mapping[str, str | None]) -> None:
+        put = [(key, value) for key, value in values.items() if value is not None]
+        gone = [(key,) for key, value in values.items() if value is None]
+        self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", put)
+        self._db.executemany("DELETE FROM about WHERE key = ?", gone)
+
+    def has(self, record: RawRecord) -> bool:
+        """Whether this very record was taken: the same end, counting time and counts."""
+        told = (float(record.duration_s), float(record.counts))
+        values = [None if math.isnan(value) else value for value in told]
+        sql = "SELECT 1 FROM record WHERE end_s = ? AND duration_s IS ? AND counts IS ?"
+        return bool(self._rows(sql, (record.end_s, *values)))
+
+    def end_before(self, end_s: float) -> float:
+        """End of the record before one that ends so; -inf where there is none."""
+        rows = self._rows("SELECT max(end_s) FROM record WHERE end_s < ?", (end_s,))
+        return -math.inf if rows[0][0] is None else float(rows[0][0])
+
     def knows(self, end_s: float) -> bool:
         """Whether a record with this end was taken."""
         return bool(self._rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
@@ -142,6 +175,7 @@ class Journal:
         made_for: str,
         messages: Sequence[Message],
         accepted: Sequence[int] = (),
+        keep: Mapping[str, str | None] | None = None,
     ) -> None:
         """Everything that one record brought, in one transaction.
 
@@ -155,6 +189,8 @@ class Journal:
             Fingerprint of the engine.
         accepted :
             Ids of outgoing messages that the broker has.
+        keep :
+            As for the method `keep`.
 
         Raises
         ------
@@ -170,6 +206,7 @@ class Journal:
             self._write_state(state, made_for)
             self._post(messages)
             self._forget(accepted)
+            self._keep(keep or {})
 
         self._transaction(write)
         self._written = state

@@ -37,8 +37,11 @@ class Limits:
     housing_humidity_max_pct: float = 80.0
 
 
+DEFAULT = Limits()
+
+
 def _key(name: str, meaning: str, low: float, high: float) -> Key:
-    return Key(name, float, meaning, default=getattr(Limits(), name), low=low, high=high)
+    return Key(name, float, meaning, default=getattr(DEFAULT, name), low=low, high=high)
 
 
 KEYS: tuple[Key, ...] = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ def sieve(limits: Limits, record: RawRecord) -> tuple[RawRecord, Flags]:
     """
     flags = np.zeros(np.broadcast(*_numbers(record)).shape or (1,), dtype=np.int64)
     hours = np.fmax(_fill(record.duration_s, HOUR_S), 60.0) / HOUR_S
-    kept: dict[str, Floats] = {}
+    kept: dict[str, Any] = {}
     for name, low, high, flag in (
         ("pressure_hpa", limits.pressure_min_hpa, limits.pressure_max_hpa, Quality.PRESSURE_RANGE),
         ("temperature_c", limits.temperature_min_c, limits.temperature_max_c, Quality.AIR_RANGE),
@@ -176,9 +177,7 @@ def _count_range(limits: Limits, site: Site, corrected: CorrectedRecord) -> Flag
     return _flag(z > limits.spike_sigma, Quality.COUNT_RANGE)
 
 
-def _weather(
-    limits: Limits, state: QualityState, record: RawRecord
-) -> tuple[QualityState, Flags]:
+def _weather(limits: Limits, state: QualityState, record: RawRecord) -> tuple[QualityState, Flags]:
     """Jumps and values that nobody renews, of air and neutron monitor."""
     n = state.count.shape[0]
     now = np.stack([_sites(getattr(record, name), n) for name in WATCHED])

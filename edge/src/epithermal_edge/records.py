@@ -38,20 +38,20 @@ class Quality(enum.IntFlag):
     WARM_UP = 2048  # the network has seen fewer days than its spin-up
     NO_MODEL = 4096  # no network estimate yet, or none for this record
     # From here on by quality.py; thresholds are in [quality] of station.toml.
-    PRESSURE_RANGE = 1 << 16  # outside of what this altitude can have: taken for missing
-    AIR_RANGE = 1 << 17  # temperature or humidity of the air: taken for missing
-    RAIN_RANGE = 1 << 18  # more rain than falls: taken for missing
-    COUNT_RANGE = 1 << 19  # more counts than over bare dry soil: not used
-    PRESSURE_JUMP = 1 << 20
-    AIR_JUMP = 1 << 21
-    PRESSURE_STUCK = 1 << 22
-    AIR_STUCK = 1 << 23
-    INCOMING_STUCK = 1 << 24
-    COUNT_STUCK = 1 << 25  # the same count again and again: not used
-    COUNT_SPIKE = 1 << 26  # far from the recent mean by Poisson statistics
-    TUBE_RATIO = 1 << 27  # the tubes disagree as they did not before
-    LOW_BATTERY = 1 << 28
-    HOUSING_HUMID = 1 << 29  # the desiccant is used up
+    PRESSURE_RANGE = 1 << 32  # outside of what this altitude can have: taken for missing
+    AIR_RANGE = 1 << 33  # temperature or humidity of the air: taken for missing
+    RAIN_RANGE = 1 << 34  # more rain than falls: taken for missing
+    COUNT_RANGE = 1 << 35  # more counts than over bare dry soil: not used
+    PRESSURE_JUMP = 1 << 36
+    AIR_JUMP = 1 << 37
+    PRESSURE_STUCK = 1 << 38
+    AIR_STUCK = 1 << 39
+    INCOMING_STUCK = 1 << 40
+    COUNT_STUCK = 1 << 41  # the same count again and again: not used
+    COUNT_SPIKE = 1 << 42  # far from the recent mean by Poisson statistics
+    TUBE_RATIO = 1 << 43  # the tubes disagree as they did not before
+    LOW_BATTERY = 1 << 44
+    HOUSING_HUMID = 1 << 45  # the desiccant is used up
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,12 @@ def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> Engi
 
 def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
     groups: dict[str, Arrays] = {}
-    values = (state.pipeline, state.quality, state.newest)
-    for name, value in zip(("pipeline", "quality", "newest"), values, strict=True):
+    values: dict[str, PipelineState | QualityState | Estimate] = {
+        "pipeline": state.pipeline,
+        "quality": state.quality,
+        "newest": state.newest,
+    }
+    for name, value in values.items():
         groups[name] = {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
     for phase in phases:
         row = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from epithermal_edge import engine as engines
@@ -20,10 +21,13 @@ from epithermal_edge.config import Config
 from epithermal_edge.engine import Engine, EngineState
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.journal import Journal, JournalError
+from epithermal_edge.messages import Message
 from epithermal_edge.mqtt import Acknowledged, Down, LinkEvent, Sender, Up
 from epithermal_edge.reader import Read, Reader
-from epithermal_edge.records import Quality, RawRecord
+from epithermal_edge.records import Quality
 from epithermal_edge.snapshot import StateLostError
+from epithermal_edge.stamps import Rules, Stamped, Verdict
+from epithermal_edge.timekeeper import PREFIX, Timekeeper
 
 TICK_S = 0.25  # the longest wait for an event
 GOODBYE_S = 2.0  # how long a clean stop waits for the broker
@@ -98,7 +102,7 @@ class Station:
         self.counts = Counts()
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._reader = Reader(config.source, self._events.put, self._stopping)
+        self._reader = Reader(config.source, self._events.put, self._stopping, self._clock.boottime)
         self._sender: Sender | None = None
         if config.mqtt:
             meta = messages.meta(config, self._identity, self._engine.bundle)
@@ -108,6 +112,10 @@ class Station:
         self._progress = self._clock.monotonic()
         self._seq = self._journal.last_seq()
         self._state = self._recall()
+        source = config.source
+        rules = Rules(source.interval_s, source.clock_tolerance_s, source.stamps == "station")
+        kept, newest_s = self._journal.kept(PREFIX), self._state.pipeline.last_end_s
+        self._time = Timekeeper(rules, self._clock, kept, newest_s)
 
     def _recall(self) -> EngineState:
         """The state as it was committed, or computed again from the raw records."""
@@ -159,15 +167,17 @@ class Station:
         now = self._clock.monotonic()
         if isinstance(event, Read):
             self._progress = now
-            self._take(event.record)
+            self._hear(event)
             self._reader.taken()
         elif isinstance(event, (Up, Down, Acknowledged)) and self._sender:
             self._sender.handle(event, now)
             if isinstance(event, Acknowledged):
                 self._progress = now
+        if event is None:
+            self._carry_out(self._time.settle())
         if self._sender:
             if not self._stopping.is_set():
-                self._sender.pump(now, self._clock.wall())
+                self._sender.pump(now, self._time.now_s())
             if len(self._sender.accepted) >= FLUSH or (event is None and self._sender.accepted):
                 self._forget(self._sender)
 
@@ -178,35 +188,71 @@ class Station:
             and self._clock.monotonic() - progress > self._until_idle_s
         )
 
-    def _take(self, record: RawRecord) -> None:
-        """One record through engine and journal; a commit that fails is tried again."""
-        if record.end_s <= self._state.pipeline.last_end_s and self._journal.knows(record.end_s):
+    def _hear(self, read: Read) -> None:
+        """Settle when a record was counted, and take what is settled by that."""
+        if self._journal.has(read.record):
             self.counts.duplicates += 1
             return
+        self._carry_out(self._time.judge(read.record, read.boottime_s))
+
+    def _carry_out(self, verdict: Verdict) -> None:
+        """Take the records that are stamped now, keep those that are not, tell what happened."""
+        keep: dict[str, str | None] = {}
+        if verdict.stamped or verdict.events or verdict.state.held != self._time.state.held:
+            keep = self._time.to_keep(verdict.state)
+        self._time.adopt(verdict)
+        now_s = self._time.now_s()
+        told = [messages.event(self._identity, kind, now_s, t) for kind, t in verdict.events]
+        done = False
+        for stamped in verdict.stamped:
+            last = stamped is verdict.stamped[-1]
+            done = self._take(stamped, keep if last else {}, told if last else [])
+        if done or not keep or self._insist(lambda: self._journal.keep(keep, told)):
+            self._time.kept(keep)
+
+    def _insist(self, commit: Callable[[], None]) -> bool:
+        """Write to the journal, again and again until it works or the station must stop."""
+        while True:
+            try:
+                commit()
+                return True
+            except JournalError as error:
+                log.error("%s; again in %.0f s", error, RETRY_S)
+                if self._stopping.wait(RETRY_S):
+                    return False
+
+    def _take(
+        self, stamped: Stamped, keep: Mapping[str, str | None], events: Sequence[Message]
+    ) -> bool:
+        """One record through engine and journal; whether that was written."""
+        record = stamped.record
+        if record.end_s <= self._state.pipeline.last_end_s and self._journal.knows(record.end_s):
+            self.counts.duplicates += 1
+            return False
         try:
             state, outcome = engines.advance(self._engine, self._state, record)
         except Exception:
             log.exception("record %r cannot be used", record)
             self.counts.failed += 1
-            return
+            return False
         seq, bundle = self._seq + 1, self._engine.bundle
         payload = messages.obs_theta(
-            self._identity, seq, record, outcome.corrected, outcome.estimate, bundle
+            *(self._identity, seq, record, outcome.corrected, outcome.estimate, bundle),
+            stamped.time_q,
+            self._journal.end_before(record.end_s),
         )
-        told = messages.obs_messages(self._identity, payload, record.end_s, self._clock.wall())
+        told = messages.obs_messages(self._identity, payload, record.end_s, self._time.now_s())
+        told = (*events, *told)
         accepted = self._sender.take_accepted() if self._sender else []
-        while True:
-            try:
-                self._journal.commit(seq, record, state, self._made_for, told, accepted)
-                break
-            except JournalError as error:
-                log.error("%s; again in %.0f s", error, RETRY_S)
-                if self._stopping.wait(RETRY_S):
-                    return
+        if not self._insist(
+            lambda: self._journal.commit(seq, record, state, self._made_for, told, accepted, keep)
+        ):
+            return False
         self._seq, self._state = seq, state
         self.counts.records += 1
         self.counts.late += bool(outcome.estimate.quality & Quality.LATE)
         log.debug("record %d, theta %.4f", seq, outcome.estimate.theta)
+        return True
 
     def _forget(self, sender: Sender) -> None:
         accepted = sender.take_accepted()
