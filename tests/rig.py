@@ -74,10 +74,12 @@ def _inlined(schema, definitions):
 def validate_by_topic(messages):
     """Hold every message to the schema of its topic."""
     named = {"obs/theta": "obs-theta", "state/theta": "obs-theta", "status": "status"}
-    named |= {"meta": "meta", "event/state_rebuilt": "event"}
+    named |= {"meta": "meta", "event": "event"}
     validators = {name: validator(name) for name in set(named.values())}
     for topic, payload in messages:
-        validators[named[topic.split("/", 3)[3]]].validate(json.loads(payload))
+        name = topic.split("/", 3)[3]
+        name = "event" if name.startswith("event/") else name
+        validators[named[name]].validate(json.loads(payload))
 
 
 def free_port():

@@ -41,6 +41,7 @@ SUSPECTED = (
     | Quality.COUNT_STUCK
     | Quality.COUNT_SPIKE
     | Quality.TUBE_RATIO
+    | Quality.DOUBTFUL
 )
 
 

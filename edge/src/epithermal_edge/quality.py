@@ -30,6 +30,16 @@ DAY_S, MONTH_S = 86400.0, 30 * 86400.0  # memories of the tubes' share: now, and
 SHARE_DAYS = 3.0  # of counting before the tubes are compared
 SATURATED_PCT = 99.0  # at which the air's humidity may well stand still
 CHANCE = 1e-9  # probability under which a repeated count is no chance
+WINDOW_S = 25 * HOUR_S  # a window of a day ends up to an hour before the record it is told with
+DOUBTS = (
+    Quality.PRESSURE_JUMP
+    | Quality.PRESSURE_STUCK
+    | Quality.AIR_STUCK
+    | Quality.INCOMING_STUCK
+    | Quality.COUNT_SPIKE
+    | Quality.TUBE_RATIO
+)
+"""Flags of a count that is used though it is in doubt."""
 WATCHED = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "incoming")
 
 
@@ -46,6 +56,7 @@ class QualityState:
     repeats: Array  # (n,) records before it with the same count
     mean_cph: Array  # (n,) recent corrected rate
     mean_live_s: Array  # (n,) counting time that it is the mean of, faded
+    doubted_s: Array  # (n,) end of the newest record with one of DOUBTS [s, Unix time]
     tubes: Array  # (4, n) first and all counts of a day, of a month; faded
 
 
@@ -62,6 +73,7 @@ def start(n: int = 1) -> QualityState:
         repeats=np.zeros(n),
         mean_cph=np.full(n, np.nan),
         mean_live_s=np.zeros(n),
+        doubted_s=np.full(n, -np.inf),
         tubes=np.zeros((4, n)),
     )
 
@@ -131,13 +143,17 @@ def step(
     usable = np.where(unused | stuck, np.nan, corrected.n_corr_cph)
     state, spike = _spike(limits, state, corrected, usable, record.end_s)
     state, ratio = _tubes(limits, state, record)
+    flags |= weather | _flag(stuck, Quality.COUNT_STUCK)
+    flags |= _flag(spike, Quality.COUNT_SPIKE) | _flag(ratio, Quality.TUBE_RATIO)
+    doubtful = record.end_s - state.doubted_s < WINDOW_S
+    doubted = (flags & int(DOUBTS)) != 0
     state = replace(
         state,
         last_end_s=record.end_s,
         last_duration_s=np.where(counted, corrected.duration_s, state.last_duration_s),
+        doubted_s=np.where(doubted, record.end_s, state.doubted_s),
     )
-    flags |= weather | _flag(stuck, Quality.COUNT_STUCK)
-    return state, flags | _flag(spike, Quality.COUNT_SPIKE) | _flag(ratio, Quality.TUBE_RATIO)
+    return state, flags | _flag(doubtful, Quality.DOUBTFUL)
 
 
 def _numbers(record: RawRecord) -> tuple[Floats, ...]:

@@ -52,6 +52,7 @@ class Quality(enum.IntFlag):
     TUBE_RATIO = 1 << 43  # the tubes disagree as they did not before
     LOW_BATTERY = 1 << 44
     HOUSING_HUMID = 1 << 45  # the desiccant is used up
+    DOUBTFUL = 1 << 46  # the window has a record before this one whose count is in doubt
 
 
 @dataclass(frozen=True, slots=True)

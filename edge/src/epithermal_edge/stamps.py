@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from epithermal_edge.records import NAN, RawRecord
 
@@ -63,6 +64,7 @@ class Stamps:
     boot: int = 0
     offset_s: float = NAN  # UTC minus boot time in this boot
     reckoned: bool = False  # the offset is that of the stamps so far, not of a true clock
+    other_s: float = NAN  # offset of the wall clock since it left that one, though synchronised
     last_end_s: float = -math.inf  # of the newest record in the stream
     last_boot: int = -1
     last_boottime_s: float = NAN  # of its arrival
@@ -90,20 +92,29 @@ class Verdict:
     events: tuple[tuple[str, str], ...] = ()  # kind and text
 
 
-def settle(state: Stamps, now: Arrival) -> Verdict:
-    """Take notice of a new boot and of the wall clock; stamp back what waited for it."""
-    events: tuple[tuple[str, str], ...] = ()
+def settle(rules: Rules, state: Stamps, now: Arrival) -> Verdict:
+    """Take notice of a new boot and of the wall clock; stamp back what waited for it.
+
+    A wall clock that steps though it is synchronised is a broken time server's, or was before:
+    the logger's stamps tell which.
+    """
+    done = Verdict(state)
     if now.boot != state.boot:
-        state = replace(state, boot=now.boot, offset_s=NAN, reckoned=False, lag_s=NAN)
+        fresh = replace(state, boot=now.boot, offset_s=NAN, reckoned=False, lag_s=NAN, other_s=NAN)
+        done = Verdict(fresh)
     if math.isnan(now.utc_s):
-        return Verdict(state)
-    offset_s = now.utc_s - now.boottime_s
-    step_s = offset_s - state.offset_s
-    if not state.reckoned and abs(step_s) > STEP_S:
+        return done
+    state, offset_s = done.state, now.utc_s - now.boottime_s
+    if math.isnan(state.offset_s) or state.reckoned:
+        state = replace(state, offset_s=offset_s, reckoned=False, other_s=NAN)
+        return _stamp_back(replace(done, state=state))
+    step_s = offset_s - (state.offset_s if math.isnan(state.other_s) else state.other_s)
+    if abs(step_s) > STEP_S:
         text = f"the synchronised system clock went {step_s:+.0f} s"
-        events, state = (("clock_step", text),), replace(state, steps=state.steps + 1)
-    state = replace(state, offset_s=offset_s, reckoned=False)
-    return _stamp_back(Verdict(state, events=events))
+        done = _told(done, "clock_step", text, step=True)
+    if abs(offset_s - state.offset_s) > STEP_S and not rules.by_station:
+        return replace(done, state=replace(done.state, other_s=offset_s))
+    return replace(done, state=replace(done.state, offset_s=offset_s, other_s=NAN))
 
 
 def judge(rules: Rules, state: Stamps, record: RawRecord, now: Arrival) -> Verdict:
@@ -116,7 +127,7 @@ def judge(rules: Rules, state: Stamps, record: RawRecord, now: Arrival) -> Verdi
     now :
         When it was heard.
     """
-    done = settle(state, now)
+    done = settle(rules, state, now)
     heard = Held(record, now.boot, now.boottime_s)
     if rules.by_station:
         return _by_station(done, heard)
@@ -142,6 +153,7 @@ def utc_now(state: Stamps, now: Arrival, wall_s: float) -> float:
 
 def _checked(rules: Rules, done: Verdict, heard: Held) -> Verdict:
     """The time is known: a stamp agrees with it, is from a backlog, or is wrong."""
+    done = _choose(rules, done, heard)
     state = done.state
     lag_s = _lag(state, heard)
     if abs(lag_s) <= rules.tolerance_s:
@@ -149,7 +161,8 @@ def _checked(rules: Rules, done: Verdict, heard: Held) -> Verdict:
             done = _told(done, "clock_step", "the logger's clock is right again")
         done = _resolve(rules, done)
         done = replace(done, state=replace(done.state, lag_s=NAN))
-        return _take(done, heard, heard.record.end_s, UNCHECKED if state.reckoned else LOGGER)
+        sure = not state.reckoned and math.isnan(state.other_s)
+        return _take(done, heard, heard.record.end_s, LOGGER if sure else UNCHECKED)
     known = abs(lag_s - state.lag_s) <= rules.tolerance_s  # False while no lag is known
     doubt = _doubt(state)
     if doubt is not None and _is_paced(doubt, heard):
@@ -167,6 +180,16 @@ def _checked(rules: Rules, done: Verdict, heard: Held) -> Verdict:
     return _hold(done, replace(heard, doubted=True))
 
 
+def _choose(rules: Rules, done: Verdict, heard: Held) -> Verdict:
+    """Between the wall clock before and after its step: the one that the logger agrees with."""
+    state = done.state
+    if math.isnan(state.other_s):
+        return done
+    stepped = replace(state, offset_s=state.other_s, other_s=NAN)
+    before, after = (abs(_lag(s, heard)) <= rules.tolerance_s for s in (state, stepped))
+    return done if before and not after else replace(done, state=stepped)
+
+
 def _unchecked(rules: Rules, done: Verdict, heard: Held) -> Verdict:
     """There is no true time in this boot so far: stamps are held against those before."""
     state, end_s = done.state, heard.record.end_s
@@ -174,6 +197,11 @@ def _unchecked(rules: Rules, done: Verdict, heard: Held) -> Verdict:
     leap_s = max(LEAP_S, 3.0 * rules.interval_s)
     same_boot = state.last_boot == heard.boot
     away_s = heard.boottime_s - state.last_boottime_s if same_boot else 0.0
+    if doubt is None and state.held and _is_paced(state.held[-1], heard):
+        return _hold(done, heard)  # one more that waits for a clock
+    behind = doubt is not None and doubt.record.end_s <= state.last_end_s
+    if doubt is not None and behind and _is_paced(doubt, heard):
+        return _reckon(done, doubt, heard, same_boot)
     if end_s > state.last_end_s:
         if end_s - state.last_end_s <= away_s + leap_s:
             return _take(_resolve(rules, done), heard, end_s, UNCHECKED)
@@ -183,17 +211,20 @@ def _unchecked(rules: Rules, done: Verdict, heard: Held) -> Verdict:
                 done = _told(done, "clock_step", text, step=True)
             done = _take(_dropped(done), doubt, doubt.record.end_s, UNCHECKED)
             return _take(done, heard, end_s, UNCHECKED)
-    elif doubt is not None and _is_paced(doubt, heard):
-        text = f"the stamps went back by {state.last_end_s - end_s:.0f} s or more"
-        done = _told(done, "clock_step", text, step=True)
-        if same_boot:
-            offset_s = state.last_end_s - state.last_boottime_s
-            lag_s = end_s - (heard.boottime_s + offset_s)
-            state = replace(done.state, offset_s=offset_s, reckoned=True, lag_s=lag_s)
-            return _by_station(_release(replace(done, state=state)), heard)
-        done = _hold(_dropped(done), replace(doubt, doubted=False))
-        return _hold(done, heard)
     return _hold(_resolve(rules, done), replace(heard, doubted=True))
+
+
+def _reckon(done: Verdict, doubt: Held, heard: Held, same_boot: bool) -> Verdict:
+    """The logger's clock went back, and no true clock is there: boot time goes on, or both wait."""
+    state = done.state
+    text = f"the stamps went back, by {state.last_end_s - doubt.record.end_s:.0f} s or more"
+    done = _told(done, "clock_step", text, step=True)
+    if same_boot:
+        offset_s = state.last_end_s - state.last_boottime_s
+        lag_s = heard.record.end_s - (heard.boottime_s + offset_s)
+        state = replace(done.state, offset_s=offset_s, reckoned=True, lag_s=lag_s)
+        return _by_station(_release(replace(done, state=state)), heard)
+    return _hold(_hold(_dropped(done), replace(doubt, doubted=False)), heard)
 
 
 def _is_paced(before: Held, heard: Held) -> bool:
@@ -252,7 +283,8 @@ def _resolve(rules: Rules, done: Verdict) -> Verdict:
     known = not math.isnan(state.offset_s) and doubt.boot == state.boot
     if known and _lag(state, doubt) <= rules.tolerance_s:
         return _take(done, doubt, end_s, UNCHECKED)
-    text = f"a record stamped {end_s:.0f} s Unix time was refused: the next did not bear it out"
+    stamp = datetime.fromtimestamp(end_s, UTC).isoformat(timespec="seconds")
+    text = f"a record stamped {stamp} was refused: the next one did not bear it out"
     done = _told(done, "stamp_refused", text)
     return replace(done, state=replace(done.state, refused=done.state.refused + 1))
 

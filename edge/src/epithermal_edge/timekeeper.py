@@ -59,7 +59,7 @@ class Timekeeper:
 
     def settle(self) -> Verdict:
         """Take notice of the clock when no record comes."""
-        return stamps.settle(self.state, self.arrival())
+        return stamps.settle(self._rules, self.state, self.arrival())
 
     def adopt(self, verdict: Verdict) -> None:
         """The verdict is carried out."""
