@@ -75,7 +75,7 @@ def test_a_spike_is_flagged_and_not_what_comes_after_it_but_the_day_is_doubtful(
 @pytest.mark.parametrize("rate", [100.0, 1000.0, 20_000.0])
 @pytest.mark.parametrize("change", [0.75, 1.2])
 def test_a_wetting_within_two_hours_and_a_drying_are_no_spike(rate, change):
-    """A quarter of the counts less is the largest that 30 mm on dry ground did in the field."""
+    """Desilets et al. (2010): 30 mm on dry ground take about a quarter of the counts."""
     rng = np.random.default_rng(3)
     site = replace(SITE, cosmic_n_cph=rate)
     dry = float(cosmic_rate(np.array([0.12]), site)[0])

@@ -13,14 +13,14 @@ import difflib
 import json
 import math
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from epithermal_edge.columns import NONE, Options, Plan, Tube, is_header, plan
 from epithermal_edge.dialects import DIALECTS, Dialect
 from epithermal_edge.errors import ConfigError, FrameError
 from epithermal_edge.fields import number, unix_time
 from epithermal_edge.lines import OVERLONG, split
-from epithermal_edge.records import NAN, Floats, RawRecord
+from epithermal_edge.own_lines import RECORDS_HEADER, format_record
+from epithermal_edge.records import NAN, RawRecord
 
 __all__ = [
     "DIALECTS",
@@ -34,11 +34,6 @@ __all__ = [
     "split",
     "start",
 ]
-
-RECORDS_HEADER = (
-    b"time_utc,duration_s,counts,pressure_hpa,temperature_c,relative_humidity_pct,"
-    b"rain_mm,et0_mm,incoming,battery_v,housing_humidity_pct,first_tube_counts\n"
-)
 
 TUBES_AGREE = 0.05  # relative difference allowed between the counting times of summed tubes
 AFTER_A_HOLE = 1.5  # intervals between two lines that follow on: the logger was off in between
@@ -324,36 +319,3 @@ def _tube_counts(row: _Row, tube: Tube, duration_s: float) -> float:
     if not math.isnan(value) and not value.is_integer():
         raise FrameError(f"{row.plan.names[tube.column]}: {value:g} counts are not whole")
     return value
-
-
-def format_record(record: RawRecord) -> bytes:
-    """A record as a line of records.csv, of which `parse` makes the same record again.
-
-    Parameters
-    ----------
-    record :
-        Its numbers are floats; NaN becomes an empty field.
-
-    Raises
-    ------
-    ValueError
-        The counts are not whole, or the time is not a time.
-    """
-    if not math.isnan(float(record.counts)) and not float(record.counts).is_integer():
-        raise ValueError(f"counts must be whole, not {record.counts}")
-    seconds, _, fraction = repr(float(record.end_s)).partition(".")
-    stamp = datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    fields = (
-        *(record.duration_s, record.counts, record.pressure_hpa, record.temperature_c),
-        *(record.relative_humidity_pct, record.rain_mm, record.et0_mm, record.incoming),
-        *(record.battery_v, record.housing_humidity_pct, record.first_tube_counts),
-    )
-    end = f".{fraction}Z" if int(fraction) else "Z"
-    return ",".join([stamp + end, *map(_text, fields)]).encode() + b"\n"
-
-
-def _text(value: Floats) -> str:
-    x = float(value)
-    if math.isnan(x):
-        return ""
-    return f"{x:.0f}" if x.is_integer() and abs(x) < 1e15 else repr(x)

@@ -29,7 +29,8 @@ class Limits:
     air_stuck_h: float = 24.0
     incoming_stuck_h: float = 30.0
     spike_sigma: float = 6.0
-    spike_change: float = 0.2
+    spike_rise: float = 0.2
+    spike_fall: float = 0.35
     tube_sigma: float = 6.0
     tube_change: float = 0.1
     short_share: float = 0.5
@@ -58,7 +59,8 @@ KEYS: tuple[Key, ...] = (
     _key("air_stuck_h", "the same of temperature and humidity of the air, h", 1, 1000),
     _key("incoming_stuck_h", "the same of the neutron monitor, h", 1, 10000),
     _key("spike_sigma", "most standard deviations of a count that are chance", 3, 100),
-    _key("spike_change", "part of the recent mean that soil may change in an hour", 0, 1),
+    _key("spike_rise", "part of the recent mean by which drying may raise a count", 0, 10),
+    _key("spike_fall", "part of the recent mean by which rain may lower a count", 0, 1),
     _key("tube_sigma", "as spike_sigma, of the first tube's share of the counts", 3, 100),
     _key("tube_change", "part by which that share may drift in a month", 0, 1),
     _key("short_share", "counting time as part of that before under which it is short", 0, 1),

@@ -253,8 +253,9 @@ def _spike(
 ) -> tuple[QualityState, NDArray[np.bool_]]:
     """Whether a count is further from the recent mean than soil and chance go.
 
-    The soil may change the rate by `spike_change`; what is beyond is judged by Poisson
-    statistics with Anscombe's transform (see `_count_range`), the error of the mean included.
+    A heavy rain on dry ground takes a third of the counts at most, and drying or melt brings less
+    within hours; what is beyond is judged by Poisson statistics with Anscombe's transform (see
+    `_count_range`), the error of the mean included.
     """
     good = np.isfinite(usable) & (usable > 0.0)
     since_s = max(end_s - state.last_end_s, 0.0) if math.isfinite(state.last_end_s) else 0.0
@@ -264,13 +265,13 @@ def _spike(
         to_counts = corrected.counts / usable  # expected counts of a rate
         error = np.sqrt(1.0 + live_s / before_s)
         root = 2.0 * np.sqrt(corrected.counts + 0.375)
-        high = 2.0 * np.sqrt(state.mean_cph * (1.0 + limits.spike_change) * to_counts + 0.375)
-        low = 2.0 * np.sqrt(state.mean_cph * (1.0 - limits.spike_change) * to_counts + 0.375)
+        high = 2.0 * np.sqrt(state.mean_cph * (1.0 + limits.spike_rise) * to_counts + 0.375)
+        low = 2.0 * np.sqrt(state.mean_cph * (1.0 - limits.spike_fall) * to_counts + 0.375)
         far = np.fmax(root - high, low - root) > limits.spike_sigma * error
         spike = good & (before_s >= ENOUGH_S) & far
         # A mean that a spike drags along would flag what follows: it moves as far as allowed.
-        highest = state.mean_cph * (1.0 + limits.spike_change)
-        lowest = state.mean_cph * (1.0 - limits.spike_change)
+        highest = state.mean_cph * (1.0 + limits.spike_rise)
+        lowest = state.mean_cph * (1.0 - limits.spike_fall)
         rate = np.where(spike, np.clip(usable, lowest, highest), usable)
         total_s = before_s + live_s
         old = np.where(before_s > 0.0, state.mean_cph * before_s, 0.0)

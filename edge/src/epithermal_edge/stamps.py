@@ -206,18 +206,17 @@ def _unchecked(rules: Rules, done: Verdict, heard: Held) -> Verdict:
         if end_s - state.last_end_s <= away_s + leap_s:
             return _take(_resolve(rules, done), heard, end_s, UNCHECKED)
         if doubt is not None and 0.0 < end_s - doubt.record.end_s <= leap_s:
-            if math.isfinite(state.last_end_s):
-                text = f"the stamps went on by {end_s - state.last_end_s:.0f} s; not to be checked"
-                done = _told(done, "clock_step", text, step=True)
+            if same_boot and _is_paced(doubt, heard):
+                return _reckon(done, doubt, heard, same_boot)
             done = _take(_dropped(done), doubt, doubt.record.end_s, UNCHECKED)
             return _take(done, heard, end_s, UNCHECKED)
     return _hold(_resolve(rules, done), replace(heard, doubted=True))
 
 
 def _reckon(done: Verdict, doubt: Held, heard: Held, same_boot: bool) -> Verdict:
-    """The logger's clock went back, and no true clock is there: boot time goes on, or both wait."""
+    """The logger's clock stepped and no true clock is there: boot time goes on, or both wait."""
     state = done.state
-    text = f"the stamps went back, by {state.last_end_s - doubt.record.end_s:.0f} s or more"
+    text = f"the logger's stamps went from {_iso(state.last_end_s)} to {_iso(doubt.record.end_s)}"
     done = _told(done, "clock_step", text, step=True)
     if same_boot:
         offset_s = state.last_end_s - state.last_boottime_s
@@ -244,6 +243,10 @@ def _has_counted_since(state: Stamps, heard: Held) -> bool:
 
 def _lag(state: Stamps, heard: Held) -> float:
     return heard.record.end_s - (heard.boottime_s + state.offset_s)
+
+
+def _iso(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
 
 
 def _doubt(state: Stamps) -> Held | None:
@@ -283,8 +286,7 @@ def _resolve(rules: Rules, done: Verdict) -> Verdict:
     known = not math.isnan(state.offset_s) and doubt.boot == state.boot
     if known and _lag(state, doubt) <= rules.tolerance_s:
         return _take(done, doubt, end_s, UNCHECKED)
-    stamp = datetime.fromtimestamp(end_s, UTC).isoformat(timespec="seconds")
-    text = f"a record stamped {stamp} was refused: the next one did not bear it out"
+    text = f"a record stamped {_iso(end_s)} was refused: the next one did not bear it out"
     done = _told(done, "stamp_refused", text)
     return replace(done, state=replace(done.state, refused=done.state.refused + 1))
 
