@@ -96,7 +96,7 @@ def test_a_new_level_is_followed_within_hours():
 
 
 def test_a_count_that_no_soil_gives_is_not_used():
-    records = list(soil(48, counts=at(20, lambda v: 4.0 * v["counts"])))
+    records = list(soil(48, counts=at(20, lambda v: 5.0 * v["counts"])))
     assert flagged(records, Quality.COUNT_RANGE) == [20]
     features, clean = ([w.features for w in windows(r)] for r in (records, nothing_at(records, 20)))
     np.testing.assert_array_equal(features, clean)
@@ -216,9 +216,13 @@ def test_a_dead_tube_is_told_by_its_share_and_rain_is_not():
 
 
 def test_a_short_interval_battery_and_desiccant_are_told():
-    records = soil(30, duration_s=lambda i, v: 44.0 if i == 20 else HOUR_S,
-                   counts=at(20, lambda v: 12.0), battery_v=lambda i, v: 11.4 if i == 5 else 12.8,
-                   housing_humidity_pct=lambda i, v: 81.0 if i == 6 else 20.0)  # fmt: skip
+    fields = {
+        "duration_s": lambda i, v: 44.0 if i == 20 else HOUR_S,
+        "counts": at(20, lambda v: v["counts"] * 44 // 3600),
+        "battery_v": lambda i, v: 11.4 if i == 5 else 12.8,
+        "housing_humidity_pct": lambda i, v: 81.0 if i == 6 else 20.0,
+    }
+    records = soil(30, **fields)
     found = flags_of(records)
     assert [f for f in found if f] == [
         Quality.LOW_BATTERY, Quality.HOUSING_HUMID, Quality.SHORT,
