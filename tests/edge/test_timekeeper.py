@@ -47,13 +47,13 @@ def hear(keeper, kept, end_s):
 
 def test_records_that_wait_for_the_clock_outlive_a_restart_of_the_process():
     hands, kept = Hands(synchronised=False), {}
-    first = keeper(hands, by_station=True)
+    first = keeper(hands, whose="station")
     for hour in (1, 2, 3):
         hands.boottime_s = 100.0 + hour * HOUR_S
         assert hear(first, kept, NAN).stamped == ()
     assert len(kept) == 4 and first.health()["held"] == 3
     hands.synchronised, hands.boottime_s = True, hands.boottime_s + 60.0
-    second = keeper(hands, kept, by_station=True)
+    second = keeper(hands, kept, whose="station")
     stamped = second.settle().stamped
     assert [s.record.end_s for s in stamped] == [START_S + 100.0 + h * HOUR_S for h in (1, 2, 3)]
     assert {s.time_q for s in stamped} == {"back_stamped"}
@@ -61,7 +61,7 @@ def test_records_that_wait_for_the_clock_outlive_a_restart_of_the_process():
 
 def test_what_does_not_wait_any_more_is_struck_from_the_disk():
     hands, kept = Hands(synchronised=False), {}
-    station = keeper(hands, by_station=True)
+    station = keeper(hands, whose="station")
     hear(station, kept, NAN)
     verdict = station.settle()
     hands.synchronised, hands.boottime_s = True, hands.boottime_s + 10.0
@@ -109,6 +109,14 @@ def test_the_time_for_dashboards_is_the_stamps_where_the_clock_is_in_the_past():
     hear(station, kept, START_S + 51 * HOUR_S)
     hands.boottime_s += 30.0
     assert station.now_s() == START_S + 51 * HOUR_S + 30.0
+
+
+def test_a_line_that_plays_the_future_is_taken_where_the_configuration_says_so():
+    hands, kept = Hands(), {}
+    station = keeper(hands, whose="unchecked")
+    for hour in (1, 2, 9000, 3):
+        (stamped,) = hear(station, kept, START_S + hour * HOUR_S).stamped
+        assert stamped.time_q == "logger_unchecked"
 
 
 def test_health_tells_what_an_operator_asks_in_plain_json():

@@ -158,7 +158,7 @@ class World:
             synchronised=lambda: self.case.synced(self.hour()),
             boot_id=lambda: f"boot {self.boot}",
         )
-        rules = Rules(self.interval_s, TOLERANCE_S, self.case.stamps == "station")
+        rules = Rules(self.interval_s, TOLERANCE_S, self.case.stamps)
         self.keeper = Timekeeper(rules, clock, self.kept, self.last_end_s)
 
     def hear(self, number):

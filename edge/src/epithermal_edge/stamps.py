@@ -34,7 +34,7 @@ class Rules:
 
     interval_s: float
     tolerance_s: float = 600.0  # the logger's clock may be wrong by this
-    by_station: bool = False  # the logger has no clock worth reading
+    whose: str = "logger"  # stamps the records: else "station", or "unchecked": the logger always
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def settle(rules: Rules, state: Stamps, now: Arrival) -> Verdict:
     if abs(step_s) > STEP_S:
         text = f"the synchronised system clock went {step_s:+.0f} s"
         done = _told(done, "clock_step", text, step=True)
-    if abs(offset_s - state.offset_s) > STEP_S and not rules.by_station:
+    if abs(offset_s - state.offset_s) > STEP_S and rules.whose != "station":
         return replace(done, state=replace(done.state, other_s=offset_s))
     return replace(done, state=replace(done.state, offset_s=offset_s, other_s=NAN))
 
@@ -129,8 +129,10 @@ def judge(rules: Rules, state: Stamps, record: RawRecord, now: Arrival) -> Verdi
     """
     done = settle(rules, state, now)
     heard = Held(record, now.boot, now.boottime_s)
-    if rules.by_station:
+    if rules.whose == "station":
         return _by_station(done, heard)
+    if rules.whose == "unchecked":
+        return _take(done, heard, record.end_s, UNCHECKED)
     if math.isnan(done.state.offset_s):
         return _unchecked(rules, done, heard)
     return _checked(rules, done, heard)

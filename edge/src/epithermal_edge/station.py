@@ -113,7 +113,7 @@ class Station:
         self._seq = self._journal.last_seq()
         self._state = self._recall()
         source = config.source
-        rules = Rules(source.interval_s, source.clock_tolerance_s, source.stamps == "station")
+        rules = Rules(source.interval_s, source.clock_tolerance_s, source.stamps)
         kept, newest_s = self._journal.kept(PREFIX), self._state.pipeline.last_end_s
         self._time = Timekeeper(rules, self._clock, kept, newest_s)
 
