@@ -107,7 +107,11 @@ def settle(rules: Rules, state: Stamps, now: Arrival) -> Verdict:
     state, offset_s = done.state, now.utc_s - now.boottime_s
     if math.isnan(state.offset_s) or state.reckoned:
         state = replace(state, offset_s=offset_s, reckoned=False, other_s=NAN)
-        return _stamp_back(replace(done, state=state))
+        ahead_s = state.last_end_s - now.utc_s
+        if ahead_s > rules.tolerance_s and rules.whose == "logger":
+            text = f"the stamps so far are {ahead_s:.0f} s ahead: records are late until then"
+            done = _told(done, "clock_step", text, step=True)
+        return _stamp_back(replace(done, state=replace(state, steps=done.state.steps)))
     step_s = offset_s - (state.offset_s if math.isnan(state.other_s) else state.other_s)
     if abs(step_s) > STEP_S:
         text = f"the synchronised system clock went {step_s:+.0f} s"
@@ -136,21 +140,6 @@ def judge(rules: Rules, state: Stamps, record: RawRecord, now: Arrival) -> Verdi
     if math.isnan(done.state.offset_s):
         return _unchecked(rules, done, heard)
     return _checked(rules, done, heard)
-
-
-def utc_now(state: Stamps, now: Arrival, wall_s: float) -> float:
-    """The best that is known of the time [s, UTC], to tell what is live.
-
-    The wall clock that is not synchronised is late, where it is wrong: it starts from the last
-    time that the machine saved.
-    """
-    if not math.isnan(now.utc_s):
-        return now.utc_s
-    if now.boot == state.boot and not math.isnan(state.offset_s) and not state.reckoned:
-        return now.boottime_s + state.offset_s
-    if now.boot != state.last_boot:
-        return wall_s
-    return max(wall_s, state.last_end_s + now.boottime_s - state.last_boottime_s)
 
 
 def _checked(rules: Rules, done: Verdict, heard: Held) -> Verdict:

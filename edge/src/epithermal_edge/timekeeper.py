@@ -68,8 +68,20 @@ class Timekeeper:
         self.state = verdict.state
 
     def now_s(self) -> float:
-        """The best that is known of the time [s, UTC]."""
-        return stamps.utc_now(self.state, self.arrival(), self._clock.wall())
+        """The best that is known of the time [s, UTC], to tell what is live.
+
+        A wall clock that is not synchronised is late, where it is wrong: it starts from the last
+        time that the machine saved.
+        """
+        now, state, wall_s = self.arrival(), self.state, self._clock.wall()
+        if not math.isnan(now.utc_s):
+            return now.utc_s
+        known = not (math.isnan(state.offset_s) or state.reckoned)
+        if known and now.boot == state.boot:
+            return now.boottime_s + state.offset_s
+        if now.boot != state.last_boot:
+            return wall_s
+        return max(wall_s, state.last_end_s + now.boottime_s - state.last_boottime_s)
 
     def to_keep(self, state: Stamps) -> dict[str, str | None]:
         """What must be written to disk of a state; None: delete it."""
