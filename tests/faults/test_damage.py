@@ -20,6 +20,7 @@ from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.intake import Intake
 from epithermal_edge.journal import FILE
 from epithermal_edge.messages import utc
+from epithermal_edge.reader import Read
 from epithermal_edge.station import load_engine
 
 BEFORE, WAITING, AFTER = 200, 60, 10  # records before the damage, told of yet to be, and after it
@@ -54,8 +55,9 @@ def run(folder, engine=None, records=()):
     taken = Intake(config, engine or load_engine(config), Clock(), lambda: None)
     journal, _ = taken.open()
     for record in records:
-        taken.add(record)
-        taken.work([])
+        taken.add(Read(record, 0.0))
+        while taken.waiting():
+            taken.work([])
         taken.tell()
     taken.tell()
     sent = [o.message for o in journal.outgoing(0, 100_000, state=False)]

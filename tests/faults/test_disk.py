@@ -23,6 +23,7 @@ from epithermal_edge.engine import Engine
 from epithermal_edge.intake import Intake
 from epithermal_edge.journal import FILE, Journal, JournalError
 from epithermal_edge.messages import Message
+from epithermal_edge.reader import Read
 
 HEADER, *LINES = lines(30.0)
 OUTAGES = size(1, 12)
@@ -177,12 +178,12 @@ def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine,
     config = read_config(station_toml(tmp_path, url="loop://"))
     taken = Intake(config, engine, Clock(), lambda: None)
     journal, _ = taken.open()
-    taken.add(records[0])
+    taken.add(Read(records[0], 0.0))
     assert taken.work([])
     other = sqlite3.connect(tmp_path / "state" / FILE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")  # as a disk that refuses
     for record in records[1:]:
-        taken.add(record)
+        taken.add(Read(record, 0.0))
     with pytest.raises(JournalError, match="locked"):
         taken.work([])
     other.execute("ROLLBACK")

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Mapping
 
 from epithermal_edge.database import DamagedError, Database, JournalError
 from epithermal_edge.rows import CREATE, RAW, SAID, SCHEMA, checksum
@@ -77,6 +78,18 @@ class About:
         """Write values."""
         rows = [(key, value, checksum(key, value)) for key, value in values.items()]
         self._db.many("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
+
+    def keep(self, values: Mapping[str, str | None]) -> None:
+        """Write values, delete those that are None."""
+        self.put(**{key: value for key, value in values.items() if value is not None})
+        gone = [(key,) for key, value in values.items() if value is None]
+        self._db.many("DELETE FROM about WHERE key = ?", gone)
+
+    def under(self, prefix: str) -> dict[str, str]:
+        """All values whose key begins so; what is damaged is left out."""
+        sql = "SELECT key, value, crc32 FROM about WHERE substr(key, 1, ?) = ?"
+        rows = self._db.rows(sql, (len(prefix), prefix))
+        return {key: value for key, value, crc32 in rows if crc32 == checksum(key, value)}
 
     def note(self, kind: str, text: str) -> None:
         """Something to be told, once, when there is somebody to tell it."""

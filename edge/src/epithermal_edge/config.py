@@ -12,16 +12,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, ed25519, frames
+from epithermal_edge import air, corrections, ed25519, frames, limits
 from epithermal_edge.columns import Options
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import Key, check_tables
+from epithermal_edge.limits import Limits
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 
 CREDENTIAL = "station"  # of LoadCredential in the service unit
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
+STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
 TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
@@ -102,6 +104,15 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=-14,
             high=14,
         ),
+        Key("stamps", str, "whose clock stamps the records", default="logger", choices=STAMPS),
+        Key(
+            "clock_tolerance_s",
+            float,
+            "seconds that the logger's clock may be wrong",
+            default=600.0,
+            low=1,
+            high=43200,
+        ),
         Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
         Key(
             "use_inside_air",
@@ -110,6 +121,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             default=False,
         ),
     ),
+    "quality": limits.KEYS,
     "model": (Key("bundle", str, "folder of the model bundle", True),),
     "mqtt": (
         Key("host", str, "name or address of the broker", True),
@@ -188,6 +200,8 @@ class Source:
     count_columns: tuple[str, ...] | None
     interval_s: float
     utc_offset_h: float
+    stamps: str
+    clock_tolerance_s: float
     rain_mm_per_tip: float | None
     use_inside_air: bool
 
@@ -226,6 +240,7 @@ class Config:
     place: Place
     site: Site
     source: Source
+    limits: Limits
     bundle: Path
     mqtt: Mqtt | None
 
@@ -293,6 +308,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
+    faults += limits.faults(values.get("quality", {}))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
 
 
@@ -348,6 +364,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         ),
         site=_site(site, values["site.incoming"], values["site.soil"]),
         source=Source(**{**source, **lists}),
+        limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / values["model"]["bundle"],
         mqtt=None if mqtt is None else Mqtt(**mqtt),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from epithermal_edge import room, salvage
@@ -27,20 +27,20 @@ from epithermal_edge.engine import EngineState
 from epithermal_edge.messages import Message
 from epithermal_edge.outbox import Outbox, Outgoing
 from epithermal_edge.records import RawRecord
-from epithermal_edge.rows import estimate_columns, record_columns, record_of, record_row
+from epithermal_edge.rows import estimate_columns, record_columns, record_row
 from epithermal_edge.snapshot import Part, StateLostError, binding, from_parts, to_parts
+from epithermal_edge.taken import Taken
 
 __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
 
 FILE = "journal.sqlite3"
 MARK = "journal.mark"
 WHOLE = "whole"  # part of the state that says which record it belongs to
-BATCH = 500
 
 log = logging.getLogger(__name__)
 
 
-class Journal:
+class Journal(Taken):
     """The one database of a station; for one thread.
 
     A damaged file is set aside and replaced by one with what is readable of it.
@@ -128,39 +128,6 @@ class Journal:
         """Close the file; what was committed is on disk."""
         self._db.close()
 
-    def last_seq(self) -> int:
-        """Number of the last record ever taken, 0 before the first."""
-        rows = self._db.rows(
-            "SELECT max((SELECT coalesce(max(seq), 0) FROM record),"
-            " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0))"
-        )
-        return int(rows[0][0])
-
-    def knows(self, end_s: float) -> bool:
-        """Whether a record with this end was taken; one older than the oldest kept counts so."""
-        if end_s <= float(self._about.get(room.PRUNED_TO, "-inf")):
-            return True
-        return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
-
-    def newest_end_s(self) -> float:
-        """The latest end of a record [s, Unix time]; -inf where there is none."""
-        return float(self._db.rows("SELECT coalesce(max(end_s), -1e999) FROM record")[0][0])
-
-    def records(self) -> Iterator[RawRecord]:
-        """The raw records that are kept, in the order of their taking; damaged rows are told."""
-        sql = f"SELECT {record_columns()} FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
-        at, damaged = -1, 0
-        while rows := self._db.rows(sql, (at, BATCH)):
-            for row in rows:
-                record = record_of(row)
-                damaged += record is None
-                if record is not None:
-                    yield record
-            at = rows[-1][0]
-        if damaged:
-            text = f"{damaged} raw records are damaged on the disk and were not used"
-            self._transaction(lambda: self._about.note("journal_salvaged", text))
-
     def commit(
         self,
         seq: int,
@@ -171,6 +138,7 @@ class Journal:
         accepted: Sequence[int] = (),
         lost: int = 0,
         estimate: Sequence[object] = (),
+        keep: Mapping[str, str | None] | None = None,
     ) -> None:
         """Everything that one record brought, in one transaction.
 
@@ -188,6 +156,8 @@ class Journal:
             Records before this one that found no room in memory while the disk refused.
         estimate :
             What was told of it, as `rows.estimate_row` gives it.
+        keep :
+            As for the method `keep`.
 
         Raises
         ------
@@ -203,6 +173,7 @@ class Journal:
             sums.update(self._write_state(seq, state, made_for))
             self._outbox.post(messages)
             self._outbox.forget(accepted)
+            self._about.keep(keep or {})
             if lost:
                 self._about.count("memory", lost)
 
@@ -225,6 +196,15 @@ class Journal:
 
         self._transaction(write)
         self._written, self._sums = state, sums
+
+    def keep(self, values: Mapping[str, str | None], messages: Sequence[Message] = ()) -> None:
+        """Write values, delete those that are None, and post messages, in one transaction."""
+
+        def write() -> None:
+            self._about.keep(values)
+            self._outbox.post(messages)
+
+        self._transaction(write)
 
     def post(self, messages: Sequence[Message]) -> None:
         """Add outgoing messages that belong to no record."""

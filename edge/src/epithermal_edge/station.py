@@ -52,7 +52,7 @@ def load_engine(config: Config) -> Engine:
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
-    return Engine(config.site, bundle, step)
+    return Engine(config.site, bundle, step, config.limits)
 
 
 class Station:
@@ -104,7 +104,7 @@ class Station:
         except JournalError:
             self._unlock()
             raise
-        self._reader = Reader(config.source, self._events.put, self._stopping)
+        self._reader = Reader(config.source, self._events.put, self._stopping, self._clock.boottime)
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -132,7 +132,7 @@ class Station:
             if mine == self._senders:  # else of a journal that was set aside
                 self._events.put(event)
 
-        bundle, wall = self._engine.bundle, self._clock.wall
+        bundle, wall = self._engine.bundle, self._intake.now_s
         return make_sender(self._config, identity, bundle, journal, put, wall)
 
     def stop(self) -> None:
@@ -175,7 +175,7 @@ class Station:
         now = self._clock.monotonic()
         if isinstance(event, Read):
             self._progress = now
-            self._intake.add(event.record)
+            self._intake.add(event)
             self._reader.taken()
         elif event is not None and self._sender:
             self._sender.handle(event, now)
@@ -227,7 +227,7 @@ class Station:
         while not self._events.empty():  # acknowledgements of ids that are void now
             event = self._events.get()
             if isinstance(event, Read):
-                self._intake.add(event.record)
+                self._intake.add(event)
                 self._reader.taken()
         self._intake.close()
         suspect = str(damage) if is_sure or len(self._damages) > 1 else None
@@ -235,12 +235,14 @@ class Station:
 
     def _send(self) -> None:
         if self._sender and not self._stopping.is_set():
-            self._sender.pump(self._clock.monotonic(), self._clock.wall())
+            self._sender.pump(self._clock.monotonic(), self._intake.now_s())
 
     def _write(self, quiet: bool) -> None:
         """One record, what the broker has taken, what there is to tell."""
         if self._intake.journal is None:
             self._open_journal()
+        if quiet:
+            self._intake.look_at_the_clock()
         if self._intake.waiting():
             accepted = self._sender.take_accepted() if self._sender else []
             self._keeping(accepted, lambda: self._intake.work(accepted))
@@ -309,7 +311,7 @@ class Station:
             "engine": self._intake.health(),
             "sender": self._sender.health() if self._sender else None,
             "journal": journal,
-            "clock": self._clock.health(),
+            "clock": self._intake.clock_health(),
         }
 
     def _report(self, now: float) -> None:
