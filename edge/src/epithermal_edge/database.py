@@ -21,6 +21,7 @@ from epithermal_edge.errors import EpithermalError
 PAGE_BYTES = 4096
 BUSY_S = 1.0  # another process may read, as `status` does
 CHECK_S = 4.0  # how long the look at every page may take at start
+WAL_PAGES = 250  # when it is emptied: it must not itself be what fills a small disk
 NEAR_PAGES = 64  # what one record may need at most
 
 # SQLite's result codes, https://www.sqlite.org/rescode.html
@@ -109,6 +110,7 @@ class Database:
             self.rows(f"PRAGMA page_size = {PAGE_BYTES}")
             self.rows("PRAGMA journal_mode = WAL")
             self.rows("PRAGMA synchronous = FULL")
+            self.rows(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             self.max_pages = int(self.rows(f"PRAGMA max_page_count = {max_pages}")[0][0])
             if is_new:
                 sync_folder(path.parent)
