@@ -131,7 +131,7 @@ def test_numbers_never_come_back_after_pruning(tmp_path, engine, records):
 def test_the_oldest_raw_records_make_room_below_the_cap(tmp_path, engine, monkeypatch):
     monkeypatch.setattr("epithermal_edge.room.PRUNE_ROWS", 20)
     many = list(simulator.records(25.0, 3, START_S))
-    journal, state = Journal(tmp_path, max_mb=0.095), None  # 23 pages
+    journal, state = Journal(tmp_path, max_mb=0.1), None  # 24 pages
     for i in range(0, 600, 10):
         state = keep(journal, engine, many[i : i + 10], state)
         journal.forget([o.id for o in journal.outgoing(0, 100, state=False)])

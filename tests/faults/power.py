@@ -60,10 +60,11 @@ def _resize(content, length):
 class Disk:
     """One folder as the calls of a log leave it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, files=()):
+        """Files: path and content of what was there before."""
         self._folder = str(folder)
-        self.names = {}  # as the process sees them
-        self.safe_names = {}
+        self.names = {p.name: Inode(bytearray(p.read_bytes())) for p in files}  # as it sees them
+        self.safe_names = dict(self.names)
         self.synced = 0  # grows with every sync
 
     def apply(self, call, texts, arguments, result):

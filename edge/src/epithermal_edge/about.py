@@ -6,9 +6,10 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Mapping
 
 from epithermal_edge.database import DamagedError, Database, JournalError
-from epithermal_edge.rows import CREATE, RAW, SCHEMA, checksum
+from epithermal_edge.rows import CREATE, RAW, SAID, SCHEMA, checksum
 
 DROPPED, TOLD = "dropped", "dropped_told"
 _KIND = re.compile("[a-z_]{1,40}")
@@ -46,10 +47,11 @@ class About:
                 f"{path}: schema {version}, this software reads {SCHEMA};"
                 " update epithermal-edge or name another state_dir"
             )
-        columns = {row[1] for row in self._db.rows("PRAGMA table_info(record)")}
-        for name in RAW:
-            if name not in columns:  # the software is later than the file
-                self._db.rows(f"ALTER TABLE record ADD COLUMN {name} REAL")
+        for table, names in (("record", RAW), ("estimate", SAID)):
+            columns = {row[1] for row in self._db.rows(f"PRAGMA table_info({table})")}
+            for name in names:
+                if name not in columns:  # the software is later than the file
+                    self._db.rows(f"ALTER TABLE {table} ADD COLUMN {name} REAL")
 
     def _create(self) -> None:
         for statement in CREATE.split(";\n"):
@@ -76,6 +78,18 @@ class About:
         """Write values."""
         rows = [(key, value, checksum(key, value)) for key, value in values.items()]
         self._db.many("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
+
+    def keep(self, values: Mapping[str, str | None]) -> None:
+        """Write values, delete those that are None."""
+        self.put(**{key: value for key, value in values.items() if value is not None})
+        gone = [(key,) for key, value in values.items() if value is None]
+        self._db.many("DELETE FROM about WHERE key = ?", gone)
+
+    def under(self, prefix: str) -> dict[str, str]:
+        """All values whose key begins so; what is damaged is left out."""
+        sql = "SELECT key, value, crc32 FROM about WHERE substr(key, 1, ?) = ?"
+        rows = self._db.rows(sql, (len(prefix), prefix))
+        return {key: value for key, value, crc32 in rows if crc32 == checksum(key, value)}
 
     def note(self, kind: str, text: str) -> None:
         """Something to be told, once, when there is somebody to tell it."""

@@ -6,20 +6,24 @@ Paths in the file are relative to the file's own folder.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, ed25519, frames
+from epithermal_edge import air, corrections, ed25519, frames, limits
 from epithermal_edge.columns import Options
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import Key, check_tables
+from epithermal_edge.limits import Limits
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 
+CREDENTIAL = "station"  # of LoadCredential in the service unit
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
+STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
 TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
@@ -100,6 +104,15 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=-14,
             high=14,
         ),
+        Key("stamps", str, "whose clock stamps the records", default="logger", choices=STAMPS),
+        Key(
+            "clock_tolerance_s",
+            float,
+            "seconds that the logger's clock may be wrong",
+            default=600.0,
+            low=1,
+            high=43200,
+        ),
         Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
         Key(
             "use_inside_air",
@@ -108,6 +121,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             default=False,
         ),
     ),
+    "quality": limits.KEYS,
     "model": (Key("bundle", str, "folder of the model bundle", True),),
     "mqtt": (
         Key("host", str, "name or address of the broker", True),
@@ -186,6 +200,8 @@ class Source:
     count_columns: tuple[str, ...] | None
     interval_s: float
     utc_offset_h: float
+    stamps: str
+    clock_tolerance_s: float
     rain_mm_per_tip: float | None
     use_inside_air: bool
 
@@ -224,6 +240,7 @@ class Config:
     place: Place
     site: Site
     source: Source
+    limits: Limits
     bundle: Path
     mqtt: Mqtt | None
 
@@ -255,6 +272,20 @@ def read_config(path: Path) -> Config:
     return _build(path, values)
 
 
+def named_file(folder: Path, name: str) -> Path:
+    """A file of the configuration; under systemd what was lent to the service comes first.
+
+    `LoadCredential=station:FOLDER` puts each file of root's folder, say `password`, before the
+    service as `station_password`, readable by nobody else (systemd.exec(5)).
+    """
+    lent = os.environ.get("CREDENTIALS_DIRECTORY")
+    if lent:
+        path = Path(lent, f"{CREDENTIAL}_{Path(name).name}")
+        if path.is_file():
+            return path
+    return folder / name
+
+
 def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
     """Faults that only show when keys are seen together."""
     source = values.get("source", {})
@@ -277,6 +308,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
+    faults += limits.faults(values.get("quality", {}))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
 
 
@@ -284,13 +316,13 @@ def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
     """Files that are not there or are no keys, and keys that need another."""
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
     faults = [
-        f"mqtt.{name}: no file {folder / mqtt[name]}"
+        f"mqtt.{name}: no file {named_file(folder, mqtt[name])}"
         for name in named
-        if not (folder / mqtt[name]).is_file()
+        if not named_file(folder, mqtt[name]).is_file()
     ]
     if mqtt.get("command_key_file") and not faults:
         try:
-            ed25519.read_public_key(folder / mqtt["command_key_file"])
+            ed25519.read_public_key(named_file(folder, mqtt["command_key_file"]))
         except ConfigError as error:
             faults += [f"mqtt.command_key_file: {fault}" for fault in error.faults]
     if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
@@ -320,7 +352,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
     mqtt = values.get("mqtt")
     if mqtt is not None:
-        files = {k: folder / v for k, v in mqtt.items() if k.endswith("_file") and v}
+        files = {k: named_file(folder, v) for k, v in mqtt.items() if k.endswith("_file") and v}
         mqtt = {**mqtt, **files}
     return Config(
         path=path,
@@ -332,6 +364,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         ),
         site=_site(site, values["site.incoming"], values["site.soil"]),
         source=Source(**{**source, **lists}),
+        limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / values["model"]["bundle"],
         mqtt=None if mqtt is None else Mqtt(**mqtt),
     )

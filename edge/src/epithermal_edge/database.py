@@ -21,12 +21,14 @@ from epithermal_edge.errors import EpithermalError
 PAGE_BYTES = 4096
 BUSY_S = 1.0  # another process may read, as `status` does
 CHECK_S = 4.0  # how long the look at every page may take at start
+WAL_PAGES = 250  # when it is emptied: it must not itself be what fills a small disk
 NEAR_PAGES = 64  # what one record may need at most
 
 # SQLite's result codes, https://www.sqlite.org/rescode.html
 FULL, INTERRUPTED = 13, 9
 PASSING = frozenset({3, 5, 6, 7, 8, 10, 13, 14, 15})  # perm busy locked nomem readonly ioerr full
-UNREADABLE = frozenset({266, 522, 8458})  # ioerr: read, short read, corrupt file system
+IOERR, SHORT_READ = 10, 522  # a file that is too short is damaged, not the disk
+UNREADABLE = frozenset({266, 8458})  # ioerr: read, corrupt file system
 PASSING_OS = frozenset(
     {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENODEV}
 )
@@ -54,6 +56,10 @@ class FullError(JournalError):
     """No room, on the disk or below the cap; nothing was written."""
 
 
+class UnreadableError(JournalError):
+    """The disk cannot read; it may pass, or be a bad sector."""
+
+
 class DamagedError(JournalError):
     """The file is not what was written: set it aside and go on with what is readable."""
 
@@ -69,7 +75,9 @@ def fault(path: Path, error: OSError | sqlite3.Error) -> JournalError:
         return JournalError(text)
     if code & 0xFF == FULL:
         return FullError(text, passing=True)
-    if code & 0xFF in PASSING and code not in UNREADABLE:
+    if code in UNREADABLE:
+        return UnreadableError(text, passing=True)
+    if code & 0xFF in PASSING and code != SHORT_READ:
         return JournalError(f"{text}; check [station] state_dir", passing=True)
     return DamagedError(text)
 
@@ -102,6 +110,7 @@ class Database:
             self.rows(f"PRAGMA page_size = {PAGE_BYTES}")
             self.rows("PRAGMA journal_mode = WAL")
             self.rows("PRAGMA synchronous = FULL")
+            self.rows(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             self.max_pages = int(self.rows(f"PRAGMA max_page_count = {max_pages}")[0][0])
             if is_new:
                 sync_folder(path.parent)
@@ -123,6 +132,11 @@ class Database:
     def many(self, sql: str, values: Sequence[Sequence[object]]) -> None:
         """One statement for each group of values; inside `transaction`."""
         self._db.executemany(sql, values)
+
+    def insert(self, table: str, columns: str, row: Sequence[object]) -> None:
+        """One row; inside `transaction`."""
+        marks = ", ".join("?" * len(row))
+        self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)
 
     def cursor(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """A statement whose faults the caller meets as sqlite3.Error; inside `transaction`."""
@@ -146,6 +160,14 @@ class Database:
             if isinstance(error, sqlite3.Error):
                 raise fault(self.path, error) from error
             raise
+
+    def shrink(self) -> bool:
+        """Empty the WAL into the database, which leaves room on a full disk; whether it could."""
+        try:
+            return bool(self.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0)
+        except JournalError as error:
+            log.debug("the WAL cannot be emptied: %s", error)
+            return False
 
     def is_near_cap(self) -> bool:
         """Whether the cap, not the disk, is what a record does not fit below."""

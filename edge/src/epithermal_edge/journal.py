@@ -7,11 +7,9 @@ is no more room, rows go by class (`room.CLASSES`); what is to be told of theta 
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from epithermal_edge import room, salvage
@@ -29,20 +27,20 @@ from epithermal_edge.engine import EngineState
 from epithermal_edge.messages import Message
 from epithermal_edge.outbox import Outbox, Outgoing
 from epithermal_edge.records import RawRecord
-from epithermal_edge.rows import RAW, record_columns, record_of, record_row
-from epithermal_edge.snapshot import Part, StateLostError, from_parts, to_parts
+from epithermal_edge.rows import estimate_columns, record_columns, record_row
+from epithermal_edge.snapshot import Part, StateLostError, binding, from_parts, to_parts
+from epithermal_edge.taken import Taken
 
 __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
 
 FILE = "journal.sqlite3"
 MARK = "journal.mark"
 WHOLE = "whole"  # part of the state that says which record it belongs to
-BATCH = 500
 
 log = logging.getLogger(__name__)
 
 
-class Journal:
+class Journal(Taken):
     """The one database of a station; for one thread.
 
     A damaged file is set aside and replaced by one with what is readable of it.
@@ -87,7 +85,7 @@ class Journal:
                 raise DamagedError(f"{self.path}: {suspect}")
             self._open()
         except DamagedError as damage:
-            salvage.rescue(self.path, str(damage), beat)
+            salvage.rescue(self.path, str(damage), beat, bad_sectors=suspect is not None)
             self._open()
 
     @property
@@ -130,35 +128,6 @@ class Journal:
         """Close the file; what was committed is on disk."""
         self._db.close()
 
-    def last_seq(self) -> int:
-        """Number of the last record ever taken, 0 before the first."""
-        rows = self._db.rows(
-            "SELECT max((SELECT coalesce(max(seq), 0) FROM record),"
-            " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0))"
-        )
-        return int(rows[0][0])
-
-    def knows(self, end_s: float) -> bool:
-        """Whether a record with this end was taken; one older than the oldest kept counts so."""
-        if end_s <= float(self._about.get(room.PRUNED_TO, "-inf")):
-            return True
-        return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
-
-    def records(self) -> Iterator[RawRecord]:
-        """The raw records that are kept, in the order of their taking; damaged rows are told."""
-        sql = f"SELECT {record_columns()} FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
-        at, damaged = -1, 0
-        while rows := self._db.rows(sql, (at, BATCH)):
-            for row in rows:
-                record = record_of(row)
-                damaged += record is None
-                if record is not None:
-                    yield record
-            at = rows[-1][0]
-        if damaged:
-            text = f"{damaged} raw records are damaged on the disk and were not used"
-            self._transaction(lambda: self._about.note("journal_salvaged", text))
-
     def commit(
         self,
         seq: int,
@@ -168,6 +137,8 @@ class Journal:
         messages: Sequence[Message],
         accepted: Sequence[int] = (),
         lost: int = 0,
+        estimate: Sequence[object] = (),
+        keep: Mapping[str, str | None] | None = None,
     ) -> None:
         """Everything that one record brought, in one transaction.
 
@@ -183,21 +154,26 @@ class Journal:
             Ids of outgoing messages that the broker has.
         lost :
             Records before this one that found no room in memory while the disk refused.
+        estimate :
+            What was told of it, as `rows.estimate_row` gives it.
+        keep :
+            As for the method `keep`.
 
         Raises
         ------
         JournalError
             Nothing was written.
         """
-        marks = ", ".join("?" * (2 + len(RAW)))
         sums: dict[str, int] = {}
 
         def write() -> None:
-            sql = f"INSERT INTO record ({record_columns()}) VALUES ({marks})"
-            self._db.cursor(sql, record_row(seq, record))
+            self._db.insert("record", record_columns(), record_row(seq, record))
+            if estimate:
+                self._db.insert("estimate", estimate_columns(), estimate)
             sums.update(self._write_state(seq, state, made_for))
             self._outbox.post(messages)
             self._outbox.forget(accepted)
+            self._about.keep(keep or {})
             if lost:
                 self._about.count("memory", lost)
 
@@ -221,6 +197,15 @@ class Journal:
         self._transaction(write)
         self._written, self._sums = state, sums
 
+    def keep(self, values: Mapping[str, str | None], messages: Sequence[Message] = ()) -> None:
+        """Write values, delete those that are None, and post messages, in one transaction."""
+
+        def write() -> None:
+            self._about.keep(values)
+            self._outbox.post(messages)
+
+        self._transaction(write)
+
     def post(self, messages: Sequence[Message]) -> None:
         """Add outgoing messages that belong to no record."""
         self._transaction(lambda: self._outbox.post(messages))
@@ -231,12 +216,8 @@ class Journal:
             self._transaction(lambda: self._outbox.forget(accepted))
 
     def tell(self, message: Callable[[str, str], Message]) -> None:
-        """Put what happened to the journal into the outbox, each thing once.
-
-        Parameters
-        ----------
-        message :
-            Of a kind and a text.
+        """Put what happened to the journal into the outbox, each thing once; `message` makes one
+        of a kind and a text.
         """
 
         def write() -> None:
@@ -253,15 +234,19 @@ class Journal:
             raise
 
     def _transaction(self, write: Callable[[], object]) -> None:
-        """One transaction; where the cap leaves no room for it, rows make some."""
+        """One transaction; where there is no room for it, rows of less worth make some."""
+        shrunk = False
         try:
             while True:
                 try:
                     self._db.transaction(write)
                     break
                 except FullError:
-                    if not (self._db.is_near_cap() and room.make(self._db, self._about)):
+                    if self._db.is_near_cap() and room.make(self._db, self._about):
+                        continue
+                    if shrunk or not self._db.shrink():
                         raise
+                    shrunk = True
         except JournalError as error:
             self.last_error = str(error)
             raise
@@ -306,7 +291,7 @@ class Journal:
         state = from_parts(parts, made_for, like)
         whole = parts.pop(WHOLE, None)
         sums = {name: part.crc32 for name, part in parts.items()}
-        if whole is None or (whole.layout, whole.crc32) != _whole(self.last_seq(), sums):
+        if whole is None or (whole.layout, whole.crc32) != binding(self.last_seq(), sums):
             raise StateLostError("state: is not that of the last record")
         self._written, self._sums = state, sums
         return state
@@ -316,7 +301,7 @@ class Journal:
         parts = to_parts(state, made_for, self._written)
         sums = self._sums | {name: part.crc32 for name, part in parts.items()}
         rows = [(name, p.layout, made_for, p.crc32, p.data) for name, p in parts.items()]
-        layout, crc32 = _whole(seq, sums)
+        layout, crc32 = binding(seq, sums)
         rows.append((WHOLE, layout, made_for, crc32, b""))
         self._db.many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)", rows)
         return sums
@@ -342,8 +327,3 @@ class Journal:
             "writable": self.last_error is None,
             "last_error": self.last_error,
         }
-
-
-def _whole(seq: int, sums: Mapping[str, int]) -> tuple[str, int]:
-    """What binds the parts of a state together and to their record."""
-    return str(seq), zlib.crc32(json.dumps([seq, sorted(sums.items())]).encode())

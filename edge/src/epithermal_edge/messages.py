@@ -32,6 +32,16 @@ SUSPECTED = (
     | Quality.PRESSURE_MISSING
     | Quality.HUMIDITY_MISSING
     | Quality.INCOMING_MISSING
+    | Quality.PRESSURE_RANGE
+    | Quality.COUNT_RANGE
+    | Quality.PRESSURE_JUMP
+    | Quality.PRESSURE_STUCK
+    | Quality.AIR_STUCK
+    | Quality.INCOMING_STUCK
+    | Quality.COUNT_STUCK
+    | Quality.COUNT_SPIKE
+    | Quality.TUBE_RATIO
+    | Quality.DOUBTFUL
 )
 
 
@@ -106,6 +116,8 @@ def obs_theta(
     corrected: CorrectedRecord,
     estimate: Estimate,
     bundle: Bundle,
+    time_q: str = "logger",
+    not_before_s: float = -math.inf,
 ) -> dict[str, Any]:
     """Payload of obs/theta and state/theta: one record and the estimate that goes with it.
 
@@ -115,6 +127,11 @@ def obs_theta(
         Number of the record in its journal, from 1.
     corrected :
         Of one site.
+    time_q :
+        Where the stamps come from; `stamps` has the values.
+    not_before_s : [s]
+        End of the interval before, where this one does not begin earlier: counting times are
+        never exact.
     """
     live_s = float(corrected.duration_s[0])
     counted = math.isfinite(live_s) and live_s > 0.0
@@ -122,7 +139,9 @@ def obs_theta(
     return {
         "v": V,
         "id": f"{identity.station}:{identity.epoch}:{seq}",
-        "start": utc(record.end_s - (live_s if counted else identity.interval_s)),
+        "start": utc(
+            max(record.end_s - (live_s if counted else identity.interval_s), not_before_s)
+        ),
         "end": utc(record.end_s),
         "window_end": utc(estimate.window_end_s),
         "theta": {
@@ -166,7 +185,7 @@ def obs_theta(
             "sha256": bundle.sha256,
             "state_age_d": estimate.state_age_steps * bundle.step_s / 86400.0,
         },
-        "time_q": "logger",
+        "time_q": time_q,
         "rev": 0,
     }
 

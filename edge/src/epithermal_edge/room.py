@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 from epithermal_edge.about import About
-from epithermal_edge.database import Database
+from epithermal_edge.database import Database, JournalError
 
 PRUNE_AT = 0.9  # of the cap: the oldest raw records make room
 PRUNE_ROWS = 1000
@@ -17,6 +19,8 @@ CLASSES = {  # what makes room, first to last: table, key, which; obs/theta is n
     "event": ("outbox", "id", "kind = 'event'"),
 }
 
+log = logging.getLogger(__name__)
+
 
 def make(db: Database, about: About) -> bool:
     """Drop some rows of the first class that has any; False where nothing may be dropped."""
@@ -24,10 +28,13 @@ def make(db: Database, about: About) -> bool:
 
 
 def prune(db: Database, about: About) -> None:
-    """Let the oldest raw records go before there is need."""
-    if db.used_pages() > PRUNE_AT * db.max_pages:
-        drop(db, about, "record")
-        drop(db, about, "record")
+    """Let the oldest raw records go before there is need; where that fails, nothing is lost."""
+    try:
+        if db.used_pages() > PRUNE_AT * db.max_pages:
+            drop(db, about, "record")
+            drop(db, about, "record")
+    except JournalError as error:
+        log.warning("nothing was pruned: %s", error)
 
 
 def drop(db: Database, about: About, name: str) -> int:
@@ -50,6 +57,8 @@ def drop(db: Database, about: About, name: str) -> int:
             newest_s = db.rows("SELECT max(end_s) FROM record WHERE seq <= ?", keys[-1])[0][0]
             about.put(**{PRUNED_TO: repr(max(float(about.get(PRUNED_TO, "-inf")), newest_s))})
         db.many(f"DELETE FROM {table} WHERE {key} = ?", keys)
+        if name == "record":
+            db.many("DELETE FROM estimate WHERE seq = ?", keys)
         about.count(name, len(keys))
 
     db.transaction(write)

@@ -8,11 +8,18 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from epithermal_edge.engine import Outcome
 from epithermal_edge.messages import Message
-from epithermal_edge.records import RawRecord
+from epithermal_edge.records import Estimate, RawRecord
 
 SCHEMA = 2  # in user_version, and in table about
 RAW = tuple(f.name for f in fields(RawRecord))
+CORRECTED = (
+    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v"),
+    "abs_humidity_g_m3",
+)
+ESTIMATE = tuple(f.name for f in fields(Estimate) if f.name != "quality")
+SAID = (*CORRECTED, *ESTIMATE)  # numbers of what was told of a record
 OUTBOX = ("kind", "topic", "payload", "retain", "expires_s")
 
 CREATE = f"""
@@ -33,8 +40,13 @@ CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, topic TEXT NOT NULL,
   payload BLOB NOT NULL, retain INTEGER NOT NULL, expires_s REAL, crc32 INTEGER NOT NULL
 );
-CREATE INDEX outbox_state ON outbox (id) WHERE kind = 'state';
+CREATE INDEX outbox_kind ON outbox (kind);
 CREATE TABLE note (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE estimate (
+  seq INTEGER PRIMARY KEY, model TEXT NOT NULL, quality INTEGER NOT NULL,
+  {", ".join(f"{name} REAL" for name in SAID)},
+  crc32 INTEGER NOT NULL
+);
 """
 
 
@@ -66,6 +78,38 @@ def record_of(row: Sequence[Any]) -> RawRecord | None:
 def _record_sum(stored: Sequence[object]) -> int:
     """What is missing does not count, so that a later software may add a column."""
     return checksum(*((k, v) for k, v in zip(RAW, stored, strict=True) if v is not None))
+
+
+def estimate_columns() -> str:
+    """Columns of what was told, as `estimate_row` gives them."""
+    return ", ".join(("seq", "model", "quality", *SAID, "crc32"))
+
+
+def estimate_row(seq: int, outcome: Outcome, model: str) -> tuple[object, ...]:
+    """What was told of a record, as it is stored beside it; NaN is NULL.
+
+    Parameters
+    ----------
+    model :
+        Name and version of the bundle.
+    """
+    corrected, estimate = outcome.corrected, outcome.estimate
+    numbers = [float(getattr(corrected, name)[0]) + 0.0 for name in CORRECTED]
+    numbers += [float(getattr(estimate, name)) + 0.0 for name in ESTIMATE]
+    stored = [None if math.isnan(number) else number for number in numbers]
+    quality = int(estimate.quality)
+    return (seq, model, quality, *stored, _estimate_sum(model, quality, stored))
+
+
+def is_estimate_whole(row: Sequence[Any]) -> bool:
+    """Whether a row in the order of `estimate_columns` is what was stored."""
+    _, model, quality, *stored, crc32 = row
+    return bool(crc32 == _estimate_sum(model, quality, stored))
+
+
+def _estimate_sum(model: object, quality: object, stored: Sequence[object]) -> int:
+    pairs = ((k, v) for k, v in zip(SAID, stored, strict=True) if v is not None)
+    return checksum(model, quality, *pairs)
 
 
 def message_row(message: Message) -> tuple[Any, ...]:

@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge.database import JournalError, fault, sync_folder
+from epithermal_edge.database import IOERR, JournalError, fault, sync_folder
+from epithermal_edge.outbox import COLUMNS
 from epithermal_edge.rows import (
     CREATE,
-    OUTBOX,
     RAW,
     SCHEMA,
     checksum,
+    estimate_columns,
+    is_estimate_whole,
     message_of,
     message_row,
     record_columns,
@@ -67,7 +69,7 @@ def finish(path: Path) -> None:
             path.with_name(name + part).unlink(missing_ok=True)
 
 
-def rescue(path: Path, reason: str, beat: Callable[[], object]) -> None:
+def rescue(path: Path, reason: str, beat: Callable[[], object], bad_sectors: bool = False) -> None:
     """Put a new journal in the damaged one's place.
 
     Parameters
@@ -76,6 +78,8 @@ def rescue(path: Path, reason: str, beat: Callable[[], object]) -> None:
         Why it is taken for damaged; told.
     beat :
         Called again and again: there is progress.
+    bad_sectors :
+        Do without what the disk cannot read; else that is taken to pass.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def rescue(path: Path, reason: str, beat: Callable[[], object]) -> None:
     try:
         new = sqlite3.connect(fresh, isolation_level=None)
         new.executescript(f"PRAGMA page_size = 4096; PRAGMA synchronous = FULL; BEGIN;{CREATE}")
-        counts = _copy(path, new, beat)
+        counts = _copy(Old(path, bad_sectors), new, beat)
         kept = ", ".join(f"{number} {name}" for name, number in counts.items())
         text = f"{reason}; the journal is set aside, kept are {kept}"
         log.error("%s", text)
@@ -107,101 +111,81 @@ def rescue(path: Path, reason: str, beat: Callable[[], object]) -> None:
             new.close()
 
 
-def _copy(path: Path, new: sqlite3.Connection, beat: Callable[[], object]) -> dict[str, int]:
-    """What can be read, into a new database; how much it was."""
-    about = {"epoch": secrets.token_hex(4), "schema": str(SCHEMA), "base": "0"}
-    about["salvaged"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    counts = {"records": 0, "messages": 0, "parts of the state": 0}
-    old = _connect(path)
-    if old is not None:
-        counts["records"] = last = 0
-        marks = ", ".join("?" * (2 + len(RAW)))
-        for row in _readable(old, _known(old), "record", "seq"):
-            beat()
-            record = record_of(row)
-            if record is not None:
-                sql = f"INSERT OR IGNORE INTO record VALUES ({marks})"
-                counts["records"] += new.execute(sql, record_row(row[0], record)).rowcount
-                last = row[0]
-        about["base"] = str(max(last, _highest(old)))
-        new.execute("DELETE FROM sqlite_sequence")
-        new.execute("INSERT INTO sqlite_sequence VALUES ('record', ?)", (int(about["base"]),))
-        counts["messages"] = _copy_messages(old, new, beat)
-        counts["parts of the state"] = _copy_small(old, new, about)
-        old.close()
-    rows = [(key, value, checksum(key, value)) for key, value in about.items()]
-    new.executemany("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
-    return counts
+class Old:
+    """The damaged file, read where it can be."""
 
+    def __init__(self, path: Path, bad_sectors: bool) -> None:
+        self._bad_sectors = bad_sectors
+        self._db: sqlite3.Connection | None = None
+        for name in (path, _beside(path, ".repair")):
+            if name != path and not _repair(path, name):
+                return
+            self._db = sqlite3.connect(name, isolation_level=None, timeout=1.0)
+            self._db.text_factory = lambda data: data.decode(errors="replace")
+            if self.rows("SELECT count(*) FROM sqlite_master"):
+                return
+            self.close()
 
-def _known(old: sqlite3.Connection) -> str:
-    """Columns of a record; one that the file is too old for is NULL."""
-    there = {row[1] for row in old.execute("PRAGMA table_info(record)").fetchall()}
-    names = record_columns().split(", ")
-    return ", ".join(name if name in there else f"NULL AS {name}" for name in names)
+    def close(self) -> None:
+        """Close the file."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
-
-def _copy_messages(
-    old: sqlite3.Connection, new: sqlite3.Connection, beat: Callable[[], object]
-) -> int:
-    count = 0
-    columns = ", ".join(("id", *OUTBOX, "crc32"))
-    insert = f"INSERT INTO outbox ({', '.join((*OUTBOX, 'crc32'))}) VALUES (?, ?, ?, ?, ?, ?)"
-    for row in _readable(old, columns, "outbox", "id"):
-        beat()
-        message = message_of(row[1:])
-        if message is None:
-            continue
-        if message.kind == "state":
-            new.execute("DELETE FROM outbox WHERE topic = ?", (message.topic,))
-        new.execute(insert, message_row(message))
-        count += 1
-    return count
-
-
-def _copy_small(old: sqlite3.Connection, new: sqlite3.Connection, about: dict[str, str]) -> int:
-    """State and counters; what does not agree with its checksum is met when it is loaded."""
-    count = 0
-    try:
-        for row in old.execute("SELECT * FROM state").fetchall():
-            new.execute("INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?, ?)", row)
-            count += 1
-    except sqlite3.Error as error:
-        log.warning("state: %s", error)
-    try:
-        for key, value, crc32 in old.execute("SELECT key, value, crc32 FROM about").fetchall():
-            if key not in about and crc32 == checksum(key, value):
-                about[key] = value
-        for kind, text in old.execute("SELECT kind, text FROM note").fetchall():
-            new.execute("INSERT INTO note (kind, text) VALUES (?, ?)", (kind, text))
-    except sqlite3.Error as error:
-        log.warning("about: %s", error)
-    return count
-
-
-def _highest(old: sqlite3.Connection) -> int:
-    """Number of the last record as the counter says, 0 where it says nothing that can be."""
-    try:
-        rows = old.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchall()
-        return int(rows[0][0]) if rows and 0 <= int(rows[0][0]) < FAR else 0
-    except (sqlite3.Error, TypeError, ValueError):
-        return 0
-
-
-def _connect(path: Path) -> sqlite3.Connection | None:
-    """The damaged file, with its header repaired in a copy where that is what is wrong."""
-    for name in (path, _beside(path, ".repair")):
-        if name != path and not _repair(path, name):
-            return None
-        old = sqlite3.connect(name, isolation_level=None, timeout=1.0)
-        old.text_factory = lambda data: data.decode(errors="replace")
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a small table, none where it cannot be read."""
+        if self._db is None:
+            return []
         try:
-            old.execute("SELECT count(*) FROM sqlite_master").fetchall()
-            return old
+            return self._db.execute(sql).fetchall()
         except sqlite3.Error as error:
-            log.warning("%s: %s", name, error)
-            old.close()
-    return None
+            self._skip(error)
+            log.warning("%s: %s", sql, error)
+            return []
+
+    def _skip(self, error: sqlite3.Error) -> None:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code & 0xFF == IOERR and not self._bad_sectors:
+            raise error
+
+    def readable(self, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
+        """Rows by rising key; where a page cannot be read, on from the next that can."""
+        sql = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
+        at: int | None = 0
+        while at is not None and self._db is not None:
+            try:
+                for row in self._db.execute(sql, (at,)):
+                    if not isinstance(row[0], int) or not at < row[0] < FAR:
+                        raise sqlite3.DatabaseError(f"{table}: keys out of order after {at}")
+                    at = row[0]
+                    yield row
+                return
+            except sqlite3.Error as error:
+                self._skip(error)
+                log.warning("%s after %d: %s", table, at, error)
+            at = self._next_readable(f"{sql} LIMIT 1", at)
+
+    def _next_readable(self, sql: str, at: int) -> int | None:
+        """The smallest key after which there is a row that can be read, or the end."""
+        step = 1
+        while self._is_broken(sql, at + step):
+            step *= 2
+            if step > FAR:
+                return None
+        low, high = at + step // 2, at + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._is_broken(sql, middle) else (low, middle)
+        return high
+
+    def _is_broken(self, sql: str, key: int) -> bool:
+        assert self._db is not None
+        try:
+            rows = self._db.execute(sql, (key,)).fetchall()
+        except sqlite3.Error as error:
+            self._skip(error)
+            return True
+        return bool(rows) and not (isinstance(rows[0][0], int) and key < rows[0][0] < FAR)
 
 
 def _repair(path: Path, copy: Path) -> bool:
@@ -219,45 +203,82 @@ def _repair(path: Path, copy: Path) -> bool:
     return True
 
 
-def _readable(
-    old: sqlite3.Connection, columns: str, table: str, key: str
-) -> Iterator[tuple[Any, ...]]:
-    """Rows by rising key; where a page cannot be read, on from the next that can."""
-    sql = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
-    at = 0
-    while True:
-        try:
-            for row in old.execute(sql, (at,)):
-                if not isinstance(row[0], int) or not at < row[0] < FAR:
-                    raise sqlite3.DatabaseError(f"{table}: keys out of order after {at}")
-                at = row[0]
-                yield row
-            return
-        except sqlite3.Error as error:
-            log.warning("%s after %d: %s", table, at, error)
-        ahead = _next_readable(old, f"{sql} LIMIT 1", at)
-        if ahead is None:
-            return
-        at = ahead
+def _copy(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> dict[str, int]:
+    """What can be read, into a new database; how much it was."""
+    try:
+        records, last = _copy_records(old, new, beat)
+        _copy_estimates(old, new, beat)
+        messages = _copy_messages(old, new, beat)
+        parts = _copy_small(old, new, last)
+    finally:
+        old.close()
+    return {"records": records, "messages": messages, "parts of the state": parts}
 
 
-def _next_readable(old: sqlite3.Connection, sql: str, at: int) -> int | None:
-    """The smallest key after which there is a row that can be read, or the end."""
+def _copy_records(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> tuple[int, int]:
+    """How many, and the highest number that was given."""
+    there = {row[1] for row in old.rows("PRAGMA table_info(record)")}
+    names = record_columns().split(", ")
+    columns = ", ".join(name if name in there else f"NULL AS {name}" for name in names)
+    marks = ", ".join("?" * (2 + len(RAW)))
+    counter = old.rows("SELECT seq FROM sqlite_sequence WHERE name = 'record'")
+    last = counter[0][0] if counter and isinstance(counter[0][0], int) else 0
+    count, last = 0, last if 0 <= last < FAR else 0
+    for row in old.readable(columns, "record", "seq"):
+        beat()
+        record = record_of(row)
+        if record is not None:
+            sql = f"INSERT OR IGNORE INTO record ({record_columns()}) VALUES ({marks})"
+            count += new.execute(sql, record_row(row[0], record)).rowcount
+            last = max(last, row[0])
+    new.execute("DELETE FROM sqlite_sequence WHERE name = 'record'")
+    new.execute("INSERT INTO sqlite_sequence VALUES ('record', ?)", (last,))
+    return count, last
 
-    def is_broken(key: int) -> bool:
-        try:
-            rows = old.execute(sql, (key,)).fetchall()
-        except sqlite3.Error:
-            return True
-        return bool(rows) and not (isinstance(rows[0][0], int) and key < rows[0][0] < FAR)
 
-    step = 1
-    while is_broken(at + step):
-        step *= 2
-        if step > FAR:
-            return None
-    low, high = at + step // 2, at + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if is_broken(middle) else (low, middle)
-    return high
+def _copy_estimates(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> None:
+    """What was told of the records that are kept."""
+    columns = estimate_columns()
+    marks = ", ".join("?" * len(columns.split(", ")))
+    sql = f"INSERT OR IGNORE INTO estimate ({columns}) VALUES ({marks})"
+    for row in old.readable(columns, "estimate", "seq"):
+        beat()
+        if is_estimate_whole(row):
+            new.execute(sql, row)
+
+
+def _copy_messages(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> int:
+    count = 0
+    insert = f"INSERT INTO outbox ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+    for row in old.readable(f"id, {COLUMNS}", "outbox", "id"):
+        beat()
+        message = message_of(row[1:])
+        if message is None:
+            continue
+        if message.kind == "state":
+            new.execute("DELETE FROM outbox WHERE topic = ?", (message.topic,))
+        new.execute(insert, message_row(message))
+        count += 1
+    return count
+
+
+def _copy_small(old: Old, new: sqlite3.Connection, last: int) -> int:
+    """State, counters and notes; a state that does not fit is met when it is loaded."""
+    parts = old.rows("SELECT part, layout, made_for, crc32, data FROM state")
+    new.executemany("INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?, ?)", parts)
+    kept = [
+        row
+        for row in old.rows("SELECT key, value, crc32 FROM about")
+        if row[2] == checksum(row[0], row[1])
+    ]
+    about = {key: value for key, value, _ in kept} | {
+        "epoch": secrets.token_hex(4),
+        "schema": str(SCHEMA),
+        "base": str(last),
+        "salvaged": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    rows = [(key, value, checksum(key, value)) for key, value in about.items()]
+    new.executemany("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
+    notes = old.rows("SELECT kind, text FROM note")
+    new.executemany("INSERT OR IGNORE INTO note (kind, text) VALUES (?, ?)", notes)
+    return len(parts)

@@ -18,7 +18,7 @@ from epithermal_edge import estimator, health, messages, runtime
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.clock import Clock
 from epithermal_edge.config import Config
-from epithermal_edge.database import DamagedError, lock
+from epithermal_edge.database import DamagedError, UnreadableError, lock
 from epithermal_edge.engine import Engine
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.intake import Counts, Intake
@@ -34,6 +34,7 @@ GOODBYE_S = 2.0  # how long a clean stop waits for the broker
 RETRY_S = 2.0  # before a disk that refused is asked again
 TELL_EACH = 150  # refusals of the disk: the first and each so many is logged
 FLUSH = 64  # accepted messages that are deleted together
+UNREADABLE_S = 3600.0  # a disk that cannot read for so long has bad sectors
 DAMAGES, DAMAGES_S = 3, 600.0  # so many damaged files in so long a time are the disk's end
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,11 @@ def load_engine(config: Config) -> Engine:
     BundleError
         Damaged, not understood, or the golden vectors fail.
     """
-    bundle = open_bundle(config.bundle)
+    bundle = open_bundle(config.bundle.resolve())  # a link may be led elsewhere meanwhile
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
-    return Engine(config.site, bundle, step)
+    return Engine(config.site, bundle, step, config.limits)
 
 
 class Station:
@@ -90,7 +91,8 @@ class Station:
         self._stopping = threading.Event()
         self._sender: Sender | None = None
         self._senders = 0
-        self._again = 0.0  # when the disk is asked again [s, monotonic]
+        self._again = self._send_again = 0.0  # when the disk is asked again [s, monotonic]
+        self._unreadable = (0.0, -UNREADABLE_S)  # since when, and when last
         self._refusals = 0
         self._damages: list[float] = []  # when a damaged file was met
         self._file = health.HealthFile(config.state_dir)
@@ -102,7 +104,7 @@ class Station:
         except JournalError:
             self._unlock()
             raise
-        self._reader = Reader(config.source, self._events.put, self._stopping)
+        self._reader = Reader(config.source, self._events.put, self._stopping, self._clock.boottime)
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -130,7 +132,7 @@ class Station:
             if mine == self._senders:  # else of a journal that was set aside
                 self._events.put(event)
 
-        bundle, wall = self._engine.bundle, self._clock.wall
+        bundle, wall = self._engine.bundle, self._intake.now_s
         return make_sender(self._config, identity, bundle, journal, put, wall)
 
     def stop(self) -> None:
@@ -173,36 +175,46 @@ class Station:
         now = self._clock.monotonic()
         if isinstance(event, Read):
             self._progress = now
-            self._intake.add(event.record)
+            self._intake.add(event)
             self._reader.taken()
         elif event is not None and self._sender:
             self._sender.handle(event, now)
             if isinstance(event, Acknowledged):
                 self._progress = now
-        if now >= self._again:
-            self._attempt(lambda: self._write(event is None))
+        if now >= self._again and not self._attempt(lambda: self._write(event is None)):
+            self._again = self._clock.monotonic() + RETRY_S
         self._beats["engine"] = time.monotonic()
-        if self._sender and not self._stopping.is_set():
-            self._attempt(self._send)
+        if now >= self._send_again and not self._attempt(self._send):
+            self._send_again = self._clock.monotonic() + RETRY_S
         self._beats["sender"] = time.monotonic()
         self._service.feed(time.monotonic(), {**self._beats, "reader": self._reader.beat})
         self._report(now)
 
-    def _attempt(self, act: Callable[[], object]) -> None:
-        """Do what needs the disk; where it refuses, again after RETRY_S."""
+    def _attempt(self, act: Callable[[], object]) -> bool:
+        """Do what needs the disk; False where it refuses, and it is to be tried again."""
         try:
             act()
+            return True
         except DamagedError as damage:
             self._meet_damage(damage)
         except JournalError as error:
             if not error.passing:
                 raise
-            self._again = self._clock.monotonic() + RETRY_S
             if self._refusals % TELL_EACH == 0:
                 log.error("%s; again each %.0f s", error, RETRY_S)
             self._refusals += 1
+            if isinstance(error, UnreadableError) and self._is_lasting():
+                self._meet_damage(DamagedError(f"{error}; for {UNREADABLE_S:.0f} s"), True)
+        return False
 
-    def _meet_damage(self, damage: DamagedError) -> None:
+    def _is_lasting(self) -> bool:
+        """Whether reading fails for so long that it will not pass."""
+        now = self._clock.monotonic()
+        first, last = self._unreadable
+        self._unreadable = (first if now - last < UNREADABLE_S / 6.0 else now, now)
+        return now - self._unreadable[0] > UNREADABLE_S
+
+    def _meet_damage(self, damage: DamagedError, is_sure: bool = False) -> None:
         """Set the file aside and go on with a new one; the state in memory is kept."""
         log.error("%s", damage)
         now = self._clock.monotonic()
@@ -215,20 +227,22 @@ class Station:
         while not self._events.empty():  # acknowledgements of ids that are void now
             event = self._events.get()
             if isinstance(event, Read):
-                self._intake.add(event.record)
+                self._intake.add(event)
                 self._reader.taken()
         self._intake.close()
-        suspect = str(damage) if len(self._damages) > 1 else None
+        suspect = str(damage) if is_sure or len(self._damages) > 1 else None
         self._attempt(lambda: self._open_journal(suspect))
 
     def _send(self) -> None:
-        if self._sender:
-            self._sender.pump(self._clock.monotonic(), self._clock.wall())
+        if self._sender and not self._stopping.is_set():
+            self._sender.pump(self._clock.monotonic(), self._intake.now_s())
 
     def _write(self, quiet: bool) -> None:
         """One record, what the broker has taken, what there is to tell."""
         if self._intake.journal is None:
             self._open_journal()
+        if quiet:
+            self._intake.look_at_the_clock()
         if self._intake.waiting():
             accepted = self._sender.take_accepted() if self._sender else []
             self._keeping(accepted, lambda: self._intake.work(accepted))
@@ -297,7 +311,7 @@ class Station:
             "engine": self._intake.health(),
             "sender": self._sender.health() if self._sender else None,
             "journal": journal,
-            "clock": self._clock.health(),
+            "clock": self._intake.clock_health(),
         }
 
     def _report(self, now: float) -> None:
