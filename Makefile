@@ -45,9 +45,16 @@ test-edge: ## the station's tests in a fresh environment without host
 test-slow: $(READY) ## what is too long for `make test`
 	$(BIN)/python -m pytest -m slow
 
+faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in build/faults.json
+	EPITHERMAL_FAULTS=full EPITHERMAL_FAULTS_REPORT=build/faults.json \
+	  $(BIN)/python -m pytest tests/faults -s
+
+faults-short: $(READY) ## the same in short form, under a minute (part of `make test`)
+	EPITHERMAL_FAULTS_REPORT=build/faults-short.json $(BIN)/python -m pytest tests/faults
+
 bench: bench-station bench-cosmic bench-columns ## speed and memory, ratios side by side
 
-bench-station: $(READY) ## import time, memory, step latency and replay speed of the station
+bench-station: $(READY) ## import time, memory, step, `status`, idling and replay speed of the station
 	@$(BIN)/python tests/bench/bench_station.py
 
 bench-cosmic: $(READY) ## COSMIC's fast path beside the 1 mm x 180 angle sum
@@ -63,5 +70,5 @@ clean: ## remove what the targets made, but not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-.PHONY: help dev demo check test test-edge test-slow bench bench-station bench-cosmic \
+.PHONY: help dev demo check test test-edge test-slow faults faults-short bench bench-station bench-cosmic \
   bench-columns docs clean

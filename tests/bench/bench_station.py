@@ -1,16 +1,21 @@
-"""Footprint of the station: import, memory, step latency, replay speed. `make bench-station`.
+"""Footprint of the station: import, memory, step, status, idling, replay. `make bench-station`.
 
 Each figure is the median of several fresh processes or runs; the last line is `key=value`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import tty
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +27,7 @@ from epithermal_edge.records import RawRecord
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 RUNS = 5
+IDLE_AFTER_S, IDLE_S = 10.0, 60.0  # after the start; how long it is watched
 STATION = """
 [station]
 id = "bench-01"
@@ -95,8 +101,7 @@ def replay_per_s(hours: int = 8760) -> float:
                 counts = float(rng.poisson(1500))
                 record = RawRecord(end_s, 3600.0, counts, 1005.0, 12.0, 70.0)
                 out.write(frames.format_record(record))
-        station = Path(folder, "station.toml")
-        station.write_text(STATION.format(folder=folder, bundle=BUNDLE))
+        toml = station(folder)
         t = time.perf_counter()
         subprocess.run(
             [
@@ -104,7 +109,7 @@ def replay_per_s(hours: int = 8760) -> float:
                 "-m",
                 "epithermal_edge.cli",
                 "replay",
-                str(station),
+                str(toml),
                 str(path),
                 "--format",
                 "records",
@@ -117,6 +122,64 @@ def replay_per_s(hours: int = 8760) -> float:
         return hours / (time.perf_counter() - t)
 
 
+def station(folder: str) -> Path:
+    """A station's file in a folder."""
+    path = Path(folder, "station.toml")
+    path.write_text(STATION.format(folder=folder, bundle=BUNDLE))
+    return path
+
+
+def status_ms() -> float:
+    """Median time of `epithermal-edge status`, start to end [ms]."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "epithermal_edge.cli", "status", str(station(folder))]
+        times = []
+        for _ in range(2 * RUNS):
+            t = time.perf_counter()
+            subprocess.run(command, check=False, capture_output=True)
+            times.append(time.perf_counter() - t)
+        return statistics.median(times) * 1e3
+
+
+def idle_cpu_pct() -> float:
+    """Processor time of a running station to which nothing happens [% of one processor].
+
+    It is connected to a mosquitto, or, where that is not installed, goes on trying.
+    """
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    broker = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+
+        def start(*command: str) -> subprocess.Popen[bytes]:
+            quiet = subprocess.DEVNULL
+            process = running.enter_context(subprocess.Popen(command, stdout=quiet, stderr=quiet))
+            running.callback(process.terminate)
+            return process
+
+        if broker:
+            start(broker, "-p", str(port))
+        path = station(folder)
+        text = path.read_text().replace("[source]", f'[source]\nurl = "{os.ttyname(theirs)}"')
+        path.write_text(f'{text}[mqtt]\nhost = "127.0.0.1"\nport = {port}\n')
+        process = start(sys.executable, "-m", "epithermal_edge.cli", "run", str(path))
+        time.sleep(IDLE_AFTER_S)
+        before, begin = cpu_s(process.pid), time.perf_counter()
+        time.sleep(IDLE_S)
+        used, seconds = cpu_s(process.pid) - before, time.perf_counter() - begin
+    os.close(ours)
+    os.close(theirs)
+    return 100.0 * used / seconds
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far [s]."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Print the figures, one line a runtime, then one line of all."""
     figures: dict[str, float] = {}
@@ -124,6 +187,8 @@ def main() -> None:
         fresh = fresh_process(name) | {"step_us": step_us(name)}
         print(f"{name}: " + ", ".join(f"{key} {value:.1f}" for key, value in fresh.items()))
         figures |= {f"{name}_{key}": value for key, value in fresh.items()}
+    figures["status_ms"] = status_ms()
+    figures["idle_cpu_pct"] = idle_cpu_pct()
     figures["replay_records_per_s"] = statistics.median(replay_per_s() for _ in range(3))
     figures["year_of_hours_s"] = 8760 / figures["replay_records_per_s"]
     print(" ".join(f"{key}={value:.4g}" for key, value in figures.items()))

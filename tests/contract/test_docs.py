@@ -17,7 +17,7 @@ from epithermal_host import cli as host_cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *(ROOT / "docs").rglob("*.md")])
-PARSERS = {"epithermal-edge": edge_cli._parser, "epithermal-host": host_cli._parser}
+PARSERS = {"epithermal-edge": edge_cli.parser, "epithermal-host": host_cli._parser}
 
 
 def code_lines(text):

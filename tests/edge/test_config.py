@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import re
+import tomllib
 
 import pytest
 from tests.rig import ROOT, SITE, station_toml
@@ -9,6 +11,8 @@ from tests.rig import ROOT, SITE, station_toml
 from epithermal_edge import air, corrections
 from epithermal_edge.config import TABLES, read_config
 from epithermal_edge.errors import ConfigError
+
+EXAMPLE = ROOT / "deploy" / "station.example.toml"
 
 
 def faults(folder, **parts):
@@ -89,6 +93,7 @@ def test_missing_tables_and_unknown_tables_are_told(tmp_path):
         ('user = "a"\ncert_file = "station.toml"', "cert_file and key_file go together"),
         ('password_file = "station.toml"', "mqtt.user: missing"),
         ('prefix = "a/#"', "mqtt.prefix: 'a/#' does not match"),
+        ('command_key_file = "station.toml"', "mqtt.command_key_file: "),
         ("keepalive_s = 1", "mqtt.keepalive_s: 1 is not within 5 to 3600"),
     ],
 )
@@ -173,19 +178,60 @@ def test_a_file_that_is_no_toml_is_one_line(tmp_path, content):
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
-def test_the_example_loads_and_explains_every_key():
-    example = ROOT / "deploy" / "station.example.toml"
-    config = read_config(example)
-    assert config.mqtt is not None and config.source.dialect == "hydroinnova"
-    text = example.read_text()
+def example_lines():
+    """Lines of the example by table and key; a key that is commented out counts too."""
+    found, table = {}, ""
+    for text in EXAMPLE.read_text().splitlines():
+        line = text.removeprefix("# ")
+        if named := re.match(r"\[([a-z.]+)\]", line):
+            table = named[1]
+        elif named := re.match(r"([a-z0-9_]+) = ", line):
+            found.setdefault((table, named[1]), []).append(line)
+    return found
+
+
+def test_the_example_has_every_key_once_under_its_table_and_explains_it():
+    found = example_lines()
+    assert set(found) == {(table, key.name) for table, keys in TABLES.items() for key in keys}
+    for (table, name), lines in found.items():
+        assert len(lines) == 1, f"{table}.{name}"
+        assert "  # " in lines[0], f"{table}.{name} is not explained"
+
+
+def test_the_example_says_which_keys_are_optional_and_their_defaults():
+    found = example_lines()
     for table, keys in TABLES.items():
-        assert f"[{table}]" in text
         for key in keys:
-            lines = [
-                x for x in text.splitlines() if x.removeprefix("# ").startswith(key.name + " ")
-            ]
-            assert len(lines) == 1, f"{table}.{key.name}"
-            assert "  #" in lines[0], f"{table}.{key.name} is not explained"
+            (line,) = found[table, key.name]
+            told = re.search(r"# optional(?: \(([^)]*)\))?", line)
+            if key.required:
+                assert told is None, f"{table}.{key.name} is required"
+            if told and told[1] is not None:
+                shown = tomllib.loads(f"x = {told[1]}")["x"]
+                assert shown == key.default, f"{table}.{key.name}: default {key.default!r}"
+
+
+def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path):
+    config = read_config(EXAMPLE)
+    assert config.mqtt is not None and config.source.dialect == "hydroinnova"
+    text = re.sub(r"(?m)^# (?=[a-z0-9_]+ = |\[)", "", EXAMPLE.read_text())
+    path = tmp_path / "station.toml"
+    path.write_text(text)
+    (tmp_path / "credentials").mkdir()
+    for name in re.findall(r'_file = "(credentials/[^"]+)"', text):
+        (tmp_path / name).touch()
+    read_config(path)
+
+
+def test_what_systemd_lends_comes_before_the_file_of_the_same_name(tmp_path, monkeypatch):
+    (tmp_path / "password").write_text("for root")
+    toml = station_toml(tmp_path, port=1, mqtt='user = "test-1"\npassword_file = "password"\n')
+    lent = tmp_path / "lent"
+    lent.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(lent))
+    assert read_config(toml).mqtt.password_file == tmp_path / "password"
+    (lent / "station_password").write_text("lent")
+    assert read_config(toml).mqtt.password_file == lent / "station_password"
 
 
 def test_the_manual_names_every_key():

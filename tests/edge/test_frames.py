@@ -17,7 +17,7 @@ from epithermal_edge.frames import (
     parse,
     start,
 )
-from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.records import HOUSEKEEPING, NAN, RawRecord
 
 HYDROINNOVA = (
     b"//RecordNum,Date Time(UTC),P1_mb,P3_mb,P4_mb,T1_C,T2_C,T3_C,T4_C,T_CS215,RH1,RH2,RH_CS215,"
@@ -75,6 +75,11 @@ def after(dialect: str, *header: bytes, options: Options | None = None) -> Conte
 def same(a: RawRecord, b: RawRecord) -> bool:
     pairs = zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True)
     return all(x == y or (math.isnan(x) and math.isnan(y)) for x, y in pairs)
+
+
+def bare(record: RawRecord) -> RawRecord:
+    """Without what tells of the instrument's health."""
+    return dataclasses.replace(record, **dict.fromkeys(HOUSEKEEPING, NAN))
 
 
 LINES = [
@@ -183,7 +188,7 @@ LINES = [
     pytest.param(
         *("records", None, [b"# made by hand"]),
         RECORDS_HEADER[:-1],
-        RECORDS_ROW + b",0.5,,150.25",
+        RECORDS_ROW + b",0.5,,150.25,12.5,7,600",
         RawRecord(utc(2026, 3, 25, 13), 3600, 1234, 984.5, 15.6, 40.2, 0.5, NAN, 150.25),
         id="our own",
     ),
@@ -194,10 +199,36 @@ LINES = [
 def test_a_line_of_a_logger_gives_its_record(dialect, options, before, header, row, record):
     context, records = read(start(dialect, options), [*before, *header.split(b"\n"), b"", row])
     assert len(records) == 1
-    assert same(records[0], record)
+    assert same(bare(records[0]), record)
     padded = b"\x03" + row + (b"," if dialect != "quaesta_json" else b"")
     if dialect in ("hydroinnova", "portal") and b"\t" not in row:
-        assert same(parse(context, padded)[1], record)  # ETX between files, trailing comma
+        assert same(parse(context, padded)[1], records[0])  # ETX between files, trailing comma
+
+
+@pytest.mark.parametrize(
+    ("dialect", "options", "header", "row", "told"),
+    [
+        ("hydroinnova", None, HYDROINNOVA, HYDROINNOVA_ROW, (13.074, 68.7, NAN)),
+        (
+            *("hydroinnova", Options(count_columns=("N1Cts", "N2Cts"))),
+            *(HYDROINNOVA, HYDROINNOVA_ROW, (13.074, 68.7, 105.0)),
+        ),
+        (
+            *("hydroinnova", None, HYDROINNOVA),
+            *(HYDROINNOVA_ROW.replace(b"13.074", b"1x.074"), (NAN, 68.7, NAN)),
+        ),
+        ("portal", None, PORTAL, PORTAL_ROW, (13.1, NAN, NAN)),
+        ("finapp", None, FINAPP, FINAPP_ROW, (11.4, NAN, NAN)),
+        ("quaesta_json", None, b"", JSON_ROW, (14.05, 0.2, NAN)),
+        ("records", None, RECORDS_HEADER[:-1], RECORDS_ROW + b",,,,12.5,7,600", (12.5, 7.0, 600.0)),
+    ],
+)
+def test_battery_housing_and_first_tube_are_told_and_their_damage_costs_no_record(
+    dialect, options, header, row, told
+):
+    _, records = read(start(dialect, options), [header, row])
+    values = tuple(getattr(records[0], name) for name in HOUSEKEEPING)
+    assert values == pytest.approx(told, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +283,7 @@ def test_damage_in_a_used_column_drops_the_line_and_says_why(old, new, reason):
 def test_damage_in_a_column_that_is_not_used_does_not_matter():
     context = after("hydroinnova", HYDROINNOVA)
     damaged = HYDROINNOVA_ROW.replace(b" 1008.4", b" 1\xff0x.4").replace(b"13.074", b"1}.074")
-    assert same(parse(context, damaged)[1], parse(context, HYDROINNOVA_ROW)[1])
+    assert same(bare(parse(context, damaged)[1]), bare(parse(context, HYDROINNOVA_ROW)[1]))
 
 
 def test_a_delimiter_lost_or_made_by_noise_never_shifts_the_columns():

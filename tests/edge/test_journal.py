@@ -129,9 +129,9 @@ def test_numbers_never_come_back_after_pruning(tmp_path, engine, records):
 
 
 def test_the_oldest_raw_records_make_room_below_the_cap(tmp_path, engine, monkeypatch):
-    monkeypatch.setattr("epithermal_edge.journal.PRUNE_ROWS", 20)
+    monkeypatch.setattr("epithermal_edge.room.PRUNE_ROWS", 20)
     many = list(simulator.records(25.0, 3, START_S))
-    journal, state = Journal(tmp_path, max_mb=0.09), None  # 21 pages
+    journal, state = Journal(tmp_path, max_mb=0.1), None  # 24 pages
     for i in range(0, 600, 10):
         state = keep(journal, engine, many[i : i + 10], state)
         journal.forget([o.id for o in journal.outgoing(0, 100, state=False)])
@@ -140,23 +140,29 @@ def test_the_oldest_raw_records_make_room_below_the_cap(tmp_path, engine, monkey
     assert kept == [r.end_s for r in many[600 - len(kept) :]]
 
 
-@pytest.mark.parametrize("content", [b"not a database, but long enough to be read" * 30, None])
-def test_what_cannot_be_opened_is_one_line(tmp_path, content):
+def test_a_folder_that_is_none_is_one_line(tmp_path):
     folder = tmp_path / "state"
-    if content is None:
-        folder.write_text("a file, not a folder")
-    else:
-        folder.mkdir()
-        (folder / FILE).write_bytes(content)
+    folder.write_text("a file, not a folder")
     with pytest.raises(JournalError, match="state_dir") as caught:
         Journal(folder)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and not caught.value.passing
+
+
+def test_what_is_no_database_is_set_aside_unchanged(tmp_path, engine, records):
+    content = b"not a database, but long enough to be read" * 30
+    (tmp_path / FILE).write_bytes(content)
+    journal = Journal(tmp_path)
+    keep(journal, engine, records[:3])
+    assert journal.last_seq() == 3
+    (aside,) = tmp_path.glob(FILE + ".damaged-*")
+    assert aside.read_bytes() == content
 
 
 def test_a_journal_of_a_later_software_is_left_alone(tmp_path):
-    Journal(tmp_path).close()
-    with sqlite3.connect(tmp_path / FILE) as other:
-        other.execute("PRAGMA user_version = 99")
+    journal = Journal(tmp_path)
+    journal._db.transaction(lambda: journal._about.put(schema="99"))
+    journal._db.rows("PRAGMA user_version = 99")
+    journal.close()
     with pytest.raises(JournalError, match="schema 99"):
         Journal(tmp_path)
 
@@ -167,8 +173,8 @@ from pathlib import Path
 from epithermal_edge.journal import Journal
 from epithermal_edge.messages import Message
 journal = Journal(Path(sys.argv[1]))
-journal._db.execute("BEGIN IMMEDIATE")
-journal._post([Message("t", b"half", "obs")])
+journal._db.cursor("BEGIN IMMEDIATE")
+journal._outbox.post([Message("t", b"half", "obs")])
 print("in transaction", flush=True)
 sys.stdin.read()
 """

@@ -65,6 +65,22 @@ def test_a_full_payload_says_what_the_estimate_says(bundle):
     assert told["model"]["state_age_d"] == 40.0
 
 
+def test_a_raw_record_is_told_as_it_was_given():
+    record = RawRecord(START_S, 900.0, 321.0, 1000.25, NAN, 50.0, 0.2)
+    message = messages.raw_message(ME, 7, record)
+    told = json.loads(message.payload)
+    validator("obs-raw").validate(told)
+    assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", "raw")
+    assert told["id"] == "test-1:0123abcd:7" and told["end"] == "2026-01-01T00:00:00Z"
+    assert (told["counts"], told["pressure_hpa"], told["temperature_c"]) == (321.0, 1000.25, None)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"1", b'{"session":1}', b"[" * 9000])
+def test_what_is_no_status_names_no_session(payload):
+    assert messages.session_of(payload) is None
+    assert messages.session_of(messages.status(ME, "online", "00ff00ff")) == "00ff00ff"
+
+
 def test_nothing_is_nan_and_no_theta_means_missing(bundle):
     record = RawRecord(START_S, NAN, NAN)
     told = payload(bundle, record, NONE, NAN)
@@ -151,7 +167,9 @@ def test_a_late_or_future_record_is_not_live(bundle):
 
 def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):
     for state in ("online", "stopped", "lost"):
-        validator("status").validate(json.loads(messages.status(ME, state, "00ff00ff")))
+        for trouble in (None, "quota exceeded"):
+            told = messages.status(ME, state, "00ff00ff", trouble)
+            validator("status").validate(json.loads(told))
     event = messages.event(ME, "state_rebuilt", START_S, "why")
     validator("event").validate(json.loads(event.payload))
     assert event.topic == "crns/v1/test-1/event/state_rebuilt"

@@ -1,20 +1,15 @@
 """The sender against a real broker: in order, and nothing is deleted that was not taken."""
 
-import contextlib
 import json
-import queue
 import time
 
 import pytest
 from tests.rig import Broker, Subscriber, free_port, validate_by_topic, wait_until
+from tests.sender_rig import ME, SenderRig, settings
 
 from epithermal_edge import mqtt
-from epithermal_edge.config import Mqtt
-from epithermal_edge.journal import Journal
-from epithermal_edge.messages import Identity, Message
-from epithermal_edge.mqtt import Acknowledged, Down, Sender, Up
-
-ME = Identity("test-1", "0123abcd", "crns/v1", 3600.0)
+from epithermal_edge.messages import Message
+from epithermal_edge.mqtt import Acknowledged, Down
 
 
 @pytest.fixture
@@ -24,58 +19,10 @@ def broker(tmp_path):
     broker.stop()
 
 
-def settings(port, **others):
-    files = dict.fromkeys(("password_file", "ca_file", "cert_file", "key_file"))
-    return Mqtt(**{"host": "127.0.0.1", "port": port, "user": None, **files, "version": "5",
-                   "keepalive_s": 60, "prefix": "crns/v1", **others})  # fmt: skip
-
-
-class Rig:
-    """A sender with its journal and event queue, turned by hand."""
-
-    def __init__(self, folder, config, jitter=lambda top: 0.05):
-        self.journal = Journal(folder / "state")
-        self.events = queue.SimpleQueue()
-        self.sender = Sender(config, ME, b'{"meta":1}', self.journal, self.events.put, jitter)
-        self.seen = []
-
-    def turn(self):
-        with contextlib.suppress(queue.Empty):
-            while True:
-                event = self.events.get(timeout=0.005)
-                self.seen.append(event)
-                self.sender.handle(event, time.monotonic())
-                self.sender.pump(time.monotonic(), time.time())
-        self.sender.pump(time.monotonic(), time.time())
-        self.journal.forget(self.sender.take_accepted())
-
-    def connected(self):
-        """Let in, and everything delivered."""
-        return any(isinstance(event, Up) for event in self.seen) and self.sender.idle()
-
-    def turn_until(self, holds, seconds=15.0):
-        def step():
-            self.turn()
-            return holds()
-
-        wait_until(step, seconds)
-
-    def post(self, *numbers):
-        topic = ME.topic("obs/theta")
-        self.put(*(Message(topic, b"%d" % number, "obs") for number in numbers))
-
-    def put(self, *messages):
-        self.journal._transaction(lambda: self.journal._post(messages))
-
-    def close(self):
-        self.sender.disconnect()
-        self.journal.close()
-
-
 @pytest.fixture
 def rigs():
     made = []
-    yield lambda *arguments, **options: made.append(Rig(*arguments, **options)) or made[-1]
+    yield lambda *arguments, **options: made.append(SenderRig(*arguments, **options)) or made[-1]
     for rig in made:
         rig.close()
 
@@ -96,7 +43,7 @@ def test_never_more_than_sixteen_are_in_flight(tmp_path, broker, rigs):
     rig.post(*range(100))
     for _ in range(5):
         rig.sender.pump(time.monotonic(), time.time())  # without hearing any acknowledgement
-    assert len(rig.sender._in_flight) == mqtt.IN_FLIGHT
+    assert rig.sender._in_flight() == mqtt.IN_FLIGHT
 
 
 def test_what_was_not_acknowledged_goes_again_after_a_broker_restart(tmp_path, broker, rigs):
@@ -165,7 +112,7 @@ def test_what_the_broker_forbids_is_kept(tmp_path, rigs):
     broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n")
     rig = rigs(tmp_path, settings(broker.port))
     rig.post(1, 2, 3)
-    rig.turn_until(lambda: rig.sender.count_refused >= 4)  # three and meta
+    rig.turn_until(lambda: rig.sender.delivery.refused >= 4)  # three and meta
     assert rig.journal.waiting() == 3 and not rig.sender.accepted
     refused = [e for e in rig.seen if isinstance(e, Acknowledged) and e.reason == 0x87]
     assert len(refused) == 4

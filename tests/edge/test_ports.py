@@ -19,7 +19,7 @@ from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.frames import RECORDS_HEADER, parse, split, start
 from epithermal_edge.ports import CUT, reconnecting, serial_chunks
 
-ROW = b"2026-03-25T13:00:00Z,3600,1234,984.5,15.6,40.2,,,\r\n"
+ROW = b"2026-03-25T13:00:00Z,3600,1234,984.5,15.6,40.2,,,,,,\r\n"
 QUICK_S = 0.02
 DEADLINE_S = 10.0
 

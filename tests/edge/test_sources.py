@@ -47,7 +47,7 @@ def test_a_repeated_record_with_missing_values_is_no_conflict(tmp_path):
 
 def test_damaged_lines_are_named_by_file_and_line_and_only_the_first_are_kept(tmp_path):
     path = tmp_path / "a.csv"
-    noise = b"2026-03-01T09:00:00Z,3600,10x0,985,5,80,,,\r\n" + b"\xff" * 600 + b"\n"
+    noise = b"2026-03-01T09:00:00Z,3600,10x0,985,5,80,,,,,,\r\n" + b"\xff" * 600 + b"\n"
     path.write_bytes(text(record(1)) + noise * 15)
     result = read_records([path], "records")
     assert (result.lines, result.damaged, len(result.reasons)) == (32, 30, 20)
@@ -151,4 +151,5 @@ def test_the_first_and_the_last_line_of_a_real_station_are_its_first_and_last_re
     name = "hydroinnova-a101/CRNS-station_data-Hydroinnova-A.zip"
     records = read_records([field_file(shared, name)], "hydroinnova").records
     first = datetime(2016, 12, 31, 22, 33, tzinfo=UTC).timestamp()
-    assert records[0] == RawRecord(first, 900, 97, 1009.02, -1.2, 85.5)
+    told = {"battery_v": 13.097, "housing_humidity_pct": 68.4}
+    assert records[0] == RawRecord(first, 900, 97, 1009.02, -1.2, 85.5, **told)

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
-from epithermal_edge import __version__
+from epithermal_edge import logs
+from epithermal_edge.arguments import parser
 from epithermal_edge.errors import EpithermalError, SourceError
 
-EPILOG = """\
-exit codes:
-  0  done
-  1  error: the text on stderr says which
-  2  the configuration or the command line is wrong
-  3  the model bundle is damaged, or fails its golden vectors here
-  4  the port or a file cannot be read
-"""
+if TYPE_CHECKING:
+    from epithermal_edge.bundle import Bundle
+    from epithermal_edge.records import RawRecord
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +31,10 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; its exit code."""
-    arguments = _parser().parse_args(argv)
-    _log_to_stderr(arguments.verbose)
-    command: Callable[[argparse.Namespace], int] = arguments.command
+    arguments = parser().parse_args(argv)
+    logs.to_stderr(sys.stderr, arguments.verbose)
     try:
-        code = command(arguments)
+        code = COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
         return code
     except EpithermalError as error:
@@ -58,112 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="epithermal-edge",
-        description="Cosmic-ray neutron counts to root-zone soil water, at the detector.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _station_commands(commands)
-    _bench_commands(commands)
-    return parser
-
-
-def _add(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
-    sub: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog=f"example:\n  epithermal-edge {example}\n\n{EPILOG}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    sub.add_argument("-v", "--verbose", action="store_true", help="log every record")
-    sub.set_defaults(command=run)
-    return sub
-
-
-def _station_commands(commands: Any) -> None:
-    """Those that read a station.toml."""
-    what = "look at config, bundle, port and broker, and say what to do"
-    check = _add(commands, "check", _check, what, "check station.toml")
-    what = "read the port, estimate, journal and publish"
-    run = _add(commands, "run", _run, what, "run station.toml")
-    what = "run recorded files through the same engine"
-    example = "replay station.toml logger/*.txt --format hydroinnova --out est.csv"
-    replay = _add(commands, "replay", _replay, what, example)
-    for sub in (check, run, replay):
-        sub.add_argument("station", type=Path, metavar="STATION.toml", help="see docs/station.md")
-    run.add_argument(
-        "--until-idle",
-        type=_positive,
-        metavar="S",
-        help="stop when for S seconds nothing was read and nothing delivered",
-    )
-    replay.add_argument("files", type=Path, nargs="+", metavar="FILE", help="text, gz, zip, folder")
-    replay.add_argument("--format", metavar="F", help="dialect of the files (source.dialect)")
-    replay.add_argument("--out", type=Path, metavar="CSV", help="table of estimates (stdout)")
-
-
-def _bench_commands(commands: Any) -> None:
-    """Those that need no station."""
-    what = "send the lines of a detector that is not there"
-    example = "simulate --days 30 --to /dev/pts/3 --rate 50"
-    sub = _add(commands, "simulate", _simulate, what, example)
-    sub.add_argument("--to", default="-", metavar="URL", help="port, or - for stdout (-)")
-    sub.add_argument("--dialect", default="records", help="records or hydroinnova (records)")
-    sub.add_argument("--days", type=_positive, default=30.0, help="length of the stream (30)")
-    seed = "the same seed gives the same lines (1)"
-    sub.add_argument("--seed", type=int, default=1, help=seed)
-    sub.add_argument("--rate", type=_positive, metavar="R", help="lines a second (no limit)")
-    start, text = "2026-01-01T00:00:00Z", "start of the stream, UTC"
-    sub.add_argument("--start", type=_time, default=start, metavar="T", help=f"{text} ({start})")
-    interval = "seconds between records (3600)"
-    sub.add_argument("--interval", type=_positive, default=3600.0, metavar="S", help=interval)
-    lines = "send the lines of this file instead"
-    sub.add_argument("--from", dest="lines", type=Path, metavar="FILE", help=lines)
-
-    what = "prove a bundle on every TFLite runtime here"
-    sub = _add(commands, "selftest", _selftest, what, "selftest models/demo-0.1.0")
-    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model bundle")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
-
-
-def _time(text: str) -> float:
-    from datetime import UTC, datetime
-
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-class _Logfmt(logging.Formatter):
-    """time=... level=... from=... text="...": one line an event, a traceback escaped into it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        level = record.levelname.lower()
-        return f"time={stamp} level={level} from={record.name} text={json.dumps(text)}"
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Logfmt())
-    root = logging.getLogger("epithermal_edge")
-    root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-
-
 def _check(arguments: argparse.Namespace) -> int:
     from epithermal_edge.config import read_config
     from epithermal_edge.doctor import examine
@@ -174,6 +65,8 @@ def _check(arguments: argparse.Namespace) -> int:
     code = 0
     for finding in examine(config):
         print(f"{'ok   ' if finding.well else 'FAULT'} {finding.what}: {finding.why}")
+        if finding.remedy:
+            print(f"      do: {finding.remedy}")
         code = code or finding.exit_code
     return code
 
@@ -190,6 +83,91 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _status(arguments: argparse.Namespace) -> int:
+    from epithermal_edge import status
+
+    found = status.look(arguments.station, time.time())
+    if arguments.json:
+        print(json.dumps(status.as_json(found)))
+    else:
+        for line in status.as_text(found):
+            print(line)
+    return status.EXIT_CODES[found.state]
+
+
+def _tail(arguments: argparse.Namespace) -> int:
+    from epithermal_edge import export
+    from epithermal_edge.status import JOURNAL_FILE, glance
+
+    path = glance(arguments.station).state_dir / JOURNAL_FILE
+    for entry in export.follow(path, arguments.last, not arguments.no_follow):
+        print(export.line(entry), flush=True)
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from epithermal_edge import archive, export
+    from epithermal_edge.status import JOURNAL_FILE, glance
+
+    db = archive.open_readonly(glance(arguments.station).state_dir / JOURNAL_FILE)
+    entries = archive.told(db, 0, *_bounds(arguments))
+    with _output(arguments.csv) as out:
+        count = export.write(entries, out)
+    print(f"records={count}", file=sys.stderr)
+    return 0
+
+
+def _bounds(arguments: argparse.Namespace) -> tuple[float, float]:
+    begin, end = arguments.begin, arguments.end
+    return -math.inf if begin is None else begin, math.inf if end is None else end
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[IO[str]]:
+    """The file, or stdout."""
+    if path is None:
+        yield sys.stdout
+        return
+    with path.open("w", encoding="utf-8", newline="") as out:
+        yield out
+
+
+def _model_list(arguments: argparse.Namespace) -> int:
+    from epithermal_edge import models
+    from epithermal_edge.config import read_config
+
+    folder = models.models_folder(read_config(arguments.station))
+    found = models.installed(folder)
+    for entry in found:
+        what = entry.fault or f"{entry.name}  sha256 {entry.sha256[:12]}"
+        print(f"{'FAULT' if entry.fault else 'ok   '} {' '.join(entry.uses) or '-':<8}  {what}")
+    if not found:
+        print(f"no bundle in {folder}")
+    return 3 if any(entry.fault for entry in found) else 0
+
+
+def _model_install(arguments: argparse.Namespace) -> int:
+    from epithermal_edge import models
+    from epithermal_edge.config import read_config
+
+    folder = models.models_folder(read_config(arguments.station))
+    _told_model(models.install(folder, arguments.bundle))
+    return 0
+
+
+def _model_rollback(arguments: argparse.Namespace) -> int:
+    from epithermal_edge import models
+    from epithermal_edge.config import read_config
+
+    _told_model(models.roll_back(models.models_folder(read_config(arguments.station))))
+    return 0
+
+
+def _told_model(bundle: Bundle) -> None:
+    print(f"current is {bundle.name} {bundle.version}, sha256 {bundle.sha256[:12]}")
+    print("a running station uses it from its next start on: systemctl restart epithermal-edge")
+
+
 def _replay(arguments: argparse.Namespace) -> int:
     from epithermal_edge import replay
     from epithermal_edge.config import read_config
@@ -198,22 +176,22 @@ def _replay(arguments: argparse.Namespace) -> int:
     config = read_config(arguments.station)
     engine = load_engine(config)
     begin = time.perf_counter()
-    found = replay.read(config, arguments.files, arguments.format)
-    for reason in found.reasons:
-        log.warning("damaged line: %s", reason)
-    for name in found.without_record:
-        log.warning("no record in %s", name)
-    outcomes = replay.play(engine, found.records)
-    if arguments.out:
-        with arguments.out.open("w", encoding="utf-8", newline="") as out:
-            count = replay.write(outcomes, out)
+    if arguments.files:
+        found = replay.read(config, arguments.files, arguments.format)
+        records: Iterable[RawRecord] = found.records
+        tally = f"damaged={found.damaged} duplicates={found.duplicates} conflicts={found.conflicts}"
+        for reason in found.reasons:
+            log.warning("damaged line: %s", reason)
+        for name in found.without_record:
+            log.warning("no record in %s", name)
     else:
-        count = replay.write(outcomes, sys.stdout)
+        records, tally = replay.from_journal(config), "from=journal"
+    outcomes = replay.within(replay.play(engine, records), *_bounds(arguments))
+    with _output(arguments.out) as out:
+        count = replay.write(outcomes, out)
     seconds = time.perf_counter() - begin
     print(
-        f"records={count} damaged={found.damaged} duplicates={found.duplicates}"
-        f" conflicts={found.conflicts}"
-        f" seconds={seconds:.2f} records_per_s={count / seconds:.0f}",
+        f"records={count} {tally} seconds={seconds:.2f} records_per_s={count / seconds:.0f}",
         file=sys.stderr,
     )
     return 0
@@ -242,6 +220,20 @@ def _selftest(arguments: argparse.Namespace) -> int:
         print(line)
     return 0
 
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check,
+    "run": _run,
+    "status": _status,
+    "tail": _tail,
+    "replay": _replay,
+    "export": _export,
+    "model list": _model_list,
+    "model install": _model_install,
+    "model rollback": _model_rollback,
+    "simulate": _simulate,
+    "selftest": _selftest,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

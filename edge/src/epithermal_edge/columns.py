@@ -52,6 +52,9 @@ class Plan:
     rain_scale: float  # mm for one unit of the column
     et0: tuple[int, ...]
     incoming: tuple[int, ...]
+    battery: tuple[int, ...]
+    housing: tuple[int, ...]
+    first_tube: tuple[int, ...]
     number: int  # column of the running number, or NONE
 
 
@@ -106,6 +109,9 @@ def plan(dialect: Dialect, options: Options, names: tuple[str, ...]) -> Plan:
         rain_scale=scale,
         et0=_find(plain, dialects.ET0),
         incoming=_find(plain, dialects.INCOMING),
+        battery=_find(plain, dialects.BATTERY),
+        housing=_find(plain, dialects.HOUSING_HUMIDITY),
+        first_tube=_find(plain, dialects.FIRST_TUBE),
         number=number[0] if number else NONE,
     )
     _check_once(made, plain)

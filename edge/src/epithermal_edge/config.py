@@ -6,37 +6,28 @@ Paths in the file are relative to the file's own folder.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, frames
+from epithermal_edge import air, corrections, ed25519, frames, limits
 from epithermal_edge.columns import Options
-from epithermal_edge.cover import canopy_faults, canopy_of_year
+from epithermal_edge.cover import COVER, cover_faults, described_cover
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import Key, check_tables
+from epithermal_edge.limits import Limits
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 
+CREDENTIAL = "station"  # of LoadCredential in the service unit
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
+STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
-COVER = (
-    Key("canopy_cover", dict, 'share of the ground in the leaves\' shade, { "07-01" = 0.9, ... }'),
-    Key("root_depth_cm", float, "depth of the full-grown roots, cm", low=0, high=1000),
-    Key(
-        "evaporation_share",
-        float,
-        "the soil's evaporation over its potential; less under mulch",
-        low=0,
-        high=1,
-    ),
-)
-"""What grows at a site; the same in a station.toml and in the host's site.toml."""
-
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
-
+TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
 
 TABLES: dict[str, tuple[Key, ...]] = {
     "station": (
@@ -115,6 +106,15 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=-14,
             high=14,
         ),
+        Key("stamps", str, "whose clock stamps the records", default="logger", choices=STAMPS),
+        Key(
+            "clock_tolerance_s",
+            float,
+            "seconds that the logger's clock may be wrong",
+            default=600.0,
+            low=1,
+            high=43200,
+        ),
         Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
         Key(
             "use_inside_air",
@@ -123,6 +123,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             default=False,
         ),
     ),
+    "quality": limits.KEYS,
     "model": (Key("bundle", str, "folder of the model bundle", True),),
     "mqtt": (
         Key("host", str, "name or address of the broker", True),
@@ -146,8 +147,35 @@ TABLES: dict[str, tuple[Key, ...]] = {
             str,
             "first levels of every topic",
             default="crns/v1",
-            pattern=r"[^#+\s/][^#+\s]*[^#+\s/]",
+            pattern=TOPIC,
         ),
+        Key(
+            "backlog_per_s",
+            float,
+            "messages a second of a backlog; 0: as fast as it goes",
+            default=100.0,
+            low=0,
+            high=10_000,
+        ),
+        Key("raw", bool, "send every raw record as obs/raw too", default=False),
+        Key("homeassistant", bool, "announce the station to Home Assistant", default=True),
+        Key(
+            "discovery_prefix",
+            str,
+            "Home Assistant's own first level",
+            default="homeassistant",
+            pattern=TOPIC,
+        ),
+        Key("moisture_pct", bool, "offer Home Assistant theta in % too", default=True),
+        Key(
+            "health_interval_s",
+            float,
+            "least time between two health messages",
+            default=300.0,
+            low=5,
+            high=86400,
+        ),
+        Key("command_key_file", str, "public key of those who may send commands; else none may"),
     ),
 }
 REQUIRED = ("station", "site", "source", "model")
@@ -174,6 +202,8 @@ class Source:
     count_columns: tuple[str, ...] | None
     interval_s: float
     utc_offset_h: float
+    stamps: str
+    clock_tolerance_s: float
     rain_mm_per_tip: float | None
     use_inside_air: bool
 
@@ -192,6 +222,13 @@ class Mqtt:
     key_file: Path | None
     keepalive_s: int
     prefix: str
+    backlog_per_s: float
+    raw: bool
+    homeassistant: bool
+    discovery_prefix: str
+    moisture_pct: bool
+    health_interval_s: float
+    command_key_file: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +242,7 @@ class Config:
     place: Place
     site: Site
     source: Source
+    limits: Limits
     bundle: Path
     mqtt: Mqtt | None
 
@@ -236,6 +274,20 @@ def read_config(path: Path) -> Config:
     return _build(path, values)
 
 
+def named_file(folder: Path, name: str) -> Path:
+    """A file of the configuration; under systemd what was lent to the service comes first.
+
+    `LoadCredential=station:FOLDER` puts each file of root's folder, say `password`, before the
+    service as `station_password`, readable by nobody else (systemd.exec(5)).
+    """
+    lent = os.environ.get("CREDENTIALS_DIRECTORY")
+    if lent:
+        path = Path(lent, f"{CREDENTIAL}_{Path(name).name}")
+        if path.is_file():
+            return path
+    return folder / name
+
+
 def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
     """Faults that only show when keys are seen together."""
     source = values.get("source", {})
@@ -259,19 +311,30 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
     faults += cover_faults("site.cover", values.get("site.cover", {}))
-    mqtt = values.get("mqtt", {})
+    faults += limits.faults(values.get("quality", {}))
+    faults += _mqtt_faults(values.get("mqtt", {}), folder)
+
+
+def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
+    """Files that are not there or are no keys, and keys that need another."""
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
-    faults += [
-        f"mqtt.{name}: no file {folder / mqtt[name]}"
+    faults = [
+        f"mqtt.{name}: no file {named_file(folder, mqtt[name])}"
         for name in named
-        if not (folder / mqtt[name]).is_file()
+        if not named_file(folder, mqtt[name]).is_file()
     ]
+    if mqtt.get("command_key_file") and not faults:
+        try:
+            ed25519.read_public_key(named_file(folder, mqtt["command_key_file"]))
+        except ConfigError as error:
+            faults += [f"mqtt.command_key_file: {fault}" for fault in error.faults]
     if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
         faults.append("mqtt: cert_file and key_file go together; give both or none")
     if mqtt.get("cert_file") and not mqtt.get("ca_file"):
         faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
     if mqtt.get("password_file") and not mqtt.get("user"):
         faults.append("mqtt.user: missing; a password goes with a user")
+    return faults
 
 
 def _soil_faults(soil: dict[str, Any]) -> list[str]:
@@ -286,31 +349,13 @@ def _soil_faults(soil: dict[str, Any]) -> list[str]:
     return faults
 
 
-def cover_faults(table: str, cover: dict[str, Any]) -> list[str]:
-    """What grows is described whole or not at all."""
-    if all(value is None for value in cover.values()):
-        return []
-    missing = [name for name, value in cover.items() if value is None]
-    faults = [f"{table}.{name}: missing; give all of [{table}] or none" for name in missing]
-    if cover.get("canopy_cover") is not None:
-        faults += [f"{table}.canopy_cover: {f}" for f in canopy_faults(cover["canopy_cover"])]
-    return faults
-
-
-def described_cover(cover: dict[str, Any]) -> dict[str, Any]:
-    """Fields of Site for a checked table; none where nothing is described."""
-    if cover.get("canopy_cover") is None:
-        return {}
-    return {**cover, "canopy_cover": canopy_of_year(cover["canopy_cover"]), "cover_known": 1.0}
-
-
 def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     folder = path.parent
     station, site, source = values["station"], values["site"], values["source"]
     lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
     mqtt = values.get("mqtt")
     if mqtt is not None:
-        files = {k: folder / v for k, v in mqtt.items() if k.endswith("_file") and v}
+        files = {k: named_file(folder, v) for k, v in mqtt.items() if k.endswith("_file") and v}
         mqtt = {**mqtt, **files}
     return Config(
         path=path,
@@ -322,6 +367,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         ),
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
         source=Source(**{**source, **lists}),
+        limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / values["model"]["bundle"],
         mqtt=None if mqtt is None else Mqtt(**mqtt),
     )

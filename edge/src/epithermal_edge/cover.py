@@ -6,8 +6,41 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from epithermal_edge.keys import Key
+
+COVER = (
+    Key("canopy_cover", dict, 'share of the ground in the leaves\' shade, { "07-01" = 0.9, ... }'),
+    Key("root_depth_cm", float, "depth of the full-grown roots, cm", low=0, high=1000),
+    Key(
+        "evaporation_share",
+        float,
+        "the soil's evaporation over its potential; less under mulch",
+        low=0,
+        high=1,
+    ),
+)
+"""What grows at a site; the same in a station.toml and in the host's site.toml."""
+
 DAYS = 366
 LEAP_YEAR = 2024  # so that 02-29 is a day
+
+
+def cover_faults(table: str, cover: dict[str, Any]) -> list[str]:
+    """What grows is described whole or not at all."""
+    if all(value is None for value in cover.values()):
+        return []
+    missing = [name for name, value in cover.items() if value is None]
+    faults = [f"{table}.{name}: missing; give all of [{table}] or none" for name in missing]
+    if cover.get("canopy_cover") is not None:
+        faults += [f"{table}.canopy_cover: {f}" for f in canopy_faults(cover["canopy_cover"])]
+    return faults
+
+
+def described_cover(cover: dict[str, Any]) -> dict[str, Any]:
+    """Fields of Site for a checked table; none where nothing is described."""
+    if cover.get("canopy_cover") is None:
+        return {}
+    return {**cover, "canopy_cover": canopy_of_year(cover["canopy_cover"]), "cover_known": 1.0}
 
 
 def canopy_of_year(points: Mapping[str, float]) -> tuple[float, ...]:

@@ -39,6 +39,12 @@ RAIN = ("rainmm", "precipitationtot", "precipitation", "rainmmtot")
 RAIN_TIPS = ("raintips",)
 ET0 = ("et0mm",)
 INCOMING = ("incoming", "jung", "nmcounts")
+BATTERY = (
+    *("batteryv", "vbat", "bv", "battv", "batteryvoltagemin", "battvmin", "battvoltmin"),
+    *("battvavg", "vinvolt", "batt"),
+)
+HOUSING_HUMIDITY = ("housinghumiditypct", "n1rh", "rh1", "h1", "internalrh", "irh")
+FIRST_TUBE = ("firsttubecounts",)
 NUMBER = ("record",)  # counts the lines that the logger wrote
 CLOCK = ("hhmm", "utctime")  # the time of day, where it has a column of its own
 
@@ -54,7 +60,7 @@ Sentinels = Mapping[str, Intervals]
 _CODES: Intervals = ((-99.0, -99.0), (-999.0, -999.0), (-9999.0, -9999.0))
 _FIELDS = (
     *("duration_s", "counts", "pressure_hpa", "temperature_c", "relative_humidity_pct"),
-    *("rain_mm", "et0_mm", "incoming"),
+    *("rain_mm", "et0_mm", "incoming", "battery_v", "housing_humidity_pct"),
 )
 ARCHIVE: Sentinels = dict.fromkeys(_FIELDS, _CODES)
 CAMPBELL: Sentinels = dict.fromkeys(_FIELDS, (*_CODES, (-7999.0, -7999.0), (7999.0, 7999.0)))
@@ -68,6 +74,8 @@ QUAESTA: Sentinels = {
     "relative_humidity_pct": (*_CODES, (109.0, 109.0), (119.0, 119.0), (157.0, 157.0)),
     "rain_mm": (*_CODES, (65535.0, 65535.0)),
     "incoming": (*_CODES, (0.0, 0.0)),
+    "battery_v": (*_CODES, (0.0, 0.0)),
+    "housing_humidity_pct": (*_CODES, (0.0, 0.0), (109.0, 109.0), (119.0, 119.0), (157.0, 157.0)),
 }
 
 

@@ -1,41 +1,47 @@
-"""What `check` finds: of each part whether it is well, and if not why and what to do."""
+"""What `check` finds: of each part what was looked at, whether it is well, why, and the remedy."""
 
 from __future__ import annotations
 
-import socket
+import shutil
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from epithermal_edge import status
 from epithermal_edge.config import Config
-from epithermal_edge.errors import ConfigError, EpithermalError, SourceError
+from epithermal_edge.errors import ConfigError, EpithermalError
 
-BROKER_WAIT_S = 5.0
+Look = Callable[[Config], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part: what was looked at, whether it is well, and the reason with its remedy."""
+    """One part; remedy and exit code of those that are not well."""
 
     what: str
     well: bool
     why: str
+    remedy: str = ""
     exit_code: int = 0
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """Look at bundle, journal, port and broker, each on its own."""
-    checks: tuple[tuple[str, Callable[[Config], str]], ...] = (
-        ("bundle", _bundle),
-        ("state_dir", _state_dir),
-        ("source", _source),
-        ("broker", _broker),
+    """Look at each part on its own; a running station is asked instead of disturbed."""
+    checks: tuple[tuple[str, Look, str], ...] = (
+        ("bundle", _bundle, "install one: epithermal-edge model install STATION.toml BUNDLE"),
+        ("state_dir", _state_dir, "set station.state_dir to a folder of the station's user"),
+        ("disk", _disk, "make room, or lower station.journal_max_mb"),
+        ("journal", _journal, "run the station: it salvages what can be read"),
+        ("source", _source, "see source.url, the cable, and the user's group (dialout)"),
+        ("broker", _broker, "see mqtt.host, mqtt.port, the network and the broker"),
     )
-    for what, look in checks:
+    for what, look, remedy in checks:
         try:
             yield Finding(what, True, look(config))
         except EpithermalError as error:
-            yield Finding(what, False, str(error), error.exit_code)
+            yield Finding(what, False, str(error), remedy, error.exit_code)
 
 
 def _bundle(config: Config) -> str:
@@ -54,10 +60,56 @@ def _state_dir(config: Config) -> str:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: {error.strerror}; set station.state_dir to a folder that can be written"
-        ) from error
+        raise ConfigError(f"{folder}: {error.strerror}") from error
     return f"{folder} can be written"
+
+
+def _disk(config: Config) -> str:
+    """Whether the journal can grow to its cap."""
+    folder = config.state_dir
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    here_mb = sum(p.stat().st_size for p in folder.glob(f"{status.JOURNAL_FILE}*")) / 1e6
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if here_mb + free_mb < config.journal_max_mb:
+        raise EpithermalError(
+            f"{free_mb:.0f} MB free: the journal cannot grow from {here_mb:.0f} MB to its"
+            f" cap of {config.journal_max_mb:.0f} MB"
+        )
+    return f"{free_mb:.0f} MB free, the journal may grow to {config.journal_max_mb:.0f} MB"
+
+
+def _journal(config: Config) -> str:
+    from epithermal_edge.archive import open_readonly
+
+    path = config.state_dir / status.JOURNAL_FILE
+    if not path.exists():
+        return "none yet"
+    db = open_readonly(path)
+    try:
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        (count,) = db.execute("SELECT count(*) FROM record").fetchone()
+    except sqlite3.Error as error:
+        raise EpithermalError(f"{path}: {error}") from error
+    finally:
+        db.close()
+    if verdict != "ok":
+        raise EpithermalError(f"{path}: {verdict}")
+    return f"{count} records, whole"
+
+
+def _running(config: Config) -> status.Status | None:
+    """What the station says of itself, if it runs."""
+    found = status.look(config.path, time.time())
+    return None if found.state == status.DOWN else found
+
+
+def _as_told(found: status.Status, what: str) -> str:
+    """A part in the running station's own words."""
+    troubles = [f"{t.why}; {t.remedy}" for t in found.troubles if t.what == what]
+    if troubles:
+        raise EpithermalError(troubles[0])
+    return "the running station says it is well"
 
 
 def _source(config: Config) -> str:
@@ -66,25 +118,22 @@ def _source(config: Config) -> str:
     url = config.source.url
     if url is None:
         return "no url: good for replay only"
+    running = _running(config)
+    if running is not None:
+        return _as_told(running, "source")
     stop = threading.Event()
     stop.set()
-    try:
-        for _ in ports.serial_chunks(url, config.source.baud, stop):
-            break
-    except SourceError as error:
-        raise SourceError(f"{error}; see source.url, the cable and the group dialout") from error
+    for _ in ports.serial_chunks(url, config.source.baud, stop):
+        break
     return f"{url} opens"
 
 
 def _broker(config: Config) -> str:
+    from epithermal_edge import probe
+
     if config.mqtt is None:
         return "none: estimates stay in the journal"
-    host, port = config.mqtt.host, config.mqtt.port
-    try:
-        socket.create_connection((host, port), timeout=BROKER_WAIT_S).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise EpithermalError(
-            f"{host}:{port}: {reason}; see mqtt.host, mqtt.port, the network and the broker"
-        ) from error
-    return f"{host}:{port} answers"
+    running = _running(config)
+    if running is not None:
+        return _as_told(running, "broker")
+    return probe.broker(config.id, config.mqtt)

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge import estimator, pipeline
+from epithermal_edge import estimator, pipeline, quality
 from epithermal_edge.bundle import Bundle
 from epithermal_edge.estimator import EstimatorState, StepFn
 from epithermal_edge.features import HOUR_S, Window, phase_of
 from epithermal_edge.footprint import d86_cm
+from epithermal_edge.limits import DEFAULT, Limits
 from epithermal_edge.moisture import THETA_MAX
 from epithermal_edge.pipeline import PipelineState
+from epithermal_edge.quality import QualityState
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.site import Site
 
@@ -35,6 +37,7 @@ class Engine:
     site: Site
     bundle: Bundle
     step: StepFn
+    limits: Limits = DEFAULT  # of quality control
 
     def fingerprint(self) -> str:
         """What a state depends on: one made with another model or site is void."""
@@ -47,6 +50,7 @@ class EngineState:
     """Everything the station remembers."""
 
     pipeline: PipelineState
+    quality: QualityState
     network: EstimatorState
     newest: Estimate  # of the newest window; its quality is that of the window
 
@@ -64,6 +68,7 @@ def start(engine: Engine) -> EngineState:
     """The state before the first record."""
     return EngineState(
         pipeline=pipeline.start(1, engine.bundle.phases),
+        quality=quality.start(1),
         network=estimator.start(engine.bundle),
         newest=NOTHING,
     )
@@ -78,19 +83,23 @@ def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[Engi
         Not one that was taken before. A record that ends before the last one changes nothing;
         its estimate is empty and flagged LATE.
     """
-    piped, corrected, windows = pipeline.step(engine.site, state.pipeline, record)
-    quality = Quality(int(corrected.quality[0]))
-    if quality & Quality.LATE:
-        return state, Outcome(
-            record, corrected, replace(NOTHING, quality=quality | NOTHING.quality)
-        )
+    limits, site = engine.limits, engine.site
+    sieved, doubts = quality.sieve(limits, record)
+    correction = pipeline.correct(site, state.pipeline, sieved)
+    judged, flags = quality.step(limits, site, state.quality, sieved, correction.corrected)
+    piped, corrected, windows = pipeline.take(
+        site, state.pipeline, sieved, correction, doubts | flags
+    )
+    told = Quality(int(corrected.quality[0]))
+    if told & Quality.LATE:
+        return state, Outcome(record, corrected, replace(NOTHING, quality=told | NOTHING.quality))
     network, newest = state.network, state.newest
     for window in windows:
         network, y = estimator.step(engine.step, engine.bundle, network, window)
         age = int(network.age[phase_of(window.hour, engine.bundle.phases)])
         newest = _estimate(engine, window, y, age)
-    estimate = replace(newest, quality=newest.quality | quality)
-    return EngineState(piped, network, newest), Outcome(record, corrected, estimate)
+    estimate = replace(newest, quality=newest.quality | told)
+    return EngineState(piped, judged, network, newest), Outcome(record, corrected, estimate)
 
 
 def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:

@@ -18,6 +18,8 @@ LIMITS = {
     "rain_mm": (0.0, 1000.0),
     "et0_mm": (-10.0, 50.0),
     "incoming": (1e-3, 1e6),
+    "battery_v": (0.0, 60.0),
+    "housing_humidity_pct": (0.0, 105.0),
     "number": (0.0, 1e10),
 }
 """What a field of a record, or the line's running number, can be; else the line is damaged."""

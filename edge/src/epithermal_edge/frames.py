@@ -13,14 +13,14 @@ import difflib
 import json
 import math
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from epithermal_edge.columns import NONE, Options, Plan, Tube, is_header, plan
 from epithermal_edge.dialects import DIALECTS, Dialect
 from epithermal_edge.errors import ConfigError, FrameError
 from epithermal_edge.fields import number, unix_time
 from epithermal_edge.lines import OVERLONG, split
-from epithermal_edge.records import NAN, Floats, RawRecord
+from epithermal_edge.own_lines import RECORDS_HEADER, format_record
+from epithermal_edge.records import NAN, RawRecord
 
 __all__ = [
     "DIALECTS",
@@ -34,11 +34,6 @@ __all__ = [
     "split",
     "start",
 ]
-
-RECORDS_HEADER = (
-    b"time_utc,duration_s,counts,pressure_hpa,temperature_c,relative_humidity_pct,"
-    b"rain_mm,et0_mm,incoming\n"
-)
 
 TUBES_AGREE = 0.05  # relative difference allowed between the counting times of summed tubes
 AFTER_A_HOLE = 1.5  # intervals between two lines that follow on: the logger was off in between
@@ -87,6 +82,13 @@ class _Row:
             if not math.isnan(value):
                 return value
         return NAN
+
+    def aside(self, columns: tuple[int, ...], field: str) -> float:
+        """As `first`, of a value that no estimate hangs on: damage leaves it unknown."""
+        try:
+            return self.first(columns, field)
+        except FrameError:
+            return NAN
 
 
 def start(dialect: str, options: Options | None = None) -> Context:
@@ -240,6 +242,9 @@ def _record(row: _Row) -> tuple[Context, RawRecord]:
         row.first(made.rain, "rain_mm", made.rain_scale),
         row.first(made.et0, "et0_mm"),
         row.first(made.incoming, "incoming"),
+        row.aside(made.battery, "battery_v"),
+        row.aside(made.housing, "housing_humidity_pct"),
+        _first_tube(row, duration_s),
     )
     return (context if last is None else replace(context, last=last)), record
 
@@ -299,6 +304,13 @@ def _counts(row: _Row, duration_s: float) -> float:
     return NAN if duration_s < least_s else total
 
 
+def _first_tube(row: _Row, duration_s: float) -> float:
+    """Counts of the first of several tubes."""
+    if len(row.plan.tubes) > 1:
+        return _tube_counts(row, row.plan.tubes[0], duration_s)
+    return row.aside(row.plan.first_tube, "counts")
+
+
 def _tube_counts(row: _Row, tube: Tube, duration_s: float) -> float:
     value = row.value(tube.column, "counts")
     if tube.period_s:
@@ -307,35 +319,3 @@ def _tube_counts(row: _Row, tube: Tube, duration_s: float) -> float:
     if not math.isnan(value) and not value.is_integer():
         raise FrameError(f"{row.plan.names[tube.column]}: {value:g} counts are not whole")
     return value
-
-
-def format_record(record: RawRecord) -> bytes:
-    """A record as a line of records.csv, of which `parse` makes the same record again.
-
-    Parameters
-    ----------
-    record :
-        Its numbers are floats; NaN becomes an empty field.
-
-    Raises
-    ------
-    ValueError
-        The counts are not whole, or the time is not a time.
-    """
-    if not math.isnan(float(record.counts)) and not float(record.counts).is_integer():
-        raise ValueError(f"counts must be whole, not {record.counts}")
-    seconds, _, fraction = repr(float(record.end_s)).partition(".")
-    stamp = datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    fields = (
-        *(record.duration_s, record.counts, record.pressure_hpa, record.temperature_c),
-        *(record.relative_humidity_pct, record.rain_mm, record.et0_mm, record.incoming),
-    )
-    end = f".{fraction}Z" if int(fraction) else "Z"
-    return ",".join([stamp + end, *map(_text, fields)]).encode() + b"\n"
-
-
-def _text(value: Floats) -> str:
-    x = float(value)
-    if math.isnan(x):
-        return ""
-    return f"{x:.0f}" if x.is_integer() and abs(x) < 1e15 else repr(x)

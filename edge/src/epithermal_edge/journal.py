@@ -1,66 +1,49 @@
 """The station's memory on disk: record, state and outgoing messages, in one transaction.
 
 A power cut leaves either all of a record's traces or none. The state is a cache: when it does not
-fit the model, or a byte of it has changed, it is computed again from the raw records.
+fit the model, or a byte of it has changed, it is computed again from the raw records. When there
+is no more room, rows go by class (`room.CLASSES`); what is to be told of theta never does.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 import secrets
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from epithermal_edge import room, salvage
+from epithermal_edge.about import About
+from epithermal_edge.database import (
+    PAGE_BYTES,
+    DamagedError,
+    Database,
+    FullError,
+    JournalError,
+    Mark,
+    fault,
+)
 from epithermal_edge.engine import EngineState
-from epithermal_edge.errors import EpithermalError
 from epithermal_edge.messages import Message
+from epithermal_edge.outbox import Outbox, Outgoing
 from epithermal_edge.records import RawRecord
-from epithermal_edge.snapshot import Part, from_parts, to_parts
+from epithermal_edge.rows import estimate_columns, record_columns, record_row
+from epithermal_edge.snapshot import Part, StateLostError, binding, from_parts, to_parts
+from epithermal_edge.taken import Taken
+
+__all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
 
 FILE = "journal.sqlite3"
-SCHEMA = 1  # in user_version
-PAGE_BYTES = 4096
-PRUNE_AT = 0.9  # of the cap: the oldest raw records make room
-PRUNE_ROWS = 1000
-RAW = tuple(f.name for f in fields(RawRecord))
+MARK = "journal.mark"
+WHOLE = "whole"  # part of the state that says which record it belongs to
 
-CREATE = f"""
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE record (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  {", ".join(f"{name} REAL" for name in RAW)}
-);
-CREATE UNIQUE INDEX record_end_s ON record (end_s);
-CREATE TABLE state (
-  part TEXT PRIMARY KEY, layout TEXT NOT NULL, made_for TEXT NOT NULL,
-  crc32 INTEGER NOT NULL, data BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE outbox (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, topic TEXT NOT NULL,
-  payload BLOB NOT NULL, retain INTEGER NOT NULL, expires_s REAL
-);
-CREATE INDEX outbox_state ON outbox (id) WHERE kind = 'state';
-PRAGMA user_version = {SCHEMA};
-"""
+log = logging.getLogger(__name__)
 
 
-class JournalError(EpithermalError):
-    """The journal cannot be opened or written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message that waits for the broker, and its place in the queue."""
-
-    id: int
-    message: Message
-
-
-class Journal:
+class Journal(Taken):
     """The one database of a station; for one thread.
+
+    A damaged file is set aside and replaced by one with what is readable of it.
 
     Parameters
     ----------
@@ -68,6 +51,10 @@ class Journal:
         Made when it is not there.
     max_mb :
         Cap of the database file [MB]; at nine tenths of it the oldest raw records go.
+    beat :
+        Called again and again while a damaged file is read.
+    suspect :
+        Why the file that is there must be taken for damaged, though it looks sound.
 
     Raises
     ------
@@ -75,64 +62,71 @@ class Journal:
         The folder or the file cannot be used, or is of a later version of the software.
     """
 
-    def __init__(self, folder: Path, max_mb: float = 512.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_mb: float = 512.0,
+        beat: Callable[[], object] = lambda: None,
+        suspect: str | None = None,
+    ) -> None:
         self.path = folder / FILE
+        self._mark = Mark(folder / MARK)
+        self._max_pages = int(max_mb * 1e6 / PAGE_BYTES)
         self._written: EngineState | None = None
+        self._sums: dict[str, int] = {}  # checksum of each part of the state
+        self.last_error: str | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, isolation_level=None)
-            self._open(int(max_mb * 1e6 / PAGE_BYTES))
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise JournalError(f"{self.path}: {reason}; check [station] state_dir") from error
-        self.epoch = self._about("epoch")
+            salvage.finish(self.path)
+        except OSError as error:
+            raise fault(self.path, error) from error
+        try:
+            if suspect is not None:
+                raise DamagedError(f"{self.path}: {suspect}")
+            self._open()
+        except DamagedError as damage:
+            salvage.rescue(self.path, str(damage), beat, bad_sectors=suspect is not None)
+            self._open()
 
-    def _open(self, max_pages: int) -> None:
-        self._db.text_factory = lambda data: data.decode(errors="replace")  # damage is met later
-        self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute(f"PRAGMA max_page_count = {max_pages}")
-        self._max_pages = max_pages
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            epoch = secrets.token_hex(4)
-            self._db.executescript(
-                f"BEGIN IMMEDIATE;{CREATE}INSERT INTO about VALUES ('epoch', '{epoch}');COMMIT;"
-            )
-        elif version != SCHEMA:
-            raise JournalError(
-                f"{self.path}: schema {version}, this software reads {SCHEMA};"
-                " update epithermal-edge or name another state_dir"
-            )
+    @property
+    def has_notes(self) -> bool:
+        """Whether `tell` has something to tell."""
+        return self._about.has_notes
 
-    def _about(self, key: str) -> str:
-        rows = self._rows("SELECT value FROM about WHERE key = ?", (key,))
-        return str(rows[0][0])
+    def _open(self) -> None:
+        self._db = Database(self.path, self._max_pages)
+        try:
+            self._about = About(self._db)
+            self._about.prepare()
+            self._outbox = Outbox(self._db, self._about)
+            self._db.check()
+            self.epoch = self._about.get("epoch")
+            self.base = int(self._about.get("base"))  # records of earlier epochs
+            self._heed_mark()
+        except JournalError:
+            self._db.close()
+            raise
+
+    def _heed_mark(self) -> None:
+        """Where the newest commits are gone, their numbers are not given again."""
+        epoch, told = self._mark.read()
+        last = self.last_seq()
+        if epoch != self.epoch or told <= last:
+            return
+        text = f"the last {told - last} records were lost on the disk; the numbers begin again"
+        log.error("%s: %s", self.path, text)
+        epoch = secrets.token_hex(4)
+
+        def write() -> None:
+            self._about.put(epoch=epoch, base=str(last))
+            self._about.note("journal_salvaged", text)
+
+        self._db.transaction(write)
+        self.epoch, self.base = epoch, last
 
     def close(self) -> None:
         """Close the file; what was committed is on disk."""
         self._db.close()
-
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        try:
-            return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise JournalError(f"{self.path}: {error}") from error
-
-    def last_seq(self) -> int:
-        """Number of the last record ever taken, 0 before the first."""
-        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'record'")
-        return int(rows[0][0]) if rows else 0
-
-    def knows(self, end_s: float) -> bool:
-        """Whether a record with this end was taken."""
-        return bool(self._rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
-
-    def records(self) -> Iterator[RawRecord]:
-        """The raw records that are kept, in the order of their taking."""
-        for row in self._db.execute(f"SELECT {', '.join(RAW)} FROM record ORDER BY seq"):
-            yield RawRecord(*(math.nan if value is None else value for value in row))
 
     def commit(
         self,
@@ -142,6 +136,9 @@ class Journal:
         made_for: str,
         messages: Sequence[Message],
         accepted: Sequence[int] = (),
+        lost: int = 0,
+        estimate: Sequence[object] = (),
+        keep: Mapping[str, str | None] | None = None,
     ) -> None:
         """Everything that one record brought, in one transaction.
 
@@ -155,83 +152,112 @@ class Journal:
             Fingerprint of the engine.
         accepted :
             Ids of outgoing messages that the broker has.
+        lost :
+            Records before this one that found no room in memory while the disk refused.
+        estimate :
+            What was told of it, as `rows.estimate_row` gives it.
+        keep :
+            As for the method `keep`.
 
         Raises
         ------
         JournalError
             Nothing was written.
         """
+        sums: dict[str, int] = {}
 
         def write() -> None:
-            values = [getattr(record, name) for name in RAW]
-            marks = ", ".join("?" * (1 + len(RAW)))
-            row = (seq, *(None if math.isnan(float(v)) else float(v) for v in values))
-            self._db.execute(f"INSERT INTO record VALUES ({marks})", row)
-            self._write_state(state, made_for)
-            self._post(messages)
-            self._forget(accepted)
+            self._db.insert("record", record_columns(), record_row(seq, record))
+            if estimate:
+                self._db.insert("estimate", estimate_columns(), estimate)
+            sums.update(self._write_state(seq, state, made_for))
+            self._outbox.post(messages)
+            self._outbox.forget(accepted)
+            self._about.keep(keep or {})
+            if lost:
+                self._about.count("memory", lost)
 
         self._transaction(write)
-        self._written = state
-        if seq % PRUNE_ROWS == 0:
-            self._prune()
+        self._written, self._sums = state, sums
+        self._mark.write(self.epoch, seq)
+        if seq % room.PRUNE_ROWS == 0:
+            room.prune(self._db, self._about)
 
     def store(self, state: EngineState, made_for: str, messages: Sequence[Message] = ()) -> None:
         """A whole state that was computed again, with what there is to say about it."""
-        self._written = None
+        self._written, self._sums = None, {}
+        seq = self.last_seq()
+        sums: dict[str, int] = {}
 
         def write() -> None:
-            self._write_state(state, made_for)
-            self._post(messages)
+            self._db.cursor("DELETE FROM state")
+            sums.update(self._write_state(seq, state, made_for))
+            self._outbox.post(messages)
 
         self._transaction(write)
-        self._written = state
+        self._written, self._sums = state, sums
+
+    def keep(self, values: Mapping[str, str | None], messages: Sequence[Message] = ()) -> None:
+        """Write values, delete those that are None, and post messages, in one transaction."""
+
+        def write() -> None:
+            self._about.keep(values)
+            self._outbox.post(messages)
+
+        self._transaction(write)
+
+    def post(self, messages: Sequence[Message]) -> None:
+        """Add outgoing messages that belong to no record."""
+        self._transaction(lambda: self._outbox.post(messages))
 
     def forget(self, accepted: Sequence[int]) -> None:
         """Delete outgoing messages that the broker has."""
         if accepted:
-            self._transaction(lambda: self._forget(accepted))
+            self._transaction(lambda: self._outbox.forget(accepted))
+
+    def tell(self, message: Callable[[str, str], Message]) -> None:
+        """Put what happened to the journal into the outbox, each thing once; `message` makes one
+        of a kind and a text.
+        """
+
+        def write() -> None:
+            notes = self._about.notes()
+            if notes:
+                self._outbox.post([message(kind, text) for kind, text in notes])
+                self._about.strike()
+
+        self._about.has_notes = False
+        try:
+            self._transaction(write)
+        except JournalError:
+            self._about.has_notes = True
+            raise
 
     def _transaction(self, write: Callable[[], object]) -> None:
+        """One transaction; where there is no room for it, rows of less worth make some."""
+        shrunk = False
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            write()
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise JournalError(f"{self.path}: {error}") from error
-
-    def _forget(self, accepted: Sequence[int]) -> None:
-        self._db.executemany("DELETE FROM outbox WHERE id = ?", [(i,) for i in accepted])
-
-    def _post(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            if message.kind == "state":
-                self._db.execute("DELETE FROM outbox WHERE topic = ?", (message.topic,))
-            self._db.execute(
-                "INSERT INTO outbox (kind, topic, payload, retain, expires_s)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (message.kind, message.topic, message.payload, message.retain, message.expires_s),
-            )
-
-    def _prune(self) -> None:
-        pages = self._db.execute("PRAGMA page_count").fetchone()[0]
-        free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
-        if pages - free > PRUNE_AT * self._max_pages:
-            first = self._db.execute("SELECT min(seq) FROM record").fetchone()[0]
-            self._transaction(
-                lambda: self._db.execute(
-                    "DELETE FROM record WHERE seq < ?", (first + 2 * PRUNE_ROWS,)
-                )
-            )
+            while True:
+                try:
+                    self._db.transaction(write)
+                    break
+                except FullError:
+                    if self._db.is_near_cap() and room.make(self._db, self._about):
+                        continue
+                    if shrunk or not self._db.shrink():
+                        raise
+                    shrunk = True
+        except JournalError as error:
+            self.last_error = str(error)
+            raise
+        self.last_error = None
 
     def waiting(self) -> int:
         """Messages that the broker does not have yet."""
-        return int(self._rows("SELECT count(*) FROM outbox")[0][0])
+        return self._outbox.waiting()
 
     def outgoing(self, after: int, limit: int, state: bool) -> list[Outgoing]:
-        """The next messages in order.
+        """The next messages in order; one that is damaged on the disk is dropped and told.
 
         Parameters
         ----------
@@ -240,13 +266,10 @@ class Journal:
         state :
             Only the newest values, or only the others.
         """
-        which = "kind = 'state'" if state else "kind <> 'state'"
-        rows = self._rows(
-            "SELECT id, topic, payload, kind, retain, expires_s FROM outbox"
-            f" WHERE id > ? AND {which} ORDER BY id LIMIT ?",
-            (after, limit),
-        )
-        return [Outgoing(i, Message(t, p, k, bool(r), e)) for i, t, p, k, r, e in rows]
+        sound, damaged = self._outbox.next(after, limit, state)
+        if damaged:
+            self._transaction(lambda: self._outbox.drop(damaged))
+        return sound
 
     def load_state(self, made_for: str, like: EngineState) -> EngineState:
         """The state that was committed last.
@@ -263,14 +286,44 @@ class Journal:
         StateLostError
             There is none, or it does not fit; the text says why.
         """
-        rows = self._rows("SELECT part, layout, made_for, crc32, CAST(data AS BLOB) FROM state")
-        state = from_parts({row[0]: Part(*row[1:]) for row in rows}, made_for, like)
-        self._written = state
+        rows = self._db.rows("SELECT part, layout, made_for, crc32, CAST(data AS BLOB) FROM state")
+        parts = {row[0]: Part(*row[1:]) for row in rows}
+        state = from_parts(parts, made_for, like)
+        whole = parts.pop(WHOLE, None)
+        sums = {name: part.crc32 for name, part in parts.items()}
+        if whole is None or (whole.layout, whole.crc32) != binding(self.last_seq(), sums):
+            raise StateLostError("state: is not that of the last record")
+        self._written, self._sums = state, sums
         return state
 
-    def _write_state(self, state: EngineState, made_for: str) -> None:
-        for name, part in to_parts(state, made_for, self._written).items():
-            self._db.execute(
-                "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)",
-                (name, part.layout, made_for, part.crc32, part.data),
-            )
+    def _write_state(self, seq: int, state: EngineState, made_for: str) -> Mapping[str, int]:
+        """Inside a transaction: the parts that changed; checksums of all."""
+        parts = to_parts(state, made_for, self._written)
+        sums = self._sums | {name: part.crc32 for name, part in parts.items()}
+        rows = [(name, p.layout, made_for, p.crc32, p.data) for name, p in parts.items()]
+        layout, crc32 = binding(seq, sums)
+        rows.append((WHOLE, layout, made_for, crc32, b""))
+        self._db.many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)", rows)
+        return sums
+
+    def health(self) -> dict[str, object]:
+        """How full it is, what waits, what was dropped.
+
+        Raises
+        ------
+        JournalError
+            It cannot be read.
+        """
+        kept = self._db.rows("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM record")[0][0]
+        files = [self.path, self.path.with_name(FILE + "-wal")]
+        return {
+            "records": kept,
+            "waiting": self.waiting(),
+            "oldest_waiting": self._outbox.oldest(),
+            "bytes": sum(file.stat().st_size for file in files if file.exists()),
+            "max_bytes": self._db.max_pages * PAGE_BYTES,
+            "dropped": self._about.dropped(),
+            "salvaged": self._about.get("salvaged", "") or None,
+            "writable": self.last_error is None,
+            "last_error": self.last_error,
+        }

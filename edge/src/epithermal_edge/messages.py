@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,16 @@ SUSPECTED = (
     | Quality.PRESSURE_MISSING
     | Quality.HUMIDITY_MISSING
     | Quality.INCOMING_MISSING
+    | Quality.PRESSURE_RANGE
+    | Quality.COUNT_RANGE
+    | Quality.PRESSURE_JUMP
+    | Quality.PRESSURE_STUCK
+    | Quality.AIR_STUCK
+    | Quality.INCOMING_STUCK
+    | Quality.COUNT_STUCK
+    | Quality.COUNT_SPIKE
+    | Quality.TUBE_RATIO
+    | Quality.DOUBTFUL
 )
 
 
@@ -41,7 +51,7 @@ class Message:
 
     topic: str
     payload: bytes
-    kind: str  # "obs": every one, in order; "state": only the newest; "event"
+    kind: str  # "obs", "raw", "event": every one, in order; "state": only the newest
     retain: bool = False
     expires_s: float | None = None  # Unix time after which nobody wants it
 
@@ -106,6 +116,8 @@ def obs_theta(
     corrected: CorrectedRecord,
     estimate: Estimate,
     bundle: Bundle,
+    time_q: str = "logger",
+    not_before_s: float = -math.inf,
 ) -> dict[str, Any]:
     """Payload of obs/theta and state/theta: one record and the estimate that goes with it.
 
@@ -115,6 +127,11 @@ def obs_theta(
         Number of the record in its journal, from 1.
     corrected :
         Of one site.
+    time_q :
+        Where the stamps come from; `stamps` has the values.
+    not_before_s : [s]
+        End of the interval before, where this one does not begin earlier: counting times are
+        never exact.
     """
     live_s = float(corrected.duration_s[0])
     counted = math.isfinite(live_s) and live_s > 0.0
@@ -122,7 +139,9 @@ def obs_theta(
     return {
         "v": V,
         "id": f"{identity.station}:{identity.epoch}:{seq}",
-        "start": utc(record.end_s - (live_s if counted else identity.interval_s)),
+        "start": utc(
+            max(record.end_s - (live_s if counted else identity.interval_s), not_before_s)
+        ),
         "end": utc(record.end_s),
         "window_end": utc(estimate.window_end_s),
         "theta": {
@@ -166,7 +185,7 @@ def obs_theta(
             "sha256": bundle.sha256,
             "state_age_d": estimate.state_age_steps * bundle.step_s / 86400.0,
         },
-        "time_q": "logger",
+        "time_q": time_q,
         "rev": 0,
     }
 
@@ -209,14 +228,41 @@ def obs_messages(
     return every, Message(topic, body, "state", retain=True, expires_s=expires_s)
 
 
+def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "logger") -> Message:
+    """The record as the logger gave it, for training a network anew.
+
+    Parameters
+    ----------
+    time_q :
+        That of the obs/theta of the same record.
+    """
+    values = {f.name: _number(getattr(record, f.name), 6) for f in fields(record)}
+    del values["end_s"]
+    payload = {
+        "v": V,
+        "id": f"{identity.station}:{identity.epoch}:{seq}",
+        "end": utc(record.end_s),
+        **values,
+        "time_q": time_q,
+        "rev": 0,
+    }
+    return Message(identity.topic("obs/raw"), encode(payload), "raw")
+
+
 def event(identity: Identity, kind: str, time_s: float, text: str) -> Message:
     """Something that an operator should know, once."""
     payload = {"v": V, "station": identity.station, "kind": kind, "time": utc(time_s), "text": text}
     return Message(identity.topic(f"event/{kind}"), encode(payload), "event")
 
 
-def status(identity: Identity, state: str, session: str) -> bytes:
-    """Birth ("online"), clean end ("stopped") or last will ("lost") of one connection."""
+def status(identity: Identity, state: str, session: str, trouble: str | None = None) -> bytes:
+    """Birth ("online"), clean end ("stopped") or last will ("lost") of one connection.
+
+    Parameters
+    ----------
+    trouble :
+        What keeps messages from being delivered.
+    """
     return encode(
         {
             "v": V,
@@ -224,8 +270,18 @@ def status(identity: Identity, state: str, session: str) -> bytes:
             "state": state,
             "session": session,
             "epoch": identity.epoch,
+            "trouble": trouble,
         }
     )
+
+
+def session_of(payload: bytes) -> str | None:
+    """The session that a status speaks of; None where it is no status."""
+    try:
+        session = json.loads(payload)["session"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return session if isinstance(session, str) else None
 
 
 def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:

@@ -10,171 +10,40 @@ from __future__ import annotations
 import logging
 import math
 import random
-import secrets
-import socket
-import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from epithermal_edge import messages
+from epithermal_edge.backoff import Backoff
+from epithermal_edge.commands import Commands
 from epithermal_edge.config import Mqtt
-from epithermal_edge.journal import Journal, Outgoing
+from epithermal_edge.delivery import IN_FLIGHT, Delivery
+from epithermal_edge.inbox import Inbox, LinkEvent, Ordered
+from epithermal_edge.journal import Journal
+from epithermal_edge.link import (
+    FAILURE,
+    REASONS,
+    TAKEN_OVER,
+    Acknowledged,
+    Down,
+    Link,
+    Received,
+    Subscribed,
+    Up,
+)
 from epithermal_edge.messages import Identity, Message
+from epithermal_edge.presence import Presence
 
-if TYPE_CHECKING:
-    from paho.mqtt.client import Client
+__all__ = ["Acknowledged", "Down", "LinkEvent", "Sender", "Up"]
 
-IN_FLIGHT = 16  # sent and not acknowledged
-CONNECT_TIMEOUT_S = 10.0
+UP_TIMEOUT_S = 60.0  # from opening a connection to being let in
+SILENT_S = 1.0  # from the end of paho's thread to giving up on its last word
 ACK_TIMEOUT_S = 30.0  # a broker that stays silent so long gets a new connection
-REFUSED_PAUSE_S = 30.0  # before a refused message is tried again
-BACKOFF_S, BACKOFF_MAX_S = 1.0, 60.0
-FAILURE = 0x80  # MQTT 5 reason codes from here on are failures
+OWN = ("obs", "state", "event")  # what is read back on 3.1.1
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Up:
-    """The broker let the station in."""
-
-    link: int
-    receive_maximum: int
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    """The connection could not be made or is lost."""
-
-    link: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The broker has taken or refused a message."""
-
-    link: int
-    mid: int
-    reason: int
-
-
-LinkEvent = Up | Down | Acknowledged
-
-
-class Link:
-    """One connection, from connect to disconnect; never used again.
-
-    paho holds a lock while it calls back that `publish` takes too: the callbacks only hand over.
-    """
-
-    def __init__(
-        self, number: int, config: Mqtt, identity: Identity, put: Callable[[LinkEvent], None]
-    ) -> None:
-        self.number = number
-        self.session = secrets.token_hex(4)
-        self._config = config
-        self._identity = identity
-        self._put = put
-        self._client: Client | None = None
-        threading.Thread(target=self._connect, name=f"mqtt-{number}", daemon=True).start()
-
-    def _connect(self) -> None:
-        try:
-            client = self._make_client()
-            self._client = client
-            config = self._config
-            client.connect(config.host, config.port, keepalive=config.keepalive_s)
-            client.loop_start()
-        except (OSError, ValueError) as error:
-            self._put(Down(self.number, str(error) or type(error).__name__))
-
-    def _make_client(self) -> Client:
-        from paho.mqtt.client import Client, MQTTv5, MQTTv311
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        config, identity = self._config, self._identity
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=identity.station,
-            protocol=MQTTv5 if config.version == "5" else MQTTv311,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_inflight_messages_set(IN_FLIGHT + 4)
-        if config.user:
-            client.username_pw_set(config.user, read_password(config))
-        if config.ca_file:
-            cert, key = (str(f) if f else None for f in (config.cert_file, config.key_file))
-            client.tls_set(str(config.ca_file), cert, key)
-        lost = messages.status(identity, "lost", self.session)
-        client.will_set(identity.topic("status"), lost, qos=1, retain=True)
-        client.on_socket_open = _send_at_once
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        return client
-
-    def _on_connect(
-        self, _client: Any, _data: Any, _flags: Any, reason: Any, properties: Any
-    ) -> None:
-        if reason.is_failure:
-            self._put(Down(self.number, f"the broker refuses: {reason}"))
-        else:
-            maximum = getattr(properties, "ReceiveMaximum", IN_FLIGHT + 2)
-            self._put(Up(self.number, maximum))
-
-    def _on_disconnect(
-        self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any
-    ) -> None:
-        self._put(Down(self.number, str(reason)))
-
-    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _props: Any) -> None:
-        self._put(Acknowledged(self.number, mid, reason.value))
-
-    def publish(
-        self, topic: str, payload: bytes, retain: bool, expiry_s: int | None = None
-    ) -> int | None:
-        """Send with QoS 1; the packet's id, None when the connection is gone."""
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
-        if self._client is None:
-            return None
-        properties = None
-        if expiry_s is not None and self._config.version == "5":
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = expiry_s
-        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
-        return info.mid if info.rc == 0 else None
-
-    def disconnect(self) -> None:
-        """Say goodbye, so that the broker does not publish the last will."""
-        if self._client is not None:
-            self._client.disconnect()
-
-    def abandon(self) -> None:
-        """Cut the connection without a word; the last will goes out."""
-        sock: Any = self._client.socket() if self._client is not None else None
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                log.debug("the socket was closed already")
-
-
-def _send_at_once(_client: Any, _data: Any, sock: Any) -> None:
-    """Without Nagle's algorithm, which holds a small packet back until the last is confirmed."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def read_password(config: Mqtt) -> str | None:
-    """First line of the password file."""
-    if config.password_file is None:
-        return None
-    text = config.password_file.read_text("utf-8")
-    return text.splitlines()[0] if text else ""
 
 
 class Sender:
@@ -188,6 +57,12 @@ class Sender:
         Takes the connection's events from any thread; the owner hands them to `handle`.
     jitter :
         Draws the pause before a new connection between 0 and its argument.
+    discovery :
+        What Home Assistant is told, None: nothing.
+    commands :
+        None: the station takes none.
+    wall :
+        Unix time [s].
     """
 
     def __init__(
@@ -198,82 +73,213 @@ class Sender:
         journal: Journal,
         put: Callable[[LinkEvent], None],
         jitter: Callable[[float], float] = lambda top: random.uniform(0.0, top),
+        discovery: Message | None = None,
+        commands: Commands | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self._config, self._identity, self._meta = config, identity, meta
-        self._journal, self._put, self._jitter = journal, put, jitter
+        self._config, self._identity = config, identity
+        self._journal, self._backoff = journal, Backoff(jitter)
+        self._commands, self._wall = commands, wall
+        self._birth = f"{config.discovery_prefix}/status" if discovery else None
+        self._presence = Presence(identity, meta, discovery)
+        self._reads_back = config.version != "5"
+        self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
         self._link: Link | None = None
         self._up = False
         self._links = 0
-        self._failures = 0
-        self._next_link = 0.0  # when to connect [s, monotonic]
-        self._paused_until = 0.0
-        self._limit = IN_FLIGHT
-        self._in_flight: dict[int, int | None] = {}  # packet -> outbox id, None: birth or meta
+        self._last_error: str | None = None
+        self._since_s = wall()  # connected or not
+        self._link_at = 0.0  # when it was opened [s, monotonic]
+        self._next_link = 0.0  # when to connect
         self._last_ack = 0.0
-        self._cursor = {True: 0, False: 0}  # last id under way, newest values and the others
-        self.accepted: list[int] = []  # ids to delete from the outbox
-        self.count_sent = 0
-        self.count_refused = 0
+        self._last_alive = 0.0  # paho's thread
+        self._sessions: deque[str] = deque(maxlen=50)  # of this process, the newest
+        self._limit = IN_FLIGHT
+        self._asked: dict[int, str] = {}  # subscriptions by packet
+        self._deaf: set[str] = set()  # what the broker forbids to hear
+        self._may_send = False
+        self._health_at = -math.inf
+        self._inbox = Inbox(identity, commands, put)
+        if commands is not None:
+            commands.verbs = {"ping": self._ping, "announce": self._announce}
+
+    @property
+    def accepted(self) -> list[int]:
+        """Ids to delete from the outbox."""
+        return self.delivery.accepted
+
+    @accepted.setter
+    def accepted(self, ids: list[int]) -> None:
+        self.delivery.accepted = ids
+
+    @property
+    def count_sent(self) -> int:
+        """Messages of the outbox that the broker took."""
+        return self.delivery.sent
 
     def idle(self) -> bool:
         """Whether everything was delivered."""
-        return not self._in_flight and not self.accepted and self._journal.waiting() == 0
+        return not self._in_flight() and not self.accepted and self._journal.waiting() == 0
 
     def take_accepted(self) -> list[int]:
         """Ids that the broker has, for the caller to delete in its next transaction."""
         accepted, self.accepted = self.accepted, []
         return accepted
 
+    def _in_flight(self) -> int:
+        return self._flying() + len(self._presence.waiting)
+
     def handle(self, event: LinkEvent, now: float) -> None:
         """Take one of the connection's events; those of an earlier connection say nothing."""
+        self._inbox.taken(event)
         if self._link is None or event.link != self._link.number:
             return
         if isinstance(event, Acknowledged):
             self._acknowledged(event, now)
         elif isinstance(event, Up):
-            log.info("connected to %s:%d", self._config.host, self._config.port)
-            self._up = True
-            self._last_ack = now
-            self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
-            self._greet("online")
+            self._let_in(event, now)
+        elif isinstance(event, Down):
+            self._down(event.reason, now, event.code)
+        elif isinstance(event, Subscribed):
+            self._subscribed(event)
+        elif isinstance(event, Ordered):
+            answer = self._commands.obey(event.command, now) if self._commands else None
+            if answer is not None:
+                self._presence.waiting.append(answer)
         else:
-            self._down(event.reason, now)
+            self._received(event, now)
 
-    def _down(self, reason: str, now: float) -> None:
-        ceiling = min(BACKOFF_S * 2.0 ** min(self._failures, 10), BACKOFF_MAX_S)
-        pause = self._jitter(ceiling)
-        self._failures += 1
+    def _let_in(self, event: Up, now: float) -> None:
+        config, me = self._config, self._identity
+        log.info("connected to %s:%d", config.host, config.port)
+        self._up, self._since_s = True, self._wall()
+        self._last_ack = self._last_alive = now
+        self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
+        self._deaf.clear()
+        self._may_send = not self._reads_back
+        commands = [me.topic("cmd/+")] if self._commands is not None else []
+        birth = [self._birth] if self._birth is not None else []
+        own = [me.topic(f"{name}/#") for name in OWN] if self._reads_back else []
+        assert self._link is not None
+        self._sessions.append(self._link.session)
+        for name in (me.topic("status"), *commands, *birth, *own):
+            mid = self._link.subscribe(name, retained=name == me.topic("status"))
+            if mid is not None:
+                self._asked[mid] = name
+        self._presence.greet("online", self._link.session, self.trouble(now), now)
+        self._presence.announce()
+
+    def _subscribed(self, event: Subscribed) -> None:
+        name = self._asked.pop(event.mid, None)
+        if name is not None and event.failed:
+            log.error("the broker forbids to subscribe to %s", name)
+            if name not in (self._birth, self._identity.topic("status")):
+                self._deaf.add(name)
+        own = {self._identity.topic(f"{kind}/#") for kind in OWN}
+        unheard = own & ({*self._asked.values()} | self._deaf)
+        self._may_send = not self._reads_back or not unheard
+
+    def _received(self, event: Received, now: float) -> None:
+        if event.topic == self._birth:
+            self._presence.meet(event.payload, now)
+        elif event.topic == self._identity.topic("status"):
+            self._meet_status(event, now)
+        elif not event.retained and self._reads_back:
+            self.delivery.read_back(event.topic, event.payload)
+
+    def _meet_status(self, event: Received, now: float) -> None:
+        """One's own status, unless another had the name since the last connection.
+
+        mosquitto 2.0.11 cuts a connection that is taken over without the reason that MQTT 5 has
+        for it; the other's status tells.
+        """
+        session = messages.session_of(event.payload)
+        is_other = session is not None and session not in self._sessions
+        if is_other and (len(self._sessions) > 1 or not event.retained):
+            self._backoff.taken_over(event.link - 1, now)
+
+    def _down(self, reason: str, now: float, code: int = 0) -> None:
+        if code == TAKEN_OVER:
+            self._backoff.taken_over(self._links, now)
+        pause = self._backoff.lost(now)
+        if self._backoff.is_duplicate(now):
+            log.error("another client calls itself %s", self._identity.station)
+        self._last_error, self._since_s = reason, self._wall()
         self._next_link = now + pause
-        self._link, self._up = None, False
-        self._in_flight.clear()
-        self._cursor = {True: 0, False: 0}
+        if self._link is not None:
+            self._link.release()
+        self._link, self._up, self._may_send = None, False, False
+        self._presence.clear()
+        self._asked.clear()
+        self.delivery.reset()
         host, port = self._config.host, self._config.port
         log.warning("no connection to %s:%d: %s; again in %.1f s", host, port, reason, pause)
 
     def _acknowledged(self, event: Acknowledged, now: float) -> None:
-        outbox_id = self._in_flight.pop(event.mid, None)
+        own = self._presence.in_flight.pop(event.mid, None)
+        if own is None and event.mid not in self.delivery.flights:
+            return
         self._last_ack = now
-        if event.reason >= FAILURE:
-            self.count_refused += 1
-            self._paused_until = now + REFUSED_PAUSE_S
-            log.error("the broker refuses a message: reason 0x%02x; kept", event.reason)
-            self._cursor = {True: 0, False: 0}
-        else:
-            self._failures = 0
-            if outbox_id is not None:
-                self.count_sent += 1
-                self.accepted.append(outbox_id)
+        if event.reason < FAILURE:
+            self._backoff.well()
+        elif own is not None:
+            self.delivery.refused += 1
+            name = REASONS.get(event.reason, f"reason 0x{event.reason:02x}")
+            self.delivery.last_refusal = f"{own}: {name}"
+            log.error("the broker refuses %s: %s", own, name)
+        self.delivery.acknowledged(event.mid, event.reason, now)
 
-    def _greet(self, state: str) -> None:
-        assert self._link is not None
-        body = messages.status(self._identity, state, self._link.session)
-        greetings = [("status", body)]
-        if state == "online":
-            greetings.append(("meta", self._meta))
-        for topic, payload in greetings:
-            mid = self._link.publish(self._identity.topic(topic), payload, retain=True)
-            if mid is not None:
-                self._in_flight[mid] = None
+    def _announce(self, _args: dict[str, Any]) -> dict[str, Any]:
+        """The verb `announce`: what is constant, once more."""
+        self._presence.announce()
+        return {}
+
+    def _ping(self, _args: dict[str, Any]) -> dict[str, Any]:
+        """The verb `ping`: who answers, and what waits."""
+        session = self._link.session if self._link else None
+        waiting = self._journal.waiting()
+        return {"epoch": self._identity.epoch, "session": session, "waiting": waiting}
+
+    def publish_health(self, health: dict[str, Any]) -> None:
+        """Tell what `Station` knows about itself, not more often than `mqtt.health_interval_s`."""
+        now = time.monotonic()
+        if not self._up or self._link is None:
+            return
+        if now - self._health_at >= self._config.health_interval_s:
+            body = messages.encode({**health, "v": messages.V, "station": self._identity.station})
+            if self._link.publish(self._identity.topic("health"), body, False, qos=0) is not None:
+                self._health_at = now
+
+    def trouble(self, now: float) -> str | None:
+        """What keeps messages from being delivered though the broker is there."""
+        if self._backoff.is_duplicate(now):
+            return f"another client calls itself {self._identity.station}"
+        for topic, hold in self.delivery.holds.items():
+            return f"{topic}: {hold.why}" if topic else hold.why
+        if self._deaf:
+            return f"{min(self._deaf)}: the broker forbids to subscribe"
+        return None
+
+    def health(self) -> dict[str, object]:
+        """Plain values for health.json and the health topic."""
+        now = time.monotonic()
+        found: dict[str, object] = {
+            "connected": self._up,
+            "host": self._config.host,
+            "port": self._config.port,
+            "since": messages.utc(self._since_s),
+            "in_flight": len(self.delivery.flights),
+            "sent": self.delivery.sent,
+            "refused": self.delivery.refused,
+            "last_refusal": self.delivery.last_refusal,
+            "failures": self._backoff.total,
+            "last_error": self._last_error,
+            "duplicate_client": self._backoff.is_duplicate(now),
+            "trouble": self.trouble(now),
+        }
+        if self._commands is not None:
+            found["commands"] = self._commands.health()
+        return found
 
     def pump(self, now: float, wall_s: float) -> None:
         """Connect when it is time, and send what may be sent.
@@ -287,58 +293,70 @@ class Sender:
         """
         if self._link is None:
             if now >= self._next_link:
-                self._links += 1
-                self._link = Link(self._links, self._config, self._identity, self._put)
-            return
-        if not self._up:
-            return
-        if self._in_flight and now - self._last_ack > ACK_TIMEOUT_S:
-            self._link.abandon()
-            self._down(f"no acknowledgement for {ACK_TIMEOUT_S:.0f} s", now)
-        elif now >= self._paused_until:
-            for newest in (True, False):
-                self._send(newest, now, wall_s)
+                self._open(now)
+        elif not self._up:
+            if now - self._link_at > UP_TIMEOUT_S:
+                self._give_up(f"not let in for {UP_TIMEOUT_S:.0f} s", now)
+        elif not self._link.alive() and now - self._last_alive > SILENT_S:
+            self._give_up("the broker sends what is not MQTT", now)
+        elif self._awaits() and now - self._last_ack > ACK_TIMEOUT_S:
+            self._give_up(f"no acknowledgement for {ACK_TIMEOUT_S:.0f} s", now)
+        elif self._link.alive():
+            self._last_alive = now
+            self._send(now, wall_s)
 
-    def _send(self, newest: bool, now: float, wall_s: float) -> None:
-        free = self._limit - len(self._in_flight)
-        if free <= 0 or self._link is None:
-            return
-        under_way = {i for i in self._in_flight.values() if i is not None} | set(self.accepted)
-        if not self._in_flight:
-            self._last_ack = now
-        for out in self._journal.outgoing(self._cursor[newest], free + len(under_way), newest):
-            if out.id in under_way:
-                continue
-            if len(self._in_flight) >= self._limit or not self._publish(out, wall_s):
-                break
-            self._cursor[newest] = out.id
+    def _open(self, now: float) -> None:
+        me = self._identity
+        will = (me.topic("status"), lambda session: messages.status(me, "lost", session))
+        self._links += 1
+        self._link_at = now
+        self._link = Link(self._links, me.station, self._config, will, self._inbox.offer)
 
-    def _publish(self, out: Outgoing, wall_s: float) -> bool:
-        """Send one; False when the connection is gone."""
+    def _give_up(self, why: str, now: float) -> None:
         assert self._link is not None
-        message: Message = out.message
-        expiry_s = None
-        if message.expires_s is not None:
-            expiry_s = math.ceil(message.expires_s - wall_s)
-            if expiry_s <= 0:
-                self.accepted.append(out.id)
-                return True
-        mid = self._link.publish(message.topic, message.payload, message.retain, expiry_s)
-        if mid is not None:
-            self._in_flight[mid] = out.id
-        return mid is not None
+        self._link.abandon()
+        self._down(why, now)
+
+    def _awaits(self) -> bool:
+        """Whether an acknowledgement is due."""
+        flights = self.delivery.flights.values()
+        return bool(self._presence.in_flight or self._asked) or any(
+            f.acknowledged_at == math.inf for f in flights
+        )
+
+    def _send(self, now: float, wall_s: float) -> None:
+        assert self._link is not None
+        self._presence.tell_trouble(self._link.session, self.trouble(now), now)
+        if not self._awaits():
+            self._last_ack = now
+        self.delivery.expire(now)
+        flights = self.delivery.flights
+        self._presence.send(self._publish, self._limit - len(flights), wall_s)
+        if self._may_send:
+            self.delivery.send(self._publish, self._limit - self._flying(), now, wall_s)
+
+    def _flying(self) -> int:
+        return len(self.delivery.flights) + len(self._presence.in_flight)
+
+    def _publish(self, message: Message, expiry_s: int | None) -> int | None:
+        assert self._link is not None
+        return self._link.publish(message.topic, message.payload, message.retain, expiry_s)
 
     def say_goodbye(self) -> None:
         """The clean end; call `disconnect` when it is acknowledged, or after a moment."""
         if self._link is not None and self._up:
-            self._greet("stopped")
+            now = time.monotonic()
+            self._presence.waiting.clear()
+            self._presence.greet("stopped", self._link.session, self.trouble(now), now)
+            self._presence.send(self._publish, IN_FLIGHT + 1, self._wall())
 
     def has_in_flight(self) -> bool:
         """Whether an acknowledgement is awaited."""
-        return self._up and bool(self._in_flight)
+        return self._up and self._awaits()
 
     def disconnect(self) -> None:
         """Close the connection."""
         if self._link is not None:
             self._link.disconnect()
+            self._link.release()
             self._link, self._up = None, False

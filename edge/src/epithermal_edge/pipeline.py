@@ -40,13 +40,15 @@ INCOMING_SIGMA_PER_SQRT_D = 0.005  # relative wander of the cosmic rays since th
 INCOMING_SIGMA_MAX = 0.03  # the same where none is known at all
 IMPROBABLE_ZERO = 20.0  # expected counts above which a zero is a fault: e^-20 = 2e-9
 
+UNUSED = Quality.COUNT_RANGE | Quality.COUNT_STUCK
+"""Flags of quality control that keep a count out of the stream."""
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineState:
     """Everything the stream remembers of the past, apart from the network's own state."""
 
     last_end_s: float  # end of the newest record; -inf before the first
-    last_duration_s: Array  # (n,) counting time of the newest record that counted [s]
     hour: int  # the open bin ends at hour * 3600 s
     open_bin: Array  # (len(Bin), n)
     ring: Array  # (24, len(Bin), n) closed bins, oldest first
@@ -77,7 +79,6 @@ def start(n: int = 1, phases: int = HOURS) -> PipelineState:
         raise ValueError(f"phases must divide {HOURS}, not {phases}")
     return PipelineState(
         last_end_s=-math.inf,
-        last_duration_s=np.zeros(n),
         hour=0,
         open_bin=empty_bin(n),
         ring=np.stack([empty_bin(n)] * HOURS),
@@ -90,10 +91,30 @@ def start(n: int = 1, phases: int = HOURS) -> PipelineState:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A record with the atmosphere taken out, before it joins the stream."""
+
+    state: PipelineState  # with what is now known of air and monitor
+    corrected: CorrectedRecord
+    shared_error: Array  # (n,) relative error that the monitor's age brings
+
+
 def step(
     site: Site, state: PipelineState, record: RawRecord
 ) -> tuple[PipelineState, CorrectedRecord, tuple[Window, ...]]:
-    """Take one record in.
+    """Take one record in, as `correct` and `take` do one after the other."""
+    return take(site, state, record, correct(site, state, record))
+
+
+def take(
+    site: Site,
+    state: PipelineState,
+    record: RawRecord,
+    correction: Correction,
+    flags: NDArray[np.int64] | None = None,
+) -> tuple[PipelineState, CorrectedRecord, tuple[Window, ...]]:
+    """Let a corrected record join the stream.
 
     Parameters
     ----------
@@ -102,8 +123,12 @@ def step(
     state :
         As `start` or the step before returned it.
     record :
-        Its numbers are floats, or arrays (n,). A record that does not end after the last one is
-        corrected and flagged LATE, and leaves the state as it was.
+        Its numbers are floats, or arrays (n,). One that does not end after the last one is
+        flagged LATE, and leaves the state as it was.
+    correction :
+        Of this record, made with this state.
+    flags : (n,)
+        What quality control found; the count is not used where one of `UNUSED` is set.
 
     Returns
     -------
@@ -111,23 +136,29 @@ def step(
         One window for each hour that the record closed, in order. A record belongs to the hour in
         which it ends; one that ends on the full hour closes it.
     """
-    held, corrected, shared_error = _correct(site, state, record)
+    held, corrected = correction.state, correction.corrected
+    if flags is not None:
+        unused = (flags & int(UNUSED)) != 0
+        corrected = replace(
+            corrected,
+            quality=corrected.quality | flags,
+            n_corr_cph=np.where(unused, np.nan, corrected.n_corr_cph),
+            n_corr_sigma_cph=np.where(unused, np.nan, corrected.n_corr_sigma_cph),
+        )
     if record.end_s <= state.last_end_s:
         late = corrected.quality | int(Quality.LATE)
         return state, replace(corrected, quality=late), ()
     hour = math.ceil(record.end_s / HOUR_S)
     first = math.isinf(state.last_end_s)
+    since_s = HOUR_S if first else min(record.end_s - state.last_end_s, HOUR_S)
     state = replace(held, hour=hour if first else held.hour)
     state, windows = _close_hours(site, state, hour)
     live = np.where(np.isfinite(corrected.duration_s), corrected.duration_s, 0.0)
-    since_s = HOUR_S if first else min(record.end_s - state.last_end_s, HOUR_S)
+    span_s = np.where(live > 0.0, live, since_s)
     state = replace(
         state,
         last_end_s=record.end_s,
-        last_duration_s=np.where(live > 0.0, live, state.last_duration_s),
-        open_bin=add_to_bin(
-            state.open_bin, record, corrected, shared_error, np.where(live > 0.0, live, since_s)
-        ),
+        open_bin=add_to_bin(state.open_bin, record, corrected, correction.shared_error, span_s),
     )
     if record.end_s == hour * HOUR_S:
         state, last = _close_hours(site, state, hour + 1)
@@ -159,11 +190,8 @@ def _close_hours(
     return after, tuple(windows)
 
 
-def _correct(
-    site: Site, state: PipelineState, record: RawRecord
-) -> tuple[PipelineState, CorrectedRecord, Array]:
-    """The record with the atmosphere taken out, what is now held of air and monitor, and the
-    relative error (n,) that the monitor's age brings."""
+def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
+    """Take the atmosphere out of a record, with the last known air and monitor where need be."""
     n = state.open_bin.shape[1]
 
     def sites(value: object) -> Array:
@@ -174,8 +202,6 @@ def _correct(
 
     missing = ~(np.isfinite(counts) & (duration_s > 0.0))
     quality |= np.where(missing, int(Quality.MISSING), 0)
-    short = ~missing & (duration_s < 0.5 * state.last_duration_s)
-    quality |= np.where(short, int(Quality.SHORT), 0)
     zero = ~missing & (counts == 0.0)
     if zero.any():
         least = cosmic_rate(np.full(n, THETA_MAX), site) * duration_s / HOUR_S
@@ -213,7 +239,7 @@ def _correct(
         abs_humidity_g_m3=humidity,
         quality=quality,
     )
-    return state, corrected, shared_error
+    return Correction(state, corrected, shared_error)
 
 
 def _elapsed_s(state: PipelineState, record: RawRecord) -> float:

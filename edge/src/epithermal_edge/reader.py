@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from epithermal_edge import frames, ports
+from epithermal_edge.clock import read_boottime
 from epithermal_edge.columns import Options
 from epithermal_edge.config import Source
 from epithermal_edge.errors import FrameError
@@ -25,6 +26,7 @@ class Read:
     """A record that waits for the engine."""
 
     record: RawRecord
+    boottime_s: float  # when it was heard
 
 
 def source_options(source: Source) -> Options:
@@ -50,27 +52,40 @@ class Reader(threading.Thread):
         Takes each record; the engine answers with `taken`.
     stopping :
         Set from outside to end the thread.
+    boottime : [s]
+        Clock by which a record's arrival is told.
     """
 
     def __init__(
-        self, source: Source, put: Callable[[Read], None], stopping: threading.Event
+        self,
+        source: Source,
+        put: Callable[[Read], None],
+        stopping: threading.Event,
+        boottime: Callable[[], float] = read_boottime,
     ) -> None:
         super().__init__(name="reader", daemon=True)
         self._source, self._put, self._stopping = source, put, stopping
+        self._boottime = boottime
         self._room = threading.Semaphore(AHEAD)
         self._context = frames.start(source.dialect, source_options(source))
         self.damaged = 0
         self.opened = 0  # attempts to open the port
         self.last_read = time.monotonic()  # [s], monotonic
+        self.beat = time.monotonic()  # when the thread was last seen to go on
 
     def taken(self) -> None:
         """A record was taken from the queue: there is room for another."""
         self._room.release()
 
+    def health(self) -> dict[str, object]:
+        """Counts since the start."""
+        return {"opened": self.opened, "damaged": self.damaged}
+
     def run(self) -> None:
         """The thread's body."""
         buffer, limit = b"", self._context.dialect.line_bytes
         for chunk in ports.reconnecting(self._open, self._stopping):
+            self.beat = time.monotonic()
             if not chunk:
                 continue
             self.last_read = time.monotonic()
@@ -98,7 +113,9 @@ class Reader(threading.Thread):
             return
         if record is None:
             return
+        heard_s = self._boottime()
         while not self._room.acquire(timeout=1.0):
+            self.beat = time.monotonic()
             if self._stopping.is_set():
                 return
-        self._put(Read(record))
+        self._put(Read(record, heard_s))

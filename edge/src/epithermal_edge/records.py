@@ -25,7 +25,7 @@ class Quality(enum.IntFlag):
 
     GOOD = 0
     MISSING = 1  # no counts, or no counting time
-    SHORT = 2  # counting time under half of the dialect's interval, e.g. after a restart
+    SHORT = 2  # counting time under a share of that before, e.g. after a restart
     LATE = 4  # its end is not after the last record's: kept and sent, but the stream goes on
     ZERO_COUNTS = 8  # no count in an interval that must have had some: not used
     PRESSURE_MISSING = 16  # no air pressure: the count cannot be corrected and is not used
@@ -37,6 +37,22 @@ class Quality(enum.IntFlag):
     CLIPPED = 1024  # count outside what the inversion can answer
     WARM_UP = 2048  # the network has seen fewer days than its spin-up
     NO_MODEL = 4096  # no network estimate yet, or none for this record
+    # From here on by quality.py; thresholds are in [quality] of station.toml.
+    PRESSURE_RANGE = 1 << 32  # outside of what this altitude can have: taken for missing
+    AIR_RANGE = 1 << 33  # temperature or humidity of the air: taken for missing
+    RAIN_RANGE = 1 << 34  # more rain than falls: taken for missing
+    COUNT_RANGE = 1 << 35  # more counts than over bare dry soil: not used
+    PRESSURE_JUMP = 1 << 36
+    AIR_JUMP = 1 << 37
+    PRESSURE_STUCK = 1 << 38
+    AIR_STUCK = 1 << 39
+    INCOMING_STUCK = 1 << 40
+    COUNT_STUCK = 1 << 41  # the same count again and again: not used
+    COUNT_SPIKE = 1 << 42  # far from the recent mean by Poisson statistics
+    TUBE_RATIO = 1 << 43  # the tubes disagree as they did not before
+    LOW_BATTERY = 1 << 44
+    HOUSING_HUMID = 1 << 45  # the desiccant is used up
+    DOUBTFUL = 1 << 46  # the window has a record before this one whose count is in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,13 @@ class RawRecord:
     rain_mm: Floats = NAN  # in the interval
     et0_mm: Floats = NAN  # reference evapotranspiration in the interval
     incoming: Floats = NAN  # neutron monitor, in the unit of the site's reference
+    battery_v: Floats = NAN  # supply of logger and detector
+    housing_humidity_pct: Floats = NAN  # inside the housing of tubes or logger
+    first_tube_counts: Floats = NAN  # of the first tube, where counts is the sum of several
+
+
+HOUSEKEEPING = ("battery_v", "housing_humidity_pct", "first_tube_counts")
+"""Fields that tell of the instrument's health; neither corrections nor features use them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from epithermal_edge import archive
 from epithermal_edge import engine as engines
 from epithermal_edge.config import Config
 from epithermal_edge.engine import Engine, Outcome
@@ -15,6 +16,7 @@ from epithermal_edge.messages import qartod, quality_flags, utc
 from epithermal_edge.reader import source_options
 from epithermal_edge.records import RawRecord
 from epithermal_edge.sources import ReadResult, read_records
+from epithermal_edge.status import JOURNAL_FILE
 
 COLUMNS = (
     *("time_utc", "duration_s", "counts", "pressure_hpa", "temperature_c"),
@@ -47,6 +49,26 @@ def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResu
     )
 
 
+def from_journal(config: Config) -> Iterator[RawRecord]:
+    """The records that the station has kept, in the order of their taking.
+
+    Raises
+    ------
+    EpithermalError
+        There is no journal, or it cannot be read.
+    """
+    db = archive.open_readonly(config.state_dir / JOURNAL_FILE)
+    return (entry.outcome.record for entry in archive.told(db))
+
+
+def within(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[Outcome]:
+    """Those whose record ends after from_s and not after to_s [s, Unix time].
+
+    The engine takes in what is before them too: their state is that of the whole stream.
+    """
+    return (o for o in outcomes if from_s < o.record.end_s <= to_s)
+
+
 def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
     """What each record gives, from a cold state."""
     state = engines.start(engine)
@@ -61,12 +83,13 @@ def write(outcomes: Iterable[Outcome], out: IO[str]) -> int:
     table.writerow(COLUMNS)
     count = 0
     for outcome in outcomes:
-        table.writerow(_row(outcome))
+        table.writerow(row(outcome))
         count += 1
     return count
 
 
-def _row(outcome: Outcome) -> list[str]:
+def row(outcome: Outcome) -> list[str]:
+    """The cells of one record, as `COLUMNS` names them."""
     record, corrected, estimate = outcome.record, outcome.corrected, outcome.estimate
     meteo = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
     rates = ("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,6 +15,7 @@ from epithermal_edge.engine import EngineState
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.estimator import EstimatorState
 from epithermal_edge.pipeline import PipelineState
+from epithermal_edge.quality import QualityState
 from epithermal_edge.records import Estimate, Quality
 
 Arrays = dict[str, NDArray[Any]]
@@ -84,9 +85,27 @@ def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> Engi
     return _state({k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()})
 
 
+def binding(seq: int, sums: Mapping[str, int]) -> tuple[str, int]:
+    """What binds stored parts together and to the record after which they are the state.
+
+    Parameters
+    ----------
+    seq :
+        Number of that record.
+    sums :
+        Checksum of each part by name.
+    """
+    return str(seq), zlib.crc32(json.dumps([seq, sorted(sums.items())]).encode())
+
+
 def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
     groups: dict[str, Arrays] = {}
-    for name, value in (("pipeline", state.pipeline), ("newest", state.newest)):
+    values: dict[str, PipelineState | QualityState | Estimate] = {
+        "pipeline": state.pipeline,
+        "quality": state.quality,
+        "newest": state.newest,
+    }
+    for name, value in values.items():
         groups[name] = {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
     for phase in phases:
         row = {
@@ -101,9 +120,17 @@ def _state(parts: dict[str, Arrays]) -> EngineState:
     network = EstimatorState(**{k: np.stack([p[k] for p in phases]) for k in ("h", "c", "age")})
     newest = {name: value.item() for name, value in parts["newest"].items()}
     newest["quality"] = Quality(newest["quality"])
-    memory: dict[str, Any] = parts["pipeline"]
-    scalars = {name: value.item() for name, value in memory.items() if value.ndim == 0}
-    return EngineState(PipelineState(**{**memory, **scalars}), network, Estimate(**newest))
+    return EngineState(
+        PipelineState(**_fields(parts["pipeline"])),
+        QualityState(**_fields(parts["quality"])),
+        network,
+        Estimate(**newest),
+    )
+
+
+def _fields(arrays: Arrays) -> dict[str, Any]:
+    """Arrays of one dimension and more as they are, the others as numbers."""
+    return {name: value.item() if value.ndim == 0 else value for name, value in arrays.items()}
 
 
 def _layout(arrays: Arrays) -> str:

@@ -1,46 +1,43 @@
 """The daemon: reader thread -> engine and journal -> sender, until it is told to stop.
 
-One thread owns the journal, the engine and the sender. The reader and the connection only put
-into its queue. What is not committed was never taken: after a power cut the journal tells where
-to go on.
+One thread owns the journal, the engine and the sender, and never waits for a disk that refuses or
+a broker that is away. The reader and the connection only put into its queue. What is not committed
+was never taken: after a power cut the journal tells where to go on.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 
-from epithermal_edge import engine as engines
-from epithermal_edge import estimator, messages, runtime
+from epithermal_edge import estimator, health, messages, runtime
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.clock import Clock
 from epithermal_edge.config import Config
-from epithermal_edge.engine import Engine, EngineState
+from epithermal_edge.database import DamagedError, UnreadableError, lock
+from epithermal_edge.engine import Engine
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.intake import Counts, Intake
 from epithermal_edge.journal import Journal, JournalError
-from epithermal_edge.mqtt import Acknowledged, Down, LinkEvent, Sender, Up
+from epithermal_edge.messages import Identity
+from epithermal_edge.mqtt import Acknowledged, LinkEvent, Sender
+from epithermal_edge.notify import Service
 from epithermal_edge.reader import Read, Reader
-from epithermal_edge.records import Quality, RawRecord
-from epithermal_edge.snapshot import StateLostError
+from epithermal_edge.uplink import make_sender
 
 TICK_S = 0.25  # the longest wait for an event
 GOODBYE_S = 2.0  # how long a clean stop waits for the broker
-RETRY_S = 5.0  # before a failed commit is tried again
+RETRY_S = 2.0  # before a disk that refused is asked again
+TELL_EACH = 150  # refusals of the disk: the first and each so many is logged
 FLUSH = 64  # accepted messages that are deleted together
+UNREADABLE_S = 3600.0  # a disk that cannot read for so long has bad sectors
+DAMAGES, DAMAGES_S = 3, 600.0  # so many damaged files in so long a time are the disk's end
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Counts:
-    """What was met since the start."""
-
-    records: int = 0
-    duplicates: int = 0
-    late: int = 0
-    failed: int = 0
 
 
 def load_engine(config: Config) -> Engine:
@@ -51,11 +48,11 @@ def load_engine(config: Config) -> Engine:
     BundleError
         Damaged, not understood, or the golden vectors fail.
     """
-    bundle = open_bundle(config.bundle)
+    bundle = open_bundle(config.bundle.resolve())  # a link may be led elsewhere meanwhile
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
-    return Engine(config.site, bundle, step)
+    return Engine(config.site, bundle, step, config.limits)
 
 
 class Station:
@@ -75,7 +72,7 @@ class Station:
     BundleError
         The model cannot be used here.
     JournalError
-        The journal cannot be opened.
+        The journal cannot be opened, and that will not pass by itself.
     """
 
     def __init__(
@@ -86,44 +83,57 @@ class Station:
         self._clock = clock or Clock()
         self._until_idle_s = until_idle_s
         self._config = config
+        self._service = Service()
         self._engine = load_engine(config)
-        self._made_for = self._engine.fingerprint()
-        self._journal = Journal(config.state_dir, config.journal_max_mb)
-        self._identity = messages.Identity(
-            config.id,
-            self._journal.epoch,
-            config.mqtt.prefix if config.mqtt else "crns/v1",
-            config.source.interval_s,
-        )
-        self.counts = Counts()
+        self._lock = lock(config.state_dir)
+        self._intake = Intake(config, self._engine, self._clock, self._beat)
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._reader = Reader(config.source, self._events.put, self._stopping)
         self._sender: Sender | None = None
-        if config.mqtt:
-            meta = messages.meta(config, self._identity, self._engine.bundle)
-            self._sender = Sender(
-                config.mqtt, self._identity, meta, self._journal, self._events.put
-            )
+        self._senders = 0
+        self._again = self._send_again = 0.0  # when the disk is asked again [s, monotonic]
+        self._unreadable = (0.0, -UNREADABLE_S)  # since when, and when last
+        self._refusals = 0
+        self._damages: list[float] = []  # when a damaged file was met
+        self._file = health.HealthFile(config.state_dir)
+        self._beats = dict.fromkeys(("engine", "sender"), time.monotonic())
         self._progress = self._clock.monotonic()
-        self._seq = self._journal.last_seq()
-        self._state = self._recall()
-
-    def _recall(self) -> EngineState:
-        """The state as it was committed, or computed again from the raw records."""
-        cold = engines.start(self._engine)
+        self._started_s = self._clock.wall()
         try:
-            return self._journal.load_state(self._made_for, cold)
-        except StateLostError as lost:
-            if self._seq == 0:
-                return cold
-            state = engines.rebuild(self._engine, self._journal.records())
-            text = f"{lost}; computed again from the raw records"
-            log.warning("%s", text)
-            wall_s = self._clock.wall()
-            told = messages.event(self._identity, "state_rebuilt", wall_s, text)
-            self._journal.store(state, self._made_for, (told,))
-            return state
+            self._attempt(self._open_journal)
+        except JournalError:
+            self._unlock()
+            raise
+        self._reader = Reader(config.source, self._events.put, self._stopping, self._clock.boottime)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def counts(self) -> Counts:
+        """What was met since the start."""
+        return self._intake.counts
+
+    def _beat(self) -> None:
+        """Long work at the start goes on."""
+        self._service.extend(time.monotonic())
+
+    def _open_journal(self, suspect: str | None = None) -> None:
+        journal, identity = self._intake.open(suspect)
+        self._sender = self._make_sender(journal, identity)
+
+    def _make_sender(self, journal: Journal, identity: Identity) -> Sender | None:
+        self._senders += 1
+        mine = self._senders
+
+        def put(event: LinkEvent) -> None:
+            if mine == self._senders:  # else of a journal that was set aside
+                self._events.put(event)
+
+        bundle, wall = self._engine.bundle, self._intake.now_s
+        return make_sender(self._config, identity, bundle, journal, put, wall)
 
     def stop(self) -> None:
         """Ask for a clean stop, from any thread or a signal handler."""
@@ -132,44 +142,136 @@ class Station:
 
     def run(self) -> Counts:
         """Read, estimate and send until `stop` or, with until_idle_s, until nothing happens."""
-        log.info(
-            "station %s, epoch %s, record %d", self._config.id, self._identity.epoch, self._seq
-        )
         self._reader.start()
+        self._service.ready()
         try:
             while not self._stopping.is_set():
                 self._turn(TICK_S)
                 if self._is_idle():
                     self.stop()
+            self._service.stopping()
             self._reader.join(GOODBYE_S)
-            while not self._events.empty():
+            while not self._events.empty() or self._has_work():
                 self._turn(0.0)
             self._say_goodbye()
         finally:
             self._stopping.set()
-            self._journal.close()
+            self._intake.close()
+            self._unlock()
+        if self._intake.waiting():
+            log.error("%d records were not committed and are lost", self._intake.waiting())
         return self.counts
 
+    def _has_work(self) -> bool:
+        """Whether a record waits and the disk did not refuse just now."""
+        return self._intake.waiting() > 0 and self._clock.monotonic() >= self._again
+
     def _turn(self, wait_s: float) -> None:
-        """Handle one event, or nothing, and let the sender go on."""
+        """Handle one event, or nothing, and let engine and sender go on."""
         try:
-            event = self._events.get(timeout=wait_s)
+            event = self._events.get(timeout=0.0 if self._has_work() else wait_s)
         except queue.Empty:
             event = None
         now = self._clock.monotonic()
         if isinstance(event, Read):
             self._progress = now
-            self._take(event.record)
+            self._intake.add(event)
             self._reader.taken()
-        elif isinstance(event, (Up, Down, Acknowledged)) and self._sender:
+        elif event is not None and self._sender:
             self._sender.handle(event, now)
             if isinstance(event, Acknowledged):
                 self._progress = now
+        if now >= self._again and not self._attempt(lambda: self._write(event is None)):
+            self._again = self._clock.monotonic() + RETRY_S
+        self._beats["engine"] = time.monotonic()
+        if now >= self._send_again and not self._attempt(self._send):
+            self._send_again = self._clock.monotonic() + RETRY_S
+        self._beats["sender"] = time.monotonic()
+        self._service.feed(time.monotonic(), {**self._beats, "reader": self._reader.beat})
+        self._report(now)
+
+    def _attempt(self, act: Callable[[], object]) -> bool:
+        """Do what needs the disk; False where it refuses, and it is to be tried again."""
+        try:
+            act()
+            return True
+        except DamagedError as damage:
+            self._meet_damage(damage)
+        except JournalError as error:
+            if not error.passing:
+                raise
+            if self._refusals % TELL_EACH == 0:
+                log.error("%s; again each %.0f s", error, RETRY_S)
+            self._refusals += 1
+            if isinstance(error, UnreadableError) and self._is_lasting():
+                self._meet_damage(DamagedError(f"{error}; for {UNREADABLE_S:.0f} s"), True)
+        return False
+
+    def _is_lasting(self) -> bool:
+        """Whether reading fails for so long that it will not pass."""
+        now = self._clock.monotonic()
+        first, last = self._unreadable
+        self._unreadable = (first if now - last < UNREADABLE_S / 6.0 else now, now)
+        return now - self._unreadable[0] > UNREADABLE_S
+
+    def _meet_damage(self, damage: DamagedError, is_sure: bool = False) -> None:
+        """Set the file aside and go on with a new one; the state in memory is kept."""
+        log.error("%s", damage)
+        now = self._clock.monotonic()
+        self._damages = [at for at in self._damages if now - at < DAMAGES_S] + [now]
+        if len(self._damages) > DAMAGES:
+            raise JournalError(f"{damage}; again and again: replace the disk") from damage
         if self._sender:
-            if not self._stopping.is_set():
-                self._sender.pump(now, self._clock.wall())
-            if len(self._sender.accepted) >= FLUSH or (event is None and self._sender.accepted):
-                self._forget(self._sender)
+            self._sender.disconnect()
+        self._sender, self._senders = None, self._senders + 1
+        while not self._events.empty():  # acknowledgements of ids that are void now
+            event = self._events.get()
+            if isinstance(event, Read):
+                self._intake.add(event)
+                self._reader.taken()
+        self._intake.close()
+        suspect = str(damage) if is_sure or len(self._damages) > 1 else None
+        self._attempt(lambda: self._open_journal(suspect))
+
+    def _send(self) -> None:
+        if self._sender and not self._stopping.is_set():
+            self._sender.pump(self._clock.monotonic(), self._intake.now_s())
+
+    def _write(self, quiet: bool) -> None:
+        """One record, what the broker has taken, what there is to tell."""
+        if self._intake.journal is None:
+            self._open_journal()
+        if quiet:
+            self._intake.look_at_the_clock()
+        if self._intake.waiting():
+            accepted = self._sender.take_accepted() if self._sender else []
+            self._keeping(accepted, lambda: self._intake.work(accepted))
+            self._progress = self._clock.monotonic()
+            if self._refusals:
+                log.info("the disk takes records again")
+            self._refusals = 0
+        elif self._sender and (len(self._sender.accepted) >= FLUSH or quiet):
+            self._forget(self._sender)
+        self._intake.tell()
+
+    def _keeping(self, accepted: list[int], write: Callable[[], bool]) -> None:
+        """Write; the ids go back to the sender when they were not deleted with it."""
+        deleted = False
+        try:
+            deleted = write()
+        finally:
+            if not deleted and self._sender:
+                self._sender.accepted = accepted
+
+    def _forget(self, sender: Sender) -> None:
+        accepted, journal = sender.take_accepted(), self._intake.journal
+
+        def write() -> bool:
+            if journal is not None:
+                journal.forget(accepted)
+            return journal is not None
+
+        self._keeping(accepted, write)
 
     def _is_idle(self) -> bool:
         progress = max(self._progress, self._reader.last_read)
@@ -178,54 +280,49 @@ class Station:
             and self._clock.monotonic() - progress > self._until_idle_s
         )
 
-    def _take(self, record: RawRecord) -> None:
-        """One record through engine and journal; a commit that fails is tried again."""
-        if record.end_s <= self._state.pipeline.last_end_s and self._journal.knows(record.end_s):
-            self.counts.duplicates += 1
-            return
-        try:
-            state, outcome = engines.advance(self._engine, self._state, record)
-        except Exception:
-            log.exception("record %r cannot be used", record)
-            self.counts.failed += 1
-            return
-        seq, bundle = self._seq + 1, self._engine.bundle
-        payload = messages.obs_theta(
-            self._identity, seq, record, outcome.corrected, outcome.estimate, bundle
-        )
-        told = messages.obs_messages(self._identity, payload, record.end_s, self._clock.wall())
-        accepted = self._sender.take_accepted() if self._sender else []
-        while True:
-            try:
-                self._journal.commit(seq, record, state, self._made_for, told, accepted)
-                break
-            except JournalError as error:
-                log.error("%s; again in %.0f s", error, RETRY_S)
-                if self._stopping.wait(RETRY_S):
-                    return
-        self._seq, self._state = seq, state
-        self.counts.records += 1
-        self.counts.late += bool(outcome.estimate.quality & Quality.LATE)
-        log.debug("record %d, theta %.4f", seq, outcome.estimate.theta)
-
-    def _forget(self, sender: Sender) -> None:
-        accepted = sender.take_accepted()
-        try:
-            self._journal.forget(accepted)
-        except JournalError as error:
-            sender.accepted = accepted
-            log.error("%s; accepted messages stay for now", error)
-
     def _say_goodbye(self) -> None:
         """Wait a moment for acknowledgements, then part from the broker in order."""
         if self._sender is None:
             return
         self._sender.say_goodbye()
         until = self._clock.monotonic() + GOODBYE_S
-        while self._sender.has_in_flight() and self._clock.monotonic() < until:
+        while self._sender and self._sender.has_in_flight() and self._clock.monotonic() < until:
             self._turn(TICK_S)
-        self._forget(self._sender)
-        self._sender.disconnect()
+        if self._sender:
+            sender = self._sender
+            self._attempt(lambda: self._forget(sender))
+            sender.disconnect()
+
+    def health(self) -> dict[str, object]:
+        """How every part is; docs/station.md describes it."""
+        journal: dict[str, object] = {"writable": False, "last_error": "not open"}
+        if self._intake.journal is not None:
+            try:
+                journal = self._intake.journal.health()
+            except JournalError as error:
+                journal = {"writable": False, "last_error": str(error)}
+        return {
+            "v": 1,
+            "pid": os.getpid(),
+            "station": self._config.id,
+            "started": messages.utc(self._started_s),
+            "updated": messages.utc(self._clock.wall()),
+            "reader": self._reader.health(),
+            "engine": self._intake.health(),
+            "sender": self._sender.health() if self._sender else None,
+            "journal": journal,
+            "clock": self._intake.clock_health(),
+        }
+
+    def _report(self, now: float) -> None:
+        """health.json, systemd's status line and the broker's health topic, when it is time."""
+        if not self._file.is_due(now):
+            return
+        found = self.health()
+        self._file.write(now, found)
+        self._service.status(health.line(found))
+        if self._sender:
+            self._sender.publish_health(found)
 
     def summary(self) -> str:
         """Counts since the start, as key=value."""
@@ -233,5 +330,5 @@ class Station:
         sent = self._sender.count_sent if self._sender else 0
         return (
             f"records={c.records} duplicates={c.duplicates} late={c.late} failed={c.failed}"
-            f" damaged={reader.damaged} opened={reader.opened} delivered={sent}"
+            f" lost={c.lost} damaged={reader.damaged} opened={reader.opened} delivered={sent}"
         )

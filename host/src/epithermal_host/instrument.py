@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from epithermal_edge.air import absolute_humidity
 from epithermal_edge.features import HOUR_S, HOURS
-from epithermal_edge.records import RawRecord
+from epithermal_edge.records import HOUSEKEEPING, RawRecord
 from epithermal_edge.site import Site
 from epithermal_host import faults
 from epithermal_host.instrument_settings import (
@@ -30,7 +30,9 @@ from epithermal_host.weather import Weather
 
 Array = NDArray[np.float64]
 
-COLUMNS = tuple(f.name for f in dataclasses.fields(RawRecord) if f.name != "end_s")
+COLUMNS = tuple(
+    f.name for f in dataclasses.fields(RawRecord) if f.name not in ("end_s", *HOUSEKEEPING)
+)
 WARMEST_H = 15.0  # of the day, when the temperature peaks
 
 

@@ -17,8 +17,8 @@ from typing import Any, Literal, cast
 
 from epithermal_edge.air import atmospheric_depth, mean_pressure
 from epithermal_edge.columns import Options
-from epithermal_edge.config import cover_faults, described_cover
 from epithermal_edge.corrections import hawdon_scale, mcjannet_scale, pressure_coefficient
+from epithermal_edge.cover import cover_faults, described_cover
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.keys import check_tables
 from epithermal_edge.records import NAN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from epithermal_edge.config import COVER
+from epithermal_edge.cover import COVER
 from epithermal_edge.dialects import DIALECTS
 from epithermal_edge.keys import Key
 

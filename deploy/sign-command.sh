@@ -1,0 +1,19 @@
+#!/bin/sh
+# Print a signed command: sign-command.sh KEY.pem STATION VERB [PREFIX] | mosquitto_pub -s -q 1 -t ...
+# The key: openssl genpkey -algorithm ed25519 -out command.pem
+# For the station: openssl pkey -in command.pem -pubout -out command.pub
+set -eu
+if [ $# -lt 3 ]; then
+  sed -n '2,4s/^# //p' "$0" >&2
+  exit 2
+fi
+key=$1 station=$2 verb=$3 topic="${4:-crns/v1}/$2/cmd/$3"
+nonce=$(openssl rand -hex 16)
+expires=$(date -u -d '+10 minutes' +%Y-%m-%dT%H:%M:%SZ)
+body="{\"station\":\"$station\",\"verb\":\"$verb\",\"nonce\":\"$nonce\",\"expires\":\"$expires\"}"
+scratch=$(mktemp)
+trap 'rm -f "$scratch"' EXIT
+printf 'epithermal-command-v1\n%s\n%s' "$topic" "$body" >"$scratch"
+signature=$(openssl pkeyutl -sign -rawin -inkey "$key" -in "$scratch" | base64 -w0)
+quoted=$(printf %s "$body" | sed 's/"/\\"/g')
+printf '{"v":1,"body":"%s","sig":"%s"}\n' "$quoted" "$signature"

@@ -1,0 +1,127 @@
+"""What the station told of each record, kept in the journal beside it: for `tail` and `export`.
+
+The estimate as it was told, by the model of that day; `replay` computes it again with the model of
+today. Readers open the journal read-only and do not disturb the station that writes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epithermal_edge.engine import Outcome
+from epithermal_edge.errors import EpithermalError
+from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.rows import (
+    CORRECTED,
+    ESTIMATE,
+    RAW,
+    SAID,
+    estimate_columns,
+    is_estimate_whole,
+    record_columns,
+    record_of,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One record of the journal and what was told of it."""
+
+    seq: int
+    outcome: Outcome
+    model: str  # name and version; empty where the estimate is not kept
+
+
+def open_readonly(path: Path) -> sqlite3.Connection:
+    """The journal, for reading while a station may write.
+
+    Raises
+    ------
+    EpithermalError
+        There is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise EpithermalError(
+            f"{path}: no journal; see [station] state_dir, or run the station first"
+        )
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)
+        db.execute("SELECT 1 FROM record LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise EpithermalError(
+            f"{path}: {error}; read it as root or as the station's user"
+        ) from error
+    return db
+
+
+def told(
+    db: sqlite3.Connection, after: int = 0, from_s: float = -math.inf, to_s: float = math.inf
+) -> Iterator[Told]:
+    """Records in the order of their taking, each with what was told of it.
+
+    Parameters
+    ----------
+    after :
+        Number of a record: only later ones.
+    from_s, to_s : [s, Unix time]
+        Bounds of the records' ends; from_s is outside, to_s inside.
+
+    Raises
+    ------
+    EpithermalError
+        The journal cannot be read.
+    """
+    raw, said = (
+        ", ".join(f"{table}.{name}" for name in columns.split(", "))
+        for table, columns in (("record", record_columns()), ("estimate", estimate_columns()))
+    )
+    query = (
+        f"SELECT {raw}, {said} FROM record LEFT JOIN estimate USING (seq)"
+        " WHERE record.seq > ? AND end_s > ? AND end_s <= ? ORDER BY record.seq"
+    )
+    width = len(RAW) + 2
+    try:
+        for values in db.execute(query, (after, from_s, to_s)):
+            record = record_of(values[:width])
+            if record is None:
+                log.warning("record %s is damaged on the disk", values[0])
+                continue
+            yield _told(values[0], record, values[width:])
+    except sqlite3.Error as error:
+        raise EpithermalError(f"the journal cannot be read: {error}") from error
+
+
+def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
+    """A record with what was told of it; empty where that is not kept or not whole."""
+    if row[0] is None or not is_estimate_whole(row):
+        row = (seq, "", int(Quality.NO_MODEL), *[None] * len(SAID), 0)
+    _, model, quality, *stored, _ = row
+    numbers = {k: NAN if v is None else float(v) for k, v in zip(SAID, stored, strict=True)}
+    age = numbers["state_age_steps"]
+    values: dict[str, Any] = {name: numbers[name] for name in ESTIMATE}
+    values["state_age_steps"] = 0 if math.isnan(age) else int(age)
+    estimate = Estimate(**values, quality=Quality(quality))
+    corrected = CorrectedRecord(
+        end_s=record.end_s,
+        duration_s=np.array([record.duration_s]),
+        counts=np.array([record.counts]),
+        quality=np.array([quality]),
+        **{name: np.array([numbers[name]]) for name in CORRECTED},
+    )
+    return Told(seq, Outcome(record, corrected, estimate), model)
+
+
+def before_last(db: sqlite3.Connection, count: int) -> int:
+    """Number of the record before the last `count` ones."""
+    (newest,) = db.execute("SELECT max(seq) FROM record").fetchone()
+    return max((newest or 0) - count, 0)

@@ -1,0 +1,61 @@
+"""Logs to stderr: one event a line as key=value, with syslog's priority where journald reads it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import IO
+
+PRIORITY = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
+
+
+class Logfmt(logging.Formatter):
+    """time=... level=... from=... text="...": one line an event, a traceback escaped into it.
+
+    Parameters
+    ----------
+    priority :
+        Put `<3>` and the like before each line, as sd-daemon(3) asks for.
+    """
+
+    def __init__(self, priority: bool = False) -> None:
+        super().__init__()
+        self._priority = priority
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one event."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        level = record.levelname.lower()
+        before = f"<{PRIORITY.get(record.levelname, 5)}>" if self._priority else ""
+        return f"{before}time={stamp} level={level} from={record.name} text={json.dumps(text)}"
+
+
+def goes_to_journald(stream: IO[str], environment: Mapping[str, str]) -> bool:
+    """Whether the stream is the one that systemd named in JOURNAL_STREAM.
+
+    References
+    ----------
+    systemd.exec(5): device and inode of the file descriptor must agree, since a child inherits
+    the variable and may write elsewhere.
+    """
+    named = environment.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
+
+
+def to_stderr(stream: IO[str], verbose: bool) -> None:
+    """Send what epithermal logs to a stream, from INFO on or from DEBUG on."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(Logfmt(goes_to_journald(stream, os.environ)))
+    root = logging.getLogger("epithermal_edge")
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)

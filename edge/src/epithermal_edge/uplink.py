@@ -1,0 +1,47 @@
+"""The sender that a configuration asks for, with what it says of the station."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from epithermal_edge import ed25519, homeassistant, messages
+from epithermal_edge.bundle import Bundle
+from epithermal_edge.commands import FILE, Commands, Nonces
+from epithermal_edge.config import Config
+from epithermal_edge.inbox import LinkEvent
+from epithermal_edge.journal import Journal
+from epithermal_edge.messages import Identity
+from epithermal_edge.mqtt import Sender
+
+
+def make_sender(
+    config: Config,
+    identity: Identity,
+    bundle: Bundle,
+    journal: Journal,
+    put: Callable[[LinkEvent], None],
+    wall: Callable[[], float] = time.time,
+) -> Sender | None:
+    """The sender that a configuration asks for; None where there is no broker.
+
+    Raises
+    ------
+    ConfigError
+        The key of those who may command cannot be read.
+    """
+    settings = config.mqtt
+    if settings is None:
+        return None
+    discovery = commands = None
+    if settings.homeassistant:
+        discovery = homeassistant.discovery(
+            identity, settings.discovery_prefix, config.place.name, settings.moisture_pct
+        )
+    if settings.command_key_file is not None:
+        key = ed25519.read_public_key(settings.command_key_file)
+        commands = Commands(key, identity, Nonces(config.state_dir / FILE, wall()), wall)
+    meta = messages.meta(config, identity, bundle)
+    return Sender(
+        settings, identity, meta, journal, put, discovery=discovery, commands=commands, wall=wall
+    )

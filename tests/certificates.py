@@ -1,0 +1,34 @@
+"""A certificate authority for one test, made by OpenSSL."""
+
+from __future__ import annotations
+
+import subprocess
+
+
+class Authority:
+    """Signs certificates; `ca` is what both sides trust."""
+
+    def __init__(self, folder, name="ca"):
+        self._folder, self._name = folder, name
+        self.ca = folder / f"{name}.pem"
+        self._key = folder / f"{name}.key"
+        openssl("req", "-x509", *EC, "-keyout", self._key, "-out", self.ca, "-days", "2",
+                "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
+
+    def issue(self, name, alternative=None):
+        """Certificate and key of a server (with its address as alternative) or a client."""
+        stem = self._folder / f"{self._name}-{name}"
+        cert, key, request = (stem.with_suffix(s) for s in (".pem", ".key", ".csr"))
+        openssl("req", *EC, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+        extensions = stem.with_suffix(".ext")
+        extensions.write_text(f"subjectAltName={alternative}\n" if alternative else "")
+        openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._key,
+                "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", cert)  # fmt: skip
+        return cert, key
+
+
+EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=30)

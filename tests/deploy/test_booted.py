@@ -1,0 +1,149 @@
+"""The service under a real systemd in a container: install, start, crash, hang, uninstall."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.deploy.booted import Container, why_not
+from tests.deploy.test_install import wheel  # noqa: F401 - a fixture
+from tests.rig import BUNDLE, PATIENCE, SITE, wait_until
+
+PYTHON = "/usr/bin/python3"  # one that ProtectHome does not hide
+
+
+def no_python():
+    """Whether Debian's Python is not there, has no venv, or is not of the version of this run."""
+    version = "import ensurepip, sys; print(sys.version_info[:2])"
+    done = subprocess.run([PYTHON, "-c", version], capture_output=True, text=True, check=False)
+    return done.stdout.strip() != str(sys.version_info[:2])
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(no_python(), reason="apt install python3-venv; run with its version"),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
+    pytest.mark.timeout(1800),
+]
+
+TOML = f"""
+[station]
+id = "booted-1"
+state_dir = "/var/lib/epithermal"
+journal_max_mb = 8
+[site]
+{SITE}
+[source]
+url = "socket://127.0.0.1:4001"
+dialect = "records"
+[model]
+bundle = "/opt/epithermal/models/current"
+"""
+CONFIG = "/etc/epithermal/station.toml"
+UNIT = "epithermal-edge"
+
+
+@pytest.fixture(scope="module")
+def box(wheel):  # noqa: F811
+    """A container with the station installed by install.sh, and not started yet."""
+    container = Container(PATIENCE)
+    try:
+        home = container.root / "srv/epithermal"
+        shutil.copytree(BUNDLE.parents[2] / "deploy", home / "deploy")
+        shutil.copytree(BUNDLE, home / BUNDLE.name)
+        shutil.copy(wheel, home)
+        python = f"PYTHON={PYTHON}"
+        options = "PIP_OPTIONS=--no-index --no-deps"
+        container.run("env", python, options, "/srv/epithermal/deploy/install.sh", "--wheel",
+                      f"/srv/epithermal/{wheel.name}")  # fmt: skip
+        lend_packages(container)
+        (container.root / CONFIG.lstrip("/")).write_text(TOML)
+        container.run("epithermal-edge", "model", "install", CONFIG,
+                      f"/srv/epithermal/{BUNDLE.name}")  # fmt: skip
+        yield container
+    finally:
+        container.close()
+
+
+def lend_packages(container):
+    """The packages of this test run, for the installed station: there is no network."""
+    import numpy
+
+    packages = numpy.__path__[0].rpartition("/")[0]
+    (folder,) = (container.root / "opt/epithermal").glob("release-*/lib/python3*/site-packages")
+    for name in ("numpy", "numpy.libs", "paho", "serial", "tflite_runtime", "ai_edge_litert"):
+        source = Path(packages, name)
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+
+
+def show(box, name):
+    return box.say("show", UNIT, "--property", name, "--value")
+
+
+def is_active(box):
+    return box.say("is-active", UNIT) == "active"
+
+
+def test_the_unit_starts_and_tells_systemd_when_it_is_ready(box):
+    box.run("systemctl", "start", UNIT)
+    assert is_active(box) and "records" in show(box, "StatusText")
+    assert show(box, "User") == "epithermal" and int(show(box, "WatchdogUSec").rstrip("min")) == 1
+    done = box.run("epithermal-edge", "status", CONFIG, "--json", check=False)
+    told = json.loads(done.stdout)
+    assert done.returncode == 1 and told["health"]["station"] == "booted-1"
+    log = box.run("journalctl", "-u", UNIT, "-o", "json", "--no-pager").stdout
+    levels = {json.loads(x).get("PRIORITY") for x in log.splitlines() if "text=" in x}
+    assert {"4", "6"} <= levels, "no port yet is a warning, the rest information"
+
+
+def test_a_crash_is_followed_by_another_start(box):
+    before = show(box, "MainPID")
+    box.run("kill", "-9", before)
+    wait_until(lambda: is_active(box) and show(box, "MainPID") != before, 60.0, "another start")
+
+
+def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(box):
+    box.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
+    text = "[Service]\nWatchdogSec=6\nRestartSec=1\n"
+    box.run("sh", "-c", f"printf '{text}' > /run/systemd/system/{UNIT}.service.d/fast.conf")
+    box.run("systemctl", "daemon-reload")
+    box.run("systemctl", "restart", UNIT)
+    before = show(box, "MainPID")
+    box.run("kill", "-STOP", before)
+    wait_until(lambda: is_active(box) and show(box, "MainPID") != before, 90.0, "the watchdog")
+    log = box.run("journalctl", "-u", UNIT, "--no-pager").stdout
+    assert "Watchdog timeout" in log
+
+
+def test_it_can_write_nothing_but_its_state(box):
+    pid = show(box, "MainPID")
+    enter = ["nsenter", "-t", pid, "-m", "--", "setpriv", "--reuid=epithermal", "--clear-groups"]
+    refused = box.run(*enter, "touch", "/etc/epithermal/x", "/opt/epithermal/x", "/usr/x",
+                      check=False)  # fmt: skip
+    assert refused.stderr.count("Read-only file system") == 3
+    assert box.run(*enter, "cat", "/etc/epithermal/credentials/password", check=False).returncode
+
+
+def test_a_wrong_configuration_is_not_started_again_and_again(box):
+    box.run("sh", "-c", f"cp {CONFIG} /tmp/kept; echo 'x = 1' >> {CONFIG}")
+    box.run("systemctl", "restart", UNIT, check=False)
+    time.sleep(3.0 * PATIENCE)
+    assert box.say("is-active", UNIT) == "failed" and show(box, "ExecMainStatus") == "2"
+    box.run("sh", "-c", f"cp /tmp/kept {CONFIG}")
+    box.run("systemctl", "restart", UNIT)
+    assert is_active(box)
+
+
+def test_uninstall_and_purge_leave_nothing(box):
+    box.run("/srv/epithermal/deploy/install.sh", "--uninstall")
+    assert box.say("is-active", UNIT) == "inactive"
+    assert (box.root / "var/lib/epithermal/journal.sqlite3").exists()
+    box.run("/srv/epithermal/deploy/install.sh", "--purge")
+    left = box.run("sh", "-c", "ls -d /etc/epithermal /opt/epithermal /var/lib/epithermal"
+                   " /usr/local/bin/epithermal-edge /etc/systemd/system/epithermal-edge.service"
+                   " 2>/dev/null; getent passwd epithermal", check=False)  # fmt: skip
+    assert left.stdout == ""

@@ -1,0 +1,86 @@
+"""Fault tests: their seed, and the report of what was measured.
+
+EPITHERMAL_FAULTS=full makes them whole, EPITHERMAL_SEED chooses other moments, and
+EPITHERMAL_FAULTS_REPORT names the JSON file that the figures go to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+FULL_TIMEOUT_S = 3600
+RESULTS: dict[str, dict[str, object]] = {}
+BEGIN_S = time.time()
+
+
+@pytest.fixture
+def seed(record_property):
+    """What the test draws its faults from; printed and reported, so that a run can be repeated."""
+    value = int(os.environ.get("EPITHERMAL_SEED", "1"))
+    print(f"EPITHERMAL_SEED={value}")
+    record_property("seed", value)
+    return value
+
+
+def pytest_collection_modifyitems(items):
+    """Every test here is a fault test; whole, it may take longer than the suite allows."""
+    for item in items:
+        if HERE in Path(item.fspath).parents:
+            item.add_marker(pytest.mark.faults)
+            if os.environ.get("EPITHERMAL_FAULTS") == "full":
+                item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S))
+
+
+def pytest_runtest_logreport(report):
+    """Keep outcome, time and figures of each test."""
+    if not report.nodeid.startswith("tests/faults/"):
+        return
+    result = RESULTS.setdefault(report.nodeid, {"outcome": "passed", "seconds": 0.0})
+    result["seconds"] = round(float(result["seconds"]) + report.duration, 2)
+    if report.outcome != "passed":
+        result["outcome"] = report.outcome
+        result["why"] = str(report.longrepr)[-2000:]
+    if report.when == "teardown":
+        result["figures"] = dict(report.user_properties)
+
+
+def pytest_sessionfinish():
+    """Write the report."""
+    path = os.environ.get("EPITHERMAL_FAULTS_REPORT")
+    if not path:
+        return
+    outcomes = [str(result["outcome"]) for result in RESULTS.values()]
+    report = {
+        "v": 1,
+        "commit": git("rev-parse", "HEAD"),
+        "changed": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "seed": int(os.environ.get("EPITHERMAL_SEED", "1")),
+        "size": os.environ.get("EPITHERMAL_FAULTS", "short"),
+        "begin": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(BEGIN_S)),
+        "seconds": round(time.time() - BEGIN_S, 1),
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {platform.platform()}",
+        "python": sys.version.split()[0],
+        "passed": outcomes.count("passed"),
+        "failed": outcomes.count("failed"),
+        "skipped": outcomes.count("skipped"),
+        "tests": RESULTS,
+    }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(report, indent=1, default=str) + "\n", "utf-8")
+
+
+def git(*words: str) -> str:
+    """What git says of this tree; empty where it is none."""
+    done = subprocess.run(
+        ["git", "-C", str(HERE), *words], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()

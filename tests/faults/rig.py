@@ -1,0 +1,68 @@
+"""What fault tests share: stations side by side, and what a run without faults gives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+
+from tests.rig import Line, station_toml, wait_until
+
+from epithermal_edge import frames, replay
+from epithermal_edge.config import read_config
+from epithermal_edge.messages import _number, utc
+from epithermal_edge.station import load_engine
+
+PATIENCE_S = 120.0  # on a busy machine; a test that passes does not wait
+
+
+def reference(toml, lines):
+    """End and theta of each record by the engine alone, without faults, journal or broker."""
+    context, records = frames.start("records"), []
+    for line in lines:
+        context, record = frames.parse(context, line.rstrip(b"\n"))
+        if record is not None:
+            records.append(record)
+    outcomes = replay.play(load_engine(read_config(toml)), records)
+    return [(utc(o.record.end_s), _number(o.estimate.theta, 6)) for o in outcomes]
+
+
+def told(payloads):
+    """End and theta of messages as `reference` has them."""
+    return [(p["end"], p["theta"]["value"]) for p in payloads]
+
+
+class Station:
+    """A station in a folder of its own, with a port of its own."""
+
+    def __init__(self, folder, name, port, environ=None, command=None, **options):
+        folder.mkdir(exist_ok=True)
+        self.folder, self.name, self.line = folder, name, Line()
+        self.toml = station_toml(folder, url=self.line.name, port=port, **options)
+        self.toml.write_text(self.toml.read_text().replace("test-1", name))
+        self._log = folder / "daemon.log"
+        self._environ = {**os.environ, **(environ or {})}
+        self._command = command or [sys.executable, "-m", "epithermal_edge.cli", "run"]
+        self.process = None
+
+    def start(self):
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self._command, str(self.toml)], env=self._environ, stderr=log
+            )
+        return self
+
+    def ready(self, times=1):
+        wait_until(lambda: self.log().count(" is open") >= times, PATIENCE_S, self.log())
+        return self
+
+    def log(self):
+        return self._log.read_text()
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+        with contextlib.suppress(OSError):
+            self.line.close()

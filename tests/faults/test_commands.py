@@ -1,0 +1,138 @@
+"""Hostile commands by the thousand, over a real broker: none is obeyed, the good one still is."""
+
+import json
+import random
+import secrets
+import time
+
+import psutil
+from tests.faults.size import size
+from tests.rig import Broker, Subscriber, validator, wait_until
+from tests.sender_rig import ME, SenderRig, settings
+from tests.signing import Signer, envelope, stamp
+
+from epithermal_edge import ed25519
+from epithermal_edge.commands import Commands, Nonces
+
+SEED = 6
+PING = "crns/v1/test-1/cmd/ping"
+BATCH = 500  # published at once, then waited for
+FLAT_BYTES = 2_000_000
+
+
+class Attacker:
+    """Makes hostile commands from good ones; each is (topic, payload, retain)."""
+
+    def __init__(self, signer, stranger, used):
+        self._rng = random.Random(SEED)
+        self._signer, self._stranger, self._used = signer, stranger, used
+        good = [signer.command() for _ in range(5)]
+        self._pool = {
+            "replayed": [(PING, p, False) for p in used],
+            "retained": [(PING, p, True) for p in good],
+            "expired": [(PING, signer.command(left_s=-s), False) for s in (1, 60, 86400)],
+            "too_long": [(PING, signer.command(left_s=1e6), False)],
+            "station": [(PING, signer.command(station="test-2", topic=PING), False)],
+            "topic": [("crns/v1/test-1/cmd/announce", p, False) for p in good[:1]],
+            "verb": [("crns/v1/test-1/cmd/reboot", signer.command("reboot"), False)],
+            "oversized": [(PING, signer.command(args={"x": "y" * n}), False) for n in (2100, 7000)],
+            "stranger": [(PING, stranger.command(), False) for _ in range(5)],
+            "empty": [(PING, b"", False), (PING, b"{}", False), (PING, b"[" * 2000, False)],
+        }
+
+    def next(self):
+        """One more, of a random kind."""
+        kind = self._rng.choice([*self._pool, "forged", "forged", "noise", "flipped"])
+        if kind in self._pool:
+            return self._rng.choice(self._pool[kind])
+        if kind == "noise":
+            return PING, self._rng.randbytes(self._rng.randrange(300)), False
+        if kind == "flipped":  # one bit of a good one that was obeyed
+            payload = bytearray(self._rng.choice(self._used))
+            bit = self._rng.randrange(8 * len(payload))
+            payload[bit // 8] ^= 1 << bit % 8
+            return PING, bytes(payload), False
+        body = {"station": "test-1", "verb": "ping", "nonce": self._rng.randbytes(16).hex()}
+        body["expires"] = stamp(time.time() + 600.0)
+        return PING, envelope(json.dumps(body), self._rng.randbytes(64)), False
+
+
+def open_rig(folder, broker, signer):
+    nonces = Nonces(folder / "commands.json", time.time())
+    mine = Commands(ed25519.read_public_key(signer.public), ME, nonces, time.time)
+    rig = SenderRig(folder, settings(broker.port), commands=mine)
+    rig.turn_until(lambda: rig.connected() and not rig.sender._asked)
+    return rig, mine
+
+
+def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
+    count = size(3_000, 100_000)
+    broker = Broker(tmp_path)
+    ears = Subscriber(broker.port, "crns/v1/test-1/res/#")
+    signer, stranger = Signer(tmp_path), Signer(tmp_path, "stranger")
+    rig, mine = open_rig(tmp_path, broker, signer)
+    used = [signer.command() for _ in range(5)]
+    for payload in used:
+        ears.publish(PING, payload)
+    rig.turn_until(lambda: len(ears.of("res/ping")) == len(used))
+    attacker, sent, before, begun = Attacker(signer, stranger, used), 0, None, time.monotonic()
+    while sent < count:
+        for _ in range(BATCH):
+            ears.publish(*attacker.next())
+        sent += BATCH
+        rig.turn_until(lambda: mine.refused.total() >= sent, 60.0)  # noqa: B023
+        if before is None:
+            before = psutil.Process().memory_info().rss
+    grown = psutil.Process().memory_info().rss - before
+    record_property("seed", SEED)
+    record_property("hostile_commands", sent)
+    record_property("hostile_obeyed", mine.obeyed - len(used))
+    record_property("hostile_refused", dict(mine.refused))
+    record_property("hostile_per_s", round(sent / (time.monotonic() - begun)))
+    record_property("hostile_rss_growth_bytes", grown)
+    assert mine.obeyed == len(used) and mine.refused.total() == sent
+    assert len(ears.of("res/ping")) == len(used)  # who cannot sign gets no answer
+    assert {"retained", "replayed", "expired", "station", "oversized", "malformed"} <= {
+        *mine.refused
+    }
+    assert grown < FLAT_BYTES
+    rig.turn_for(1.0)  # signatures are looked at again
+    ears.publish(PING, signer.command())
+    rig.turn_until(lambda: len(ears.of("res/ping")) == len(used) + 1)
+    validator("health").validate(
+        {"v": 1, "station": "test-1", "sender": rig.sender.health(), "reader": None}
+    )
+    rig.close()
+    # after a restart the retained ones wait at the broker, and the used ones come again
+    rig, mine = open_rig(tmp_path, broker, signer)
+    for payload in used:
+        ears.publish(PING, payload)
+    rig.turn_until(lambda: mine.refused["replayed"] == len(used))
+    rig.turn_for(0.2)
+    assert mine.obeyed == 0
+    rig.close()
+    ears.close()
+    broker.stop()
+
+
+def test_what_is_retained_at_a_broker_of_3_1_1_is_refused_too(tmp_path):
+    broker = Broker(tmp_path)
+    ears, signer = Subscriber(broker.port, "crns/v1/test-1/res/#"), Signer(tmp_path)
+    ears.publish(PING, signer.command(nonce=secrets.token_hex(16)), retain=True)
+    later = Subscriber(broker.port, "crns/v1/test-1/cmd/#")
+    wait_until(lambda: len(later.retained) == 1)
+    later.close()
+    mine = Commands(
+        ed25519.read_public_key(signer.public),
+        ME,
+        Nonces(tmp_path / "commands.json", time.time()),
+        time.time,
+    )
+    rig = SenderRig(tmp_path, settings(broker.port, version="3.1.1"), commands=mine)
+    rig.turn_until(lambda: mine.refused["retained"] == 1)
+    ears.publish(PING, signer.command())
+    rig.turn_until(lambda: len(ears.of("res/ping")) == 1)
+    assert mine.obeyed == 1
+    rig.close()
+    ears.close()
+    broker.stop()

@@ -1,0 +1,249 @@
+"""The disk is full, read-only or broken: no exit, recovery by itself, every drop counted."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+from tests.faults.rig import PATIENCE_S, Station, reference, told
+from tests.faults.size import size
+from tests.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
+
+from epithermal_edge import engine as engines
+from epithermal_edge import intake, messages, runtime, simulator
+from epithermal_edge.bundle import open_bundle
+from epithermal_edge.clock import Clock
+from epithermal_edge.config import read_config
+from epithermal_edge.engine import Engine
+from epithermal_edge.intake import Intake
+from epithermal_edge.journal import FILE, Journal, JournalError
+from epithermal_edge.messages import Message
+from epithermal_edge.reader import Read
+
+HEADER, *LINES = lines(30.0)
+OUTAGES = size(1, 12)
+FAULTS = {  # what the kernel answers
+    "full": "pwrite64:error=ENOSPC",
+    "read-only": "pwrite64,ftruncate:error=EROFS",
+    "io-error": "fsync,fdatasync:error=EIO",
+    "unreadable": "pread64:error=EIO",
+}
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Broker(tmp_path)
+    yield broker
+    broker.stop()
+
+
+class Outage:
+    """strace as the disk that refuses, until `end`."""
+
+    def __init__(self, process, fault):
+        calls = fault.partition(":")[0]
+        self._strace = subprocess.Popen(
+            f"strace -p {process.pid} -o /dev/null -e trace={calls} -e inject={fault}".split(),
+            stderr=subprocess.PIPE,
+        )
+        first = self._strace.stderr.readline().decode()
+        if "attached" not in first:
+            pytest.skip(f"strace may not attach here: {first}")
+
+    def end(self):
+        self._strace.send_signal(signal.SIGINT)
+        self._strace.wait(10)
+        self._strace.stderr.close()
+
+
+@pytest.fixture
+def stations(tmp_path, broker):
+    running = {
+        name: Station(tmp_path / name, f"test-{name}", broker.port).start() for name in FAULTS
+    }
+    yield running
+    for station in running.values():
+        station.close()
+
+
+def test_a_disk_that_refuses_for_a_while_loses_nothing(broker, stations, record_property):
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed (apt install strace)")
+    ears = {name: Subscriber(broker.port, f"crns/v1/test-{name}/obs/theta") for name in FAULTS}
+    for station in stations.values():
+        station.ready().line.write(HEADER + b"".join(LINES[:5]))
+    for name in FAULTS:
+        wait_until(lambda name=name: len(ears[name].messages) == 5)
+    count, longest = 5, 0.0
+    for _ in range(OUTAGES):
+        outages = {n: Outage(s.process, FAULTS[n]) for n, s in stations.items()}
+        for station in stations.values():
+            station.line.write(b"".join(LINES[count : count + 40]))
+        time.sleep(1.0)
+        heard = {name: len(ears[name].messages) for name in FAULTS}
+        assert all(n < count + 40 for name, n in heard.items() if name != "unreadable"), heard
+        for outage in outages.values():
+            outage.end()
+        count, begin = count + 40, time.monotonic()
+        for name in FAULTS:
+            wait_until(lambda name=name, n=count: len(ears[name].messages) >= n, PATIENCE_S, name)
+        longest = max(longest, time.monotonic() - begin)
+    for name, station in stations.items():
+        assert station.process.poll() is None
+        payloads = [json.loads(p) for _, p in ears[name].messages]
+        first = list({p["id"]: p for p in payloads}.values())
+        assert told(first) == reference(station.toml, [HEADER, *LINES[:count]]), name
+        assert [int(p["id"].split(":")[2]) for p in first] == list(range(1, count + 1))
+        assert not list((station.folder / "state").glob("*damaged*"))
+        ears[name].close()
+    record_property("disk_outages", OUTAGES * len(FAULTS))
+    record_property("disk_recovered_after_s", round(longest, 2))
+
+
+@contextlib.contextmanager
+def small_disk(folder, megabytes):
+    """A file system of this size at the folder."""
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path):
+    """Take all the room that is left."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while os.write(descriptor, bytes(1 << 12)):
+            pass
+    os.close(descriptor)
+
+
+def remount(folder, how):
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+
+
+@pytest.fixture
+def small(tmp_path, broker):
+    """A station whose state lies on a file system of 4 MB, and the subscriber."""
+    station, ears = Station(tmp_path / "s", "test-1", broker.port), Subscriber(broker.port)
+    with small_disk(tmp_path / "s" / "state", 4) as disk:
+        yield station, ears, disk
+        station.close()
+    ears.close()
+
+
+def test_a_start_on_a_disk_that_refuses_waits_for_it(small):
+    station, ears, disk = small
+    remount(disk, "ro")
+    station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
+    wait_until(lambda: "again each" in station.log())
+    remount(disk, "rw")
+    wait_until(lambda: len(ears.theta_once()) == 30, PATIENCE_S)
+    assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:30]])
+
+
+def test_a_disk_that_is_really_full_takes_records_again_when_there_is_room(small):
+    station, ears, disk = small
+    station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
+    wait_until(lambda: len(ears.theta_once()) == 30, PATIENCE_S)
+    fill(disk / "ballast")
+    station.line.write(b"".join(LINES[30:400]))
+    wait_until(lambda: "again each" in station.log(), PATIENCE_S)
+    time.sleep(size(0, 30))
+    assert station.process.poll() is None
+    (disk / "ballast").unlink()
+    wait_until(lambda: len(ears.theta_once()) == 400, PATIENCE_S)
+    assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:400]])
+    assert ears.theta_once()[-1]["id"].endswith(":400")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    bundle = open_bundle(BUNDLE)
+    return Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+
+
+def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine, monkeypatch):
+    monkeypatch.setattr(intake, "WAITING", size(50, 2000))
+    records = list(simulator.records(size(5, 100), 3, START_S))
+    config = read_config(station_toml(tmp_path, url="loop://"))
+    taken = Intake(config, engine, Clock(), lambda: None)
+    journal, _ = taken.open()
+    taken.add(Read(records[0], 0.0))
+    assert taken.work([])
+    other = sqlite3.connect(tmp_path / "state" / FILE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")  # as a disk that refuses
+    for record in records[1:]:
+        taken.add(Read(record, 0.0))
+    with pytest.raises(JournalError, match="locked"):
+        taken.work([])
+    other.execute("ROLLBACK")
+    while taken.waiting():
+        taken.work([])
+    taken.tell()
+    taken.tell()
+    lost = len(records) - 1 - intake.WAITING
+    assert taken.counts.lost == lost and journal.health()["dropped"] == {"memory": lost}
+    kept = [r.end_s for r in journal.records()]
+    assert kept == [records[0].end_s, *(r.end_s for r in records[-intake.WAITING :])]
+    assert events(journal) == [f"{lost} of class memory dropped, {lost} in all"]
+
+
+def events(journal, kind="spool_drop"):
+    waiting = [o.message for o in journal.outgoing(0, 100_000, state=False)]
+    found = [json.loads(m.payload)["text"] for m in waiting if m.topic.endswith(f"event/{kind}")]
+    return found
+
+
+def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, engine):
+    journal = Journal(tmp_path, max_mb=size(1, 6))
+    me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    told_drops, seq, state = [], 0, engines.start(engine)
+
+    def tell(kind, text):
+        told_drops.append(text)
+        return messages.event(me, kind, 0.0, text)
+
+    def keep(record):
+        new, out = engines.advance(engine, state, record)
+        told = messages.obs_theta(me, seq + 1, record, out.corrected, out.estimate, engine.bundle)
+        sent = messages.obs_messages(me, told, record.end_s, record.end_s)
+        journal.commit(seq + 1, record, new, engine.fingerprint(), sent)
+        if journal.has_notes:
+            journal.tell(tell)
+        return seq + 1, new
+
+    journal.post([Message(me.topic("obs/raw"), b"r" * 900, "obs") for _ in range(300)])
+    records = simulator.records(size(100, 500), 3, START_S)
+    refused = None
+    while refused is None:
+        record = next(records)
+        try:
+            seq, state = keep(record)
+        except JournalError as error:
+            refused = error
+    assert refused.passing and "full" in str(refused)
+    waiting = [o.message for o in journal.outgoing(0, 100_000, state=False)]
+    thetas = [json.loads(m.payload)["id"] for m in waiting if m.topic.endswith("obs/theta")]
+    assert thetas == [f"test-1:{journal.epoch}:{n}" for n in range(1, seq + 1)] and seq > 300
+    dropped = journal.health()["dropped"]
+    assert dropped["raw"] == 300 and dropped["record"] == seq - len(list(journal.records()))
+    assert list(dropped)[:2] == ["record", "raw"]  # in this order
+    assert os.path.getsize(tmp_path / FILE) <= size(1, 6) * 1e6
+    taken = [o.id for o in journal.outgoing(0, 50, state=False)]
+    journal.forget(taken)  # the broker is back
+    keep(record)
+    assert journal.last_seq() == seq + 1
+    journal.tell(tell)
+    for name in ("record", "raw"):
+        news = [int(t.split()[0]) for t in told_drops if f"class {name} " in t]
+        assert sum(news) == dropped[name]

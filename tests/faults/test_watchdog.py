@@ -1,0 +1,155 @@
+"""systemd's watchdog is fed while reader, engine and sender go on, and not when one is blocked."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from tests.faults.size import size
+from tests.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
+
+from epithermal_edge.notify import Service
+
+WATCHDOG_S = 1.6
+HEADER, *LINES = lines(4.0)
+
+BLOCKABLE = """
+import gc, signal, sys, threading, time
+import serial
+from epithermal_edge.cli import main
+
+def forever(*_):
+    time.sleep(1e6)
+
+def hold_pahos_lock():
+    from paho.mqtt.client import Client
+    for client in (o for o in gc.get_objects() if isinstance(o, Client)):
+        client._out_message_mutex.acquire()
+    forever()
+
+def block(*_):
+    if sys.argv[1] == "reader":  # as a driver that hangs
+        serial.Serial.read = forever
+    elif sys.argv[1] == "sender":  # as a connection whose thread hangs
+        threading.Thread(target=hold_pahos_lock, daemon=True).start()
+    elif sys.argv[1] == "engine":
+        forever()
+
+signal.signal(signal.SIGUSR1, block)
+sys.exit(main(["run", sys.argv[2]]))
+"""
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, folder, abstract=False):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.address = f"@epithermal-{os.getpid()}" if abstract else str(folder / "notify")
+        self._socket.bind(self.address.replace("@", "\0", 1))
+        self._socket.settimeout(0.1)
+        self._open = True
+        self.heard = []  # when, what
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self):
+        while self._open:
+            with contextlib.suppress(TimeoutError):
+                text = self._socket.recv(4096).decode()
+                self.heard += [(time.monotonic(), part) for part in text.splitlines()]
+
+    def has(self, text):
+        return any(text in part for _, part in self.heard)
+
+    def feeds(self):
+        return [at for at, part in self.heard if part == "WATCHDOG=1"]
+
+    def close(self):
+        self._open = False
+        self._thread.join()
+        self._socket.close()
+
+
+class Watched:
+    """A station in a folder of its own, with its port and its systemd."""
+
+    def __init__(self, folder, what, port):
+        folder.mkdir()
+        self.line, self.systemd = Line(), Systemd(folder)
+        self._log = folder / "daemon.log"
+        toml = station_toml(folder, url=self.line.name, port=port)
+        toml.write_text(toml.read_text().replace("test-1", f"test-{what}"))
+        environ = {**os.environ, "NOTIFY_SOCKET": self.systemd.address}
+        environ["WATCHDOG_USEC"] = str(int(WATCHDOG_S * 1e6))
+        command = [sys.executable, "-c", BLOCKABLE, what, str(toml)]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=log)
+
+    def log(self):
+        return self._log.read_text()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(10)
+        self.systemd.close()
+        with contextlib.suppress(OSError):
+            self.line.close()
+
+
+@pytest.fixture
+def stations(tmp_path):
+    broker = Broker(tmp_path)
+    parts = ("reader", "engine", "sender", "none")
+    running = {what: Watched(tmp_path / what, what, broker.port) for what in parts}
+    yield running, broker
+    for station in running.values():
+        station.close()
+    broker.stop()
+
+
+def test_the_feed_stops_when_a_part_is_blocked_and_only_then(stations, record_property):
+    running, broker = stations
+    ears = Subscriber(broker.port, "crns/v1/+/obs/theta")
+    for station in running.values():
+        wait_until(lambda station=station: " is open" in station.log(), what=station.log())
+        assert station.systemd.has("READY=1") and station.systemd.has("records, newest ")
+        station.line.write(HEADER + b"".join(LINES[:5]))
+    wait_until(lambda: len(ears.messages) == 20)
+    time.sleep(size(1, 20) * WATCHDOG_S)
+    blocked = time.monotonic()
+    for station in running.values():
+        os.kill(station.process.pid, signal.SIGUSR1)
+    time.sleep(0.2)
+    running["sender"].line.write(LINES[5])  # it hangs when it has something to send
+    running["none"].line.close()  # neither an unplugged cable
+    broker.stop()  # nor a broker that is away is a blockade
+    time.sleep(size(1, 5) * 1.7 * WATCHDOG_S)
+    for what in ("reader", "engine", "sender"):
+        feeds = running[what].systemd.feeds()
+        assert sum(at < blocked for at in feeds) >= 3  # more often than systemd asks
+        assert max(feeds) - blocked < 0.9 * WATCHDOG_S  # it ends the station within two of them
+        assert running[what].process.poll() is None
+        record_property(f"watchdog_fed_after_{what}_blocked_s", round(max(feeds) - blocked, 2))
+    assert "blocked: reader" in running["reader"].log()
+    assert time.monotonic() - max(running["none"].systemd.feeds()) < 0.6 * WATCHDOG_S
+    running["none"].process.terminate()
+    assert running["none"].process.wait(15) == 0
+    wait_until(lambda: running["none"].systemd.has("STOPPING=1"))
+    ears.close()
+
+
+def test_an_abstract_socket_and_no_socket_are_served(tmp_path):
+    systemd = Systemd(tmp_path, abstract=True)
+    Service({"NOTIFY_SOCKET": systemd.address}).ready()
+    wait_until(lambda: systemd.has("READY=1"))
+    systemd.close()
+    Service({}).ready()
+    foreign = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}
+    Service(foreign).ready()
+    assert Service(foreign).watchdog_s == 0.0
