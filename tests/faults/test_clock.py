@@ -112,7 +112,7 @@ BOTH = [
     Case("-2 y, no clock", synced=never, logger=between(20, FOREVER, -2 * YEAR_S), steps=1),
     Case("+30 d, no clock", synced=never, logger=between(20, FOREVER, 30 * DAY_S), steps=1),
     Case("+5 h from the start, a clock later", synced=after(5.5), logger=lambda h: 5 * HOUR_S,
-         steps=2, late=4, least_sound=43),
+         steps=2, late=4, least_sound=38),
     Case("-2 y, a clock later", synced=after(30.5), logger=between(20, FOREVER, -2 * YEAR_S),
          steps=None, least_sound=17),
     Case("-2 y at a restart, no clock", synced=never, boots=(-0.5, 19.7),
