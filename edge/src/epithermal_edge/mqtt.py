@@ -154,6 +154,10 @@ class Link:
         if self._client is not None:
             self._client.disconnect()
 
+    def release(self) -> None:
+        """Let go of a client that is done: its sockets close now, not at a garbage collection."""
+        self._client = None  # the circle of client, callback and link is broken
+
     def abandon(self) -> None:
         """Cut the connection without a word; the last will goes out."""
         sock: Any = self._client.socket() if self._client is not None else None
@@ -244,6 +248,8 @@ class Sender:
         pause = self._jitter(ceiling)
         self._failures += 1
         self._next_link = now + pause
+        if self._link is not None:
+            self._link.release()
         self._link, self._up = None, False
         self._in_flight.clear()
         self._cursor = {True: 0, False: 0}
@@ -348,4 +354,5 @@ class Sender:
         """Close the connection."""
         if self._link is not None:
             self._link.disconnect()
+            self._link.release()
             self._link, self._up = None, False
