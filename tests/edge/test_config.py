@@ -179,7 +179,7 @@ def test_the_example_says_which_keys_are_optional_and_their_defaults():
             told = re.search(r"# optional(?: \(([^)]*)\))?", line)
             if key.required:
                 assert told is None, f"{table}.{key.name} is required"
-            if told and told[1] is not None:
+            if told and told[1] is not None:  # as TOML, say (9600) or ("5")
                 shown = tomllib.loads(f"x = {told[1]}")["x"]
                 assert shown == key.default, f"{table}.{key.name}: default {key.default!r}"
 
