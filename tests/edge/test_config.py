@@ -76,7 +76,7 @@ def test_missing_tables_and_unknown_tables_are_told(tmp_path):
         "[model] is missing",
         "station.id: 'NO' does not match",
         "station.state_dir: missing",
-        "site.incomin: unknown; known: ",
+        "site.incomin: unknown; did you mean incoming?",
     ):
         assert part in text
     assert caught.value.exit_code == 2

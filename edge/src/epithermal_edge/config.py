@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, frames
+from epithermal_edge import air, corrections, frames, inputs
 from epithermal_edge.columns import Options
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.inputs import Gauge, Incoming
 from epithermal_edge.keys import Key, check_tables
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
@@ -21,6 +22,7 @@ from epithermal_edge.site import Site
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
+SILENCE_LEAST_S = 60.0
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
 
 
@@ -102,6 +104,19 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
         Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
         Key(
+            "silence_s",
+            float,
+            "seconds without a byte after which the port is opened anew; else three intervals",
+            low=1,
+            high=1e6,
+        ),
+        Key(
+            "query",
+            str,
+            "asks a logger with a memory for what was missed; strftime's codes stand for the time"
+            " of the last record",
+        ),
+        Key(
             "use_inside_air",
             bool,
             "take air temperature and humidity from inside the box",
@@ -134,6 +149,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             pattern=r"[^#+\s/][^#+\s]*[^#+\s/]",
         ),
     ),
+    **inputs.TABLES,
 }
 REQUIRED = ("station", "site", "source", "model")
 
@@ -160,6 +176,8 @@ class Source:
     interval_s: float
     utc_offset_h: float
     rain_mm_per_tip: float | None
+    silence_s: float
+    query: str | None
     use_inside_air: bool
 
 
@@ -192,6 +210,9 @@ class Config:
     source: Source
     bundle: Path
     mqtt: Mqtt | None
+    listens_to: Mqtt | None  # the broker that tells weather and incoming
+    weather: tuple[Gauge, ...]
+    incoming: Incoming | None
 
 
 def read_config(path: Path) -> Config:
@@ -224,6 +245,8 @@ def read_config(path: Path) -> Config:
 def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
     """Faults that only show when keys are seen together."""
     source = values.get("source", {})
+    if source.get("query") is not None:
+        faults += _query_faults(source["query"])
     if "dialect" in source:
         try:
             columns, counts = (tuple(source.get(k) or ()) for k in ("columns", "count_columns"))
@@ -256,6 +279,16 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
     if mqtt.get("password_file") and not mqtt.get("user"):
         faults.append("mqtt.user: missing; a password goes with a user")
+    inputs.check(values, folder, faults)
+
+
+def _query_faults(query: str) -> list[str]:
+    """What a logger would not take for a question."""
+    if not query.isascii():
+        return [f"source.query: {query!r} is not ASCII"]
+    if not query.endswith(("\r", "\n")):
+        return [f"source.query: {query!r} has no line end; close it with \\r\\n"]
+    return []
 
 
 def _soil_faults(soil: dict[str, Any]) -> list[str]:
@@ -274,10 +307,8 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     folder = path.parent
     station, site, source = values["station"], values["site"], values["source"]
     lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
-    mqtt = values.get("mqtt")
-    if mqtt is not None:
-        files = {k: folder / v for k, v in mqtt.items() if k.endswith("_file") and v}
-        mqtt = {**mqtt, **files}
+    silence_s = source["silence_s"] or max(3.0 * source["interval_s"], SILENCE_LEAST_S)
+    mqtt = _mqtt(values.get("mqtt"), folder)
     return Config(
         path=path,
         id=station["id"],
@@ -287,10 +318,22 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
         site=_site(site, values["site.incoming"], values["site.soil"]),
-        source=Source(**{**source, **lists}),
+        source=Source(**{**source, **lists, "silence_s": silence_s}),
         bundle=folder / values["model"]["bundle"],
-        mqtt=None if mqtt is None else Mqtt(**mqtt),
+        mqtt=mqtt,
+        listens_to=_mqtt(values.get("weather"), folder) or mqtt,
+        weather=inputs.gauges(values),
+        incoming=inputs.incoming(values.get("incoming"), folder),
     )
+
+
+def _mqtt(table: dict[str, Any] | None, folder: Path) -> Mqtt | None:
+    """A broker, the paths of its files complete; what the table lacks is the default of [mqtt]."""
+    if table is None or not table["host"]:
+        return None
+    defaults = {key.name: key.default for key in TABLES["mqtt"]}
+    files = {k: folder / v for k, v in table.items() if k.endswith("_file") and v}
+    return Mqtt(**{**defaults, **table, **files})
 
 
 def _site(site: dict[str, Any], incoming: dict[str, Any], soil: dict[str, Any]) -> Site:

@@ -35,6 +35,7 @@ class Engine:
     site: Site
     bundle: Bundle
     step: StepFn
+    expects: tuple[str, ...] = ()  # fields of RawRecord that the configuration promises
 
     def fingerprint(self) -> str:
         """What a state depends on: one made with another model or site is void."""
@@ -80,6 +81,8 @@ def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[Engi
     """
     piped, corrected, windows = pipeline.step(engine.site, state.pipeline, record)
     quality = Quality(int(corrected.quality[0]))
+    if any(math.isnan(float(getattr(record, name))) for name in engine.expects):
+        quality |= Quality.WEATHER_MISSING
     if quality & Quality.LATE:
         return state, Outcome(
             record, corrected, replace(NOTHING, quality=quality | NOTHING.quality)

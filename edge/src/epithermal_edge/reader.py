@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from epithermal_edge import frames, ports
 from epithermal_edge.columns import Options
 from epithermal_edge.config import Source
-from epithermal_edge.errors import FrameError
+from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.records import RawRecord
 
 AHEAD = 256  # records that may wait for the engine before the reader stops reading
@@ -39,6 +41,22 @@ def source_options(source: Source) -> Options:
     )
 
 
+def question(query: str, since_s: float, utc_offset_h: float) -> bytes:
+    """What to send to a logger that keeps its records, so that it sends those it still has.
+
+    Parameters
+    ----------
+    query :
+        `source.query`: strftime's codes stand for the time.
+    since_s : [s]
+        Unix time of the last record's end.
+    utc_offset_h : [h]
+        The logger's clock minus UTC.
+    """
+    moment = datetime.fromtimestamp(since_s + utc_offset_h * 3600.0, UTC)
+    return moment.strftime(query).encode("ascii")
+
+
 class Reader(threading.Thread):
     """Reads a port until told to stop.
 
@@ -50,22 +68,54 @@ class Reader(threading.Thread):
         Takes each record; the engine answers with `taken`.
     stopping :
         Set from outside to end the thread.
+    since_s : [s]
+        Unix time of the newest record that is known; -inf: none.
+    complete :
+        Adds to a record what others measured, such as `Surroundings.complete`.
     """
 
     def __init__(
-        self, source: Source, put: Callable[[Read], None], stopping: threading.Event
+        self,
+        source: Source,
+        put: Callable[[Read], None],
+        stopping: threading.Event,
+        since_s: float = -math.inf,
+        complete: Callable[[RawRecord], RawRecord] = lambda record: record,
     ) -> None:
         super().__init__(name="reader", daemon=True)
         self._source, self._put, self._stopping = source, put, stopping
+        self._complete = complete
         self._room = threading.Semaphore(AHEAD)
         self._context = frames.start(source.dialect, source_options(source))
+        self._newest_s = since_s
+        self._ask = False  # lines may have been missed
+        self._asked = -math.inf  # [s], monotonic
         self.damaged = 0
+        self.records = 0
         self.opened = 0  # attempts to open the port
+        self.asked = 0  # questions for missed records
+        self.is_open = False
+        self.last_error: str | None = None
         self.last_read = time.monotonic()  # [s], monotonic
+        self._last_read_wall: float | None = None
 
     def taken(self) -> None:
         """A record was taken from the queue: there is room for another."""
         self._room.release()
+
+    def health(self) -> dict[str, object]:
+        """What an operator wants to know of the port."""
+        heard = self._last_read_wall
+        return {
+            "url": self._source.url,
+            "open": self.is_open,
+            "opened": self.opened,
+            "records": self.records,
+            "damaged": self.damaged,
+            "asked": self.asked,
+            "last_read": None if heard is None else _utc(heard),
+            "last_error": self.last_error,
+        }
 
     def run(self) -> None:
         """The thread's body."""
@@ -73,26 +123,49 @@ class Reader(threading.Thread):
         for chunk in ports.reconnecting(self._open, self._stopping):
             if not chunk:
                 continue
-            self.last_read = time.monotonic()
+            self.last_read, self._last_read_wall = time.monotonic(), time.time()
             buffer, lines = frames.split(buffer, chunk, limit)
             for line in lines:
                 self._take(line)
 
     def _open(self) -> Iterator[bytes]:
         self.opened += 1
-        url = str(self._source.url)
-        chunks = ports.serial_chunks(url, self._source.baud, self._stopping)
-        for first in chunks:
-            log.info("%s is open", url)
-            yield first
-            break
-        yield from chunks
+        source, url = self._source, str(self._source.url)
+        self._ask, self._asked = True, -math.inf
+        chunks = ports.serial_chunks(
+            url, source.baud, self._stopping, silence_s=source.silence_s, ask=self._question
+        )
+        try:
+            for chunk in chunks:
+                if not self.is_open:
+                    self.is_open = True
+                    log.info("%s is open", url)
+                yield chunk
+        except SourceError as fault:
+            self.last_error = str(fault)
+            raise
+        finally:
+            self.is_open = False
+
+    def _question(self) -> bytes:
+        """What to send now: once after opening, and for damaged lines once in an interval."""
+        now = time.monotonic()
+        query = self._source.query
+        due = self._ask and now - self._asked >= self._source.interval_s
+        if query is None or not due or math.isinf(self._newest_s):
+            return b""
+        self._ask, self._asked = False, now
+        self.asked += 1
+        text = question(query, self._newest_s, self._source.utc_offset_h)
+        log.info("asking the logger for what was missed: %r", text)
+        return text
 
     def _take(self, line: bytes) -> None:
         try:
             self._context, record = frames.parse(self._context, line)
         except FrameError as fault:
             self.damaged += 1
+            self._ask = True
             if self.damaged <= TOLD or self.damaged % TOLD_EACH == 0:
                 log.warning("damaged line %d: %s: %r", self.damaged, fault, line[:80])
             return
@@ -101,4 +174,10 @@ class Reader(threading.Thread):
         while not self._room.acquire(timeout=1.0):
             if self._stopping.is_set():
                 return
-        self._put(Read(record))
+        self.records += 1
+        self._newest_s = max(self._newest_s, record.end_s)
+        self._put(Read(self._complete(record)))
+
+
+def _utc(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -24,6 +24,7 @@ from epithermal_edge.mqtt import Acknowledged, Down, LinkEvent, Sender, Up
 from epithermal_edge.reader import Read, Reader
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.snapshot import StateLostError
+from epithermal_edge.surroundings import Surroundings
 
 TICK_S = 0.25  # the longest wait for an event
 GOODBYE_S = 2.0  # how long a clean stop waits for the broker
@@ -55,7 +56,7 @@ def load_engine(config: Config) -> Engine:
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
-    return Engine(config.site, bundle, step)
+    return Engine(config.site, bundle, step, tuple(gauge.name for gauge in config.weather))
 
 
 class Station:
@@ -98,7 +99,6 @@ class Station:
         self.counts = Counts()
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._reader = Reader(config.source, self._events.put, self._stopping)
         self._sender: Sender | None = None
         if config.mqtt:
             meta = messages.meta(config, self._identity, self._engine.bundle)
@@ -108,6 +108,11 @@ class Station:
         self._progress = self._clock.monotonic()
         self._seq = self._journal.last_seq()
         self._state = self._recall()
+        newest_s = self._state.pipeline.last_end_s
+        self._surroundings = Surroundings(config, newest_s, self._clock.wall)
+        self._reader = Reader(
+            config.source, self._events.put, self._stopping, newest_s, self._surroundings.complete
+        )
 
     def _recall(self) -> EngineState:
         """The state as it was committed, or computed again from the raw records."""
@@ -135,6 +140,7 @@ class Station:
         log.info(
             "station %s, epoch %s, record %d", self._config.id, self._identity.epoch, self._seq
         )
+        self._surroundings.start()
         self._reader.start()
         try:
             while not self._stopping.is_set():
@@ -147,6 +153,7 @@ class Station:
             self._say_goodbye()
         finally:
             self._stopping.set()
+            self._surroundings.stop()
             self._journal.close()
         return self.counts
 
