@@ -142,6 +142,8 @@ def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
     dialect = context.dialect
     if line == OVERLONG:
         raise FrameError(f"longer than {dialect.line_bytes} bytes")
+    if b"\0" in line:  # which a serial driver gives for a byte that it could not read
+        raise FrameError("a byte was lost on the wire")
     text = line.decode("latin-1").lstrip(_FRAMING)
     if not text.strip():
         return _closed(context), None

@@ -14,7 +14,9 @@ from epithermal_edge import frames, ports
 from epithermal_edge.columns import Options
 from epithermal_edge.config import Source
 from epithermal_edge.errors import FrameError, SourceError
+from epithermal_edge.messages import utc
 from epithermal_edge.records import RawRecord
+from epithermal_edge.stamps import Stamps, judge
 
 AHEAD = 256  # records that may wait for the engine before the reader stops reading
 TOLD, TOLD_EACH = 20, 1000  # the first damaged lines are shown, later only each so many
@@ -72,6 +74,8 @@ class Reader(threading.Thread):
         Unix time of the newest record that is known; -inf: none.
     complete :
         Adds to a record what others measured, such as `Surroundings.complete`.
+    wall :
+        Unix time [s], to judge a record's own time by.
     """
 
     def __init__(
@@ -81,13 +85,14 @@ class Reader(threading.Thread):
         stopping: threading.Event,
         since_s: float = -math.inf,
         complete: Callable[[RawRecord], RawRecord] = lambda record: record,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(name="reader", daemon=True)
         self._source, self._put, self._stopping = source, put, stopping
-        self._complete = complete
+        self._complete, self._wall = complete, wall
         self._room = threading.Semaphore(AHEAD)
         self._context = frames.start(source.dialect, source_options(source))
-        self._newest_s = since_s
+        self._stamps = Stamps(source.interval_s, since_s)
         self._ask = False  # lines may have been missed
         self._asked = -math.inf  # [s], monotonic
         self.damaged = 0
@@ -113,7 +118,7 @@ class Reader(threading.Thread):
             "records": self.records,
             "damaged": self.damaged,
             "asked": self.asked,
-            "last_read": None if heard is None else _utc(heard),
+            "last_read": None if heard is None else utc(heard),
             "last_error": self.last_error,
         }
 
@@ -123,7 +128,7 @@ class Reader(threading.Thread):
         for chunk in ports.reconnecting(self._open, self._stopping):
             if not chunk:
                 continue
-            self.last_read, self._last_read_wall = time.monotonic(), time.time()
+            self.last_read, self._last_read_wall = time.monotonic(), self._wall()
             buffer, lines = frames.split(buffer, chunk, limit)
             for line in lines:
                 self._take(line)
@@ -152,11 +157,11 @@ class Reader(threading.Thread):
         now = time.monotonic()
         query = self._source.query
         due = self._ask and now - self._asked >= self._source.interval_s
-        if query is None or not due or math.isinf(self._newest_s):
+        if query is None or not due or math.isinf(self._stamps.newest_s):
             return b""
         self._ask, self._asked = False, now
         self.asked += 1
-        text = question(query, self._newest_s, self._source.utc_offset_h)
+        text = question(query, self._stamps.newest_s, self._source.utc_offset_h)
         log.info("asking the logger for what was missed: %r", text)
         return text
 
@@ -164,20 +169,26 @@ class Reader(threading.Thread):
         try:
             self._context, record = frames.parse(self._context, line)
         except FrameError as fault:
-            self.damaged += 1
-            self._ask = True
-            if self.damaged <= TOLD or self.damaged % TOLD_EACH == 0:
-                log.warning("damaged line %d: %s: %r", self.damaged, fault, line[:80])
+            self._damage(f"{fault}: {line[:80]!r}")
             return
         if record is None:
             return
+        self._stamps, passed, wrong = judge(self._stamps, record, self._wall())
+        if wrong is not None:
+            self._damage(f"no record around it has a time near {utc(wrong.end_s)}")
+        for record in passed:
+            self._hand_over(record)
+
+    def _damage(self, reason: str) -> None:
+        self.damaged += 1
+        self._ask = True
+        if self.damaged <= TOLD or self.damaged % TOLD_EACH == 0:
+            log.warning("damaged line %d: %s", self.damaged, reason)
+
+    def _hand_over(self, record: RawRecord) -> None:
         while not self._room.acquire(timeout=1.0):
             if self._stopping.is_set():
                 return
         self.records += 1
-        self._newest_s = max(self._newest_s, record.end_s)
         self._put(Read(self._complete(record)))
 
-
-def _utc(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -111,7 +111,12 @@ class Station:
         newest_s = self._state.pipeline.last_end_s
         self._surroundings = Surroundings(config, newest_s, self._clock.wall)
         self._reader = Reader(
-            config.source, self._events.put, self._stopping, newest_s, self._surroundings.complete
+            config.source,
+            self._events.put,
+            self._stopping,
+            newest_s,
+            self._surroundings.complete,
+            self._clock.wall,
         )
 
     def _recall(self) -> EngineState:

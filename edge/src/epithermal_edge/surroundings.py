@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from epithermal_edge.config import Config
 from epithermal_edge.errors import FrameError
 from epithermal_edge.fields import LIMITS
 from epithermal_edge.incoming import FILE_EACH_S, FileTail, Nmdb, Poller
 from epithermal_edge.inputs import Gauge
+from epithermal_edge.messages import utc
 from epithermal_edge.monitor import Series
 from epithermal_edge.records import NAN, RawRecord
 from epithermal_edge.subscriber import Subscriber, read_payload
@@ -222,7 +222,7 @@ class Surroundings:
     def health(self) -> dict[str, object]:
         """What is heard, and when it was last: for an operator."""
         with self._lock:
-            newest = {name: _utc(heard.newest_s()) for name, heard in self._heard.items()}
+            newest = {name: utc(heard.newest_s()) for name, heard in self._heard.items()}
             count_s, implausible = self._series.newest_s(), self._series.refused
         link = None if self._subscriber is None else self._subscriber.health()
         poller = self._poller
@@ -230,7 +230,7 @@ class Surroundings:
         if self._incoming is not None:
             incoming = {
                 "source": self._incoming.source,
-                "newest": _utc(count_s),
+                "newest": utc(count_s),
                 "implausible": implausible,
                 "failures": 0 if poller is None else poller.failures,
                 "last_error": None if poller is None else poller.last_error,
@@ -243,8 +243,3 @@ class Surroundings:
             "incoming": incoming,
         }
 
-
-def _utc(time_s: float) -> str | None:
-    if not math.isfinite(time_s):
-        return None
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
