@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 from tests.rig import ROOT, SITE, station_toml
@@ -151,15 +152,32 @@ def test_the_example_loads_and_explains_every_key():
     example = ROOT / "deploy" / "station.example.toml"
     config = read_config(example)
     assert config.mqtt is not None and config.source.dialect == "hydroinnova"
-    text = example.read_text()
+    sections: dict[str, list[str]] = {}
+    for line in (x.removeprefix("# ") for x in example.read_text().splitlines()):
+        if header := re.match(r"\[([a-z0-9.]+)\]", line):
+            sections[header[1]] = []
+        elif sections:
+            sections[list(sections)[-1]].append(line)
     for table, keys in TABLES.items():
-        assert f"[{table}]" in text
         for key in keys:
-            lines = [
-                x for x in text.splitlines() if x.removeprefix("# ").startswith(key.name + " ")
-            ]
+            lines = [x for x in sections[table] if x.startswith(key.name + " ")]
             assert len(lines) == 1, f"{table}.{key.name}"
             assert "  #" in lines[0], f"{table}.{key.name} is not explained"
+
+
+def test_the_example_s_optional_tables_load_when_they_are_uncommented(tmp_path):
+    text = (ROOT / "deploy" / "station.example.toml").read_text().replace('"none"  ', '"plain" ')
+    text = re.sub(r"^# (\[|[a-z0-9_]+ +=)", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^[a-z]+_file .*$", "", text, flags=re.MULTILINE)
+    path = tmp_path / "station.toml"
+    path.write_text(re.sub(r"^(count_)?columns .*$", "", text, flags=re.MULTILINE))
+    config = read_config(path)
+    assert [gauge.name for gauge in config.weather] == [
+        *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
+    ]
+    assert config.incoming is not None and config.incoming.monitor == "JUNG"
+    assert config.listens_to is not None and config.listens_to.host == "127.0.0.1"
+    assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
 
 
 def test_the_manual_names_every_key():

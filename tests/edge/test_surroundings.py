@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 from tests.rig import (
     MOSQUITTO,
     SITE,
@@ -286,6 +288,39 @@ def test_a_listener_comes_back_after_its_broker_and_tells_the_break(tmp_path):
     finally:
         around.stop()
         broker.stop()
+
+
+def test_a_broker_that_refuses_is_named_in_the_health(tmp_path):
+    broker = Broker(tmp_path, "allow_anonymous false\n")
+    around = Surroundings(configured(tmp_path, YARD.format(port=broker.port)))
+    around.start()
+    try:
+        wait_until(
+            lambda: "refuses: Not authorized" in str(around.health()["link"]), what="refusal"
+        )
+    finally:
+        around.stop()
+        broker.stop()
+
+
+def test_a_topic_that_the_broker_does_not_tell_is_named(tmp_path):
+    around = Surroundings(configured(tmp_path, YARD.format(port=1)))
+    subscriber = around._subscriber
+    assert subscriber is not None
+    codes = [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in (1, 0x87)]
+    subscriber._on_subscribe(None, None, 1, codes, None)
+    assert "refuses to tell yard/tips (Not authorized)" in str(around.health()["link"])
+
+
+def test_a_password_that_cannot_be_read_stops_no_measuring(tmp_path):
+    (tmp_path / "password").write_bytes(b"\xff\xfe")
+    tables = YARD.format(port=1).replace(
+        "[weather.temp", 'user = "u"\npassword_file = "password"\n[weather.temp', 1
+    )
+    around = Surroundings(configured(tmp_path, tables))
+    around.start()
+    assert "check [weather]" in str(around.health()["link"])
+    around.stop()
 
 
 def test_a_running_station_tells_weather_that_is_there_and_flags_what_is_not(tmp_path):

@@ -114,7 +114,7 @@ def test_noise_never_crashes_the_framer_and_how_much_of_it_is_taken_for_a_record
     record_property("rss_growth_kb", growth_kb)
     record_property("seed", SEED)
     assert growth_kb < GROWTH_KB
-    # A NUL marks a byte that was lost. Before a line it is noise, also where it was the line's first.
+    # A NUL marks a byte that was lost; before a line it is noise, also for the line's first byte.
     assert wrong["NULs"] < 0.003 * tried["NULs"]
     assert share < 0.15
 

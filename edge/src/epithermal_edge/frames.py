@@ -215,6 +215,8 @@ def _members(context: Context, text: str) -> tuple[Context, list[str]]:
         raise FrameError("not a JSON object")
     cells = ["" if value is None else str(value) for value in values.values()]
     if context.plan is None or context.plan.header != tuple(values):
+        if not all(key.isascii() and key.isprintable() for key in values):
+            raise FrameError("a key is noise")
         context = _with_header(context, list(values))
     return context, cells
 

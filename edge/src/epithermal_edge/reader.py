@@ -191,4 +191,3 @@ class Reader(threading.Thread):
                 return
         self.records += 1
         self._put(Read(self._complete(record)))
-

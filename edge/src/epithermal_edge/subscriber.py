@@ -123,7 +123,22 @@ class Subscriber:
         self.last_error: str | None = None
 
     def start(self) -> None:
-        """Connect, and again after each loss, until `stop`."""
+        """Connect, and again after each loss, until `stop`. Faults are told, measuring goes on."""
+        try:
+            self._client = self._make_client()
+        except (OSError, ValueError) as fault:
+            self._failed(f"{fault}; check [weather] or [mqtt]")
+            return
+        limit = _packet_limit() if self._broker.version == "5" else None
+        self._client.connect_async(
+            self._broker.host,
+            self._broker.port,
+            keepalive=self._broker.keepalive_s,
+            properties=limit,
+        )
+        self._client.loop_start()
+
+    def _make_client(self) -> Client:
         from paho.mqtt.client import Client, MQTTv5, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -144,12 +159,7 @@ class Subscriber:
         client.on_connect_fail = self._on_connect_fail
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        limit = _packet_limit() if broker.version == "5" else None
-        client.connect_async(
-            broker.host, broker.port, keepalive=broker.keepalive_s, properties=limit
-        )
-        client.loop_start()
-        self._client = client
+        return client
 
     def stop(self) -> None:
         """Part from the broker."""
@@ -189,7 +199,7 @@ class Subscriber:
         if self.connected:
             self.connected = False
             self._link(False)
-        self._failed(f"connection lost: {reason}")
+            self._failed(f"connection lost: {reason}")
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         self._failed("no connection")

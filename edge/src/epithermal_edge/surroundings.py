@@ -242,4 +242,3 @@ class Surroundings:
             "last_refusal": self._last_refusal,
             "incoming": incoming,
         }
-
