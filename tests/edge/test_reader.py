@@ -35,13 +35,15 @@ class Reading:
         source = f'dialect = "records"\n{keys}'
         config = read_config(station_toml(folder, url=url, source=source))
         self.records: list[RawRecord] = []
+        self.newest_s = since_s
         self._stopping = threading.Event()
-        self.thread = Reader(config.source, self._put, self._stopping, since_s)
+        self.thread = Reader(config.source, self._put, self._stopping, lambda: self.newest_s)
         self.thread.start()
         wait_until(lambda: self.thread.is_open, what="port")
 
     def _put(self, read: Read) -> None:
         self.records.append(read.record)
+        self.newest_s = max(self.newest_s, read.record.end_s)
         self.thread.taken()
 
     def counts(self) -> list[float]:

@@ -16,7 +16,6 @@ from epithermal_edge.config import Source
 from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.messages import utc
 from epithermal_edge.records import RawRecord
-from epithermal_edge.stamps import Stamps, judge
 
 AHEAD = 256  # records that may wait for the engine before the reader stops reading
 TOLD, TOLD_EACH = 20, 1000  # the first damaged lines are shown, later only each so many
@@ -70,12 +69,8 @@ class Reader(threading.Thread):
         Takes each record; the engine answers with `taken`.
     stopping :
         Set from outside to end the thread.
-    since_s : [s]
-        Unix time of the newest record that is known; -inf: none.
-    complete :
-        Adds to a record what others measured, such as `Surroundings.complete`.
-    wall :
-        Unix time [s], to judge a record's own time by.
+    newest_s : [s]
+        Gives the Unix time of the newest record that was taken in; -inf: none.
     """
 
     def __init__(
@@ -83,16 +78,13 @@ class Reader(threading.Thread):
         source: Source,
         put: Callable[[Read], None],
         stopping: threading.Event,
-        since_s: float = -math.inf,
-        complete: Callable[[RawRecord], RawRecord] = lambda record: record,
-        wall: Callable[[], float] = time.time,
+        newest_s: Callable[[], float] = lambda: -math.inf,
     ) -> None:
         super().__init__(name="reader", daemon=True)
         self._source, self._put, self._stopping = source, put, stopping
-        self._complete, self._wall = complete, wall
+        self._newest_s = newest_s
         self._room = threading.Semaphore(AHEAD)
         self._context = frames.start(source.dialect, source_options(source))
-        self._stamps = Stamps(source.interval_s, since_s)
         self._ask = False  # lines may have been missed
         self._asked = -math.inf  # [s], monotonic
         self.damaged = 0
@@ -102,6 +94,7 @@ class Reader(threading.Thread):
         self.is_open = False
         self.last_error: str | None = None
         self.last_read = time.monotonic()  # [s], monotonic
+        self.beat = time.monotonic()  # when the thread was last seen to go on
         self._last_read_wall: float | None = None
 
     def taken(self) -> None:
@@ -126,9 +119,10 @@ class Reader(threading.Thread):
         """The thread's body."""
         buffer, limit = b"", self._context.dialect.line_bytes
         for chunk in ports.reconnecting(self._open, self._stopping):
+            self.beat = time.monotonic()
             if not chunk:
                 continue
-            self.last_read, self._last_read_wall = time.monotonic(), self._wall()
+            self.last_read, self._last_read_wall = time.monotonic(), time.time()
             buffer, lines = frames.split(buffer, chunk, limit)
             for line in lines:
                 self._take(line)
@@ -155,13 +149,13 @@ class Reader(threading.Thread):
     def _question(self) -> bytes:
         """What to send now: once after opening, and for damaged lines once in an interval."""
         now = time.monotonic()
-        query = self._source.query
+        query, newest_s = self._source.query, self._newest_s()
         due = self._ask and now - self._asked >= self._source.interval_s
-        if query is None or not due or math.isinf(self._stamps.newest_s):
+        if query is None or not due or math.isinf(newest_s):
             return b""
         self._ask, self._asked = False, now
         self.asked += 1
-        text = question(query, self._stamps.newest_s, self._source.utc_offset_h)
+        text = question(query, newest_s, self._source.utc_offset_h)
         log.info("asking the logger for what was missed: %r", text)
         return text
 
@@ -169,25 +163,16 @@ class Reader(threading.Thread):
         try:
             self._context, record = frames.parse(self._context, line)
         except FrameError as fault:
-            self._damage(f"{fault}: {line[:80]!r}")
+            self.damaged += 1
+            self._ask = True
+            if self.damaged <= TOLD or self.damaged % TOLD_EACH == 0:
+                log.warning("damaged line %d: %s: %r", self.damaged, fault, line[:80])
             return
         if record is None:
             return
-        self._stamps, passed, wrong = judge(self._stamps, record, self._wall())
-        if wrong is not None:
-            self._damage(f"no record around it has a time near {utc(wrong.end_s)}")
-        for record in passed:
-            self._hand_over(record)
-
-    def _damage(self, reason: str) -> None:
-        self.damaged += 1
-        self._ask = True
-        if self.damaged <= TOLD or self.damaged % TOLD_EACH == 0:
-            log.warning("damaged line %d: %s", self.damaged, reason)
-
-    def _hand_over(self, record: RawRecord) -> None:
         while not self._room.acquire(timeout=1.0):
+            self.beat = time.monotonic()
             if self._stopping.is_set():
                 return
         self.records += 1
-        self._put(Read(self._complete(record)))
+        self._put(Read(record))

@@ -108,15 +108,12 @@ class Station:
         self._progress = self._clock.monotonic()
         self._seq = self._journal.last_seq()
         self._state = self._recall()
-        newest_s = self._state.pipeline.last_end_s
-        self._surroundings = Surroundings(config, newest_s, self._clock.wall)
+        self._surroundings = Surroundings(config, self._state.pipeline.last_end_s, self._clock.wall)
         self._reader = Reader(
             config.source,
             self._events.put,
             self._stopping,
-            newest_s,
-            self._surroundings.complete,
-            self._clock.wall,
+            newest_s=lambda: self._state.pipeline.last_end_s,
         )
 
     def _recall(self) -> EngineState:
@@ -195,6 +192,7 @@ class Station:
         if record.end_s <= self._state.pipeline.last_end_s and self._journal.knows(record.end_s):
             self.counts.duplicates += 1
             return
+        record = self._surroundings.complete(record)
         try:
             state, outcome = engines.advance(self._engine, self._state, record)
         except Exception:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Surroundings:
-    """Listens while the station runs; `complete` belongs to the reader's thread.
+    """Listens while the station runs; `complete` is for one thread.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ class Surroundings:
         Parameters
         ----------
         record :
-            As the logger gave it. One that does not end after those before gets nothing.
+            As the logger gave it, its end settled. One that does not end after those before gets
+            nothing.
         """
         if not self._heard and self._incoming is None:
             return record
