@@ -254,7 +254,7 @@ def test_a_cable_that_is_pulled_again_and_again_is_read_on(tmp_path, record_prop
     assert [record.end_s for record in records] == [
         wire.T0 + wire.HOUR * k for k in range(UNPLUGS + 1)
     ]
-    assert max(waits) <= RECONNECT_S
+    assert max(waits) <= size(short=6, full=1) * RECONNECT_S  # the suite may share its machine
     assert ports.LONGEST_S < RECONNECT_S
     assert files[-1] <= files[0]
     assert sizes[-1] - sizes[len(sizes) // 10] < GROWTH_KB

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
 
 from epithermal_edge.errors import SourceError
@@ -76,7 +74,9 @@ def fetch(address: str, ca_file: Path | None, timeout_s: float = TIMEOUT_S) -> s
     SourceError
         No answer in time, one that is not 200, or one that is too long.
     """
-    from urllib.error import URLError  # 60 ms that a station without NMDB need not pay
+    import ssl  # these: time and memory that a station without NMDB need not pay
+    from http.client import HTTPException
+    from urllib.error import URLError
     from urllib.request import HTTPSHandler, Request, build_opener
 
     request = Request(address, headers={"User-Agent": "epithermal-edge", "Accept": "text/plain"})
