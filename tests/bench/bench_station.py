@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import statistics
@@ -25,6 +26,9 @@ from epithermal_edge.bundle import open_bundle
 from epithermal_edge.records import RawRecord
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from tests.faults import wire  # noqa: E402
+
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 RUNS = 5
 IDLE_AFTER_S, IDLE_S = 10.0, 60.0  # after the start; how long it is watched
@@ -180,6 +184,23 @@ def cpu_s(pid: int) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def framer_per_s(dialect: str, rows: int = 20_000) -> float:
+    """Lines a second from bytes, in pieces as a port gives them, to records."""
+    rng = random.Random(1)
+    context = wire.ready(dialect)
+    data = b"".join(wire.row(dialect, k, rng) + b"\r\n" for k in range(rows))
+    records, buffer, t = 0, b"", time.perf_counter()
+    for at in range(0, len(data), 4096):
+        piece = data[at : at + 4096]
+        buffer, lines = frames.split(buffer, piece, context.dialect.line_bytes)
+        for line in lines:
+            context, record = frames.parse(context, line)
+            records += record is not None
+    seconds = time.perf_counter() - t
+    assert records == rows, f"{dialect}: {records} of {rows}"
+    return rows / seconds
+
+
 def main() -> None:
     """Print the figures, one line a runtime, then one line of all."""
     figures: dict[str, float] = {}
@@ -191,6 +212,12 @@ def main() -> None:
     figures["idle_cpu_pct"] = idle_cpu_pct()
     figures["replay_records_per_s"] = statistics.median(replay_per_s() for _ in range(3))
     figures["year_of_hours_s"] = 8760 / figures["replay_records_per_s"]
+    framed = {
+        dialect: statistics.median(framer_per_s(dialect) for _ in range(3))
+        for dialect in sorted(wire.LOGGERS)
+    }
+    print("lines/s: " + ", ".join(f"{dialect} {value:.0f}" for dialect, value in framed.items()))
+    figures["framer_lines_per_s_least"] = min(framed.values())
     print(" ".join(f"{key}={value:.4g}" for key, value in figures.items()))
 
 

@@ -80,7 +80,7 @@ def test_missing_tables_and_unknown_tables_are_told(tmp_path):
         "[model] is missing",
         "station.id: 'NO' does not match",
         "station.state_dir: missing",
-        "site.incomin: unknown; known: ",
+        "site.incomin: unknown; did you mean incoming?",
     ):
         assert part in text
     assert caught.value.exit_code == 2
@@ -239,6 +239,21 @@ def test_what_systemd_lends_comes_before_the_file_of_the_same_name(tmp_path, mon
     assert read_config(toml).mqtt.password_file == tmp_path / "password"
     (lent / "station_password").write_text("lent")
     assert read_config(toml).mqtt.password_file == lent / "station_password"
+
+
+def test_the_example_s_optional_tables_load_when_they_are_uncommented(tmp_path):
+    text = (ROOT / "deploy" / "station.example.toml").read_text().replace('"none"  ', '"plain" ')
+    text = re.sub(r"^# (\[|[a-z0-9_]+ +=)", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^[a-z]+_file .*$", "", text, flags=re.MULTILINE)
+    path = tmp_path / "station.toml"
+    path.write_text(re.sub(r"^(count_)?columns .*$", "", text, flags=re.MULTILINE))
+    config = read_config(path)
+    assert [gauge.name for gauge in config.weather] == [
+        *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
+    ]
+    assert config.incoming is not None and config.incoming.monitor == "JUNG"
+    assert config.listens_to is not None and config.listens_to.host == "127.0.0.1"
+    assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
 
 
 def test_the_manual_names_every_key():

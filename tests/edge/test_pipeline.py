@@ -224,6 +224,10 @@ def test_a_stale_monitor_is_held_flagged_and_makes_sigma_grow():
     assert corrected[90].f_i == corrected[10].f_i
     assert Quality.INCOMING_HELD in flags(corrected[90].quality)
     assert feature(windows[95], "theta_inv_sigma") > 1.5 * feature(windows[23], "theta_inv_sigma")
+    _, old, _ = run(hourly(24 * 40, incoming=seen), site)
+    assert Quality.INCOMING_HELD in flags(old[24 * 36].quality)
+    assert Quality.INCOMING_MISSING in flags(old[-1].quality)
+    assert old[-1].f_i == corrected[10].f_i  # still held: no step in theta
     _, never, _ = run(hourly(2), site)
     assert never[1].f_i[0] == 1.0 and Quality.INCOMING_MISSING in flags(never[1].quality)
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, ed25519, frames, limits
+from epithermal_edge import air, corrections, ed25519, frames, inputs, limits
 from epithermal_edge.columns import Options
 from epithermal_edge.cover import COVER, cover_faults, described_cover
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.inputs import Gauge, Incoming
 from epithermal_edge.keys import Key, check_tables
 from epithermal_edge.limits import Limits
 from epithermal_edge.records import NAN
@@ -26,6 +27,7 @@ INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
+SILENCE_LEAST_S = 60.0
 CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
 TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
 
@@ -117,6 +119,19 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
         Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
         Key(
+            "silence_s",
+            float,
+            "seconds without a byte after which the port is opened anew; else three intervals",
+            low=1,
+            high=1e6,
+        ),
+        Key(
+            "query",
+            str,
+            "asks a logger with a memory for what was missed; strftime's codes stand for the time"
+            " of the last record",
+        ),
+        Key(
             "use_inside_air",
             bool,
             "take air temperature and humidity from inside the box",
@@ -177,6 +192,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
         Key("command_key_file", str, "public key of those who may send commands; else none may"),
     ),
+    **inputs.TABLES,
 }
 REQUIRED = ("station", "site", "source", "model")
 
@@ -205,6 +221,8 @@ class Source:
     stamps: str
     clock_tolerance_s: float
     rain_mm_per_tip: float | None
+    silence_s: float
+    query: str | None
     use_inside_air: bool
 
 
@@ -245,6 +263,9 @@ class Config:
     limits: Limits
     bundle: Path
     mqtt: Mqtt | None
+    listens_to: Mqtt | None  # the broker that tells weather and incoming
+    weather: tuple[Gauge, ...]
+    incoming: Incoming | None
 
 
 def read_config(path: Path) -> Config:
@@ -291,6 +312,8 @@ def named_file(folder: Path, name: str) -> Path:
 def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
     """Faults that only show when keys are seen together."""
     source = values.get("source", {})
+    if source.get("query") is not None:
+        faults += _query_faults(source["query"])
     if "dialect" in source:
         try:
             columns, counts = (tuple(source.get(k) or ()) for k in ("columns", "count_columns"))
@@ -313,6 +336,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     faults += cover_faults("site.cover", values.get("site.cover", {}))
     faults += limits.faults(values.get("quality", {}))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
+    inputs.check(values, folder, faults)
 
 
 def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
@@ -337,6 +361,15 @@ def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
     return faults
 
 
+def _query_faults(query: str) -> list[str]:
+    """What a logger would not take for a question."""
+    if not query.isascii():
+        return [f"source.query: {query!r} is not ASCII"]
+    if not query.endswith(("\r", "\n")):
+        return [f"source.query: {query!r} has no line end; close it with \\r\\n"]
+    return []
+
+
 def _soil_faults(soil: dict[str, Any]) -> list[str]:
     """A soil is described whole or not at all, and its pores hold more than its residue."""
     if all(value is None for value in soil.values()):
@@ -353,10 +386,8 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     folder = path.parent
     station, site, source = values["station"], values["site"], values["source"]
     lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
-    mqtt = values.get("mqtt")
-    if mqtt is not None:
-        files = {k: named_file(folder, v) for k, v in mqtt.items() if k.endswith("_file") and v}
-        mqtt = {**mqtt, **files}
+    silence_s = source["silence_s"] or max(3.0 * source["interval_s"], SILENCE_LEAST_S)
+    mqtt = _mqtt(values.get("mqtt"), folder)
     return Config(
         path=path,
         id=station["id"],
@@ -366,11 +397,23 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
-        source=Source(**{**source, **lists}),
+        source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / values["model"]["bundle"],
-        mqtt=None if mqtt is None else Mqtt(**mqtt),
+        mqtt=mqtt,
+        listens_to=_mqtt(values.get("weather"), folder) or mqtt,
+        weather=inputs.gauges(values),
+        incoming=inputs.incoming(values.get("incoming"), folder),
     )
+
+
+def _mqtt(table: dict[str, Any] | None, folder: Path) -> Mqtt | None:
+    """A broker, the paths of its files complete; what the table lacks is the default of [mqtt]."""
+    if table is None or not table["host"]:
+        return None
+    defaults = {key.name: key.default for key in TABLES["mqtt"]}
+    files = {k: named_file(folder, v) for k, v in table.items() if k.endswith("_file") and v}
+    return Mqtt(**{**defaults, **table, **files})
 
 
 def _site(

@@ -38,6 +38,7 @@ class Engine:
     bundle: Bundle
     step: StepFn
     limits: Limits = DEFAULT  # of quality control
+    expects: tuple[str, ...] = ()  # fields of RawRecord that the configuration promises
 
     def fingerprint(self) -> str:
         """What a state depends on: one made with another model or site is void."""
@@ -91,6 +92,8 @@ def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[Engi
         site, state.pipeline, sieved, correction, doubts | flags
     )
     told = Quality(int(corrected.quality[0]))
+    if any(math.isnan(float(getattr(record, name))) for name in engine.expects):
+        told |= Quality.WEATHER_MISSING
     if told & Quality.LATE:
         return state, Outcome(record, corrected, replace(NOTHING, quality=told | NOTHING.quality))
     network, newest = state.network, state.newest

@@ -144,6 +144,8 @@ def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
     dialect = context.dialect
     if line == OVERLONG:
         raise FrameError(f"longer than {dialect.line_bytes} bytes")
+    if b"\0" in line:  # which a serial driver gives for a byte that it could not read
+        raise FrameError("a byte was lost on the wire")
     text = line.decode("latin-1").lstrip(_FRAMING)
     if not text.strip():
         return _closed(context), None
@@ -215,6 +217,8 @@ def _members(context: Context, text: str) -> tuple[Context, list[str]]:
         raise FrameError("not a JSON object")
     cells = ["" if value is None else str(value) for value in values.values()]
     if context.plan is None or context.plan.header != tuple(values):
+        if not all(key.isascii() and key.isprintable() for key in values):
+            raise FrameError("a key is noise")
         context = _with_header(context, list(values))
     return context, cells
 

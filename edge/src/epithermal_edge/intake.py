@@ -7,9 +7,10 @@ next record that is committed.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from epithermal_edge import engine as engines
 from epithermal_edge import messages
@@ -23,6 +24,7 @@ from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.rows import estimate_row
 from epithermal_edge.snapshot import StateLostError
 from epithermal_edge.stamps import Rules, Stamped, Verdict
+from epithermal_edge.surroundings import Surroundings
 from epithermal_edge.timekeeper import PREFIX, Timekeeper
 
 WAITING = 20_000  # records in memory at most: two weeks of minutes, 10 MB
@@ -55,14 +57,22 @@ class Intake:
 
     Parameters
     ----------
+    surroundings :
+        Complete each record when it is settled when that was counted.
     beat :
         Called again and again in long work: there is progress.
     """
 
     def __init__(
-        self, config: Config, engine: Engine, clock: Clock, beat: Callable[[], object]
+        self,
+        config: Config,
+        engine: Engine,
+        clock: Clock,
+        surroundings: Surroundings,
+        beat: Callable[[], object],
     ) -> None:
         self._config, self._engine, self._clock, self._beat = config, engine, clock, beat
+        self._surroundings = surroundings
         self._model = f"{engine.bundle.name} {engine.bundle.version}"
         self._made_for = engine.fingerprint()
         self._waiting: deque[Read] = deque()
@@ -106,6 +116,7 @@ class Intake:
             raise
         self.journal = journal
         self._keep_time(journal, self.state)
+        self._surroundings.go_on_from(self.state.pipeline.last_end_s)
         log.info("station %s, epoch %s, record %d", config.id, journal.epoch, self._seq)
         return journal, self._identity
 
@@ -116,6 +127,10 @@ class Intake:
             self._time = Timekeeper(rules, self._clock, kept, state.pipeline.last_end_s)
         else:
             self._time.rebase(kept)
+
+    def newest_s(self) -> float:
+        """End of the newest record that was taken in [s, UTC]; -inf: none."""
+        return self.state.pipeline.last_end_s if self.state else -math.inf
 
     def now_s(self) -> float:
         """The best that is known of the time [s, UTC]."""
@@ -210,10 +225,13 @@ class Intake:
             keep = timekeeper.to_keep(verdict.state)
         timekeeper.adopt(verdict)
         events = tuple(self._event(kind, text) for kind, text in verdict.events)
-        self._settled.extend(Settled(stamped) for stamped in verdict.stamped[:-1])
-        if keep or events or verdict.stamped:
-            last = verdict.stamped[-1] if verdict.stamped else None
-            self._settled.append(Settled(last, keep, events))
+        whole = [
+            replace(stamped, record=self._surroundings.complete(stamped.record))
+            for stamped in verdict.stamped
+        ]
+        self._settled.extend(Settled(stamped) for stamped in whole[:-1])
+        if keep or events or whole:
+            self._settled.append(Settled(whole[-1] if whole else None, keep, events))
 
     def _commit(self, journal: Journal, settled: Settled, accepted: Sequence[int]) -> bool:
         """One record through engine and journal; whether there was anything to write."""
@@ -275,11 +293,10 @@ class Intake:
     def health(self) -> dict[str, object]:
         """Counts since the start and the newest estimate."""
         newest = self.state.newest if self.state else engines.NOTHING
-        last_s = self.state.pipeline.last_end_s if self.state else -float("inf")
         return {
             **asdict(self.counts),
             "waiting": self.waiting(),
-            "last_end": messages.utc(last_s),
+            "last_end": messages.utc(self.newest_s()),
             "window_end": messages.utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
             "flags": messages.quality_flags(newest.quality),

@@ -57,7 +57,8 @@ def check_tables(
         if not isinstance(table, Mapping):
             faults.append(f"{name}: must be a table, written [{name}]")
         elif name in found or "." in name:
-            values[name] = _check_table(name, table, keys, faults)
+            below = [n.partition(".")[2] for n in tables if n.startswith(f"{name}.")]
+            values[name] = _check_table(name, table, keys, below, faults)
     return values
 
 
@@ -69,9 +70,13 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def _check_table(
-    table: str, found: Mapping[str, Any], keys: tuple[Key, ...], faults: list[str]
+    table: str,
+    found: Mapping[str, Any],
+    keys: tuple[Key, ...],
+    below: list[str],
+    faults: list[str],
 ) -> dict[str, Any]:
-    known = [key.name for key in keys]
+    known = [*(key.name for key in keys), *below]
     faults += [unknown(f"{table}.{name}", name, known) for name in found if name not in known]
     values: dict[str, Any] = {}
     for key in keys:

@@ -25,7 +25,8 @@ def split(buffer: bytes, chunk: bytes, limit: int = LINE_BYTES) -> tuple[bytes, 
         As the call before returned it; b"" at first. It is all the state there is and never holds
         more than `limit` bytes.
     chunk :
-        The next bytes, any number. NULs are dropped.
+        The next bytes, any number. NULs before a line are dropped; one inside stands for a byte
+        that was lost on the wire, and `frames.parse` raises on it.
     limit : [bytes]
         The longest line; `Dialect.line_bytes`.
 
@@ -35,7 +36,6 @@ def split(buffer: bytes, chunk: bytes, limit: int = LINE_BYTES) -> tuple[bytes, 
         Lines without their end, which is LF, CR LF or CR. A line that is too long gives `OVERLONG`
         once and nothing else.
     """
-    chunk = chunk.replace(b"\0", b"")
     if not chunk:
         return buffer, []
     if buffer == _AFTER_CR:
@@ -46,7 +46,12 @@ def split(buffer: bytes, chunk: bytes, limit: int = LINE_BYTES) -> tuple[bytes, 
         if not ended:
             return _DROPPING, []
         ended = ended[1:]
-    lines = [line if len(line) <= limit else OVERLONG for line in ended]
+    lines = [line if len(line) <= limit else OVERLONG for line in map(_bare, ended)]
+    rest = _bare(rest)
     if len(rest) > limit:
         return _DROPPING, [*lines, OVERLONG]
     return (_AFTER_CR if chunk.endswith(b"\r") else rest), lines
+
+
+def _bare(line: bytes) -> bytes:
+    return line.lstrip(b"\0")

@@ -38,6 +38,7 @@ RESTART_H = 240  # hours without a count after which the network's state is void
 HUMIDITY_HOLD_S = 86400.0  # the last known humidity of the air serves so long
 INCOMING_SIGMA_PER_SQRT_D = 0.005  # relative wander of the cosmic rays since the last value
 INCOMING_SIGMA_MAX = 0.03  # the same where none is known at all
+INCOMING_HOLD_S = 36 * 86400.0  # by then the error has grown to it: the held value is as if none
 IMPROBABLE_ZERO = 20.0  # expected counts above which a zero is a fault: e^-20 = 2e-9
 
 UNUSED = Quality.COUNT_RANGE | Quality.COUNT_STUCK
@@ -269,7 +270,11 @@ def _hold_humidity(
 def _hold_incoming(
     site: Site, state: PipelineState, record: RawRecord, quality: NDArray[np.int64]
 ) -> tuple[PipelineState, Array, Array]:
-    """Monitor's value (n,), the last one if need be, and the relative error its age brings."""
+    """Monitor's value (n,), the last one if need be, and the relative error its age brings.
+
+    A value is held for ever, since a step back to none would be a step in theta; after
+    INCOMING_HOLD_S it is flagged as none would be.
+    """
     n = len(quality)
     if site.incoming_form == "none":
         return state, np.full(n, np.nan), np.zeros(n)
@@ -277,9 +282,9 @@ def _hold_incoming(
     known = np.isfinite(now) & (now > 0.0)
     value = np.where(known, now, state.incoming)
     age_s = np.where(known, 0.0, state.incoming_age_s + _elapsed_s(state, record))
-    never = np.isnan(value)
+    lost = np.isnan(value) | (age_s > INCOMING_HOLD_S)
     quality |= np.where(
-        known, 0, np.where(never, int(Quality.INCOMING_MISSING), int(Quality.INCOMING_HELD))
+        known, 0, np.where(lost, int(Quality.INCOMING_MISSING), int(Quality.INCOMING_HELD))
     )
     error = np.fmin(INCOMING_SIGMA_PER_SQRT_D * np.sqrt(age_s / 86400.0), INCOMING_SIGMA_MAX)
     return replace(state, incoming=value, incoming_age_s=age_s), value, error

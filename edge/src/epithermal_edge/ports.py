@@ -5,18 +5,123 @@ from __future__ import annotations
 import logging
 import math
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
+from urllib.parse import urlsplit
 
 from epithermal_edge.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 16
+CONNECT_S = 5.0  # for a terminal server to answer
+WRITE_S = 5.0  # for a question to go out
+LONGEST_S = 4.0  # between two attempts to open a port
+KEEPALIVE_S = 60  # of silence, after which a TCP connection is tested
 
 CUT = b"\xff\n"
 """Ends a line that an unplugged cable cut, and makes the field it was cut in unreadable."""
+
+
+class Port(Protocol):
+    """What is asked of an open port; each method raises OSError when it has gone."""
+
+    def receive(self) -> bytes:
+        """What came; b"" after `timeout_s` of silence."""
+
+    def send(self, data: bytes) -> None:
+        """All of it, or OSError."""
+
+    def close(self) -> None:
+        """May be called at any time."""
+
+
+class _Serial:
+    """A device, `rfc2217://` or `loop://`, by pyserial."""
+
+    def __init__(self, url: str, baudrate: int, timeout_s: float) -> None:
+        import termios  # these two: 20 ms that a replay of files need not pay
+
+        import serial
+
+        write_s = None if url.startswith("rfc2217:") else WRITE_S  # which knows no limit
+        try:
+            self._port = serial.serial_for_url(
+                url, baudrate=baudrate, timeout=timeout_s, write_timeout=write_s, exclusive=True
+            )
+        except termios.error as fault:  # unplugged while it was opened
+            raise OSError(*fault.args) from fault
+        self._lost: OSError | None = None
+
+    def receive(self) -> bytes:
+        if self._lost is not None:
+            raise self._lost
+        chunk = bytearray()
+        try:
+            chunk += self._port.read(1)
+            while chunk and len(chunk) < CHUNK_BYTES and (waiting := self._port.in_waiting):
+                chunk += self._port.read(waiting)
+        except OSError as fault:
+            if not chunk:
+                raise
+            self._lost = fault  # the port went after it gave these
+        return bytes(chunk)
+
+    def send(self, data: bytes) -> None:
+        self._port.write(data)
+
+    def close(self) -> None:
+        self._port.close()
+
+
+class _Tcp:
+    """`socket://host:port`. pyserial takes one byte a system call from it, 600 lines a second."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.port is None:
+            raise ValueError("write socket://host:port")
+        self._socket = socket.create_connection((parts.hostname, parts.port), CONNECT_S)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+        self._timeout_s = timeout_s
+
+    def receive(self) -> bytes:
+        self._socket.settimeout(self._timeout_s)
+        try:
+            chunk = self._socket.recv(CHUNK_BYTES)
+        except TimeoutError:
+            return b""
+        if not chunk:
+            raise ConnectionResetError("closed by the other side")
+        return chunk
+
+    def send(self, data: bytes) -> None:
+        self._socket.settimeout(WRITE_S)
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def open_port(url: str, baudrate: int, timeout_s: float) -> Port:
+    """A port, open.
+
+    Raises
+    ------
+    SourceError
+        It cannot be opened, or is in use.
+    """
+    try:
+        if url.startswith("socket://"):
+            return _Tcp(url, timeout_s)
+        return _Serial(url, baudrate, timeout_s)
+    except (OSError, ValueError) as fault:
+        raise SourceError(f"{url}: cannot open ({fault}); check source.url") from fault
 
 
 def serial_chunks(
@@ -25,14 +130,15 @@ def serial_chunks(
     stop: threading.Event,
     timeout_s: float = 0.5,
     silence_s: float = math.inf,
+    ask: Callable[[], bytes] = bytes,
 ) -> Iterator[bytes]:
     """What a serial port receives, as it comes.
 
     Parameters
     ----------
     url :
-        A device (`/dev/serial/by-id/...` survives a reboot, `/dev/ttyUSB0` does not) or any URL of
-        pyserial: `socket://host:port`, `rfc2217://host:port`, `loop://`.
+        A device (`/dev/serial/by-id/...` survives a reboot, `/dev/ttyUSB0` does not), a terminal
+        server (`socket://host:port`, `rfc2217://host:port`) or any other URL of pyserial.
     baudrate : [bit s-1]
     stop :
         Ends the stream when set.
@@ -40,49 +146,52 @@ def serial_chunks(
         Of silence, after which b"" is given: the reader is alive.
     silence_s : [s]
         After which the port is taken for dead: a terminal server that lost its power does not
-        close the connection.
+        close the connection, and a USB adapter may hang.
+    ask :
+        Called when the port is open and after each chunk; what it gives is sent to the logger.
 
     Raises
     ------
     SourceError
         The port cannot be opened, is in use, went away, or was silent for too long.
     """
-    import serial  # 20 ms that a replay of files need not pay
-
-    try:
-        port = serial.serial_for_url(url, baudrate=baudrate, timeout=timeout_s, exclusive=True)
-    except (OSError, ValueError) as fault:
-        raise SourceError(f"{url}: cannot open ({fault}); check source.url") from fault
+    port = open_port(url, baudrate, timeout_s)
     heard_s = time.monotonic()
-    with port:
+    try:
         while not stop.is_set():
-            chunk = bytearray()
-            try:
-                chunk += port.read(1)
-                while chunk and len(chunk) < CHUNK_BYTES and (waiting := port.in_waiting):
-                    chunk += port.read(waiting)
-            except OSError as fault:
-                if chunk:  # the handler may have lost the port after it gave these
-                    yield bytes(chunk)
-                raise SourceError(f"{url}: went away ({fault}); check the cable") from fault
+            if question := ask():
+                port.send(question)
+            chunk = port.receive()
             if chunk:
                 heard_s = time.monotonic()
             elif time.monotonic() - heard_s > silence_s:
                 raise SourceError(f"{url}: silent for {silence_s:g} s; check logger and cable")
-            yield bytes(chunk)
+            yield chunk
+    except OSError as fault:
+        raise SourceError(f"{url}: went away ({fault}); check the cable") from fault
+    finally:
+        _close(port, url)
+
+
+def _close(port: Port, url: str) -> None:
+    try:
+        port.close()
+    except OSError as fault:
+        logger.info("%s: %s while it was closed", url, fault)
 
 
 def reconnecting(
     connect: Callable[[], Iterator[bytes]],
     stop: threading.Event,
     first_s: float = 1.0,
-    longest_s: float = 60.0,
+    longest_s: float = LONGEST_S,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Iterator[bytes]:
     """A port's chunks for as long as the station runs, however often it is unplugged.
 
     Between attempts it waits a random time up to a limit that doubles ("full jitter"), so that a
-    field of stations on one terminal server does not come back all at once.
+    field of stations on one terminal server does not come back all at once. The limit stays low:
+    what a logger says while nobody listens is lost.
 
     Parameters
     ----------
@@ -112,8 +221,8 @@ def reconnecting(
         except SourceError as fault:
             failures += 1
             pause_s = uniform(0.0, min(longest_s, first_s * 2.0 ** min(failures - 1, 30)))
-            level = logging.WARNING if failures == 1 else logging.INFO
-            logger.log(level, "%s; trying again in %.1f s", fault, pause_s)
+            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: not all night long
+                logger.warning("%s; failure %d, trying again in %.1f s", fault, failures, pause_s)
             if inside_line:
                 inside_line = False
                 yield CUT

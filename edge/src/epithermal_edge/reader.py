@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from epithermal_edge import frames, ports
 from epithermal_edge.clock import read_boottime
 from epithermal_edge.columns import Options
 from epithermal_edge.config import Source
-from epithermal_edge.errors import FrameError
+from epithermal_edge.errors import FrameError, SourceError
+from epithermal_edge.messages import utc
 from epithermal_edge.records import RawRecord
 
 AHEAD = 256  # records that may wait for the engine before the reader stops reading
@@ -41,6 +44,22 @@ def source_options(source: Source) -> Options:
     )
 
 
+def question(query: str, since_s: float, utc_offset_h: float) -> bytes:
+    """What to send to a logger that keeps its records, so that it sends those it still has.
+
+    Parameters
+    ----------
+    query :
+        `source.query`: strftime's codes stand for the time.
+    since_s : [s]
+        Unix time of the last record's end.
+    utc_offset_h : [h]
+        The logger's clock minus UTC.
+    """
+    moment = datetime.fromtimestamp(since_s + utc_offset_h * 3600.0, UTC)
+    return moment.strftime(query).encode("ascii")
+
+
 class Reader(threading.Thread):
     """Reads a port until told to stop.
 
@@ -54,6 +73,8 @@ class Reader(threading.Thread):
         Set from outside to end the thread.
     boottime : [s]
         Clock by which a record's arrival is told.
+    newest_s : [s]
+        Gives the Unix time of the newest record that was taken in; -inf: none.
     """
 
     def __init__(
@@ -62,24 +83,42 @@ class Reader(threading.Thread):
         put: Callable[[Read], None],
         stopping: threading.Event,
         boottime: Callable[[], float] = read_boottime,
+        newest_s: Callable[[], float] = lambda: -math.inf,
     ) -> None:
         super().__init__(name="reader", daemon=True)
         self._source, self._put, self._stopping = source, put, stopping
-        self._boottime = boottime
+        self._boottime, self._newest_s = boottime, newest_s
         self._room = threading.Semaphore(AHEAD)
         self._context = frames.start(source.dialect, source_options(source))
+        self._ask = False  # lines may have been missed
+        self._asked = -math.inf  # [s], monotonic
         self.damaged = 0
+        self.records = 0
         self.opened = 0  # attempts to open the port
+        self.asked = 0  # questions for missed records
+        self.is_open = False
+        self.last_error: str | None = None
         self.last_read = time.monotonic()  # [s], monotonic
         self.beat = time.monotonic()  # when the thread was last seen to go on
+        self._last_read_wall: float | None = None
 
     def taken(self) -> None:
         """A record was taken from the queue: there is room for another."""
         self._room.release()
 
     def health(self) -> dict[str, object]:
-        """Counts since the start."""
-        return {"opened": self.opened, "damaged": self.damaged}
+        """What an operator wants to know of the port."""
+        heard = self._last_read_wall
+        return {
+            "url": self._source.url,
+            "open": self.is_open,
+            "opened": self.opened,
+            "records": self.records,
+            "damaged": self.damaged,
+            "asked": self.asked,
+            "last_read": None if heard is None else utc(heard),
+            "last_error": self.last_error,
+        }
 
     def run(self) -> None:
         """The thread's body."""
@@ -88,26 +127,49 @@ class Reader(threading.Thread):
             self.beat = time.monotonic()
             if not chunk:
                 continue
-            self.last_read = time.monotonic()
+            self.last_read, self._last_read_wall = time.monotonic(), time.time()
             buffer, lines = frames.split(buffer, chunk, limit)
             for line in lines:
                 self._take(line)
 
     def _open(self) -> Iterator[bytes]:
         self.opened += 1
-        url = str(self._source.url)
-        chunks = ports.serial_chunks(url, self._source.baud, self._stopping)
-        for first in chunks:
-            log.info("%s is open", url)
-            yield first
-            break
-        yield from chunks
+        source, url = self._source, str(self._source.url)
+        self._ask, self._asked = True, -math.inf
+        chunks = ports.serial_chunks(
+            url, source.baud, self._stopping, silence_s=source.silence_s, ask=self._question
+        )
+        try:
+            for chunk in chunks:
+                if not self.is_open:
+                    self.is_open = True
+                    log.info("%s is open", url)
+                yield chunk
+        except SourceError as fault:
+            self.last_error = str(fault)
+            raise
+        finally:
+            self.is_open = False
+
+    def _question(self) -> bytes:
+        """What to send now: once after opening, and for damaged lines once in an interval."""
+        now = time.monotonic()
+        query, newest_s = self._source.query, self._newest_s()
+        due = self._ask and now - self._asked >= self._source.interval_s
+        if query is None or not due or math.isinf(newest_s):
+            return b""
+        self._ask, self._asked = False, now
+        self.asked += 1
+        text = question(query, newest_s, self._source.utc_offset_h)
+        log.info("asking the logger for what was missed: %r", text)
+        return text
 
     def _take(self, line: bytes) -> None:
         try:
             self._context, record = frames.parse(self._context, line)
         except FrameError as fault:
             self.damaged += 1
+            self._ask = True
             if self.damaged <= TOLD or self.damaged % TOLD_EACH == 0:
                 log.warning("damaged line %d: %s: %r", self.damaged, fault, line[:80])
             return
@@ -118,4 +180,5 @@ class Reader(threading.Thread):
             self.beat = time.monotonic()
             if self._stopping.is_set():
                 return
+        self.records += 1
         self._put(Read(record, heard_s))

@@ -37,6 +37,7 @@ class Quality(enum.IntFlag):
     CLIPPED = 1024  # count outside what the inversion can answer
     WARM_UP = 2048  # the network has seen fewer days than its spin-up
     NO_MODEL = 4096  # no network estimate yet, or none for this record
+    WEATHER_MISSING = 1 << 20  # what a [weather.*] table promises is late, stale or not there
     # From here on by quality.py; thresholds are in [quality] of station.toml.
     PRESSURE_RANGE = 1 << 32  # outside of what this altitude can have: taken for missing
     AIR_RANGE = 1 << 33  # temperature or humidity of the air: taken for missing

@@ -27,6 +27,7 @@ from epithermal_edge.messages import Identity
 from epithermal_edge.mqtt import Acknowledged, LinkEvent, Sender
 from epithermal_edge.notify import Service
 from epithermal_edge.reader import Read, Reader
+from epithermal_edge.surroundings import Surroundings
 from epithermal_edge.uplink import make_sender
 
 TICK_S = 0.25  # the longest wait for an event
@@ -52,7 +53,8 @@ def load_engine(config: Config) -> Engine:
     step = runtime.load(bundle.model_path)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
-    return Engine(config.site, bundle, step, config.limits)
+    promised = tuple(gauge.name for gauge in config.weather)
+    return Engine(config.site, bundle, step, config.limits, promised)
 
 
 class Station:
@@ -86,7 +88,8 @@ class Station:
         self._service = Service()
         self._engine = load_engine(config)
         self._lock = lock(config.state_dir)
-        self._intake = Intake(config, self._engine, self._clock, self._beat)
+        self._surroundings = Surroundings(config, wall=self._clock.wall)
+        self._intake = Intake(config, self._engine, self._clock, self._surroundings, self._beat)
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._sender: Sender | None = None
@@ -104,7 +107,13 @@ class Station:
         except JournalError:
             self._unlock()
             raise
-        self._reader = Reader(config.source, self._events.put, self._stopping, self._clock.boottime)
+        self._reader = Reader(
+            config.source,
+            self._events.put,
+            self._stopping,
+            self._clock.boottime,
+            self._intake.newest_s,
+        )
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -142,6 +151,7 @@ class Station:
 
     def run(self) -> Counts:
         """Read, estimate and send until `stop` or, with until_idle_s, until nothing happens."""
+        self._surroundings.start()
         self._reader.start()
         self._service.ready()
         try:
@@ -156,6 +166,7 @@ class Station:
             self._say_goodbye()
         finally:
             self._stopping.set()
+            self._surroundings.stop()
             self._intake.close()
             self._unlock()
         if self._intake.waiting():
@@ -312,6 +323,7 @@ class Station:
             "sender": self._sender.health() if self._sender else None,
             "journal": journal,
             "clock": self._intake.clock_health(),
+            "surroundings": self._surroundings.health(),
         }
 
     def _report(self, now: float) -> None:
