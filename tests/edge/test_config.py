@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 from tests.rig import ROOT, SITE, station_toml
+from tests.signing import Signer
 
 from epithermal_edge import air, corrections
 from epithermal_edge.config import TABLES, read_config
@@ -183,7 +184,7 @@ def example_lines():
     found, table = {}, ""
     for text in EXAMPLE.read_text().splitlines():
         line = text.removeprefix("# ")
-        if named := re.match(r"\[([a-z.]+)\]", line):
+        if named := re.match(r"\[([a-z0-9.]+)\]", line):
             table = named[1]
         elif named := re.match(r"([a-z0-9_]+) = ", line):
             found.setdefault((table, named[1]), []).append(line)
@@ -222,12 +223,21 @@ def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path)
     config = read_config(EXAMPLE)
     assert config.mqtt is not None and config.source.dialect == "hydroinnova"
     text = re.sub(r"(?m)^# (?=[a-z0-9_]+ = |\[)", "", EXAMPLE.read_text())
+    text = text.replace('form = "none"', 'form = "plain"')
     path = tmp_path / "station.toml"
     path.write_text(text)
     (tmp_path / "credentials").mkdir()
     for name in re.findall(r'_file = "(credentials/[^"]+)"', text):
         (tmp_path / name).touch()
-    read_config(path)
+    Signer(tmp_path)
+    config = read_config(path)
+    assert [gauge.name for gauge in config.weather] == [
+        *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
+    ]
+    assert config.incoming is not None and config.incoming.monitor == "JUNG"
+    assert config.listens_to is not None and config.listens_to.host == "127.0.0.1"
+    assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
+    assert config.site.cover_known == 1.0 and config.site.soil_known == 0.5
 
 
 def test_what_systemd_lends_comes_before_the_file_of_the_same_name(tmp_path, monkeypatch):
@@ -239,21 +249,6 @@ def test_what_systemd_lends_comes_before_the_file_of_the_same_name(tmp_path, mon
     assert read_config(toml).mqtt.password_file == tmp_path / "password"
     (lent / "station_password").write_text("lent")
     assert read_config(toml).mqtt.password_file == lent / "station_password"
-
-
-def test_the_example_s_optional_tables_load_when_they_are_uncommented(tmp_path):
-    text = (ROOT / "deploy" / "station.example.toml").read_text().replace('"none"  ', '"plain" ')
-    text = re.sub(r"^# (\[|[a-z0-9_]+ +=)", r"\1", text, flags=re.MULTILINE)
-    text = re.sub(r"^[a-z]+_file .*$", "", text, flags=re.MULTILINE)
-    path = tmp_path / "station.toml"
-    path.write_text(re.sub(r"^(count_)?columns .*$", "", text, flags=re.MULTILINE))
-    config = read_config(path)
-    assert [gauge.name for gauge in config.weather] == [
-        *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
-    ]
-    assert config.incoming is not None and config.incoming.monitor == "JUNG"
-    assert config.listens_to is not None and config.listens_to.host == "127.0.0.1"
-    assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
 
 
 def test_the_manual_names_every_key():
