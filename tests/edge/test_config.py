@@ -185,6 +185,13 @@ def test_the_example_says_which_keys_are_optional_and_their_defaults():
                 assert shown == key.default, f"{table}.{key.name}: default {key.default!r}"
 
 
+COMMAND_KEY = (  # of RFC 8032, section 7.1, test 1
+    "-----BEGIN PUBLIC KEY-----\n"
+    "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
+    "-----END PUBLIC KEY-----\n"
+)
+
+
 def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path):
     config = read_config(EXAMPLE)
     assert config.mqtt is not None and config.source.dialect == "hydroinnova"
@@ -193,7 +200,7 @@ def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path)
     path.write_text(text)
     (tmp_path / "credentials").mkdir()
     for name in re.findall(r'_file = "(credentials/[^"]+)"', text):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text(COMMAND_KEY)
     read_config(path)
 
 
