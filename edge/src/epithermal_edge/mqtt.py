@@ -161,7 +161,6 @@ class Sender:
         birth = [self._birth] if self._birth is not None else []
         own = [me.topic(f"{name}/#") for name in OWN] if self._reads_back else []
         assert self._link is not None
-        self._sessions.append(self._link.session)
         for name in (me.topic("status"), *commands, *birth, *own):
             mid = self._link.subscribe(name, retained=name == me.topic("status"))
             if mid is not None:
@@ -311,6 +310,7 @@ class Sender:
         self._links += 1
         self._link_at = now
         self._link = Link(self._links, me.station, self._config, will, self._inbox.offer)
+        self._sessions.append(self._link.session)  # the broker may know it before we are let in
 
     def _give_up(self, why: str, now: float) -> None:
         assert self._link is not None
