@@ -61,6 +61,9 @@ def box(wheel):  # noqa: F811
                       f"/srv/epithermal/{wheel.name}")  # fmt: skip
         lend_packages(container)
         (container.root / CONFIG.lstrip("/")).write_text(TOML)
+        password = container.root / "etc/epithermal/credentials/password"
+        password.write_text("secret\n")
+        password.chmod(0o600)
         container.run("epithermal-edge", "model", "install", CONFIG,
                       f"/srv/epithermal/{BUNDLE.name}")  # fmt: skip
         yield container
@@ -88,44 +91,71 @@ def is_active(box):
     return box.say("is-active", UNIT) == "active"
 
 
+def process(box, other_than="0"):
+    """Its main process, when it is up and not the one of before."""
+
+    def is_new():
+        return is_active(box) and show(box, "MainPID") not in ("0", other_than)
+
+    wait_until(is_new, 90.0, "another start")
+    return show(box, "MainPID")
+
+
 def test_the_unit_starts_and_tells_systemd_when_it_is_ready(box):
     box.run("systemctl", "start", UNIT)
-    assert is_active(box) and "records" in show(box, "StatusText")
+    assert is_active(box)
+    wait_until(lambda: "records" in show(box, "StatusText"), what="the status line")
     assert show(box, "User") == "epithermal" and int(show(box, "WatchdogUSec").rstrip("min")) == 1
     done = box.run("epithermal-edge", "status", CONFIG, "--json", check=False)
     told = json.loads(done.stdout)
-    assert done.returncode == 1 and told["health"]["station"] == "booted-1"
+    assert told["state"] != "down" and done.returncode < 2
+    assert told["health"]["station"] == "booted-1"
     log = box.run("journalctl", "-u", UNIT, "-o", "json", "--no-pager").stdout
     levels = {json.loads(x).get("PRIORITY") for x in log.splitlines() if "text=" in x}
     assert {"4", "6"} <= levels, "no port yet is a warning, the rest information"
 
 
 def test_a_crash_is_followed_by_another_start(box):
-    before = show(box, "MainPID")
+    before = process(box)
     box.run("kill", "-9", before)
-    wait_until(lambda: is_active(box) and show(box, "MainPID") != before, 60.0, "another start")
+    assert process(box, other_than=before) != before
 
 
 def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(box):
     box.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
-    text = "[Service]\nWatchdogSec=6\nRestartSec=1\n"
+    text = f"[Service]\nWatchdogSec={6 * PATIENCE}\nRestartSec=1\n"
     box.run("sh", "-c", f"printf '{text}' > /run/systemd/system/{UNIT}.service.d/fast.conf")
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "restart", UNIT)
-    before = show(box, "MainPID")
+    before = process(box)
     box.run("kill", "-STOP", before)
-    wait_until(lambda: is_active(box) and show(box, "MainPID") != before, 90.0, "the watchdog")
+    assert process(box, other_than=before) != before
     log = box.run("journalctl", "-u", UNIT, "--no-pager").stdout
     assert "Watchdog timeout" in log
+    box.run("rm", f"/run/systemd/system/{UNIT}.service.d/fast.conf")
+    box.run("systemctl", "daemon-reload")
+    box.run("systemctl", "restart", UNIT)
 
 
 def test_it_can_write_nothing_but_its_state(box):
-    pid = show(box, "MainPID")
-    enter = ["nsenter", "-t", pid, "-m", "--", "setpriv", "--reuid=epithermal", "--clear-groups"]
+    enter = [
+        "nsenter",
+        "-t",
+        process(box),
+        "-m",
+        "--",
+        "setpriv",
+        "--reuid=epithermal",
+        "--regid=epithermal",
+        "--clear-groups",
+    ]
     refused = box.run(*enter, "touch", "/etc/epithermal/x", "/opt/epithermal/x", "/usr/x",
                       check=False)  # fmt: skip
     assert refused.stderr.count("Read-only file system") == 3
-    assert box.run(*enter, "cat", "/etc/epithermal/credentials/password", check=False).returncode
+    done = box.run(*enter, "cat", "/etc/epithermal/credentials/password", check=False)
+    assert "Permission denied" in done.stderr, "root's file"
+    lent = box.run(*enter, "cat", f"/run/credentials/{UNIT}.service/station_password")
+    assert lent.stdout == "secret\n"
 
 
 def test_a_wrong_configuration_is_not_started_again_and_again(box):

@@ -38,10 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except EpithermalError as error:
-        print(
-            "\n".join(f"epithermal-edge: {line}" for line in str(error).splitlines()),
-            file=sys.stderr,
-        )
+        for line in str(error).splitlines():
+            _complain(line)
         return error.exit_code
     except BrokenPipeError:
         # whoever read the output has enough; nothing may be flushed to it at exit
@@ -49,10 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return PIPE_CLOSED
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
-        print(f"epithermal-edge: {named}{error.strerror or error}", file=sys.stderr)
+        _complain(f"{named}{error.strerror or error}")
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _complain(line: str) -> None:
+    """Why it ends, for people; an error to journald too."""
+    before = "<3>" if logs.goes_to_journald(sys.stderr, os.environ) else ""
+    print(f"{before}epithermal-edge: {line}", file=sys.stderr)
 
 
 def _check(arguments: argparse.Namespace) -> int:
