@@ -146,6 +146,7 @@ def test_it_can_write_nothing_but_its_state(box):
         "--",
         "setpriv",
         "--reuid=epithermal",
+        "--regid=epithermal",
         "--clear-groups",
     ]
     refused = box.run(*enter, "touch", "/etc/epithermal/x", "/opt/epithermal/x", "/usr/x",

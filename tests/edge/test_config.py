@@ -7,7 +7,6 @@ import tomllib
 
 import pytest
 from tests.rig import ROOT, SITE, station_toml
-from tests.signing import Signer
 
 from epithermal_edge import air, corrections
 from epithermal_edge.config import TABLES, read_config
@@ -219,6 +218,13 @@ def test_the_example_says_which_keys_are_optional_and_their_defaults():
                 assert shown(told[1]) == key.default, f"{table}.{key.name}: {key.default!r}"
 
 
+COMMAND_KEY = (  # of RFC 8032, section 7.1, test 1
+    "-----BEGIN PUBLIC KEY-----\n"
+    "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
+    "-----END PUBLIC KEY-----\n"
+)
+
+
 def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path):
     config = read_config(EXAMPLE)
     assert config.mqtt is not None and config.source.dialect == "hydroinnova"
@@ -228,8 +234,7 @@ def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path)
     path.write_text(text)
     (tmp_path / "credentials").mkdir()
     for name in re.findall(r'_file = "(credentials/[^"]+)"', text):
-        (tmp_path / name).touch()
-    Signer(tmp_path)
+        (tmp_path / name).write_text(COMMAND_KEY)
     config = read_config(path)
     assert [gauge.name for gauge in config.weather] == [
         *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")

@@ -175,7 +175,8 @@ def engine():
 def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine, monkeypatch):
     monkeypatch.setattr(intake, "WAITING", size(50, 2000))
     records = list(simulator.records(size(5, 100), 3, START_S))
-    config = read_config(station_toml(tmp_path, url="loop://"))
+    source = 'dialect = "records"\nstamps = "unchecked"\n'  # a hole does not hold a stamp
+    config = read_config(station_toml(tmp_path, url="loop://", source=source))
     taken = Intake(config, engine, Clock(), lambda: None)
     journal, _ = taken.open()
     taken.add(Read(records[0], 0.0))

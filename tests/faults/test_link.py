@@ -171,6 +171,7 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
     wait_until(lambda: len(set(ears.of("obs/theta"))) == count)
     assert in_order_of_arrival(ears) == list(range(count))
     assert rig.sender.health()["failures"] >= cuts // 3
+    assert not rig.sender.health()["duplicate_client"]
     record_property("seed", SEED)
     record_property("flaps", cuts)
     record_property("flaps_rss_growth_bytes", grown)

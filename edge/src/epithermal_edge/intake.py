@@ -271,7 +271,7 @@ class Intake:
         )
         told = messages.obs_messages(self._identity, payload, record.end_s, self.now_s())
         if self._config.mqtt is not None and self._config.mqtt.raw:
-            told += (messages.raw_message(self._identity, number, record),)
+            told += (messages.raw_message(self._identity, number, record, time_q),)
         return told
 
     def tell(self) -> None:

@@ -86,7 +86,7 @@ class Sender:
         self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
         self._link: Link | None = None
         self._up = False
-        self._links = 0
+        self._links = self._entries = 0  # opened, and let in
         self._last_error: str | None = None
         self._since_s = wall()  # connected or not
         self._link_at = 0.0  # when it was opened [s, monotonic]
@@ -153,6 +153,7 @@ class Sender:
         config, me = self._config, self._identity
         log.info("connected to %s:%d", config.host, config.port)
         self._up, self._since_s = True, self._wall()
+        self._entries += 1
         self._last_ack = self._last_alive = now
         self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
         self._deaf.clear()
@@ -161,7 +162,6 @@ class Sender:
         birth = [self._birth] if self._birth is not None else []
         own = [me.topic(f"{name}/#") for name in OWN] if self._reads_back else []
         assert self._link is not None
-        self._sessions.append(self._link.session)
         for name in (me.topic("status"), *commands, *birth, *own):
             mid = self._link.subscribe(name, retained=name == me.topic("status"))
             if mid is not None:
@@ -188,14 +188,14 @@ class Sender:
             self.delivery.read_back(event.topic, event.payload)
 
     def _meet_status(self, event: Received, now: float) -> None:
-        """One's own status, unless another had the name since the last connection.
+        """One's own status, unless another had the name since we were let in before.
 
         mosquitto 2.0.11 cuts a connection that is taken over without the reason that MQTT 5 has
         for it; the other's status tells.
         """
         session = messages.session_of(event.payload)
         is_other = session is not None and session not in self._sessions
-        if is_other and (len(self._sessions) > 1 or not event.retained):
+        if is_other and (self._entries > 1 or not event.retained):
             self._backoff.taken_over(event.link - 1, now)
 
     def _down(self, reason: str, now: float, code: int = 0) -> None:
@@ -311,6 +311,7 @@ class Sender:
         self._links += 1
         self._link_at = now
         self._link = Link(self._links, me.station, self._config, will, self._inbox.offer)
+        self._sessions.append(self._link.session)  # the broker may know it before we are let in
 
     def _give_up(self, why: str, now: float) -> None:
         assert self._link is not None

@@ -23,6 +23,7 @@ from epithermal_edge.engine import Engine
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.intake import Counts, Intake
 from epithermal_edge.journal import Journal, JournalError
+from epithermal_edge.link import Down
 from epithermal_edge.messages import Identity
 from epithermal_edge.mqtt import Acknowledged, LinkEvent, Sender
 from epithermal_edge.notify import Service
@@ -302,7 +303,20 @@ class Station:
         if self._sender:
             sender = self._sender
             self._attempt(lambda: self._forget(sender))
+            connected = sender.health()["connected"]
             sender.disconnect()
+            if connected:
+                self._await_parting()
+
+    def _await_parting(self) -> None:
+        """Until the connection's thread has said goodbye: else the last will goes out."""
+        until = time.monotonic() + GOODBYE_S
+        while (left_s := until - time.monotonic()) > 0.0:
+            try:
+                if isinstance(self._events.get(timeout=left_s), Down):
+                    return
+            except queue.Empty:
+                return
 
     def health(self) -> dict[str, object]:
         """How every part is; docs/station.md describes it."""
