@@ -22,6 +22,7 @@ IMAGES = size(60, 6000)  # with a random part of what was not synced
 
 WRITER = """
 import os, sys
+from pathlib import Path
 from tests.rig import BUNDLE, START_S
 from epithermal_edge import engine as engines, messages, runtime, simulator
 from epithermal_edge.bundle import open_bundle

@@ -11,11 +11,11 @@ import time
 
 import pytest
 from tests.faults.size import size
-from tests.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
+from tests.rig import PATIENCE, ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
 
 from epithermal_edge.notify import Service
 
-WATCHDOG_S = 1.6
+WATCHDOG_S = 1.6 * PATIENCE  # [s]
 HEADER, *LINES = lines(4.0)
 
 BLOCKABLE = """
