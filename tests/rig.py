@@ -144,7 +144,7 @@ class Broker:
     def stop(self):
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(PATIENCE * 10)
             self._process = None
 
 
@@ -260,7 +260,7 @@ class Daemon:
     def kill(self):
         """SIGKILL: as near to a power cut as a process can come."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE * 10)
 
     def wait(self, seconds):
         return self.process.wait(PATIENCE * seconds)
@@ -272,7 +272,7 @@ def edge(*arguments, **options):
         [sys.executable, "-m", "epithermal_edge.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE * 120,
         check=False,
         **options,
     )

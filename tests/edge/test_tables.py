@@ -9,6 +9,7 @@ import sys
 import pytest
 from tests.rig import (
     BUNDLE,
+    PATIENCE,
     Broker,
     Daemon,
     Line,
@@ -118,8 +119,8 @@ def test_tail_shows_the_last_ones_and_each_new_one_as_it_comes(tmp_path):
         assert tail.stdout.readline().startswith("2026-01-02T16:00:00Z")
         line.write(b"".join(LINES[40:42]))
         said = [tail.stdout.readline() for _ in range(2)]
-        tail.send_signal(signal.SIGINT)
-        assert tail.wait(10) == 130
+        tail.send_signal(signal.SIGTERM)
+        assert tail.wait(10 * PATIENCE) == -signal.SIGTERM
     assert [x[:20] for x in said] == ["2026-01-02T17:00:00Z", "2026-01-02T18:00:00Z"]
     assert all(" theta " in x and " q 3 " in x for x in said)
     assert daemon.stop() == 0
