@@ -37,7 +37,9 @@ class Reading:
         self.records: list[RawRecord] = []
         self.newest_s = since_s
         self._stopping = threading.Event()
-        self.thread = Reader(config.source, self._put, self._stopping, lambda: self.newest_s)
+        self.thread = Reader(
+            config.source, self._put, self._stopping, newest_s=lambda: self.newest_s
+        )
         self.thread.start()
         wait_until(lambda: self.thread.is_open, what="port")
 

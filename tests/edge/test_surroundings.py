@@ -336,6 +336,7 @@ def test_a_running_station_tells_weather_that_is_there_and_flags_what_is_not(tmp
     station, sensor = Daemon(toml).ready(), Sensor(port)
     try:
         wait_until(lambda: "listening to" in station.log(), what="subscription")
+        wait_until(lambda: "is open" in station.log(), what="port")
         now = time.time()
         sensor.say("yard/air", '{"main": {"temp": 283.15, "rh": 80}}')
         time.sleep(0.3)
