@@ -12,7 +12,7 @@ from tests.rig import wait_until
 from epithermal_edge.config import TABLES, Mqtt
 from epithermal_edge.journal import Journal
 from epithermal_edge.messages import Identity, Message
-from epithermal_edge.mqtt import Sender, Up
+from epithermal_edge.mqtt import Sender
 from epithermal_edge.station import FLUSH
 
 ME = Identity("test-1", "0123abcd", "crns/v1", 3600.0)
@@ -48,7 +48,7 @@ class SenderRig:
 
     def connected(self):
         """Let in, and everything delivered."""
-        return any(isinstance(event, Up) for event in self.seen) and self.sender.idle()
+        return self.sender._up and self.sender.idle()
 
     def turn_for(self, seconds):
         until = time.monotonic() + seconds
