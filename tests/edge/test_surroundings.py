@@ -51,7 +51,7 @@ topic = "yard/tips"
 unit = "tips"
 max_age_s = 86400
 """
-TIPS = 'dialect = "records"\nrain_mm_per_tip = 0.2\n'
+TIPS = 'dialect = "records"\nstamps = "unchecked"\nrain_mm_per_tip = 0.2\n'
 
 
 def configured(folder: Path, tables: str, site: str = SITE, source: str = TIPS) -> Config:
