@@ -9,11 +9,12 @@ import time
 
 from tests.rig import wait_until
 
-from epithermal_edge.config import TABLES, Mqtt
+from epithermal_edge.config import Mqtt
 from epithermal_edge.journal import Journal
 from epithermal_edge.messages import Identity, Message
 from epithermal_edge.mqtt import Sender
 from epithermal_edge.station import FLUSH
+from epithermal_edge.station_keys import TABLES
 
 ME = Identity("test-1", "0123abcd", "crns/v1", 3600.0)
 

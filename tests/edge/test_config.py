@@ -9,8 +9,9 @@ import pytest
 from tests.rig import ROOT, SITE, station_toml
 
 from epithermal_edge import air, corrections
-from epithermal_edge.config import TABLES, read_config
+from epithermal_edge.config import read_config
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.station_keys import TABLES
 
 EXAMPLE = ROOT / "deploy" / "station.example.toml"
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.rig import Broker, Daemon, Line, edge, lines, station_toml, wait_until
 
-from epithermal_edge import config, status
+from epithermal_edge import status
 
 NOW_S = 1_780_000_000.0
 
@@ -134,7 +134,7 @@ def test_a_damaged_journal_is_told(tmp_path):
 
 
 def test_its_defaults_are_those_of_the_configuration():
-    (interval,) = (k for k in config.TABLES["source"] if k.name == "interval_s")
+    (interval,) = (k for k in station_keys.TABLES["source"] if k.name == "interval_s")
     assert interval.default == status.INTERVAL_S
 
 

@@ -78,7 +78,7 @@ class _Serial:
 
 
 class _Tcp:
-    """`socket://host:port`. pyserial takes one byte a system call from it, 600 lines a second."""
+    """`socket://host:port`. pyserial takes one byte a system call from it."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
