@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.rig import Broker, Daemon, Line, edge, lines, station_toml, wait_until
 
-from epithermal_edge import status
+from epithermal_edge import station_keys, status
 
 NOW_S = 1_780_000_000.0
 
