@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import math
+import os
 import tomllib
 from pathlib import Path
 
@@ -141,8 +142,9 @@ def day_of(theta: float, sigma: float, n_cph: float, n_sigma: float) -> Day:
 
 def reference_means() -> list[dict[str, str]]:
     """Golden: computed with crnpy 0.8.0 (nrad_weight) and again with neptoon 1.12.7's weights."""
-    shared = ROOT.parent / "shared" / "reference/corrections/calibration_average.csv"
-    return list(csv.DictReader(shared.open())) if shared.is_file() else []
+    folder = Path(os.environ.get("EPITHERMAL_SHARED", ROOT.parent / "shared"))
+    path = folder / "reference/corrections/calibration_average.csv"
+    return list(csv.DictReader(path.open())) if path.is_file() else []
 
 
 @pytest.mark.parametrize("row", reference_means(), ids=lambda r: f"{r['site']}-{r['date']}")
