@@ -190,7 +190,7 @@ def sampling_days(
         if mean.live_s < 0.5 * (end - begin):
             missing.append(_uncounted(campaign.day, mean, (begin, end), records))
             continue
-        notes += _doubts(campaign.day, mean)
+        notes += [] if site_file.records.corrected else _doubts(campaign.day, mean)
         humidity = mean.humidity_g_m3
         sampled = field_mean(
             campaign,
