@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_steps(commands)
+    _add_calibrate(commands)
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
@@ -99,6 +100,20 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
              evaluate_command.EXAMPLES)  # fmt: skip
     evaluate_command.add_arguments(p, _positive)
+
+
+def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "calibrate", _calibrate, "a detector's scale from soil samples",
+             "calibrate site.toml --bundle models/rootzone-1.0.0 --out calibration")  # fmt: skip
+    p.add_argument("site", type=Path, metavar="site.toml", help="see docs/field.md")
+    p.add_argument("--bundle", type=Path, metavar="BUNDLE",
+                   help="also the N by which this network says what the samples say; the station's "
+                   "block takes it")  # fmt: skip
+    p.add_argument("--extra-hydrogen", action="store_true",
+                   help="put the hydrogen that COSMIC lacks on several sampling days into the "
+                   "block, as organic water")  # fmt: skip
+    p.add_argument("--out", type=Path, metavar="DIR", help="default: calibration-SITE")
+    p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -216,6 +231,25 @@ def _quantize(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     return evaluate_command.run(arguments, print)
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from epithermal_host import calibrate, calibrate_text
+
+    done, out = calibrate.run(
+        arguments.site,
+        arguments.bundle,
+        arguments.out,
+        extra=arguments.extra_hydrogen,
+        runtime_name=arguments.runtime,
+    )
+    print(calibrate_text.table(done))
+    print(f"\n{calibrate_text.block(done)}")
+    print(
+        f"written: {out / calibrate.BLOCK} (as above; copy it into station.toml), "
+        f"{out / calibrate.DATA}, {out / calibrate.PICTURE}"
+    )
+    return 0
 
 
 def _study(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge import pipeline
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.features import Window
 from epithermal_edge.moisture import cosmic_rate
@@ -24,6 +23,8 @@ from epithermal_edge.site import Site
 from epithermal_edge.sources import read_records
 from epithermal_host.instrument_settings import SAMPLING_SIGMA
 from epithermal_host.known_site import calibration_sigma
+from epithermal_host.sampled_counts import corrected, mean_over, steps
+from epithermal_host.samples import begin_s, read_campaigns
 from epithermal_host.site_file import Monitor, Rain, SiteFile
 from epithermal_host.time_table import DAY_S, HOUR_S, daily_mean, nanmean_rows, read_table
 
@@ -122,11 +123,17 @@ def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
 def daily_windows(site: Site, records: Iterable[RawRecord], day_ends_utc_h: int) -> list[Window]:
     """A window a day of one site, from the first that has counts."""
     phases = 24 // math.gcd(24, day_ends_utc_h)  # the fewest that give this hour
-    state = pipeline.start(1, phases)
-    windows: list[Window] = []
-    for record in records:
-        state, _, made = pipeline.step(site, state, record)
-        windows += [w for w in made if w.hour % 24 == day_ends_utc_h]
+    windows = [
+        w
+        for _, _, made in steps(site, records, 1, phases)
+        for w in made
+        if w.hour % 24 == day_ends_utc_h
+    ]
+    return from_first_counts(windows)
+
+
+def from_first_counts(windows: list[Window]) -> list[Window]:
+    """Windows from the first on that has counts."""
     sound = [i for i, w in enumerate(windows) if not w.restart[0]]
     return windows[max(sound[0] - 1, 0) :] if sound else windows
 
@@ -152,20 +159,14 @@ def calibrated_n(
     """
     if math.isnan(theta):
         raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add it, or give N")
-    begin_s = end_s - DAY_S
-    state = pipeline.start(1, 1)
-    counts = live_s = 0.0
-    for record in records:
-        if begin_s - BEFORE_SAMPLING_S < record.end_s <= end_s:
-            state, corrected, _ = pipeline.step(site_file.site, state, record)
-            rate, span = float(corrected.n_corr_cph[0]), float(corrected.duration_s[0])
-            if record.end_s > begin_s and math.isfinite(rate):
-                counts, live_s = counts + rate * span, live_s + span
-    if live_s < 0.5 * DAY_S:
-        day = datetime.datetime.fromtimestamp(begin_s, datetime.UTC).date()
+    first_s = end_s - DAY_S
+    near = [r for r in records if first_s - BEFORE_SAMPLING_S < r.end_s <= end_s]
+    mean = mean_over(corrected(site_file.site, near), first_s, end_s)
+    if mean.live_s < 0.5 * DAY_S:
+        day = datetime.datetime.fromtimestamp(first_s, datetime.UTC).date()
         raise ConfigError(f"{site_file.path}: too few counts on the sampling day {day}")
     unit = dataclasses.replace(site_file.site, cosmic_n_cph=1.0)
-    return counts / live_s / float(cosmic_rate(np.array([theta]), unit)[0])
+    return mean.n_cph / float(cosmic_rate(np.array([theta]), unit)[0])
 
 
 def sample_day(site_file: SiteFile) -> tuple[float, float]:
@@ -176,31 +177,19 @@ def sample_day(site_file: SiteFile) -> tuple[float, float]:
     ConfigError
         The file has no samples of that day.
     """
-    sampling = site_file.sampling
-    assert sampling is not None
-    names = (sampling.value, *((sampling.depth_column,) if sampling.depth_column else ()))
-    time_s, values = read_table(sampling.time, names)
-    shallow = values[:, 1] <= sampling.deepest_cm if sampling.depth_column else True
-    usable = np.isfinite(values[:, 0]) & shallow
-    days = np.floor(time_s[usable] / DAY_S)
-    if not days.size:
-        raise ConfigError(f"{sampling.time.path}: no samples in column {sampling.value!r}")
-    wanted = days.min()
-    if sampling.day:
-        since = datetime.date.fromisoformat(sampling.day) - datetime.date(1970, 1, 1)
-        wanted = float(since.days)
-    if not np.any(days == wanted):
-        raise ConfigError(f"{sampling.time.path}: no samples of the day {sampling.day}")
-    value = float(values[usable, 0][days == wanted].mean())
-    site = site_file.site
-    if sampling.kind == "total_water_g_g":
-        value -= float(site.lattice_water_g_g) + float(site.organic_water_g_g)
-    if sampling.kind != "theta":
-        value *= float(site.bulk_density_g_cm3)
-    # the window that covers most of that day's daylight
-    noon_s = wanted * DAY_S + (12.0 - site_file.longitude_deg / 15.0) * HOUR_S
+    if site_file.sampling is None:
+        raise ConfigError(f"{site_file.path}: no [sampling]; add the table")
+    campaigns = read_campaigns(site_file)
+    day = site_file.sampling.day or campaigns[0].day
+    campaign = next(c for c in campaigns if c.day == day)
+    return day_window_end_s(site_file, day), float(campaign.theta.mean())
+
+
+def day_window_end_s(site_file: SiteFile, day: str) -> float:
+    """End [s, UTC] of the window of 24 h that covers most of a day's light; the day: ISO date."""
+    noon_s = begin_s(day) + (12.0 - site_file.longitude_deg / 15.0) * HOUR_S
     shift = site_file.day_ends_utc_h * HOUR_S
-    return math.ceil((noon_s - shift) / DAY_S) * DAY_S + shift, value
+    return math.ceil((noon_s - shift) / DAY_S) * DAY_S + shift
 
 
 def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:

@@ -6,6 +6,7 @@ from the environment. docs/field.md describes the keys.
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
 import re
@@ -27,6 +28,10 @@ from epithermal_host.site_keys import PROBE, TABLES
 
 WaterKind = Literal["theta", "water_g_g", "total_water_g_g"]
 
+_AS_GIVEN = (
+    *("value", "depth_column", "deepest_cm", "bottom_column", "distance_column"),
+    *("direction_column", "profile_column", "bulk_density_column"),
+)  # keys of [sampling] that go into Sampling unchanged
 _REQUIRED = ("site", "soil", "records")
 
 
@@ -35,9 +40,11 @@ class TimeColumn:
     """How a CSV tells time."""
 
     path: Path
-    name: str
+    name: str  # empty: it tells none
     format: str  # as strptime; empty: ISO 8601
     utc_offset_h: float
+    delimiter: str = ","
+    header: tuple[str, ...] = ()  # of a file that has no line of names
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +92,16 @@ class Sampling:
     time: TimeColumn
     value: str
     kind: WaterKind
-    day: str  # ISO date; empty: the first
+    day: str  # ISO date, the one day of an evaluation; empty: the first
     depth_column: str
     deepest_cm: float
+    days: tuple[str, ...] = ()  # ISO dates, those of a calibration; none: all
+    bottom_column: str = ""
+    distance_column: str = ""
+    direction_column: str = ""
+    profile_column: str = ""
+    bulk_density_column: str = ""
+    hours: tuple[float, float] | None = None  # of the day whose counts are taken [h, UTC]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +222,14 @@ class _Maker:
 
     def _time(self, table: Mapping[str, Any]) -> TimeColumn:
         path = self._file(table["file"])
-        return TimeColumn(path, table["time"], table["time_format"], table["utc_offset_h"])
+        return TimeColumn(
+            path=path,
+            name=table["time"],
+            format=table["time_format"],
+            utc_offset_h=table["utc_offset_h"],
+            delimiter=table["delimiter"],
+            header=tuple(table["header"] or ()),
+        )
 
     def _records(self, table: dict[str, Any]) -> Records:
         columns, counts = table["columns"], table["count_columns"]
@@ -240,9 +261,31 @@ class _Maker:
     def _sampling(self, table: dict[str, Any] | None) -> Sampling | None:
         if table is None:
             return None
-        day, kind = table["day"], cast(WaterKind, table["kind"])
-        depth, deepest = table["depth_column"], table["deepest_cm"]
-        return Sampling(self._time(table), table["value"], kind, day, depth, deepest)
+        days = tuple(table["days"] or ([table["day"]] if table["day"] else []))
+        faults = [f"sampling.days: {day!r} is not a date" for day in days if not _is_date(day)]
+        if not table["time"] and len(days) != 1:
+            faults.append("sampling.time: missing; name the column of the date, or give day")
+        hours = (table["from_h"], table["to_h"])
+        given = [hour for hour in hours if hour is not None]
+        if len(given) == 1 or (given and given[0] >= given[1]):
+            faults.append("sampling.from_h: give it with a later to_h, or neither")
+        self.faults += faults
+        return Sampling(
+            time=self._time(table),
+            kind=cast(WaterKind, table["kind"]),
+            day=table["day"] or (days[0] if days else ""),
+            days=days,
+            hours=(given[0], given[1]) if len(given) == 2 else None,
+            **{name: table[name] for name in _AS_GIVEN},
+        )
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _site(
@@ -255,6 +298,9 @@ def _site(
     latitude, altitude = where["latitude_deg"], where["altitude_m"]
     cutoff = where["cutoff_rigidity_gv"]
     form = cast(IncomingForm, incoming["form"]) if incoming else "none"
+    beta, reference = where["beta_per_hpa"], where["pressure_ref_hpa"]
+    if beta is None:
+        beta = float(pressure_coefficient(latitude, altitude, cutoff))
     scale = 1.0
     if form == "hawdon2014":
         scale = float(hawdon_scale(cutoff))
@@ -266,8 +312,8 @@ def _site(
         lattice_water_g_g=soil["lattice_water_g_g"],
         organic_water_g_g=soil["organic_water_g_g"],
         latitude_deg=latitude,
-        beta_per_hpa=float(pressure_coefficient(latitude, altitude, cutoff)),
-        pressure_ref_hpa=float(mean_pressure(altitude)),
+        beta_per_hpa=beta,
+        pressure_ref_hpa=float(mean_pressure(altitude)) if reference is None else reference,
         incoming_form=form,
         incoming_ref=incoming["ref"] if incoming else NAN,
         incoming_scale=scale if math.isfinite(scale) else 1.0,

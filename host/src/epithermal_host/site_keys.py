@@ -7,14 +7,17 @@ from epithermal_edge.dialects import DIALECTS
 from epithermal_edge.keys import Key
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
-_TIME = (
-    Key("file", str, "CSV, plain or .gz", True),
-    Key("time", str, "column of the date or time", True),
+_ISO = r"(\d{4}-\d{2}-\d{2})?"
+_FILE = Key("file", str, "CSV, plain or .gz", True)
+_CLOCK = (
     Key("time_format", str, "as strptime; default: ISO 8601", default=""),
     Key(
         "utc_offset_h", float, "hours that its clock is ahead of UTC", default=0.0, low=-14, high=14
     ),
+    Key("delimiter", str, "between the columns", default=",", pattern="."),
+    Key("header", list, "names of the columns of a file that has no line of them"),
 )
+_TIME = (_FILE, Key("time", str, "column of the date or time", True), *_CLOCK)
 _VALUE = (*_TIME, Key("column", str, "column of the value", True))
 
 TABLES: dict[str, tuple[Key, ...]] = {
@@ -24,6 +27,8 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("longitude_deg", float, "degrees east", True, low=-180, high=180),
         Key("altitude_m", float, "metres above sea level", True, low=-450, high=6000),
         Key("cutoff_rigidity_gv", float, "geomagnetic cutoff in GV", True, low=0, high=20),
+        Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
+        Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
         Key(
             "day_ends_utc_h",
             int,
@@ -71,11 +76,23 @@ TABLES: dict[str, tuple[Key, ...]] = {
     ),
     "soil_temperature": (*_VALUE, Key("least_c", float, "judged above", True, low=-50, high=50)),
     "sampling": (
-        *_TIME,
+        _FILE,
+        Key("time", str, "column of the date; without it all is of `day`", default=""),
+        *_CLOCK,
         Key("value", str, "column of the water content", True),
         Key("kind", str, "what it is", True, choices=("theta", "water_g_g", "total_water_g_g")),
-        Key("day", str, "the one day to calibrate on; default: the first", default=""),
+        Key(
+            "day", str, "the one day to calibrate on; default: the first", default="", pattern=_ISO
+        ),
+        Key("days", list, "the days that calibrate sees; default: `day`, or all"),
         Key("depth_column", str, "column of the depth in cm", default=""),
+        Key("bottom_column", str, "of the lower end; depth_column is the upper one", default=""),
+        Key("distance_column", str, "column of the distance from the detector, m", default=""),
+        Key("direction_column", str, "column of the direction, to tell profiles apart", default=""),
+        Key("profile_column", str, "column of the profile's name", default=""),
+        Key("bulk_density_column", str, "column of the sample's own density, g/cm3", default=""),
+        Key("from_h", float, "counts from this hour of the day, UTC", low=-240, high=240),
+        Key("to_h", float, "counts to this hour of the day, UTC", low=-240, high=240),
         Key("deepest_cm", float, "samples below are left out", default=30.0, low=1, high=300),
     ),
 }

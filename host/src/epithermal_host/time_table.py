@@ -6,7 +6,6 @@ import csv
 import datetime
 import gzip
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,34 +53,50 @@ def read_table(time: TimeColumn, names: Sequence[str]) -> tuple[Array, Array]:
     SourceError
         The file cannot be read.
     """
-    rows = _rows(time.path)
-    header = next(rows, [])
+    time_s, rows = read_cells(time, names)
+    cells = [[number(cell) for cell in row] for row in rows]
+    return time_s, np.array(cells, dtype=np.float64).reshape(-1, len(names))
+
+
+def read_cells(time: TimeColumn, names: Sequence[str]) -> tuple[Array, list[list[str]]]:
+    """The same with the cells as text; times are NaN where the file tells none.
+
+    Raises
+    ------
+    ConfigError, SourceError
+        As `read_table`.
+    """
+    rows = _rows(time)
+    header = list(time.header) or [cell.strip() for cell in next(rows, [])]
     places = []
-    for name in (time.name, *names):
+    for name in (*((time.name,) if time.name else ()), *names):
         if name not in header:
             raise ConfigError(unknown(f"{time.path}: column {name!r}", name, header))
         places.append(header.index(name))
     stamps: list[float] = []
-    cells: list[list[float]] = []
-    for number, row in enumerate(rows, start=2):
+    cells: list[list[str]] = []
+    for number, row in enumerate(rows, start=1 if time.header else 2):
         if len(row) <= places[0] or not row[places[0]].strip():
             continue
+        texts = [row[i].strip() if i < len(row) else "" for i in places]
         try:
-            stamps.append(_unix_time(row[places[0]].strip(), time))
+            stamps.append(_unix_time(texts[0], time) if time.name else NAN)
         except ValueError as fault:
             raise ConfigError(f"{time.path}:{number}: {time.name}: {fault}") from fault
-        cells.append([_number(row[i]) if i < len(row) else NAN for i in places[1:]])
+        cells.append(texts[1:] if time.name else texts)
     time_s = np.array(stamps)
     order = np.argsort(time_s, kind="stable")
-    return time_s[order], np.array(cells, dtype=np.float64).reshape(-1, len(names))[order]
+    return time_s[order], [cells[i] for i in order]
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
+def _rows(time: TimeColumn) -> Iterator[list[str]]:
+    path = time.path
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield from csv.reader(file)
-    except (OSError, EOFError, UnicodeDecodeError) as fault:
+            rows = csv.reader(file, delimiter=time.delimiter)
+            yield from (row for row in rows if not (row and row[0].startswith("#")))
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as fault:
         raise SourceError(f"{path}: cannot be read: {fault}") from fault
 
 
@@ -96,7 +111,8 @@ def _unix_time(text: str, time: TimeColumn) -> float:
     return stamp.timestamp()
 
 
-def _number(cell: str) -> float:
+def number(cell: str) -> float:
+    """The number in a cell; NaN where it is none."""
     try:
         return float(cell)
     except ValueError:
