@@ -62,6 +62,7 @@ def test_the_station_s_features_are_the_training_s_bit_for_bit(run_folder, index
         ends = [3600.0 * window.hour for window in windows]
         assert ends == file["day_end_s"][:DAYS].tolist()
         station = np.concatenate([window.features for window in windows])
+        station = station.astype(np.float32)  # as the network takes them
         assert np.array_equal(station, file["features"][index, :DAYS])
         for name in ("theta_classical", "theta_classical_sigma"):
             values = np.concatenate([getattr(window, name) for window in windows])

@@ -35,7 +35,7 @@ def weights(network, features):
     rng = np.random.default_rng(5)
     values = [v + 0.3 * rng.standard_normal(v.shape) for v in model.get_weights()]
     model.set_weights(values)
-    return dataclasses.replace(network.get_weights(model, scaling), sigma_scale=1.7)
+    return dataclasses.replace(network.get_weights(model, scaling), sigma_scale=(1.3, 1.7))
 
 
 @pytest.mark.parametrize("name", runtime.MODULES)
@@ -69,13 +69,18 @@ def test_the_upper_layers_add_up_to_the_whole(network, weights, features):
     np.testing.assert_allclose(y[..., 0], (10 * y[..., 2] + 20 * y[..., 3]) / 30, atol=1e-6)
 
 
-def test_the_scale_of_sigma_multiplies_all_but_its_floor(network, weights, features):
+@pytest.mark.parametrize(("n_sigma", "factor"), [(0.0, 1.3), (0.02, 1.7)])
+def test_the_scale_of_sigma_multiplies_all_but_its_floor(
+    network, weights, features, n_sigma, factor
+):
+    x = features[:1].copy()
+    x[..., NAMES.index("cosmic_n_sigma")] = n_sigma
     learnt, scaled = (
-        network.sequence_function(network.from_weights(w))(features[:1])
-        for w in (dataclasses.replace(weights, sigma_scale=1.0), weights)
+        network.sequence_function(network.from_weights(w))(x)
+        for w in (dataclasses.replace(weights, sigma_scale=(1.0, 1.0)), weights)
     )
     floor = network.SIGMA_FLOOR
-    np.testing.assert_allclose(scaled[..., 1] - floor, 1.7 * (learnt[..., 1] - floor), rtol=1e-4)
+    np.testing.assert_allclose(scaled[..., 1] - floor, factor * (learnt[..., 1] - floor), rtol=1e-4)
     np.testing.assert_array_equal(np.delete(scaled, 1, axis=-1), np.delete(learnt, 1, axis=-1))
 
 
@@ -149,5 +154,5 @@ def test_weights_survive_a_file(network, weights):
     back = network.load_weights(network.save_bytes(weights))
     for name in network.WEIGHT_NAMES:
         np.testing.assert_array_equal(getattr(back, name), getattr(weights, name))
-    assert back.sigma_scale == pytest.approx(1.7, rel=1e-7)
+    assert back.sigma_scale == pytest.approx((1.3, 1.7), rel=1e-7)
     np.testing.assert_array_equal(back.scaling.scale, weights.scaling.scale)

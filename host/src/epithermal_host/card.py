@@ -42,8 +42,8 @@ The layers, with all inputs; the inversion knows no depth and has the same value
 
 {layers}
 
-Its standard error was scaled by {sigma_scale:.2f} after training, so that the 90 % interval held
-90 % of the validation soils' truth.
+Its standard error was scaled after training by {sigma_scale} (N known without error, and not), so
+that the 90 % interval held 90 % of the validation soils' truth.
 
 ## Where it fails
 
@@ -112,7 +112,7 @@ def card(table: Mapping[str, Any], reports: Mapping[str, Any], notes: str = "") 
         ),
         quantiles=", ".join(f"{q} {v:.4f}" for q, v in scores["rmse_of_soils"].items()),
         layers=_layers(scores["rmse_of_layers"]),
-        sigma_scale=reports["train"]["sigma_scale"],
+        sigma_scale=" and ".join(f"{k:.2f}" for k in reports["train"]["sigma_scale"]),
         gate_m3_m3=quantize["gate_m3_m3"],
         agree_m3_m3=quantize["agree_m3_m3"],
         stream_years=quantize["stream_days"] / 365.25,

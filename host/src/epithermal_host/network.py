@@ -9,7 +9,8 @@ inversion plus a correction, so that an untrained network is the inversion:
     sigma = floor + r k (e + sqrt(e^2 + 1)) / 2,  e = d_2 - 1
     theta_10_30 = 1.5 theta_0_30 - 0.5 theta_0_10
 
-so that the layers add up to 0-30 cm by construction. k is fitted after training.
+so that the layers add up to 0-30 cm by construction. k is fitted after training, apart for stations
+whose N is known without error and for all others.
 
 References
 ----------
@@ -75,7 +76,8 @@ Array = NDArray[np.float32]
 
 RESIDUAL = 0.05  # r: size of a usual correction and error [m3 m-3]
 SIGMA_FLOOR = 0.001  # [m3 m-3]
-THETA_INV = NAMES.index("theta_inv")
+THETA_INV, N_SIGMA = NAMES.index("theta_inv"), NAMES.index("cosmic_n_sigma")
+N_KNOWN_BELOW = 0.001  # cosmic_n_sigma from which on k is wholly that of an uncertain N
 PARTS_AT_ONCE = 2
 LEFT_IN_FLOAT = 900  # elements; 1024 and more would become 8 bits
 UNITS = 4  # of the head: theta_0_30, sigma, theta_0_10, theta_30_60
@@ -92,7 +94,7 @@ class Weights:
     head: Array  # (H, UNITS)  V
     head_bias: Array  # (UNITS,)  v
     scaling: Scaling
-    sigma_scale: float = 1.0  # k
+    sigma_scale: tuple[float, float] = (1.0, 1.0)  # k where N is known without error, and elsewhere
 
     @property
     def hidden(self) -> int:
@@ -100,7 +102,9 @@ class Weights:
         return int(self.recurrent.shape[0])
 
 
-def build(hidden: int, scaling: Scaling, seed: int, sigma_scale: float = 1.0) -> Any:
+def build(
+    hidden: int, scaling: Scaling, seed: int, sigma_scale: tuple[float, float] = (1.0, 1.0)
+) -> Any:
     """The sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
 
     Parameters
@@ -130,11 +134,19 @@ def build(hidden: int, scaling: Scaling, seed: int, sigma_scale: float = 1.0) ->
     )
     sequence, h_next, c_next = lstm(scaled, initial_state=[h, c])
     head = keras.layers.Dense(UNITS, kernel_initializer="zeros", name="head")(sequence)
-    y = keras.ops.concatenate(_outputs(x, head, sigma_scale, keras.ops.sqrt), axis=-1)
+    y = keras.ops.concatenate(
+        _outputs(x, head, sigma_scale, keras.ops.sqrt, keras.ops.minimum), axis=-1
+    )
     return keras.Model([x, h, c], [y, h_next, c_next])
 
 
-def _outputs(x: Any, d: Any, sigma_scale: float, sqrt: Callable[[Any], Any]) -> list[Any]:
+def _outputs(
+    x: Any,
+    d: Any,
+    sigma_scale: tuple[float, float],
+    sqrt: Callable[[Any], Any],
+    minimum: Callable[[Any, float], Any],
+) -> list[Any]:
     """Outputs (..., 1) of features x (..., F) and the head's units d (..., UNITS), in order."""
     inverted = x[..., THETA_INV : THETA_INV + 1]
     theta_0_30 = inverted + RESIDUAL * d[..., 0:1]
@@ -143,7 +155,9 @@ def _outputs(x: Any, d: Any, sigma_scale: float, sqrt: Callable[[Any], Any]) -> 
     theta_10_30 = 1.5 * theta_0_30 - 0.5 * theta_0_10  # 30 cm of water = 10 cm + 20 cm
     e = d[..., 1:2] - 1.0
     squareplus = 0.5 * (e + sqrt(e * e + 1.0))
-    sigma = SIGMA_FLOOR + RESIDUAL * sigma_scale * squareplus
+    known, uncertain = sigma_scale
+    share = minimum(x[..., N_SIGMA : N_SIGMA + 1] / N_KNOWN_BELOW, 1.0)
+    sigma = SIGMA_FLOOR + RESIDUAL * (known + (uncertain - known) * share) * squareplus
     return [theta_0_30, sigma, theta_0_10, theta_10_30, theta_30_60]
 
 
@@ -152,7 +166,9 @@ def get_weights(model: Any, scaling: Scaling) -> Weights:
     return named([np.array(v, dtype=np.float32) for v in model.get_weights()], scaling)
 
 
-def named(values: list[Array], scaling: Scaling, sigma_scale: float = 1.0) -> Weights:
+def named(
+    values: list[Array], scaling: Scaling, sigma_scale: tuple[float, float] = (1.0, 1.0)
+) -> Weights:
     """Weights from a graph's arrays, in its order."""
     kernel, recurrent, bias, head, head_bias = values
     return Weights(kernel, recurrent, bias, head, head_bias, scaling, sigma_scale)
@@ -261,7 +277,7 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
         c_next = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
         h_next = tf.sigmoid(o) * tf.tanh(c_next)
         d = tf.matmul(h_next, weights.head) + weights.head_bias
-        y = tf.concat(_outputs(x, d, weights.sigma_scale, tf.sqrt), axis=1)
+        y = tf.concat(_outputs(x, d, weights.sigma_scale, tf.sqrt, tf.minimum), axis=1)
         return {"y": y, "h_next": h_next, "c_next": c_next}
 
     module = tf.Module()
@@ -282,7 +298,7 @@ def save_bytes(weights: Weights) -> bytes:
         buffer,
         offset=weights.scaling.offset,
         scale=weights.scaling.scale,
-        sigma_scale=np.float32(weights.sigma_scale),
+        sigma_scale=np.array(weights.sigma_scale, dtype=np.float32),
         **arrays,
     )
     return buffer.getvalue()
@@ -298,8 +314,9 @@ def load_weights(content: bytes) -> Weights:
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         scaling = Scaling(offset=file["offset"], scale=file["scale"])
+        known, uncertain = np.broadcast_to(file["sigma_scale"], 2).tolist()
         return Weights(
             **{name: file[name] for name in WEIGHT_NAMES},
             scaling=scaling,
-            sigma_scale=float(file["sigma_scale"]),
+            sigma_scale=(known, uncertain),
         )

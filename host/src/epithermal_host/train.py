@@ -58,7 +58,7 @@ class TrainResult:
     best_epoch: int  # from 0
     resumed_at: int  # epochs found done when this run began
     rmse_inversion: float  # validation soils, the inversion itself [m3 m-3]
-    sigma_scale: float  # fitted on the validation soils
+    sigma_scale: tuple[float, float]  # fitted on the validation soils: N known, and not
     weights_path: Path
     wall_s: float  # of this run
 
@@ -282,13 +282,17 @@ class _Trainer:
         """The best epoch's weights, and how far their sigma is to be trusted."""
         self.average.set_weights(now.best)
         known = self.validation.features
-        error, sigma = [], []
-        for features in (counts_alone(known), known):
-            y = self._sequence(features)[self.judged].astype(np.float64)
-            error.append(y[:, 0] - self.validation.theta[self.judged])
-            sigma.append(y[:, 1])
-        scale = fit_sigma_scale(np.concatenate(error), np.concatenate(sigma))
-        return network.named(now.best, self.scaling, scale)
+        sets = (counts_alone(known), mask(known, soil=True), known)
+        told = [self._sequence(features)[..., :2].astype(np.float64) for features in sets]
+        exact = knows_n(self.validation)[:, None] & self.judged
+
+        def scale(days: NDArray[np.bool_]) -> float:
+            error = np.concatenate([y[..., 0][days] - self.validation.theta[days] for y in told])
+            return fit_sigma_scale(error, np.concatenate([y[..., 1][days] for y in told]))
+
+        groups = (exact, self.judged & ~exact)
+        both = [scale(days if days.any() else self.judged) for days in groups]
+        return network.named(now.best, self.scaling, (both[0], both[1]))
 
     def _validate(self) -> tuple[float, float, float]:
         """RMSE from counts alone, with rain and ET0, and with all that is known."""
