@@ -251,4 +251,4 @@ def test_inversion_and_filter_at_a_forest_of_roaring_fork(shared, monkeypatch, t
     assert filtered.probes.ubrmse < 0.7 * inversion.probes.ubrmse
     assert done.places[0].rain_share > 0.9
     networks = [x for x in done.places[0].lines if x.method == NETWORK]
-    assert len(networks) == 2 and all(0.0 < x.probes.ubrmse < 0.2 for x in networks)
+    assert len(networks) == 3 and all(0.0 < x.probes.ubrmse < 0.2 for x in networks)
