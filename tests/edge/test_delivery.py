@@ -43,6 +43,22 @@ def test_a_broker_that_forbids_to_read_back_loses_nothing(tmp_path, closing, hur
     assert "not read back" in rig.sender.health()["trouble"]
 
 
+def test_a_topic_that_is_forbidden_first_and_over_quota_then_is_tried_on(
+    tmp_path, closing, hurried
+):
+    reasons = [0x87, 0x97, 0x97, 0x87]
+    broker = closing(
+        FakeBroker(lambda topic: reasons.pop(0) if topic.endswith("theta") and reasons else 0)
+    )
+    rig = closing(SenderRig(tmp_path, settings(broker.port)))
+    rig.turn_until(rig.connected)
+    rig.post(1)
+    rig.turn_until(lambda: broker.refused == 4)
+    rig.turn_until(rig.connected)
+    assert [p for t, p in broker.taken if t.endswith("theta")] == [b"1"]
+    assert rig.sender.health()["refused"] == 4 and rig.sender.health()["trouble"] is None
+
+
 def test_the_reason_session_taken_over_is_understood(tmp_path, closing):
     broker = closing(FakeBroker())
     rig = closing(SenderRig(tmp_path, settings(broker.port), lambda top: 0.01))

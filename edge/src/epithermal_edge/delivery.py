@@ -43,12 +43,13 @@ class Flight:
 
 @dataclass(slots=True)
 class Hold:
-    """What was refused: nothing until a time, then one message at a time until one is taken."""
+    """What was refused: nothing until a time, then the first of it alone until that is taken."""
 
     why: str
     until: float
+    first: int  # id of the first message that was refused
+    newest: bool  # that is one of the newest values
     refusals: int = 1
-    passed: bool = False  # the time, and the outbox was looked at again from its start
     probe: int | None = None  # packet that tries
 
 
@@ -82,7 +83,7 @@ class Delivery:
         self.flights.clear()
         self._rewind()
         for hold in self.holds.values():
-            hold.until, hold.probe, hold.passed = 0.0, None, True
+            hold.until, hold.probe = 0.0, None
 
     def _rewind(self) -> None:
         self._cursor = {True: 0, False: 0}
@@ -116,26 +117,30 @@ class Delivery:
         del self.flights[mid]
         self.sent += 1
         self.accepted.append(flight.id)
-        for key in (flight.message.topic, EVERYTHING):
-            hold = self.holds.get(key)
-            if hold is not None and hold.probe == mid:
-                del self.holds[key]
-                self._rewind()
+        if any(hold.probe == mid for hold in self.holds.values()):
+            for key in (flight.message.topic, EVERYTHING):
+                self.holds.pop(key, None)
+            self._rewind()
 
     def _refuse(self, mid: int, why: str, key: str, now: float) -> None:
         flight = self.flights.pop(mid)
         self.refused += 1
         self.last_refusal = f"{flight.message.topic}: {why}"
+        is_newest = flight.message.kind == "state"
+        for other, tried in self.holds.items():
+            if tried.probe == mid and other != key:  # refused for another reason than before
+                tried.probe, tried.until = None, now + REFUSED_PAUSE_S
         hold = self.holds.get(key)
         if hold is None:
             log.error("the broker refuses %s: %s; kept", flight.message.topic, why)
-            self.holds[key] = Hold(why, now + REFUSED_PAUSE_S)
+            self.holds[key] = Hold(why, now + REFUSED_PAUSE_S, flight.id, is_newest)
         elif hold.probe == mid:
             hold.refusals += 1
             pause = REFUSED_PAUSE_S * 2.0 ** min(hold.refusals - 1, 10)
             hold.why, hold.until = why, now + min(pause, REFUSED_PAUSE_MAX_S)
-            hold.probe, hold.passed = None, False
-        self._rewind()
+            hold.probe = None
+        elif flight.id < hold.first:
+            hold.first, hold.newest = flight.id, is_newest
 
     def expire(self, now: float) -> None:
         """Give up on what was acknowledged and does not come back."""
@@ -154,10 +159,7 @@ class Delivery:
             Monotonic clock and Unix time [s].
         """
         self._fill(now)
-        for hold in self.holds.values():
-            if not hold.passed and now >= hold.until:
-                hold.passed = True
-                self._rewind()
+        room -= self._try(publish, room, now, wall_s)
         for newest in (True, False):
             room -= self._send(publish, newest, room, now, wall_s)
 
@@ -170,7 +172,7 @@ class Delivery:
     def _send(self, publish: Publish, newest: bool, room: int, now: float, wall_s: float) -> int:
         if not newest:
             room = int(min(room, self._tokens))
-        if room <= 0:
+        if room <= 0 or EVERYTHING in self.holds:
             return 0
         after, count = self._cursor[newest], 0
         under_way = {f.id for f in self.flights.values()} | set(self.accepted)
@@ -179,7 +181,7 @@ class Delivery:
         for out in self.journal.outgoing(after, limit, newest):
             if count >= room:
                 break
-            if out.id not in under_way and not self._held(out.message.topic, now):
+            if out.id not in under_way and not self._held(out.message.topic):
                 mid = self._publish(publish, out, wall_s)
                 if mid is None:
                     break
@@ -189,10 +191,30 @@ class Delivery:
             self._tokens -= count
         return count
 
-    def _held(self, topic: str, now: float) -> bool:
+    def _held(self, topic: str) -> bool:
         """Whether a topic has to wait."""
-        holds = (self.holds.get(key) for key in (topic, EVERYTHING))
-        return any(h is not None and (now < h.until or h.probe is not None) for h in holds)
+        return topic in self.holds or EVERYTHING in self.holds
+
+    def _try(self, publish: Publish, room: int, now: float, wall_s: float) -> int:
+        """Send the first of what was refused, where its pause is over; how many were sent."""
+        count = 0
+        for key, hold in list(self.holds.items()):
+            waits = hold.probe is not None or now < hold.until or count >= room
+            if waits or (key != EVERYTHING and EVERYTHING in self.holds):
+                continue
+            found = self.journal.outgoing(hold.first - 1, 1, hold.newest)
+            mid: int | None = 0
+            is_gone = not found or found[0].id in self.accepted
+            if not is_gone and key in (EVERYTHING, found[0].message.topic):
+                mid = self._publish(publish, found[0], wall_s)
+            if mid is None:
+                break
+            if mid > 0:
+                hold.probe, count = mid, count + 1
+            else:  # it is gone, or nobody wants it any more
+                del self.holds[key]
+                self._rewind()
+        return count
 
     def _publish(self, publish: Publish, out: Outgoing, wall_s: float) -> int | None:
         """The packet's id; 0: nobody wants it any more; None: the connection is gone."""
@@ -205,7 +227,4 @@ class Delivery:
         mid = publish(message, expiry_s)
         if mid is not None:
             self.flights[mid] = Flight(out.id, message)
-            for key in (message.topic, EVERYTHING):
-                if key in self.holds:
-                    self.holds[key].probe = mid
         return mid
