@@ -22,7 +22,7 @@ from epithermal_host.simulate import read_result
 from epithermal_host.streams import restarts
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "models" / "rootzone-0.9.0"
+MODEL = ROOT / "models" / "rootzone-1.0.0"
 POPULATION = ROOT / "host" / "campaigns" / "unseen.toml"
 START_S, HOUR_S = 1_767_225_600.0, 3600.0
 GAP = [feature.name for feature in FEATURES].index("gap")

@@ -1,6 +1,6 @@
 """Bundles on a station: a folder of them, and two links that say which one is used.
 
-    models/rootzone-0.9.0/  rootzone-1.0.0/  current -> rootzone-1.0.0  previous -> rootzone-0.9.0
+    models/rootzone-1.0.0/  rootzone-1.1.0/  current -> rootzone-1.1.0  previous -> rootzone-1.0.0
 
 A bundle is proved before a link leads to it, and a link changes by an atomic rename after its
 bundle is on disk: at no moment, a power cut included, is the station without a model.
