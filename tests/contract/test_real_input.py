@@ -51,7 +51,14 @@ class Played:
     def __init__(self, folder, site, source, data):
         broker, line = Broker(folder), Line()
         ears = Subscriber(broker.port)
-        self.toml = station_toml(folder, url=line.name, port=broker.port, site=site, source=source)
+        self.toml = station_toml(
+            folder,
+            url=line.name,
+            port=broker.port,
+            site=site,
+            source=source,
+            mqtt="backlog_per_s = 0\n",
+        )
         daemon = Daemon(self.toml, "--until-idle", "3").ready()
         try:
             line.write(data)

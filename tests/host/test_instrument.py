@@ -15,8 +15,7 @@ from epithermal_host.scenario import Population, Scenario, sample
 from epithermal_host.weather import Weather, generate
 
 DAYS = 400
-QUIET = InstrumentConfig(**UNTROUBLED, et0_source_share=1.0, soil_texture_share=0.0,
-                         soil_measured_share=0.0)  # fmt: skip
+QUIET = InstrumentConfig(**UNTROUBLED | {"et0_source_share": 1.0, "soil_measured_share": 0.0})
 
 
 @pytest.fixture(scope="module")

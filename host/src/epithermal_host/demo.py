@@ -227,9 +227,18 @@ def _station_toml(folder: Path, site: Site, bundle: Path, line: str, port: int) 
                 "humidity_ref_g_m3": site.humidity_ref_g_m3,
                 "incoming": incoming,
             },
-            "source": {"url": line, "dialect": "records"},
+            "source": {
+                "url": line,
+                "dialect": "records",
+                "stamps": "unchecked",
+            },  # a year is played
             "model": {"bundle": str(bundle.resolve())},
-            "mqtt": {"host": "127.0.0.1", "port": port, "version": "3.1.1"},
+            "mqtt": {
+                "host": "127.0.0.1",
+                "port": port,
+                "version": "3.1.1",
+                "backlog_per_s": 0.0,
+            },
         }
     )
     path = folder / "station.toml"
