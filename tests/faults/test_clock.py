@@ -370,7 +370,7 @@ def test_a_subscriber_hears_what_a_station_with_true_clocks_says(tmp_path, meado
 
 
 def heard(station):
-    health = station._time.health()
+    health = station._intake.clock_health()
     return station.counts.records + health["held"] + health["refused"]
 
 

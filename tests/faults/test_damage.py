@@ -22,6 +22,7 @@ from epithermal_edge.journal import FILE
 from epithermal_edge.messages import utc
 from epithermal_edge.reader import Read
 from epithermal_edge.station import load_engine
+from epithermal_edge.surroundings import Surroundings
 
 BEFORE, WAITING, AFTER = 200, 60, 10  # records before the damage, told of yet to be, and after it
 START_LIMIT_S = 10.0
@@ -52,7 +53,9 @@ def quick_bundle(folder):
 def run(folder, engine=None, records=()):
     """What the daemon does with a folder, without port and broker; the payloads to be sent."""
     config = read_config(folder / "station.toml")
-    taken = Intake(config, engine or load_engine(config), Clock(), lambda: None)
+    taken = Intake(
+        config, engine or load_engine(config), Clock(), Surroundings(config), lambda: None
+    )
     journal, _ = taken.open()
     for record in records:
         taken.add(Read(record, 0.0))

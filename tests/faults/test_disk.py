@@ -24,6 +24,7 @@ from epithermal_edge.intake import Intake
 from epithermal_edge.journal import FILE, Journal, JournalError
 from epithermal_edge.messages import Message
 from epithermal_edge.reader import Read
+from epithermal_edge.surroundings import Surroundings
 
 HEADER, *LINES = lines(30.0)
 OUTAGES = size(1, 12)
@@ -177,7 +178,7 @@ def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine,
     records = list(simulator.records(size(5, 100), 3, START_S))
     source = 'dialect = "records"\nstamps = "unchecked"\n'  # a hole does not hold a stamp
     config = read_config(station_toml(tmp_path, url="loop://", source=source))
-    taken = Intake(config, engine, Clock(), lambda: None)
+    taken = Intake(config, engine, Clock(), Surroundings(config), lambda: None)
     journal, _ = taken.open()
     taken.add(Read(records[0], 0.0))
     assert taken.work([])

@@ -65,7 +65,7 @@ LOGGERS = {
     ),
     "records": (
         frames.RECORDS_HEADER.decode().strip(),
-        "{t:%Y-%m-%dT%H:%M:%S}Z,{s},{n},{p:.1f},{c:.1f},{h:.1f},0,,150.2",
+        "{t:%Y-%m-%dT%H:%M:%S}Z,{s},{n},{p:.1f},{c:.1f},{h:.1f},0,,150.2,12.6,40,",
     ),
 }
 
