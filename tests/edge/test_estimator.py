@@ -75,6 +75,17 @@ def test_a_restart_begins_its_phase_from_zero_and_no_other(bundle, step_fn):
     np.testing.assert_array_equal(again.h[1:], state.h[1:])
 
 
+def test_sigma_is_that_of_what_is_shown_while_nothing_was_counted(bundle, step_fn):
+    names = [feature.name for feature in FEATURES]
+    x = bundle.golden_inputs[80].copy()
+    x[names.index("gap")], x[names.index("theta_inv_sigma")] = 1.0, 0.2
+    state = estimator.start(bundle)
+    _, void = estimator.step(step_fn, bundle, state, window(72, x, restart=True))
+    _, held = estimator.step(step_fn, bundle, state, window(72, x))
+    assert void[1] == pytest.approx(0.2) and held[1] < 0.2
+    np.testing.assert_array_equal(np.delete(void, 1), np.delete(held, 1))
+
+
 def test_a_window_of_two_sites_is_a_mistake_of_the_programmer(bundle, step_fn):
     two = dataclasses.replace(
         window(0, bundle.golden_inputs[0]), features=np.zeros((2, len(FEATURES)))

@@ -15,7 +15,9 @@ from epithermal_host.scenario import Population, Scenario, sample
 from epithermal_host.weather import Weather, generate
 
 DAYS = 400
-QUIET = InstrumentConfig(**UNTROUBLED | {"et0_source_share": 1.0, "soil_measured_share": 0.0})
+QUIET = InstrumentConfig(
+    **UNTROUBLED | {"et0_source_share": 1.0, "soil_measured_share": 0.0, "cover_told_share": 0.0}
+)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from epithermal_edge.bundle import Bundle
 from epithermal_edge.errors import BundleError
-from epithermal_edge.features import Window, phase_of
+from epithermal_edge.features import FEATURES, Window, phase_of
+
+_NAMES = [feature.name for feature in FEATURES]
+GAP, SHOWN_SIGMA = _NAMES.index("gap"), _NAMES.index("theta_inv_sigma")
+SIGMA = 1  # of the outputs
 
 Vector = NDArray[np.float32]
 StepFn = Callable[[Vector, Vector, Vector], tuple[Vector, Vector, Vector]]
@@ -68,7 +72,19 @@ def step(
     new = EstimatorState(h=state.h.copy(), c=state.c.copy(), age=state.age.copy())
     new.h[phase], new.c[phase] = h, c
     new.age[phase] = 1 if cold else state.age[phase] + 1
-    return new, y.astype(np.float64)
+    return new, honest(y.astype(np.float64), x, cold)
+
+
+def honest(y: NDArray[np.float64], x: NDArray[np.float32], cold: bool) -> NDArray[np.float64]:
+    """The answer y (K,), its sigma at least that of what was shown where nothing was counted.
+
+    Without a count since the state began, the features x (F,) hold a usual soil and a large sigma;
+    what a network makes of that is a guess, for which it has no training.
+    """
+    if cold and x[GAP] > 0.5:
+        y = y.copy()
+        y[SIGMA] = max(y[SIGMA], float(x[SHOWN_SIGMA]))
+    return y
 
 
 def stream(step_fn: StepFn, hidden: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
