@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from tests.rig import BUNDLE, ROOT, START_S, station_toml, validator
+from tests.rig import BUNDLE, ROOT, SITE, START_S, station_toml, validator
 
 from epithermal_edge import messages
 from epithermal_edge.bundle import open_bundle
@@ -177,3 +177,12 @@ def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):
     meta = json.loads(messages.meta(config, ME, bundle))
     validator("meta").validate(meta)
     assert meta["site"]["alpha"] is None and meta["model"]["sha256"] == bundle.sha256
+
+
+def test_meta_tells_the_canopy_of_each_day_of_the_year(tmp_path, bundle):
+    cover = '[site.cover]\ncanopy_cover = { "07-01" = 0.5 }\nroot_depth_cm = 60\n'
+    site = SITE + cover + "evaporation_share = 0.5\n"
+    config = read_config(station_toml(tmp_path, site=site))
+    meta = json.loads(messages.meta(config, ME, bundle))
+    validator("meta").validate(meta)
+    assert meta["site"]["canopy_cover"] == [0.5] * 366 and meta["site"]["root_depth_cm"] == 60.0

@@ -287,7 +287,13 @@ def session_of(payload: bytes) -> str | None:
 def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:
     """What is constant: the place, the detector, the soil and the model."""
     known = {k: v for k, v in {**asdict(config.place), **asdict(config.site)}.items() if v != ""}
-    site = {k: v if v is None or isinstance(v, str) else _number(v, 8) for k, v in known.items()}
+
+    def told(value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return value
+        return [_number(v, 4) for v in value] if isinstance(value, tuple) else _number(value, 8)
+
+    site = {name: told(value) for name, value in known.items()}
     return encode(
         {
             "v": V,

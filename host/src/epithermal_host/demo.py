@@ -208,6 +208,17 @@ def _picture(path: Path, index: int, got: Received, truth_s: Array, truth: Array
     )
 
 
+def _cover(site: Site) -> dict[str, Any]:
+    """[site.cover] where the station is told what grows around it."""
+    if not site.cover_known:
+        return {}
+    days = np.arange("2024-01-01", "2025-01-01", dtype="datetime64[D]")
+    shares = np.asarray(site.canopy_cover).tolist()
+    points = {str(day)[5:]: share for day, share in zip(days, shares, strict=True)}
+    told = {"root_depth_cm": site.root_depth_cm, "evaporation_share": site.evaporation_share}
+    return {"cover": {"canopy_cover": points, **told}}
+
+
 def _station_toml(folder: Path, site: Site, bundle: Path, line: str, port: int) -> Path:
     """The station's one file of configuration."""
     incoming = {"form": site.incoming_form, "ref": site.incoming_ref, "scale": site.incoming_scale}
@@ -226,6 +237,7 @@ def _station_toml(folder: Path, site: Site, bundle: Path, line: str, port: int) 
                 "pressure_ref_hpa": site.pressure_ref_hpa,
                 "humidity_ref_g_m3": site.humidity_ref_g_m3,
                 "incoming": incoming,
+                **_cover(site),
             },
             "source": {
                 "url": line,
