@@ -1,4 +1,4 @@
-"""What fault tests share: stations side by side, and what a run without faults gives."""
+"""What fault tests share: stations side by side."""
 
 from __future__ import annotations
 
@@ -9,28 +9,7 @@ import sys
 
 from tests.rig import Line, station_toml, wait_until
 
-from epithermal_edge import frames, replay
-from epithermal_edge.config import read_config
-from epithermal_edge.messages import _number, utc
-from epithermal_edge.station import load_engine
-
 PATIENCE_S = 120.0  # on a busy machine; a test that passes does not wait
-
-
-def reference(toml, lines):
-    """End and theta of each record by the engine alone, without faults, journal or broker."""
-    context, records = frames.start("records"), []
-    for line in lines:
-        context, record = frames.parse(context, line.rstrip(b"\n"))
-        if record is not None:
-            records.append(record)
-    outcomes = replay.play(load_engine(read_config(toml)), records)
-    return [(utc(o.record.end_s), _number(o.estimate.theta, 6)) for o in outcomes]
-
-
-def told(payloads):
-    """End and theta of messages as `reference` has them."""
-    return [(p["end"], p["theta"]["value"]) for p in payloads]
 
 
 class Station:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.faults.size import size
+from tests.reference import reference, told
 from tests.rig import (
     Broker,
     Line,
@@ -25,13 +26,12 @@ from tests.rig import (
     wait_until,
 )
 
-from epithermal_edge import frames, replay
+from epithermal_edge import frames
 from epithermal_edge.clock import Clock
 from epithermal_edge.config import read_config
-from epithermal_edge.messages import _number, utc
 from epithermal_edge.records import RawRecord
 from epithermal_edge.stamps import SOUND, Rules
-from epithermal_edge.station import Station, load_engine
+from epithermal_edge.station import Station
 from epithermal_edge.timekeeper import Timekeeper
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -362,7 +362,7 @@ def test_a_subscriber_hears_what_a_station_with_true_clocks_says(tmp_path, meado
         station.stop()
         thread.join(20.0)
     right = [text for hour, text in enumerate(sent, 1) if case.logger(hour) != YEAR_S]
-    assert told(ears) == expected(toml, header, right)
+    assert told(ears.of("obs/theta")) == reference(toml, [header, *right])
     validate_by_topic(ears.messages)
     steps = ears.of("event/clock_step") + ears.of("event/stamp_refused")
     assert len(steps) == case.steps + case.refused
@@ -372,16 +372,3 @@ def test_a_subscriber_hears_what_a_station_with_true_clocks_says(tmp_path, meado
 def heard(station):
     health = station._intake.clock_health()
     return station.counts.records + health["held"] + health["refused"]
-
-
-def told(ears):
-    return [(m["end"], m["theta"]["value"]) for m in ears.of("obs/theta")]
-
-
-def expected(toml, header, sent):
-    context, records = frames.start("records"), []
-    for text in (header, *sent):
-        context, record = frames.parse(context, text.rstrip(b"\n"))
-        records += [record] if record is not None else []
-    outcomes = replay.play(load_engine(read_config(toml)), records)
-    return [(utc(o.record.end_s), _number(o.estimate.theta, 6)) for o in outcomes]

@@ -8,8 +8,9 @@ import sqlite3
 import time
 
 import pytest
-from tests.faults.rig import PATIENCE_S, Station, reference, told
+from tests.faults.rig import PATIENCE_S, Station
 from tests.faults.size import size
+from tests.reference import reference, told
 from tests.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
 from epithermal_edge import simulator

@@ -13,7 +13,6 @@ from epithermal_edge import engine as engines
 from epithermal_edge import estimator, runtime, simulator
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.engine import Engine
-from epithermal_edge.features import FEATURES
 from epithermal_edge.messages import Z_95
 from epithermal_edge.records import Quality
 from epithermal_host import campaign, dataset
@@ -25,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "rootzone-1.0.0"
 POPULATION = ROOT / "host" / "campaigns" / "unseen.toml"
 START_S, HOUR_S = 1_767_225_600.0, 3600.0
-GAP = [feature.name for feature in FEATURES].index("gap")
 SPIN_UP = 2  # days, in the test of flags: 60 of rootzone would cover everything
 LENGTHS_H = (1, 6, 12, 24, 72, 168, 240, 480, 720)
 SHORT_H = (12, 72, 240, 480)
@@ -132,7 +130,7 @@ def coverage(folder, soils, years, lengths_h, seed=11):
     theta, sigma = estimates(windows)
     inside = np.abs(theta - truth) <= Z_95 * sigma
     judged = ~snow & (np.arange(days) >= FIRST_D - 30)
-    flagged = windows.features[..., GAP] > 0.5
+    flagged = windows.features[..., estimator.GAP] > 0.5
     daily = dark.reshape(days, 24, -1).transpose(2, 0, 1)
     parts = {}
     near = np.zeros_like(judged)

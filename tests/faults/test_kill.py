@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 
-from tests.faults.rig import PATIENCE_S, reference, told
+from tests.faults.rig import PATIENCE_S
 from tests.faults.size import size
+from tests.reference import reference, told
 from tests.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
 
 KILLS = size(5, 1000)

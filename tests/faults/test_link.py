@@ -11,6 +11,7 @@ import pytest
 from tests.faults.fake_broker import FakeBroker
 from tests.faults.proxy import PUBACK, Proxy
 from tests.faults.size import size
+from tests.reference import reference
 from tests.rig import (
     PATIENCE,
     Broker,
@@ -24,10 +25,8 @@ from tests.rig import (
 )
 from tests.sender_rig import ME, SenderRig, settings
 
-from epithermal_edge import backoff, delivery, frames, mqtt, presence, replay, simulator
-from epithermal_edge.config import read_config
-from epithermal_edge.messages import Message, _number, utc
-from epithermal_edge.station import load_engine
+from epithermal_edge import backoff, delivery, mqtt, presence, simulator
+from epithermal_edge.messages import Message
 
 SEED = 5
 FLAT_BYTES = 2_000_000  # growth of resident memory that counts as none
@@ -63,17 +62,6 @@ def rss():
     return psutil.Process().memory_info().rss
 
 
-def without_faults(toml, lines):
-    """End and theta of each record, by the engine alone."""
-    context, records = frames.start("records"), []
-    for line in lines:
-        context, record = frames.parse(context, line.rstrip(b"\n"))
-        if record is not None:
-            records.append(record)
-    outcomes = replay.play(load_engine(read_config(toml)), records)
-    return [(utc(o.record.end_s), _number(o.estimate.theta, 6)) for o in outcomes]
-
-
 @pytest.mark.parametrize(
     ("what", "interval_s", "short", "full"),
     [("minutes_7_d", 60.0, 400, 7 * 1440), ("hours_90_d", 3600.0, 0, 90 * 24)],
@@ -85,8 +73,8 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     if not count:
         pytest.skip("in full size only: the way is that of the minutes")
     start_s = time.time() // 60 * 60 - count * interval_s
-    told = list(simulator.records(count * interval_s / 86400.0, SEED, start_s, interval_s))
-    count, lines = len(told), list(simulator.lines("records", told[:-1]))
+    measured = list(simulator.records(count * interval_s / 86400.0, SEED, start_s, interval_s))
+    count, lines = len(measured), list(simulator.lines("records", measured[:-1]))
     broker, line = closing(Broker(tmp_path)), closing(Line())
     broker.stop()
     toml = station_toml(
@@ -99,7 +87,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     daemon = closing(Daemon(toml)).ready()
     line.write(b"".join(lines))
     wait_until(lambda: committed(tmp_path) == count - 1, 280.0)
-    live = dataclasses.replace(told[-1], end_s=time.time() // 60 * 60)
+    live = dataclasses.replace(measured[-1], end_s=time.time() // 60 * 60)
     lines += simulator.lines("records", [live])
     line.write(b"".join(lines[-2:]))
     wait_until(lambda: committed(tmp_path) == count)
@@ -121,7 +109,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     record_property(f"{what}_cpu_s", round(cpu_s, 2))
     record_property(f"{what}_live_after_s", round(live_s, 3))
     messages = ears.of("obs/theta")
-    assert [(m["end"], m["theta"]["value"]) for m in messages] == without_faults(toml, lines)
+    assert told(messages) == reference(toml, lines)
     assert ears.of("state/theta") == messages[-1:]
     assert live_s <= 5.0 * PATIENCE and drained_s <= 10.0 * PATIENCE
     validate_by_topic(ears.messages[:: max(1, count // 500)])

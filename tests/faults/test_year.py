@@ -20,12 +20,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.faults.size import size
+from tests.reference import reference, told
 from tests.rig import PATIENCE, Broker, Daemon, Line, edge, station_toml, wait_until
 
-from epithermal_edge import frames, replay, simulator
-from epithermal_edge.config import read_config
-from epithermal_edge.messages import _number, utc
-from epithermal_edge.station import load_engine
+from epithermal_edge import simulator
 
 YEAR_H = 8760
 MONTH_H = 730
@@ -169,17 +167,6 @@ def year(hours, seed, rng):
     return [header, *(line for hour, line in enumerate(lines) if hour not in away)]
 
 
-def expected(toml, lines):
-    """End and theta of each record by the engine alone, without faults."""
-    context, records = frames.start("records"), []
-    for text in lines:
-        context, record = frames.parse(context, text.rstrip(b"\n"))
-        if record is not None:
-            records.append(record)
-    outcomes = replay.play(load_engine(read_config(toml)), records)
-    return [(utc(o.record.end_s), _number(o.estimate.theta, 6)) for o in outcomes]
-
-
 def slope_mb_per_month(samples):
     """Least squares, one line for each life of the process, one slope for all."""
     above = below = 0.0
@@ -225,7 +212,7 @@ def test_a_year_with_faults_mixed_in_delivers_everything_once(tmp_path, seed, rn
     finally:
         field.close()
     heard = list({m["id"]: m for m in map(json.loads, field.judge.heard)}.values())
-    assert [(m["end"], m["theta"]["value"]) for m in heard] == expected(field.toml, lines)
+    assert told(heard) == reference(field.toml, lines)
     assert [int(m["id"].split(":")[2]) for m in heard] == list(range(1, len(field.lines) + 1))
     assert not any(done["health"]["journal"]["dropped"].values())
 

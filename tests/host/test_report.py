@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests import browser
 
+from epithermal_edge import estimator
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.moisture import cosmic_rate, desilets_rate
@@ -261,7 +262,7 @@ def outage_features(days):
 
 def test_an_outage_is_what_the_pipeline_makes_of_one():
     x = streams.darken(outage_features(40), begin=5)[0]
-    assert not x[:5, streams.GAP].any() and x[5:, streams.GAP].all()
+    assert not x[:5, estimator.GAP].any() and x[5:, estimator.GAP].all()
     held = x[4, streams.HELD]
     assert (x[5 : 5 + streams.RESTART_D][:, streams.HELD] == held).all()
     void = x[5 + streams.RESTART_D :][:, streams.HELD]

@@ -157,7 +157,6 @@ class Poller(threading.Thread):
         self._look, self._take = look, take
         self._every_s, self._retry_s, self._uniform = every_s, retry_s, uniform
         self._stopping = threading.Event()
-        self.looks = 0
         self.failures = 0  # since the last success
         self.last_error: str | None = None
 
@@ -168,7 +167,6 @@ class Poller(threading.Thread):
 
     def turn(self) -> float:
         """Look once; how long to wait before the next [s]."""
-        self.looks += 1
         try:
             self._take(self._look())
         except SourceError as fault:

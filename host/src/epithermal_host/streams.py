@@ -29,7 +29,6 @@ Mask = NDArray[np.bool_]
 TASK_SOILS = 10
 RESTART_D = RESTART_H // HOURS  # days without counts that the network's state outlives
 HELD = [NAMES.index("theta_inv"), NAMES.index("theta_inv_sigma")]
-GAP = NAMES.index("gap")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +55,7 @@ class Answers:
 def restarts(features: Floats) -> Mask:
     """(S, T) where a station starts its state anew: nothing is held, today or since yesterday."""
     held = HELD_AT_START[:, 0].astype(np.float32)
-    void = (features[..., GAP] > 0.5) & (features[..., HELD] == held).all(axis=-1)
+    void = (features[..., estimator.GAP] > 0.5) & (features[..., HELD] == held).all(axis=-1)
     out: Mask = void.copy()
     out[:, 1:] |= void[:, :-1]
     return out
@@ -136,7 +135,7 @@ def darken(features: Floats, begin: int) -> Floats:
     The last inversion is held, with its sigma, until the station's state is void.
     """
     out = features.copy()
-    out[..., begin:, GAP] = 1.0
+    out[..., begin:, estimator.GAP] = 1.0
     out[..., begin:, HELD] = features[..., begin - 1 : begin, HELD]
     out[..., begin + RESTART_D :, HELD] = HELD_AT_START[:, 0]
     return out
