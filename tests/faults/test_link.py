@@ -11,7 +11,7 @@ import pytest
 from tests.faults.fake_broker import FakeBroker
 from tests.faults.proxy import PUBACK, Proxy
 from tests.faults.size import size
-from tests.reference import reference
+from tests.reference import reference, told
 from tests.rig import (
     PATIENCE,
     Broker,
