@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EDGE_VENV := build/venv-edge
+# Two processes, a file of tests in one of them, in order: TensorFlow comes after the station's tests.
+ABREAST := -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +35,7 @@ check: $(READY) ## format, lint, strict types
 	$(BIN)/mypy
 
 test: $(READY) ## the whole suite (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow and not hydrus"
+	$(BIN)/python -m pytest -m "not slow and not hydrus" $(ABREAST)
 
 test-edge: ## the station's tests in a fresh environment without host
 	rm -rf $(EDGE_VENV)

@@ -180,8 +180,10 @@ class Subscriber:
         return list({p["id"]: p for p in self.of("obs/theta")}.values())
 
     def publish(self, topic, payload, retain=False):
-        """Say something oneself."""
-        self._client.publish(topic, payload, qos=1, retain=retain)
+        """Say something oneself; what is to be retained is so when this returns."""
+        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        if retain:
+            sent.wait_for_publish(15 * PATIENCE)
 
     def close(self):
         self._client.disconnect()
