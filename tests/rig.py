@@ -181,7 +181,7 @@ class Subscriber:
 
     def publish(self, topic, payload, retain=False):
         """Say something oneself."""
-        self._client.publish(topic, payload, qos=1, retain=retain)
+        return self._client.publish(topic, payload, qos=1, retain=retain)
 
     def close(self):
         self._client.disconnect()
