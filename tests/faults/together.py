@@ -1,5 +1,7 @@
 """All fault tests, several modules at a time, and one report of them: `make faults`.
 
+    EPITHERMAL_FAULTS=full python tests/faults/together.py [NAME ...]     as kill or year; all
+
 Most of the time is waiting: for a daemon's start, a watchdog, a broker's pause. The tests of a
 module run one after the other, as pytest alone runs them.
 """
@@ -22,9 +24,10 @@ COUNTS = ("passed", "failed", "skipped")
 
 
 def modules() -> list[Path]:
-    """Those that are known to be long before the others."""
+    """Those that are asked for, and those that are known to be long before the others."""
     order = {f"test_{name}": place for place, name in enumerate(LONGEST_FIRST)}
-    return sorted(HERE.glob("test_*.py"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
+    asked = [HERE / f"test_{name}.py" for name in sys.argv[1:]] or HERE.glob("test_*.py")
+    return sorted(asked, key=lambda p: (order.get(p.stem, len(order)), p.stem))
 
 
 def run(module: Path, folder: Path) -> tuple[Path, int, str]:
@@ -33,7 +36,7 @@ def run(module: Path, folder: Path) -> tuple[Path, int, str]:
     environ = {**os.environ, "EPITHERMAL_FAULTS_REPORT": str(report)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(module)]
     done = subprocess.run(
-        [*command, *sys.argv[1:]],
+        command,
         cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,
