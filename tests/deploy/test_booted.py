@@ -139,22 +139,28 @@ def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(box):
 
 
 @pytest.fixture(scope="module")
-def field(box):
-    """A logger's port and a broker in the container, and a station that has both."""
+def ends(box):
+    """A logger's port and a broker in the container, for as long as it is up."""
     port = "PTY,raw,echo=0,link=/run/logger,user=epithermal"
     (box.root / "srv/lines").write_bytes(b"")
     box.run("systemd-run", "--unit=logger", "socat", port, "EXEC:tail -c +1 -f /srv/lines")
     box.run("systemd-run", "--unit=broker", "mosquitto", "-p", "1883")
-    toml = TOML.replace("socket://127.0.0.1:4001", "/run/logger")
-    toml += '[mqtt]\nhost = "127.0.0.1"\n'
-    kept = (box.root / CONFIG.lstrip("/")).read_text()
-    (box.root / CONFIG.lstrip("/")).write_text(toml)
     shutil.copy(BLOCKABLE, box.root / "srv")
-    yield box
-    box.run("rm", "-r", f"/run/systemd/system/{UNIT}.service.d")
-    (box.root / CONFIG.lstrip("/")).write_text(kept)
-    box.run("systemctl", "daemon-reload")
-    box.run("systemctl", "restart", UNIT)
+    return box
+
+
+@pytest.fixture
+def field(ends):
+    """The station's file with port and broker; afterwards it is as it was."""
+    path = ends.root / CONFIG.lstrip("/")
+    kept = path.read_text()
+    port = TOML.replace("socket://127.0.0.1:4001", "/run/logger")
+    path.write_text(port + '[mqtt]\nhost = "127.0.0.1"\n')
+    yield ends
+    path.write_text(kept)
+    ends.run("rm", "-r", f"/run/systemd/system/{UNIT}.service.d")
+    ends.run("systemctl", "daemon-reload")
+    ends.run("systemctl", "restart", UNIT)
 
 
 @pytest.mark.parametrize("what", ["reader", "engine", "sender"])
