@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tty
@@ -210,12 +211,18 @@ class Timed(Subscriber):
 
 
 class Line:
-    """A pseudo-terminal: we are the logger, the station opens `name`."""
+    """A pseudo-terminal: we are the logger, the station opens `name`.
+
+    The name is ours: a number of the kernel's is given again when a line is closed, and a station
+    that waits for its port would take that of a test beside it.
+    """
 
     def __init__(self):
         self._ours, self._theirs = os.openpty()
         tty.setraw(self._theirs)
-        self.name = os.ttyname(self._theirs)
+        self._folder = tempfile.mkdtemp(prefix="line-")
+        self.name = f"{self._folder}/port"
+        os.symlink(os.ttyname(self._theirs), self.name)
 
     def write(self, data):
         view = memoryview(data)
@@ -223,6 +230,7 @@ class Line:
             view = view[os.write(self._ours, view[:4096]) :]
 
     def close(self):
+        shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._ours)
         os.close(self._theirs)
 
