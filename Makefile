@@ -49,10 +49,10 @@ test-slow: $(READY) ## what is too long for `make test`
 
 faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in build/faults.json
 	EPITHERMAL_FAULTS=full EPITHERMAL_FAULTS_REPORT=build/faults.json \
-	  $(BIN)/python -m pytest tests/faults -s
+	  $(BIN)/python -m pytest tests/faults $(ABREAST)
 
 faults-short: $(READY) ## the same in short form, under a minute (part of `make test`)
-	EPITHERMAL_FAULTS_REPORT=build/faults-short.json $(BIN)/python -m pytest tests/faults
+	EPITHERMAL_FAULTS_REPORT=build/faults-short.json $(BIN)/python -m pytest tests/faults $(ABREAST)
 
 bench: bench-station bench-cosmic bench-columns ## speed and memory, ratios side by side
 

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tty
@@ -180,10 +181,8 @@ class Subscriber:
         return list({p["id"]: p for p in self.of("obs/theta")}.values())
 
     def publish(self, topic, payload, retain=False):
-        """Say something oneself; what is to be retained is so when this returns."""
-        sent = self._client.publish(topic, payload, qos=1, retain=retain)
-        if retain:
-            sent.wait_for_publish(15 * PATIENCE)
+        """Say something oneself."""
+        return self._client.publish(topic, payload, qos=1, retain=retain)
 
     def close(self):
         self._client.disconnect()
@@ -212,12 +211,18 @@ class Timed(Subscriber):
 
 
 class Line:
-    """A pseudo-terminal: we are the logger, the station opens `name`."""
+    """A pseudo-terminal: we are the logger, the station opens `name`.
+
+    The name is ours: a number of the kernel's is given again when a line is closed, and a station
+    that waits for its port would take that of a test beside it.
+    """
 
     def __init__(self):
         self._ours, self._theirs = os.openpty()
         tty.setraw(self._theirs)
-        self.name = os.ttyname(self._theirs)
+        self._folder = tempfile.mkdtemp(prefix="line-")
+        self.name = f"{self._folder}/port"
+        os.symlink(os.ttyname(self._theirs), self.name)
 
     def write(self, data):
         view = memoryview(data)
@@ -225,6 +230,7 @@ class Line:
             view = view[os.write(self._ours, view[:4096]) :]
 
     def close(self):
+        shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._ours)
         os.close(self._theirs)
 

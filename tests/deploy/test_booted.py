@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.deploy.booted import Container, why_not
 from tests.deploy.test_install import wheel  # noqa: F401 - a fixture
-from tests.rig import BUNDLE, PATIENCE, SITE, wait_until
+from tests.faults.test_watchdog import BLOCKABLE
+from tests.rig import BUNDLE, PATIENCE, SITE, lines, wait_until
 
 PYTHON = "/usr/bin/python3"  # one that ProtectHome does not hide
 
@@ -135,6 +136,59 @@ def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(box):
     box.run("rm", f"/run/systemd/system/{UNIT}.service.d/fast.conf")
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "restart", UNIT)
+
+
+@pytest.fixture(scope="module")
+def ends(box):
+    """A logger's port and a broker in the container, for as long as it is up."""
+    port = "PTY,raw,echo=0,link=/run/logger,user=epithermal"
+    (box.root / "srv/lines").write_bytes(b"")
+    box.run("systemd-run", "--unit=logger", "socat", port, "EXEC:tail -c +1 -f /srv/lines")
+    box.run("systemd-run", "--unit=broker", "mosquitto", "-p", "1883")
+    shutil.copy(BLOCKABLE, box.root / "srv")
+    return box
+
+
+@pytest.fixture
+def field(ends):
+    """The station's file with port and broker; afterwards it is as it was."""
+    path = ends.root / CONFIG.lstrip("/")
+    kept = path.read_text()
+    port = TOML.replace("socket://127.0.0.1:4001", "/run/logger")
+    path.write_text(port + '[mqtt]\nhost = "127.0.0.1"\n')
+    yield ends
+    path.write_text(kept)
+    ends.run("rm", "-r", f"/run/systemd/system/{UNIT}.service.d")
+    ends.run("systemctl", "daemon-reload")
+    ends.run("systemctl", "restart", UNIT)
+
+
+@pytest.mark.parametrize("what", ["reader", "engine", "sender"])
+def test_a_blocked_part_is_noticed_by_the_watchdog_and_the_station_started_again(field, what):
+    """The parts stop inside of a process that lives on: systemd learns it by what is not said."""
+    drop = field.root / f"run/systemd/system/{UNIT}.service.d/blocked.conf"
+    program = f"/opt/epithermal/current/bin/python /srv/blockable.py {what} {CONFIG}"
+    text = f"[Service]\nExecStart=\nExecStart={program}\nWatchdogSec={6 * PATIENCE}\nRestartSec=1\n"
+    field.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
+    field.run("sh", "-c", f"printf '{text}' > /{drop.relative_to(field.root)}")
+    field.run("systemctl", "daemon-reload")
+    field.run("systemctl", "restart", UNIT)
+    before = process(field)
+
+    def log():
+        return field.run("journalctl", "-u", UNIT, f"_PID={before}", "--no-pager").stdout
+
+    wait_until(lambda: " is open" in log() and "connected to" in log(), 60.0, "port and broker")
+    time.sleep(12.0 * PATIENCE)
+    assert show(field, "MainPID") == before, "well, it is left alone for two watchdogs"
+    field.run("kill", "-USR1", before)
+    with (field.root / "srv/lines").open("ab") as file:  # the sender hangs when it has to send
+        file.write(b"".join(lines(1.0, seed=["reader", "engine", "sender"].index(what))))
+    begin = time.monotonic()
+    assert process(field, other_than=before) != before
+    assert time.monotonic() - begin < 14.0 * PATIENCE, "two watchdogs and a start"
+    told = field.run("journalctl", "-u", UNIT, "--no-pager", "-n", "60").stdout
+    assert "Watchdog timeout" in told
 
 
 def test_it_can_write_nothing_but_its_state(box):

@@ -218,12 +218,16 @@ def test_commands_come_and_answers_go_over_a_real_broker(tmp_path, signer):
     broker.stop()
 
 
-@pytest.mark.parametrize("verb", ["ping", "fail"])
-def test_the_script_in_deploy_signs_what_the_station_obeys(tmp_path, signer, verb):
-    script = [ROOT / "deploy" / "sign-command.sh", signer.secret, "test-1", verb]
+@pytest.mark.parametrize(
+    ("verb", "more"), [("ping", []), ("fail", []), ("ping", ['{"first":1,"last":2}', "crns/v1"])]
+)
+def test_the_script_in_deploy_signs_what_the_station_obeys(tmp_path, signer, verb, more):
+    script = [ROOT / "deploy" / "sign-command.sh", signer.secret, "test-1", verb, *more]
     payload = subprocess.run(script, check=True, capture_output=True, timeout=60).stdout.strip()
     validator("cmd").validate(json.loads(payload))
-    answer = Desk(tmp_path, signer).give(payload, f"crns/v1/test-1/cmd/{verb}")
+    desk = Desk(tmp_path, signer)
+    answer = desk.give(payload, f"crns/v1/test-1/cmd/{verb}")
+    assert desk.done == ([] if verb == "fail" else [json.loads(more[0]) if more else {}])
     assert answer["outcome"] == {"ping": "done", "fail": "failed"}[verb]
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.rig import BUNDLE, START_S
+from tests.rig import BUNDLE, START_S, edge, station_toml
 
 from epithermal_edge import engine as engines
 from epithermal_edge import messages, runtime, simulator
@@ -131,7 +131,7 @@ def test_numbers_never_come_back_after_pruning(tmp_path, engine, records):
 def test_the_oldest_raw_records_make_room_below_the_cap(tmp_path, engine, monkeypatch):
     monkeypatch.setattr("epithermal_edge.room.PRUNE_ROWS", 20)
     many = list(simulator.records(25.0, 3, START_S))
-    journal, state = Journal(tmp_path, max_mb=0.1), None  # 24 pages
+    journal, state = Journal(tmp_path, max_mb=0.2), None  # 48 pages
     for i in range(0, 600, 10):
         state = keep(journal, engine, many[i : i + 10], state)
         journal.forget([o.id for o in journal.outgoing(0, 100, state=False)])
@@ -156,6 +156,28 @@ def test_what_is_no_database_is_set_aside_unchanged(tmp_path, engine, records):
     assert journal.last_seq() == 3
     (aside,) = tmp_path.glob(FILE + ".damaged-*")
     assert aside.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [b"tablerecordrecord", b"indexoutbox_kind", b"tableaboutabout"])
+def test_a_byte_that_is_no_text_in_a_table_s_name_is_damage_like_any_other(
+    tmp_path, engine, records, name
+):
+    journal = Journal(tmp_path)
+    keep(journal, engine, records[:3])
+    journal.close()
+    content = bytearray((tmp_path / FILE).read_bytes())
+    at = content.find(name)
+    content[at + 7], content[at + 14] = 0xC7, 0  # SQLite tells the name in its message
+    (tmp_path / FILE).write_bytes(content)
+    toml = station_toml(tmp_path)
+    toml.write_text(toml.read_text().replace('"state"', f'"{tmp_path}"'))
+    done = edge("status", toml)
+    assert "mends a damaged one itself" in done.stdout and "Traceback" not in done.stderr
+    done = edge("tail", toml, "--no-follow")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    journal = Journal(tmp_path)
+    assert journal.last_seq() >= 0 and journal.has_notes
+    assert len(list(tmp_path.glob(FILE + ".damaged-*"))) == 1
 
 
 def test_a_journal_of_a_later_software_is_left_alone(tmp_path):

@@ -53,10 +53,10 @@ def pytest_runtest_logreport(report):
         result["figures"] = dict(report.user_properties)
 
 
-def pytest_sessionfinish():
-    """Write the report."""
+def pytest_sessionfinish(session):
+    """Write the report, where the results of all processes come together."""
     path = os.environ.get("EPITHERMAL_FAULTS_REPORT")
-    if not path:
+    if not path or hasattr(session.config, "workerinput"):
         return
     outcomes = [str(result["outcome"]) for result in RESULTS.values()]
     report = {

@@ -33,7 +33,11 @@ class Station:
         return self
 
     def ready(self, times=1):
-        wait_until(lambda: self.log().count(" is open") >= times, PATIENCE_S, self.log())
+        def is_ready():
+            assert self.process.poll() is None, self.log()
+            return self.log().count(" is open") >= times
+
+        wait_until(is_ready, PATIENCE_S, self._log)
         return self
 
     def log(self):

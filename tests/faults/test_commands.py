@@ -16,6 +16,11 @@ from epithermal_edge.commands import Commands, Nonces
 
 SEED = 6
 PING = "crns/v1/test-1/cmd/ping"
+WORSE = {  # what does most harm where it is obeyed
+    "republish": {"first": 1, "last": 1000},
+    "restart": {},
+    "model_rollback": {},
+}
 BATCH = 500  # published at once, then waited for
 FLAT_BYTES = 2_000_000
 
@@ -37,6 +42,16 @@ class Attacker:
             "verb": [("crns/v1/test-1/cmd/reboot", signer.command("reboot"), False)],
             "oversized": [(PING, signer.command(args={"x": "y" * n}), False) for n in (2100, 7000)],
             "stranger": [(PING, stranger.command(), False) for _ in range(5)],
+            "worse": [
+                (f"crns/v1/test-1/cmd/{verb}", payload, retain)
+                for verb, args in WORSE.items()
+                for payload, retain in (
+                    (stranger.command(verb, args=args), False),
+                    (signer.command(verb, args=args), True),
+                    (signer.command(verb, args=args, left_s=-1.0), False),
+                    (signer.command(verb, args=args, topic=PING), False),
+                )
+            ],
             "empty": [(PING, b"", False), (PING, b"{}", False), (PING, b"[" * 2000, False)],
         }
 
@@ -60,9 +75,12 @@ class Attacker:
 def open_rig(folder, broker, signer):
     nonces = Nonces(folder / "commands.json", time.time())
     mine = Commands(ed25519.read_public_key(signer.public), ME, nonces, time.time)
-    rig = SenderRig(folder, settings(broker.port), commands=mine)
+    ended = []  # what a station would be ended for
+    verbs = {v: lambda args: ended.append(args) or {} for v in ("restart", "model_rollback")}
+    rig = SenderRig(folder, settings(broker.port), commands=mine, verbs=verbs)
+    assert {*WORSE} < {*mine.verbs}
     rig.turn_until(lambda: rig.connected() and not rig.sender._asked)
-    return rig, mine
+    return rig, mine, ended
 
 
 def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
@@ -70,7 +88,7 @@ def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
     broker = Broker(tmp_path)
     ears = Subscriber(broker.port, "crns/v1/test-1/res/#")
     signer, stranger = Signer(tmp_path), Signer(tmp_path, "stranger")
-    rig, mine = open_rig(tmp_path, broker, signer)
+    rig, mine, ended = open_rig(tmp_path, broker, signer)
     used = [signer.command() for _ in range(5)]
     for payload in used:
         ears.publish(PING, payload)
@@ -90,7 +108,7 @@ def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
     record_property("hostile_refused", dict(mine.refused))
     record_property("hostile_per_s", round(sent / (time.monotonic() - begun)))
     record_property("hostile_rss_growth_bytes", grown)
-    assert mine.obeyed == len(used) and mine.refused.total() == sent
+    assert mine.obeyed == len(used) and mine.refused.total() == sent and ended == []
     assert len(ears.of("res/ping")) == len(used)  # who cannot sign gets no answer
     assert {"retained", "replayed", "expired", "station", "oversized", "malformed"} <= {
         *mine.refused
@@ -104,12 +122,13 @@ def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
     )
     rig.close()
     # after a restart the retained ones wait at the broker, and the used ones come again
-    rig, mine = open_rig(tmp_path, broker, signer)
+    assert ended == []
+    rig, mine, ended = open_rig(tmp_path, broker, signer)
     for payload in used:
         ears.publish(PING, payload)
     rig.turn_until(lambda: mine.refused["replayed"] == len(used))
     rig.turn_for(0.2)
-    assert mine.obeyed == 0
+    assert mine.obeyed == 0 and ended == []
     rig.close()
     ears.close()
     broker.stop()
@@ -118,7 +137,8 @@ def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
 def test_what_is_retained_at_a_broker_of_3_1_1_is_refused_too(tmp_path):
     broker = Broker(tmp_path)
     ears, signer = Subscriber(broker.port, "crns/v1/test-1/res/#"), Signer(tmp_path)
-    ears.publish(PING, signer.command(nonce=secrets.token_hex(16)), retain=True)
+    payload = signer.command(nonce=secrets.token_hex(16))
+    ears.publish(PING, payload, retain=True).wait_for_publish(30.0)  # else it comes as a live one
     later = Subscriber(broker.port, "crns/v1/test-1/cmd/#")
     wait_until(lambda: len(later.retained) == 1)
     later.close()

@@ -257,19 +257,21 @@ def test_a_daemon_on_a_damaged_journal_measures_on_and_tells(tmp_path, base, tru
         for _ in range(40):  # one in each third page: it is noticed
             content[rng.randrange(len(content))] ^= 1 + rng.randrange(255)
         path.write_bytes(content)
-        station.start().ready().line.write(header + b"".join(sent[BEFORE:]))
+        try:
+            station.start().ready().line.write(header + b"".join(sent[BEFORE:]))
 
-        def new(ears=ears, name=name):
-            heard = [json.loads(p) for t, p in ears.messages if t.endswith("obs/theta")]
-            once = {p["id"]: p for p in heard}.values()
-            return [p for p in once if p["end"] in ENDS]
+            def new(ears=ears, name=name):
+                heard = [json.loads(p) for t, p in ears.messages if t.endswith("obs/theta")]
+                once = {p["id"]: p for p in heard}.values()
+                return [p for p in once if p["end"] in ENDS]
 
-        wait_until(lambda new=new: len(new()) == AFTER, PATIENCE_S, station.log())
-        salvaged = any(t.endswith("event/journal_salvaged") for t, _ in ears.messages)
-        good = truth[0]
-        for payload in new():
-            assert salvaged or payload["theta"] == good[payload["end"]]["theta"]
-        assert salvaged == bool(list((tmp_path / name / "state").glob("*.damaged-*")))
-        assert station.process.poll() is None and "Traceback" not in station.log()
-        station.close()
-        ears.close()
+            wait_until(lambda new=new: len(new()) == AFTER, PATIENCE_S, station.log())
+            salvaged = any(t.endswith("event/journal_salvaged") for t, _ in ears.messages)
+            good = truth[0]
+            for payload in new():
+                assert salvaged or payload["theta"] == good[payload["end"]]["theta"]
+            assert salvaged == bool(list((tmp_path / name / "state").glob("*.damaged-*")))
+            assert station.process.poll() is None and "Traceback" not in station.log()
+        finally:
+            station.close()
+            ears.close()

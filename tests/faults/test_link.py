@@ -64,7 +64,7 @@ def rss():
 
 @pytest.mark.parametrize(
     ("what", "interval_s", "short", "full"),
-    [("minutes_7_d", 60.0, 400, 7 * 1440), ("hours_90_d", 3600.0, 0, 90 * 24)],
+    [("minutes_7_d", 60.0, 200, 7 * 1440), ("hours_90_d", 3600.0, 0, 90 * 24)],
 )
 def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     tmp_path, closing, record_property, what, interval_s, short, full

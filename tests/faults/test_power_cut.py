@@ -17,8 +17,8 @@ from epithermal_edge.journal import FILE, Journal
 from epithermal_edge.messages import Message
 from epithermal_edge.snapshot import to_parts
 
-RECORDS = size(130, 400)
-IMAGES = size(60, 6000)  # with a random part of what was not synced
+RECORDS = size(80, 400)
+IMAGES = size(40, 6000)  # with a random part of what was not synced
 
 WRITER = """
 import os, sys
@@ -130,7 +130,7 @@ def test_no_acknowledged_row_is_lost_whatever_the_disk_forgot(
             shutil.rmtree(folder)
             images += 1
         seen = disk.synced if ways else seen
-    assert progress.done == RECORDS and images > size(80, 2000)
+    assert progress.done == RECORDS and images > size(60, 2000)
     assert sum(1 for call, *_ in steps if call in ("fsync", "fdatasync")) > RECORDS
     record_property("power_cut_images", images)
     record_property("power_cut_lost_rows", 0)

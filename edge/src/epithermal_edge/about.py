@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from epithermal_edge.database import DamagedError, Database, JournalError
 from epithermal_edge.rows import CREATE, RAW, SAID, SCHEMA, checksum
+from epithermal_edge.rows import TOLD as TOLD_TABLE
 
 DROPPED, TOLD = "dropped", "dropped_told"
 _KIND = re.compile("[a-z_]{1,40}")
@@ -47,6 +48,7 @@ class About:
                 f"{path}: schema {version}, this software reads {SCHEMA};"
                 " update epithermal-edge or name another state_dir"
             )
+        self._db.rows(TOLD_TABLE)
         for table, names in (("record", RAW), ("estimate", SAID)):
             columns = {row[1] for row in self._db.rows(f"PRAGMA table_info({table})")}
             for name in names:

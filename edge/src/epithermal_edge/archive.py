@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from epithermal_edge.database import FAULTS
 from epithermal_edge.engine import Outcome
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
@@ -57,7 +58,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)
         db.execute("SELECT 1 FROM record LIMIT 1").fetchone()
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise EpithermalError(
             f"{path}: {error}; read it as root or as the station's user"
         ) from error
@@ -97,7 +98,7 @@ def told(
                 log.warning("record %s is damaged on the disk", values[0])
                 continue
             yield _told(values[0], record, values[width:])
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise EpithermalError(f"the journal cannot be read: {error}") from error
 
 

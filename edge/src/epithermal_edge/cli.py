@@ -68,7 +68,8 @@ def _check(arguments: argparse.Namespace) -> int:
     print(f"ok    config: {arguments.station} describes station {config.id}")
     code = 0
     for finding in examine(config):
-        print(f"{'ok   ' if finding.well else 'FAULT'} {finding.what}: {finding.why}")
+        word = "ok   " if finding.well else "FAULT" if finding.exit_code else "WARN "
+        print(f"{word} {finding.what}: {finding.why}")
         if finding.remedy:
             print(f"      do: {finding.remedy}")
         code = code or finding.exit_code
@@ -84,6 +85,9 @@ def _run(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: station.stop())
     station.run()
     print(station.summary(), file=sys.stderr)
+    if station.restarts and "NOTIFY_SOCKET" not in os.environ:  # else systemd starts it again
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
 
 

@@ -33,6 +33,9 @@ PASSING_OS = frozenset(
     {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENODEV}
 )
 
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises; the latter where damage is in the names that its message tells."""
+
 log = logging.getLogger(__name__)
 
 
@@ -64,11 +67,13 @@ class DamagedError(JournalError):
     """The file is not what was written: set it aside and go on with what is readable."""
 
 
-def fault(path: Path, error: OSError | sqlite3.Error) -> JournalError:
+def fault(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> JournalError:
     """What an error of the system means."""
     if isinstance(error, OSError):
         text = f"{path}: {error.strerror or error}; check [station] state_dir"
         return JournalError(text, error.errno in PASSING_OS)
+    if isinstance(error, UnicodeDecodeError):
+        return DamagedError(f"{path}: {error.object.decode(errors='backslashreplace')}")
     code = getattr(error, "sqlite_errorcode", None)
     text = f"{path}: {error}"
     if code is None:  # a closed database, a wrong type: the software's own
@@ -103,7 +108,7 @@ class Database:
         try:
             is_new = not path.exists()
             self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *FAULTS) as error:
             raise fault(path, error) from error
         self._db.text_factory = lambda data: data.decode(errors="replace")  # damage is met later
         try:
@@ -126,7 +131,7 @@ class Database:
         """All rows of one statement."""
         try:
             return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise fault(self.path, error) from error
 
     def many(self, sql: str, values: Sequence[Sequence[object]]) -> None:
@@ -157,7 +162,7 @@ class Database:
         except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, FAULTS):
                 raise fault(self.path, error) from error
             raise
 
@@ -192,7 +197,7 @@ class Database:
         self._db.set_progress_handler(lambda: time.monotonic() > until, 20_000)
         try:
             found = self._db.execute("PRAGMA integrity_check(1)").fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             if getattr(error, "sqlite_errorcode", None) != INTERRUPTED:
                 raise fault(self.path, error) from error
             log.info("%s is large: not all of it was checked", self.path)

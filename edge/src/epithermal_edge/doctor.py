@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from epithermal_edge import status
 from epithermal_edge.config import Config
+from epithermal_edge.database import FAULTS
 from epithermal_edge.errors import ConfigError, EpithermalError
 
 Look = Callable[[Config], str]
@@ -18,7 +18,7 @@ Look = Callable[[Config], str]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part; remedy and exit code of those that are not well."""
+    """One part; remedy and exit code of those that are not well; 0: the station can do with it."""
 
     what: str
     well: bool
@@ -42,6 +42,15 @@ def examine(config: Config) -> Iterator[Finding]:
             yield Finding(what, True, look(config))
         except EpithermalError as error:
             yield Finding(what, False, str(error), remedy, error.exit_code)
+    yield _clock()
+
+
+def _clock() -> Finding:
+    """A clock that is not true is no fault: records are ordered by boot time, and told as such."""
+    from epithermal_edge import timing
+
+    why, remedy = timing.examine()
+    return Finding("clock", not remedy, why, remedy)
 
 
 def _bundle(config: Config) -> str:
@@ -89,7 +98,7 @@ def _journal(config: Config) -> str:
     try:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         (count,) = db.execute("SELECT count(*) FROM record").fetchone()
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise EpithermalError(f"{path}: {error}") from error
     finally:
         db.close()

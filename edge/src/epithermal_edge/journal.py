@@ -27,7 +27,7 @@ from epithermal_edge.engine import EngineState
 from epithermal_edge.messages import Message
 from epithermal_edge.outbox import Outbox, Outgoing
 from epithermal_edge.records import RawRecord
-from epithermal_edge.rows import estimate_columns, record_columns, record_row
+from epithermal_edge.rows import estimate_columns, record_columns, record_row, told_row
 from epithermal_edge.snapshot import Part, StateLostError, binding, from_parts, to_parts
 from epithermal_edge.taken import Taken
 
@@ -170,6 +170,8 @@ class Journal(Taken):
             self._db.insert("record", record_columns(), record_row(seq, record))
             if estimate:
                 self._db.insert("estimate", estimate_columns(), estimate)
+            told = [told_row(seq, message.payload) for message in messages if message.kind == "obs"]
+            self._db.many("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", told)
             sums.update(self._write_state(seq, state, made_for))
             self._outbox.post(messages)
             self._outbox.forget(accepted)

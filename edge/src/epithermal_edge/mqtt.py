@@ -12,12 +12,12 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from epithermal_edge import messages
 from epithermal_edge.backoff import Backoff
-from epithermal_edge.commands import Commands
+from epithermal_edge.commands import Commands, Verb
 from epithermal_edge.config import Mqtt
 from epithermal_edge.delivery import IN_FLIGHT, Delivery
 from epithermal_edge.inbox import Inbox, LinkEvent, Ordered
@@ -35,6 +35,7 @@ from epithermal_edge.link import (
 )
 from epithermal_edge.messages import Identity, Message
 from epithermal_edge.presence import Presence
+from epithermal_edge.republish import Republisher
 
 __all__ = ["Acknowledged", "Down", "LinkEvent", "Sender", "Up"]
 
@@ -63,6 +64,8 @@ class Sender:
         None: the station takes none.
     wall :
         Unix time [s].
+    verbs :
+        What the station itself does on command.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Sender:
         discovery: Message | None = None,
         commands: Commands | None = None,
         wall: Callable[[], float] = time.time,
+        verbs: Mapping[str, Verb] | None = None,
     ) -> None:
         self._config, self._identity = config, identity
         self._journal, self._backoff = journal, Backoff(jitter)
@@ -84,6 +88,7 @@ class Sender:
         self._presence = Presence(identity, meta, discovery)
         self._reads_back = config.version != "5"
         self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
+        self._again = Republisher(journal, identity.topic("obs/theta"))
         self._link: Link | None = None
         self._up = False
         self._links = self._entries = 0  # opened, and let in
@@ -101,7 +106,8 @@ class Sender:
         self._health_at = -math.inf
         self._inbox = Inbox(identity, commands, put)
         if commands is not None:
-            commands.verbs = {"ping": self._ping, "announce": self._announce}
+            own = {"ping": self._ping, "announce": self._announce, "republish": self._again.begin}
+            commands.verbs = {**own, **(verbs or {})}
 
     @property
     def accepted(self) -> list[int]:
@@ -303,6 +309,7 @@ class Sender:
             self._give_up(f"no acknowledgement for {ACK_TIMEOUT_S:.0f} s", now)
         elif self._link.alive():
             self._last_alive = now
+            self._again.feed(now)
             self._send(now, wall_s)
 
     def _open(self, now: float) -> None:
@@ -347,7 +354,7 @@ class Sender:
         """The clean end; call `disconnect` when it is acknowledged, or after a moment."""
         if self._link is not None and self._up:
             now = time.monotonic()
-            self._presence.waiting.clear()
+            self._presence.keep_answers()
             self._presence.greet("stopped", self._link.session, self.trouble(now), now)
             self._presence.send(self._publish, IN_FLIGHT + 1, self._wall())
 

@@ -39,6 +39,10 @@ class Presence:
         self.waiting.clear()
         self.in_flight.clear()
 
+    def keep_answers(self) -> None:
+        """The end: of what waits only answers to commands are still to be told."""
+        self.waiting = deque(message for message in self.waiting if message.kind == "answer")
+
     def greet(self, state: str, session: str, trouble: str | None, now: float) -> None:
         """The status of a connection."""
         self._told, self._told_at = trouble, now

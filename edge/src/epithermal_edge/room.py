@@ -59,6 +59,7 @@ def drop(db: Database, about: About, name: str) -> int:
         db.many(f"DELETE FROM {table} WHERE {key} = ?", keys)
         if name == "record":
             db.many("DELETE FROM estimate WHERE seq = ?", keys)
+            db.many("DELETE FROM told WHERE seq = ?", keys)
         about.count(name, len(keys))
 
     db.transaction(write)

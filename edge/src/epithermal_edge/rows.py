@@ -22,6 +22,10 @@ ESTIMATE = tuple(f.name for f in fields(Estimate) if f.name != "quality")
 SAID = (*CORRECTED, *ESTIMATE)  # numbers of what was told of a record
 OUTBOX = ("kind", "topic", "payload", "retain", "expires_s")
 
+TOLD = (  # what obs/theta said of a record, to be said again; files of before have no such table
+    "CREATE TABLE IF NOT EXISTS told"
+    " (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, crc32 INTEGER NOT NULL)"
+)
 CREATE = f"""
 CREATE TABLE about (
   key TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER NOT NULL
@@ -47,6 +51,7 @@ CREATE TABLE estimate (
   {", ".join(f"{name} REAL" for name in SAID)},
   crc32 INTEGER NOT NULL
 );
+{TOLD};
 """
 
 
@@ -110,6 +115,18 @@ def is_estimate_whole(row: Sequence[Any]) -> bool:
 def _estimate_sum(model: object, quality: object, stored: Sequence[object]) -> int:
     pairs = ((k, v) for k, v in zip(SAID, stored, strict=True) if v is not None)
     return checksum(model, quality, *pairs)
+
+
+def told_row(seq: int, payload: bytes) -> tuple[object, ...]:
+    """A payload as it is stored: seq, payload, crc32."""
+    packed = zlib.compress(payload)
+    return (seq, packed, checksum(seq, packed))
+
+
+def told_of(row: Sequence[Any]) -> bytes | None:
+    """The payload of a row, None where the row is not what was stored."""
+    seq, packed, crc32 = row
+    return zlib.decompress(packed) if crc32 == checksum(seq, packed) else None
 
 
 def message_row(message: Message) -> tuple[Any, ...]:

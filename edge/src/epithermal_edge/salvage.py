@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge.database import IOERR, JournalError, fault, sync_folder
+from epithermal_edge.database import FAULTS, IOERR, JournalError, fault, sync_folder
 from epithermal_edge.outbox import COLUMNS
 from epithermal_edge.rows import (
     CREATE,
@@ -29,6 +29,7 @@ from epithermal_edge.rows import (
     record_columns,
     record_of,
     record_row,
+    told_of,
 )
 
 KEPT_ASIDE = 2  # older ones are deleted: a bad card must not fill itself
@@ -103,7 +104,7 @@ def rescue(path: Path, reason: str, beat: Callable[[], object], bad_sectors: boo
         fresh.rename(_beside(path, ".new"))
         sync_folder(path.parent)
         finish(path)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, *FAULTS) as error:
         found = fault(path, error)
         raise JournalError(f"{found}; it is damaged and waits for its rescue", True) from error
     finally:
@@ -138,12 +139,12 @@ class Old:
             return []
         try:
             return self._db.execute(sql).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             self._skip(error)
             log.warning("%s: %s", sql, error)
             return []
 
-    def _skip(self, error: sqlite3.Error) -> None:
+    def _skip(self, error: Exception) -> None:
         code = getattr(error, "sqlite_errorcode", 0)
         if code & 0xFF == IOERR and not self._bad_sectors:
             raise error
@@ -160,7 +161,7 @@ class Old:
                     at = row[0]
                     yield row
                 return
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 self._skip(error)
                 log.warning("%s after %d: %s", table, at, error)
             at = self._next_readable(f"{sql} LIMIT 1", at)
@@ -182,7 +183,7 @@ class Old:
         assert self._db is not None
         try:
             rows = self._db.execute(sql, (key,)).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             self._skip(error)
             return True
         return bool(rows) and not (isinstance(rows[0][0], int) and key < rows[0][0] < FAR)
@@ -208,6 +209,7 @@ def _copy(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> dict
     try:
         records, last = _copy_records(old, new, beat)
         _copy_estimates(old, new, beat)
+        _copy_told(old, new, beat)
         messages = _copy_messages(old, new, beat)
         parts = _copy_small(old, new, last)
     finally:
@@ -245,6 +247,14 @@ def _copy_estimates(old: Old, new: sqlite3.Connection, beat: Callable[[], object
         beat()
         if is_estimate_whole(row):
             new.execute(sql, row)
+
+
+def _copy_told(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> None:
+    """Payloads to be said again."""
+    for row in old.readable("seq, payload, crc32", "told", "seq"):
+        beat()
+        if told_of(row) is not None:
+            new.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", row)
 
 
 def _copy_messages(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> int:

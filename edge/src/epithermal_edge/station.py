@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from epithermal_edge import estimator, health, messages, runtime
+from epithermal_edge import estimator, health, messages, runtime, verbs
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.clock import Clock
 from epithermal_edge.config import Config
@@ -93,6 +93,7 @@ class Station:
         self._intake = Intake(config, self._engine, self._clock, self._surroundings, self._beat)
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self.restarts = False  # it was asked to begin again
         self._sender: Sender | None = None
         self._senders = 0
         self._again = self._send_again = 0.0  # when the disk is asked again [s, monotonic]
@@ -143,12 +144,18 @@ class Station:
                 self._events.put(event)
 
         bundle, wall = self._engine.bundle, self._intake.now_s
-        return make_sender(self._config, identity, bundle, journal, put, wall)
+        own = verbs.of_station(self._config, self.restart)
+        return make_sender(self._config, identity, bundle, journal, put, wall, own)
 
     def stop(self) -> None:
         """Ask for a clean stop, from any thread or a signal handler."""
         self._stopping.set()
         self._events.put(None)
+
+    def restart(self) -> None:
+        """Ask for a clean stop, and for a new start by whoever called `run`."""
+        self.restarts = True
+        self.stop()
 
     def run(self) -> Counts:
         """Read, estimate and send until `stop` or, with until_idle_s, until nothing happens."""

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from epithermal_edge.database import FAULTS
 from epithermal_edge.errors import ConfigError
 
 WELL, DEGRADED, DOWN = "well", "degraded", "down"
@@ -147,7 +148,7 @@ def _journal(path: Path, troubles: list[Trouble]) -> dict[str, Any] | None:
             waiting = db.execute("SELECT count(*) FROM outbox").fetchone()
         finally:
             db.close()
-    except sqlite3.Error as error:
+    except FAULTS as error:
         remedy = "read it as root or as the station's user; the station mends a damaged one itself"
         troubles.append(Trouble("journal", f"{path}: {error}", remedy))
         return None

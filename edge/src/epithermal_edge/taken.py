@@ -10,9 +10,13 @@ from epithermal_edge import room
 from epithermal_edge.about import About
 from epithermal_edge.database import Database
 from epithermal_edge.records import RawRecord
-from epithermal_edge.rows import record_columns, record_of
+from epithermal_edge.rows import record_columns, record_of, told_of
 
 BATCH = 500
+TOLD = (
+    "FROM told JOIN record USING (seq)"
+    " WHERE told.seq > ? AND told.seq <= ? AND end_s > ? AND end_s <= ?"
+)
 
 
 class Taken:
@@ -66,6 +70,27 @@ class Taken:
         if damaged:
             text = f"{damaged} raw records are damaged on the disk and were not used"
             self._db.transaction(lambda: self._about.note("journal_salvaged", text))
+
+    def count_told(self, after: int, last: int, from_s: float, to_s: float) -> int:
+        """How many records `told` would give."""
+        return int(self._db.rows(f"SELECT count(*) {TOLD}", (after, last, from_s, to_s))[0][0])
+
+    def told(
+        self, after: int, last: int, from_s: float, to_s: float, limit: int
+    ) -> list[tuple[int, bytes | None]]:
+        """Number and payload of obs/theta of records; None where that is damaged on the disk.
+
+        Parameters
+        ----------
+        after, last :
+            Numbers of records in the journal: later than the one, up to the other.
+        from_s, to_s : [s, Unix time]
+            Bounds of the records' ends; from_s is outside, to_s inside.
+        """
+        sql = f"SELECT told.seq, payload, told.crc32 {TOLD} ORDER BY told.seq LIMIT ?"
+        return [
+            (row[0], told_of(row)) for row in self._db.rows(sql, (after, last, from_s, to_s, limit))
+        ]
 
     def kept(self, prefix: str) -> dict[str, str]:
         """What was kept under keys that begin so; what is damaged is as if it had never been."""

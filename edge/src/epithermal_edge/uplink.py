@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from epithermal_edge import ed25519, homeassistant, messages
 from epithermal_edge.bundle import Bundle
-from epithermal_edge.commands import FILE, Commands, Nonces
+from epithermal_edge.commands import FILE, Commands, Nonces, Verb
 from epithermal_edge.config import Config
 from epithermal_edge.inbox import LinkEvent
 from epithermal_edge.journal import Journal
@@ -22,6 +22,7 @@ def make_sender(
     journal: Journal,
     put: Callable[[LinkEvent], None],
     wall: Callable[[], float] = time.time,
+    verbs: Mapping[str, Verb] | None = None,
 ) -> Sender | None:
     """The sender that a configuration asks for; None where there is no broker.
 
@@ -43,5 +44,9 @@ def make_sender(
         commands = Commands(key, identity, Nonces(config.state_dir / FILE, wall()), wall)
     meta = messages.meta(config, identity, bundle)
     return Sender(
-        settings, identity, meta, journal, put, discovery=discovery, commands=commands, wall=wall
+        *(settings, identity, meta, journal, put),
+        discovery=discovery,
+        commands=commands,
+        wall=wall,
+        verbs=verbs,
     )
