@@ -14,6 +14,8 @@ STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
 
+PAGE_LISTEN = "127.0.0.1"
+
 TABLES: dict[str, tuple[Key, ...]] = {
     "station": (
         Key(
@@ -175,6 +177,15 @@ TABLES: dict[str, tuple[Key, ...]] = {
             high=86400,
         ),
         Key("command_key_file", str, "public key of those who may send commands; else none may"),
+    ),
+    "page": (
+        Key(
+            "listen",
+            str,
+            "this machine's address to serve on; 0.0.0.0: the LAN too",
+            default=PAGE_LISTEN,
+        ),
+        Key("port", int, "its TCP port", default=8480, low=1024, high=65535),
     ),
     **inputs.TABLES,
 }
