@@ -1,7 +1,9 @@
 """The station's page as it is served: read-only, strict, few connections, never in the way."""
 
 import contextlib
+import csv
 import http.client
+import io
 import json
 import re
 import socket
@@ -77,6 +79,16 @@ def test_what_is_told_is_what_the_journal_holds(station):
         (latest["air"]["pressure_hpa"], row["pressure_hpa"]),
     ):
         assert shown == pytest.approx(stored, abs=1e-4)
+
+
+def test_the_table_of_export_has_what_plants_can_take(station):
+    row = journal_row(station)
+    *_, last = csv.DictReader(io.StringIO(edge("export", station.config.path).stdout))
+    assert int(last["seq"]) == row["seq"]
+    for name in ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p95"):
+        told = float(last[name]) if last[name] else None
+        assert told == (row[name] if row[name] is None else pytest.approx(row[name], rel=1e-6))
+    assert last["depletion"]
 
 
 def test_the_history_has_one_value_a_window_and_all_of_the_rain(station):
