@@ -54,10 +54,13 @@ faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in
 faults-short: $(READY) ## the same in short form, under a minute (part of `make test`)
 	EPITHERMAL_FAULTS_REPORT=build/faults-short.json $(BIN)/python -m pytest tests/faults $(ABREAST)
 
-bench: bench-station bench-cosmic bench-columns ## speed and memory, ratios side by side
+bench: bench-station bench-page bench-cosmic bench-columns ## speed and memory, ratios side by side
 
 bench-station: $(READY) ## import time, memory, step, `status`, idling and replay speed of the station
 	@$(BIN)/python tests/bench/bench_station.py
+
+bench-page: $(READY) ## what the station's page costs: import, memory under load, time of an answer
+	@$(BIN)/python tests/bench/bench_page.py
 
 bench-cosmic: $(READY) ## COSMIC's fast path beside the 1 mm x 180 angle sum
 	@$(BIN)/python tests/bench/bench_cosmic.py
@@ -72,5 +75,5 @@ clean: ## remove what the targets made, but not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-.PHONY: help dev demo check test test-edge test-slow faults faults-short bench bench-station bench-cosmic \
-  bench-columns docs clean
+.PHONY: help dev demo check test test-edge test-slow faults faults-short bench bench-station bench-page \
+  bench-cosmic bench-columns docs clean

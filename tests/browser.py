@@ -1,16 +1,29 @@
-"""A page in a real browser: headless Chromium, a new profile, and no network."""
+"""A page in a real browser: headless Chromium, a new profile, and no network but this machine."""
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import queue
 import re
 import shutil
 import subprocess
+import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-dev-shm-usage", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")  # fmt: skip
+AS_3_AND_4 = """
+import fcntl, os, sys
+ours, theirs = (fcntl.fcntl(int(end), fcntl.F_DUPFD_CLOEXEC, 10) for end in sys.argv[1:3])
+os.dup2(ours, 3), os.dup2(theirs, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""  # where a browser looks for its debugging pipe
 SCRIPT = """<script>onload = () => {
 const all = [...document.images], wide = document.documentElement;
 const asked = performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:'));
@@ -41,3 +54,104 @@ def verdict(page: Path, folder: Path) -> tuple[int, int, int, int]:
     assert told, shown[:500]
     loaded, pictures, requests, overflow = map(int, told.groups())
     return loaded, pictures, requests, overflow
+
+
+class Tab:
+    """A page in a browser that we hold by its debugging pipe (Chrome DevTools Protocol).
+
+    Parameters
+    ----------
+    folder :
+        Gets the profile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        ours, theirs = os.pipe(), os.pipe()  # what we say, what it says
+        flags = [*FLAGS, "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
+        ends = (ours[0], theirs[1])
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", AS_3_AND_4, *map(str, ends), str(find()), *flags],
+            pass_fds=ends, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(ours[0])
+        os.close(theirs[1])
+        self._out, self._in = os.fdopen(ours[1], "wb", 0), os.fdopen(theirs[0], "rb", 0)
+        self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._id, self._session = 0, ""
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
+            self.call(f"{domain}.enable")
+
+    def _listen(self) -> None:
+        rest = b""
+        while piece := self._in.read(65536):
+            *whole, rest = (rest + piece).split(b"\0")
+            for text in whole:
+                self._take(json.loads(text))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        about, method = message.get("params", {}), message.get("method")
+        if "id" in message:
+            self._answers.put(message)
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(about["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.errors.append(json.dumps(about["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning"):
+            self.errors.append(json.dumps(about["args"]))
+        elif method == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
+            self.errors.append(about["entry"]["text"] + " " + about["entry"].get("url", ""))
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command; its result."""
+        self._id += 1
+        message: dict[str, Any] = {"id": self._id, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        self._out.write(json.dumps(message).encode() + b"\0")
+        while (answer := self._answers.get(timeout=60))["id"] != self._id:
+            pass
+        assert "error" not in answer, answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def run(self, expression: str) -> Any:
+        """The value of an expression, awaited."""
+        told = self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in told, told
+        return told["result"].get("value")
+
+    def look(self, width: int, height: int, scheme: str = "light", phone: bool = False) -> None:
+        """The size of the window and the colours that its user prefers."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                  deviceScaleFactor=1, mobile=phone)  # fmt: skip
+        prefers = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", features=prefers)
+
+    def go(self, url: str) -> None:
+        """Open an address."""
+        self.call("Page.navigate", url=url)
+
+    def press(self, name: str, code: int) -> None:
+        """One key."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name,
+                      windowsVirtualKeyCode=code)  # fmt: skip
+
+    def picture(self, path: Path) -> None:
+        """The whole page as PNG."""
+        told = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(told["data"]))
+
+    def close(self) -> None:
+        """End the browser."""
+        self._out.close()
+        self._process.terminate()
+        self._process.wait(20)

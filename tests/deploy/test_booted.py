@@ -42,6 +42,7 @@ url = "socket://127.0.0.1:4001"
 dialect = "records"
 [model]
 bundle = "/opt/epithermal/models/current"
+[page]
 """
 CONFIG = "/etc/epithermal/station.toml"
 UNIT = "epithermal-edge"
@@ -114,6 +115,13 @@ def test_the_unit_starts_and_tells_systemd_when_it_is_ready(box):
     log = box.run("journalctl", "-u", UNIT, "-o", "json", "--no-pager").stdout
     levels = {json.loads(x).get("PRIORITY") for x in log.splitlines() if "text=" in x}
     assert {"4", "6"} <= levels, "no port yet is a warning, the rest information"
+
+
+def test_the_unit_lets_the_page_be_read(box):
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8480/{}').read().decode())"
+    told = json.loads(box.run(PYTHON, "-c", ask.format("now.json")).stdout)
+    assert told["status"]["station"] == "booted-1" and told["status"]["state"] != "down"
+    assert "<h1" in box.run(PYTHON, "-c", ask.format("")).stdout
 
 
 def test_a_crash_is_followed_by_another_start(box):

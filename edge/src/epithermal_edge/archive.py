@@ -82,22 +82,56 @@ def told(
     EpithermalError
         The journal cannot be read.
     """
-    raw, said = (
-        ", ".join(f"{table}.{name}" for name in columns.split(", "))
-        for table, columns in (("record", record_columns()), ("estimate", estimate_columns()))
+    where = "record.seq > ? AND end_s > ? AND end_s <= ?"
+    for entry, _ in _read(
+        db, f"SELECT {_SELECTED} FROM {_JOINED} WHERE {where}", (after, from_s, to_s)
+    ):
+        yield entry
+
+
+def windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[Told, float]]:
+    """The last record of each window of 24 h, and the rain of all its records [mm], in order.
+
+    Parameters
+    ----------
+    from_s : [s, Unix time]
+        Only records that end later.
+
+    Raises
+    ------
+    EpithermalError
+        The journal cannot be read.
+    """
+    newest = (
+        "SELECT max(record.seq) AS seq, sum(rain_mm) AS fell FROM record JOIN estimate USING (seq)"
+        " WHERE end_s > ? AND window_end_s IS NOT NULL GROUP BY window_end_s"
     )
-    query = (
-        f"SELECT {raw}, {said} FROM record LEFT JOIN estimate USING (seq)"
-        " WHERE record.seq > ? AND end_s > ? AND end_s <= ? ORDER BY record.seq"
-    )
-    width = len(RAW) + 2
+    query = f"SELECT {_SELECTED}, fell FROM ({newest}) AS newest JOIN {_JOINED}"
+    query = query.replace("LEFT JOIN", "ON record.seq = newest.seq LEFT JOIN")
+    for entry, (fell,) in _read(db, query, (from_s,)):
+        yield entry, NAN if fell is None else float(fell)
+
+
+_SELECTED = ", ".join(
+    f"{table}.{name}"
+    for table, columns in (("record", record_columns()), ("estimate", estimate_columns()))
+    for name in columns.split(", ")
+)
+_JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
+
+
+def _read(
+    db: sqlite3.Connection, query: str, values: Sequence[object]
+) -> Iterator[tuple[Told, Sequence[Any]]]:
+    """Whole records of a query in their order, and what it selects beside _SELECTED."""
+    width, end = len(RAW) + 2, len(RAW) + 2 + len(SAID) + 4
     try:
-        for values in db.execute(query, (after, from_s, to_s)):
-            record = record_of(values[:width])
+        for row in db.execute(f"{query} ORDER BY record.seq", values):
+            record = record_of(row[:width])
             if record is None:
-                log.warning("record %s is damaged on the disk", values[0])
+                log.warning("record %s is damaged on the disk", row[0])
                 continue
-            yield _told(values[0], record, values[width:])
+            yield _told(row[0], record, row[width:end]), row[end:]
     except FAULTS as error:
         raise EpithermalError(f"the journal cannot be read: {error}") from error
 
@@ -120,6 +154,13 @@ def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
         **{name: np.array([numbers[name]]) for name in CORRECTED},
     )
     return Told(seq, Outcome(record, corrected, estimate), model)
+
+
+def newest_window(db: sqlite3.Connection) -> float | None:
+    """End of the window that the newest record tells [s, Unix time]."""
+    query = "SELECT window_end_s FROM estimate ORDER BY seq DESC LIMIT 1"
+    row = db.execute(query).fetchone()
+    return None if row is None else row[0]
 
 
 def before_last(db: sqlite3.Connection, count: int) -> int:

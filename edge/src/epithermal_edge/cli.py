@@ -21,6 +21,7 @@ from epithermal_edge.errors import EpithermalError, SourceError
 
 if TYPE_CHECKING:
     from epithermal_edge.bundle import Bundle
+    from epithermal_edge.config import Config
     from epithermal_edge.records import RawRecord
 
 log = logging.getLogger(__name__)
@@ -80,15 +81,26 @@ def _run(arguments: argparse.Namespace) -> int:
     from epithermal_edge.config import read_config
     from epithermal_edge.station import Station
 
-    station = Station(read_config(arguments.station), arguments.until_idle)
+    config = read_config(arguments.station)
+    station = Station(config, arguments.until_idle)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: station.stop())
-    station.run()
+    with _page(config):
+        station.run()
     print(station.summary(), file=sys.stderr)
     if station.restarts and "NOTIFY_SOCKET" not in os.environ:  # else systemd starts it again
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
+
+
+def _page(config: Config) -> contextlib.AbstractContextManager[None]:
+    """The station's page, where it is asked for."""
+    if config.page is None:
+        return contextlib.nullcontext()
+    from epithermal_edge import page
+
+    return page.serving(config, config.page)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ Paths in the file are relative to the file's own folder.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from dataclasses import dataclass, fields
@@ -21,7 +22,8 @@ from epithermal_edge.keys import check_tables
 from epithermal_edge.limits import Limits
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
-from epithermal_edge.station_keys import REQUIRED, SOIL_KNOWN, TABLES
+from epithermal_edge.soil_water import SoilWater, described_water, water_faults
+from epithermal_edge.station_keys import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
 
 CREDENTIAL = "station"  # of LoadCredential in the service unit
 SILENCE_LEAST_S = 60.0
@@ -81,6 +83,14 @@ class Mqtt:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Where the station's page is served."""
+
+    listen: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A station, complete and within range."""
 
@@ -90,6 +100,7 @@ class Config:
     journal_max_mb: float
     place: Place
     site: Site
+    soil_water: SoilWater | None  # None where the soil is not described
     source: Source
     limits: Limits
     bundle: Path
@@ -97,6 +108,7 @@ class Config:
     listens_to: Mqtt | None  # the broker that tells weather and incoming
     weather: tuple[Gauge, ...]
     incoming: Incoming | None
+    page: Page | None
 
 
 def read_config(path: Path) -> Config:
@@ -164,7 +176,9 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
+    faults += water_faults("site.water", values.get("site.water", {}), values.get("site.soil", {}))
     faults += cover_faults("site.cover", values.get("site.cover", {}))
+    faults += _page_faults(values.get("page", {}))
     faults += limits.faults(values.get("quality", {}))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
     inputs.check(values, folder, faults)
@@ -190,6 +204,15 @@ def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
     if mqtt.get("password_file") and not mqtt.get("user"):
         faults.append("mqtt.user: missing; a password goes with a user")
     return faults
+
+
+def _page_faults(page: dict[str, Any]) -> list[str]:
+    listen = page.get("listen", PAGE_LISTEN)
+    try:
+        ipaddress.ip_address(listen)
+    except ValueError:
+        return [f"page.listen: {listen!r} is not an address; 127.0.0.1, or 0.0.0.0 for the LAN"]
+    return []
 
 
 def _query_faults(query: str) -> list[str]:
@@ -228,6 +251,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
+        soil_water=described_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / values["model"]["bundle"],
@@ -235,6 +259,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         listens_to=_mqtt(values.get("weather"), folder) or mqtt,
         weather=inputs.gauges(values),
         incoming=inputs.incoming(values.get("incoming"), folder),
+        page=Page(**values["page"]) if "page" in values else None,
     )
 
 

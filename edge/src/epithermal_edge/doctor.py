@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +39,7 @@ def examine(config: Config) -> Iterator[Finding]:
         ("journal", _journal, "run the station: it salvages what can be read"),
         ("source", _source, "see source.url, the cable, and the user's group (dialout)"),
         ("broker", _broker, "see mqtt.host, mqtt.port, the network and the broker"),
+        ("page", _page, "set page.listen to an address of this machine, page.port to a free port"),
     )
     for what, look, remedy in checks:
         try:
@@ -146,3 +150,36 @@ def _broker(config: Config) -> str:
     if running is not None:
         return _as_told(running, "broker")
     return probe.broker(config.id, config.mqtt)
+
+
+def _page(config: Config) -> str:
+    """Whether it can be served, or is by the running station."""
+    if config.page is None:
+        return "none: no [page] in the file"
+    listen, port = config.page.listen, config.page.port
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((listen, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and _serves(config.id, listen, port):
+            return f"the running station serves it on {listen} port {port}"
+        raise EpithermalError(f"{listen} port {port}: {error.strerror}") from error
+    return f"{listen} port {port} is free for it"
+
+
+def _serves(station: str, listen: str, port: int) -> bool:
+    """Whether it is this station's page that answers there."""
+    from http.client import HTTPConnection, HTTPException
+
+    link = HTTPConnection(
+        {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen), port, timeout=5
+    )
+    try:
+        link.request("GET", "/now.json")
+        return bool(json.loads(link.getresponse().read())["status"]["station"] == station)
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        return False
+    finally:
+        link.close()

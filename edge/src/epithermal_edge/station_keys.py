@@ -6,12 +6,15 @@ from epithermal_edge import inputs, limits
 from epithermal_edge.cover import COVER
 from epithermal_edge.keys import Key
 from epithermal_edge.records import NAN
+from epithermal_edge.soil_water import WATER
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
+
+PAGE_LISTEN = "127.0.0.1"
 
 TABLES: dict[str, tuple[Key, ...]] = {
     "station": (
@@ -65,6 +68,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("n", float, "van Genuchten's n", low=1.01, high=15),
         Key("ks_cm_d", float, "saturated conductivity, cm/d", low=1e-4, high=1e5),
     ),
+    "site.water": WATER,
     "site.cover": COVER,
     "source": (
         Key(
@@ -173,6 +177,15 @@ TABLES: dict[str, tuple[Key, ...]] = {
             high=86400,
         ),
         Key("command_key_file", str, "public key of those who may send commands; else none may"),
+    ),
+    "page": (
+        Key(
+            "listen",
+            str,
+            "this machine's address to serve on; 0.0.0.0: the LAN too",
+            default=PAGE_LISTEN,
+        ),
+        Key("port", int, "its TCP port", default=8480, low=1024, high=65535),
     ),
     **inputs.TABLES,
 }

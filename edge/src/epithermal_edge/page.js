@@ -1,0 +1,197 @@
+/* Fills the page from now.json by events, and the last 30 days from history.json. */
+"use strict";
+
+const AGAIN_MS = 10000;  // where the station has turned us away
+const MISSING = "unknown";
+const $ = (id) => document.getElementById(id);
+let current = null, past = null, stream = null;
+
+const under = (path, from) => path.split(".").reduce((o, key) => (o == null ? null : o[key]), from);
+const fixed = (value, digits) => (value == null ? MISSING : value.toFixed(digits));
+
+function localTime(text, withDay = true) {
+  const day = withDay ? { day: "numeric", month: "short" } : {};
+  return new Date(text).toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+}
+
+function ago(text) {
+  const minutes = Math.round((Date.now() - new Date(text)) / 60000);
+  if (minutes < 90) return `${Math.max(minutes, 0)} min ago`;
+  return minutes < 2880 ? `${Math.round(minutes / 60)} h ago` : `${Math.round(minutes / 1440)} days ago`;
+}
+
+function list(node, texts) {
+  node.replaceChildren(...texts.map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    return item;
+  }));
+}
+
+function showValues() {
+  for (const node of document.querySelectorAll("[data-show]")) {
+    const value = under(node.dataset.show, current);
+    const digits = node.dataset.digits;
+    const scaled = typeof value === "number" ? value * (node.dataset.factor || 1) : value;
+    node.textContent = typeof value === "number" && digits ? scaled.toFixed(digits) : value ?? MISSING;
+  }
+  for (const node of document.querySelectorAll("[data-time]")) {
+    const text = under(node.dataset.time, current);
+    node.textContent = text ? localTime(text) : MISSING;
+    if (text) node.dateTime = text;
+  }
+}
+
+function showStation() {
+  const { status, latest, name } = current;
+  $("name").textContent = name;
+  document.title = `Soil water, ${name}`;
+  $("state").textContent = { well: "Well", degraded: "Something is wrong", down: "Down" }[status.state];
+  $("state").className = `state ${status.state === "well" ? "well" : "bad"}`;
+  $("troubles").hidden = !status.troubles.length;
+  list($("troubles").querySelector("ul"), status.troubles.map((t) => `${t.what}: ${t.why}. Do: ${t.remedy}.`));
+  list($("doubts"), latest ? latest.doubts : ["There is no record yet."]);
+  const sender = under("health.sender", status), clock = under("health.clock", status);
+  $("broker").textContent = !sender ? ", no broker" : sender.connected ? ", broker connected" : ", broker away";
+  $("clock").textContent = !clock ? MISSING : clock.synchronised ? "synchronised" : `not synchronised, ${clock.held} records wait`;
+}
+
+function showWater() {
+  const water = under("latest.water", current);
+  $("water").hidden = $("irrigation").hidden = !water;
+  $("undescribed").hidden = current.water !== null;
+  if (!water) return;
+  const { days_to_threshold: days, rate_mm_d: rate, depletion, threshold } = water;
+  const used = depletion.value;
+  const reached = used !== null && used >= threshold;
+  const count = days ? fixed(days.value, 0) : null;
+  $("days").textContent = reached ? "now" : days ? `${count} ${count === "1" ? "day" : "days"}` : "not known";
+  if (reached) {
+    $("advice").textContent = "The threshold is reached.";
+  } else if (days) {
+    const late = days.p95 >= 60 ? "60 or more" : fixed(days.p95, 0);
+    $("advice").textContent = `90 % interval ${fixed(days.p05, 0)} to ${late} days, at the recent ${fixed(rate, 1)} mm a day without rain`;
+  } else {
+    $("advice").textContent = rate ? "More than 60 days ahead at the recent rate." : "The soil has not been drying for 4 days or more.";
+  }
+  $("bar").setAttribute("aria-label", `Water for plants: ${fixed(water.available_mm.value, 0)} of ${fixed(water.capacity_mm, 0)} mm; irrigate below ${fixed(water.capacity_mm * (1 - threshold), 0)} mm`);
+  drawBar($("bar"), water, current.water);
+}
+
+function limits() {
+  const water = current && current.water;
+  if (!water) return [];
+  const { field_capacity: high, wilting_point: low, threshold } = water;
+  return [
+    { name: "field capacity", theta: high },
+    { name: "irrigate", theta: high - threshold * (high - low) },
+    { name: "wilting point", theta: low },
+  ];
+}
+
+function showPast() {
+  if (!past || !past.end.length) {
+    $("summary").textContent = "Nothing is kept of the last 30 days yet.";
+    return;
+  }
+  const cursor = $("cursor"), newest = past.end.length - 1;
+  const wasLast = cursor.disabled || Number(cursor.value) === Number(cursor.max);
+  cursor.disabled = false;
+  cursor.max = newest;
+  if (wasLast) cursor.value = newest;
+  $("bounds-key").hidden = !limits().length;
+  const most = Math.max(...past.rain_mm);
+  $("rain-key").hidden = !(most > 0);
+  $("most-rain").textContent = fixed(most, 1);
+  const known = past.theta.filter((v) => v !== null);
+  $("summary").textContent = known.length
+    ? `Water content between ${fixed(Math.min(...known), 3)} and ${fixed(Math.max(...known), 3)} m³/m³; newest ${fixed(known[known.length - 1], 3)}.`
+    : "No water content is known.";
+  showReading();
+  showTable();
+}
+
+function showReading() {
+  const i = Number($("cursor").value);
+  const rain = past.rain_mm[i] === null ? "" : `, rain ${fixed(past.rain_mm[i], 1)} mm`;
+  const text = `${localTime(past.end[i] * 1000)}: ${fixed(past.theta[i], 3)} m³/m³ (${fixed(past.p05[i], 3)} to ${fixed(past.p95[i], 3)}), classical ${fixed(past.theta_classical[i], 3)}${rain}`;
+  $("reading").textContent = text;
+  $("cursor").setAttribute("aria-valuetext", text);
+  drawChart($("chart"), past, limits(), i);
+}
+
+function showTable() {
+  const days = new Map();
+  past.end.forEach((end, i) => {
+    const day = new Date((end - 1) * 1000).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+    const row = days.get(day) || { rain: null };
+    const rain = past.rain_mm[i];
+    days.set(day, { last: i, rain: rain === null ? row.rain : (row.rain || 0) + rain });
+  });
+  const rows = [...days].reverse().map(([day, { last: i, rain }]) => [
+    day, fixed(past.theta[i], 3), `${fixed(past.p05[i], 3)} to ${fixed(past.p95[i], 3)}`,
+    fixed(past.theta_classical[i], 3), fixed(rain, 1),
+  ]);
+  $("table").querySelector("tbody").replaceChildren(...rows.map((cells) => {
+    const row = document.createElement("tr");
+    cells.forEach((text, k) => {
+      const cell = document.createElement(k ? "td" : "th");
+      if (!k) cell.scope = "row";
+      cell.textContent = text;
+      row.append(cell);
+    });
+    return row;
+  }));
+}
+
+function showAge() {
+  const end = under("latest.end", current);
+  $("age").textContent = end ? `newest record ${ago(end)}` : "no record yet";
+}
+
+async function fetchPast() {
+  try {
+    const answer = await fetch("history.json");
+    past = answer.ok ? await answer.json() : null;
+  } catch {
+    return;  // the stream says that the station is away
+  }
+  showPast();
+}
+
+function show(event) {
+  const before = under("latest.window_end", current);
+  current = JSON.parse(event.data);
+  showValues();
+  showStation();
+  showWater();
+  showAge();
+  if (past === null || before !== under("latest.window_end", current)) fetchPast();
+}
+
+function listen() {
+  stream = new EventSource("events");
+  stream.addEventListener("open", () => { $("link").textContent = "Live: values come by themselves."; });
+  stream.addEventListener("now", show);
+  stream.addEventListener("error", () => {
+    $("link").textContent = "No connection to the station; trying again. Values may be old.";
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
+  });
+}
+
+$("cursor").addEventListener("input", showReading);
+$("chart").addEventListener("pointermove", (event) => {
+  if (!past || !past.end.length) return;
+  const box = $("chart").getBoundingClientRect();
+  const share = (event.clientX - box.left - SPACE.left) / (box.width - SPACE.left - SPACE.right);
+  const time = past.from + share * (past.to - past.from);
+  const apart = past.end.map((end) => Math.abs(end - time));
+  $("cursor").value = apart.indexOf(Math.min(...apart));
+  showReading();
+});
+new ResizeObserver(() => {
+  if (past && past.end.length) showReading();
+  if (under("latest.water", current)) drawBar($("bar"), current.latest.water, current.water);
+}).observe(document.body);
+setInterval(showAge, 30000);
+listen();
