@@ -65,7 +65,11 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 
 
 def told(
-    db: sqlite3.Connection, after: int = 0, from_s: float = -math.inf, to_s: float = math.inf
+    db: sqlite3.Connection,
+    after: int = 0,
+    from_s: float = -math.inf,
+    to_s: float = math.inf,
+    limit: int = -1,
 ) -> Iterator[Told]:
     """Records in the order of their taking, each with what was told of it.
 
@@ -75,6 +79,8 @@ def told(
         Number of a record: only later ones.
     from_s, to_s : [s, Unix time]
         Bounds of the records' ends; from_s is outside, to_s inside.
+    limit :
+        Of records; negative: none.
 
     Raises
     ------
@@ -87,11 +93,11 @@ def told(
     )
     query = (
         f"SELECT {raw}, {said} FROM record LEFT JOIN estimate USING (seq)"
-        " WHERE record.seq > ? AND end_s > ? AND end_s <= ? ORDER BY record.seq"
+        " WHERE record.seq > ? AND end_s > ? AND end_s <= ? ORDER BY record.seq LIMIT ?"
     )
     width = len(RAW) + 2
     try:
-        for values in db.execute(query, (after, from_s, to_s)):
+        for values in db.execute(query, (after, from_s, to_s, limit)):
             record = record_of(values[:width])
             if record is None:
                 log.warning("record %s is damaged on the disk", values[0])

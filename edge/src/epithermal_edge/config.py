@@ -12,13 +12,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, ed25519, frames, inputs, limits
+from epithermal_edge import air, corrections, ed25519, frames, inputs, limits, minisign
 from epithermal_edge.columns import Options
 from epithermal_edge.cover import cover_faults, described_cover
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inputs import Gauge, Incoming
 from epithermal_edge.keys import check_tables
 from epithermal_edge.limits import Limits
+from epithermal_edge.minisign import PublicKey
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_edge.station_keys import REQUIRED, SOIL_KNOWN, TABLES
@@ -81,6 +82,14 @@ class Mqtt:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose bundles are taken in."""
+
+    keys: tuple[PublicKey, ...] = ()
+    unsigned: bool = False  # also those of nobody, or of somebody unknown
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A station, complete and within range."""
 
@@ -93,6 +102,8 @@ class Config:
     source: Source
     limits: Limits
     bundle: Path
+    trust: Trust
+    trial_hours: int  # in which a new model stands beside the one in use
     mqtt: Mqtt | None
     listens_to: Mqtt | None  # the broker that tells weather and incoming
     weather: tuple[Gauge, ...]
@@ -166,6 +177,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     faults += _soil_faults(values.get("site.soil", {}))
     faults += cover_faults("site.cover", values.get("site.cover", {}))
     faults += limits.faults(values.get("quality", {}))
+    faults += _key_faults(values.get("model", {}).get("keys"))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
     inputs.check(values, folder, faults)
 
@@ -192,6 +204,16 @@ def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
     return faults
 
 
+def _key_faults(keys: list[str] | None) -> list[str]:
+    faults = []
+    for key in keys or ():
+        try:
+            minisign.public_key(key)
+        except ConfigError as error:
+            faults += [f"model.keys: {fault}" for fault in error.faults]
+    return faults
+
+
 def _query_faults(query: str) -> list[str]:
     """What a logger would not take for a question."""
     if not query.isascii():
@@ -215,7 +237,7 @@ def _soil_faults(soil: dict[str, Any]) -> list[str]:
 
 def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     folder = path.parent
-    station, site, source = values["station"], values["site"], values["source"]
+    station, site, source, model = (values[k] for k in ("station", "site", "source", "model"))
     lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
     silence_s = source["silence_s"] or max(3.0 * source["interval_s"], SILENCE_LEAST_S)
     mqtt = _mqtt(values.get("mqtt"), folder)
@@ -230,7 +252,9 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
-        bundle=folder / values["model"]["bundle"],
+        bundle=folder / model["bundle"],
+        trust=Trust(tuple(map(minisign.public_key, model["keys"] or ())), model["unsigned"]),
+        trial_hours=model["trial_hours"],
         mqtt=mqtt,
         listens_to=_mqtt(values.get("weather"), folder) or mqtt,
         weather=inputs.gauges(values),

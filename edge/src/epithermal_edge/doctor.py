@@ -45,7 +45,7 @@ def examine(config: Config) -> Iterator[Finding]:
 
 
 def _bundle(config: Config) -> str:
-    from epithermal_edge.station import load_engine
+    from epithermal_edge.loading import load_engine
 
     engine = load_engine(config)
     name = getattr(engine.step, "runtime", "?")
