@@ -40,7 +40,8 @@ journal_max_mb = 8
 url = "socket://127.0.0.1:4001"
 dialect = "records"
 [model]
-bundle = "/opt/epithermal/models/current"
+bundle = "/var/lib/epithermal/models/current"
+unsigned = true
 """
 CONFIG = "/etc/epithermal/station.toml"
 UNIT = "epithermal-edge"

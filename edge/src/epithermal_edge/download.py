@@ -39,7 +39,7 @@ class _OnlyHttps(HTTPRedirectHandler):
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         if not newurl.startswith("https://"):
-            raise URLError(f"sends on to {newurl[:80]}, which is not https")
+            raise BundleError(f"{req.full_url}: sends on to {newurl[:80]}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -94,7 +94,7 @@ def pull(
     Raises
     ------
     ConfigError
-        The address is not https, or the certificate file is none.
+        The address is not https, the certificate file is none, or does not vouch for the server.
     BrokenOffError
         It did not come whole in several tries.
     BundleError
@@ -121,6 +121,8 @@ def pull(
         try:
             _fetch(opener, address, partial, until)
         except (URLError, HTTPException, OSError) as fault:
+            if isinstance(getattr(fault, "reason", None), ssl.SSLCertVerificationError):
+                raise ConfigError(f"{address}: {fault}: give its authority with --ca") from fault
             reason = f"{address}: {getattr(fault, 'reason', None) or fault}"
             continue
         whole = partial.file.with_suffix(".tar")

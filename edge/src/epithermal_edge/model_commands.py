@@ -42,9 +42,9 @@ def install(config: Config, arguments: argparse.Namespace, out: Out) -> int:
     source = Path(given)
     if pulled:
         source = download.pull(given, folder, arguments.ca, out)
-    if arguments.sha256 is not None:
-        download.check_sha256(source, arguments.sha256)
     try:
+        if arguments.sha256 is not None:
+            download.check_sha256(source, arguments.sha256)
         bundle, use = rollout.install(folder, source, request)
     finally:
         if pulled:

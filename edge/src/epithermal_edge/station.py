@@ -192,7 +192,7 @@ class Station:
                 self._progress = now
         if now >= self._again and not self._attempt(lambda: self._write(event is None)):
             self._again = self._clock.monotonic() + RETRY_S
-        if event is None and not self._has_work() and not self._stopping.is_set():
+        if not self._has_work() and not self._stopping.is_set():
             self._attempt(lambda: self._succession.work(now))
             if self._succession.is_behind:
                 self._progress = now

@@ -26,7 +26,7 @@ from epithermal_edge.rollout_file import TRIAL, VERIFIED, Rollout, read
 if TYPE_CHECKING:
     from epithermal_edge.trial import Shadow, Verdict
 
-LOOK_S = 5.0  # between two looks at the folder
+LOOK_S = 2.0  # between two looks at the folder
 REFUSED_S = 60.0  # after one that failed
 BATCH = 32  # records at a time, some 20 ms
 TOLD = "model_told"  # serial of the newest event that is in the outbox
