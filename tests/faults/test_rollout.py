@@ -55,6 +55,7 @@ for line in sys.stdin:
     words, step, folder = json.loads(line)
     child = os.fork()
     if child == 0:
+        os.dup2(2, 1)  # what is printed is not for us
         if step:
             cut_before(step, folder)
         try:

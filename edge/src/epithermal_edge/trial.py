@@ -16,7 +16,7 @@ from epithermal_edge import engine as engines
 from epithermal_edge import estimator
 from epithermal_edge.archive import Told
 from epithermal_edge.bundle import Bundle
-from epithermal_edge.engine import Engine, EngineState
+from epithermal_edge.engine import Engine
 from epithermal_edge.estimator import StepFn
 from epithermal_edge.records import Estimate, Quality
 
@@ -159,10 +159,6 @@ class Shadow:
         self._window_s = new.window_end_s
         same = told.model == self._current and said.window_end_s == new.window_end_s
         self.tally.add(new, said if same else None, told.seq > self._since_seq)
-
-    def caught_up(self, last_seq: int) -> EngineState | None:
-        """The state after all records; None while there are some left."""
-        return self.state if self.seq >= last_seq else None
 
 
 def time_steps(step: StepFn, bundle: Bundle) -> float:
