@@ -119,9 +119,9 @@ def kill(pid):
 class Site:
     """A station with a past, and a logger."""
 
-    def __init__(self, folder, template, key_line):
+    def __init__(self, folder, template, key_line, line):
         shutil.copytree(template, folder, symlinks=True)
-        self.models, self.line, self.at = folder / "models", Line(), HISTORY
+        self.models, self.line, self.at = folder / "models", line, HISTORY
         keys = f'keys = ["{key_line}"]\ntrial_hours = {TRIAL_HOURS}\n'
         self.toml = station_toml(
             folder, url=self.line.name, bundle=self.models / "current", model=keys
@@ -178,8 +178,8 @@ def place(tmp_path_factory):
         wait_until(lambda: records(template) >= HISTORY, PATIENCE_S, lives.log())
     finally:
         lives.close()
-        line.close()
-    return folder, signer, made, template
+    yield folder, signer, made, template, line
+    line.close()
 
 
 def records(folder):
@@ -222,14 +222,14 @@ def holds_a_model(site, case):
 
 
 def test_a_kill_at_any_step_leaves_a_model_and_never_a_bad_one(place, seed, record_property):
-    folder, signer, made, template = place
+    folder, signer, made, template, line = place
     rng, lives = random.Random(seed), Lives(folder)
     trust = Trust((minisign.public_key(signer.line),))
     cut_states, taken = {}, 0
     try:
         for number in range(KILLS):
             case = CASES[number % len(CASES)]
-            site = Site(folder / f"site{number}", template, signer.line)
+            site = Site(folder / f"site{number}", template, signer.line, line)
             cut(lives, site, made[case], rng, number)
             found = site.candidate()
             state = found.state if found else holds_a_model(site, case)
@@ -248,7 +248,6 @@ def test_a_kill_at_any_step_leaves_a_model_and_never_a_bad_one(place, seed, reco
             assert kinds[-1] == ("model_committed" if case == "good" else "model_rejected")
             wait_until(lambda s=site: records(s.toml.parent) > HISTORY, PATIENCE_S)
             kill(pid)
-            site.line.close()
             shutil.rmtree(site.toml.parent)
     finally:
         lives.close()

@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import os
-import tempfile
 import time
 import zlib
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-FILE = "rollout.json"
+FILE, PART = "rollout.json", ".rollout-"
 STAGED, VERIFIED, TRIAL = "staged", "verified", "trial"
 EVENTS = 24  # of which are kept; the station tells each once
 
@@ -115,8 +114,9 @@ def write(folder: Path, rollout: Rollout) -> None:
     """Replace the file, for good."""
     content = json.dumps(asdict(rollout))
     body = json.dumps({"v": 1, "crc32": zlib.crc32(content.encode()), "content": content})
-    handle, name = tempfile.mkstemp(prefix=".rollout-", dir=folder)
-    part = Path(name)
+    part = folder / f"{PART}{os.getpid()}"
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         with os.fdopen(handle, "w") as file:
             file.write(body)
@@ -149,6 +149,6 @@ def hand_over(path: Path, folder: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what a cut left of an unfinished `write`."""
-    for left in folder.glob(".rollout-*"):
+    for left in folder.glob(f"{PART}*"):
         with contextlib.suppress(FileNotFoundError):
             left.unlink()
