@@ -159,13 +159,13 @@ class Succession:
     def _refuse(self, folder: Path, goal: Goal, why: str) -> None:
         from epithermal_edge import rollout
 
-        self._shadow, self._behind = None, False
         if goal.sha256:
             with models.locked(folder):
                 rollout.reject(folder, why)
             self._look_at = -math.inf
         else:
             log.error("%s; %s stays in use", why, goal.beside)
+        self._shadow, self._behind = None, False
 
     def _follow(self, folder: Path, journal: Journal, shadow: Shadow) -> None:
         """Take some records in; when there are no more, decide."""
