@@ -91,12 +91,12 @@ install_software() {
 }
 
 install_settings() {
-  mkdir -p "$DESTDIR$ETC/credentials" "$DESTDIR$PREFIX/models" "$DESTDIR$STATE"
+  mkdir -p "$DESTDIR$ETC/credentials" "$DESTDIR$STATE/models"
   chmod 0700 "$DESTDIR$ETC/credentials"
   chmod 0750 "$DESTDIR$ETC" "$DESTDIR$STATE"
   if [ ! -e "$DESTDIR$ETC/station.toml" ]; then
     sed -e "s|^state_dir = \"state\" |state_dir = \"$STATE\" |" \
-      -e "s|^bundle = \"model/current\" |bundle = \"$PREFIX/models/current\" |" \
+      -e "s|^bundle = \"model/current\" |bundle = \"$STATE/models/current\" |" \
       "$HERE/station.example.toml" >"$DESTDIR$ETC/station.toml.new"
     chmod 0640 "$DESTDIR$ETC/station.toml.new"
     mv "$DESTDIR$ETC/station.toml.new" "$DESTDIR$ETC/station.toml"
@@ -167,7 +167,7 @@ uninstall() {
     say "removed, with settings, records and models"
   else
     rmdir "$DESTDIR$PREFIX" 2>/dev/null || true
-    say "removed; settings in $ETC, records in $STATE and models in $PREFIX/models are kept"
+    say "removed; settings in $ETC, records and models in $STATE are kept"
   fi
 }
 

@@ -16,8 +16,8 @@ from epithermal_edge import engine as engines
 from epithermal_edge import simulator
 from epithermal_edge.config import read_config
 from epithermal_edge.journal import Journal
+from epithermal_edge.loading import load_engine
 from epithermal_edge.rows import estimate_row
-from epithermal_edge.station import load_engine
 
 HOUR_S, INTERVAL_S = 3600.0, 3 * 3600.0
 WATER = "[site.water]\nfield_capacity = 0.35\nwilting_point = 0.12\ncrop = 'maize'\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from epithermal_edge import frames, replay
 from epithermal_edge.config import read_config
+from epithermal_edge.loading import load_engine
 from epithermal_edge.messages import _number, utc
-from epithermal_edge.station import load_engine
 
 
 def reference(toml, lines):

@@ -42,13 +42,15 @@ def lines(days, seed=1, dialect="records", interval_s=3600.0):
     return list(simulator.lines(dialect, simulator.records(days, seed, START_S, interval_s)))
 
 
-def station_toml(folder, *, url=None, port=None, site=SITE, bundle=BUNDLE, source="", mqtt=""):
+def station_toml(
+    folder, *, url=None, port=None, site=SITE, bundle=BUNDLE, source="", mqtt="", model=""
+):
     """A station's file in the folder, its journal beside it."""
     text = f'[station]\nid = "test-1"\nstate_dir = "state"\n[site]\n{site}\n[source]\n'
     text += source or 'dialect = "records"\n'
     if url is not None:
         text += f'url = "{url}"\n'
-    text += f'[model]\nbundle = "{bundle}"\n'
+    text += f'[model]\nbundle = "{bundle}"\n{model}'
     if port is not None:
         text += f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n{mqtt}'
     path = folder / "station.toml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import secrets
 import subprocess
@@ -55,3 +56,27 @@ def envelope(body, signature):
     """What goes over the wire."""
     sig = base64.b64encode(signature).decode()
     return json.dumps({"v": 1, "body": body, "sig": sig}).encode()
+
+
+class Minisigner(Signer):
+    """Signs bundles as minisign does, by OpenSSL; `line` is what goes into model.keys."""
+
+    def __init__(self, folder, name="bundles"):
+        super().__init__(folder, name)
+        der = base64.b64decode("".join(self.public.read_text().splitlines()[1:-1]))
+        self.key_id = secrets.token_bytes(8)
+        self.line = base64.b64encode(b"Ed" + self.key_id + der[-32:]).decode()
+
+    def signature(self, content, comment="a test", form=b"ED"):
+        """The signature file of a content."""
+        signed = self.sign(hashlib.blake2b(content).digest())
+        seal = self.sign(signed + comment.encode())
+        first, second = (base64.b64encode(x).decode() for x in (form + self.key_id + signed, seal))
+        text = f"untrusted comment: x\n{first}\ntrusted comment: {comment}\n{second}\n"
+        return text.encode()
+
+    def sign_bundle(self, path):
+        """Sign a bundle's MANIFEST."""
+        content = (path / "MANIFEST").read_bytes()
+        (path / "MANIFEST.minisig").write_bytes(self.signature(content))
+        return path

@@ -7,13 +7,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epithermal_edge import runtime
-from epithermal_edge.bundle import open_bundle
+from epithermal_edge import minisign, runtime
+from epithermal_edge.bundle import MANIFEST, SIGNATURE, open_bundle
+from epithermal_edge.config import read_config
 from epithermal_host.trial import answer
 
 MODELS = Path(__file__).parents[2] / "models"
 RELEASED = sorted(path.parent for path in MODELS.glob("*/MANIFEST"))
 AGREE_M3_M3 = 1e-5  # between two runtimes, as the ladder of quantization asks
+
+
+def project_key():
+    return minisign.public_key((MODELS / "epithermal.pub").read_text().splitlines()[1])
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.name)
+def test_it_is_signed_with_the_projects_key(path):
+    manifest, signature = ((path / name).read_bytes() for name in (MANIFEST, SIGNATURE))
+    assert minisign.verify(manifest, signature, [project_key()])
+
+
+def test_a_station_set_up_by_the_example_trusts_the_projects_key():
+    example = MODELS.parent / "deploy" / "station.example.toml"
+    assert project_key() in read_config(example).trust.keys
 
 
 def test_a_model_is_released():

@@ -41,6 +41,8 @@ journal_max_mb = 8
 url = "socket://127.0.0.1:4001"
 dialect = "records"
 [model]
+bundle = "/var/lib/epithermal/models/current"
+unsigned = true
 bundle = "/opt/epithermal/models/current"
 [page]
 """

@@ -73,7 +73,7 @@ def test_install_a_failed_update_an_update_uninstall_and_purge(tmp_path, wheel):
     etc, opt = tmp_path / "etc" / "epithermal", tmp_path / "opt" / "epithermal"
     config = read_config(etc / "station.toml")
     assert str(config.state_dir) == "/var/lib/epithermal"
-    assert str(config.bundle) == "/opt/epithermal/models/current"
+    assert str(config.bundle) == "/var/lib/epithermal/models/current"
     assert (etc / "credentials").stat().st_mode & 0o777 == 0o700
     unit = tmp_path / "etc/systemd/system/epithermal-edge.service"
     assert unit.read_text() == (ROOT / "deploy" / unit.name).read_text()

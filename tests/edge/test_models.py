@@ -9,41 +9,29 @@ import tarfile
 import time
 
 import pytest
+from tests.bundles import links, version
 from tests.rig import BUNDLE, edge, lines, station_toml
 
-from epithermal_edge import models
+from epithermal_edge import models, rollout
 from epithermal_edge.bundle import manifest_text, open_bundle
+from epithermal_edge.config import Trust
 from epithermal_edge.errors import BundleError, ConfigError
 
-
-def version(folder, number, spoil=False):
-    """The bundle again under another version; its last golden answer changed if spoilt."""
-    path = folder / f"bucket-{number}"
-    shutil.copytree(BUNDLE, path)
-    text = (path / "bundle.toml").read_text().replace('version = "0.1.0"', f'version = "{number}"')
-    (path / "bundle.toml").write_text(text)
-    if spoil:
-        golden = (path / "golden.csv").read_text().splitlines()
-        golden[-1] = ",".join([*golden[-1].split(",")[:-2], "0.5", "0.5"])
-        (path / "golden.csv").write_text("\n".join(golden) + "\n")
-    files = {p.name: p.read_bytes() for p in path.iterdir() if p.name != "MANIFEST"}
-    (path / "MANIFEST").write_text(manifest_text(files))
-    return path
+NOW = rollout.Request(Trust(unsigned=True), now=True, allow_downgrade=True)
 
 
-def links(folder):
-    return {
-        n: os.readlink(folder / n) for n in ("current", "previous") if (folder / n).is_symlink()
-    }
+def install(folder, source, request=NOW):
+    """Use a bundle at once."""
+    return rollout.install(folder, source, request)[0]
 
 
 def test_install_then_install_then_roll_back_leads_the_links(tmp_path):
     folder, second = tmp_path / "models", version(tmp_path, "0.2.0")
-    assert models.install(folder, BUNDLE).version == "0.1.0"
+    assert install(folder, BUNDLE).version == "0.1.0"
     assert links(folder) == {"current": "bucket-0.1.0"}
-    assert models.install(folder, second).version == "0.2.0"
+    assert install(folder, second).version == "0.2.0"
     assert links(folder) == {"current": "bucket-0.2.0", "previous": "bucket-0.1.0"}
-    assert models.install(folder, second).version == "0.2.0"
+    assert install(folder, second).version == "0.2.0"
     assert links(folder) == {"current": "bucket-0.2.0", "previous": "bucket-0.1.0"}
     assert models.roll_back(folder).version == "0.1.0"
     assert links(folder) == {"current": "bucket-0.1.0", "previous": "bucket-0.2.0"}
@@ -59,7 +47,7 @@ def test_a_tar_is_installed_as_its_folder_is(tmp_path, suffix):
     with tarfile.open(path, f"w:{suffix.partition('.')[2]}") as archive:
         archive.add(BUNDLE, "bucket-0.1.0")
     folder = tmp_path / "models"
-    assert models.install(folder, path).sha256 == open_bundle(BUNDLE).sha256
+    assert install(folder, path).sha256 == open_bundle(BUNDLE).sha256
     kept = sorted(p.name for p in (folder / "current").iterdir())
     assert kept == sorted(p.name for p in BUNDLE.iterdir())
 
@@ -67,22 +55,27 @@ def test_a_tar_is_installed_as_its_folder_is(tmp_path, suffix):
 @pytest.mark.parametrize("name", ["model.tflite", "golden.csv", "bundle.toml", "MANIFEST"])
 def test_a_changed_byte_is_refused_and_nothing_changes(tmp_path, name):
     folder = tmp_path / "models"
-    models.install(folder, BUNDLE)
+    install(folder, BUNDLE)
     bad = version(tmp_path, "0.2.0")
     data = bytearray((bad / name).read_bytes())
     data[len(data) // 2] ^= 1
     (bad / name).write_bytes(data)
     with pytest.raises(BundleError):
-        models.install(folder, bad)
+        install(folder, bad)
     assert links(folder) == {"current": "bucket-0.1.0"}
-    assert sorted(p.name for p in folder.iterdir()) == [".lock", "bucket-0.1.0", "current"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        ".lock",
+        "bucket-0.1.0",
+        "current",
+        "rollout.json",
+    ]
 
 
 def test_golden_vectors_that_fail_here_are_refused(tmp_path):
     folder = tmp_path / "models"
-    models.install(folder, BUNDLE)
+    install(folder, BUNDLE)
     with pytest.raises(BundleError, match="golden"):
-        models.install(folder, version(tmp_path, "0.2.0", spoil=True))
+        install(folder, version(tmp_path, "0.2.0", spoil=True))
     assert links(folder) == {"current": "bucket-0.1.0"}
 
 
@@ -96,7 +89,7 @@ def test_a_hostile_tar_writes_nothing_outside(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     with pytest.raises(BundleError):
-        models.install(tmp_path / "a" / "b" / "models", path)
+        install(tmp_path / "a" / "b" / "models", path)
     assert not list(tmp_path.rglob("escaped.txt"))
     assert not os.path.exists("/tmp/epithermal-escaped.txt")
 
@@ -106,18 +99,18 @@ def test_what_is_no_bundle_is_one_clear_line(tmp_path, content):
     path = tmp_path / "x.tar"
     path.write_bytes(content)
     with pytest.raises(BundleError, match=r"x\.tar"):
-        models.install(tmp_path / "models", path)
+        install(tmp_path / "models", path)
 
 
 def test_the_same_version_with_other_content_is_kept_beside(tmp_path):
     folder = tmp_path / "models"
-    models.install(folder, BUNDLE)
+    install(folder, BUNDLE)
     other = tmp_path / "other"
     shutil.copytree(BUNDLE, other)
     (other / "CARD.md").write_text("another card\n")
     files = {p.name: p.read_bytes() for p in other.iterdir() if p.name != "MANIFEST"}
     (other / "MANIFEST").write_text(manifest_text(files))
-    sha256 = models.install(folder, other).sha256
+    sha256 = install(folder, other).sha256
     assert open_bundle(folder / "current").sha256 == sha256
     assert links(folder) == {
         "current": f"bucket-0.1.0.{sha256[:12]}",
@@ -129,7 +122,7 @@ def test_without_a_previous_bundle_there_is_nothing_to_roll_back_to(tmp_path):
     folder = tmp_path / "models"
     with pytest.raises(BundleError, match="install a bundle first"):
         models.roll_back(folder)
-    models.install(folder, BUNDLE)
+    install(folder, BUNDLE)
     with pytest.raises(BundleError, match="no previous bundle"):
         models.roll_back(folder)
     assert links(folder) == {"current": "bucket-0.1.0"}
@@ -137,8 +130,8 @@ def test_without_a_previous_bundle_there_is_nothing_to_roll_back_to(tmp_path):
 
 def test_a_previous_bundle_that_was_damaged_is_not_rolled_back_to(tmp_path):
     folder = tmp_path / "models"
-    models.install(folder, BUNDLE)
-    models.install(folder, version(tmp_path, "0.2.0"))
+    install(folder, BUNDLE)
+    install(folder, version(tmp_path, "0.2.0"))
     with (folder / "previous" / "model.tflite").open("ab") as file:
         file.write(b"x")
     with pytest.raises(BundleError):
@@ -157,18 +150,20 @@ def test_a_bundle_that_is_no_link_cannot_be_switched(tmp_path):
 SWITCHING = """
 import sys, itertools
 from pathlib import Path
-from epithermal_edge import models
+from epithermal_edge import rollout
+from epithermal_edge.config import Trust
 folder, *names = map(Path, sys.argv[1:])
-models.install(folder, names[1])
+now = rollout.Request(Trust(unsigned=True), now=True, allow_downgrade=True)
+rollout.install(folder, names[1], now)
 print("ready", flush=True)
 for name in itertools.cycle(names):
-    models.install(folder, name)
+    rollout.install(folder, name, now)
 """
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_current_bundle(tmp_path):
     folder, second = tmp_path / "models", version(tmp_path, "0.2.0")
-    models.install(folder, BUNDLE)
+    install(folder, BUNDLE)
     for kill in range(12):
         process = subprocess.Popen(
             [sys.executable, "-c", SWITCHING, folder, second, BUNDLE], stdout=subprocess.PIPE
@@ -179,22 +174,28 @@ def test_a_kill_at_any_moment_leaves_a_whole_current_bundle(tmp_path):
         process.wait(10)
         process.stdout.close()
         assert open_bundle(folder / "current").version in ("0.1.0", "0.2.0")
-        models.install(folder, BUNDLE)
+        install(folder, BUNDLE)
         assert not [e for e in models.installed(folder) if e.fault]
         shutil.rmtree(folder / "bucket-0.2.0", ignore_errors=True)  # so that it is copied again
-    assert not list(folder.glob(".staged-*")), (
+    assert not list(folder.glob(".incoming-*")), (
         "what a kill left is cleared by the next installation"
     )
 
 
 def test_the_commands_install_list_and_roll_back(tmp_path):
-    toml = station_toml(tmp_path, bundle=tmp_path / "models" / "current")
+    models = tmp_path / "models" / "current"
+    toml = station_toml(tmp_path, bundle=models, model="unsigned = true\n")
     done = edge("model", "list", toml)
     assert done.returncode == 0 and "no bundle in" in done.stdout
     assert edge("check", toml).returncode == 3
     done = edge("model", "install", toml, BUNDLE)
     assert done.returncode == 0 and "current is bucket 0.1.0" in done.stdout
-    assert edge("model", "install", toml, version(tmp_path, "0.2.0")).returncode == 0
+    done = edge("model", "install", toml, version(tmp_path, "0.2.0"))
+    assert done.returncode == 0 and "the running station tries it" in done.stdout
+    assert ["ok", "verified"] in [
+        x.split()[:2] for x in edge("model", "list", toml).stdout.splitlines()
+    ]
+    assert edge("model", "install", toml, tmp_path / "bucket-0.2.0", "--now").returncode == 0
     listed = edge("model", "list", toml).stdout.splitlines()
     assert [x.split()[:4] for x in listed] == [
         ["ok", "previous", "bucket", "0.1.0"],

@@ -20,9 +20,9 @@ from epithermal_edge.config import read_config
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.intake import Intake
 from epithermal_edge.journal import FILE
+from epithermal_edge.loading import load_engine
 from epithermal_edge.messages import utc
 from epithermal_edge.reader import Read
-from epithermal_edge.station import load_engine
 from epithermal_edge.surroundings import Surroundings
 
 BEFORE, WAITING, AFTER = 200, 60, 10  # records before the damage, told of yet to be, and after it

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from epithermal_edge import bundle as bundles
-from epithermal_edge import runtime
+from epithermal_edge import minisign, runtime
 from epithermal_edge.errors import BundleError, ConfigError
-from epithermal_host import release
+from epithermal_host import release, signing
 from epithermal_host.series import NAMES, TEST, read_series
 
 
@@ -129,3 +129,13 @@ def test_a_model_that_is_not_the_quantized_one_leaves_no_bundle(finished_run, tm
     with pytest.raises(BundleError):
         release.run(run, tmp_path / "models", "bucket", "0.1.0")
     assert not (tmp_path / "models" / "bucket-0.1.0").exists()
+
+
+def test_a_bundle_released_with_a_key_is_signed_and_again_the_same(finished_run, tmp_path):
+    key = signing.make_key()
+    first = release.run(finished_run, tmp_path, "bucket", "0.3.0", key=key)
+    signature = (first.path / bundles.SIGNATURE).read_bytes()
+    trusted = [minisign.public_key(signing.public_text(key).splitlines()[1])]
+    assert minisign.verify((first.path / "MANIFEST").read_bytes(), signature, trusted)
+    again = release.run(finished_run, tmp_path, "bucket", "0.3.0", key=key)
+    assert not again.fresh and (again.path / bundles.SIGNATURE).read_bytes() == signature

@@ -66,7 +66,11 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 
 
 def told(
-    db: sqlite3.Connection, after: int = 0, from_s: float = -math.inf, to_s: float = math.inf
+    db: sqlite3.Connection,
+    after: int = 0,
+    from_s: float = -math.inf,
+    to_s: float = math.inf,
+    limit: int = -1,
 ) -> Iterator[Told]:
     """Records in the order of their taking, each with what was told of it.
 
@@ -76,6 +80,8 @@ def told(
         Number of a record: only later ones.
     from_s, to_s : [s, Unix time]
         Bounds of the records' ends; from_s is outside, to_s inside.
+    limit :
+        Of records; negative: none.
 
     Raises
     ------
@@ -83,9 +89,8 @@ def told(
         The journal cannot be read.
     """
     where = "record.seq > ? AND end_s > ? AND end_s <= ?"
-    for entry, _ in _read(
-        db, f"SELECT {_SELECTED} FROM {_JOINED} WHERE {where}", (after, from_s, to_s)
-    ):
+    query = f"SELECT {_SELECTED} FROM {_JOINED} WHERE {where}"
+    for entry, _ in _read(db, query, (after, from_s, to_s), limit):
         yield entry
 
 
@@ -121,12 +126,12 @@ _JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
 
 
 def _read(
-    db: sqlite3.Connection, query: str, values: Sequence[object]
+    db: sqlite3.Connection, query: str, values: Sequence[object], limit: int = -1
 ) -> Iterator[tuple[Told, Sequence[Any]]]:
     """Whole records of a query in their order, and what it selects beside _SELECTED."""
     width, end = len(RAW) + 2, len(RAW) + 2 + len(SAID) + 4
     try:
-        for row in db.execute(f"{query} ORDER BY record.seq", values):
+        for row in db.execute(f"{query} ORDER BY record.seq LIMIT ?", (*values, limit)):
             record = record_of(row[:width])
             if record is None:
                 log.warning("record %s is damaged on the disk", row[0])

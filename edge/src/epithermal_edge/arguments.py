@@ -105,14 +105,24 @@ def _model_commands(commands: Any) -> None:
     verbs = model.add_subparsers(required=True, metavar="VERB")
     what = "list the bundles that are here, and which one is used"
     listing = _add(verbs, "model list", what, "model list station.toml")
-    what = "prove a bundle on this machine and use it from the next start on"
-    example = "model install station.toml rootzone-1.0.0.tar.gz"
+    what = "take a bundle in: verify it here, and let the station try it beside the one in use"
+    example = "model install station.toml rootzone-1.1.0.tar.gz"
     install = _add(verbs, "model install", what, example)
     what = "use the bundle that was used before"
     rollback = _add(verbs, "model rollback", what, "model rollback station.toml")
     for sub in (listing, install, rollback):
         _takes_station(sub)
-    install.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder or a tar of it")
+    install.add_argument(
+        "bundle", metavar="SRC", help="a bundle's folder, a tar of it, or its https:// address"
+    )
+    install.add_argument("--now", action="store_true", help="use it without a trial")
+    install.add_argument(
+        "--allow-downgrade", action="store_true", help="though a later version was used here"
+    )
+    install.add_argument(
+        "--ca", type=Path, metavar="FILE", help="the server's authority, where the system has not"
+    )
+    install.add_argument("--sha256", metavar="HEX", help="of the tar, where its maker tells it")
 
 
 def _takes_station(sub: argparse.ArgumentParser) -> None:

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from epithermal_edge import minisign
 from epithermal_edge.errors import BundleError
 from epithermal_edge.features import FEATURES
 from epithermal_edge.records import LAYERS_CM
 
 SCHEMA = 1
 MANIFEST = "MANIFEST"
+SIGNATURE = f"{MANIFEST}{minisign.SUFFIX}"  # over MANIFEST; may be missing
 BUNDLE_TOML, MODEL, GOLDEN, CARD = "bundle.toml", "model.tflite", "golden.csv", "CARD.md"
 FILES = (CARD, BUNDLE_TOML, GOLDEN, MODEL)
 GOLDEN_STEPS = 400  # fewer do not prove the memory

@@ -20,7 +20,6 @@ from epithermal_edge.arguments import parser
 from epithermal_edge.errors import EpithermalError, SourceError
 
 if TYPE_CHECKING:
-    from epithermal_edge.bundle import Bundle
     from epithermal_edge.config import Config
     from epithermal_edge.records import RawRecord
 
@@ -152,46 +151,20 @@ def _output(path: Path | None) -> Iterator[IO[str]]:
         yield out
 
 
-def _model_list(arguments: argparse.Namespace) -> int:
-    from epithermal_edge import models
+def _model(arguments: argparse.Namespace) -> int:
+    from epithermal_edge import model_commands
     from epithermal_edge.config import read_config
 
-    folder = models.models_folder(read_config(arguments.station))
-    found = models.installed(folder)
-    for entry in found:
-        what = entry.fault or f"{entry.name}  sha256 {entry.sha256[:12]}"
-        print(f"{'FAULT' if entry.fault else 'ok   '} {' '.join(entry.uses) or '-':<8}  {what}")
-    if not found:
-        print(f"no bundle in {folder}")
-    return 3 if any(entry.fault for entry in found) else 0
-
-
-def _model_install(arguments: argparse.Namespace) -> int:
-    from epithermal_edge import models
-    from epithermal_edge.config import read_config
-
-    folder = models.models_folder(read_config(arguments.station))
-    _told_model(models.install(folder, arguments.bundle))
-    return 0
-
-
-def _model_rollback(arguments: argparse.Namespace) -> int:
-    from epithermal_edge import models
-    from epithermal_edge.config import read_config
-
-    _told_model(models.roll_back(models.models_folder(read_config(arguments.station))))
-    return 0
-
-
-def _told_model(bundle: Bundle) -> None:
-    print(f"current is {bundle.name} {bundle.version}, sha256 {bundle.sha256[:12]}")
-    print("a running station uses it from its next start on: systemctl restart epithermal-edge")
+    if not arguments.verbose:  # what it prints is enough
+        logging.getLogger("epithermal_edge").setLevel(logging.WARNING)
+    verb = model_commands.VERBS[arguments.command]
+    return verb(read_config(arguments.station), arguments, print)
 
 
 def _replay(arguments: argparse.Namespace) -> int:
     from epithermal_edge import replay
     from epithermal_edge.config import read_config
-    from epithermal_edge.station import load_engine
+    from epithermal_edge.loading import load_engine
 
     config = read_config(arguments.station)
     engine = load_engine(config)
@@ -248,9 +221,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tail": _tail,
     "replay": _replay,
     "export": _export,
-    "model list": _model_list,
-    "model install": _model_install,
-    "model rollback": _model_rollback,
+    "model list": _model,
+    "model install": _model,
+    "model rollback": _model,
     "simulate": _simulate,
     "selftest": _selftest,
 }

@@ -13,13 +13,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge import air, corrections, ed25519, frames, inputs, limits
+from epithermal_edge import air, corrections, ed25519, frames, inputs, limits, minisign
 from epithermal_edge.columns import Options
 from epithermal_edge.cover import cover_faults, described_cover
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inputs import Gauge, Incoming
 from epithermal_edge.keys import check_tables
 from epithermal_edge.limits import Limits
+from epithermal_edge.minisign import PublicKey
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_edge.soil_water import SoilWater, described_water, water_faults
@@ -91,6 +92,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose bundles are taken in."""
+
+    keys: tuple[PublicKey, ...] = ()
+    unsigned: bool = False  # also those of nobody, or of somebody unknown
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A station, complete and within range."""
 
@@ -104,6 +113,8 @@ class Config:
     source: Source
     limits: Limits
     bundle: Path
+    trust: Trust
+    trial_hours: int  # in which a new model stands beside the one in use
     mqtt: Mqtt | None
     listens_to: Mqtt | None  # the broker that tells weather and incoming
     weather: tuple[Gauge, ...]
@@ -180,6 +191,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     faults += cover_faults("site.cover", values.get("site.cover", {}))
     faults += _page_faults(values.get("page", {}))
     faults += limits.faults(values.get("quality", {}))
+    faults += _key_faults(values.get("model", {}).get("keys"))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
     inputs.check(values, folder, faults)
 
@@ -215,6 +227,16 @@ def _page_faults(page: dict[str, Any]) -> list[str]:
     return []
 
 
+def _key_faults(keys: list[str] | None) -> list[str]:
+    faults = []
+    for key in keys or ():
+        try:
+            minisign.public_key(key)
+        except ConfigError as error:
+            faults += [f"model.keys: {fault}" for fault in error.faults]
+    return faults
+
+
 def _query_faults(query: str) -> list[str]:
     """What a logger would not take for a question."""
     if not query.isascii():
@@ -238,7 +260,7 @@ def _soil_faults(soil: dict[str, Any]) -> list[str]:
 
 def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
     folder = path.parent
-    station, site, source = values["station"], values["site"], values["source"]
+    station, site, source, model = (values[k] for k in ("station", "site", "source", "model"))
     lists = {k: tuple(source[k]) if source[k] else None for k in ("columns", "count_columns")}
     silence_s = source["silence_s"] or max(3.0 * source["interval_s"], SILENCE_LEAST_S)
     mqtt = _mqtt(values.get("mqtt"), folder)
@@ -254,7 +276,9 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         soil_water=described_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
-        bundle=folder / values["model"]["bundle"],
+        bundle=folder / model["bundle"],
+        trust=Trust(tuple(map(minisign.public_key, model["keys"] or ())), model["unsigned"]),
+        trial_hours=model["trial_hours"],
         mqtt=mqtt,
         listens_to=_mqtt(values.get("weather"), folder) or mqtt,
         weather=inputs.gauges(values),

@@ -58,7 +58,7 @@ def _clock() -> Finding:
 
 
 def _bundle(config: Config) -> str:
-    from epithermal_edge.station import load_engine
+    from epithermal_edge.loading import load_engine
 
     engine = load_engine(config)
     name = getattr(engine.step, "runtime", "?")

@@ -37,7 +37,7 @@ def _add(a: Point, b: Point) -> Point:
     return e * f % P, g * h % P, f * g % P, e * h % P
 
 
-def _times(a: Point, s: int, b: Point, k: int) -> Point:
+def times(a: Point, s: int, b: Point, k: int) -> Point:
     """[s]a + [k]b, bit by bit of both at once."""
     both, sum_ = _add(a, b), ZERO
     for i in range(max(s.bit_length(), k.bit_length()) - 1, -1, -1):
@@ -65,7 +65,8 @@ def _point(encoded: bytes) -> Point | None:
     return x, y, 1, x * y % P
 
 
-def _encoded(a: Point) -> bytes:
+def encoded(a: Point) -> bytes:
+    """A point's 32 bytes; RFC 8032, section 5.1.2."""
     inverse = pow(a[2], P - 2, P)
     x, y = a[0] * inverse % P, a[1] * inverse % P
     return (y | (x & 1) << 255).to_bytes(32, "little")
@@ -92,7 +93,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
         return False
     k = int.from_bytes(hashlib.sha512(r + public_key + message).digest(), "little") % L
     minus_a = (P - a[0], a[1], 1, P - a[3])
-    return _encoded(_times(BASE, s, minus_a, k)) == r
+    return encoded(times(BASE, s, minus_a, k)) == r
 
 
 def read_public_key(path: Path) -> bytes:

@@ -71,10 +71,9 @@ class Intake:
         surroundings: Surroundings,
         beat: Callable[[], object],
     ) -> None:
-        self._config, self._engine, self._clock, self._beat = config, engine, clock, beat
+        self._config, self._clock, self._beat = config, clock, beat
         self._surroundings = surroundings
-        self._model = f"{engine.bundle.name} {engine.bundle.version}"
-        self._made_for = engine.fingerprint()
+        self._use(engine)
         self._waiting: deque[Read] = deque()
         self._settled: deque[Settled] = deque()
         self._time: Timekeeper | None = None
@@ -131,6 +130,34 @@ class Intake:
     def newest_s(self) -> float:
         """End of the newest record that was taken in [s, UTC]; -inf: none."""
         return self.state.pipeline.last_end_s if self.state else -math.inf
+
+    @property
+    def engine(self) -> Engine:
+        """That records go through."""
+        return self._engine
+
+    @property
+    def identity(self) -> Identity:
+        """What messages repeat; there is one once the journal is open."""
+        return self._identity
+
+    def switch(self, engine: Engine, state: EngineState) -> None:
+        """Go on with another model, whose state is that after the newest record.
+
+        Raises
+        ------
+        JournalError
+            It goes on, and its state is written with the next record.
+        """
+        self._use(engine)
+        self.state = state
+        if self.journal is not None:
+            self.journal.store(state, self._made_for)
+
+    def _use(self, engine: Engine) -> None:
+        self._engine = engine
+        self._model = f"{engine.bundle.name} {engine.bundle.version}"
+        self._made_for = engine.fingerprint()
 
     def now_s(self) -> float:
         """The best that is known of the time [s, UTC]."""

@@ -3,7 +3,8 @@
     models/rootzone-1.0.0/  rootzone-1.1.0/  current -> rootzone-1.1.0  previous -> rootzone-1.0.0
 
 A bundle is proved before a link leads to it, and a link changes by an atomic rename after its
-bundle is on disk: at no moment, a power cut included, is the station without a model.
+bundle is on disk: at no moment, a power cut included, is the station without a model. `rollout`
+brings new ones in.
 """
 
 from __future__ import annotations
@@ -11,23 +12,20 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shutil
-import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from epithermal_edge import estimator, runtime
-from epithermal_edge.bundle import Bundle, open_bundle
+from epithermal_edge.bundle import SIGNATURE, Bundle, open_bundle
 from epithermal_edge.config import Config
 from epithermal_edge.errors import BundleError, ConfigError
+from epithermal_edge.minisign import parse
+from epithermal_edge.rollout_file import hand_over, read, sync, write
 
 CURRENT, PREVIOUS = "current", "previous"
-LOCK, STAGED = ".lock", ".staged-"
-MAX_BYTES = 64 * 1024 * 1024  # of a bundle; the network has some 100 kB
-MAX_FILES = 64
+LOCK = ".lock"
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +37,9 @@ class Installed:
     folder: str
     name: str  # name and version; empty where it is damaged
     sha256: str
-    uses: tuple[str, ...]  # links that lead to it
+    uses: tuple[str, ...]  # links that lead to it, and how far it is
     fault: str  # why it cannot be used; empty where it can
+    signed: str = ""  # id of the key that its signature names; it was verified when it came
 
 
 def models_folder(config: Config) -> Path:
@@ -61,86 +60,42 @@ def models_folder(config: Config) -> Path:
 
 def installed(folder: Path) -> list[Installed]:
     """The bundles of a folder by name; hashes and schema are verified, golden vectors are not."""
-    links = {link: _target(folder, link) for link in (CURRENT, PREVIOUS)}
-    found = []
-    names = sorted(p.name for p in folder.iterdir() if _is_bundle(p)) if folder.is_dir() else []
-    for name in names:
-        uses = tuple(link for link, target in links.items() if target == name)
-        try:
-            bundle = open_bundle(folder / name)
-        except BundleError as fault:
-            found.append(Installed(name, "", "", uses, str(fault)))
-        else:
-            title = f"{bundle.name} {bundle.version}"
-            found.append(Installed(name, title, bundle.sha256, uses, ""))
-    return found
+    uses = {link: target(folder, link) for link in (CURRENT, PREVIOUS)}
+    candidate = read(folder).candidate if folder.is_dir() else None
+    if candidate is not None:
+        uses[candidate.state] = candidate.folder
+    names = {p.name for p in folder.iterdir() if _is_bundle(p)} if folder.is_dir() else set()
+    if candidate is not None and (folder / candidate.folder).is_dir():
+        names.add(candidate.folder)
+    return [_look(folder, name, uses) for name in sorted(names)]
+
+
+def _look(folder: Path, name: str, uses: dict[str, str | None]) -> Installed:
+    led = tuple(use for use, where in uses.items() if where == name)
+    try:
+        bundle = open_bundle(folder / name)
+    except BundleError as fault:
+        return Installed(name, "", "", led, str(fault))
+    try:
+        signed = parse((folder / name / SIGNATURE).read_bytes()).key_id[::-1].hex().upper()
+    except (OSError, BundleError):
+        signed = ""
+    return Installed(name, title(bundle), bundle.sha256, led, "", signed)
+
+
+def title(bundle: Bundle) -> str:
+    """Name and version."""
+    return f"{bundle.name} {bundle.version}"
 
 
 def _is_bundle(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
 
 
-def _target(folder: Path, link: str) -> str | None:
+def target(folder: Path, link: str) -> str | None:
     """Name of the folder that a link leads to."""
     path = folder / link
     return os.readlink(path) if path.is_symlink() else None
-
-
-def install(folder: Path, source: Path) -> Bundle:
-    """Prove a bundle, keep a copy of it, and make it the one that the next start uses.
-
-    Parameters
-    ----------
-    folder :
-        Of the station's bundles; made when it is not there.
-    source :
-        A bundle's folder, or a tar archive of one.
-
-    Raises
-    ------
-    BundleError
-        It is damaged, not for this software, or fails its golden vectors on the runtime here;
-        nothing has changed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder), _staging(folder) as staging:
-        staged = Path(staging, "bundle")
-        staged.mkdir(mode=0o755)
-        if source.is_dir():
-            _copy(source, staged)
-        else:
-            _unpack(source, staged)
-        bundle = prove(staged)
-        name = _keep(staged, bundle, folder)
-        before = _target(folder, CURRENT)
-        if before == name:
-            log.info("%s is the current bundle already", name)
-            return bundle
-        if before is not None:
-            _lead(folder, PREVIOUS, before)
-        _lead(folder, CURRENT, name)
-        return bundle
-
-
-def roll_back(folder: Path) -> Bundle:
-    """Use the bundle that was used before; doing it twice changes nothing.
-
-    Raises
-    ------
-    BundleError
-        There is none, or it does not work any more; nothing has changed.
-    """
-    if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder: install a bundle first")
-    with _locked(folder):
-        current, previous = _target(folder, CURRENT), _target(folder, PREVIOUS)
-        if previous is None or previous == current:
-            raise BundleError(f"{folder}: no previous bundle: install one")
-        bundle = prove(folder / previous)
-        _lead(folder, CURRENT, previous)
-        if current is not None:
-            _lead(folder, PREVIOUS, current)
-        return bundle
 
 
 def prove(path: Path) -> Bundle:
@@ -158,91 +113,85 @@ def prove(path: Path) -> Bundle:
     return bundle
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One change at a time."""
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            raise BundleError(f"{folder}: another installation is under way: wait") from fault
-        yield
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[str]:
-    """A folder on the same disk; what an interrupted installation left is cleared before."""
-    for left in folder.glob(f"{STAGED}*"):
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=STAGED, dir=folder) as staging:
-        yield staging
-
-
-def _copy(source: Path, staged: Path) -> None:
-    """Regular files of a folder; a bundle has no folders in it."""
-    files = [path for path in sorted(source.iterdir()) if path.is_file()]
-    _check_size(source, len(files), sum(path.stat().st_size for path in files))
-    for path in files:
-        shutil.copyfile(path, staged / path.name)
-
-
-def _unpack(source: Path, staged: Path) -> None:
-    """Regular files of a tar, by their last name: nothing can be written elsewhere."""
+def has_current(folder: Path) -> bool:
+    """Whether there is a bundle in use that can be opened."""
     try:
-        with tarfile.open(source) as archive:
-            members: list[tarfile.TarInfo] = []
-            size = 0
-            for member in archive:
-                size += member.size
-                _check_size(source, len(members), size)
-                if member.isfile():
-                    members.append(member)
-            if len({PurePosixPath(m.name).parent for m in members}) != 1:
-                raise BundleError(f"{source}: not the archive of one folder: take another file")
-            for member in members:
-                content = archive.extractfile(member)
-                if content is not None:
-                    (staged / PurePosixPath(member.name).name).write_bytes(content.read())
-    except (tarfile.TarError, EOFError, OSError) as fault:
-        reason = getattr(fault, "strerror", None) or fault
-        raise BundleError(f"{source}: no bundle's folder and no tar ({reason})") from fault
+        return bool(open_bundle(folder / CURRENT))
+    except BundleError:
+        return False
 
 
-def _check_size(source: Path, files: int, size: int) -> None:
-    if files > MAX_FILES or size > MAX_BYTES:
-        raise BundleError(f"{source}: too large for a bundle: give a bundle's folder or its tar")
+def roll_back(folder: Path, why: str = "asked for") -> Bundle:
+    """Use the bundle that was used before; doing it twice changes nothing.
+
+    Raises
+    ------
+    BundleError
+        There is none, or it does not work any more; nothing has changed.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder: install a bundle first")
+    with locked(folder):
+        current, previous = target(folder, CURRENT), target(folder, PREVIOUS)
+        if previous is None or previous == current:
+            raise BundleError(f"{folder}: no previous bundle: install one")
+        bundle = prove(folder / previous)
+        lead(folder, CURRENT, previous)
+        if current is not None:
+            lead(folder, PREVIOUS, current)
+        record = read(folder)
+        text = f"to {title(bundle)} from {current}: {why}"
+        write(folder, record.told("model_rolled_back", text, record.candidate))
+        return bundle
 
 
-def _keep(staged: Path, bundle: Bundle, folder: Path) -> str:
-    """Put a proved bundle on disk beside the others; its folder's name."""
-    plain = f"{bundle.name}-{bundle.version}"
-    for name in (plain, f"{plain}.{bundle.sha256[:12]}"):
-        if not (folder / name).exists():
-            for path in (*staged.iterdir(), staged):
-                _sync(path)
-            staged.rename(folder / name)
-            _sync(folder)
-            return name
-        try:
-            if open_bundle(folder / name).sha256 == bundle.sha256:
-                return name
-        except BundleError as fault:
-            log.warning("%s; it stays where it is", fault)
-    raise BundleError(f"{folder / plain}: there and damaged: remove it and install again")
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One change at a time.
+
+    Raises
+    ------
+    BundleError
+        Another one is under way.
+    """
+    handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as fault:
+        raise BundleError(f"{folder}: another installation is under way: wait") from fault
+    finally:
+        os.close(handle)
 
 
-def _lead(folder: Path, link: str, name: str) -> None:
+def lead(folder: Path, link: str, name: str) -> None:
     """Let a link lead to a bundle, atomically and for good."""
     fresh = folder / f".{link}"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(name)
+    hand_over(fresh, folder)
     fresh.replace(folder / link)
-    _sync(folder)
+    sync(folder)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def fall_back(folder: Path, fault: BundleError) -> Path:
+    """The bundle to start with where the one in use does not work any more: the one before.
+
+    Raises
+    ------
+    BundleError
+        The fault given: there is no other, or that does not work either.
+    """
+    previous = target(folder, PREVIOUS)
+    log.error("%s", fault)
+    if previous is None:
+        raise fault
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        prove(folder / previous)
+    except BundleError as other:
+        raise fault from other
+    try:
+        roll_back(folder, str(fault))
+    except (OSError, BundleError) as refusal:
+        log.error("%s; the link stays, and %s is used", refusal, previous)
+    return folder / previous

@@ -246,6 +246,12 @@ class Sender:
         waiting = self._journal.waiting()
         return {"epoch": self._identity.epoch, "session": session, "waiting": waiting}
 
+    def tell_meta(self, meta: bytes) -> None:
+        """What is constant has changed."""
+        self._presence.change_meta(meta)
+        if self._up:
+            self._presence.announce()
+
     def publish_health(self, health: dict[str, Any]) -> None:
         """Tell what `Station` knows about itself, not more often than `mqtt.health_interval_s`."""
         now = time.monotonic()

@@ -34,6 +34,10 @@ class Presence:
         self.waiting: deque[Message] = deque()
         self.in_flight: dict[int, str] = {}  # topics by packet
 
+    def change_meta(self, meta: bytes) -> None:
+        """What is constant has changed."""
+        self._meta = meta
+
     def clear(self) -> None:
         """The connection is lost."""
         self.waiting.clear()

@@ -14,8 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from epithermal_edge import estimator, health, messages, runtime, verbs
-from epithermal_edge.bundle import open_bundle
+from epithermal_edge import health, messages, verbs
 from epithermal_edge.clock import Clock
 from epithermal_edge.config import Config
 from epithermal_edge.database import DamagedError, UnreadableError, lock
@@ -24,10 +23,12 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.intake import Counts, Intake
 from epithermal_edge.journal import Journal, JournalError
 from epithermal_edge.link import Down
+from epithermal_edge.loading import start_engine
 from epithermal_edge.messages import Identity
 from epithermal_edge.mqtt import Acknowledged, LinkEvent, Sender
 from epithermal_edge.notify import Service
 from epithermal_edge.reader import Read, Reader
+from epithermal_edge.succession import Succession
 from epithermal_edge.surroundings import Surroundings
 from epithermal_edge.uplink import make_sender
 
@@ -40,22 +41,6 @@ UNREADABLE_S = 3600.0  # a disk that cannot read for so long has bad sectors
 DAMAGES, DAMAGES_S = 3, 600.0  # so many damaged files in so long a time are the disk's end
 
 log = logging.getLogger(__name__)
-
-
-def load_engine(config: Config) -> Engine:
-    """The engine, after its bundle has proved itself on the runtime at hand.
-
-    Raises
-    ------
-    BundleError
-        Damaged, not understood, or the golden vectors fail.
-    """
-    bundle = open_bundle(config.bundle.resolve())  # a link may be led elsewhere meanwhile
-    step = runtime.load(bundle.model_path)
-    error = estimator.check_golden(bundle, step)
-    log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
-    promised = tuple(gauge.name for gauge in config.weather)
-    return Engine(config.site, bundle, step, config.limits, promised, config.soil_water)
 
 
 class Station:
@@ -87,10 +72,11 @@ class Station:
         self._until_idle_s = until_idle_s
         self._config = config
         self._service = Service()
-        self._engine = load_engine(config)
+        self._engine = start_engine(config)
         self._lock = lock(config.state_dir)
         self._surroundings = Surroundings(config, wall=self._clock.wall)
         self._intake = Intake(config, self._engine, self._clock, self._surroundings, self._beat)
+        self._succession = Succession(config, self._intake, self._adopt)
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self.restarts = False  # it was asked to begin again
@@ -147,6 +133,14 @@ class Station:
         own = verbs.of_station(self._config, self.restart)
         return make_sender(self._config, identity, bundle, journal, put, wall, own)
 
+    def _adopt(self, engine: Engine) -> None:
+        """Another model is used from now on: tell it."""
+        self._engine = engine
+        if self._sender:
+            self._sender.tell_meta(
+                messages.meta(self._config, self._intake.identity, engine.bundle)
+            )
+
     def stop(self) -> None:
         """Ask for a clean stop, from any thread or a signal handler."""
         self._stopping.set()
@@ -188,7 +182,8 @@ class Station:
     def _turn(self, wait_s: float) -> None:
         """Handle one event, or nothing, and let engine and sender go on."""
         try:
-            event = self._events.get(timeout=0.0 if self._has_work() else wait_s)
+            is_busy = self._has_work() or self._succession.is_behind
+            event = self._events.get(timeout=0.0 if is_busy else wait_s)
         except queue.Empty:
             event = None
         now = self._clock.monotonic()
@@ -202,6 +197,10 @@ class Station:
                 self._progress = now
         if now >= self._again and not self._attempt(lambda: self._write(event is None)):
             self._again = self._clock.monotonic() + RETRY_S
+        if not self._has_work() and not self._stopping.is_set():
+            self._attempt(lambda: self._succession.work(now))
+            if self._succession.is_behind:
+                self._progress = now
         self._beats["engine"] = time.monotonic()
         if now >= self._send_again and not self._attempt(self._send):
             self._send_again = self._clock.monotonic() + RETRY_S
@@ -249,6 +248,7 @@ class Station:
                 self._intake.add(event)
                 self._reader.taken()
         self._intake.close()
+        self._succession.forget()
         suspect = str(damage) if is_sure or len(self._damages) > 1 else None
         self._attempt(lambda: self._open_journal(suspect))
 
@@ -345,6 +345,7 @@ class Station:
             "journal": journal,
             "clock": self._intake.clock_health(),
             "surroundings": self._surroundings.health(),
+            "rollout": self._succession.health(),
         }
 
     def _report(self, now: float) -> None:

@@ -125,7 +125,19 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
     ),
     "quality": limits.KEYS,
-    "model": (Key("bundle", str, "folder of the model bundle", True),),
+    "model": (
+        Key("bundle", str, "folder of the model bundle", True),
+        Key("keys", list, "minisign public keys of those whose bundles are taken in"),
+        Key("unsigned", bool, "take bundles in that nobody known has signed", default=False),
+        Key(
+            "trial_hours",
+            int,
+            "hours in which a new model has to stand beside the one in use",
+            default=24,
+            low=0,
+            high=8760,
+        ),
+    ),
     "mqtt": (
         Key("host", str, "name or address of the broker", True),
         Key("port", int, "TCP port; 8883 with TLS", default=1883, low=1, high=65535),

@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from epithermal_edge.errors import EpithermalError
-from epithermal_host import __version__, evaluate_command, validate, weather_command
+from epithermal_host import (
+    __version__,
+    evaluate_command,
+    signing_command,
+    validate,
+    weather_command,
+)
 
 # Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
 
@@ -91,6 +97,13 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--version", dest="model_version", help="default: run.toml")
     p.add_argument("--notes", type=Path, metavar="FILE.md",
                    help="for the card: what examinations showed, where it fails")  # fmt: skip
+    signing_command.add_secret_key(p)
+    p = _add(commands, "key", _key, "a pair of keys: one signs bundles, stations trust the other",
+             "key --out keys/farm")  # fmt: skip
+    signing_command.add_key_arguments(p)
+    p = _add(commands, "sign", _sign, "a bundle that is there already",
+             "sign models/rootzone-1.0.0 --key keys/farm.key")  # fmt: skip
+    signing_command.add_sign_arguments(p)
     p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
              "demo --out build/demo")  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
@@ -266,6 +279,7 @@ def _release(arguments: argparse.Namespace) -> int:
     from epithermal_host.config import read_run
 
     wanted = read_run(arguments.run).release
+    key = signing_command.secret_key(arguments)
     from epithermal_host import release
 
     done = release.run(
@@ -274,9 +288,18 @@ def _release(arguments: argparse.Namespace) -> int:
         name=arguments.name or wanted.name,
         version=arguments.model_version or wanted.version,
         notes=arguments.notes.read_text("utf-8") if arguments.notes else "",
+        key=key,
     )
     print(f"{done.path}: released; try: epithermal-edge selftest {done.path}")
     return 0
+
+
+def _key(arguments: argparse.Namespace) -> int:
+    return signing_command.make_key(arguments, print)
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    return signing_command.sign(arguments, print)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from epithermal_edge import bundle as bundles
 from epithermal_edge import runtime
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.features import FEATURES
+from epithermal_host import signing
 from epithermal_host.card import card
 from epithermal_host.files import write_atomic
 from epithermal_host.series import NAMES, TEST, TRAIN, Series, read_series
@@ -53,6 +54,7 @@ def run(
     *,
     created: str | None = None,
     notes: str = "",
+    key: signing.SecretKey | None = None,
 ) -> ReleaseResult:
     """Write TO/<name>-<version>/ from a run that was trained, quantized and evaluated.
 
@@ -68,6 +70,8 @@ def run(
         Date for bundle.toml; None: none is written.
     notes :
         Markdown for the card: what examinations of the model showed, where it fails.
+    key :
+        Signs the bundle; None: it is not signed.
 
     Raises
     ------
@@ -93,6 +97,8 @@ def run(
         bundle = bundles.open_bundle(part)
         errors = {runtime_: _golden_error(bundle, runtime_) for runtime_ in runtime.available()}
         fresh = not target.exists()
+        if key is not None:
+            signing.sign_bundle(part if fresh else target, key)
         if fresh:
             part.rename(target)
     finally:
