@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from epithermal_edge.errors import EpithermalError
-from epithermal_host import __version__, evaluate_command, validate, weather_command
+from epithermal_host import (
+    __version__,
+    evaluate_command,
+    retrain_command,
+    validate,
+    weather_command,
+)
 
 # Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
 
@@ -59,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_steps(commands)
     _add_calibrate(commands)
+    retrain_command.add_parser(commands, _add, _positive)
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)

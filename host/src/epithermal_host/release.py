@@ -81,11 +81,27 @@ def run(
         bundles.check_name(name, version)
     except BundleError as fault:
         raise ConfigError(str(fault)) from fault
-    contents = _contents(run_folder, name, version, created, notes)
-    target = to / f"{name}-{version}"
+    return place(_contents(run_folder, name, version, created, notes), to / f"{name}-{version}")
+
+
+def place(contents: Mapping[str, bytes], target: Path) -> ReleaseResult:
+    """Write a bundle of these files, proved on every runtime before it is there.
+
+    Parameters
+    ----------
+    contents :
+        Every file by name, MANIFEST too.
+
+    Raises
+    ------
+    ConfigError
+        Another bundle is there.
+    BundleError
+        The bundle fails its own golden vectors on an installed runtime.
+    """
     if target.exists():
         _refuse_other(target, contents)
-    part = to / f".{target.name}.part"
+    part = target.parent / f".{target.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     for file, content in contents.items():
         write_atomic(part / file, content)
