@@ -80,7 +80,9 @@ def remembered(bundle: Bundle, campaign: Path, who: Crew, runtime: str | None) -
     return rehearse(bundle, campaign, who, runtime_name=runtime)
 
 
-def on_others(here: Visited, everywhere: Sequence[Visited], population: Rehearsal) -> list[Estimate]:
+def on_others(
+    here: Visited, everywhere: Sequence[Visited], population: Rehearsal
+) -> list[Estimate]:
     """This site's estimates by a head that was fitted on all other sites' probes, never on its own.
 
     No choice is made: it is the largest change that the simulated population allows.

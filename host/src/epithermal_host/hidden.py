@@ -1,4 +1,4 @@
-"""What a released network holds in mind: its hidden state after each step, on the station's runtime.
+"""What a released network holds in mind: its state after each step, on the station's runtime.
 
 Only the head, d = V h' + v, is retrained; everything before it is a fixed function of the features.
 """

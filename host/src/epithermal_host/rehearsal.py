@@ -55,10 +55,7 @@ class Moments:
     def spread(self, centre: Array) -> Array:
         """(H, H) mean product of the states' distances from a centre (H,)."""
         return np.asarray(
-            self.hh
-            - np.outer(self.h, centre)
-            - np.outer(centre, self.h)
-            + np.outer(centre, centre)
+            self.hh - np.outer(self.h, centre) - np.outer(centre, self.h) + np.outer(centre, centre)
         )
 
 

@@ -1,4 +1,4 @@
-"""`epithermal-host retrain`: a released network's head, moved to a site as far as its data carry."""
+"""`epithermal-host retrain`: a released network's head, moved to a site if its data carry it."""
 
 from __future__ import annotations
 
@@ -192,9 +192,7 @@ def retrain(
 
 def with_until(done: Retraining, until_s: float) -> Retraining:
     """The same site retrained on another part of its time."""
-    return retrain(
-        done.site_file, done.parent, done.series, done.said, done.rehearsal, until_s
-    )
+    return retrain(done.site_file, done.parent, done.series, done.said, done.rehearsal, until_s)
 
 
 def _until(text: str) -> float:
@@ -207,4 +205,3 @@ def _until(text: str) -> float:
         raise ConfigError(f"--until {text}: not a date as 2024-10-31") from fault
     end = datetime.datetime.combine(day, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
     return end.timestamp()
-

@@ -100,5 +100,7 @@ def _outputs(done: Retraining, model: bytes, to: Path) -> Any:
     expected = said.theta[0] + said.h[0] @ w + b
     off = float(np.max(np.abs(outputs[:, 0] - expected)))
     if not off <= EXACT:
-        raise BundleError(f"{done.parent.path}: its head is not what was taken for it: off by {off:.2g}")
+        raise BundleError(
+            f"{done.parent.path}: its head is not what was taken for it: off by {off:.2g}"
+        )
     return outputs

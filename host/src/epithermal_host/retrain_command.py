@@ -5,29 +5,33 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 EXAMPLE = """retrain site.toml --from models/rootzone-1.0.0 --out retrained
   epithermal-host retrain site.toml --from models/rootzone-1.0.0 --until 2023-12-31"""
 DECLINED = 1  # exit status: it ran, and what came out is not good enough
 
 
-def add_parser(commands: Any, add: Callable[..., Any], number: Callable[[str], int]) -> None:
-    """Words and options; `add` makes a command, `number` reads a positive one."""
-    p = add(commands, "retrain", _retrain, "a released model, moved to a site as far as its data "
-            "carry; status 1: declined, the report says why", EXAMPLE)  # fmt: skip
+def add_arguments(p: argparse.ArgumentParser, number: Callable[[str], int]) -> None:
+    """Words and options; `number` reads a positive one."""
     p.add_argument("site", type=Path, metavar="site.toml", help="see docs/field.md")
     p.add_argument("--from", type=Path, required=True, metavar="BUNDLE", dest="parent",
                    help="the released model")  # fmt: skip
     p.add_argument("--campaign", type=Path, metavar="RUN",
-                   help="simulated soils that it must not forget, RUN/dataset.npz; default: a small "
-                   "campaign of BUNDLE's own population is made")  # fmt: skip
-    p.add_argument("--cosmic-n", type=float, metavar="CPH",
-                   help="COSMIC's N as station.toml has it; default: from the site's sampling day")
+                   help="simulated soils that it must not forget, RUN/dataset.npz; default: a "
+                   "small campaign of BUNDLE's own population is made")  # fmt: skip
+    p.add_argument(
+        "--cosmic-n",
+        type=float,
+        metavar="CPH",
+        help="COSMIC's N as station.toml has it; default: from the site's sampling day",
+    )
     p.add_argument("--until", default="", metavar="DATE",
                    help="use days up to this one only; later ones are judged")  # fmt: skip
-    p.add_argument("--believe-probes", action="store_true",
-                   help="use the probes though the samples do not say that they are of the field")
+    p.add_argument(
+        "--believe-probes",
+        action="store_true",
+        help="use the probes though the samples do not say that they are of the field",
+    )
     p.add_argument("--name", default="", help="of the new bundle; default: PARENT-SITE")
     p.add_argument("--version", default="", dest="model_version", help="default: the parent's")
     p.add_argument("--out", type=Path, metavar="DIR",
@@ -36,7 +40,8 @@ def add_parser(commands: Any, add: Callable[..., Any], number: Callable[[str], i
     p.add_argument("--workers", type=number, metavar="N", help="default: one a processor")
 
 
-def _retrain(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, write: Callable[[str], None]) -> int:
+    """Retrain, or decline with status 1; lines for people go to `write`."""
     from epithermal_host import retrain, retrain_text
 
     options = retrain.Options(
@@ -50,9 +55,9 @@ def _retrain(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
     )
     done, out, bundle = retrain.run(arguments.site, arguments.parent, arguments.out, options)
-    print(retrain_text.markdown(done))
-    print(f"written: {out / retrain.REPORT}, {out / retrain.DATA}, {out / retrain.PICTURE}")
+    write(retrain_text.markdown(done))
+    write(f"written: {out / retrain.REPORT}, {out / retrain.DATA}, {out / retrain.PICTURE}")
     if bundle is None:
         return DECLINED
-    print(f"{bundle}: released; try: epithermal-edge selftest {bundle}")
+    write(f"{bundle}: released; try: epithermal-edge selftest {bundle}")
     return 0

@@ -51,7 +51,8 @@ def _part(axes: Any, done: Retraining, days: slice) -> None:
     axes.plot(middle, done.samples.theta[inside], "D", c="#E69F00", mec="k", ms=6.0, zorder=5,
               ls="", label="samples")  # fmt: skip
     axes.fill_between(time, 0.0, 1.0, where=done.used[days], color="0.90", lw=0.0, zorder=0,
-                      transform=axes.get_xaxis_transform(), step="mid", label="could be used")  # fmt: skip
+                      transform=axes.get_xaxis_transform(), step="mid",
+                      label="could be used")  # fmt: skip
     shown = [done.said.theta[-1, probed], after[probed], series.truth[probed] + shift]
     values = np.concatenate([*shown, done.samples.theta])
     if values.size:

@@ -1,7 +1,7 @@
 """How far a network's head is moved towards a site's probes, and whether it may be.
 
-Added to the answer of 0-30 cm is w (h - h_site), with h the released network's state, h_site its mean
-over the days fitted on:
+Added to the answer of 0-30 cm is w (h - h_site), with h the released network's state, h_site its
+mean over the days fitted on:
 
     w = argmin  mean (p' - w h')^2 + k mean_sim (w (h_sim - h_site))^2
 
@@ -104,13 +104,15 @@ def too_few(days: SiteDays, season: tuple[int, int]) -> list[str]:
     if unseen:
         names = ", ".join(str(m) for m in unseen)
         faults.append(
-            f"months of the season hardly seen (under {MONTH_DAYS} days): {names}; what is learnt in a"
-            " part of the season is wrong in the rest of it"
+            f"months of the season hardly seen (under {MONTH_DAYS} days): {names}; what is learnt"
+            " in a part of the season is wrong in the rest of it"
         )
     return faults
 
 
-def change(days: SiteDays, rows: Rows, rehearsal: Rehearsal, strength: float) -> tuple[Array, float]:
+def change(
+    days: SiteDays, rows: Rows, rehearsal: Rehearsal, strength: float
+) -> tuple[Array, float]:
     """w (H,) and b by which w h + b is added to the answer [m3 m-3], fitted on some days."""
     states, lacks = [], []
     for year in np.unique(days.year[rows]):
@@ -141,8 +143,8 @@ def decide(days: SiteDays, rehearsal: Rehearsal) -> Decision:
     strength = next(t.strength for t in sound if t.ubrmse <= NEARLY * best)
     after = _ubrmse(days, late, change(days, fit, rehearsal, strength)[0])
     if after > before:
-        reasons = (f"worse on the last part of the time, fitted on what is before: ubRMSE {after:.4f},"
-                   f" released {before:.4f} m3/m3",)  # fmt: skip
+        reasons = (f"worse on the last part of the time, fitted on what is before: ubRMSE "
+                   f"{after:.4f}, released {before:.4f} m3/m3",)  # fmt: skip
         return Decision(None, 0.0, np.nan, released, trials, before, after, reasons)
     w, b = change(days, every, rehearsal, strength)
     return Decision(w, b, strength, released, trials, before, after, ())

@@ -137,7 +137,8 @@ def provenance(done: Retraining) -> dict[str, Any]:
     }
     if decision is not None:
         value["trials"] = [dataclasses.asdict(t) for t in (decision.released, *decision.trials)]
-    return _without_nothing(plain(value))
+    told: dict[str, Any] = _without_nothing(plain(value))
+    return told
 
 
 def as_json(done: Retraining) -> dict[str, Any]:
@@ -171,8 +172,8 @@ def _trials(released: Trial, trials: tuple[Trial, ...]) -> str:
     head = ("strength", "ubRMSE, blocks left out", "each block", "RMSE, simulated population")
     return (
         table(head, rows)
-        + f"\n\nAsked: {1 - GAIN_MAX:.0%} less on blocks left out, no block worse by a tenth, and the"
-        f" simulated population's RMSE up by {RISE_MAX - 1:.0%} at most."
+        + f"\n\nAsked: {1 - GAIN_MAX:.0%} less on blocks left out, no block worse by a tenth, and"
+        f" the simulated population's RMSE up by {RISE_MAX - 1:.0%} at most."
     )
 
 
@@ -188,7 +189,11 @@ def _before_after(done: Retraining) -> str:
         for x in lines(done)
     ]  # fmt: skip
     head = ("days", "inputs", "n", "ubRMSE released", "r", "ubRMSE retrained", "r")
-    return "Against the probes, each year's own bias taken out [m3/m3]:\n\n" + table(head, rows) if rows else ""
+    return (
+        "Against the probes, each year's own bias taken out [m3/m3]:\n\n" + table(head, rows)
+        if rows
+        else ""
+    )
 
 
 def _one_season(done: Retraining) -> str:
