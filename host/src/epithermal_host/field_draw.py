@@ -44,7 +44,7 @@ def site(place: Place) -> bytes:
             shown = slice(int(part[0]), int(part[-1]) + 1)
             _part(panels[2 * row], place, shown)
             _counts(panels[2 * row + 1], place, counts, shown)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5,
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
                       frameon=False, fontsize=9.0)  # fmt: skip
         return png(figure)
 

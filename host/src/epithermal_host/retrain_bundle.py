@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from epithermal_host.retrain import Retraining
 
 MOVED = (0, 2, 3)  # units of the head that tell water: 0-30, 0-10, 30-60 cm
-EXACT = 2e-5  # [m3 m-3] of a head added in 32 bits
+EXACT = 2e-4  # [m3 m-3] of a head that is kept in 16 bits
 
 
 def release_bundle(done: Retraining, to: Path, name: str = "", version: str = "") -> Path:

@@ -6,6 +6,7 @@ Nothing else of the file changes, byte for byte: W, U, the scaling and the graph
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from epithermal_host import network
 
 Array = NDArray[np.float32]
 
-NOT_OURS = "no head in 32 bits as `release` writes it: take a bundle in float32 or dynamic_int8"
+NOT_OURS = "no head as `release` writes it in 32 or 16 bits: take another bundle"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,8 @@ def read_head(model: bytes) -> Head:
         The file has none that could be replaced.
     """
     weights, bias = _views(bytearray(model))
-    return Head(weights.reshape(network.UNITS, -1).copy(), bias.copy())
+    wide = weights.astype(np.float32).reshape(network.UNITS, -1)
+    return Head(wide, bias.astype(np.float32))
 
 
 def with_head(model: bytes, head: Head) -> bytes:
@@ -50,36 +52,38 @@ def with_head(model: bytes, head: Head) -> bytes:
     weights, bias = _views(content)
     if head.weights.size != weights.size or head.bias.size != bias.size:
         raise ValueError("the head is of another shape")
-    weights[:] = head.weights.astype(np.float32).ravel()
-    bias[:] = head.bias.astype(np.float32)
+    weights[:] = head.weights.ravel().astype(weights.dtype)
+    bias[:] = head.bias.astype(bias.dtype)
     return bytes(content)
 
 
-def _views(content: bytearray) -> tuple[Array, Array]:
+def _views(content: bytearray) -> tuple[Any, Any]:
     """V (UNITS * H,) and v (UNITS,) where they stand in the file: writing to them changes it."""
     with network.quiet():
         from tensorflow.lite.python import schema_py_generated as schema
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
-    found = []
+    found, widened = [], {}
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
         code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+        if code == schema.BuiltinOperator.DEQUANTIZE:  # a constant in 16 bits
+            widened[operator.Outputs(0)] = operator.Inputs(0)
         if code != schema.BuiltinOperator.FULLY_CONNECTED or operator.InputsLength() != 3:
             continue
         weights, bias = operator.Inputs(1), operator.Inputs(2)
         if bias >= 0 and graph.Tensors(bias).ShapeAsNumpy().tolist() == [network.UNITS]:
-            found.append([_floats(schema, model, graph.Tensors(t)) for t in (weights, bias)])
+            stored = [widened.get(t, t) for t in (weights, bias)]
+            found.append([_floats(schema, model, graph.Tensors(t)) for t in stored])
     if len(found) != 1 or any(view is None for view in found[0]):
         raise BundleError(f"model.tflite: {NOT_OURS}")
     weights, bias = found[0]
-    assert weights is not None and bias is not None
     return weights, bias
 
 
-def _floats(schema: object, model: object, tensor: object) -> Array | None:
-    """A constant of the graph; None where it is not in 32 bits."""
-    if tensor.Type() != schema.TensorType.FLOAT32:  # type: ignore[attr-defined]
-        return None
-    data = model.Buffers(tensor.Buffer()).DataAsNumpy()  # type: ignore[attr-defined]
-    return None if isinstance(data, int) else data.view(np.float32)
+def _floats(schema: Any, model: Any, tensor: Any) -> Any:
+    """A constant of the graph, in its own width; None where it is none or in 8 bits."""
+    kinds = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
+    data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    kind = kinds.get(tensor.Type())
+    return None if kind is None or isinstance(data, int) else data.view(kind)
