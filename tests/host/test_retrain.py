@@ -197,7 +197,6 @@ def retrained(site_toml, finished_run, tmp_path_factory) -> Path:
         patch.setattr(retrain_fit, "RISE_MAX", 10.0)
         patch.setattr(retrain_fit, "STRENGTHS", (0.1, 0.01))
         assert main(command(site_toml, finished_run, out, "--believe-probes")) == 0
-    mp.undo()
     return out
 
 
