@@ -22,6 +22,7 @@ from epithermal_host.parallel import crew
 from epithermal_host.rehearsal import Moments, Rehearsal
 from epithermal_host.retrain_fit import SiteDays, change, decide, too_few
 from epithermal_host.retrain_site import Samples, level, probes_are_off, streamed
+from epithermal_host.series import counts_alone
 from epithermal_host.site_file import read_site
 from epithermal_host.streams import answers
 
@@ -209,7 +210,7 @@ def test_the_bundle_answers_as_was_fitted_and_tells_where_it_is_from(retrained, 
     fitted = next(x for x in told["lines"] if x["when"] == "days fitted on")
     series = field.load(read_site(site_toml))
     with crew(1) as who:
-        features = series.features[None].astype(np.float32)
+        features = counts_alone(series.features[None].astype(np.float32))
         theta = answers(child, features, who, restart=series.restart[None]).y[0, :, 0]
     error = (theta - series.truth)[np.isfinite(series.truth)]
     assert error.std() == pytest.approx(fitted["ubrmse_retrained"], abs=2e-4)
