@@ -178,6 +178,11 @@ def site_toml(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def series(site_toml) -> field.FieldSeries:
+    return field.load(read_site(site_toml))
+
+
 def write_probes(folder: Path, theta: np.ndarray) -> None:
     rows = ["noon,probe"]
     for i, value in enumerate(theta):
@@ -201,14 +206,13 @@ def retrained(site_toml, finished_run, tmp_path_factory) -> Path:
     return out
 
 
-def test_the_bundle_answers_as_was_fitted_and_tells_where_it_is_from(retrained, site_toml):
+def test_the_bundle_answers_as_was_fitted_and_tells_where_it_is_from(retrained, series):
     parent, child = open_bundle(BUNDLE), open_bundle(retrained / "bucket-made-up-0.1.0")
     table = tomllib.loads((child.path / "bundle.toml").read_text("utf-8"))
     told = table["provenance"]["retrained"]
     assert told["parent"]["sha256"] == parent.sha256 and told["site"] == "made-up"
     assert len(told["data_hash"]) == 64 and told["rehearsal"]["rmse_retrained"] > 0.0
     fitted = next(x for x in told["lines"] if x["when"] == "days fitted on")
-    series = field.load(read_site(site_toml))
     with crew(1) as who:
         features = counts_alone(series.features[None].astype(np.float32))
         theta = answers(child, features, who, restart=series.restart[None]).y[0, :, 0]
@@ -245,8 +249,7 @@ def test_a_date_that_is_none_is_one_clear_line(site_toml, finished_run, tmp_path
     assert "--until summer: not a date" in capsys.readouterr().err
 
 
-def test_probes_off_the_samples_are_not_of_the_field(site_toml):
-    series = field.load(read_site(site_toml))
+def test_probes_off_the_samples_are_not_of_the_field(series):
     day = series.day_end_s[[3]]
     near = Samples(day, series.truth[[3]] + 0.02, np.array([0.015]))
     far = dataclasses.replace(near, theta=series.truth[[3]] + 0.1)
@@ -256,8 +259,7 @@ def test_probes_off_the_samples_are_not_of_the_field(site_toml):
     assert "not known" in probes_are_off(series, none)
 
 
-def test_a_level_needs_three_sampling_days_and_to_hold_on_those_left_out(site_toml):
-    series = field.load(read_site(site_toml))
+def test_a_level_needs_three_sampling_days_and_to_hold_on_those_left_out(series):
     with crew(1) as who:
         said = streamed(open_bundle(BUNDLE), series, who)
     rows = np.array([20, 60, 100, 140])
@@ -270,9 +272,8 @@ def test_a_level_needs_three_sampling_days_and_to_hold_on_those_left_out(site_to
     assert "gained" in level(series, said, scattered, np.inf).reason
 
 
-def test_the_field_report_judges_a_retraining_on_later_days_alone(site_toml, finished_run):
+def test_the_field_report_judges_a_retraining_on_later_days_alone(site_toml, series, finished_run):
     site = read_site(site_toml)
-    series = field.load(site)
     twin = dataclasses.replace(series, name="twin")
     with crew(1) as who:
         report = judged(
