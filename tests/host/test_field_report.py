@@ -16,7 +16,7 @@ from epithermal_edge.bundle import open_bundle
 from epithermal_edge.frames import RECORDS_HEADER, format_record
 from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.records import RawRecord
-from epithermal_host import field_report, population
+from epithermal_host import field_judge, field_report, population
 from epithermal_host.baselines import COSMIC
 from epithermal_host.cli import main
 from epithermal_host.parallel import crew
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH, SAMPLED = 130, 3000.0, 3
+QUIET = field_report.Options(workers=1, progress=False)
 DARK = range(90, 103)  # days without counts: more than a state outlives
 WETTER = 0.05  # of the probes against the field
 SITE = """
@@ -98,13 +99,13 @@ def site_toml(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def judged(site_toml, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    return field_report.run(BUNDLE, [site_toml], out, workers=1, progress=False)
+    return field_report.run(BUNDLE, [site_toml], out, QUIET)
 
 
 def test_all_methods_are_judged_on_the_same_days_with_counts_and_probes(judged):
     place = judged[0].places[0]
     assert [(x.method, x.inputs) for x in place.lines] == [
-        (COSMIC, ""), (field_report.FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
+        (COSMIC, ""), (field_judge.FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
     ]  # fmt: skip
     assert {x.probes.days for x in place.lines} == {DAYS - len(DARK)}
     spin_up = open_bundle(BUNDLE).spin_up_steps
@@ -144,7 +145,7 @@ def test_without_rain_there_are_counts_alone(site_toml, tmp_path):
     text = site_toml.read_text("utf-8")
     dry = site_toml.with_name("dry.toml")
     dry.write_text(text[: text.index("[rain]")] + text[text.index("[sampling]") :], "utf-8")
-    done, _ = field_report.run(BUNDLE, [dry], tmp_path, workers=1, progress=False)
+    done, _ = field_report.run(BUNDLE, [dry], tmp_path, QUIET)
     assert [e.inputs for e in done.places[0].estimates] == ["", "", COUNTS]
 
 
@@ -222,6 +223,7 @@ def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkey
         (["--all", "a"], "name BUNDLE before RUN"),
         (["population", "none"], "none"),
         (["--all", "none", "run"], "none"),
+        (["a", "--campaign", "b"], "--campaign goes with --field"),
     ],
 )
 def test_words_of_evaluate_that_do_not_go_together_are_one_clear_line(words, told, capsys):
@@ -243,7 +245,7 @@ def test_the_faults_of_all_site_files_are_told_at_once(site_toml, tmp_path, caps
 def test_inversion_and_filter_at_a_forest_of_roaring_fork(shared, monkeypatch, tmp_path):
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
     site = ROOT / "tests/field/roaring-fork-f3.toml"
-    done, _ = field_report.run(BUNDLE, [site], tmp_path, workers=1, progress=False)
+    done, _ = field_report.run(BUNDLE, [site], tmp_path, QUIET)
     inversion, filtered = done.places[0].lines[:2]
     # an independent computation with Desilets' function: r 0.880 bare, 0.968 filtered
     assert inversion.probes.r == pytest.approx(0.88, abs=0.05)

@@ -11,6 +11,7 @@ from epithermal_edge.errors import EpithermalError
 from epithermal_host import (
     __version__,
     evaluate_command,
+    retrain_command,
     signing_command,
     validate,
     weather_command,
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_steps(commands)
     _add_calibrate(commands)
+    _add_retrain(commands)
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
@@ -127,6 +129,12 @@ def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]
                    "block, as organic water")  # fmt: skip
     p.add_argument("--out", type=Path, metavar="DIR", help="default: calibration-SITE")
     p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
+
+
+def _add_retrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "retrain", _retrain, "a released model, moved to a site",
+             retrain_command.EXAMPLE)  # fmt: skip
+    retrain_command.add_arguments(p, _positive)
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -263,6 +271,10 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         f"{out / calibrate.DATA}, {out / calibrate.PICTURE}"
     )
     return 0
+
+
+def _retrain(arguments: argparse.Namespace) -> int:
+    return retrain_command.run(arguments, print)
 
 
 def _study(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from epithermal_edge.errors import ConfigError
 POPULATION = "population"  # the word in BUNDLE's place
 USAGE = """%(prog)s RUN
        %(prog)s BUNDLE RUN [--all] [--reference N] [--out DIR] ...
-       %(prog)s BUNDLE --field SITE [SITE ...] [--out DIR] ...
+       %(prog)s BUNDLE --field SITE [SITE ...] [--campaign RUN] [--out DIR] ...
        %(prog)s population RUN [SITE ...]"""
 EXAMPLES = (
     "evaluate runs/a\n"
@@ -57,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser, number: Callable[[str], int])
         metavar="SITE",
         default=[],
         help="judge BUNDLE at real sites: their site.toml, docs/field.md",
+    )
+    parser.add_argument(
+        "--campaign",
+        type=Path,
+        metavar="RUN",
+        help="with --field: also what retraining does, on each site's first years and on the other "
+        "sites; RUN/dataset.npz are the simulated soils that it must not forget",
     )
     out = "default: RUN/report-NAME-VERSION, field-NAME-VERSION"
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
@@ -110,6 +117,10 @@ def read(arguments: argparse.Namespace) -> Asked:
     """
     names = arguments.names
     options = [name for name in OF_A_BUNDLE if getattr(arguments, name)]
+    if arguments.campaign and not arguments.field:
+        raise ConfigError(
+            "--campaign goes with --field: it tells what a retraining must not forget"
+        )
     if names[0] == POPULATION:
         if len(names) < 2 or arguments.field or options:
             raise ConfigError("evaluate population takes RUN and site files, and no option")
@@ -162,13 +173,10 @@ def _field(asked: Asked, arguments: argparse.Namespace, write: Write) -> int:
     from epithermal_host import field_report
 
     assert asked.bundle is not None
-    done, page = field_report.run(
-        asked.bundle,
-        asked.sites,
-        arguments.out,
-        runtime_name=arguments.runtime,
-        workers=arguments.workers,
+    options = field_report.Options(
+        campaign=arguments.campaign, runtime=arguments.runtime, workers=arguments.workers
     )
+    done, page = field_report.run(asked.bundle, asked.sites, arguments.out, options)
     write(field_report.table(done))
     write(f"report: {page}")
     return 0

@@ -1,4 +1,4 @@
-"""A released bundle at real sites: one sampling day calibrates, probes judge, nothing is fitted."""
+"""A released bundle at real sites: one sampling day calibrates, probes and samples judge."""
 
 from __future__ import annotations
 
@@ -9,51 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.bundle import Bundle, open_bundle
 from epithermal_edge.errors import ConfigError
-from epithermal_host import field, field_draw, field_html
-from epithermal_host.baselines import COSMIC
-from epithermal_host.field import FieldSeries
+from epithermal_host import field, field_draw, field_html, field_retrained
+from epithermal_host.field_judge import Line, Place, judge
+from epithermal_host.field_retrained import Own
 from epithermal_host.files import write_atomic, write_json
-from epithermal_host.filters import FILTER_T_D, exponential_filter
-from epithermal_host.metrics import Stats, stats
 from epithermal_host.parallel import Crew, crew
-from epithermal_host.report import NETWORK, InputSet, input_sets
 from epithermal_host.report_text import plain
-from epithermal_host.series import NAMES
 from epithermal_host.site_file import SiteFile, read_site
-from epithermal_host.streams import answers
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 PAGE, DATA = "field.html", "field.json"
-FILTERED = f"{COSMIC} + filter {FILTER_T_D:g} d"
 MEDIANS = ("ubrmse", "rmse", "r", "bias")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Estimate:
-    """One method's answers at a site."""
-
-    method: str
-    inputs: str  # of the network
-    theta: Array  # (T,) [m3 m-3]
-    sigma: Array | None  # (T,) [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """How one method did at a site; all methods on the same days."""
-
-    method: str
-    inputs: str
-    probes: Stats  # the judged days, the probes as truth
-    anchored: Stats | None  # the probes shifted to the samples; None: no probes on that day
-    settled: Stats | None  # as `probes`, without the days that the bundle calls warm-up
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +38,7 @@ class Middle:
     bias: float  # [m3 m-3]
     rmse_anchored: float  # [m3 m-3]
     ubrmse_settled: float  # [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Place:
-    """One site, judged."""
-
-    series: FieldSeries
-    texture: str
-    rain_share: float  # of the days with a known rain
-    et0_share: float
-    anchor: float  # what is added to the probes so that they agree with the samples; NaN
-    estimates: tuple[Estimate, ...]
-    lines: tuple[Line, ...]  # none where there is nothing to judge by
+    seasons: dict[str, tuple[int, float, float]]  # sites, ubRMSE, r
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,18 +47,27 @@ class FieldReport:
 
     bundle: Bundle
     runtime: str
+    campaign: str  # whose soils a retrained head must not forget; empty: nothing was fitted
     places: tuple[Place, ...]
     medians: tuple[Middle, ...]
+    own: tuple[Own, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How it is judged."""
+
+    campaign: Path | None = None  # RUN; with it also what retraining does
+    runtime: str | None = None
+    workers: int | None = None
+    progress: bool = True
 
 
 def run(
     bundle_path: Path,
     site_files: Sequence[Path],
     out: Path | None = None,
-    *,
-    runtime_name: str | None = None,
-    workers: int | None = None,
-    progress: bool = True,
+    options: Options | None = None,
 ) -> tuple[FieldReport, Path]:
     """Judge a bundle at real sites; write field.html, a picture a site, and field.json.
 
@@ -111,28 +77,25 @@ def run(
         A released bundle; files of real sites, docs/field.md.
     out :
         Folder of the report; field-NAME-VERSION here by default.
-    runtime_name, workers :
-        As in `streams.answers`; processes.
 
     Raises
     ------
     ConfigError
-        A faulty site file, with the faults of all; or a site that cannot be calibrated.
+        A faulty site file, with the faults of all; a site that cannot be calibrated; no campaign.
     SourceError
         A site's file cannot be read.
     BundleError
         The bundle is damaged or no runtime runs it.
     """
+    options = options or Options()
     bundle = open_bundle(bundle_path)
     out = out or Path(f"field-{bundle.name}-{bundle.version}")
-    sites = _read_sites(site_files)
-    places, runtime = [], ""
-    with crew(workers) as who:
-        for site in tqdm(sites, desc="sites", unit="site", disable=not progress):
-            place, runtime = judge(bundle, site, field.load(site), who, runtime_name)
-            places.append(place)
-    report = FieldReport(bundle, runtime, tuple(places), medians(places))
-    pictures = {f"{p.series.name}.png": field_draw.site(p) for p in places}
+    files = _read_sites(site_files)
+    bar = tqdm(files, desc="sites", unit="site", disable=not options.progress)
+    sites = [(file, field.load(file)) for file in bar]
+    with crew(options.workers) as who:
+        report = judged(bundle, sites, who, options)
+    pictures = {f"{p.series.name}.png": field_draw.site(p) for p in report.places}
     for name, content in pictures.items():
         write_atomic(out / name, content)
     write_atomic(out / PAGE, field_html.page(report, pictures).encode("utf-8"))
@@ -140,50 +103,27 @@ def run(
     return report, out / PAGE
 
 
-def judge(
+def judged(
     bundle: Bundle,
-    site: SiteFile,
-    series: FieldSeries,
+    sites: Sequence[tuple[SiteFile, field.FieldSeries]],
     who: Crew,
-    runtime_name: str | None = None,
-) -> tuple[Place, str]:
-    """All methods at one site; and the runtime's name."""
-    found = [Estimate(COSMIC, "", series.theta_classical, None)]
-    filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    found.append(Estimate(FILTERED, "", filtered, None))
-    runtime = ""
-    for inputs in _inputs(site, series):
-        said = answers(
-            bundle, inputs.features, who, restart=series.restart[None], runtime_name=runtime_name
-        )
-        found.append(Estimate(NETWORK, inputs.label, said.y[0, :, 0], said.y[0, :, 1]))
-        runtime = said.runtime
-    known = {name: float(series.features[:, NAMES.index(name)].mean())
-             for name in ("rain_known", "et0_known")}  # fmt: skip
-    anchor = anchor_of(series)
-    place = Place(
-        series=series,
-        texture=site.texture,
-        rain_share=known["rain_known"],
-        et0_share=known["et0_known"],
-        anchor=anchor,
-        estimates=tuple(found),
-        lines=_lines(bundle, series, anchor, found),
-    )
-    return place, runtime
-
-
-def anchor_of(series: FieldSeries) -> float:
-    """What brings the probes to the samples' mean on the sampling day [m3 m-3]; NaN: no probes."""
-    day = series.truth[series.day_end_s == series.sampling_end_s]
-    return float(series.sampled_theta - day[0]) if day.size else float("nan")
-
-
-def settled(restart: Mask, spin_up: int) -> Mask:
-    """(T,) days whose state is older than the spin-up."""
-    day = np.arange(restart.size)
-    began = np.maximum.accumulate(np.where(restart, day, 0))
-    return np.asarray(day - began >= spin_up)
+    options: Options,
+) -> FieldReport:
+    """The same without files."""
+    places, own, runtime = [], [], ""
+    visited, population = [], None
+    if options.campaign is not None:
+        population = field_retrained.remembered(bundle, options.campaign, who, options.runtime)
+        visited = field_retrained.visit(bundle, sites, who, options.runtime)
+    for i, (file, series) in enumerate(sites):
+        more = []
+        if population is not None:
+            more = field_retrained.on_others(visited[i], visited, population)
+            own += field_retrained.on_own(bundle, visited[i], population)
+        place, runtime = judge(bundle, file, series, who, options.runtime, more)
+        places.append(place)
+    campaign = options.campaign.name if options.campaign else ""
+    return FieldReport(bundle, runtime, campaign, tuple(places), medians(places), tuple(own))
 
 
 def medians(places: Sequence[Place]) -> tuple[Middle, ...]:
@@ -200,6 +140,7 @@ def medians(places: Sequence[Place]) -> tuple[Middle, ...]:
                 sites=len(own),
                 rmse_anchored=_median([x.anchored.rmse for x in own if x.anchored]),
                 ubrmse_settled=_median([x.settled.ubrmse for x in own if x.settled]),
+                seasons=_seasons(own),
                 **told,
             )
         )
@@ -225,7 +166,20 @@ def table(report: FieldReport) -> str:
         f"{m.r:6.3f} {m.bias:+8.4f} {m.rmse_anchored:9.4f}"
         for m in report.medians
     ]
+    lines += [text for x in report.own for text in _own(x)]
     return "\n".join(lines)
+
+
+def _own(own: Own) -> list[str]:
+    """One site's retraining as lines of text."""
+    found = [f"{own.site}, given its {own.given} (to {own.last_day}): {own.verdict}"]
+    found += [f"  because: {reason}" for reason in own.reasons]
+    found += [
+        f"{own.site:18} {x.method:28} {x.inputs:16} {x.stats.days:5} {x.stats.ubrmse:7.4f} "
+        f"{x.stats.rmse:7.4f} {x.stats.r:6.3f} {x.stats.bias:+8.4f}"
+        for x in own.lines
+    ]
+    return found
 
 
 def as_json(report: FieldReport) -> dict[str, Any]:
@@ -249,35 +203,20 @@ def as_json(report: FieldReport) -> dict[str, Any]:
                 for place in report.places
             ],
             "medians": [dataclasses.asdict(m) for m in report.medians],
+            "campaign": report.campaign,
+            "own": [dataclasses.asdict(x) for x in report.own],
         }
     )
     return value
 
 
-def _inputs(site: SiteFile, series: FieldSeries) -> tuple[InputSet, ...]:
-    """What the network is shown: counts alone, and the weather where the site file has rain."""
-    rain = bool(site.rain) and bool(series.features[:, NAMES.index("rain_known")].any())
-    return input_sets(series.features[None].astype(np.float32), np.array([rain]))
-
-
-def _lines(
-    bundle: Bundle, series: FieldSeries, anchor: float, found: Sequence[Estimate]
-) -> tuple[Line, ...]:
-    judged = series.judged & np.isfinite(series.truth) & np.isfinite(series.theta_classical)
-    if not judged.any():
-        return ()
-    old = judged & settled(series.restart, bundle.spin_up_steps)
-    truth, out = series.truth[None], []
-    for e in found:
-        sigma = None if e.sigma is None else e.sigma[None]
-        anchored = late = None
-        if np.isfinite(anchor):
-            anchored = stats(truth + anchor, e.theta[None], judged[None], sigma)
-        if old.any():
-            late = stats(truth, e.theta[None], old[None], sigma)
-        own = stats(truth, e.theta[None], judged[None], sigma)
-        out.append(Line(e.method, e.inputs, own, anchored, late))
-    return tuple(out)
+def _seasons(lines: Sequence[Line]) -> dict[str, tuple[int, float, float]]:
+    """Of each season: sites that have it, median ubRMSE [m3 m-3] and r."""
+    out = {}
+    for name in dict.fromkeys(name for x in lines for name in x.seasons):
+        found = [x.seasons[name] for x in lines if name in x.seasons]
+        out[name] = (len(found), _median([s.ubrmse for s in found]), _median([s.r for s in found]))
+    return out
 
 
 def _median(values: Sequence[float]) -> float:

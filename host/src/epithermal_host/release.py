@@ -86,10 +86,31 @@ def run(
     except BundleError as fault:
         raise ConfigError(str(fault)) from fault
     contents = _contents(run_folder, name, version, created, notes)
-    target = to / f"{name}-{version}"
+    return place(contents, to / f"{name}-{version}", key)
+
+
+def place(
+    contents: Mapping[str, bytes], target: Path, key: signing.SecretKey | None = None
+) -> ReleaseResult:
+    """Write a bundle of these files, proved on every runtime before it is there.
+
+    Parameters
+    ----------
+    contents :
+        Every file by name, MANIFEST too.
+    key :
+        Signs the bundle; None: it is not signed.
+
+    Raises
+    ------
+    ConfigError
+        Another bundle is there.
+    BundleError
+        The bundle fails its own golden vectors on an installed runtime.
+    """
     if target.exists():
         _refuse_other(target, contents)
-    part = to / f".{target.name}.part"
+    part = target.parent / f".{target.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     for file, content in contents.items():
         write_atomic(part / file, content)

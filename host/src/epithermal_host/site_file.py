@@ -1,7 +1,7 @@
 """site.toml: a real site, declared; which files hold what, and under which names.
 
 Nothing is coded for a site. Paths are relative to the file's own folder; `$NAME` in them is taken
-from the environment. docs/field.md describes the keys.
+from the environment. docs/field-evaluation.md describes the keys.
 """
 
 from __future__ import annotations
