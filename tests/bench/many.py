@@ -29,9 +29,13 @@ state_dir = "state"
 name = "Field {number}"
 latitude_deg = 51.0
 altitude_m = 70.0
+cutoff_rigidity_gv = 3.0
 bulk_density_g_cm3 = 1.4
 cosmic_n_cph = 430.0
-{soil}
+[site.water]
+field_capacity = 0.31
+wilting_point = 0.12
+crop = "maize"
 [source]
 dialect = "records"
 stamps = "unchecked"
@@ -112,16 +116,15 @@ class Detectors:
 class Stations:
     """`epithermal-edge run` for each, every one with its own journal."""
 
-    def __init__(self, folder, stations, lines, port, soil=""):
+    def __init__(self, folder, stations, lines, port):
         self.folders = {name: folder / name for name in stations}
         self.processes = {}
         for number, (name, own) in enumerate(self.folders.items(), 1):
             own.mkdir()
             (own / "password").write_text(password(name))
             (own / "station.toml").write_text(
-                TOML.format(name=name, number=number, line=lines[name], port=port, bundle=BUNDLE,
-                            soil=soil)
-            )  # fmt: skip
+                TOML.format(name=name, number=number, line=lines[name], port=port, bundle=BUNDLE)
+            )
 
     def start(self, name):
         own = self.folders[name]
@@ -134,10 +137,20 @@ class Stations:
     def alive(self):
         return [name for name, process in self.processes.items() if process.poll() is None]
 
-    def waiting(self, name):
-        """Messages that a station's journal still has."""
-        with contextlib.closing(self._journal(name)) as db:
-            return db.execute("SELECT count(*) FROM outbox").fetchone()[0]
+    def log(self, name):
+        """The end of what a station says of itself."""
+        return (self.folders[name] / "log").read_text()[-2000:]
+
+    def counts(self, name):
+        """Records in a station's journal, and messages that the broker does not have."""
+        if not self._file(name).exists():
+            return 0, 0
+        query = "SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM outbox)"
+        try:
+            with contextlib.closing(self._journal(name)) as db:
+                return db.execute(query).fetchone()
+        except sqlite3.OperationalError:  # it is being made
+            return 0, 0
 
     def told(self, name):
         """(end [s, Unix time], theta) of each record in the journal."""
@@ -146,8 +159,10 @@ class Stations:
             return [(end, None if t is None else round(t, 6)) for end, t in db.execute(query)]
 
     def _journal(self, name):
-        file = self.folders[name] / "state" / "journal.sqlite3"
-        return sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        return sqlite3.connect(f"file:{self._file(name)}?mode=ro", uri=True)
+
+    def _file(self, name):
+        return self.folders[name] / "state" / "journal.sqlite3"
 
     def stop(self):
         for process in self.processes.values():

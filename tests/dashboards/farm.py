@@ -22,6 +22,10 @@ altitude_m = 70.0
 cutoff_rigidity_gv = 3.0
 bulk_density_g_cm3 = 1.4
 cosmic_n_cph = 430.0
+[site.water]
+field_capacity = 0.31
+wilting_point = 0.12
+crop = "maize"
 """
 SOURCE = 'dialect = "records"\nstamps = "unchecked"\n'
 
