@@ -10,6 +10,7 @@ import time
 from tests.rig import MOSQUITTO, ROOT, Broker, Daemon, Line, edge, free_port, station_toml
 
 from epithermal_edge import simulator
+from epithermal_edge.messages import utc
 
 from .programs import first_line, starting
 
@@ -41,8 +42,9 @@ class Farm:
             self.broker = Broker(folder, rules)
         self.line, self.daemon = Line(), None
         start_s = (time.time() // HOUR_S - 24 * days - 1) * HOUR_S
-        stream = simulator.records(days + 1, 7, start_s)
-        self._lines = list(simulator.lines("records", stream))
+        records = list(simulator.records(days + 1, 7, start_s))
+        self._ends = [record.end_s for record in records]
+        self._lines = list(simulator.lines("records", records))
         self._sent = 0
         self.count = 24 * days  # of the past, up to the present hour
         self.toml = station_toml(
@@ -59,6 +61,10 @@ class Farm:
         for line in self._lines[self._sent : until + 1]:
             self.line.write(line)
         self._sent = max(self._sent, until + 1)
+
+    def end(self, number):
+        """When a record ends, as messages say it."""
+        return utc(self._ends[number - 1])
 
     def journal(self):
         """What the station has told, by the end of each record: the truth of these tests.

@@ -29,17 +29,19 @@ def answers(port):
 class Server:
     """A process of ours with its output in a file."""
 
-    def __init__(self, folder, command, seconds=30.0, port=None, ready=None, **options):
+    def __init__(self, folder, command, seconds=30.0, ready=None, says="", **options):
         self.log = Path(folder) / "server.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **options)
-        wait_until(
-            lambda: self._is_ready(port, ready), seconds, f"{command[0]}: {self.log.read_text()}"
-        )
+        try:
+            wait_until(lambda: self._is_ready(ready, says), seconds, command[0])
+        except BaseException:
+            self.process.kill()
+            raise
 
-    def _is_ready(self, port, ready):
+    def _is_ready(self, ready, says):
         assert self.process.poll() is None, self.log.read_text()
-        return (ready or (lambda: answers(port)))()
+        return says in self.log.read_text() and (ready is None or ready())
 
     def stop(self, signal_number=15):
         if self.process.poll() is None:

@@ -62,13 +62,11 @@ def test_the_page_shows_the_journals_values_its_past_and_what_is_unavailable(far
     page.until("document.querySelector('#link').innerText === 'connected'")
     farm.start()
     farm.send(farm.count)
-    newest = lambda: list(farm.journal().values())[-1]  # noqa: E731
-    wait_until(lambda: len(farm.journal()) == farm.count, 60)
-    page.until(f"store.of('test-1').points.size >= {24 * 14}", 60)
-    end = newest()["time_utc"]
-    page.until(f"store.of('test-1').live?.end === {json.dumps(end)}", 30)
+    end = json.dumps(farm.end(farm.count))
+    page.until(f"store.of('test-1').live?.end === {end}", 60)
+    page.until(f"store.of('test-1').points.size >= {24 * 14 - 1}", 60)
     page.until("document.querySelector('#theta') !== null")
-    told = newest()
+    told = farm.journal()[farm.end(farm.count)]
     assert number(page.text("#theta")) == pytest.approx(told["theta"], abs=6e-4)
     assert number(page.text("#classical")) == pytest.approx(told["theta_classical"], abs=6e-4)
     interval = [float(v) for v in re.findall(r"\d\.\d{3}", page.text("#theta small"))]
