@@ -3,8 +3,8 @@
     python -m tests.bench.bench_stations --stations 200 --days 30
 
 Every station has its own process, journal, password and simulated detector; the broker has
-deploy/'s access list, the database its schema and subscriber. Ends with 1 where a record is missing,
-there twice or another than in the journal, or where one station can write or read another's.
+deploy's access list, the database its schema and subscriber. Ends with 1 where a record is missing,
+is there twice or differs from the journal, or where a station can write or read another's.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def start(world, at_once, patience_s):
         until = time.monotonic() + patience_s
         while len(still) >= at_once:
             still = {one for one in still if not is_done(world, one)}
-            if time.monotonic() > until or len(world.stations.alive()) < len(world.stations.processes):
+            if time.monotonic() > until or len(world.stations.alive()) < len(
+                world.stations.processes
+            ):
                 sys.exit(f"{min(still)} does not come to an end:\n{world.stations.log(min(still))}")
             time.sleep(0.1)
         world.stations.start(name)
@@ -142,7 +144,8 @@ def run(world, at_once, patience_s, tell):
         "broker_peak_mb": round(memory_mb(world.broker.pid), 1),
         "database_mb": round(pss_mb(cluster), 1),
         "database_on_disk_mb": round(
-            world.database.rows("SELECT pg_total_relation_size('crns.observation') AS n")[0]["n"] / 1e6,
+            world.database.rows("SELECT pg_total_relation_size('crns.observation') AS n")[0]["n"]
+            / 1e6,
             1,
         ),
         "subscriber_peak_mb": round(memory_mb(world.sink.pid), 1),
@@ -172,7 +175,7 @@ def judge(found, world):
     if found["foreign_messages_taken"] or found["foreign_messages_heard"]:
         wrong.append("a station wrote or read what is another's")
     refused = world.database.rows("SELECT count(*) AS n FROM crns.refused")[0]["n"]
-    if refused != len(world.names):  # the thieves' own empty events
+    if refused:
         wrong.append(f"the database refused {refused} messages")
     return wrong
 

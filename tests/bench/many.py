@@ -194,11 +194,12 @@ def attack(port, thief, victim):
     topics = [f"crns/v1/{victim}/{name}" for name in FOREIGN]
     topics.append(f"homeassistant/device/crns_{victim}/config")
     tries = {client.publish(topic, "stolen", qos=1, retain=True).mid: topic for topic in topics}
-    own = client.publish(f"crns/v1/{thief}/event/check", "{}", qos=1).mid
-    wait_until(lambda: len(answers) == len(tries) + 1, 30)
+    own = f"crns/v1/{thief}/obs/check"  # said last, and heard back: what was to be heard is here
+    own_mid = client.publish(own, "{}", qos=1).mid
+    wait_until(lambda: len(answers) == len(tries) + 1 and own in heard, 30, "its own message")
     client.disconnect()
     client.loop_stop()
-    assert answers.pop(own), f"{thief} may not say what is its own"
+    assert answers.pop(own_mid), f"{thief} may not say what is its own"
     mine = (f"crns/v1/{thief}/", "homeassistant/status")
     return [tries[mid] for mid, taken in answers.items() if taken], [
         topic for topic in heard if not topic.startswith(mine)

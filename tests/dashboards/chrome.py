@@ -110,7 +110,9 @@ class Page:
 
     def overflow(self):
         """Pixels that the page is too wide."""
-        return self.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return self.value(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
 
     def close(self):
         self._process.terminate()

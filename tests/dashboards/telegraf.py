@@ -37,7 +37,9 @@ class Telegraf:
         for one in self.inputs:
             if any(matches(pattern, topic) for pattern in one["topics"]):
                 tags = tags_of(one["topic_parsing"], topic)
-                found += [line(parser, tags, json.loads(payload), now_ns) for parser in one["json_v2"]]
+                found += [
+                    line(parser, tags, json.loads(payload), now_ns) for parser in one["json_v2"]
+                ]
         return [text for text in found if text]
 
 
@@ -73,7 +75,9 @@ def line(parser, tags, payload, now_ns):
         value, there = at(payload, field["path"])
         assert there or field.get("optional"), f"{field['path']} is not in the message"
         if value is not None:  # null is left out
-            fields[field.get("rename", field["path"].rpartition(".")[2])] = typed(value, field["type"])
+            fields[field.get("rename", field["path"].rpartition(".")[2])] = typed(
+                value, field["type"]
+            )
     if not fields:
         return None
     if "timestamp_path" in parser:

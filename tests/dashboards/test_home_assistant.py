@@ -55,7 +55,11 @@ def test_discovery_values_unavailable_on_the_last_will_and_nothing_replayed_as_l
     attributes = home.state(THETA)["attributes"]
     assert attributes["unit_of_measurement"] == "m³/m³" and "device_class" not in attributes
 
-    told = {state for name, state in home.changes if name == THETA} - {"unavailable", "unknown", None}
+    told = {state for name, state in home.changes if name == THETA} - {
+        "unavailable",
+        "unknown",
+        None,
+    }
     assert theta in told | {home.state(THETA)["state"]}
     assert told <= {str(message["theta"]["value"]) for message in live}
     assert len(live) <= 3 < farm.count  # of 40 days only the last hours were live

@@ -1,4 +1,4 @@
-"""InfluxDB with the real station's messages, and each query of the Grafana dashboard asked of it."""
+"""InfluxDB with the real station's messages, and each query of the Grafana dashboard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Influx:
         config = folder / "influxdb.conf"
         config.write_text(
             f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n'
-            f'[meta]\ndir = "{folder}/meta"\n[data]\ndir = "{folder}/data"\nwal-dir = "{folder}/wal"\n'
+            f'[meta]\ndir = "{folder}/meta"\n'
+            f'[data]\ndir = "{folder}/data"\nwal-dir = "{folder}/wal"\n'
             f'[http]\nbind-address = "127.0.0.1:{self.port}"\nlog-enabled = false\n'
         )
         with starting("InfluxDB", first_line(INFLUXD, "version")):
@@ -81,8 +82,8 @@ def queries():
     """Every query of the dashboard with the title of its panel."""
     found = [(v["label"], v["query"]) for v in DASHBOARD["templating"]["list"]]
     for panel in DASHBOARD["panels"]:
-        for target in reversed(panel["targets"]):  # the first is last: it gives the panel its name
-            found.append((panel["title"], target["query"]))
+        # the first comes last: it gives the panel its name
+        found += [(panel["title"], target["query"]) for target in reversed(panel["targets"])]
     return found
 
 
@@ -110,12 +111,16 @@ def test_late_and_double_messages_land_once_and_every_panel_shows_the_journal(fa
     influx.write(lines[::2])
     influx.write(late)
     journal = {millis(end): row for end, row in farm.journal().items()}
-    (table,) = influx.ask("SELECT theta, storage_mm, n_corr_cph, q FROM crns WHERE station = 'test-1'")
+    (table,) = influx.ask(
+        "SELECT theta, storage_mm, n_corr_cph, q FROM crns WHERE station = 'test-1'"
+    )
     stored = {row[0]: row[1:] for row in table["values"]}
     assert stored.keys() == journal.keys() and len(table["values"]) == len(journal)
     for end, row in journal.items():
         told = [row["theta"], row["storage_mm"], row["n_corr_cph"]]
-        expected = [None if v is None else round(v, d) for v, d in zip(told, (6, 2, 3), strict=True)]
+        expected = [
+            None if v is None else round(v, d) for v, d in zip(told, (6, 2, 3), strict=True)
+        ]
         assert stored[end] == [*expected, int(row["q"])]
     agreed("InfluxDB", len(journal), "points, 3 numbers and q each; by Telegraf's documented rules")
     influx.write(drying(telegraf, json.loads(obs()[-1][1])))
@@ -134,7 +139,10 @@ def test_late_and_double_messages_land_once_and_every_panel_shows_the_journal(fa
 def drying(telegraf, payload):
     """Lines of another station, which has days until irrigation, as no field has in November."""
     days = {"value": 3.0, "p05": 2.0, "p95": 5.0}
-    told = payload | {"id": "dry-3:00000000:1", "water": payload["water"] | {"days_to_threshold": days}}
+    told = payload | {
+        "id": "dry-3:00000000:1",
+        "water": payload["water"] | {"days_to_threshold": days},
+    }
     status = json.dumps({"state": "online", "trouble": None})
     return [
         *telegraf.lines("crns/v1/dry-3/obs/theta", json.dumps(told), 0),
@@ -150,7 +158,9 @@ def test_the_panels_of_the_dashboard_stand_side_by_side_and_their_fields_are_wri
     taken = set()
     for panel in DASHBOARD["panels"]:
         g = panel["gridPos"]
-        cells = {(x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])}
+        cells = {
+            (x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])
+        }
         assert not cells & taken and max(x for x, _ in cells) < 24, panel["title"]
         taken |= cells
     numbers = [panel["id"] for panel in DASHBOARD["panels"]]
@@ -171,7 +181,9 @@ def test_each_file_for_grafana_names_the_same_source():
 def test_telegraf_itself_takes_the_configuration_where_it_is_installed():
     telegraf = shutil.which("telegraf")
     if telegraf is None:
-        pytest.skip("Telegraf is not installed; its configuration is read by tests/dashboards alone")
+        pytest.skip(
+            "Telegraf is not installed; its configuration is read by tests/dashboards alone"
+        )
     command = [telegraf, "--config", FOLDER / "telegraf.conf", "config", "check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

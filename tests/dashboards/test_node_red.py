@@ -20,7 +20,8 @@ UI = "@flowfuse/node-red-dashboard"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not RED.exists() or shutil.which("node") is None, reason="no Node-RED (make test-dashboards)"
+        not RED.exists() or shutil.which("node") is None,
+        reason="no Node-RED (make test-dashboards)",
     ),
 ]
 
@@ -36,7 +37,8 @@ class NodeRed:
         (home / "package.json").write_text(json.dumps(packages))
         (home / "settings.js").write_text("module.exports = { telemetry: { enabled: false } };")
         self.port = free_port()
-        version = f"{node_version('node-red')}, dashboard {node_version(UI)}, node {first_line('node', '--version')}"
+        node = first_line("node", "--version")
+        version = f"{node_version('node-red')}, dashboard {node_version(UI)}, node {node}"
         command = ["node", RED, "-u", home, "-p", str(self.port), "-s", home / "settings.js"]
         with starting("Node-RED", version):
             self._server = Server(home, command, 60, says="Started flows")
@@ -49,7 +51,9 @@ class NodeRed:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "Node-RED-Deployment-Type": "full"}
         url = f"http://127.0.0.1:{self.port}/{path}"
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, data, headers), timeout=30
+        ) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

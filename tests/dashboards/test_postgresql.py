@@ -70,7 +70,9 @@ def sink(farm, database):
 def stored(database):
     """Rows by the end of the record, as the journal's table writes it."""
     stamp = """to_char(ends AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
-    return {row["at"]: row for row in database.rows(f"SELECT *, {stamp} AS at FROM crns.observation")}
+    return {
+        row["at"]: row for row in database.rows(f"SELECT *, {stamp} AS at FROM crns.observation")
+    }
 
 
 def compare(database, journal):
@@ -79,12 +81,12 @@ def compare(database, journal):
     assert found.keys() == journal.keys()
     for end, told in journal.items():
         row = found[end]
-        for column, name, digits in (
-            ("theta", "theta", 6), ("theta_sigma", "theta_sigma", 6), ("storage_mm", "storage_mm", 2),
-            ("theta_classical", "theta_classical", 6), ("n_corr_cph", "n_corr_cph", 3),
+        for name, digits in (
+            ("theta", 6), ("theta_sigma", 6), ("storage_mm", 2), ("theta_classical", 6),
+            ("n_corr_cph", 3),
         ):  # fmt: skip
             expected = None if told[name] is None else round(told[name], digits)
-            assert row[column] == expected, (end, column)
+            assert row[name] == expected, (end, name)
         assert row["q"] == int(told["q"]) and row["flags"] == told["flags"].split()
     agreed("PostgreSQL", len(journal), "records, 5 numbers, q and flags each")
 

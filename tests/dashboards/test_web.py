@@ -9,7 +9,7 @@ import signal
 
 import pytest
 from tests import browser
-from tests.rig import Subscriber, wait_until
+from tests.rig import Subscriber
 
 from .chrome import Page, Site
 from .programs import BUILT, NODE_MODULES, agreed, first_line, node_version, starting
@@ -39,7 +39,9 @@ def page_of(farm, port=None):
 
 @pytest.fixture
 def page(tmp_path):
-    with starting("Chromium", f"{first_line(browser.find(), '--version')}, MQTT.js {node_version('mqtt')}"):
+    with starting(
+        "Chromium", f"{first_line(browser.find(), '--version')}, MQTT.js {node_version('mqtt')}"
+    ):
         made = Page(tmp_path)
     yield made
     made.close()
@@ -76,7 +78,7 @@ def test_the_page_shows_the_journals_values_its_past_and_what_is_unavailable(far
     used = (0.31 - told["theta"]) / (0.31 - 0.12)  # as farm.SITE describes the soil
     assert number(page.text("#depletion")) == pytest.approx(100 * min(max(used, 0), 1), abs=0.6)
     points = page.value("store.of('test-1').series(0).map(p => [p.end, p.theta])")
-    by_end = {e: t for e, t in points}
+    by_end = dict(points)
     journal = list(farm.journal().values())[-24 * 14 :]
     for row in journal[1:]:  # the oldest may have left the chart meanwhile
         at = page.value(f"Date.parse({json.dumps(row['time_utc'])})")
@@ -85,7 +87,10 @@ def test_the_page_shows_the_journals_values_its_past_and_what_is_unavailable(far
     assert "cubic metres" in page.value("document.querySelector('svg').getAttribute('aria-label')")
     pictures(page)
     page.open(site.url)  # again: the past is still there, though MQTT has none
-    page.until(f"document.querySelector('#link').innerText === 'connected' && store.of('test-1').points.size >= {24 * 14 - 1}")
+    page.until(
+        "document.querySelector('#link').innerText === 'connected'"
+        f" && store.of('test-1').points.size >= {24 * 14 - 1}"
+    )
     farm.daemon.process.send_signal(signal.SIGKILL)
     page.until("document.querySelector('#state')?.innerText.includes('the link is lost')")
     assert page.text("#theta") is None
@@ -121,10 +126,16 @@ def test_late_records_land_at_their_own_time_once_and_never_look_live(farm, page
     say(speaker, "status", {"v": 1, "state": "online"})
     iso = "new Date(Date.now() - {} * 3600e3).toISOString()"
     old, older = page.value(iso.format(2)), page.value(iso.format(50))
-    for message in (obs(old, 0.2), obs(older, 0.3), obs(older, 0.3), obs(older, 0.4, 1), obs(older, 0.3)):
+    for message in (
+        obs(old, 0.2),
+        obs(older, 0.3),
+        obs(older, 0.3),
+        obs(older, 0.4, 1),
+        obs(older, 0.3),
+    ):
         say(speaker, "obs/theta", message)
     say(speaker, "obs/theta", obs(old, 0.21, 1))
-    page.until("store.of('test-1').points.get(Date.parse(%s))?.theta === 0.21" % json.dumps(old))
+    page.until(f"store.of('test-1').points.get(Date.parse({json.dumps(old)}))?.theta === 0.21")
     assert page.value("store.of('test-1').series(0).map(p => p.theta)") == [0.4, 0.21]
     page.until("document.querySelector('#state')?.innerText.includes('no recent value')")
     say(speaker, "state/theta", obs(older, 0.4))  # an old value that a broker has kept

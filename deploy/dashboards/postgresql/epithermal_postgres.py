@@ -63,7 +63,7 @@ class Inbox:
         self._client.on_disconnect = self._left
         self._client.on_message = self._take
         self._client.on_subscribe = self._granted
-        session = Properties(PacketTypes.CONNECT)
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = KEPT_S
         session.ReceiveMaximum = RECEIVE_MAX
         self._client.connect_async(

@@ -28,7 +28,7 @@ function say(text, isBad = false) {
 function daysText(water) {
   if (water.depletion.value >= water.threshold) return "irrigate now";
   const days = range(water.days_to_threshold);
-  if (!days) return "not drying";
+  if (!days) return water.rate_mm_d === null ? "not drying" : "not within 60 d";
   return `in ${fixed(days.value, 0)} d`;
 }
 
@@ -78,7 +78,7 @@ function drawDetail(now) {
     const flags = live.flags?.length ? ` (${live.flags.join(", ")})` : "";
     const at = new Date(live.end).toLocaleString();
     card.append(
-      element("p", { class: "state", id: "state" }, `${at}, quality ${QUALITY[live.q] ?? "unknown"}${flags}`),
+      element("p", { class: live.q === 1 ? "state good" : "state", id: "state" }, `${at}, quality ${QUALITY[live.q] ?? "unknown"}${flags}`),
       figures(live)
     );
   } else {
@@ -148,6 +148,7 @@ function soon() {
 function connect(user, password) {
   const client = mqtt.connect(CONFIG.broker, {
     protocolVersion: 5, username: user, password, reconnectPeriod: 2000, clean: true,
+    timerVariant: "native", // its worker would be a script from elsewhere
   });
   client.on("connect", () => {
     say("connected");
