@@ -54,7 +54,8 @@ class Farm:
 
     def start(self):
         """The daemon, ready to read."""
-        self.daemon = Daemon(self.toml).ready()
+        self.daemon = Daemon(self.toml)  # kept at once: one that is not ready is to be ended too
+        self.daemon.ready()
 
     def send(self, until):
         """The logger's lines up to a record's number; the first line is the header."""
