@@ -54,6 +54,24 @@ faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in
 faults-short: $(READY) ## the same in short form, under a minute (part of `make test`)
 	EPITHERMAL_FAULTS_REPORT=build/faults-short.json $(BIN)/python -m pytest tests/faults $(ABREAST)
 
+DASHBOARDS := build/dashboards
+NPM_PACKAGES := node-red@4.1.8 @flowfuse/node-red-dashboard@1.31.0 mqtt@5.16.0
+PYTHON_HA ?= python3.13
+
+# what Debian has no package for; the tests skip what could not be had, and say so
+$(DASHBOARDS)/.ready:
+	mkdir -p $(DASHBOARDS)
+	-npm install --no-audit --no-fund --prefix $(DASHBOARDS) $(NPM_PACKAGES)
+	-$(PYTHON_HA) -m venv $(DASHBOARDS)/home-assistant && \
+	  $(DASHBOARDS)/home-assistant/bin/python -m pip install --quiet 'homeassistant==2025.4.*'
+	touch $@
+
+test-dashboards: $(READY) $(DASHBOARDS)/.ready ## the real dashboards and databases beside a station; minutes
+	$(BIN)/python -m pytest tests/dashboards -m slow
+
+bench-stations: $(READY) ## 200 stations at one broker and one database, 30 days of hours each
+	$(BIN)/python -m tests.bench.bench_stations --report build/stations.json
+
 bench: bench-station bench-page bench-cosmic bench-columns ## speed and memory, ratios side by side
 
 bench-station: $(READY) ## import time, memory, step, `status`, idling and replay speed of the station
@@ -75,5 +93,5 @@ clean: ## remove what the targets made, but not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-.PHONY: help dev demo check test test-edge test-slow faults faults-short bench bench-station bench-page \
-  bench-cosmic bench-columns docs clean
+.PHONY: help dev demo check test test-edge test-slow test-dashboards faults faults-short bench bench-station \
+  bench-page bench-stations bench-cosmic bench-columns docs clean

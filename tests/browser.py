@@ -148,6 +148,7 @@ class Tab:
     def picture(self, path: Path) -> None:
         """The whole page as PNG."""
         told = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(told["data"]))
 
     def close(self) -> None:

@@ -144,6 +144,10 @@ class Broker:
             return True
         return False
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def stop(self):
         if self._process is not None:
             self._process.terminate()

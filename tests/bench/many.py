@@ -1,0 +1,224 @@
+"""Many stations at one broker with the access list of deploy/, all in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from tests.rig import PATIENCE, ROOT, Broker, free_port, wait_until
+
+from epithermal_edge import simulator
+
+HOUR_S = 3600.0
+BUNDLE = ROOT / "models" / "rootzone-1.0.0"
+READER = "dashboard"  # the user of deploy/mosquitto/acl that may read all stations
+TOML = """
+[station]
+id = "{name}"
+state_dir = "state"
+[site]
+name = "Field {number}"
+latitude_deg = 51.0
+altitude_m = 70.0
+cutoff_rigidity_gv = 3.0
+bulk_density_g_cm3 = 1.4
+cosmic_n_cph = 430.0
+[site.water]
+field_capacity = 0.31
+wilting_point = 0.12
+crop = "maize"
+[source]
+dialect = "records"
+stamps = "unchecked"
+url = "socket://127.0.0.1:{line}"
+[model]
+bundle = "{bundle}"
+[mqtt]
+host = "127.0.0.1"
+port = {port}
+user = "{name}"
+password_file = "password"
+backlog_per_s = 0
+"""
+
+
+def password(name):
+    """What a user of these brokers says."""
+    return f"of-{name}"
+
+
+def names(count):
+    """Ids of the stations."""
+    return [f"field-{i:03d}" for i in range(1, count + 1)]
+
+
+def make_broker(folder, stations):
+    """mosquitto with deploy's access list and a password for each; without TLS."""
+    passwords = folder / "passwd"
+    passwords.write_text("".join(f"{n}:{password(n)}\n" for n in [READER, *stations]))
+    subprocess.run(["mosquitto_passwd", "-U", passwords], check=True)
+    shutil.copy(ROOT / "deploy" / "mosquitto" / "acl", folder / "acl")
+    web = free_port()
+    rules = f"password_file {passwords}\nacl_file {folder / 'acl'}\nallow_anonymous false\n"
+    broker = Broker(folder, f"{rules}listener {web} 127.0.0.1\nprotocol websockets\n")
+    broker.web_port = web
+    return broker
+
+
+class Detectors:
+    """One port for each station, which plays the simulated lines of another seed."""
+
+    def __init__(self, stations, days):
+        self.hours = round(24 * days)
+        start_s = (time.time() // HOUR_S - self.hours) * HOUR_S
+        self._lines = {
+            name: b"".join(simulator.lines("records", simulator.records(days, seed, start_s)))
+            for seed, name in enumerate(stations, 1)
+        }
+        self.ports, ready = {}, threading.Event()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._run, args=(ready,), daemon=True).start()
+        assert ready.wait(60 * PATIENCE)
+
+    def _run(self, ready):
+        async def serve():
+            for name, lines in self._lines.items():
+                server = await asyncio.start_server(self._player(lines), "127.0.0.1", 0)
+                self.ports[name] = server.sockets[0].getsockname()[1]
+            ready.set()
+
+        self._loop.create_task(serve())
+        self._loop.run_forever()
+
+    @staticmethod
+    def _player(lines):
+        async def play(reader, writer):
+            writer.write(lines)
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+                await reader.read()  # until the station leaves
+
+        return play
+
+    def close(self):
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+class Stations:
+    """`epithermal-edge run` for each, every one with its own journal."""
+
+    def __init__(self, folder, stations, lines, port):
+        self.folders = {name: folder / name for name in stations}
+        self.processes = {}
+        for number, (name, own) in enumerate(self.folders.items(), 1):
+            own.mkdir()
+            (own / "password").write_text(password(name))
+            (own / "station.toml").write_text(
+                TOML.format(name=name, number=number, line=lines[name], port=port, bundle=BUNDLE)
+            )
+
+    def start(self, name):
+        own = self.folders[name]
+        with (own / "log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "epithermal_edge.cli", "run", own / "station.toml"],
+                stderr=log,
+            )
+
+    def alive(self):
+        return [name for name, process in self.processes.items() if process.poll() is None]
+
+    def log(self, name):
+        """The end of what a station says of itself."""
+        return (self.folders[name] / "log").read_text()[-2000:]
+
+    def counts(self, name):
+        """Records in a station's journal, and messages that the broker does not have."""
+        if not self._file(name).exists():
+            return 0, 0
+        query = "SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM outbox)"
+        try:
+            with contextlib.closing(self._journal(name)) as db:
+                return db.execute(query).fetchone()
+        except sqlite3.OperationalError:  # it is being made
+            return 0, 0
+
+    def told(self, name):
+        """(end [s, Unix time], theta) of each record in the journal."""
+        query = "SELECT end_s, theta FROM record JOIN estimate USING (seq) ORDER BY end_s"
+        with contextlib.closing(self._journal(name)) as db:
+            return [(end, None if t is None else round(t, 6)) for end, t in db.execute(query)]
+
+    def _journal(self, name):
+        return sqlite3.connect(f"file:{self._file(name)}?mode=ro", uri=True)
+
+    def _file(self, name):
+        return self.folders[name] / "state" / "journal.sqlite3"
+
+    def stop(self):
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(60 * PATIENCE)
+
+
+FOREIGN = ("obs/theta", "obs/raw", "state/theta", "status", "meta", "health", "event/gap",
+           "res/ping", "cmd/ping")  # fmt: skip
+
+
+def attack(port, thief, victim):
+    """What a station's own password gives of another's: messages taken, and topics heard.
+
+    It says all that the other one says, and something of its own to prove that it may speak.
+    """
+    heard, answers, done = [], {}, threading.Event()
+    client = Client(CallbackAPIVersion.VERSION2, f"thief-{thief}", protocol=MQTTv5)
+    client.username_pw_set(thief, password(thief))
+    client.on_message = lambda _c, _d, m: heard.append(m.topic)
+    client.on_publish = lambda _c, _d, mid, why, _p: answers.__setitem__(mid, not why.is_failure)
+    client.on_connect = lambda *_: done.set()
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    assert done.wait(30 * PATIENCE)
+    hears = ["#", "crns/v1/+/+/+", f"crns/v1/{victim}/#", f"crns/v1/{victim}/obs/theta"]
+    client.subscribe([(topic, 1) for topic in hears])
+    topics = [f"crns/v1/{victim}/{name}" for name in FOREIGN]
+    topics.append(f"homeassistant/device/crns_{victim}/config")
+    tries = {client.publish(topic, "stolen", qos=1, retain=True).mid: topic for topic in topics}
+    own = f"crns/v1/{thief}/obs/check"  # said last, and heard back: what was to be heard is here
+    own_mid = client.publish(own, "{}", qos=1).mid
+    wait_until(lambda: len(answers) == len(tries) + 1 and own in heard, 30, "its own message")
+    client.disconnect()
+    client.loop_stop()
+    assert answers.pop(own_mid), f"{thief} may not say what is its own"
+    mine = (f"crns/v1/{thief}/", "homeassistant/status")
+    return [tries[mid] for mid, taken in answers.items() if taken], [
+        topic for topic in heard if not topic.startswith(mine)
+    ]
+
+
+def memory_mb(pid, what="VmHWM"):
+    """Peak (VmHWM) or present (VmRSS) resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 1024.0
+    raise LookupError(what)
+
+
+def pss_mb(pids):
+    """Memory of several processes, what they share counted once."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                total += int(line.split()[1]) if line.startswith("Pss:") else 0
+    return total / 1024.0

@@ -1,0 +1,90 @@
+"""A farm: a real broker, the real station with a line of ours, and its journal as the truth."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+import time
+
+from tests.rig import MOSQUITTO, ROOT, Broker, Daemon, Line, edge, free_port, station_toml
+
+from epithermal_edge import simulator
+from epithermal_edge.messages import utc
+
+from .programs import first_line, starting
+
+HOUR_S = 3600.0
+BUNDLE = ROOT / "models" / "rootzone-1.0.0"
+SITE = """
+name = "North field"
+latitude_deg = 51.0
+altitude_m = 70.0
+cutoff_rigidity_gv = 3.0
+bulk_density_g_cm3 = 1.4
+cosmic_n_cph = 430.0
+[site.water]
+field_capacity = 0.31
+wilting_point = 0.12
+crop = "maize"
+"""
+SOURCE = 'dialect = "records"\nstamps = "unchecked"\n'
+
+
+class Farm:
+    """One station, `test-1`, whose records end at the present hour."""
+
+    def __init__(self, folder, days=40, site=SITE):
+        self.folder, self.site = folder, site
+        self.web_port = free_port()
+        rules = f"allow_anonymous true\nlistener {self.web_port} 127.0.0.1\nprotocol websockets\n"
+        with starting("mosquitto", first_line(MOSQUITTO or "mosquitto", "-h")):
+            self.broker = Broker(folder, rules)
+        self.line, self.daemon = Line(), None
+        start_s = (time.time() // HOUR_S - 24 * days - 1) * HOUR_S
+        records = list(simulator.records(days + 1, 7, start_s))
+        self._ends = [record.end_s for record in records]
+        self._lines = list(simulator.lines("records", records))
+        self._sent = 0
+        self.count = 24 * days  # of the past, up to the present hour
+        self.toml = station_toml(
+            folder, url=self.line.name, port=self.broker.port, site=site, bundle=BUNDLE,
+            source=SOURCE, mqtt="backlog_per_s = 0\n",
+        )  # fmt: skip
+
+    def start(self):
+        """The daemon, ready to read."""
+        self.daemon = Daemon(self.toml)  # kept at once: one that is not ready is to be ended too
+        self.daemon.ready()
+
+    def send(self, until):
+        """The logger's lines up to a record's number; the first line is the header."""
+        for line in self._lines[self._sent : until + 1]:
+            self.line.write(line)
+        self._sent = max(self._sent, until + 1)
+
+    def end(self, number):
+        """When a record ends, as messages say it."""
+        return utc(self._ends[number - 1])
+
+    def journal(self):
+        """What the station has told, by the end of each record: the truth of these tests.
+
+        Numbers as the journal's table has them, q and flags as `export` prints them.
+        """
+        rows = csv.DictReader(io.StringIO(edge("export", self.toml).stdout))
+        told = {row["seq"]: row for row in rows}
+        with sqlite3.connect(f"file:{self.folder}/state/journal.sqlite3?mode=ro", uri=True) as db:
+            db.row_factory = sqlite3.Row
+            numbers = db.execute("SELECT * FROM estimate").fetchall()
+        return {
+            told[str(row["seq"])]["time_utc"]: told[str(row["seq"])] | dict(row)
+            for row in numbers
+            if str(row["seq"]) in told  # one may have come in between
+        }
+
+    def close(self):
+        if self.daemon is not None and self.daemon.process.poll() is None:
+            self.daemon.stop()
+        self.broker.stop()
+        self.line.close()

@@ -1,0 +1,194 @@
+"""PostgreSQL: what stations say is stored once, at its own time, whatever is broken meanwhile."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from tests.rig import PATIENCE, Subscriber, wait_until
+
+from .programs import agreed
+from .servers import DASHBOARDS, Postgres
+
+pytest.importorskip("psycopg", reason="psycopg is not installed (pip install 'psycopg[binary]')")
+pytestmark = pytest.mark.slow
+PROGRAM = DASHBOARDS / "postgresql" / "epithermal_postgres.py"
+COUNT = "SELECT count(*) AS n FROM crns.observation"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    made = Postgres()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def database(cluster):
+    cluster.rows("TRUNCATE crns.observation, crns.station, crns.event, crns.refused")
+    return cluster
+
+
+class Sink:
+    """The subscriber in a process of its own."""
+
+    def __init__(self, farm, database):
+        self.log = farm.folder / "sink.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, PROGRAM, "--host", "127.0.0.1", "--port", str(farm.broker.port),
+                 "--database", database.dsn], stderr=log,
+            )  # fmt: skip
+
+    def ready(self):
+        wait_until(lambda: "connected" in self.log.read_text(), what="the sink's connection")
+        return self
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        return self.process.wait(20 * PATIENCE)
+
+
+@pytest.fixture
+def sink(farm, database):
+    started = []
+
+    def start():
+        started.append(Sink(farm, database))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def stored(database):
+    """Rows by the end of the record, as the journal's table writes it."""
+    stamp = """to_char(ends AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+    return {
+        row["at"]: row for row in database.rows(f"SELECT *, {stamp} AS at FROM crns.observation")
+    }
+
+
+def compare(database, journal):
+    """Each record of the journal is there once with its numbers, and no other."""
+    found = stored(database)
+    assert found.keys() == journal.keys()
+    for end, told in journal.items():
+        row = found[end]
+        for name, digits in (
+            ("theta", 6), ("theta_sigma", 6), ("storage_mm", 2), ("theta_classical", 6),
+            ("n_corr_cph", 3),
+        ):  # fmt: skip
+            expected = None if told[name] is None else round(told[name], digits)
+            assert row[name] == expected, (end, name)
+        assert row["q"] == int(told["q"]) and row["flags"] == told["flags"].split()
+    agreed("PostgreSQL", len(journal), "records, 5 numbers, q and flags each")
+
+
+def wait_for(database, count):
+    wait_until(lambda: database.rows(COUNT)[0]["n"] >= count, 60, f"{count} rows")
+
+
+def test_every_record_is_stored_as_the_journal_has_it_though_sink_and_database_are_killed(
+    farm, database, sink
+):
+    first = sink().ready()
+    farm.start()
+    farm.send(200)
+    wait_for(database, 1)
+    first.stop(signal.SIGKILL)
+    farm.send(400)
+    second = sink()
+    wait_for(database, 300)
+    database.stop()
+    farm.send(700)
+    wait_until(lambda: "again in" in second.log.read_text(), what="a refusal of the database")
+    database.start()
+    farm.send(farm.count)
+    wait_for(database, farm.count)
+    compare(database, farm.journal())
+    assert second.stop() == 0
+    assert database.rows("SELECT * FROM crns.refused") == []
+    latest = database.rows("SELECT * FROM crns.latest")
+    assert [(row["station"], row["state"], row["site"]) for row in latest] == [
+        ("test-1", "online", "North field")
+    ]
+
+
+def test_what_was_sent_while_nobody_listened_lands_at_its_own_time_and_once(farm, database, sink):
+    sink().ready().stop()  # the broker keeps its session from now on
+    listener = Subscriber(farm.broker.port, "crns/v1/test-1/obs/theta")
+    farm.start()
+    farm.send(farm.count)
+    wait_until(lambda: len(listener.messages) >= farm.count, 60, "the station's backlog")
+    assert stored(database) == {}
+    second = sink().ready()
+    wait_for(database, farm.count)
+    for topic, body in reversed(listener.messages):
+        listener.publish(topic, body)
+    listener.publish("crns/v1/test-1/event/gap", json.dumps(
+        {"v": 1, "station": "test-1", "kind": "gap", "time": "2026-01-01T00:00:00Z", "text": "last"}
+    ))  # fmt: skip
+    wait_until(lambda: database.rows("SELECT * FROM crns.event WHERE text = 'last'"), 60)
+    compare(database, farm.journal())
+    listener.close()
+    assert second.stop() == 0
+    known = re.search(r" known=(\d+)", second.log.read_text().splitlines()[-1])
+    assert int(known[1]) >= farm.count
+
+
+def payload(database, **changes):
+    """A message as a station would say it, from a stored one."""
+    row = database.rows("SELECT * FROM crns.observation ORDER BY ends DESC LIMIT 1")[0]
+    told = {
+        "v": 1, "id": row["id"], "start": row["starts"].isoformat(), "end": row["ends"].isoformat(),
+        "window_end": None, "theta": {"value": 0.1, "sigma": 0.01, "p05": 0.08, "p95": 0.12},
+        "layers": [], "met": {}, "q": 1, "flags": [], "time_q": "logger", "rev": 0,
+    }  # fmt: skip
+    return json.dumps(told | changes)
+
+
+def test_a_higher_rev_wins_an_equal_one_changes_nothing_and_another_station_is_refused(
+    farm, database, sink
+):
+    sink().ready()
+    farm.start()
+    farm.send(30)
+    wait_for(database, 30)
+    theta = "SELECT theta, rev FROM crns.observation ORDER BY ends DESC LIMIT 1"
+    before = database.rows(theta)
+    say = Subscriber(farm.broker.port)
+    say.publish("crns/v1/test-1/obs/theta", payload(database))
+    say.publish("crns/v1/test-1/obs/theta", payload(database, id="test-1:00000000:1"))
+    for wrong in (payload(database, id="other-2:00000000:1"), "{", b"\xff\x00", "[1]", "null",
+                  payload(database, end="never"), payload(database, rev=None)):  # fmt: skip
+        say.publish("crns/v1/test-1/obs/theta", wrong)
+    wait_until(lambda: len(database.rows("SELECT * FROM crns.refused")) == 7)
+    assert database.rows(theta) == before
+    say.publish("crns/v1/test-1/obs/theta", payload(database, rev=1))
+    wait_until(lambda: database.rows(theta) == [{"theta": 0.1, "rev": 1}])
+    assert database.rows(COUNT) == [{"n": 30}]
+    say.close()
+
+
+def test_the_schema_may_be_loaded_again_and_keeps_what_is_there(database):
+    database.rows("INSERT INTO crns.event VALUES ('test-1', 'gap', now(), 'a gap')")
+    database.load_schema()
+    assert database.rows("SELECT text FROM crns.event") == [{"text": "a gap"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [(("--password-file", "/none"), 2, "check --password-file"),
+     (("--ca-file", "/none"), 2, "check --password-file and --ca-file")],
+)  # fmt: skip
+def test_a_wrong_option_is_told_in_a_line(options, code, said):
+    command = [sys.executable, PROGRAM, "--host", "127.0.0.1", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,39 @@
+"""Several stations at one broker: nobody's messages are another's, and each is stored once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.bench import bench_stations
+from tests.bench.many import FOREIGN, attack, make_broker, names
+
+from .programs import agreed
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_station_is_stored_exactly_once_and_none_can_write_or_read_anothers(tmp_path):
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    report = tmp_path / "report.json"
+    arguments = ["--stations", "4", "--days", "3", "--patience", "120", "--report", str(report)]
+    assert bench_stations.main(arguments) == 0
+    found = json.loads(report.read_text())
+    assert found["stored"] == found["records"] == 4 * 72 and found["listed_online"] == 4
+    assert (found["foreign_messages_taken"], found["foreign_messages_heard"]) == (0, 0)
+    agreed("many stations", found["stored"], "records of 4 stations, ends and theta")
+
+
+def test_an_access_list_that_lets_stations_at_each_others_topics_would_be_noticed(tmp_path):
+    broker = make_broker(tmp_path, names(2))
+    try:
+        taken, heard = attack(broker.port, "field-001", "field-002")
+        assert (taken, heard) == ([], [])
+        broker.stop()
+        (tmp_path / "acl").write_text("pattern readwrite #\n")
+        broker.start()
+        taken, heard = attack(broker.port, "field-001", "field-002")
+        assert len(taken) == len(FOREIGN) + 1
+        assert {f"crns/v1/field-002/{name}" for name in FOREIGN} <= set(heard)
+    finally:
+        broker.stop()
