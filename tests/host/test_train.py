@@ -138,13 +138,14 @@ def test_the_layers_are_learnt_with_the_whole(finished_run):
         assert rmse < 0.8 * np.sqrt(np.mean((inverted - truth) ** 2))
 
 
-def update_once(train, **settings):
+def update_once(train, n_sigma=0.02, **settings):
     """Gradient step on one chunk of noise; the loss, and weights before and after."""
     from epithermal_host import network
 
     config = train.TrainConfig(**SMALL | settings)
     rng = np.random.default_rng(2)
     x = rng.random((4, 30, len(NAMES)), dtype=np.float32)
+    x[..., NAMES.index("cosmic_n_sigma")] = n_sigma
     scaling = network.fit_scaling(x)
     model, average = (network.build(config.hidden, scaling, 1) for _ in range(2))
     optimizer = network.keras.optimizers.Adam(1e-2)
@@ -169,6 +170,33 @@ def test_the_loss_is_the_whole_s_and_a_part_of_the_layers(train):
 def test_large_errors_count_linearly_with_huber(train):
     loss, *_ = update_once(train, sigma_weight=0.0, layers_weight=0.2, huber=3.0)
     assert loss == pytest.approx(1.0 + 0.2 * (2.0**2 + (2 * 3.0 * 4.0 - 3.0**2)) / 2, rel=1e-4)
+
+
+def test_a_constant_error_is_forgiven_only_where_n_is_not_known(train):
+    plain = {"sigma_weight": 0.0, "layers_weight": 0.0, "anomaly": 0.8}
+    forgiven, *_ = update_once(train, **plain)
+    assert forgiven == pytest.approx((1.0 - 0.8) ** 2, rel=1e-3)
+    whole, *_ = update_once(train, n_sigma=0.0, **plain)
+    assert whole == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_weather_of_another_place_is_shown_only_where_n_is_not_known(train):
+    rng = np.random.default_rng(4)
+    features = rng.uniform(0.1, 5.0, (300, 40, len(NAMES))).astype(np.float32)
+    rain, et0 = NAMES.index("rain_mm"), NAMES.index("et0_mm")
+    features[::2, :, NAMES.index("cosmic_n_sigma")] = 0.0
+    config = train.TrainConfig(weather_error=0.2)
+    one, two = (train.weathered(features, config, epoch) for epoch in (1, 2))
+    np.testing.assert_array_equal(one, train.weathered(features, config, 1))
+    np.testing.assert_array_equal(one[::2], features[::2])
+    others = [i for i in range(len(NAMES)) if i not in (rain, et0)]
+    np.testing.assert_array_equal(one[..., others], features[..., others])
+    error = np.log(one[1::2] / features[1::2])
+    assert error[..., et0].std() == pytest.approx(0.2, rel=0.2)
+    assert error[..., et0].std(axis=1).max() < 1e-5  # of the place, not of the day
+    assert error[..., rain].std(axis=1).mean() == pytest.approx(0.4, rel=0.1)
+    assert not np.array_equal(one, two)
+    assert train.weathered(features, train.TrainConfig(), 1) is features
 
 
 def test_a_layer_without_label_has_no_say(train, make_run):

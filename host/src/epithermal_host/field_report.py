@@ -14,18 +14,20 @@ from tqdm import tqdm
 
 from epithermal_edge.bundle import Bundle, open_bundle
 from epithermal_edge.errors import ConfigError
-from epithermal_host import field, field_draw, field_html
+from epithermal_host import field_draw, field_html, field_n
 from epithermal_host.baselines import COSMIC
 from epithermal_host.field import FieldSeries
+from epithermal_host.field_n import Shown
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.filters import FILTER_T_D, exponential_filter
-from epithermal_host.metrics import Stats, stats
+from epithermal_host.metrics import Stats, rms, stats
 from epithermal_host.parallel import Crew, crew
-from epithermal_host.report import NETWORK, InputSet, input_sets
+from epithermal_host.report import NETWORK
 from epithermal_host.report_text import plain
 from epithermal_host.series import NAMES
 from epithermal_host.site_file import SiteFile, read_site
 from epithermal_host.streams import answers
+from epithermal_host.time_table import DAY_S
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -54,6 +56,7 @@ class Line:
     probes: Stats  # the judged days, the probes as truth
     anchored: Stats | None  # the probes shifted to the samples; None: no probes on that day
     settled: Stats | None  # as `probes`, without the days that the bundle calls warm-up
+    ubrmse_in_years: float  # each calendar year's own bias taken out: N drifts [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Middle:
     bias: float  # [m3 m-3]
     rmse_anchored: float  # [m3 m-3]
     ubrmse_settled: float  # [m3 m-3]
+    ubrmse_in_years: float  # [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +80,7 @@ class Place:
     """One site, judged."""
 
     series: FieldSeries
+    shown: tuple[Shown, ...]  # to the network, and with which N
     texture: str
     rain_share: float  # of the days with a known rain
     et0_share: float
@@ -129,7 +134,7 @@ def run(
     places, runtime = [], ""
     with crew(workers) as who:
         for site in tqdm(sites, desc="sites", unit="site", disable=not progress):
-            place, runtime = judge(bundle, site, field.load(site), who, runtime_name)
+            place, runtime = judge(bundle, site, who, runtime_name)
             places.append(place)
     report = FieldReport(bundle, runtime, tuple(places), medians(places))
     pictures = {f"{p.series.name}.png": field_draw.site(p) for p in places}
@@ -141,18 +146,15 @@ def run(
 
 
 def judge(
-    bundle: Bundle,
-    site: SiteFile,
-    series: FieldSeries,
-    who: Crew,
-    runtime_name: str | None = None,
+    bundle: Bundle, site: SiteFile, who: Crew, runtime_name: str | None = None
 ) -> tuple[Place, str]:
     """All methods at one site; and the runtime's name."""
+    series, shown = field_n.load(site, bundle, who, runtime_name)
     found = [Estimate(COSMIC, "", series.theta_classical, None)]
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
     found.append(Estimate(FILTERED, "", filtered, None))
     runtime = ""
-    for inputs in _inputs(site, series):
+    for inputs in (x.inputs for x in shown):
         said = answers(
             bundle, inputs.features, who, restart=series.restart[None], runtime_name=runtime_name
         )
@@ -163,6 +165,7 @@ def judge(
     anchor = anchor_of(series)
     place = Place(
         series=series,
+        shown=shown,
         texture=site.texture,
         rain_share=known["rain_known"],
         et0_share=known["et0_known"],
@@ -171,6 +174,15 @@ def judge(
         lines=_lines(bundle, series, anchor, found),
     )
     return place, runtime
+
+
+def within_years(error: Array, judged: Mask, day_end_s: Array) -> float:
+    """Root mean square error with the mean of each calendar year taken out [m3 m-3]."""
+    middle = (day_end_s[judged] - 0.5 * DAY_S).astype("datetime64[s]")
+    year = middle.astype("datetime64[Y]").astype(np.int64)
+    _, which = np.unique(year, return_inverse=True)
+    mean = np.bincount(which, error[judged]) / np.bincount(which)
+    return rms(error[judged] - mean[which])
 
 
 def anchor_of(series: FieldSeries) -> float:
@@ -200,6 +212,7 @@ def medians(places: Sequence[Place]) -> tuple[Middle, ...]:
                 sites=len(own),
                 rmse_anchored=_median([x.anchored.rmse for x in own if x.anchored]),
                 ubrmse_settled=_median([x.settled.ubrmse for x in own if x.settled]),
+                ubrmse_in_years=_median([x.ubrmse_in_years for x in own]),
                 **told,
             )
         )
@@ -210,7 +223,7 @@ def table(report: FieldReport) -> str:
     """The figures as lines of text."""
     lines = [
         f"{'site':18} {'method':28} {'inputs':16} {'days':>5} {'ubRMSE':>7} {'RMSE':>7} {'r':>6} "
-        f"{'bias':>8} {'anchored':>9}"
+        f"{'bias':>8} {'anchored':>9} {'in years':>9}"
     ]
     for place in report.places:
         for x in place.lines:
@@ -218,11 +231,11 @@ def table(report: FieldReport) -> str:
             p = x.probes
             lines.append(
                 f"{place.series.name:18} {x.method:28} {x.inputs:16} {p.days:5} {p.ubrmse:7.4f} "
-                f"{p.rmse:7.4f} {p.r:6.3f} {p.bias:+8.4f} {anchored}"
+                f"{p.rmse:7.4f} {p.r:6.3f} {p.bias:+8.4f} {anchored} {x.ubrmse_in_years:9.4f}"
             )
     lines += [
         f"{'median':18} {m.method:28} {m.inputs:16} {m.sites:5} {m.ubrmse:7.4f} {m.rmse:7.4f} "
-        f"{m.r:6.3f} {m.bias:+8.4f} {m.rmse_anchored:9.4f}"
+        f"{m.r:6.3f} {m.bias:+8.4f} {m.rmse_anchored:9.4f} {m.ubrmse_in_years:9.4f}"
         for m in report.medians
     ]
     return "\n".join(lines)
@@ -240,6 +253,7 @@ def as_json(report: FieldReport) -> dict[str, Any]:
                     "name": place.series.name,
                     "texture": place.texture,
                     "cosmic_n_cph": place.series.cosmic_n_cph,
+                    "network_n_cph": {x.inputs.label: x.n_cph for x in place.shown},
                     "sampled_theta": place.series.sampled_theta,
                     "anchor": place.anchor,
                     "rain_share": place.rain_share,
@@ -252,12 +266,6 @@ def as_json(report: FieldReport) -> dict[str, Any]:
         }
     )
     return value
-
-
-def _inputs(site: SiteFile, series: FieldSeries) -> tuple[InputSet, ...]:
-    """What the network is shown: counts alone, and the weather where the site file has rain."""
-    rain = bool(site.rain) and bool(series.features[:, NAMES.index("rain_known")].any())
-    return input_sets(series.features[None].astype(np.float32), np.array([rain]))
 
 
 def _lines(
@@ -276,7 +284,8 @@ def _lines(
         if old.any():
             late = stats(truth, e.theta[None], old[None], sigma)
         own = stats(truth, e.theta[None], judged[None], sigma)
-        out.append(Line(e.method, e.inputs, own, anchored, late))
+        in_years = within_years(e.theta - series.truth, judged, series.day_end_s)
+        out.append(Line(e.method, e.inputs, own, anchored, late, in_years))
     return tuple(out)
 
 
