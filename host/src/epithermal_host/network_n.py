@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,11 @@ def stream(
 
 
 def said(
-    bundle: Bundle, features: Array, restart: Mask, who: Crew, runtime_name: str | None = None
+    bundle: Bundle,
+    features: NDArray[Any],
+    restart: Mask,
+    who: Crew,
+    runtime_name: str | None = None,
 ) -> Array:
     """The network's theta of 0-30 cm [m3 m-3], (k, T), of features (k, T, F)."""
     abreast = np.broadcast_to(restart, features.shape[:2])
