@@ -26,7 +26,6 @@ from epithermal_host.checkpoint import Epoch, Progress
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.metrics import Z90
 from epithermal_host.network import Array, Scaling, Weights, keras, tf
-from epithermal_host.scaling import KNOWN_BY
 from epithermal_host.series import (
     LAYERS,
     NAMES,
@@ -38,18 +37,12 @@ from epithermal_host.series import (
     read_series,
 )
 from epithermal_host.settings import TrainConfig as TrainConfig
+from epithermal_host.told import jittered, weathered
 from epithermal_host.train_step import HELD, update_function
 
 CHECKPOINT = "train/checkpoint.npz"
 WEIGHTS = "network.npz"
 REPORT = "train.json"
-TOLD = (
-    "bulk_density_g_cm3",
-    "bound_water_g_g",
-    *(name for name, flag in KNOWN_BY.items() if flag in ("soil_known", "cover_known")),
-)
-
-DAYS_RAIN = 2.0  # a day's rain is further off than a year's, by this factor; own choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,48 +159,6 @@ def epoch_plan(
     soil = rng.random(soils) < config.mask_soil
     cover = rng.random(soils) < config.mask_cover
     return batches, {"rain": rain, "et0": et0, "soil": soil, "cover": cover}
-
-
-def jittered(
-    features: NDArray[np.float32], config: TrainConfig, epoch: int, scaling: Scaling
-) -> NDArray[np.float32]:
-    """Features with other errors of what the station is told of its site, by (seed, epoch).
-
-    Numbers that stay the same in every epoch are a name by which a soil can be learnt by heart.
-    """
-    if config.jitter == 0.0:
-        return features
-    rng = np.random.default_rng((config.seed, epoch, 1))
-    out = features.copy()
-    for name in TOLD:
-        i = NAMES.index(name)
-        error = rng.standard_normal((len(features), 1)) * config.jitter / scaling.scale[i]
-        known = features[..., NAMES.index(KNOWN_BY[name])] > 0.0 if name in KNOWN_BY else 1.0
-        out[..., i] += (error * known).astype(np.float32)
-    return out
-
-
-def weathered(
-    features: NDArray[np.float32], config: TrainConfig, epoch: int
-) -> NDArray[np.float32]:
-    """Features of stations whose weather is another place's, by (seed, epoch); N known: exact.
-
-    A gauge or a grid cell stands for the field, Hargreaves for ET0: both are off by a factor, and
-    each day's rain by another. A network that is shown better weather than a station has trusts it
-    more than the counts.
-    """
-    if config.weather_error == 0.0:
-        return features
-    soils, days = features.shape[:2]
-    rng = np.random.default_rng((config.seed, epoch, 2))
-    unsure = features[:, :1, NAMES.index("cosmic_n_sigma")] > 0.0
-    out = features.copy()
-    rain, et0 = NAMES.index("rain_mm"), NAMES.index("et0_mm")
-    place = rng.standard_normal((2, soils, 1))
-    size = config.weather_error * unsure
-    out[..., rain] *= np.exp(size * (place[0] + DAYS_RAIN * rng.standard_normal((soils, days))))
-    out[..., et0] *= np.exp(size * place[1])
-    return out
 
 
 def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
