@@ -122,7 +122,8 @@ def test_check_names_each_part_with_its_remedy(tmp_path):
     found = done.stdout.splitlines()
     told = {x.split(":")[0]: x for x in found if not x.startswith(" ")}
     assert list(told)[:-1] == ["ok    config", "FAULT bundle", "ok    state_dir", "ok    disk",
-                               "ok    journal", "FAULT source", "FAULT broker"]  # fmt: skip
+                               "ok    journal", "FAULT source", "FAULT broker",
+                               "ok    page"]  # fmt: skip
     assert list(told)[-1] in ("ok    clock", "WARN  clock")
     remedies = [b for a, b in itertools.pairwise(found) if a.startswith("FAULT")]
     assert all(x.startswith("      do: ") for x in remedies)

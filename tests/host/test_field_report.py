@@ -128,17 +128,38 @@ def test_after_a_long_outage_the_state_is_that_of_a_cold_start(judged):
     place = judged[0].places[0]
     series = place.series
     network = next(e for e in place.estimates if e.inputs == WITH_WEATHER)
+    shown = next(x.inputs.features for x in place.shown if x.inputs.label == WITH_WEATHER)
     back = int(np.flatnonzero(series.restart)[-1])
     assert back > DARK.start + 9
     with crew(1) as who:
-        features = series.features[None, back:].astype(np.float32)
-        fresh = answers(open_bundle(BUNDLE), features, who).y[0]
-        whole = answers(
-            open_bundle(BUNDLE), series.features[None].astype(np.float32), who,
-            restart=np.zeros((1, series.restart.size), dtype=bool),
-        ).y[0]  # fmt: skip
+        fresh = answers(open_bundle(BUNDLE), shown[:, back:], who).y[0]
+        through = np.zeros((1, series.restart.size), dtype=bool)
+        whole = answers(open_bundle(BUNDLE), shown, who, restart=through).y[0]
     np.testing.assert_array_equal(network.theta[back:], fresh[:, 0])
     assert not np.array_equal(whole[back:, 0], fresh[:, 0])
+
+
+def test_with_its_own_n_the_network_says_on_the_sampling_day_what_the_samples_say(judged):
+    place = judged[0].places[0]
+    sampled = place.series.day_end_s == place.series.sampling_end_s
+    said = {e.inputs: float(e.theta[sampled][0]) for e in place.estimates if e.sigma is not None}
+    by_label = {x.inputs.label: x.n_cph for x in place.shown}
+    assert by_label.keys() == said.keys() == {COUNTS, WITH_WEATHER}
+    for inputs, n_cph in by_label.items():
+        if n_cph != place.series.cosmic_n_cph:  # else it gave none
+            assert said[inputs] == pytest.approx(place.series.sampled_theta, abs=0.002)
+    assert any(n_cph != place.series.cosmic_n_cph for n_cph in by_label.values())
+
+
+def test_within_years_each_year_has_its_own_bias():
+    day_end_s = 86400.0 * np.arange(19000.0, 19000.0 + 730.0)
+    year = day_end_s.astype("datetime64[s]").astype("datetime64[Y]").astype(int)
+    wave = 0.01 * np.resize([1.0, -1.0], 730)
+    judged = np.ones(730, dtype=bool)
+    error = wave + 0.05 * (year == year[-1])
+    assert field_judge.within_years(error, judged, day_end_s + 43200.0) == pytest.approx(
+        0.01, rel=0.01
+    )
 
 
 def test_without_rain_there_are_counts_alone(site_toml, tmp_path):

@@ -17,9 +17,12 @@ from epithermal_edge.moisture import cosmic_rate
 from epithermal_edge.records import RawRecord
 from epithermal_host import field, retrain_fit
 from epithermal_host.cli import main
+from epithermal_host.field_judge import Calibrated
+from epithermal_host.field_n import Shown
 from epithermal_host.field_report import Options, judged
 from epithermal_host.parallel import crew
 from epithermal_host.rehearsal import Moments, Rehearsal
+from epithermal_host.report import input_sets
 from epithermal_host.retrain_fit import SiteDays, change, decide, too_few
 from epithermal_host.retrain_site import Samples, level, probes_are_off, streamed
 from epithermal_host.series import counts_alone
@@ -274,11 +277,11 @@ def test_a_level_needs_three_sampling_days_and_to_hold_on_those_left_out(series)
 
 def test_the_field_report_judges_a_retraining_on_later_days_alone(site_toml, series, finished_run):
     site = read_site(site_toml)
-    twin = dataclasses.replace(series, name="twin")
+    sets = input_sets(series.features[None].astype(np.float32), np.array([True]))
+    here = Calibrated(site, series, tuple(Shown(x, series.cosmic_n_cph) for x in sets))
+    twin = dataclasses.replace(here, series=dataclasses.replace(series, name="twin"))
     with crew(1) as who:
-        report = judged(
-            open_bundle(BUNDLE), [(site, series), (site, twin)], who, Options(finished_run)
-        )
+        report = judged(open_bundle(BUNDLE), [here, twin], who, Options(finished_run))
     assert report.places[0].site_file.name == "made-up"
     seasons = report.places[0].lines[0].seasons
     assert set(seasons) == {"March to May", "June to August"}

@@ -138,13 +138,14 @@ def test_the_layers_are_learnt_with_the_whole(finished_run):
         assert rmse < 0.8 * np.sqrt(np.mean((inverted - truth) ** 2))
 
 
-def update_once(train, **settings):
+def update_once(train, n_sigma=0.02, **settings):
     """Gradient step on one chunk of noise; the loss, and weights before and after."""
     from epithermal_host import network
 
     config = train.TrainConfig(**SMALL | settings)
     rng = np.random.default_rng(2)
     x = rng.random((4, 30, len(NAMES)), dtype=np.float32)
+    x[..., NAMES.index("cosmic_n_sigma")] = n_sigma
     scaling = network.fit_scaling(x)
     model, average = (network.build(config.hidden, scaling, 1) for _ in range(2))
     optimizer = network.keras.optimizers.Adam(1e-2)
@@ -169,6 +170,35 @@ def test_the_loss_is_the_whole_s_and_a_part_of_the_layers(train):
 def test_large_errors_count_linearly_with_huber(train):
     loss, *_ = update_once(train, sigma_weight=0.0, layers_weight=0.2, huber=3.0)
     assert loss == pytest.approx(1.0 + 0.2 * (2.0**2 + (2 * 3.0 * 4.0 - 3.0**2)) / 2, rel=1e-4)
+
+
+def test_a_constant_error_is_forgiven_only_where_n_is_not_known(train):
+    plain = {"sigma_weight": 0.0, "layers_weight": 0.0, "anomaly": 0.8}
+    forgiven, *_ = update_once(train, **plain)
+    assert forgiven == pytest.approx((1.0 - 0.8) ** 2, rel=1e-3)
+    whole, *_ = update_once(train, n_sigma=0.0, **plain)
+    assert whole == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_weather_of_another_place_is_shown_only_where_n_is_not_known(train):
+    from epithermal_host import told
+
+    rng = np.random.default_rng(4)
+    features = rng.uniform(0.1, 5.0, (300, 40, len(NAMES))).astype(np.float32)
+    rain, et0 = NAMES.index("rain_mm"), NAMES.index("et0_mm")
+    features[::2, :, NAMES.index("cosmic_n_sigma")] = 0.0
+    config = train.TrainConfig(weather_error=0.2)
+    one, two = (told.weathered(features, config, epoch) for epoch in (1, 2))
+    np.testing.assert_array_equal(one, told.weathered(features, config, 1))
+    np.testing.assert_array_equal(one[::2], features[::2])
+    others = [i for i in range(len(NAMES)) if i not in (rain, et0)]
+    np.testing.assert_array_equal(one[..., others], features[..., others])
+    error = np.log(one[1::2] / features[1::2])
+    assert error[..., et0].std() == pytest.approx(0.2, rel=0.2)
+    assert error[..., et0].std(axis=1).max() < 1e-5  # of the place, not of the day
+    assert error[..., rain].std(axis=1).mean() == pytest.approx(0.4, rel=0.1)
+    assert not np.array_equal(one, two)
+    assert told.weathered(features, train.TrainConfig(), 1) is features
 
 
 def test_a_layer_without_label_has_no_say(train, make_run):
@@ -262,7 +292,7 @@ def test_a_spin_up_longer_than_the_series_is_refused(train, make_run):
 
 
 def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_unknown(train):
-    from epithermal_host import network
+    from epithermal_host import network, told
 
     rng = np.random.default_rng(3)
     features = rng.uniform(0.1, 0.4, (40, 30, len(NAMES))).astype(np.float32)
@@ -270,18 +300,18 @@ def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_u
     features[20:, :, unknown] = 0.0
     scaling = network.fit_scaling(features)
     config = train.TrainConfig(jitter=0.1)
-    one, two = (train.jittered(features, config, epoch, scaling) for epoch in (1, 2))
-    np.testing.assert_array_equal(one, train.jittered(features, config, 1, scaling))
-    told = [NAMES.index(name) for name in train.TOLD]
-    untouched = [i for i in range(len(NAMES)) if i not in told]
+    one, two = (told.jittered(features, config, epoch, scaling) for epoch in (1, 2))
+    np.testing.assert_array_equal(one, told.jittered(features, config, 1, scaling))
+    columns = [NAMES.index(name) for name in told.TOLD]
+    untouched = [i for i in range(len(NAMES)) if i not in columns]
     np.testing.assert_array_equal(one[..., untouched], features[..., untouched])
     assert NAMES.index("cosmic_n_sigma") in untouched and NAMES.index("soil_known") in untouched
-    assert np.all(one[20:, :, told[2:]] == 0.0)
-    error = (one - features)[:20][..., told] * scaling.scale[told]
+    assert np.all(one[20:, :, columns[2:]] == 0.0)
+    error = (one - features)[:20][..., columns] * scaling.scale[columns]
     assert np.abs(error - error[:, :1]).max() < 1e-4  # one error a soil, not one a day
     assert error[:, 0].std() == pytest.approx(0.1, rel=0.25)
     assert not np.array_equal(one, two)
-    assert train.jittered(features, train.TrainConfig(), 1, scaling) is features
+    assert told.jittered(features, train.TrainConfig(), 1, scaling) is features
 
 
 def test_soils_whose_n_is_known_weigh_more_where_it_is_asked(train, make_run):

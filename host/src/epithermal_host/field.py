@@ -70,27 +70,46 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
         A file cannot be read.
     """
     records, faulty_s = raw_records(site_file)
-    end_s, theta = (NAN, NAN) if site_file.sampling is None else sample_day(site_file)
     if cosmic_n_cph is None:
-        cosmic_n_cph = calibrated_n(site_file, records, end_s, theta)
-    site = dataclasses.replace(site_file.site, cosmic_n_cph=cosmic_n_cph)
-    if math.isfinite(theta):
-        sigma = calibration_sigma(site, np.array([theta]), SAMPLING_SIGMA)
-        site = dataclasses.replace(site, cosmic_n_sigma=sigma)
-    windows = daily_windows(site, records, site_file.day_ends_utc_h)
+        cosmic_n_cph = calibrated_n(site_file, records, *sample_day(site_file))
+    return load_each(site_file, np.array([cosmic_n_cph]), records, faulty_s)[0]
+
+
+def load_each(
+    site_file: SiteFile, n_cph: Array, records: Sequence[RawRecord], faulty_s: Array
+) -> tuple[FieldSeries, ...]:
+    """The same for several N at once, (k,) [counts h-1]; records as `raw_records` gives them."""
+    end_s, theta = (NAN, NAN) if site_file.sampling is None else sample_day(site_file)
+    site = known_site(site_file, theta, n_cph)
+    windows = daily_windows(site, records, site_file.day_ends_utc_h, n_cph.size)
     day_end_s = np.array([w.hour * HOUR_S for w in windows])
-    return FieldSeries(
+    features = np.stack([w.features for w in windows], axis=1)
+    theta_classical = np.stack([w.theta_classical for w in windows], axis=1)
+    first = FieldSeries(
         name=site_file.name,
         day_end_s=day_end_s,
-        features=np.concatenate([w.features for w in windows]),
-        restart=np.concatenate([w.restart for w in windows]),
-        theta_classical=np.concatenate([w.theta_classical for w in windows]),
+        features=features[0],
+        restart=np.array([w.restart[0] for w in windows]),
+        theta_classical=theta_classical[0],
         truth=probe_mean(site_file, day_end_s),
         judged=judged_days(site_file, day_end_s, faulty_s),
-        cosmic_n_cph=cosmic_n_cph,
+        cosmic_n_cph=float(n_cph[0]),
         sampling_end_s=end_s,
         sampled_theta=theta,
     )
+    return tuple(
+        dataclasses.replace(first, features=x, theta_classical=inverted, cosmic_n_cph=n)
+        for x, inverted, n in zip(features, theta_classical, n_cph.tolist(), strict=True)
+    )
+
+
+def known_site(site_file: SiteFile, theta: float, n_cph: Array) -> Site:
+    """The site with N [counts h-1], and the error of an N from one day's samples [m3 m-3]."""
+    site = dataclasses.replace(site_file.site, cosmic_n_cph=n_cph)
+    if not math.isfinite(theta):
+        return site
+    sigma = calibration_sigma(site, np.array([theta]), SAMPLING_SIGMA)
+    return dataclasses.replace(site, cosmic_n_sigma=sigma)
 
 
 def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
@@ -120,12 +139,14 @@ def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
     return out, faulty_s
 
 
-def daily_windows(site: Site, records: Iterable[RawRecord], day_ends_utc_h: int) -> list[Window]:
-    """A window a day of one site, from the first that has counts."""
+def daily_windows(
+    site: Site, records: Iterable[RawRecord], day_ends_utc_h: int, n: int = 1
+) -> list[Window]:
+    """A window a day, of n sites with the same counts, from the first that has some."""
     phases = 24 // math.gcd(24, day_ends_utc_h)  # the fewest that give this hour
     windows = [
         w
-        for _, _, made in steps(site, records, 1, phases)
+        for _, _, made in steps(site, records, n, phases)
         for w in made
         if w.hour % 24 == day_ends_utc_h
     ]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from epithermal_edge.bundle import Bundle
 from epithermal_host.baselines import COSMIC
 from epithermal_host.field import FieldSeries
+from epithermal_host.field_n import Shown
 from epithermal_host.filters import FILTER_T_D, exponential_filter
-from epithermal_host.metrics import Stats, stats
+from epithermal_host.metrics import Stats, rms, stats
 from epithermal_host.parallel import Crew
-from epithermal_host.report import NETWORK, InputSet, input_sets
+from epithermal_host.report import NETWORK
 from epithermal_host.retrain_site import Samples, samples
 from epithermal_host.series import NAMES
 from epithermal_host.site_file import SiteFile
@@ -53,6 +54,7 @@ class Line:
     probes: Stats  # the judged days, the probes as truth
     anchored: Stats | None  # the probes shifted to the samples; None: no probes on that day
     settled: Stats | None  # as `probes`, without the days that the bundle calls warm-up
+    ubrmse_in_years: float  # each calendar year's own bias taken out: N drifts [m3 m-3]
     seasons: dict[str, Stats]  # of those with enough days, against the probes
     sampled: Sampled | None  # None: no sampling day but the one that calibrates
 
@@ -67,10 +69,20 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A site before it is judged."""
+
+    file: SiteFile
+    series: FieldSeries  # with COSMIC's N
+    shown: tuple[Shown, ...]  # to the network, with its own N
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """One site, judged."""
 
     series: FieldSeries
+    shown: tuple[Shown, ...]  # to the network, and with which N
     site_file: SiteFile
     rain_share: float  # of the days with a known rain
     et0_share: float
@@ -87,8 +99,7 @@ class Place:
 
 def judge(
     bundle: Bundle,
-    site: SiteFile,
-    series: FieldSeries,
+    site: Calibrated,
     who: Crew,
     runtime_name: str | None = None,
     more: Sequence[Estimate] = (),
@@ -100,11 +111,12 @@ def judge(
     more :
         Methods to be judged beside the usual ones.
     """
+    series = site.series
     found = [Estimate(COSMIC, "", series.theta_classical, None)]
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
     found.append(Estimate(FILTERED, "", filtered, None))
     runtime = ""
-    for inputs in _inputs(site, series):
+    for inputs in (x.inputs for x in site.shown):
         said = answers(
             bundle, inputs.features, who, restart=series.restart[None], runtime_name=runtime_name
         )
@@ -113,10 +125,11 @@ def judge(
     found += more
     known = {name: float(series.features[:, NAMES.index(name)].mean())
              for name in ("rain_known", "et0_known")}  # fmt: skip
-    anchor, taken = anchor_of(series), samples(site)
+    anchor, taken = anchor_of(series), samples(site.file)
     place = Place(
         series=series,
-        site_file=site,
+        shown=site.shown,
+        site_file=site.file,
         rain_share=known["rain_known"],
         et0_share=known["et0_known"],
         anchor=anchor,
@@ -153,10 +166,13 @@ def month_of(series: FieldSeries) -> NDArray[np.int64]:
     return np.asarray(middle.astype(np.int64) % 12 + 1)
 
 
-def _inputs(site: SiteFile, series: FieldSeries) -> tuple[InputSet, ...]:
-    """What the network is shown: counts alone, and the weather where the site file has rain."""
-    rain = bool(site.rain) and bool(series.features[:, NAMES.index("rain_known")].any())
-    return input_sets(series.features[None].astype(np.float32), np.array([rain]))
+def within_years(error: Array, judged: Mask, day_end_s: Array) -> float:
+    """Root mean square error with the mean of each calendar year taken out [m3 m-3]."""
+    middle = (day_end_s[judged] - 0.5 * DAY_S).astype("datetime64[s]")
+    year = middle.astype("datetime64[Y]").astype(np.int64)
+    _, which = np.unique(year, return_inverse=True)
+    mean = np.bincount(which, error[judged]) / np.bincount(which)
+    return rms(error[judged] - mean[which])
 
 
 def _lines(
@@ -184,6 +200,7 @@ def _lines(
                 probes=against(judged),
                 anchored=against(judged, anchor) if np.isfinite(anchor) else None,
                 settled=against(old) if old.any() else None,
+                ubrmse_in_years=within_years(e.theta - series.truth, judged, series.day_end_s),
                 seasons={n: against(d) for n, d in parts.items() if d.sum() >= SEASON_DAYS},
                 sampled=_sampled(series, taken, e.theta),
             )

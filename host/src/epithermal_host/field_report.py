@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from epithermal_edge.bundle import Bundle, open_bundle
 from epithermal_edge.errors import ConfigError
-from epithermal_host import field, field_draw, field_html, field_retrained
-from epithermal_host.field_judge import Line, Place, judge
+from epithermal_host import field_draw, field_html, field_n, field_retrained
+from epithermal_host.field_judge import Calibrated, Line, Place, judge
 from epithermal_host.field_retrained import Own
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.parallel import Crew, crew
@@ -38,6 +38,7 @@ class Middle:
     bias: float  # [m3 m-3]
     rmse_anchored: float  # [m3 m-3]
     ubrmse_settled: float  # [m3 m-3]
+    ubrmse_in_years: float  # [m3 m-3]
     seasons: dict[str, tuple[int, float, float]]  # sites, ubRMSE, r
 
 
@@ -92,8 +93,8 @@ def run(
     out = out or Path(f"field-{bundle.name}-{bundle.version}")
     files = _read_sites(site_files)
     bar = tqdm(files, desc="sites", unit="site", disable=not options.progress)
-    sites = [(file, field.load(file)) for file in bar]
     with crew(options.workers) as who:
+        sites = [Calibrated(f, *field_n.load(f, bundle, who, options.runtime)) for f in bar]
         report = judged(bundle, sites, who, options)
     pictures = {f"{p.series.name}.png": field_draw.site(p) for p in report.places}
     for name, content in pictures.items():
@@ -103,24 +104,19 @@ def run(
     return report, out / PAGE
 
 
-def judged(
-    bundle: Bundle,
-    sites: Sequence[tuple[SiteFile, field.FieldSeries]],
-    who: Crew,
-    options: Options,
-) -> FieldReport:
+def judged(bundle: Bundle, sites: Sequence[Calibrated], who: Crew, options: Options) -> FieldReport:
     """The same without files."""
     places, own, runtime = [], [], ""
     visited, population = [], None
     if options.campaign is not None:
         population = field_retrained.remembered(bundle, options.campaign, who, options.runtime)
         visited = field_retrained.visit(bundle, sites, who, options.runtime)
-    for i, (file, series) in enumerate(sites):
+    for i, site in enumerate(sites):
         more = []
         if population is not None:
             more = field_retrained.on_others(visited[i], visited, population)
             own += field_retrained.on_own(bundle, visited[i], population)
-        place, runtime = judge(bundle, file, series, who, options.runtime, more)
+        place, runtime = judge(bundle, site, who, options.runtime, more)
         places.append(place)
     campaign = options.campaign.name if options.campaign else ""
     return FieldReport(bundle, runtime, campaign, tuple(places), medians(places), tuple(own))
@@ -140,6 +136,7 @@ def medians(places: Sequence[Place]) -> tuple[Middle, ...]:
                 sites=len(own),
                 rmse_anchored=_median([x.anchored.rmse for x in own if x.anchored]),
                 ubrmse_settled=_median([x.settled.ubrmse for x in own if x.settled]),
+                ubrmse_in_years=_median([x.ubrmse_in_years for x in own]),
                 seasons=_seasons(own),
                 **told,
             )
@@ -151,7 +148,7 @@ def table(report: FieldReport) -> str:
     """The figures as lines of text."""
     lines = [
         f"{'site':18} {'method':28} {'inputs':16} {'days':>5} {'ubRMSE':>7} {'RMSE':>7} {'r':>6} "
-        f"{'bias':>8} {'anchored':>9}"
+        f"{'bias':>8} {'anchored':>9} {'in years':>9}"
     ]
     for place in report.places:
         for x in place.lines:
@@ -159,11 +156,11 @@ def table(report: FieldReport) -> str:
             p = x.probes
             lines.append(
                 f"{place.series.name:18} {x.method:28} {x.inputs:16} {p.days:5} {p.ubrmse:7.4f} "
-                f"{p.rmse:7.4f} {p.r:6.3f} {p.bias:+8.4f} {anchored}"
+                f"{p.rmse:7.4f} {p.r:6.3f} {p.bias:+8.4f} {anchored} {x.ubrmse_in_years:9.4f}"
             )
     lines += [
         f"{'median':18} {m.method:28} {m.inputs:16} {m.sites:5} {m.ubrmse:7.4f} {m.rmse:7.4f} "
-        f"{m.r:6.3f} {m.bias:+8.4f} {m.rmse_anchored:9.4f}"
+        f"{m.r:6.3f} {m.bias:+8.4f} {m.rmse_anchored:9.4f} {m.ubrmse_in_years:9.4f}"
         for m in report.medians
     ]
     lines += [text for x in report.own for text in _own(x)]
@@ -194,6 +191,7 @@ def as_json(report: FieldReport) -> dict[str, Any]:
                     "name": place.series.name,
                     "texture": place.texture,
                     "cosmic_n_cph": place.series.cosmic_n_cph,
+                    "network_n_cph": {x.inputs.label: x.n_cph for x in place.shown},
                     "sampled_theta": place.series.sampled_theta,
                     "anchor": place.anchor,
                     "rain_share": place.rain_share,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from epithermal_edge.bundle import Bundle
 from epithermal_host.field import FieldSeries
-from epithermal_host.field_judge import FILTERED, Estimate, probed
+from epithermal_host.field_judge import FILTERED, Calibrated, Estimate, probed
 from epithermal_host.filters import FILTER_T_D, exponential_filter
 from epithermal_host.hidden import Hidden
 from epithermal_host.metrics import Stats, stats
@@ -69,10 +69,13 @@ class Visited:
 
 
 def visit(
-    bundle: Bundle, sites: Sequence[tuple[SiteFile, FieldSeries]], who: Crew, runtime: str | None
+    bundle: Bundle, sites: Sequence[Calibrated], who: Crew, runtime: str | None
 ) -> list[Visited]:
     """The released network at every site."""
-    return [Visited(f, s, streamed(bundle, s, who, runtime)) for f, s in sites]
+    return [
+        Visited(site.file, site.series, streamed(bundle, site.series, who, runtime))
+        for site in sites
+    ]
 
 
 def remembered(bundle: Bundle, campaign: Path, who: Crew, runtime: str | None) -> Rehearsal:

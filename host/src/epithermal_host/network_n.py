@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from epithermal_edge.features import Window
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_host.field import from_first_counts
-from epithermal_host.parallel import crew
+from epithermal_host.parallel import Crew, crew
 from epithermal_host.sampled_counts import Corrected, collect, steps
 from epithermal_host.streams import answers
 from epithermal_host.time_table import HOUR_S
@@ -35,6 +36,7 @@ class Streamed:
 
     n_cph: Array  # (k,)
     day_end_s: Array  # (T,) end of the window [s, UTC]
+    features: Array  # (k, T, F) the station's, physical units
     inversion: Array  # (k, T) homogeneous COSMIC inversion [m3 m-3]
     theta: Array  # (k, T) 0-30 cm by the network [m3 m-3]; NaN without one
     restart: Mask  # (T,) the state is void before this window
@@ -83,22 +85,31 @@ def stream(
     theta = np.full(features.shape[:2], np.nan)
     if bundle is not None:
         with crew(1) as who:
-            said = answers(
-                bundle,
-                features.astype(np.float32),
-                who,
-                restart=np.broadcast_to(restart, theta.shape),
-                runtime_name=runtime_name,
-            )
-        theta = said.y[..., 0]
+            theta = said(bundle, features, restart, who, runtime_name)
     return Streamed(
         n_cph=n_cph,
         day_end_s=np.array([w.hour * HOUR_S for w in windows]),
+        features=features,
         inversion=np.stack([w.theta_classical for w in windows], axis=1),
         theta=theta,
         restart=restart,
         corrected=collect(pairs),
     )
+
+
+def said(
+    bundle: Bundle,
+    features: NDArray[Any],
+    restart: Mask,
+    who: Crew,
+    runtime_name: str | None = None,
+) -> Array:
+    """The network's theta of 0-30 cm [m3 m-3], (k, T), of features (k, T, F)."""
+    abreast = np.broadcast_to(restart, features.shape[:2])
+    told = answers(
+        bundle, features.astype(np.float32), who, restart=abreast, runtime_name=runtime_name
+    )
+    return told.y[..., 0]
 
 
 def candidates(n_cph: float) -> Array:

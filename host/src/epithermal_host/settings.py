@@ -25,7 +25,7 @@ class TrainConfig:
     spin_up_weight: float = 0.1  # of those days in the loss
     known_weight: float = 1.0  # of soils whose N is known without error: there is most to learn
     snow_weight: float = 0.1  # of days with snow in the loss; they are not judged
-    anomaly: float = 0.0  # part of a series' mean error in a chunk that the loss forgives
+    anomaly: float = 0.0  # part of the mean error in a chunk that is forgiven, where N is unknown
     sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
     layers_weight: float = 0.2  # of the mean error of 0-10 and 30-60 cm in the loss
     sigma_power: float = 1.0  # errors weigh by sigma to minus this: what can be known is learnt
@@ -34,6 +34,7 @@ class TrainConfig:
     mask_both: float = 0.3  # chance that a series is shown without rain and ET0
     mask_one: float = 0.1  # chance, for either, that it alone is hidden
     jitter: float = 0.0  # of what is told of a site, anew in each epoch, over its spread
+    weather_error: float = 0.0  # of a place's rain and ET0, as a logarithm, anew in each epoch
     mask_soil: float = 0.5  # chance that a series is shown without its soil's description
     mask_cover: float = 0.3  # chance that it is shown without what grows there
 
@@ -64,6 +65,7 @@ class TrainConfig:
             ("mask_soil", 0, 1),
             ("mask_cover", 0, 1),
             ("jitter", 0, 1),
+            ("weather_error", 0, 1),
         )
 
 

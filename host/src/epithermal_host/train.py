@@ -26,7 +26,6 @@ from epithermal_host.checkpoint import Epoch, Progress
 from epithermal_host.files import write_atomic, write_json
 from epithermal_host.metrics import Z90
 from epithermal_host.network import Array, Scaling, Weights, keras, tf
-from epithermal_host.scaling import KNOWN_BY
 from epithermal_host.series import (
     LAYERS,
     NAMES,
@@ -38,16 +37,12 @@ from epithermal_host.series import (
     read_series,
 )
 from epithermal_host.settings import TrainConfig as TrainConfig
+from epithermal_host.told import jittered, weathered
 from epithermal_host.train_step import HELD, update_function
 
 CHECKPOINT = "train/checkpoint.npz"
 WEIGHTS = "network.npz"
 REPORT = "train.json"
-TOLD = (
-    "bulk_density_g_cm3",
-    "bound_water_g_g",
-    *(name for name, flag in KNOWN_BY.items() if flag in ("soil_known", "cover_known")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,25 +161,6 @@ def epoch_plan(
     return batches, {"rain": rain, "et0": et0, "soil": soil, "cover": cover}
 
 
-def jittered(
-    features: NDArray[np.float32], config: TrainConfig, epoch: int, scaling: Scaling
-) -> NDArray[np.float32]:
-    """Features with other errors of what the station is told of its site, by (seed, epoch).
-
-    Numbers that stay the same in every epoch are a name by which a soil can be learnt by heart.
-    """
-    if config.jitter == 0.0:
-        return features
-    rng = np.random.default_rng((config.seed, epoch, 1))
-    out = features.copy()
-    for name in TOLD:
-        i = NAMES.index(name)
-        error = rng.standard_normal((len(features), 1)) * config.jitter / scaling.scale[i]
-        known = features[..., NAMES.index(KNOWN_BY[name])] > 0.0 if name in KNOWN_BY else 1.0
-        out[..., i] += (error * known).astype(np.float32)
-    return out
-
-
 def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
     """Factor of sigma, its floor apart, with which 90 % of the errors are inside of 90 % intervals.
 
@@ -253,7 +229,7 @@ class _Trainer:
         config, number = self.config, len(now.history)
         batches, hidden = epoch_plan(config, number, len(self.train.theta))
         told = jittered(self.train.features, config, number, self.scaling)
-        features = mask(told, **hidden)
+        features = mask(weathered(told, config, number), **hidden)
         losses = []
         for rows in batches:
             h = c = np.zeros((len(rows), config.hidden), dtype=np.float32)

@@ -11,6 +11,7 @@ from epithermal_host.series import NAMES
 from epithermal_host.settings import TrainConfig
 
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
+N_SIGMA = NAMES.index("cosmic_n_sigma")
 HELD = ("theta_0_30", "theta_0_10", "theta_30_60")  # outputs that the loss holds to labels
 
 
@@ -56,10 +57,12 @@ def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfi
             likelihood = tf.math.log(sigma) + 0.5 * (fixed / sigma) ** 2
             days = tf.maximum(tf.reduce_sum(whole, axis=1, keepdims=True), 1e-6)
             mean = tf.reduce_sum(whole * error, axis=1, keepdims=True) / days
+            unsure = tf.cast(x[:, :1, N_SIGMA] > 0.0, tf.float32)  # else its level is to be told
+            error -= config.anomaly * unsure * mean
             known = tf.stop_gradient(sigma) ** -config.sigma_power
             total = tf.maximum(tf.reduce_sum(whole), 1.0)
             known /= tf.maximum(tf.reduce_sum(whole * known) / total, 1e-6)  # 1 in the mean
-            terms = known * rho(error - config.anomaly * mean) + config.sigma_weight * likelihood
+            terms = known * rho(error) + config.sigma_weight * likelihood
             loss = tf.reduce_sum(whole * terms) / total
             layers = weight[..., 1:] * known[..., None] * rho(errors[..., 1:])
             weights = tf.maximum(tf.reduce_sum(weight[..., 1:]), 1.0)
