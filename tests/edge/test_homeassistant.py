@@ -10,11 +10,16 @@ from tests.sender_rig import ME, SenderRig, settings
 
 from epithermal_edge import homeassistant, presence
 
-TOLD = homeassistant.discovery(ME, "homeassistant", "North field", moisture=True)
+TOLD = homeassistant.discovery(ME, "homeassistant", "North field", moisture=True, water=True)
 OBS = {
     "theta": {"value": 0.25, "sigma": 0.02},
     "theta_classical": {"value": 0.22},
     "storage_mm": 75.0,
+    "water": {
+        "available_mm": {"value": 45.25},
+        "depletion": {"value": 0.246},
+        "days_to_threshold": {"value": 6.5},
+    },
     "n": {"corr_cph": 900.4},
     "met": {"pressure_hpa": 1000.0, "temperature_c": 20.1, "relative_humidity_pct": None},
     "q": 1,
@@ -41,7 +46,8 @@ def test_water_content_has_its_own_unit_and_no_device_class():
     )
     without = json.loads(homeassistant.discovery(ME, "ha", "", moisture=False).payload)
     validator("discovery").validate(without)
-    assert "moisture" not in without["components"] and without["device"]["name"] == "test-1"
+    assert not {"moisture", *homeassistant.WATER} & set(without["components"])
+    assert without["device"]["name"] == "test-1"
 
 
 def test_a_value_expires_after_two_and_a_half_intervals():
@@ -51,7 +57,8 @@ def test_a_value_expires_after_two_and_a_half_intervals():
 
 @pytest.mark.parametrize(
     ("key", "shown"),
-    [("theta", "0.25"), ("moisture", "25.0"), ("storage", "75.0"), ("n_corr", "900.4"),
+    [("theta", "0.25"), ("moisture", "25.0"), ("storage", "75.0"),
+     ("available", "45.25"), ("depletion", "24.6"), ("days", "6.5"), ("n_corr", "900.4"),
      ("pressure", "1000.0"), ("humidity", "None"), ("q", "1")],
 )  # fmt: skip
 def test_templates_find_their_values(key, shown):
@@ -64,6 +71,8 @@ def test_what_is_not_known_is_unknown_there_too():
     parts = json.loads(TOLD.payload)["components"]
     assert rendered(parts["theta"]["value_template"], nothing) == "None"
     assert rendered(parts["moisture"]["value_template"], nothing) == "None"
+    wetting = {**OBS, "water": {**OBS["water"], "days_to_threshold": None}}
+    assert rendered(parts["days"]["value_template"], wetting) == "None"
 
 
 @pytest.mark.parametrize(

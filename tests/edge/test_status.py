@@ -54,6 +54,20 @@ def test_a_station_that_says_it_is_well_is_well(tmp_path):
     assert found.health["sender"]["sent"] == 24
 
 
+def test_what_plants_can_take_is_told_with_its_interval(tmp_path):
+    health = well()
+    health["engine"]["water"] = {
+        "available_mm": {"value": 45.0, "p05": 35.1, "p95": 54.9},
+        "depletion": {"value": 0.25, "p05": 0.085, "p95": 0.415},
+        "capacity_mm": 60.0, "threshold": 0.5, "rate_mm_d": 2.1, "days_to_threshold": None,
+    }  # fmt: skip
+    (line,) = (x for x in status.as_text(look(tmp_path, health)) if x.startswith("water"))
+    assert "available_mm=45 (35.1 to 54.9) depletion=0.25 (0.085 to 0.415)" in line
+    assert "threshold=0.5 rate_mm_d=2.1" in line and "days" not in line
+    health["engine"]["water"] = None
+    assert not [x for x in status.as_text(look(tmp_path, health)) if x.startswith("water")]
+
+
 @pytest.mark.parametrize(
     ("part", "key", "value", "what", "words"),
     [

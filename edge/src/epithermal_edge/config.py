@@ -21,6 +21,7 @@ from epithermal_edge.keys import check_tables
 from epithermal_edge.limits import Limits
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_edge.soil_water import SoilWater, described_water, water_faults
 from epithermal_edge.station_keys import REQUIRED, SOIL_KNOWN, TABLES
 
 CREDENTIAL = "station"  # of LoadCredential in the service unit
@@ -90,6 +91,7 @@ class Config:
     journal_max_mb: float
     place: Place
     site: Site
+    soil_water: SoilWater | None  # None where the soil is not described
     source: Source
     limits: Limits
     bundle: Path
@@ -164,6 +166,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
     faults += _soil_faults(values.get("site.soil", {}))
+    faults += water_faults("site.water", values.get("site.water", {}), values.get("site.soil", {}))
     faults += cover_faults("site.cover", values.get("site.cover", {}))
     faults += limits.faults(values.get("quality", {}))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
@@ -228,6 +231,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
+        soil_water=described_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / values["model"]["bundle"],

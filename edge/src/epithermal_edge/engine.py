@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge import estimator, pipeline, quality
+from epithermal_edge import estimator, pipeline, quality, water
 from epithermal_edge.bundle import Bundle
 from epithermal_edge.estimator import EstimatorState, StepFn
-from epithermal_edge.features import HOUR_S, Window, phase_of
+from epithermal_edge.features import FEATURES, HOUR_S, Window, phase_of
 from epithermal_edge.footprint import d86_cm
 from epithermal_edge.limits import DEFAULT, Limits
 from epithermal_edge.moisture import THETA_MAX
@@ -24,8 +24,10 @@ from epithermal_edge.pipeline import PipelineState
 from epithermal_edge.quality import QualityState
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.soil_water import STORAGE_MM, SoilWater
+from epithermal_edge.water import WaterState
 
-STORAGE_MM = 300.0  # of a soil of water, 0-30 cm
+_COLUMN = {feature.name: i for i, feature in enumerate(FEATURES)}
 NOTHING = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
 """What is known before the first window."""
 
@@ -39,6 +41,7 @@ class Engine:
     step: StepFn
     limits: Limits = DEFAULT  # of quality control
     expects: tuple[str, ...] = ()  # fields of RawRecord that the configuration promises
+    soil_water: SoilWater | None = None  # None: not described; no state depends on it
 
     def fingerprint(self) -> str:
         """What a state depends on: one made with another model or site is void."""
@@ -53,6 +56,7 @@ class EngineState:
     pipeline: PipelineState
     quality: QualityState
     network: EstimatorState
+    water: WaterState
     newest: Estimate  # of the newest window; its quality is that of the window
 
 
@@ -71,6 +75,7 @@ def start(engine: Engine) -> EngineState:
         pipeline=pipeline.start(1, engine.bundle.phases),
         quality=quality.start(1),
         network=estimator.start(engine.bundle),
+        water=water.start(engine.bundle.phases),
         newest=NOTHING,
     )
 
@@ -96,13 +101,20 @@ def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[Engi
         told |= Quality.WEATHER_MISSING
     if told & Quality.LATE:
         return state, Outcome(record, corrected, replace(NOTHING, quality=told | NOTHING.quality))
-    network, newest = state.network, state.newest
+    network, past, newest = state.network, state.water, state.newest
     for window in windows:
         network, y = estimator.step(engine.step, engine.bundle, network, window)
-        age = int(network.age[phase_of(window.hour, engine.bundle.phases)])
-        newest = _estimate(engine, window, y, age)
-    estimate = replace(newest, quality=newest.quality | told)
-    return EngineState(piped, judged, network, newest), Outcome(record, corrected, estimate)
+        phase = phase_of(window.hour, engine.bundle.phases)
+        newest = _estimate(engine, window, y, int(network.age[phase]))
+        past = water.remember(past, phase, newest, _rain_mm(window))
+    estimate = replace(_with_water(engine, past, newest), quality=newest.quality | told)
+    new = EngineState(piped, judged, network, past, newest)
+    return new, Outcome(record, corrected, estimate)
+
+
+def newest(engine: Engine, state: EngineState) -> Estimate:
+    """What is known by now, as the next record would be told it; its quality is the window's."""
+    return _with_water(engine, state.water, state.newest)
 
 
 def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:
@@ -111,6 +123,20 @@ def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:
     for record in records:
         state, _ = advance(engine, state, record)
     return state
+
+
+def _rain_mm(window: Window) -> float:
+    """Rain of the 24 h; NaN where it is not known."""
+    rain, known = (float(window.features[0, _COLUMN[k]]) for k in ("rain_mm", "rain_known"))
+    return rain if known else NAN
+
+
+def _with_water(engine: Engine, past: WaterState, newest: Estimate) -> Estimate:
+    """The newest estimate with what it means for plants, where the soil is described."""
+    if engine.soil_water is None or math.isnan(newest.window_end_s):
+        return newest
+    phase = phase_of(round(newest.window_end_s / HOUR_S), engine.bundle.phases)
+    return water.told(engine.soil_water, past, phase, newest)
 
 
 def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) -> Estimate:

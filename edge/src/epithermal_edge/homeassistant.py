@@ -18,12 +18,14 @@ from epithermal_edge.messages import LIVE_PERIODS, Identity, Message, encode
 ONLINE = b"online"  # payload of its birth message
 
 
-def _of(path: str, factor: float = 1.0, digits: int | None = None) -> str:
-    """Template of a value; null stays unknown."""
-    if factor == 1.0 and digits is None:
-        return f"{{{{ value_json.{path} }}}}"
-    value = f"(value_json.{path} * {factor:g}) | round({digits})"
-    return f"{{{{ {value} if value_json.{path} is not none else none }}}}"
+def _of(path: str, factor: float = 1.0, digits: int | None = None, of: str = "") -> str:
+    """Template of a value; null stays unknown, also where `of`, the object around it, is null."""
+    value = f"value_json.{path}"
+    if digits is not None:
+        value = f"({value} * {factor:g}) | round({digits})"
+    elif not of:
+        return f"{{{{ {value} }}}}"
+    return f"{{{{ {value} if value_json.{of or path} is not none else none }}}}"
 
 
 # name of the entity, its key, unit, device class, template, decimals, whether a diagnostic
@@ -35,6 +37,11 @@ ENTITIES: tuple[tuple[str, str, str | None, str | None, str, int | None, bool], 
     ("Soil water 0-30 cm, classical", "theta_classical", "m³/m³", None,
      _of("theta_classical.value"), 3, True),
     ("Soil water storage 0-30 cm", "storage", "mm", None, _of("storage_mm"), 1, False),
+    ("Water for plants 0-30 cm", "available", "mm", None,
+     _of("water.available_mm.value"), 1, False),
+    ("Water used 0-30 cm", "depletion", "%", None, _of("water.depletion.value", 100, 1), 0, False),
+    ("Days until irrigation", "days", "d", None,
+     _of("water.days_to_threshold.value", of="water.days_to_threshold"), 1, False),
     ("Neutrons, corrected", "n_corr", "counts/h", None, _of("n.corr_cph"), 0, True),
     ("Air pressure", "pressure", "hPa", "atmospheric_pressure", _of("met.pressure_hpa"), 1, True),
     ("Air temperature", "temperature", "°C", "temperature", _of("met.temperature_c"), 1, True),
@@ -42,8 +49,12 @@ ENTITIES: tuple[tuple[str, str, str | None, str | None, str, int | None, bool], 
     ("Quality of soil water", "q", None, None, _of("q"), None, True),
 )  # fmt: skip
 
+WATER = ("available", "depletion", "days")  # keys of entities that only a described soil has
 
-def discovery(identity: Identity, prefix: str, name: str, moisture: bool) -> Message:
+
+def discovery(
+    identity: Identity, prefix: str, name: str, moisture: bool, water: bool = False
+) -> Message:
     """The device and its entities, retained.
 
     Parameters
@@ -54,12 +65,14 @@ def discovery(identity: Identity, prefix: str, name: str, moisture: bool) -> Mes
         Of the site; empty: the station's id.
     moisture :
         Whether to offer theta in % too.
+    water :
+        Whether the soil is described, and what plants can take is told.
     """
     device = f"crns_{identity.station}"
     expire_s = math.ceil(LIVE_PERIODS * identity.interval_s)
     components: dict[str, dict[str, Any]] = {}
     for title, key, unit, device_class, template, decimals, diagnostic in ENTITIES:
-        if key == "moisture" and not moisture:
+        if (key == "moisture" and not moisture) or (key in WATER and not water):
             continue
         entity: dict[str, Any] = {
             "platform": "sensor",

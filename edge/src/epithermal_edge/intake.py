@@ -268,6 +268,7 @@ class Intake:
             *(self._identity, number, record, outcome.corrected, outcome.estimate, bundle),
             time_q,
             before_s,
+            self._engine.soil_water,
         )
         told = messages.obs_messages(self._identity, payload, record.end_s, self.now_s())
         if self._config.mqtt is not None and self._config.mqtt.raw:
@@ -292,13 +293,15 @@ class Intake:
 
     def health(self) -> dict[str, object]:
         """Counts since the start and the newest estimate."""
-        newest = self.state.newest if self.state else engines.NOTHING
+        newest = engines.newest(self._engine, self.state) if self.state else engines.NOTHING
+        soil = self._engine.soil_water
         return {
             **asdict(self.counts),
             "waiting": self.waiting(),
             "last_end": messages.utc(self.newest_s()),
             "window_end": messages.utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
+            "water": None if soil is None else messages.water_told(soil, newest),
             "flags": messages.quality_flags(newest.quality),
             "model": self._model,
         }

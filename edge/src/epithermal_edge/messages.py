@@ -11,16 +11,17 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from epithermal_edge import __version__
+from epithermal_edge import __version__, water
 from epithermal_edge.bundle import Bundle
 from epithermal_edge.config import Config
 from epithermal_edge.features import FEATURES
 from epithermal_edge.records import LAYERS_CM, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.soil_water import SoilWater
+from epithermal_edge.water import Z_95, Range
 
 V = 1  # version of every payload; a field may be added without a new one
 LIVE_PERIODS = 2.5  # how long a dashboard shows a value
 TOP_CM, BOTTOM_CM = 0, 30  # what theta and storage are the mean and the sum of
-Z_95 = 1.6449  # quantile of the normal distribution
 MISSING, FAIL, SUSPECT, PASS = 9, 4, 3, 1  # QARTOD (2020); 2, not evaluated, is not used yet
 
 FAILED = Quality.CLIPPED
@@ -118,6 +119,7 @@ def obs_theta(
     bundle: Bundle,
     time_q: str = "logger",
     not_before_s: float = -math.inf,
+    soil_water: SoilWater | None = None,
 ) -> dict[str, Any]:
     """Payload of obs/theta and state/theta: one record and the estimate that goes with it.
 
@@ -132,6 +134,8 @@ def obs_theta(
     not_before_s : [s]
         End of the interval before, where this one does not begin earlier: counting times are
         never exact.
+    soil_water :
+        None: not described, and nothing is told of what plants can take.
     """
     live_s = float(corrected.duration_s[0])
     counted = math.isfinite(live_s) and live_s > 0.0
@@ -169,6 +173,7 @@ def obs_theta(
             "d86_cm": _number(estimate.d86_cm, 1),
         },
         "storage_mm": _number(estimate.storage_mm, 2),
+        "water": None if soil_water is None else water_told(soil_water, estimate),
         "n": {
             "raw_cph": _number(corrected.n_raw_cph[0], 3),
             "corr_cph": _number(corrected.n_corr_cph[0], 3),
@@ -188,6 +193,23 @@ def obs_theta(
         "time_q": time_q,
         "rev": 0,
     }
+
+
+def water_told(soil: SoilWater, estimate: Estimate) -> dict[str, Any]:
+    """What an estimate means for plants; docs/water.md."""
+    days = Range(estimate.days_to_threshold, estimate.days_p05, estimate.days_p95)
+    return {
+        "available_mm": _range(water.available_mm(soil, estimate), 2),
+        "depletion": _range(water.depletion(soil, estimate), 4),
+        "capacity_mm": round(soil.capacity_mm, 2),
+        "threshold": round(soil.threshold, 4),
+        "rate_mm_d": _number(estimate.rate_mm_d, 4),
+        "days_to_threshold": None if math.isnan(days.value) else _range(days, 2),
+    }
+
+
+def _range(told: Range, digits: int) -> dict[str, float | None]:
+    return {name: _number(getattr(told, name), digits) for name in ("value", "p05", "p95")}
 
 
 def _met(record: RawRecord, corrected: CorrectedRecord) -> dict[str, float | None]:
@@ -301,6 +323,8 @@ def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:
             "epoch": identity.epoch,
             "software": {"name": "epithermal-edge", "version": __version__},
             "site": site,
+            "water": config.soil_water
+            and {k: _number(v, 4) for k, v in asdict(config.soil_water).items()},
             "source": {"dialect": config.source.dialect, "interval_s": config.source.interval_s},
             "theta": {"unit": "m3/m3", "top_cm": TOP_CM, "bottom_cm": BOTTOM_CM},
             "model": {

@@ -115,3 +115,10 @@ class Estimate:
     storage_mm: float  # water in 0-30 cm
     state_age_steps: int  # network steps since the state was zero
     quality: Quality
+    # From here on by water.py, told with a record and not part of the state.
+    available_mm: float = NAN  # water in 0-30 cm that plants can take; NaN: soil not described
+    depletion: float = NAN  # used part of what the soil can hold for them [1]
+    rate_mm_d: float = NAN  # recent loss of 0-30 cm without rain; NaN: wetting, or too few days
+    days_to_threshold: float = NAN  # until it is time to irrigate, at that rate [d]
+    days_p05: float = NAN  # 5-95 % interval of it [d]
+    days_p95: float = NAN

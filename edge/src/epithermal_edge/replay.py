@@ -18,13 +18,15 @@ from epithermal_edge.records import RawRecord
 from epithermal_edge.sources import ReadResult, read_records
 from epithermal_edge.status import JOURNAL_FILE
 
+WATER = ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p05", "days_p95")
 COLUMNS = (
     *("time_utc", "duration_s", "counts", "pressure_hpa", "temperature_c"),
     *("relative_humidity_pct", "rain_mm", "et0_mm", "incoming", "abs_humidity_g_m3"),
     *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v"),
     *("window_end_utc", "theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60"),
-    *("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm", "state_age_steps"),
-    *("q", "flags"),
+    *("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm"),
+    *WATER,
+    *("state_age_steps", "q", "flags"),
 )
 """The table's columns; theta and factors are ratios, every other number has its unit."""
 
@@ -94,14 +96,14 @@ def row(outcome: Outcome) -> list[str]:
     meteo = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
     rates = ("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v")
     theta = ("theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60")
-    classical = ("theta_classical", "theta_classical_sigma")
+    classical = ("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm")
     return [
         str(utc(record.end_s)),
         *(_text(getattr(record, name)) for name in ("duration_s", "counts", *meteo, "incoming")),
         _text(corrected.abs_humidity_g_m3[0]),
         *(_text(getattr(corrected, name)[0]) for name in rates),
         utc(estimate.window_end_s) or "",
-        *(_text(getattr(estimate, name)) for name in (*theta, *classical, "d86_cm", "storage_mm")),
+        *(_text(getattr(estimate, name)) for name in (*theta, *classical, *WATER)),
         str(estimate.state_age_steps),
         str(qartod(estimate.quality, estimate.theta)),
         " ".join(quality_flags(estimate.quality)),

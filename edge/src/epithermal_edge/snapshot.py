@@ -17,6 +17,7 @@ from epithermal_edge.estimator import EstimatorState
 from epithermal_edge.pipeline import PipelineState
 from epithermal_edge.quality import QualityState
 from epithermal_edge.records import Estimate, Quality
+from epithermal_edge.water import WaterState
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -48,22 +49,30 @@ def to_parts(
         What is stored already: phases that are the same are left out.
     """
     parts = {}
-    for name, arrays in _groups(state, _changed(state.network, written)).items():
+    for name, arrays in _groups(state, _changed(state, written)).items():
         data = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
         parts[name] = Part(_layout(arrays), made_for, zlib.crc32(data), data)
     return parts
 
 
-def _changed(network: EstimatorState, written: EngineState | None) -> Iterable[int]:
+def _changed(state: EngineState, written: EngineState | None) -> Iterable[int]:
     """Phases that differ from what is stored."""
     if written is None:
-        return range(len(network.age))
-    old = written.network
-    if network is old:
+        return range(len(state.network.age))
+    if state.network is written.network and state.water is written.water:
         return ()
-    h, c = network.h != old.h, network.c != old.c
-    differ = h.any(axis=1) | c.any(axis=1) | (network.age != old.age)
-    return [int(phase) for phase in np.flatnonzero(differ)]
+    rows, old = _phases(state), _phases(written)
+    return [
+        phase
+        for phase in range(len(state.network.age))
+        if any(rows[name][phase].tobytes() != old[name][phase].tobytes() for name in rows)
+    ]
+
+
+def _phases(state: EngineState) -> Arrays:
+    """What is remembered for each phase apart, (phases, ...)."""
+    parts = (state.network, state.water)
+    return {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
 
 
 def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> EngineState:
@@ -107,23 +116,25 @@ def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
     }
     for name, value in values.items():
         groups[name] = {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
+    rows = _phases(state)
     for phase in phases:
-        row = {
-            f.name: np.asarray(getattr(state.network, f.name)[phase]) for f in fields(state.network)
-        }
+        row = {name: np.asarray(values[phase]) for name, values in rows.items()}
         groups[f"phase {phase:02d}"] = row
     return groups
 
 
 def _state(parts: dict[str, Arrays]) -> EngineState:
     phases = [parts[name] for name in sorted(parts) if name.startswith("phase")]
-    network = EstimatorState(**{k: np.stack([p[k] for p in phases]) for k in ("h", "c", "age")})
+    stacked = {name: np.stack([phase[name] for phase in phases]) for name in phases[0]}
+    network = EstimatorState(**{f.name: stacked[f.name] for f in fields(EstimatorState)})
+    water = WaterState(**{f.name: stacked[f.name] for f in fields(WaterState)})
     newest = {name: value.item() for name, value in parts["newest"].items()}
     newest["quality"] = Quality(newest["quality"])
     return EngineState(
         PipelineState(**_fields(parts["pipeline"])),
         QualityState(**_fields(parts["quality"])),
         network,
+        water,
         Estimate(**newest),
     )
 

@@ -55,7 +55,7 @@ def load_engine(config: Config) -> Engine:
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
     promised = tuple(gauge.name for gauge in config.weather)
-    return Engine(config.site, bundle, step, config.limits, promised)
+    return Engine(config.site, bundle, step, config.limits, promised, config.soil_water)
 
 
 class Station:

@@ -6,6 +6,7 @@ from epithermal_edge import inputs, limits
 from epithermal_edge.cover import COVER
 from epithermal_edge.keys import Key
 from epithermal_edge.records import NAN
+from epithermal_edge.soil_water import WATER
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
@@ -65,6 +66,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("n", float, "van Genuchten's n", low=1.01, high=15),
         Key("ks_cm_d", float, "saturated conductivity, cm/d", low=1e-4, high=1e5),
     ),
+    "site.water": WATER,
     "site.cover": COVER,
     "source": (
         Key(

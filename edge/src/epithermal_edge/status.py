@@ -272,8 +272,20 @@ def as_text(status: Status) -> Iterator[str]:
             f"journal   {status.journal['last_seq']} records, newest ends"
             f" {status.journal['last_end']}, {status.journal['waiting']} messages wait"
         )
+    water = _part(_part(status.health or {}, "engine"), "water")
+    if water:
+        yield f"water     {' '.join(_water(water))}"
     for name in ("reader", "sender", "clock", "engine"):
         figures = _part(status.health or {}, name)
         told = [f"{k}={v}" for k, v in figures.items() if v is not None and not isinstance(v, dict)]
         if told:
             yield f"{name:<8}  {' '.join(told)}"
+
+
+def _water(water: Health) -> Iterator[str]:
+    """What plants can take, each with its 5-95 % interval."""
+    for name in ("available_mm", "depletion", "days_to_threshold"):
+        told = _part(water, name)
+        if told.get("value") is not None:
+            yield f"{name}={told['value']:g} ({told['p05']:g} to {told['p95']:g})"
+    yield from (f"{name}={water[name]}" for name in ("threshold", "rate_mm_d") if water.get(name))

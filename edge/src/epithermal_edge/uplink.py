@@ -36,7 +36,8 @@ def make_sender(
     discovery = commands = None
     if settings.homeassistant:
         discovery = homeassistant.discovery(
-            identity, settings.discovery_prefix, config.place.name, settings.moisture_pct
+            *(identity, settings.discovery_prefix, config.place.name, settings.moisture_pct),
+            water=config.soil_water is not None,
         )
     if settings.command_key_file is not None:
         key = ed25519.read_public_key(settings.command_key_file)
