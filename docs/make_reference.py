@@ -32,6 +32,22 @@ KINDS = {
     dict: 'table of `"MM-DD" = share`',
 }
 
+CONFIGURATION = """\
+# Configuration: station.toml
+
+Made by `make docs` from the station's own table of keys and the comments of
+[station.example.toml](../deploy/station.example.toml), which has every key. One TOML file, read
+once. Paths are relative to its folder. A key that is not listed here is an error; all errors are told at
+once. What the keys do together is told in [station.md](station.md).
+"""
+PAYLOADS = """\
+# Payloads
+
+Made by `make docs` from the JSON Schemas in [mqtt/](mqtt/), which the tests hold every message to.
+Topics, flags and delivery: [mqtt.md](mqtt.md). A type with *null* is null where the value is not
+known.
+"""
+
 
 def help_of(module: str, *words: str) -> str:
     """What `module words... --help` prints, at a width of 90."""
@@ -109,13 +125,7 @@ def default(key: Key) -> str:
 def configuration_page() -> str:
     """docs/configuration.md: every key of station.toml."""
     told = comments()
-    parts = [
-        "# Configuration: station.toml\n\nMade by `make docs` from the station's own table of keys and"
-        " the comments of\n[station.example.toml](../deploy/station.example.toml), which has every key."
-        " One TOML file, read once. Paths are\nrelative to its folder. A key that is not listed here is"
-        " an error; all errors are told at once. What the keys\ndo together is told in"
-        " [station.md](station.md).\n"
-    ]
+    parts = [CONFIGURATION]
     for table, keys in TABLES.items():
         needed = "required" if table in REQUIRED else "may be left out"
         parts.append(f"## [{table}]\n\n{needed[0].upper()}{needed[1:]}.\n")
@@ -129,11 +139,7 @@ def configuration_page() -> str:
 
 def payload_page() -> str:
     """docs/payloads.md: every field of every message."""
-    parts = [
-        "# Payloads\n\nMade by `make docs` from the JSON Schemas in [mqtt/](mqtt/), which the tests hold"
-        " every message to. Topics,\nflags and delivery: [mqtt.md](mqtt.md). A type with *null* is null"
-        " where the value is not known.\n"
-    ]
+    parts = [PAYLOADS]
     for path in sorted((DOCS / "mqtt").glob("*.schema.json")):
         schema = json.loads(path.read_text("utf-8"))
         parts.append(f"## `{schema['title']}`\n\n[{path.name}](mqtt/{path.name})")

@@ -84,7 +84,7 @@ def wheels(python: str, machine: str, folder: Path) -> list[Path]:
     for wheel in found:
         name, version = wheel.name.split("-")[:2]
         if known.get(normal(name)) != version:
-            sys.exit(f'{wheel.name}: not pinned for Python {python}: add it to constraints.txt')
+            sys.exit(f"{wheel.name}: not pinned for Python {python}: add it to constraints.txt")
     return found
 
 
@@ -250,7 +250,8 @@ def main() -> None:
     for arch in asked.arch or MACHINES:
         package = build(arch, asked.revision, asked.out)
         digest = hashlib.sha256(package.read_bytes()).hexdigest()
-        print(f"{package}  {package.stat().st_size / 1e6:.1f} MB  sha256 {digest}")
+        size_mb = package.stat().st_size / 1e6
+        sys.stdout.write(f"{package}  {size_mb:.1f} MB  sha256 {digest}\n")
 
 
 if __name__ == "__main__":

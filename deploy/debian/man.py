@@ -28,7 +28,7 @@ def manual(date: int) -> str:
         f"{_plain(PROGRAM)} \\- neutron counts to root-zone soil water, at the detector",
         ".SH SYNOPSIS",
         f".B {_plain(PROGRAM)}",
-        ".RI [ OPTION ]... \" COMMAND\" ...",
+        '.RI [ OPTION ]... " COMMAND" ...',
         ".SH DESCRIPTION",
         *_verbatim(made.help_of(MODULE)),
         ".SH COMMANDS",

@@ -77,7 +77,18 @@ def box(request):
 
 def listing(root):
     """Every file but those that the system itself writes."""
-    own = ("var/lib/dpkg", "var/log", "var/cache", "run", "proc", "sys", "dev", "tmp", "srv", "root")
+    own = (
+        "var/lib/dpkg",
+        "var/log",
+        "var/cache",
+        "run",
+        "proc",
+        "sys",
+        "dev",
+        "tmp",
+        "srv",
+        "root",
+    )
     found = set()
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
@@ -169,7 +180,11 @@ def repacked(box, tmp_path):
 
 def test_an_upgrade_keeps_settings_and_records_and_starts_anew(box, tmp_path):
     repacked(box, tmp_path)
-    settings, before, process = (box.root / CONFIG[1:]).read_text(), records(box), show(box, "MainPID")
+    settings, before, process = (
+        (box.root / CONFIG[1:]).read_text(),
+        records(box),
+        show(box, "MainPID"),
+    )
     install(box, "second.deb")
     assert box.run("dpkg-query", "-W", "-f", "${Version}", UNIT).stdout == f"{__version__}-2"
     assert box.say("is-active", UNIT) == "active" and show(box, "MainPID") != process
@@ -212,7 +227,14 @@ def test_a_station_of_install_sh_is_not_overrun(box):
 def test_the_same_commit_gives_the_same_bytes(tmp_path):
     import sys
 
-    command = [sys.executable, ROOT / "deploy/debian/build.py", "--arch", "amd64", "--out", tmp_path]
+    command = [
+        sys.executable,
+        ROOT / "deploy/debian/build.py",
+        "--arch",
+        "amd64",
+        "--out",
+        tmp_path,
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert (tmp_path / AMD64.name).read_bytes() == AMD64.read_bytes()
 
@@ -257,7 +279,9 @@ def test_an_arm64_station_computes_what_an_amd64_one_does(suite, tmp_path):
         subprocess.run([*station, *replay], check=True, capture_output=True)
         tables[arch] = (folder / "srv/est.csv").read_text().splitlines()
     largest, compared = apart(tables["arm64"], tables["amd64"])
-    print(f"{suite}: {len(tables['arm64']) - 1} records, {compared} numbers, apart by {largest:.2g}")
+    print(
+        f"{suite}: {len(tables['arm64']) - 1} records, {compared} numbers, apart by {largest:.2g}"
+    )
     assert len(tables["arm64"]) - 1 >= 100 and compared > 1000 and largest <= 1e-5
 
 
