@@ -44,8 +44,8 @@ PAYLOADS = """\
 # Payloads
 
 Made by `make docs` from the JSON Schemas in [mqtt/](mqtt/), which the tests hold every message to.
-Topics, flags and delivery: [mqtt.md](mqtt.md). A type with *null* is null where the value is not
-known.
+Topics, flags and delivery: [mqtt.md](mqtt.md). A type with *null* is null where the value is
+not known.
 """
 
 

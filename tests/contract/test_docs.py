@@ -115,6 +115,27 @@ def test_each_relative_link_leads_to_a_file(page):
     assert not missing
 
 
+def anchors(page):
+    """What a link can lead to within a page, as GitHub names headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_each_link_into_a_page_leads_to_a_heading(page):
+    links = re.findall(r"\]\(([^)\s:]*)#([^)\s]+)\)", page.read_text("utf-8"))
+    targets = [((page.parent / unquote(path)).resolve() if path else page, at) for path, at in links]
+    missing = [at for path, at in targets if path.suffix == ".md" and at not in anchors(path)]
+    assert not missing
+
+
+def test_the_map_of_the_docs_names_every_page_once():
+    told = re.findall(r"\]\(([^)#\s]+)\)", (ROOT / "docs" / "README.md").read_text("utf-8"))
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(told) == sorted(set(pages) - {"README.md"})
+
+
 def test_each_picture_of_the_docs_is_shown_in_a_page():
     told = "".join(page.read_text("utf-8") for page in PAGES)
     pictures = [path.name for path in (ROOT / "docs" / "figures").iterdir()]

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.contract.documented import commands
+from tests.contract.test_docs_run import BOOTED, excuse
 from tests.deploy import booted, fresh
 from tests.rig import PATIENCE, ROOT, SITE, lines, wait_until
 
@@ -216,6 +218,28 @@ def test_removing_keeps_settings_and_records_and_purging_leaves_nothing(box):
     assert listing(box.root) == box.before
     assert (box.root / "etc/passwd").read_text() == box.users
     assert box.run("dpkg-query", "-W", UNIT, check=False).returncode == 1
+
+
+def test_each_command_of_install_md_does_what_it_says(box):
+    codes = {"epithermal-edge status": (0, 1), "mosquitto_sub": (27,)}  # degraded; -W has passed
+    shutil.copy(AMD64, box.root / "srv" / AMD64.name)
+    said = {}
+    for command in commands(ROOT / "docs" / "install.md"):
+        if excuse("docs/install.md", command) != BOOTED:
+            continue
+        command = command.replace("sudo ", "").replace("_arm64", "_amd64")
+        if command.startswith("epithermal-edge check"):  # after `sudo editor`
+            (box.root / CONFIG[1:]).write_text(STATION)
+        command = command.replace("apt ", "apt -y ")  # in the place of a person's yes
+        script = f"cd /srv; export DEBIAN_FRONTEND=noninteractive; {command}"
+        done = box.run("bash", "-c", script, check=False)
+        expected = next((c for name, c in codes.items() if command.startswith(name)), (0,))
+        assert done.returncode in expected, f"{command}: {done.stdout}\n{done.stderr}"
+        said[command] = done.stdout
+    assert len(said) >= 9
+    (heard,) = (text for command, text in said.items() if command.startswith("mosquitto_sub"))
+    assert "crns/v1/booted-1/status" in heard and "online" in heard
+    assert listing(box.root) == box.before, "purged"
 
 
 def test_a_station_of_install_sh_is_not_overrun(box):
