@@ -48,7 +48,7 @@ host = "127.0.0.1"
 user = "booted-1"
 password_file = "credentials/password"
 """
-ASKS = "> clock_adjtime("  # would only read, ProtectClock forbids it; docs/deploy.md: Time
+ASKS = "clock_adjtime"  # would only read, ProtectClock forbids it; docs/deploy.md: Time
 LOGGER = f"""
 import socket
 server = socket.create_server(("127.0.0.1", 4001))
@@ -81,6 +81,7 @@ def listing(root):
     """Every file but those that the system itself writes."""
     own = (
         "var/lib/dpkg",
+        "var/lib/apt",
         "var/log",
         "var/cache",
         "run",
@@ -182,6 +183,7 @@ def repacked(box, tmp_path):
 
 def test_an_upgrade_keeps_settings_and_records_and_starts_anew(box, tmp_path):
     repacked(box, tmp_path)
+    box.run("systemctl", "start", UNIT)
     settings, before, process = (
         (box.root / CONFIG[1:]).read_text(),
         records(box),
