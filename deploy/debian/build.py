@@ -143,7 +143,7 @@ def newest_model() -> Path:
 
 
 def documents(root: Path, version: str, date: int) -> None:
-    """Manual, copyright, changes, and of deploy/ what is an example."""
+    """Manual, pages, copyright, changes, and of deploy/ what is an example."""
     share = root / "usr/share"
     about = share / "doc" / NAME
     put(share / "lintian/overrides" / NAME, (HERE / "lintian-overrides").read_bytes())
@@ -160,6 +160,8 @@ def documents(root: Path, version: str, date: int) -> None:
         f" -- {maintainer}  {formatdate(date)}\n"
     )
     put(about / "changelog.Debian.gz", packed(entry.encode()))
+    for page in (*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("mqtt/*.json")):
+        put(about / page.relative_to(ROOT), page.read_bytes())
     own = {"debian", "install.sh", f"{NAME}.service", "70-epithermal-edge.rules"}
     for source in sorted(DEPLOY.iterdir()):
         if source.is_dir() and source.name not in own:

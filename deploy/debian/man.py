@@ -14,6 +14,7 @@ FILES = {
     "/etc/epithermal/credentials": "password, certificates, keys; root's",
     "/var/lib/epithermal": "journal, health.json, models",
     "/usr/share/epithermal/models": "the model that came with the package",
+    "/usr/share/doc/epithermal-edge/docs": "install.md, station.md, mqtt.md and all others",
     "/usr/share/doc/epithermal-edge/examples": "broker, dashboards, signed commands",
 }
 

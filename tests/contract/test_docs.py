@@ -125,7 +125,9 @@ def anchors(page):
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_each_link_into_a_page_leads_to_a_heading(page):
     links = re.findall(r"\]\(([^)\s:]*)#([^)\s]+)\)", page.read_text("utf-8"))
-    targets = [((page.parent / unquote(path)).resolve() if path else page, at) for path, at in links]
+    targets = [
+        ((page.parent / unquote(path)).resolve() if path else page, at) for path, at in links
+    ]
     missing = [at for path, at in targets if path.suffix == ".md" and at not in anchors(path)]
     assert not missing
 

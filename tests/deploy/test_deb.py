@@ -48,7 +48,10 @@ host = "127.0.0.1"
 user = "booted-1"
 password_file = "credentials/password"
 """
-ASKS = "clock_adjtime"  # would only read, ProtectClock forbids it; docs/deploy.md: Time
+ASKED = {  # what may be denied, since nothing hangs on it; docs/deploy.md tells it
+    "clock_adjtime": "reads whether the clock is synchronised; ProtectClock forbids it",
+    "mbind": "a wish of an allocator in LiteRT, on Python 3.13",
+}
 LOGGER = f"""
 import socket
 server = socket.create_server(("127.0.0.1", 4001))
@@ -165,7 +168,11 @@ def test_no_system_call_is_denied_from_start_to_stop(box, tmp_path):
         box.run("systemctl", "stop", UNIT)
         strace.terminate()
     calls = [line for line in log.read_text(errors="replace").splitlines() if "<python" in line]
-    denied = [line for line in calls if " EPERM " in line and ASKS not in line]
+    denied = [
+        line
+        for line in calls
+        if " EPERM " in line and not set(re.findall(r"\w+", line)) & set(ASKED)
+    ]
     print(f"{len(calls)} system calls, {len(denied)} denied")
     assert len(calls) > 10_000 and not denied, "\n".join(denied[:20])
     box.run("systemctl", "start", UNIT)
