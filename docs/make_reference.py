@@ -37,8 +37,8 @@ CONFIGURATION = """\
 
 Made by `make docs` from the station's own table of keys and the comments of
 [station.example.toml](../deploy/station.example.toml), which has every key. One TOML file, read
-once. Paths are relative to its folder. A key that is not listed here is an error; all errors are told
-at once. What the keys do together is told in [station.md](station.md).
+once. Paths are relative to its folder. A key that is not listed here is an error; all errors are
+told at once. What the keys do together is told in [station.md](station.md).
 """
 PAYLOADS = """\
 # Payloads
