@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *(ROOT / "docs").rglob("*.md")])
+OWN = ("*.md", "edge/*.md", "host/*.md", "tests/*/README.md", "docs/**/*.md", "deploy/**/*.md")
+PAGES = sorted({page for pattern in OWN for page in ROOT.glob(pattern)})
 PROGRAMS = (
     r"(?:sudo|make|pip|cp|cat|sed|ssh|scp|apt|apt-get|man|python3?|openssl|pytest|git|cd|curl|npm"
     r"|mosquitto\w*|systemctl|journalctl|dask"
