@@ -12,7 +12,7 @@ from tests.rig import ROOT
 KEPT = ROOT / "build" / "debian"
 MIRROR = "http://deb.debian.org/debian"
 BOOTS = "python3,systemd-sysv,udev,dbus,mosquitto,mosquitto-clients,ca-certificates"
-RUNS = "python3,dash,coreutils,libstdc++6,libgcc-s1,zlib1g"  # and what the package depends on
+RUNS = "base-files,python3,dash,coreutils,libstdc++6,libgcc-s1,zlib1g"
 QEMU = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")  # of qemu-user-static
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
