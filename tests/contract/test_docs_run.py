@@ -42,7 +42,7 @@ WALKS = {
     ),
     "docs/mqtt.md": Walk(),
     "docs/deploy.md": Walk(),
-    "docs/training.md": Walk(slow=True),
+    "docs/training.md": Walk(slow=True, codes={"epithermal-host evaluate population": 1}),
     "docs/figures.md": Walk(slow=True),
     "docs/bundle.md": Walk(
         slow=True, after="docs/training.md", fill={"RUN": "runs/a", "1.0.0": "9.9.9"}
