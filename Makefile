@@ -89,9 +89,18 @@ bench-columns: $(READY) ## the Richards solver beside HYDRUS-1D
 docs: $(READY) ## reference pages made from the code
 	$(BIN)/python docs/make_reference.py
 
+deb: $(READY) ## Debian packages of the station for arm64 and amd64, in build/deb
+	$(BIN)/python deploy/debian/build.py
+
+test-deb: deb ## install, upgrade and purge the package in a Debian that has booted; arm64 by emulation
+	$(BIN)/python -m pytest tests/deploy/test_deb.py -s
+
+test-docs: $(READY) ## every command of README and docs as it stands, the long ones too
+	$(BIN)/python -m pytest tests/contract/test_docs_run.py
+
 clean: ## remove what the targets made, but not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-.PHONY: help dev demo check test test-edge test-slow test-dashboards faults faults-short bench bench-station \
-  bench-page bench-stations bench-cosmic bench-columns docs clean
+.PHONY: help dev demo check test test-edge test-slow test-dashboards test-deb test-docs faults faults-short \
+  bench bench-station bench-page bench-stations bench-cosmic bench-columns docs deb clean

@@ -40,6 +40,7 @@ check_machine() {
   [ "$(getconf LONG_BIT)" = 64 ] || fail "a 64-bit system is needed: TFLite has no wheel for 32 bit"
   if on_this_machine; then
     [ "$(id -u)" = 0 ] || fail "needs root: sudo $0"
+    [ ! -d /usr/lib/epithermal ] || fail "the Debian package is installed: apt remove epithermal-edge"
   fi
 }
 

@@ -7,16 +7,14 @@ import importlib.util
 import re
 import shlex
 import sys
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from tests.contract.documented import PAGES, ROOT
 
 from epithermal_edge import cli as edge_cli
 from epithermal_host import cli as host_cli
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *(ROOT / "docs").rglob("*.md")])
 PARSERS = {"epithermal-edge": edge_cli.parser, "epithermal-host": host_cli._parser}
 
 
@@ -36,7 +34,7 @@ def commands(page, *programs):
     """Words of the commands in a page's code blocks, and whether each is a synopsis: X [--y Z]."""
     found = []
     for line in code_lines(page.read_text("utf-8")):
-        for part in re.split(r"\s(?:&&|\|)\s", line.removeprefix("$ ")):
+        for part in re.split(r"\s(?:&&|\||>)\s", line.removeprefix("$ ")):
             if not re.match(rf"\s*(?:{'|'.join(programs)})(?:\s|$)", part):
                 continue
             told = re.split(r"\s{5,}(?=[a-z])", part)[0]  # what it does, in a column to the right
@@ -91,8 +89,8 @@ def test_each_documented_command_exists_with_its_options(page, capsys):
 
 def test_commands_were_found_and_a_wrong_one_would_be():
     readme = [words for words, _ in commands(ROOT / "README.md", *PARSERS)]
-    assert ["epithermal-host", "train", "runs/a"] in readme
-    assert ["epithermal-edge", "run", "station.toml"] in readme
+    assert ["epithermal-edge", "check", "station.toml"] in readme
+    assert len(readme) == 1
     assert "--until" in problem(["epithermal-edge", "run", "a", "[--until", "S]"], True)
     assert problem(["epithermal-host", "simulate", "run.toml"], False) == "exit 2"
     with pytest.raises(AssertionError, match="no command 'fly'"):
@@ -115,6 +113,29 @@ def test_each_relative_link_leads_to_a_file(page):
     local = [link for link in links if not re.match(r"[a-z]+:|#", link)]
     missing = [link for link in local if not (page.parent / unquote(link.split("#")[0])).exists()]
     assert not missing
+
+
+def anchors(page):
+    """What a link can lead to within a page, as GitHub names headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_each_link_into_a_page_leads_to_a_heading(page):
+    links = re.findall(r"\]\(([^)\s:]*)#([^)\s]+)\)", page.read_text("utf-8"))
+    targets = [
+        ((page.parent / unquote(path)).resolve() if path else page, at) for path, at in links
+    ]
+    missing = [at for path, at in targets if path.suffix == ".md" and at not in anchors(path)]
+    assert not missing
+
+
+def test_the_map_of_the_docs_names_every_page_once():
+    told = re.findall(r"\]\(([^)#\s]+)\)", (ROOT / "docs" / "README.md").read_text("utf-8"))
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(told) == sorted(set(pages) - {"README.md"})
 
 
 def test_each_picture_of_the_docs_is_shown_in_a_page():

@@ -1,4 +1,4 @@
-"""A systemd that has booted: this machine's own files under an overlay, in a container.
+"""A systemd that has booted: this machine's own files, or others', under an overlay.
 
 Nothing that happens in it reaches the machine: writes go to memory, the network is its own.
 """
@@ -32,7 +32,7 @@ def why_not() -> str:
 class Container:
     """Booted when made; `run` is a command in it."""
 
-    def __init__(self, patience: float = 1.0) -> None:
+    def __init__(self, patience: float = 1.0, below: Path = Path("/")) -> None:
         self._patience = patience
         self.base = Path(tempfile.mkdtemp(prefix="booted-"))
         self.root = self.base / "root"
@@ -40,7 +40,7 @@ class Container:
         _do("mount", "-t", "tmpfs", "tmpfs", self.base)
         for name in ("upper", "work", "root"):
             (self.base / name).mkdir()
-        layers = f"lowerdir=/,upperdir={self.base}/upper,workdir={self.base}/work"
+        layers = f"lowerdir={below},upperdir={self.base}/upper,workdir={self.base}/work"
         _do("mount", "-t", "overlay", "overlay", "-o", layers, self.root)
         try:
             self._boot()
@@ -65,7 +65,7 @@ class Container:
                 raise RuntimeError((self.base / "console").read_text(errors="replace")[-3000:])
             time.sleep(0.5)
 
-    def _leader(self) -> str:
+    def leader(self) -> str:
         """The container's process 1, as the machine counts."""
         assert self._process is not None
         path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
@@ -74,7 +74,7 @@ class Container:
 
     def run(self, *command: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command in the container, as root."""
-        enter = ["nsenter", "-t", self._leader(), "-m", "-p", "-n", "-u", "-i", "-r", "-w", "--"]
+        enter = ["nsenter", "-t", self.leader(), "-m", "-p", "-n", "-u", "-i", "-r", "-w", "--"]
         clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         return subprocess.run(
             [*enter, *map(str, command)],

@@ -77,10 +77,10 @@ def test_install_a_failed_update_an_update_uninstall_and_purge(tmp_path, wheel):
     assert (etc / "credentials").stat().st_mode & 0o777 == 0o700
     unit = tmp_path / "etc/systemd/system/epithermal-edge.service"
     assert unit.read_text() == (ROOT / "deploy" / unit.name).read_text()
-    program = re.search(r"^ExecStart=(\S+)", unit.read_text(), re.M)[1]
+    command = tmp_path / "usr/local/bin" / re.search(r"^ExecStart=(\S+)", unit.read_text(), re.M)[1]
+    program = os.readlink(command)
+    assert program.startswith("/opt/epithermal/current/")
     assert (tmp_path / program.lstrip("/")).exists()
-    command = tmp_path / "usr/local/bin/epithermal-edge"
-    assert os.readlink(command) == program
     assert (tmp_path / "etc/udev/rules.d/70-epithermal-edge.rules").exists()
     assert (tmp_path / "var/lib/epithermal").is_dir()
 

@@ -257,13 +257,6 @@ def test_what_systemd_lends_comes_before_the_file_of_the_same_name(tmp_path, mon
     assert read_config(toml).mqtt.password_file == lent / "station_password"
 
 
-def test_the_manual_names_every_key():
-    manual = (ROOT / "docs" / "station.md").read_text()
-    for table, keys in TABLES.items():
-        for key in keys:
-            assert f"| `{table}.{key.name}` |" in manual and f"| {key.meaning} |" in manual
-
-
 def test_a_configuration_cannot_be_changed(tmp_path):
     config = read_config(station_toml(tmp_path))
     with pytest.raises(dataclasses.FrozenInstanceError):

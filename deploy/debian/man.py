@@ -1,0 +1,69 @@
+"""The manual page, from the programs' own help texts."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from types import ModuleType
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+MODULE, PROGRAM = "epithermal_edge.cli", "epithermal-edge"
+FILES = {
+    "/etc/epithermal/station.toml": "the station; every key is explained in it",
+    "/etc/epithermal/credentials": "password, certificates, keys; root's",
+    "/var/lib/epithermal": "journal, health.json, models",
+    "/usr/share/epithermal/models": "the model that came with the package",
+    "/usr/share/doc/epithermal-edge/docs": "install.md, station.md, mqtt.md and all others",
+    "/usr/share/doc/epithermal-edge/examples": "broker, dashboards, signed commands",
+}
+
+
+def manual(date: int) -> str:
+    """epithermal-edge(1) as roff."""
+    made = _reference()
+    day = time.strftime("%Y-%m-%d", time.gmtime(date))
+    parts = [
+        f'.TH EPITHERMAL-EDGE 1 "{day}" "epithermal" "User Commands"',
+        ".SH NAME",
+        f"{_plain(PROGRAM)} \\- neutron counts to root-zone soil water, at the detector",
+        ".SH SYNOPSIS",
+        f".B {_plain(PROGRAM)}",
+        '.RI [ OPTION ]... " COMMAND" ...',
+        ".SH DESCRIPTION",
+        *_verbatim(made.help_of(MODULE)),
+        ".SH COMMANDS",
+    ]
+    for words in _commands(made):
+        parts += [f".SS {_plain(' '.join(words))}", *_verbatim(made.help_of(MODULE, *words))]
+    parts.append(".SH FILES")
+    for path, what in FILES.items():
+        parts += [".TP", f".I {_plain(path)}", _plain(what)]
+    return "\n".join(parts) + "\n"
+
+
+def _commands(made: ModuleType, *words: str) -> list[tuple[str, ...]]:
+    """The words of every command that does something itself."""
+    below = made.subcommands(made.help_of(MODULE, *words))
+    if not below:
+        return [words]
+    return [found for name in below for found in _commands(made, *words, name)]
+
+
+def _verbatim(text: str) -> list[str]:
+    return [".nf", *map(_plain, text.splitlines()), ".fi"]
+
+
+def _plain(line: str) -> str:
+    """A line that roff sets as it stands."""
+    line = line.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{line}" if line.startswith((".", "'")) else line
+
+
+def _reference() -> ModuleType:
+    """docs/make_reference.py, which asks the programs."""
+    spec = importlib.util.spec_from_file_location("made", DOCS / "make_reference.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
