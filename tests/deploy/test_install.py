@@ -101,13 +101,14 @@ def test_install_a_failed_update_an_update_uninstall_and_purge(tmp_path, wheel):
     releases = {p.name for p in opt.glob("release-*")}
     assert releases == {os.readlink(opt / "current"), first}
 
-    (opt / "models" / "a").mkdir()
+    bundle = tmp_path / "var/lib/epithermal/models/a"
+    bundle.mkdir(parents=True, exist_ok=True)
     (tmp_path / "var/lib/epithermal/journal.sqlite3").write_text("records")
     done = run(tmp_path, "--uninstall")
     assert done.returncode == 0 and "are kept" in done.stdout
     kept = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if not p.is_dir()}
     assert kept == {"etc/epithermal/station.toml", "var/lib/epithermal/journal.sqlite3"}
-    assert (opt / "models" / "a").is_dir()
+    assert bundle.is_dir()
     assert run(tmp_path, "--uninstall").returncode == 0, "twice is no fault"
     assert run(tmp_path, "--purge").returncode == 0
     assert not [p for p in tmp_path.rglob("*") if "epithermal" in p.name]
