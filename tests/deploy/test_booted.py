@@ -43,7 +43,6 @@ dialect = "records"
 [model]
 bundle = "/var/lib/epithermal/models/current"
 unsigned = true
-bundle = "/opt/epithermal/models/current"
 [page]
 """
 CONFIG = "/etc/epithermal/station.toml"

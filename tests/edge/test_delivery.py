@@ -9,8 +9,8 @@ from tests.rig import PATIENCE, Broker, Subscriber, Timed, wait_until
 from tests.sender_rig import ME, SenderRig, settings
 
 from epithermal_edge import delivery, presence
+from epithermal_edge.link import Down, Up
 from epithermal_edge.messages import Message
-from epithermal_edge.mqtt import Down, Up
 
 
 @pytest.fixture

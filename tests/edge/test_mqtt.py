@@ -8,8 +8,8 @@ from tests.rig import Broker, Subscriber, free_port, validate_by_topic, wait_unt
 from tests.sender_rig import ME, SenderRig, settings
 
 from epithermal_edge import mqtt
+from epithermal_edge.link import Acknowledged, Down
 from epithermal_edge.messages import Message
-from epithermal_edge.mqtt import Acknowledged, Down
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from tests.certificates import Authority
 from tests.rig import Broker, wait_until
 from tests.sender_rig import ME, SenderRig, settings
 
+from epithermal_edge.link import Down
 from epithermal_edge.messages import Message
-from epithermal_edge.mqtt import Down
 
 RULES = """
 allow_anonymous false

@@ -20,6 +20,7 @@ from epithermal_edge.backoff import Backoff
 from epithermal_edge.commands import Commands, Verb
 from epithermal_edge.config import Mqtt
 from epithermal_edge.delivery import IN_FLIGHT, Delivery
+from epithermal_edge.hearing import Hearing
 from epithermal_edge.inbox import Inbox, LinkEvent, Ordered
 from epithermal_edge.journal import Journal
 from epithermal_edge.link import (
@@ -37,12 +38,9 @@ from epithermal_edge.messages import Identity, Message
 from epithermal_edge.presence import Presence
 from epithermal_edge.republish import Republisher
 
-__all__ = ["Acknowledged", "Down", "LinkEvent", "Sender", "Up"]
-
 UP_TIMEOUT_S = 60.0  # from opening a connection to being let in
 SILENT_S = 1.0  # from the end of paho's thread to giving up on its last word
 ACK_TIMEOUT_S = 30.0  # a broker that stays silent so long gets a new connection
-OWN = ("obs", "state", "event")  # what is read back on 3.1.1
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +85,7 @@ class Sender:
         self._birth = f"{config.discovery_prefix}/status" if discovery else None
         self._presence = Presence(identity, meta, discovery)
         self._reads_back = config.version != "5"
+        self._hearing = Hearing(identity, self._birth, commands is not None, self._reads_back)
         self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
         self._again = Republisher(journal, identity.topic("obs/theta"))
         self._link: Link | None = None
@@ -100,9 +99,6 @@ class Sender:
         self._last_alive = 0.0  # paho's thread
         self._sessions: deque[str] = deque(maxlen=50)  # of this process, the newest
         self._limit = IN_FLIGHT
-        self._asked: dict[int, str] = {}  # subscriptions by packet
-        self._deaf: set[str] = set()  # what the broker forbids to hear
-        self._may_send = False
         self._health_at = -math.inf
         self._inbox = Inbox(identity, commands, put)
         if commands is not None:
@@ -117,11 +113,6 @@ class Sender:
     @accepted.setter
     def accepted(self, ids: list[int]) -> None:
         self.delivery.accepted = ids
-
-    @property
-    def count_sent(self) -> int:
-        """Messages of the outbox that the broker took."""
-        return self.delivery.sent
 
     def idle(self) -> bool:
         """Whether everything was delivered."""
@@ -147,7 +138,7 @@ class Sender:
         elif isinstance(event, Down):
             self._down(event.reason, now, event.code)
         elif isinstance(event, Subscribed):
-            self._subscribed(event)
+            self._hearing.answered(event)
         elif isinstance(event, Ordered):
             answer = self._commands.obey(event.command, now) if self._commands else None
             if answer is not None:
@@ -156,34 +147,15 @@ class Sender:
             self._received(event, now)
 
     def _let_in(self, event: Up, now: float) -> None:
-        config, me = self._config, self._identity
-        log.info("connected to %s:%d", config.host, config.port)
+        log.info("connected to %s:%d", self._config.host, self._config.port)
         self._up, self._since_s = True, self._wall()
         self._entries += 1
         self._last_ack = self._last_alive = now
         self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
-        self._deaf.clear()
-        self._may_send = not self._reads_back
-        commands = [me.topic("cmd/+")] if self._commands is not None else []
-        birth = [self._birth] if self._birth is not None else []
-        own = [me.topic(f"{name}/#") for name in OWN] if self._reads_back else []
         assert self._link is not None
-        for name in (me.topic("status"), *commands, *birth, *own):
-            mid = self._link.subscribe(name, retained=name == me.topic("status"))
-            if mid is not None:
-                self._asked[mid] = name
+        self._hearing.ask(self._link)
         self._presence.greet("online", self._link.session, self.trouble(now), now)
         self._presence.announce()
-
-    def _subscribed(self, event: Subscribed) -> None:
-        name = self._asked.pop(event.mid, None)
-        if name is not None and event.failed:
-            log.error("the broker forbids to subscribe to %s", name)
-            if name not in (self._birth, self._identity.topic("status")):
-                self._deaf.add(name)
-        own = {self._identity.topic(f"{kind}/#") for kind in OWN}
-        unheard = own & ({*self._asked.values()} | self._deaf)
-        self._may_send = not self._reads_back or not unheard
 
     def _received(self, event: Received, now: float) -> None:
         if event.topic == self._birth:
@@ -214,9 +186,9 @@ class Sender:
         self._next_link = now + pause
         if self._link is not None:
             self._link.release()
-        self._link, self._up, self._may_send = None, False, False
+        self._link, self._up = None, False
         self._presence.clear()
-        self._asked.clear()
+        self._hearing.reset()
         self.delivery.reset()
         host, port = self._config.host, self._config.port
         log.warning("no connection to %s:%d: %s; again in %.1f s", host, port, reason, pause)
@@ -268,8 +240,8 @@ class Sender:
             return f"another client calls itself {self._identity.station}"
         for topic, hold in self.delivery.holds.items():
             return f"{topic}: {hold.why}" if topic else hold.why
-        if self._deaf:
-            return f"{min(self._deaf)}: the broker forbids to subscribe"
+        if self._hearing.forbidden:
+            return f"{min(self._hearing.forbidden)}: the broker forbids to subscribe"
         return None
 
     def health(self) -> dict[str, object]:
@@ -334,7 +306,7 @@ class Sender:
     def _awaits(self) -> bool:
         """Whether an acknowledgement is due."""
         flights = self.delivery.flights.values()
-        return bool(self._presence.in_flight or self._asked) or any(
+        return bool(self._presence.in_flight or self._hearing.is_asking) or any(
             f.acknowledged_at == math.inf for f in flights
         )
 
@@ -346,7 +318,7 @@ class Sender:
         self.delivery.expire(now)
         flights = self.delivery.flights
         self._presence.send(self._publish, self._limit - len(flights), wall_s)
-        if self._may_send:
+        if self._hearing.hears_itself:
             self.delivery.send(self._publish, self._limit - self._flying(), now, wall_s)
 
     def _flying(self) -> int:

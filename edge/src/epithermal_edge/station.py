@@ -17,15 +17,17 @@ from collections.abc import Callable
 from epithermal_edge import health, messages, verbs
 from epithermal_edge.clock import Clock
 from epithermal_edge.config import Config
-from epithermal_edge.database import DamagedError, UnreadableError, lock
+from epithermal_edge.database import DamagedError, lock
+from epithermal_edge.disk_trouble import RETRY_S, DiskTrouble
 from epithermal_edge.engine import Engine
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.inbox import LinkEvent
 from epithermal_edge.intake import Counts, Intake
 from epithermal_edge.journal import Journal, JournalError
-from epithermal_edge.link import Down
+from epithermal_edge.link import Acknowledged, Down
 from epithermal_edge.loading import start_engine
 from epithermal_edge.messages import Identity
-from epithermal_edge.mqtt import Acknowledged, LinkEvent, Sender
+from epithermal_edge.mqtt import Sender
 from epithermal_edge.notify import Service
 from epithermal_edge.reader import Read, Reader
 from epithermal_edge.succession import Succession
@@ -34,11 +36,7 @@ from epithermal_edge.uplink import make_sender
 
 TICK_S = 0.25  # the longest wait for an event
 GOODBYE_S = 2.0  # how long a clean stop waits for the broker
-RETRY_S = 2.0  # before a disk that refused is asked again
-TELL_EACH = 150  # refusals of the disk: the first and each so many is logged
 FLUSH = 64  # accepted messages that are deleted together
-UNREADABLE_S = 3600.0  # a disk that cannot read for so long has bad sectors
-DAMAGES, DAMAGES_S = 3, 600.0  # so many damaged files in so long a time are the disk's end
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +81,7 @@ class Station:
         self._sender: Sender | None = None
         self._senders = 0
         self._again = self._send_again = 0.0  # when the disk is asked again [s, monotonic]
-        self._unreadable = (0.0, -UNREADABLE_S)  # since when, and when last
-        self._refusals = 0
-        self._damages: list[float] = []  # when a damaged file was met
+        self._disk = DiskTrouble()
         self._file = health.HealthFile(config.state_dir)
         self._beats = dict.fromkeys(("engine", "sender"), time.monotonic())
         self._progress = self._clock.monotonic()
@@ -218,27 +214,14 @@ class Station:
         except JournalError as error:
             if not error.passing:
                 raise
-            if self._refusals % TELL_EACH == 0:
-                log.error("%s; again each %.0f s", error, RETRY_S)
-            self._refusals += 1
-            if isinstance(error, UnreadableError) and self._is_lasting():
-                self._meet_damage(DamagedError(f"{error}; for {UNREADABLE_S:.0f} s"), True)
+            lasting = self._disk.refused(error, self._clock.monotonic())
+            if lasting is not None:
+                self._meet_damage(lasting, True)
         return False
-
-    def _is_lasting(self) -> bool:
-        """Whether reading fails for so long that it will not pass."""
-        now = self._clock.monotonic()
-        first, last = self._unreadable
-        self._unreadable = (first if now - last < UNREADABLE_S / 6.0 else now, now)
-        return now - self._unreadable[0] > UNREADABLE_S
 
     def _meet_damage(self, damage: DamagedError, is_sure: bool = False) -> None:
         """Set the file aside and go on with a new one; the state in memory is kept."""
-        log.error("%s", damage)
-        now = self._clock.monotonic()
-        self._damages = [at for at in self._damages if now - at < DAMAGES_S] + [now]
-        if len(self._damages) > DAMAGES:
-            raise JournalError(f"{damage}; again and again: replace the disk") from damage
+        is_again = self._disk.damaged(damage, self._clock.monotonic())
         if self._sender:
             self._sender.disconnect()
         self._sender, self._senders = None, self._senders + 1
@@ -249,7 +232,7 @@ class Station:
                 self._reader.taken()
         self._intake.close()
         self._succession.forget()
-        suspect = str(damage) if is_sure or len(self._damages) > 1 else None
+        suspect = str(damage) if is_sure or is_again else None
         self._attempt(lambda: self._open_journal(suspect))
 
     def _send(self) -> None:
@@ -266,9 +249,7 @@ class Station:
             accepted = self._sender.take_accepted() if self._sender else []
             self._keeping(accepted, lambda: self._intake.work(accepted))
             self._progress = self._clock.monotonic()
-            if self._refusals:
-                log.info("the disk takes records again")
-            self._refusals = 0
+            self._disk.well()
         elif self._sender and (len(self._sender.accepted) >= FLUSH or quiet):
             self._forget(self._sender)
         self._intake.tell()
@@ -361,7 +342,7 @@ class Station:
     def summary(self) -> str:
         """Counts since the start, as key=value."""
         c, reader = self.counts, self._reader
-        sent = self._sender.count_sent if self._sender else 0
+        sent = self._sender.delivery.sent if self._sender else 0
         return (
             f"records={c.records} duplicates={c.duplicates} late={c.late} failed={c.failed}"
             f" lost={c.lost} damaged={reader.damaged} opened={reader.opened} delivered={sent}"
