@@ -132,22 +132,22 @@ def test_the_alert_comes_once_with_hysteresis_and_not_for_what_is_old(farm, red)
     def heard():
         return (red.kept("now") or {}).get("test-1", {}).get("live", {}).get("end")
 
-    def after(end):
-        wait_until(lambda: heard() == end, 20, "Node-RED")
+    def alerts(end, count):
+        wait_until(lambda: heard() == end and len(listener.messages) >= count, 20, "Node-RED")
         return [json.loads(body)["irrigate"] for _, body in listener.messages]
 
     live(0.9, end=now - timedelta(days=2))  # what a broker has kept, or a replay
     live(0.9, name="obs/theta")
     live(0.9, q=4)
-    assert after(live(0.49)) == []
+    assert alerts(live(0.49), 0) == []
     live(0.50)
     live(0.62)
     live(0.47)
     live(0.52)
-    assert after(live(0.51)) == [True]
+    assert alerts(live(0.51), 1) == [True]
     live(0.44)
-    assert after(live(0.48)) == [True, False]
-    assert after(live(0.55)) == [True, False, True]
+    assert alerts(live(0.48), 2) == [True, False]
+    assert alerts(live(0.55), 3) == [True, False, True]
     topic, body = listener.messages[0]
     assert topic == "farm/irrigation/test-1" and json.loads(body)["depletion"]["value"] == 0.5
     listener.close()
