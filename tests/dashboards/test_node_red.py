@@ -136,6 +136,7 @@ def test_the_alert_comes_once_with_hysteresis_and_not_for_what_is_old(farm, red)
         wait_until(lambda: heard() == end and len(listener.messages) >= count, 20, "Node-RED")
         return [json.loads(body)["irrigate"] for _, body in listener.messages]
 
+    wait_until(lambda: heard() is not None or not live(0.4), 20, "Node-RED's subscription")
     live(0.9, end=now - timedelta(days=2))  # what a broker has kept, or a replay
     live(0.9, name="obs/theta")
     live(0.9, q=4)
