@@ -85,11 +85,20 @@ class Lives:
 
 
 def live(lives, ears, rng, sent, longest_s):
-    """One life: the logger sends what it does not know to be taken, and the power goes."""
+    """One life: the logger sends what it does not know to be taken, and the power goes.
+
+    Also how long the next may last, so that half of the lives end in the start however fast the
+    machine is at the time.
+    """
     lives.begin()
-    until = time.monotonic() + rng.uniform(0.0, longest_s)
+    begin = time.monotonic()
+    until = begin + rng.uniform(0.0, longest_s)
     while time.monotonic() < until and not lives.is_open():
         time.sleep(0.005)
+    if lives.is_open():
+        longest_s = 0.5 * longest_s + 0.5 * longest(time.monotonic() - begin)
+    else:
+        longest_s *= 1.1
     heard = len(ears.theta_once())
     waiting = collections.deque(LINES[max(heard - 2, 0) : min(heard + EACH, len(LINES))])
     if lives.is_open():
@@ -100,7 +109,12 @@ def live(lives, ears, rng, sent, longest_s):
             time.sleep(rng.uniform(0.0, 0.02))
         time.sleep(max(0.0, until - time.monotonic()) * rng.random())
     lives.end()
-    return sent
+    return sent, longest_s
+
+
+def longest(start_s):
+    """A life of twice the start and a moment."""
+    return 2.0 * start_s + 0.3
 
 
 def test_a_kill_at_any_moment_loses_repeats_and_changes_nothing(tmp_path, seed, record_property):
@@ -111,10 +125,10 @@ def test_a_kill_at_any_moment_loses_repeats_and_changes_nothing(tmp_path, seed, 
         begin = time.monotonic()
         lives.begin()
         wait_until(lives.is_open, PATIENCE_S, "the port's opening")
-        longest_s = 2.0 * (time.monotonic() - begin) + 0.3  # half of the lives end in the start
+        longest_s = longest(time.monotonic() - begin)
         lives.end()
         for _ in range(KILLS):
-            sent = live(lives, ears, rng, sent, longest_s)
+            sent, longest_s = live(lives, ears, rng, sent, longest_s)
         assert lives.count_open() >= KILLS // 5, lives.log()
         lives.begin()
         wait_until(lives.is_open, PATIENCE_S, lives.log())
