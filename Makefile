@@ -8,8 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EDGE_VENV := build/venv-edge
-# Two processes, a file of tests in one of them, in order: TensorFlow comes after the station's tests.
-ABREAST := -n 2 --dist loadfile --no-loadscope-reorder
+# So many processes, a file of tests in one of them, in order: TensorFlow comes after the station's tests.
+JOBS := 2
+ABREAST = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +47,8 @@ test-edge: ## the station's tests in a fresh environment without host
 
 test-slow: $(READY) ## what is too long for `make test`
 	$(BIN)/python -m pytest -m slow
+
+faults faults-short: JOBS := 4 # most of the time is waiting
 
 faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in build/faults.json
 	EPITHERMAL_FAULTS=full EPITHERMAL_FAULTS_REPORT=build/faults.json \
