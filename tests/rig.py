@@ -35,6 +35,11 @@ cutoff_rigidity_gv = 3.0
 bulk_density_g_cm3 = 1.4
 cosmic_n_cph = 430.0
 """
+WATERED = f"""{SITE}[site.water]
+field_capacity = 0.31
+wilting_point = 0.12
+crop = "maize"
+"""
 
 
 def lines(days, seed=1, dialect="records", interval_s=3600.0):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.rig import PATIENCE, ROOT, Broker, free_port, wait_until
+from tests.rig import PATIENCE, ROOT, WATERED, Broker, free_port, wait_until
 
 from epithermal_edge import simulator
 
@@ -27,15 +27,7 @@ id = "{name}"
 state_dir = "state"
 [site]
 name = "Field {number}"
-latitude_deg = 51.0
-altitude_m = 70.0
-cutoff_rigidity_gv = 3.0
-bulk_density_g_cm3 = 1.4
-cosmic_n_cph = 430.0
-[site.water]
-field_capacity = 0.31
-wilting_point = 0.12
-crop = "maize"
+{site}
 [source]
 dialect = "records"
 stamps = "unchecked"
@@ -123,7 +115,14 @@ class Stations:
             own.mkdir()
             (own / "password").write_text(password(name))
             (own / "station.toml").write_text(
-                TOML.format(name=name, number=number, line=lines[name], port=port, bundle=BUNDLE)
+                TOML.format(
+                    name=name,
+                    number=number,
+                    site=WATERED,
+                    line=lines[name],
+                    port=port,
+                    bundle=BUNDLE,
+                )
             )
 
     def start(self, name):

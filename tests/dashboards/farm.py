@@ -7,7 +7,7 @@ import io
 import sqlite3
 import time
 
-from tests.rig import MOSQUITTO, ROOT, Broker, Daemon, Line, edge, free_port, station_toml
+from tests.rig import MOSQUITTO, ROOT, WATERED, Broker, Daemon, Line, edge, free_port, station_toml
 
 from epithermal_edge import simulator
 from epithermal_edge.messages import utc
@@ -16,18 +16,7 @@ from .programs import first_line, starting
 
 HOUR_S = 3600.0
 BUNDLE = ROOT / "models" / "rootzone-1.0.0"
-SITE = """
-name = "North field"
-latitude_deg = 51.0
-altitude_m = 70.0
-cutoff_rigidity_gv = 3.0
-bulk_density_g_cm3 = 1.4
-cosmic_n_cph = 430.0
-[site.water]
-field_capacity = 0.31
-wilting_point = 0.12
-crop = "maize"
-"""
+SITE = f'name = "North field"\n{WATERED}'
 SOURCE = 'dialect = "records"\nstamps = "unchecked"\n'
 
 
