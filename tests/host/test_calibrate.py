@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from tests.host.made_up import write_counts
 
 from epithermal_edge.bundle import open_bundle
 from epithermal_edge.config import read_config
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.frames import RECORDS_HEADER, format_record
-from epithermal_edge.moisture import cosmic_rate
-from epithermal_edge.records import Quality, RawRecord
+from epithermal_edge.records import Quality
 from epithermal_host import calibrate, calibrate_text, field
 from epithermal_host.baselines import COSMIC
 from epithermal_host.calibration import Day, cosmic_shape, extra_hydrogen, fit, fits
@@ -89,13 +88,8 @@ def site_toml(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     path = folder / "site.toml"
     path.write_text(SITE, "utf-8")
-    site = dataclasses.replace(read_site(path).site, cosmic_n_cph=N_CPH)
-    pressure, lines = float(site.pressure_ref_hpa), []
-    for i in range(24 * DAYS):
-        counts = float(np.round(cosmic_rate(np.array([theta_of(i // 24)]), site)[0]))
-        end_s = FIRST.timestamp() + 3600.0 * (i + 1)
-        lines.append(format_record(RawRecord(end_s, 3600.0, counts, pressure, 10.0, 0.0)))
-    (folder / "counts.csv").write_bytes(RECORDS_HEADER + b"".join(lines))
+    theta = np.array([theta_of(day) for day in range(DAYS)])
+    write_counts(path, theta, FIRST.timestamp(), N_CPH)
     rows = ["day,name,metres,depth,water,density"]
     for day, theta in SAMPLED.items():
         for p, wetter in enumerate((-0.02, 0.0, 0.02)):

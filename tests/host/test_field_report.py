@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import re
@@ -11,17 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import browser
+from tests.host.made_up import write_counts
 
 from epithermal_edge.bundle import open_bundle
-from epithermal_edge.frames import RECORDS_HEADER, format_record
-from epithermal_edge.moisture import cosmic_rate
-from epithermal_edge.records import RawRecord
 from epithermal_host import field_judge, field_report, population
 from epithermal_host.baselines import COSMIC
 from epithermal_host.cli import main
 from epithermal_host.parallel import crew
 from epithermal_host.report import COUNTS, NETWORK, WITH_WEATHER
-from epithermal_host.site_file import read_site
 from epithermal_host.streams import answers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,18 +70,8 @@ def site_toml(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     path = folder / "site.toml"
     path.write_text(SITE, "utf-8")
-    site = dataclasses.replace(read_site(path).site, cosmic_n_cph=N_CPH)
     theta = theta_of(np.arange(DAYS))
-    pressure = float(site.pressure_ref_hpa)
-    lines = []
-    for i in range(24 * DAYS):
-        dark = i // 24 in DARK
-        counts = float(np.round(cosmic_rate(theta[[i // 24]], site)[0]))
-        end_s = FIRST.timestamp() + 3600.0 * (i + 1)
-        lines.append(
-            RawRecord(end_s, 0.0 if dark else 3600.0, 0.0 if dark else counts, pressure, 10.0, 0.0)
-        )
-    (folder / "counts.csv").write_bytes(RECORDS_HEADER + b"".join(map(format_record, lines)))
+    write_counts(path, theta, FIRST.timestamp(), N_CPH, DARK)
     rows = ["day,noon,rain,probe"]
     for i in range(DAYS):
         day = (FIRST + datetime.timedelta(days=i)).date()

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.host.made_up import write_counts
 
 from epithermal_edge.bundle import open_bundle
-from epithermal_edge.frames import RECORDS_HEADER, format_record
-from epithermal_edge.moisture import cosmic_rate
-from epithermal_edge.records import RawRecord
 from epithermal_host import field, retrain_fit
 from epithermal_host.cli import main
 from epithermal_host.field_judge import Calibrated
@@ -162,14 +160,8 @@ def site_toml(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     path = folder / "site.toml"
     path.write_text(SITE, "utf-8")
-    site = dataclasses.replace(read_site(path).site, cosmic_n_cph=N_CPH)
-    theta, pressure = theta_of(np.arange(DAYS)), float(site.pressure_ref_hpa)
-    lines = []
-    for i in range(24 * DAYS):
-        counts = float(np.round(cosmic_rate(theta[[i // 24]], site)[0]))
-        end_s = FIRST.timestamp() + 3600.0 * (i + 1)
-        lines.append(format_record(RawRecord(end_s, 3600.0, counts, pressure, 10.0, 0.0)))
-    (folder / "counts.csv").write_bytes(RECORDS_HEADER + b"".join(lines))
+    theta = theta_of(np.arange(DAYS))
+    write_counts(path, theta, FIRST.timestamp(), N_CPH)
     (folder / "samples.csv").write_text(f"day,theta\n2024-04-04,{theta[3]:.6f}\n", "utf-8")
     write_probes(folder, theta)
     series = field.load(read_site(path))

@@ -61,11 +61,6 @@ class Summary:
     failed: tuple[Failure, ...]
     data_hash: str
 
-    @property
-    def failed_share(self) -> float:
-        """Of all scenarios."""
-        return len(self.failed) / max(self.made + self.found + len(self.failed), 1)
-
 
 @dataclass(frozen=True, slots=True)
 class _Task:

@@ -11,17 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge import estimator, runtime
-from epithermal_edge.bundle import Bundle, open_bundle
-from epithermal_edge.errors import BundleError
-from epithermal_host.parallel import Crew, Lost, each
-from epithermal_host.streams import restarts
+from epithermal_edge.bundle import Bundle
+from epithermal_host.parallel import Crew
+from epithermal_host.streams import TASK_SOILS, gathered, proved_step, restarts, streamed_steps
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-
-TASK_SOILS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,12 +64,7 @@ def hidden(
     restart = restarts(features) if restart is None else restart
     rows = [slice(i, i + TASK_SOILS) for i in range(0, len(features), TASK_SOILS)]
     tasks = [_Task(bundle.path, runtime_name, features[r], restart[r]) for r in rows]
-    parts: dict[int, Hidden] = {}
-    for number, part in each(_work, tasks, who):
-        if isinstance(part, Lost):
-            raise BundleError(f"{bundle.path}: {part.reason}: take the other runtime")
-        parts[number] = part
-    found = [parts[i] for i in sorted(parts)]
+    found = gathered(_work, tasks, bundle, who)
     return Hidden(
         theta=np.concatenate([part.theta for part in found]),
         sigma=np.concatenate([part.sigma for part in found]),
@@ -82,20 +73,9 @@ def hidden(
 
 
 def _work(task: _Task) -> Hidden:
-    bundle = open_bundle(task.bundle)
-    step = runtime.load(bundle.model_path, task.runtime)
-    estimator.check_golden(bundle, step)
-    pairs = [_stream(step, x, cold) for x, cold in zip(task.features, task.restart, strict=True)]
-    y = np.stack([y for y, _ in pairs]).astype(np.float64)
-    return Hidden(theta=y[..., 0], sigma=y[..., 1], h=np.stack([h for _, h in pairs]))
-
-
-def _stream(step: runtime.Step, features: Floats, restart: Mask) -> tuple[Floats, Floats]:
-    zero = np.zeros(step.hidden, dtype=np.float32)
-    h = c = zero
-    said, held = [], []
-    for x, cold in zip(features, restart.tolist(), strict=True):
-        y, h, c = step(x, zero, zero) if cold else step(x, h, c)
-        said.append(y)
-        held.append(h)
-    return np.array(said), np.array(held)
+    step = proved_step(task.bundle, task.runtime)
+    soils = zip(task.features, task.restart, strict=True)
+    told = [list(streamed_steps(step, x, restart)) for x, restart in soils]
+    y = np.array([[y for y, _ in soil] for soil in told]).astype(np.float64)
+    h = np.array([[h for _, h in soil] for soil in told])
+    return Hidden(theta=y[..., 0], sigma=y[..., 1], h=h)

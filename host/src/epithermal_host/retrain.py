@@ -194,11 +194,6 @@ def retrain(
     )
 
 
-def with_until(done: Retraining, until_s: float) -> Retraining:
-    """The same site retrained on another part of its time."""
-    return retrain(done.site_file, done.parent, done.series, done.said, done.rehearsal, until_s)
-
-
 def _until(text: str) -> float:
     """End of a day [s, UTC]; without one, of all time."""
     if not text:

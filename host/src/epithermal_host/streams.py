@@ -6,9 +6,10 @@ tflite-runtime, and a runtime that dies takes its process with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from epithermal_host.series import NAMES
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+T = TypeVar("T")  # a task
+P = TypeVar("P")  # and its part of the answer
 
 TASK_SOILS = 10
 RESTART_D = RESTART_H // HOURS  # days without counts that the network's state outlives
@@ -150,15 +153,9 @@ def _all(
     progress: bool,
 ) -> Answers:
     tasks = [task(slice(i, i + TASK_SOILS)) for i in range(0, soils, TASK_SOILS)]
-    parts: dict[int, Answers] = {}
     bar = tqdm(total=soils, desc=title or "answers", unit="soil", disable=not progress)
     with bar:
-        for number, part in each(_work, tasks, who):
-            if isinstance(part, Lost):
-                raise BundleError(f"{bundle.path}: {part.reason}: take the other runtime")
-            parts[number] = part
-            bar.update(len(part.y))
-    ordered = [parts[i] for i in sorted(parts)]
+        ordered = gathered(_work, tasks, bundle, who, lambda part: bar.update(len(part.y)))
     return Answers(
         runtime=ordered[0].runtime,
         y=np.concatenate([part.y for part in ordered]),
@@ -166,10 +163,50 @@ def _all(
     )
 
 
-def _work(task: Task) -> Answers:
-    bundle = open_bundle(task.bundle)
-    step = runtime.load(bundle.model_path, task.runtime)
+def gathered(
+    work: Callable[[T], P],
+    tasks: Sequence[T],
+    bundle: Bundle,
+    who: Crew,
+    done: Callable[[P], object] = lambda part: None,
+) -> list[P]:
+    """What `work` makes of each task, in their order; `done` hears of each as it comes.
+
+    Raises
+    ------
+    BundleError
+        The bundle's runtime ended its process.
+    """
+    parts: dict[int, P] = {}
+    for number, part in each(work, tasks, who):
+        if isinstance(part, Lost):
+            raise BundleError(f"{bundle.path}: {part.reason}: take the other runtime")
+        parts[number] = part
+        done(part)
+    return [parts[i] for i in sorted(parts)]
+
+
+def proved_step(path: Path, runtime_name: str | None) -> runtime.Step:
+    """A bundle's step on a runtime on which its golden vectors hold."""
+    bundle = open_bundle(path)
+    step = runtime.load(bundle.model_path, runtime_name)
     estimator.check_golden(bundle, step)
+    return step
+
+
+def streamed_steps(
+    step: runtime.Step, features: Floats, restart: Mask
+) -> Iterator[tuple[Floats, Floats]]:
+    """Output and state h after each step of one series, features (T, F), restart (T,)."""
+    zero = np.zeros(step.hidden, dtype=np.float32)
+    h = c = zero
+    for x, cold in zip(features, restart.tolist(), strict=True):
+        y, h, c = step(x, zero, zero) if cold else step(x, h, c)
+        yield y, h
+
+
+def _work(task: Task) -> Answers:
+    step = proved_step(task.bundle, task.runtime)
     stream = _stream if task.outage_after is None else _outage
     pairs = [stream(step, task, i) for i in range(len(task.features))]
     return Answers(
@@ -180,12 +217,7 @@ def _work(task: Task) -> Answers:
 
 
 def _stream(step: runtime.Step, task: Task, row: int) -> tuple[Floats, Floats]:
-    zero = np.zeros(step.hidden, dtype=np.float32)
-    h = c = zero
-    said = []
-    for x, cold in zip(task.features[row], task.restart[row].tolist(), strict=True):
-        y, h, c = step(x, zero, zero) if cold else step(x, h, c)
-        said.append(y)
+    said = [y for y, _ in streamed_steps(step, task.features[row], task.restart[row])]
     return np.array(said), np.zeros(0, dtype=np.float32)
 
 
