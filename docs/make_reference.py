@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge.keys import Key
-from epithermal_edge.station_keys import REQUIRED, TABLES
+from epithermal_edge.config.schema import REQUIRED, TABLES
+from epithermal_edge.config.toml_keys import Key
 
 DOCS = Path(__file__).resolve().parent
 EXAMPLE = DOCS.parent / "deploy" / "station.example.toml"
 PROGRAMS = {
-    "epithermal_edge.cli": "epithermal-edge",
-    "epithermal_host.cli": "epithermal-host",
+    "epithermal_edge": "epithermal-edge",
+    "epithermal_host": "epithermal-host",
 }
 KINDS = {
     float: "number",

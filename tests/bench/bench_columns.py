@@ -16,13 +16,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from epithermal_host import hydrus
 from epithermal_host.errors import SolverError
-from epithermal_host.hydrus_cases import find_cases, read_case
-from epithermal_host.richards import Column, Forcing, solve
-from epithermal_host.scenario import Population, sample
-from epithermal_host.simulate import column, forcing
-from epithermal_host.weather import generate
+from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.simulation.simulate import column, forcing
+from epithermal_host.soil import hydrus
+from epithermal_host.soil.richards import Column, Forcing, solve
+from epithermal_host.validation.hydrus_cases import find_cases, read_case
+from epithermal_host.weather.generator import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5

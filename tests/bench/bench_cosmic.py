@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epithermal_host import cosmic
-from epithermal_host.validate_cosmic import validate_cosmic
+from epithermal_host.neutrons import cosmic
+from epithermal_host.validation.cosmic import validate_cosmic
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5

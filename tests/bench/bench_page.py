@@ -16,17 +16,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tests.page_rig import PageStation, running  # noqa: E402
+from tests.support.page import PageStation, running  # noqa: E402
 
-from epithermal_edge.page import LISTENERS  # noqa: E402
+from epithermal_edge.page.server import LISTENERS  # noqa: E402
 
 REQUESTS = 3000
 IMPORT = """
 import time
-import epithermal_edge.station, epithermal_edge.mqtt, epithermal_edge.journal
+import epithermal_edge.station.daemon, epithermal_edge.mqtt.sender, epithermal_edge.journal.journal
 import serial, paho.mqtt.client
 t = time.process_time()
-import epithermal_edge.page
+import epithermal_edge.page.server
 print((time.process_time() - t) * 1e3)
 """
 

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from epithermal_edge import estimator, frames, runtime
-from epithermal_edge.bundle import open_bundle
+from epithermal_edge.inference import estimator, runtime
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.loggers import parser as frames
 from epithermal_edge.records import RawRecord
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,12 +51,12 @@ bundle = "{bundle}"
 FRESH = """
 import json, os, sys, time
 t = time.perf_counter()
-import epithermal_edge.station, epithermal_edge.mqtt, epithermal_edge.journal
+import epithermal_edge.station.daemon, epithermal_edge.mqtt.sender, epithermal_edge.journal.journal
 import serial, paho.mqtt.client
 seconds = time.perf_counter() - t
 from pathlib import Path
-from epithermal_edge import runtime
-from epithermal_edge.bundle import open_bundle
+from epithermal_edge.inference import runtime
+from epithermal_edge.inference.bundle import open_bundle
 bundle = open_bundle(Path(sys.argv[1]))
 runtime.load(bundle.model_path, sys.argv[2])
 rss = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
@@ -111,7 +112,7 @@ def replay_per_s(hours: int = 8760) -> float:
             [
                 sys.executable,
                 "-m",
-                "epithermal_edge.cli",
+                "epithermal_edge",
                 "replay",
                 str(toml),
                 str(path),
@@ -136,7 +137,7 @@ def station(folder: str) -> Path:
 def status_ms() -> float:
     """Median time of `epithermal-edge status`, start to end [ms]."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "epithermal_edge.cli", "status", str(station(folder))]
+        command = [sys.executable, "-m", "epithermal_edge", "status", str(station(folder))]
         times = []
         for _ in range(2 * RUNS):
             t = time.perf_counter()
@@ -168,7 +169,7 @@ def idle_cpu_pct() -> float:
         path = station(folder)
         text = path.read_text().replace("[source]", f'[source]\nurl = "{os.ttyname(theirs)}"')
         path.write_text(f'{text}[mqtt]\nhost = "127.0.0.1"\nport = {port}\n')
-        process = start(sys.executable, "-m", "epithermal_edge.cli", "run", str(path))
+        process = start(sys.executable, "-m", "epithermal_edge", "run", str(path))
         time.sleep(IDLE_AFTER_S)
         before, begin = cpu_s(process.pid), time.perf_counter()
         time.sleep(IDLE_S)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.rig import PATIENCE, ROOT, WATERED, Broker, free_port, wait_until
+from tests.support.rig import PATIENCE, ROOT, WATERED, Broker, free_port, wait_until
 
-from epithermal_edge import simulator
+from epithermal_edge.cli import simulator
 
 HOUR_S = 3600.0
 BUNDLE = ROOT / "models" / "rootzone-1.0.0"
@@ -129,7 +129,7 @@ class Stations:
         own = self.folders[name]
         with (own / "log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "epithermal_edge.cli", "run", own / "station.toml"],
+                [sys.executable, "-m", "epithermal_edge", "run", own / "station.toml"],
                 stderr=log,
             )
 

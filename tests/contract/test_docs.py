@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import pytest
 from tests.contract.documented import PAGES, ROOT
 
-from epithermal_edge import cli as edge_cli
-from epithermal_host import cli as host_cli
+from epithermal_edge.cli import main as edge_cli
+from epithermal_host.cli import main as host_cli
 
 PARSERS = {"epithermal-edge": edge_cli.parser, "epithermal-host": host_cli._parser}
 

@@ -68,9 +68,13 @@ ELSEWHERE = (
     (
         "docs/mqtt.md",
         "deploy/sign-command.sh .*mosquitto_pub",
-        "tests/edge/test_commands.py sends it",
+        "tests/edge/mqtt/test_commands.py sends it",
     ),
-    ("docs/campaign.md", "pip install|dask|.*--dask", "tests/host/test_cluster.py runs a cluster"),
+    (
+        "docs/campaign.md",
+        "pip install|dask|.*--dask",
+        "tests/host/compute/test_dask_cluster.py runs a cluster",
+    ),
     ("docs/(campaign|weather).md", ".*weather (fit|check)", "KNMI's file is not ours to ship"),
     (
         "docs/(campaign|model).md",
@@ -79,7 +83,7 @@ ELSEWHERE = (
     ),
     ("docs/model.md", ".*(campaigns/rootzone|dataset|train|quantize|release)", "takes hours"),
     ("docs/evaluation.md", ".*", "a part of docs/training.md, which is run"),
-    ("docs/rollout.md", ".*", "keys and passwords: tests/host/test_signing.py, tests/edge"),
+    ("docs/rollout.md", ".*", "keys and passwords: tests/host/bundles/test_signing.py, tests/edge"),
     ("deploy/dashboards/.*", ".*", "`make test-dashboards` starts the real programs"),
     (
         "docs/field(-evaluation)?.md",
@@ -135,7 +139,7 @@ def copy(folder):
         program = programs / f"epithermal-{name}"
         program.write_text(
             f"#!/bin/sh\nPYTHONPATH={shlex.quote(paths)}"
-            f' exec {shlex.quote(sys.executable)} -m epithermal_{name}.cli "$@"\n'
+            f' exec {shlex.quote(sys.executable)} -m epithermal_{name} "$@"\n'
         )
         program.chmod(0o755)
     return folder

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epithermal_edge import pipeline
-from epithermal_edge.features import Window
-from epithermal_host import campaign, dataset
-from epithermal_host.config import read_run
+from epithermal_edge.inference import pipeline
+from epithermal_edge.inference.features import Window
+from epithermal_host.config.run_toml import read_run
+from epithermal_host.simulation import campaign
+from epithermal_host.training import dataset
 
 TEXT = """
 [campaign]

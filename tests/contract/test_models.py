@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epithermal_edge import minisign, runtime
-from epithermal_edge.bundle import MANIFEST, SIGNATURE, open_bundle
-from epithermal_edge.config import read_config
-from epithermal_host.trial import answer
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.inference import runtime
+from epithermal_edge.inference.bundle import MANIFEST, SIGNATURE, open_bundle
+from epithermal_edge.signatures import minisign
+from epithermal_host.compute.isolated_runtime import answer
 
 MODELS = Path(__file__).parents[2] / "models"
 RELEASED = sorted(path.parent for path in MODELS.glob("*/MANIFEST"))

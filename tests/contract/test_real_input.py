@@ -15,11 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.rig import Broker, Daemon, Line, Subscriber, edge, station_toml, validator, wait_until
+from tests.support.rig import (
+    Broker,
+    Daemon,
+    Line,
+    Subscriber,
+    edge,
+    station_toml,
+    validator,
+    wait_until,
+)
 
-from epithermal_edge import replay
-from epithermal_edge.config import read_config
-from epithermal_edge.messages import utc
+from epithermal_edge.cli import replay
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.messages.observation import utc
 
 pytestmark = pytest.mark.shared
 

@@ -8,8 +8,8 @@ import json
 import threading
 import time
 
-from tests import browser
-from tests.rig import wait_until
+from tests.support import browser
+from tests.support.rig import wait_until
 
 
 class Page(browser.Tab):

@@ -7,10 +7,20 @@ import io
 import sqlite3
 import time
 
-from tests.rig import MOSQUITTO, ROOT, WATERED, Broker, Daemon, Line, edge, free_port, station_toml
+from tests.support.rig import (
+    MOSQUITTO,
+    ROOT,
+    WATERED,
+    Broker,
+    Daemon,
+    Line,
+    edge,
+    free_port,
+    station_toml,
+)
 
-from epithermal_edge import simulator
-from epithermal_edge.messages import utc
+from epithermal_edge.cli import simulator
+from epithermal_edge.messages.observation import utc
 
 from .programs import first_line, starting
 

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from tests.rig import free_port
+from tests.support.rig import free_port
 
 from .programs import BUILT, first_line, starting
 from .servers import DASHBOARDS, Server

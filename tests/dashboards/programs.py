@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.rig import ROOT
+from tests.support.rig import ROOT
 
 BUILT = Path(os.environ.get("EPITHERMAL_DASHBOARDS", ROOT / "build" / "dashboards"))
 NODE_MODULES = BUILT / "node_modules"

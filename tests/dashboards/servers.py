@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.rig import PATIENCE, ROOT, free_port, wait_until
+from tests.support.rig import PATIENCE, ROOT, free_port, wait_until
 
 from .programs import first_line, starting
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from tests.rig import Subscriber, wait_until
+from tests.support.rig import Subscriber, wait_until
 
 from .home_assistant import HomeAssistant
 from .programs import agreed

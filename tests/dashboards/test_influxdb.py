@@ -13,7 +13,7 @@ import urllib.request
 from datetime import datetime
 
 import pytest
-from tests.rig import Subscriber, free_port, wait_until
+from tests.support.rig import Subscriber, free_port, wait_until
 
 from .programs import agreed, first_line, starting
 from .servers import DASHBOARDS, Server

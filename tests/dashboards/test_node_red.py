@@ -8,8 +8,8 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests import browser
-from tests.rig import Subscriber, free_port, wait_until
+from tests.support import browser
+from tests.support.rig import Subscriber, free_port, wait_until
 
 from .chrome import Page
 from .programs import BUILT, NODE_MODULES, agreed, first_line, node_version, starting

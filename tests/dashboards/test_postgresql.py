@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.rig import PATIENCE, Subscriber, wait_until
+from tests.support.rig import PATIENCE, Subscriber, wait_until
 
 from .programs import agreed
 from .servers import DASHBOARDS, Postgres

@@ -8,8 +8,8 @@ import shutil
 import signal
 
 import pytest
-from tests import browser
-from tests.rig import Subscriber
+from tests.support import browser
+from tests.support.rig import Subscriber
 
 from .chrome import Page, Site
 from .programs import BUILT, NODE_MODULES, agreed, first_line, node_version, starting

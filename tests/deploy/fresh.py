@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.rig import ROOT
+from tests.support.rig import ROOT
 
 KEPT = ROOT / "build" / "debian"
 MIRROR = "http://deb.debian.org/debian"

@@ -11,7 +11,7 @@ import pytest
 from tests.contract.documented import commands
 from tests.contract.test_docs_run import BOOTED, excuse
 from tests.deploy import booted, fresh
-from tests.rig import PATIENCE, ROOT, SITE, lines, wait_until
+from tests.support.rig import PATIENCE, ROOT, SITE, lines, wait_until
 
 from epithermal_edge import __version__
 

@@ -10,10 +10,10 @@ import sys
 import zipfile
 
 import pytest
-from tests.rig import ROOT
+from tests.support.rig import ROOT
 
 from epithermal_edge import __version__
-from epithermal_edge.config import read_config
+from epithermal_edge.config.station_toml import read_config
 
 SCRIPT = ROOT / "deploy" / "install.sh"
 SCRIPTS = [SCRIPT, ROOT / "deploy" / "mosquitto" / "make-certs.sh"]
@@ -33,7 +33,11 @@ def wheel(tmp_path_factory):
     """The station's wheel, zipped here: building one needs the network."""
     path = tmp_path_factory.mktemp("wheel") / f"epithermal_edge-{__version__}-py3-none-any.whl"
     info = f"epithermal_edge-{__version__}.dist-info"
-    files = {f"epithermal_edge/{p.name}": p.read_bytes() for p in PACKAGE.iterdir() if p.is_file()}
+    files = {
+        f"epithermal_edge/{p.relative_to(PACKAGE)}": p.read_bytes()
+        for p in PACKAGE.rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
     files[f"{info}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: epithermal-edge\nVersion: {__version__}\n".encode()
     )
@@ -41,7 +45,7 @@ def wheel(tmp_path_factory):
         b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
     files[f"{info}/entry_points.txt"] = (
-        b"[console_scripts]\nepithermal-edge = epithermal_edge.cli:main\n"
+        b"[console_scripts]\nepithermal-edge = epithermal_edge.cli.main:main\n"
     )
     record = ""
     for name, data in files.items():

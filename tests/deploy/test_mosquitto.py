@@ -12,7 +12,7 @@ import time
 import pytest
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.rig import (
+from tests.support.rig import (
     MOSQUITTO,
     PATIENCE,
     ROOT,

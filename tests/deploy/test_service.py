@@ -5,9 +5,9 @@ import shutil
 import subprocess
 
 import pytest
-from tests.rig import ROOT
+from tests.support.rig import ROOT
 
-from epithermal_edge import config
+from epithermal_edge.config import station_toml as config
 
 UNIT = ROOT / "deploy" / "epithermal-edge.service"
 RULES = ROOT / "deploy" / "70-epithermal-edge.rules"

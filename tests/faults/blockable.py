@@ -8,7 +8,7 @@ import time
 
 import serial
 
-from epithermal_edge.cli import main
+from epithermal_edge.cli.main import main
 
 
 def forever(*_):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from tests.rig import Line, station_toml, wait_until
+from tests.support.rig import Line, station_toml, wait_until
 
 PATIENCE_S = 120.0  # on a busy machine; a test that passes does not wait
 
@@ -22,7 +22,7 @@ class Station:
         self.toml.write_text(self.toml.read_text().replace("test-1", name))
         self._log = folder / "daemon.log"
         self._environ = {**os.environ, **(environ or {})}
-        self._command = command or [sys.executable, "-m", "epithermal_edge.cli", "run"]
+        self._command = command or [sys.executable, "-m", "epithermal_edge", "run"]
         self.process = None
 
     def start(self):

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.faults.size import size
-from tests.reference import reference, told
-from tests.rig import (
+from tests.support.reference import reference, told
+from tests.support.rig import (
     Broker,
     Line,
     Subscriber,
@@ -26,13 +26,13 @@ from tests.rig import (
     wait_until,
 )
 
-from epithermal_edge import frames
-from epithermal_edge.clock import Clock
-from epithermal_edge.config import read_config
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.loggers import parser as frames
 from epithermal_edge.records import RawRecord
-from epithermal_edge.stamps import SOUND, Rules
-from epithermal_edge.station import Station
-from epithermal_edge.timekeeper import Timekeeper
+from epithermal_edge.station.clock import Clock
+from epithermal_edge.station.daemon import Station
+from epithermal_edge.station.stamps import SOUND, Rules
+from epithermal_edge.station.timekeeper import Timekeeper
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 YEAR_S = 365 * DAY_S

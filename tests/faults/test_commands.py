@@ -7,12 +7,12 @@ import time
 
 import psutil
 from tests.faults.size import size
-from tests.rig import Broker, Subscriber, validator, wait_until
-from tests.sender_rig import ME, SenderRig, settings
-from tests.signing import Signer, envelope, stamp
+from tests.support.rig import Broker, Subscriber, validator, wait_until
+from tests.support.sender import ME, SenderRig, settings
+from tests.support.signing import Signer, envelope, stamp
 
-from epithermal_edge import ed25519
-from epithermal_edge.commands import Commands, Nonces
+from epithermal_edge.mqtt.commands import Commands, Nonces
+from epithermal_edge.signatures import ed25519
 
 SEED = 6
 PING = "crns/v1/test-1/cmd/ping"

@@ -10,20 +10,20 @@ import time
 import pytest
 from tests.faults.rig import PATIENCE_S, Station
 from tests.faults.size import size
-from tests.reference import reference, told
-from tests.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
+from tests.support.reference import reference, told
+from tests.support.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
-from epithermal_edge import simulator
-from epithermal_edge.bundle import manifest_text
-from epithermal_edge.clock import Clock
-from epithermal_edge.config import read_config
+from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.cli import simulator
+from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import BundleError, ConfigError
-from epithermal_edge.intake import Intake
-from epithermal_edge.journal import FILE
-from epithermal_edge.loading import load_engine
-from epithermal_edge.messages import utc
-from epithermal_edge.reader import Read
-from epithermal_edge.surroundings import Surroundings
+from epithermal_edge.inference.bundle import manifest_text
+from epithermal_edge.journal.journal import FILE
+from epithermal_edge.messages.observation import utc
+from epithermal_edge.rollout.loading import load_engine
+from epithermal_edge.station.clock import Clock
+from epithermal_edge.station.intake import Intake
+from epithermal_edge.station.reader import Read
 
 BEFORE, WAITING, AFTER = 200, 60, 10  # records before the damage, told of yet to be, and after it
 START_LIMIT_S = 10.0

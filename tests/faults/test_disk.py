@@ -12,20 +12,23 @@ import time
 import pytest
 from tests.faults.rig import PATIENCE_S, Station
 from tests.faults.size import size
-from tests.reference import reference, told
-from tests.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
+from tests.support.reference import reference, told
+from tests.support.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
-from epithermal_edge import engine as engines
-from epithermal_edge import intake, messages, runtime, simulator
-from epithermal_edge.bundle import open_bundle
-from epithermal_edge.clock import Clock
-from epithermal_edge.config import read_config
-from epithermal_edge.engine import Engine
-from epithermal_edge.intake import Intake
-from epithermal_edge.journal import FILE, Journal, JournalError
-from epithermal_edge.messages import Message
-from epithermal_edge.reader import Read
-from epithermal_edge.surroundings import Surroundings
+from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.cli import simulator
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.inference import engine as engines
+from epithermal_edge.inference import runtime
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.inference.engine import Engine
+from epithermal_edge.journal.journal import FILE, Journal, JournalError
+from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages.observation import Message
+from epithermal_edge.station import intake
+from epithermal_edge.station.clock import Clock
+from epithermal_edge.station.intake import Intake
+from epithermal_edge.station.reader import Read
 
 HEADER, *LINES = lines(30.0)
 OUTAGES = size(1, 12)

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from tests.faults.size import size
 
-from epithermal_edge import engine as engines
-from epithermal_edge import estimator, runtime, simulator
-from epithermal_edge.bundle import open_bundle
-from epithermal_edge.engine import Engine
-from epithermal_edge.messages import Z_95
+from epithermal_edge.cli import simulator
+from epithermal_edge.inference import engine as engines
+from epithermal_edge.inference import estimator, runtime
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.inference.engine import Engine
+from epithermal_edge.messages.observation import Z_95
 from epithermal_edge.records import Quality
-from epithermal_host import campaign, dataset
-from epithermal_host.config import read_run
-from epithermal_host.simulate import read_result
-from epithermal_host.streams import restarts
+from epithermal_host.bundles.streams import restarts
+from epithermal_host.config.run_toml import read_run
+from epithermal_host.simulation import campaign
+from epithermal_host.simulation.simulate import read_result
+from epithermal_host.training import dataset
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "rootzone-1.0.0"

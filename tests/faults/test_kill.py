@@ -11,8 +11,8 @@ import time
 
 from tests.faults.rig import PATIENCE_S
 from tests.faults.size import size
-from tests.reference import reference, told
-from tests.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
+from tests.support.reference import reference, told
+from tests.support.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
 
 KILLS = size(5, 1000)
 EACH = 12  # records at most between two kills
@@ -22,8 +22,8 @@ HEADER, *LINES = lines((KILLS * EACH + 200) / 24.0)
 # leaves its files is a process of its own each time.
 SERVER = """
 import os, signal, sys
-from epithermal_edge.cli import main
-import epithermal_edge.station, epithermal_edge.simulator, paho.mqtt.client, serial
+from epithermal_edge.cli.main import main
+import epithermal_edge.station.daemon, epithermal_edge.cli.simulator, paho.mqtt.client, serial
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for toml in sys.stdin:
     child = os.fork()

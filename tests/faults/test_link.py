@@ -11,8 +11,8 @@ import pytest
 from tests.faults.fake_broker import FakeBroker
 from tests.faults.proxy import PUBACK, Proxy
 from tests.faults.size import size
-from tests.reference import reference, told
-from tests.rig import (
+from tests.support.reference import reference, told
+from tests.support.rig import (
     PATIENCE,
     Broker,
     Daemon,
@@ -23,10 +23,12 @@ from tests.rig import (
     validate_by_topic,
     wait_until,
 )
-from tests.sender_rig import ME, SenderRig, settings
+from tests.support.sender import ME, SenderRig, settings
 
-from epithermal_edge import backoff, delivery, mqtt, presence, simulator
-from epithermal_edge.messages import Message
+from epithermal_edge.cli import simulator
+from epithermal_edge.messages.observation import Message
+from epithermal_edge.mqtt import backoff, delivery, presence
+from epithermal_edge.mqtt import sender as mqtt
 
 SEED = 5
 FLAT_BYTES = 2_000_000  # growth of resident memory that counts as none

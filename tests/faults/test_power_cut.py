@@ -7,15 +7,17 @@ import sys
 import pytest
 from tests.faults.power import Disk, calls, trace
 from tests.faults.size import size
-from tests.rig import BUNDLE, ROOT, START_S
+from tests.support.rig import BUNDLE, ROOT, START_S
 
-from epithermal_edge import engine as engines
-from epithermal_edge import messages, runtime, simulator
-from epithermal_edge.bundle import open_bundle
-from epithermal_edge.engine import Engine
-from epithermal_edge.journal import FILE, Journal
-from epithermal_edge.messages import Message
-from epithermal_edge.snapshot import to_parts
+from epithermal_edge.cli import simulator
+from epithermal_edge.inference import engine as engines
+from epithermal_edge.inference import runtime
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.inference.engine import Engine
+from epithermal_edge.inference.snapshot import to_parts
+from epithermal_edge.journal.journal import FILE, Journal
+from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages.observation import Message
 
 RECORDS = size(80, 400)
 IMAGES = size(40, 6000)  # with a random part of what was not synced
@@ -23,11 +25,14 @@ IMAGES = size(40, 6000)  # with a random part of what was not synced
 WRITER = """
 import os, sys
 from pathlib import Path
-from tests.rig import BUNDLE, START_S
-from epithermal_edge import engine as engines, messages, runtime, simulator
-from epithermal_edge.bundle import open_bundle
-from epithermal_edge.engine import Engine
-from epithermal_edge.journal import Journal
+from tests.support.rig import BUNDLE, START_S
+from epithermal_edge.inference import engine as engines
+from epithermal_edge.messages import observation as messages
+from epithermal_edge.inference import runtime
+from epithermal_edge.cli import simulator
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.inference.engine import Engine
+from epithermal_edge.journal.journal import Journal
 bundle = open_bundle(BUNDLE)
 engine = Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
 state = engines.start(engine)
@@ -169,7 +174,7 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
     content[60:64] = b"\0\0\0\x63"  # its user_version: schema 99, which it is not
     (before / FILE).write_bytes(content)
     shutil.copytree(before, state)
-    opened = "import sys, pathlib; from epithermal_edge.journal import Journal; Journal("
+    opened = "import sys, pathlib; from epithermal_edge.journal.journal import Journal; Journal("
     command = [sys.executable, "-c", f"{opened}pathlib.Path(sys.argv[1])).close()", str(state)]
     assert trace(command, tmp_path / "log", cwd=ROOT).returncode == 0
     disk, images = Disk(state, list(before.iterdir())), 0

@@ -14,15 +14,18 @@ import sys
 import time
 
 import pytest
-from tests.bundles import flip, nan_bundle, version
 from tests.faults.rig import PATIENCE_S
 from tests.faults.size import size
-from tests.rig import BUNDLE, ROOT, Line, lines, station_toml, wait_until
-from tests.signing import Minisigner
+from tests.support.bundles import flip, nan_bundle, version
+from tests.support.rig import BUNDLE, ROOT, Line, lines, station_toml, wait_until
+from tests.support.signing import Minisigner
 
-from epithermal_edge import minisign, models, rollout, rollout_file
-from epithermal_edge.config import Trust
+from epithermal_edge.config.station_toml import Trust
 from epithermal_edge.errors import BundleError
+from epithermal_edge.rollout import installed as models
+from epithermal_edge.rollout import rollout
+from epithermal_edge.rollout import state_file as rollout_file
+from epithermal_edge.signatures import minisign
 
 KILLS = size(10, 200)
 HISTORY, TRIAL_HOURS = 48, 2
@@ -35,9 +38,10 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 # file operation in the folder of bundles (Python's audit events, PEP 578), or is killed from here.
 SERVER = """
 import json, os, signal, sys
-from epithermal_edge.cli import main
-import epithermal_edge.station, epithermal_edge.rollout, epithermal_edge.model_commands, serial
-import epithermal_edge.download, epithermal_edge.trial, epithermal_edge.archive, tarfile, tempfile
+from epithermal_edge.cli.main import main
+import epithermal_edge.station.daemon, epithermal_edge.rollout.rollout, epithermal_edge.cli.model
+import epithermal_edge.rollout.download, epithermal_edge.rollout.trial
+import epithermal_edge.journal.history, serial, tarfile, tempfile
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 CHANGES = {"os.rename", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown"}
 def cut_before(step, folder):
@@ -185,7 +189,7 @@ def place(tmp_path_factory):
 
 def records(folder):
     """In a station's journal."""
-    from epithermal_edge.archive import open_readonly, told
+    from epithermal_edge.journal.history import open_readonly, told
 
     path = folder / "state" / "journal.sqlite3"
     if not path.is_file():

@@ -23,15 +23,16 @@ from pathlib import Path
 import pytest
 from tests.faults import wire
 from tests.faults.size import size
-from tests.rig import Daemon, Line, station_toml, wait_until
+from tests.support.rig import Daemon, Line, station_toml, wait_until
 
-from epithermal_edge import frames, ports
-from epithermal_edge.config import read_config
+from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import FrameError
-from epithermal_edge.fields import LIMITS, YEARS
-from epithermal_edge.frames import RECORDS_HEADER, Context
-from epithermal_edge.reader import Read, Reader
+from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import ports
+from epithermal_edge.loggers.parser import RECORDS_HEADER, Context
+from epithermal_edge.loggers.values import LIMITS, YEARS
 from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.station.reader import Read, Reader
 
 SEED = 20261126
 LINES = size(short=2000, full=1_000_000)  # of each dialect

@@ -12,9 +12,18 @@ from pathlib import Path
 
 import pytest
 from tests.faults.size import size
-from tests.rig import PATIENCE, ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
+from tests.support.rig import (
+    PATIENCE,
+    ROOT,
+    Broker,
+    Line,
+    Subscriber,
+    lines,
+    station_toml,
+    wait_until,
+)
 
-from epithermal_edge.notify import Service
+from epithermal_edge.station.systemd import Service
 
 WATCHDOG_S = 1.6 * PATIENCE  # [s]
 HEADER, *LINES = lines(4.0)

@@ -20,10 +20,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.faults.size import size
-from tests.reference import reference, told
-from tests.rig import PATIENCE, Broker, Daemon, Line, edge, station_toml, wait_until
+from tests.support.reference import reference, told
+from tests.support.rig import PATIENCE, Broker, Daemon, Line, edge, station_toml, wait_until
 
-from epithermal_edge import simulator
+from epithermal_edge.cli import simulator
 
 YEAR_H = 8760
 MONTH_H = 730

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 
-from epithermal_edge import frames
-from epithermal_edge.frames import Context
+from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers.parser import Context
 
 T0 = 1_774_440_000.0
 HOUR = 3600.0

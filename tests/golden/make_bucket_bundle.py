@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from epithermal_host import evaluate, quantize, release, train
+from epithermal_host.bundles import release
+from epithermal_host.evaluation import evaluate
+from epithermal_host.training import quantize, train
 
 HERE = Path(__file__).resolve().parent
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from epithermal_edge.bundle import OUTPUTS
-from epithermal_edge.features import FEATURES
+from epithermal_edge.inference.bundle import OUTPUTS
+from epithermal_edge.inference.features import FEATURES
 
 HERE = Path(__file__).resolve().parent
 HIDDEN = 32  # as bucket's

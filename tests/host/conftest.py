@@ -1,4 +1,4 @@
-"""Data sets as dataset.py writes them, made of two leaky buckets in place of soil physics."""
+"""Data sets as training/dataset.py writes them, of two leaky buckets in place of soil physics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epithermal_edge.features import FEATURES
+from epithermal_edge.inference.features import FEATURES
 
 
 def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
@@ -128,7 +128,8 @@ def finished_run(make_run: Callable[..., Path]) -> Path:
     """A run that was trained, quantized and evaluated; do not write into it."""
     # imported here, so that collecting the tests does not load TensorFlow, beside which
     # tflite-runtime cannot be loaded any more
-    from epithermal_host import evaluate, quantize, train
+    from epithermal_host.evaluation import evaluate
+    from epithermal_host.training import quantize, train
 
     folder = make_run(soils=30, days=500)
     config = train.TrainConfig(epochs=12, batch=8, chunk=125, hidden=32, spin_up_steps=40)

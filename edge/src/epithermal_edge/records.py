@@ -38,7 +38,7 @@ class Quality(enum.IntFlag):
     WARM_UP = 2048  # the network has seen fewer days than its spin-up
     NO_MODEL = 4096  # no network estimate yet, or none for this record
     WEATHER_MISSING = 1 << 20  # what a [weather.*] table promises is late, stale or not there
-    # From here on by quality.py; thresholds are in [quality] of station.toml.
+    # From here on by inference/qc.py; thresholds are in [quality] of station.toml.
     PRESSURE_RANGE = 1 << 32  # outside of what this altitude can have: taken for missing
     AIR_RANGE = 1 << 33  # temperature or humidity of the air: taken for missing
     RAIN_RANGE = 1 << 34  # more rain than falls: taken for missing
@@ -115,7 +115,7 @@ class Estimate:
     storage_mm: float  # water in 0-30 cm
     state_age_steps: int  # network steps since the state was zero
     quality: Quality
-    # From here on by water.py, told with a record and not part of the state.
+    # From here on by inference/irrigation.py, told with a record and not part of the state.
     available_mm: float = NAN  # water in 0-30 cm that plants can take; NaN: soil not described
     depletion: float = NAN  # used part of what the soil can hold for them [1]
     rate_mm_d: float = NAN  # recent loss of 0-30 cm without rain; NaN: wetting, or too few days

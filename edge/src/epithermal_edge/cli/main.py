@@ -1,0 +1,230 @@
+"""The command `epithermal-edge`. Everything heavy is imported by the subcommand that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from epithermal_edge.cli import logs
+from epithermal_edge.cli.arguments import parser
+from epithermal_edge.errors import EpithermalError, SourceError
+
+if TYPE_CHECKING:
+    from epithermal_edge.config.station_toml import Config
+    from epithermal_edge.records import RawRecord
+
+log = logging.getLogger(__name__)
+
+PIPE_CLOSED = 141  # as a shell tells SIGPIPE
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; its exit code."""
+    arguments = parser().parse_args(argv)
+    logs.to_stderr(sys.stderr, arguments.verbose)
+    try:
+        code = COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+        return code
+    except EpithermalError as error:
+        for line in str(error).splitlines():
+            _complain(line)
+        return error.exit_code
+    except BrokenPipeError:
+        # whoever read the output has enough; nothing may be flushed to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        _complain(f"{named}{error.strerror or error}")
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _complain(line: str) -> None:
+    """Why it ends, for people; an error to journald too."""
+    before = "<3>" if logs.goes_to_journald(sys.stderr, os.environ) else ""
+    print(f"{before}epithermal-edge: {line}", file=sys.stderr)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli.check import examine
+    from epithermal_edge.config.station_toml import read_config
+
+    logging.getLogger("epithermal_edge").setLevel(logging.WARNING)
+    config = read_config(arguments.station)
+    print(f"ok    config: {arguments.station} describes station {config.id}")
+    code = 0
+    for finding in examine(config):
+        word = "ok   " if finding.well else "FAULT" if finding.exit_code else "WARN "
+        print(f"{word} {finding.what}: {finding.why}")
+        if finding.remedy:
+            print(f"      do: {finding.remedy}")
+        code = code or finding.exit_code
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.config.station_toml import read_config
+    from epithermal_edge.station.daemon import Station
+
+    config = read_config(arguments.station)
+    station = Station(config, arguments.until_idle)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: station.stop())
+    with _page(config):
+        station.run()
+    print(station.summary(), file=sys.stderr)
+    if station.restarts and "NOTIFY_SOCKET" not in os.environ:  # else systemd starts it again
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    return 0
+
+
+def _page(config: Config) -> contextlib.AbstractContextManager[None]:
+    """The station's page, where it is asked for."""
+    if config.page is None:
+        return contextlib.nullcontext()
+    from epithermal_edge.page import server as page
+
+    return page.serving(config, config.page)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.station import status
+
+    found = status.look(arguments.station, time.time())
+    if arguments.json:
+        print(json.dumps(status.as_json(found)))
+    else:
+        for line in status.as_text(found):
+            print(line)
+    return status.EXIT_CODES[found.state]
+
+
+def _tail(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli import export
+    from epithermal_edge.station.status import JOURNAL_FILE, glance
+
+    path = glance(arguments.station).state_dir / JOURNAL_FILE
+    for entry in export.follow(path, arguments.last, not arguments.no_follow):
+        print(export.line(entry), flush=True)
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli import export
+    from epithermal_edge.journal import history as archive
+    from epithermal_edge.station.status import JOURNAL_FILE, glance
+
+    db = archive.open_readonly(glance(arguments.station).state_dir / JOURNAL_FILE)
+    entries = archive.told(db, 0, *_bounds(arguments))
+    with _output(arguments.csv) as out:
+        count = export.write(entries, out)
+    print(f"records={count}", file=sys.stderr)
+    return 0
+
+
+def _bounds(arguments: argparse.Namespace) -> tuple[float, float]:
+    begin, end = arguments.begin, arguments.end
+    return -math.inf if begin is None else begin, math.inf if end is None else end
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[IO[str]]:
+    """The file, or stdout."""
+    if path is None:
+        yield sys.stdout
+        return
+    with path.open("w", encoding="utf-8", newline="") as out:
+        yield out
+
+
+def _model(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli import model as model_commands
+    from epithermal_edge.config.station_toml import read_config
+
+    if not arguments.verbose:  # what it prints is enough
+        logging.getLogger("epithermal_edge").setLevel(logging.WARNING)
+    verb = model_commands.VERBS[arguments.command]
+    return verb(read_config(arguments.station), arguments, print)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli import replay
+    from epithermal_edge.config.station_toml import read_config
+    from epithermal_edge.rollout.loading import load_engine
+
+    config = read_config(arguments.station)
+    engine = load_engine(config)
+    begin = time.perf_counter()
+    if arguments.files:
+        found = replay.read(config, arguments.files, arguments.format)
+        records: Iterable[RawRecord] = found.records
+        tally = f"damaged={found.damaged} duplicates={found.duplicates} conflicts={found.conflicts}"
+        for reason in found.reasons:
+            log.warning("damaged line: %s", reason)
+        for name in found.without_record:
+            log.warning("no record in %s", name)
+    else:
+        records, tally = replay.from_journal(config), "from=journal"
+    outcomes = replay.within(replay.play(engine, records), *_bounds(arguments))
+    with _output(arguments.out) as out:
+        count = replay.write(outcomes, out)
+    seconds = time.perf_counter() - begin
+    print(
+        f"records={count} {tally} seconds={seconds:.2f} records_per_s={count / seconds:.0f}",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli import simulator
+
+    if arguments.lines is not None:
+        try:
+            file = arguments.lines.open("rb")
+        except OSError as error:
+            raise SourceError(f"{arguments.lines}: {error.strerror}; check the name") from error
+        with file:
+            simulator.send(file, arguments.to, arguments.rate)
+        return 0
+    records = simulator.records(arguments.days, arguments.seed, arguments.start, arguments.interval)
+    simulator.send(simulator.lines(arguments.dialect, records), arguments.to, arguments.rate)
+    return 0
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli.selftest import report
+
+    for line in report(arguments.bundle):
+        print(line)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check,
+    "run": _run,
+    "status": _status,
+    "tail": _tail,
+    "replay": _replay,
+    "export": _export,
+    "model list": _model,
+    "model install": _model,
+    "model rollback": _model,
+    "simulate": _simulate,
+    "selftest": _selftest,
+}

@@ -1,0 +1,116 @@
+"""Recorded files through the station's engine, as fast as it goes, to a table of estimates."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from epithermal_edge.config.station_toml import Config
+from epithermal_edge.inference import engine as engines
+from epithermal_edge.inference.engine import Engine, Outcome
+from epithermal_edge.journal import history as archive
+from epithermal_edge.loggers.files import ReadResult, read_records
+from epithermal_edge.messages.observation import qartod, quality_flags, utc
+from epithermal_edge.records import RawRecord
+from epithermal_edge.station.reader import source_options
+from epithermal_edge.station.status import JOURNAL_FILE
+
+WATER = ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p05", "days_p95")
+COLUMNS = (
+    *("time_utc", "duration_s", "counts", "pressure_hpa", "temperature_c"),
+    *("relative_humidity_pct", "rain_mm", "et0_mm", "incoming", "abs_humidity_g_m3"),
+    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v"),
+    *("window_end_utc", "theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60"),
+    *("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm"),
+    *WATER,
+    *("state_age_steps", "q", "flags"),
+)
+"""The table's columns; theta and factors are ratios, every other number has its unit."""
+
+
+def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResult:
+    """The records of recorded files in stream order.
+
+    Parameters
+    ----------
+    dialect :
+        None: as in the configuration.
+
+    Raises
+    ------
+    SourceError
+        A file is missing, empty or holds no record in this dialect.
+    ConfigError
+        The dialect is unknown.
+    """
+    return read_records(
+        list(files), dialect or config.source.dialect, source_options(config.source)
+    )
+
+
+def from_journal(config: Config) -> Iterator[RawRecord]:
+    """The records that the station has kept, in the order of their taking.
+
+    Raises
+    ------
+    EpithermalError
+        There is no journal, or it cannot be read.
+    """
+    db = archive.open_readonly(config.state_dir / JOURNAL_FILE)
+    return (entry.outcome.record for entry in archive.told(db))
+
+
+def within(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[Outcome]:
+    """Those whose record ends after from_s and not after to_s [s, Unix time].
+
+    The engine takes in what is before them too: their state is that of the whole stream.
+    """
+    return (o for o in outcomes if from_s < o.record.end_s <= to_s)
+
+
+def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
+    """What each record gives, from a cold state."""
+    state = engines.start(engine)
+    for record in records:
+        state, outcome = engines.advance(engine, state, record)
+        yield outcome
+
+
+def write(outcomes: Iterable[Outcome], out: IO[str]) -> int:
+    """Outcomes as CSV, one line a record; the number of them."""
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(COLUMNS)
+    count = 0
+    for outcome in outcomes:
+        table.writerow(row(outcome))
+        count += 1
+    return count
+
+
+def row(outcome: Outcome) -> list[str]:
+    """The cells of one record, as `COLUMNS` names them."""
+    record, corrected, estimate = outcome.record, outcome.corrected, outcome.estimate
+    meteo = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
+    rates = ("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v")
+    theta = ("theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60")
+    classical = ("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm")
+    return [
+        str(utc(record.end_s)),
+        *(_text(getattr(record, name)) for name in ("duration_s", "counts", *meteo, "incoming")),
+        _text(corrected.abs_humidity_g_m3[0]),
+        *(_text(getattr(corrected, name)[0]) for name in rates),
+        utc(estimate.window_end_s) or "",
+        *(_text(getattr(estimate, name)) for name in (*theta, *classical, *WATER)),
+        str(estimate.state_age_steps),
+        str(qartod(estimate.quality, estimate.theta)),
+        " ".join(quality_flags(estimate.quality)),
+    ]
+
+
+def _text(value: object) -> str:
+    """Eight significant digits; empty for NaN."""
+    number = float(value)  # type: ignore[arg-type]
+    return "" if math.isnan(number) else f"{number:.8g}"

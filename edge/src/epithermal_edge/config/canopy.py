@@ -1,0 +1,94 @@
+"""What grows at a site over the year, as its owner can tell it: points of a curve."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from epithermal_edge.config.toml_keys import Key
+
+COVER = (
+    Key("canopy_cover", dict, 'share of the ground in the leaves\' shade, { "07-01" = 0.9, ... }'),
+    Key("root_depth_cm", float, "depth of the full-grown roots, cm", low=0, high=1000),
+    Key(
+        "evaporation_share",
+        float,
+        "the soil's evaporation over its potential; less under mulch",
+        low=0,
+        high=1,
+    ),
+)
+"""What grows at a site; the same in a station.toml and in the host's site.toml."""
+
+DAYS = 366
+LEAP_YEAR = 2024  # so that 02-29 is a day
+
+
+def cover_faults(table: str, cover: dict[str, Any]) -> list[str]:
+    """What grows is described whole or not at all."""
+    if all(value is None for value in cover.values()):
+        return []
+    missing = [name for name, value in cover.items() if value is None]
+    faults = [f"{table}.{name}: missing; give all of [{table}] or none" for name in missing]
+    if cover.get("canopy_cover") is not None:
+        faults += [f"{table}.canopy_cover: {f}" for f in canopy_faults(cover["canopy_cover"])]
+    return faults
+
+
+def described_cover(cover: dict[str, Any]) -> dict[str, Any]:
+    """Fields of Site for a checked table; none where nothing is described."""
+    if cover.get("canopy_cover") is None:
+        return {}
+    return {**cover, "canopy_cover": canopy_of_year(cover["canopy_cover"]), "cover_known": 1.0}
+
+
+def canopy_of_year(points: Mapping[str, float]) -> tuple[float, ...]:
+    """Canopy cover of each day of the year, straight between points, the last to the first.
+
+    Parameters
+    ----------
+    points :
+        "MM-DD" to the share of the ground that leaves shade; one point is all the year.
+
+    Returns
+    -------
+    (366,) [1]
+
+    Raises
+    ------
+    ValueError
+        No such day.
+    """
+    known = sorted((_day(date), float(share)) for date, share in points.items())
+    first, last = known[0], known[-1]
+    circle = [(last[0] - DAYS, last[1]), *known, (first[0] + DAYS, first[1])]
+    out = []
+    i = 0
+    for day in range(1, DAYS + 1):
+        while circle[i + 1][0] < day:
+            i += 1
+        (begin, low), (end, high) = circle[i], circle[i + 1]
+        out.append(low + (high - low) * (day - begin) / (end - begin))
+    return tuple(out)
+
+
+def canopy_faults(points: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the points of a curve, a text each."""
+    if not points:
+        return ['is empty; give at least one point, as { "07-01" = 0.9 }']
+    faults = []
+    for date, share in points.items():
+        try:
+            _day(date)
+        except ValueError:
+            faults.append(f'"{date}" is not a day; write month and day, as "07-01"')
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            faults.append(f'"{date}" = {share!r} is not within 0 to 1')
+    return faults
+
+
+def _day(date: str) -> int:
+    """Day of a leap year."""
+    moment = datetime.datetime.strptime(f"{LEAP_YEAR}-{date}", "%Y-%m-%d")
+    return moment.timetuple().tm_yday

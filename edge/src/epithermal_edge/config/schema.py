@@ -1,0 +1,205 @@
+"""Keys of a station.toml, their types and ranges: the one description of the file."""
+
+from __future__ import annotations
+
+from epithermal_edge.config import weather_tables as inputs
+from epithermal_edge.config.canopy import COVER
+from epithermal_edge.config.toml_keys import Key
+from epithermal_edge.inference import qc_limits as limits
+from epithermal_edge.physics.plant_water import WATER
+from epithermal_edge.records import NAN
+
+INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
+MQTT_VERSIONS = ("5", "3.1.1")
+STAMPS = ("logger", "station", "unchecked")
+SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
+TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
+
+PAGE_LISTEN = "127.0.0.1"
+
+TABLES: dict[str, tuple[Key, ...]] = {
+    "station": (
+        Key(
+            "id",
+            str,
+            "3 to 32 of a-z 0-9 -; also the topic's name",
+            True,
+            pattern=r"[a-z0-9-]{3,32}",
+        ),
+        Key("state_dir", str, "folder for the journal", True),
+        Key("journal_max_mb", float, "cap of the journal in MB", default=512.0, low=4, high=1e6),
+    ),
+    "site": (
+        Key("name", str, "free text for dashboards", default=""),
+        Key("latitude_deg", float, "degrees north", True, low=-90, high=90),
+        Key("altitude_m", float, "metres above sea level", True, low=-450, high=6000),
+        Key("cutoff_rigidity_gv", float, "geomagnetic cutoff in GV", low=0, high=20),
+        Key("bulk_density_g_cm3", float, "dry soil, g/cm3", True, low=0.5, high=2.2),
+        Key("lattice_water_g_g", float, "water in minerals, g/g", default=0.0, low=0, high=0.4),
+        Key(
+            "organic_water_g_g", float, "organic matter as water, g/g", default=0.0, low=0, high=0.8
+        ),
+        Key("cosmic_n_cph", float, "COSMIC's N from calibration, counts/h", True, low=1, high=1e7),
+        Key(
+            "cosmic_n_sigma",
+            float,
+            "relative standard error of COSMIC's N",
+            default=0.03,
+            low=0,
+            high=0.5,
+        ),
+        Key("alpha", float, "COSMIC's alpha, cm3/g", default=NAN, low=0.01, high=1),
+        Key("l3_g_cm2", float, "COSMIC's L3, g/cm2", default=NAN, low=1, high=1000),
+        Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
+        Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
+        Key("humidity_ref_g_m3", float, "reference humidity, g/m3", default=0.0, low=0, high=50),
+        Key("biomass_kg_m2", float, "water of the plants, kg/m2", default=0.0, low=0, high=100),
+        Key("biomass_slope_per_mm", float, "loss per mm of it", default=0.0, low=0, high=0.05),
+    ),
+    "site.incoming": (
+        Key("form", str, "how intensity is corrected", default="none", choices=INCOMING_FORMS),
+        Key("ref", float, "monitor's count where the factor is 1", low=1e-6, high=1e9),
+        Key("scale", float, "site's response relative to the monitor", low=0, high=3),
+    ),
+    "site.soil": (
+        Key("known", str, "where its parameters come from", choices=tuple(SOIL_KNOWN)),
+        Key("theta_r", float, "residual water content, m3/m3", low=0, high=0.4),
+        Key("theta_s", float, "saturated water content, m3/m3", low=0.1, high=0.95),
+        Key("alpha_per_cm", float, "van Genuchten's alpha, 1/cm", low=1e-5, high=10),
+        Key("n", float, "van Genuchten's n", low=1.01, high=15),
+        Key("ks_cm_d", float, "saturated conductivity, cm/d", low=1e-4, high=1e5),
+    ),
+    "site.water": WATER,
+    "site.cover": COVER,
+    "source": (
+        Key(
+            "url", str, "port or URL of the logger, as /dev/serial/by-id/... or socket://host:port"
+        ),
+        Key("baud", int, "bits per second", default=9600, low=300, high=4_000_000),
+        Key("dialect", str, "the logger's format", True),
+        Key("columns", list, "column names of a stream that sends no header"),
+        Key("count_columns", list, "the columns with moderated counts, summed"),
+        Key(
+            "interval_s",
+            float,
+            "nominal seconds between records",
+            default=3600.0,
+            low=1,
+            high=86400,
+        ),
+        Key(
+            "utc_offset_h",
+            float,
+            "hours that the logger's clock is ahead of UTC",
+            default=0.0,
+            low=-14,
+            high=14,
+        ),
+        Key("stamps", str, "whose clock stamps the records", default="logger", choices=STAMPS),
+        Key(
+            "clock_tolerance_s",
+            float,
+            "seconds that the logger's clock may be wrong",
+            default=600.0,
+            low=1,
+            high=43200,
+        ),
+        Key("rain_mm_per_tip", float, "rain of one tip of the gauge, mm", low=0, high=10),
+        Key(
+            "silence_s",
+            float,
+            "seconds without a byte after which the port is opened anew; else three intervals",
+            low=1,
+            high=1e6,
+        ),
+        Key(
+            "query",
+            str,
+            "asks a logger with a memory for what was missed; strftime's codes stand for the time"
+            " of the last record",
+        ),
+        Key(
+            "use_inside_air",
+            bool,
+            "take air temperature and humidity from inside the box",
+            default=False,
+        ),
+    ),
+    "quality": limits.KEYS,
+    "model": (
+        Key("bundle", str, "folder of the model bundle", True),
+        Key("keys", list, "minisign public keys of those whose bundles are taken in"),
+        Key("unsigned", bool, "take bundles in that nobody known has signed", default=False),
+        Key(
+            "trial_hours",
+            int,
+            "hours in which a new model has to stand beside the one in use",
+            default=24,
+            low=0,
+            high=8760,
+        ),
+    ),
+    "mqtt": (
+        Key("host", str, "name or address of the broker", True),
+        Key("port", int, "TCP port; 8883 with TLS", default=1883, low=1, high=65535),
+        Key("version", str, "of MQTT", default="5", choices=MQTT_VERSIONS),
+        Key("user", str, "MQTT user; by convention the station's id"),
+        Key("password_file", str, "file whose first line is the password"),
+        Key("ca_file", str, "certificate of the authority; switches TLS on"),
+        Key("cert_file", str, "client certificate"),
+        Key("key_file", str, "key of the client certificate"),
+        Key(
+            "keepalive_s",
+            int,
+            "seconds of silence before the link is tested",
+            default=60,
+            low=5,
+            high=3600,
+        ),
+        Key(
+            "prefix",
+            str,
+            "first levels of every topic",
+            default="crns/v1",
+            pattern=TOPIC,
+        ),
+        Key(
+            "backlog_per_s",
+            float,
+            "messages a second of a backlog; 0: as fast as it goes",
+            default=100.0,
+            low=0,
+            high=10_000,
+        ),
+        Key("raw", bool, "send every raw record as obs/raw too", default=False),
+        Key("homeassistant", bool, "announce the station to Home Assistant", default=True),
+        Key(
+            "discovery_prefix",
+            str,
+            "Home Assistant's own first level",
+            default="homeassistant",
+            pattern=TOPIC,
+        ),
+        Key("moisture_pct", bool, "offer Home Assistant theta in % too", default=True),
+        Key(
+            "health_interval_s",
+            float,
+            "least time between two health messages",
+            default=300.0,
+            low=5,
+            high=86400,
+        ),
+        Key("command_key_file", str, "public key of those who may send commands; else none may"),
+    ),
+    "page": (
+        Key(
+            "listen",
+            str,
+            "this machine's address to serve on; 0.0.0.0: the LAN too",
+            default=PAGE_LISTEN,
+        ),
+        Key("port", int, "its TCP port", default=8480, low=1024, high=65535),
+    ),
+    **inputs.TABLES,
+}
+REQUIRED = ("station", "site", "source", "model")

@@ -1,0 +1,197 @@
+"""[weather.*] and [incoming] of station.toml: what others measure for the station."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from epithermal_edge.config.toml_keys import Key
+
+NMDB_URL = "https://www.nmdb.eu/nest/draw_graph.php"
+TOPIC = r"[^#+\s]+"
+DAY_S = 86400.0
+
+FIELDS = {
+    "pressure": "pressure_hpa",
+    "temperature": "temperature_c",
+    "humidity": "relative_humidity_pct",
+    "rain": "rain_mm",
+    "et0": "et0_mm",
+}
+"""Table [weather.NAME], and the field of RawRecord that it gives."""
+
+UNITS: dict[str, dict[str, tuple[float, float]]] = {
+    "pressure": {
+        "hPa": (1, 0),
+        "mbar": (1, 0),
+        "Pa": (0.01, 0),
+        "kPa": (10, 0),
+        "inHg": (33.8639, 0),
+    },
+    "temperature": {"degC": (1, 0), "K": (1, -273.15), "degF": (5 / 9, -160 / 9)},
+    "humidity": {"%": (1, 0), "1": (100, 0)},
+    "rain": {"mm": (1, 0), "inch": (25.4, 0), "tips": (1, 0)},
+    "et0": {"mm": (1, 0), "inch": (25.4, 0)},
+}
+"""Factor and offset that make the field's unit of another; the first one is the default.
+
+A tip is `source.rain_mm_per_tip`.
+"""
+
+KINDS = ("level", "amount", "total")
+INCOMING_SOURCES = ("file", "nmdb", "mqtt")
+
+
+def _gauge_keys(name: str) -> tuple[Key, ...]:
+    units = tuple(UNITS[name])
+    sums = name in ("rain", "et0")
+    return (
+        Key("topic", str, "MQTT topic that tells it, without + and #", pattern=TOPIC),
+        Key("field", str, "name in a JSON payload, a.b for one inside; else a plain number"),
+        Key("time_field", str, "the payload's own time, UTC; else the time of arrival"),
+        Key("unit", str, "of the number", default=units[0], choices=units),
+        Key(
+            "kind",
+            str,
+            "level: a state; amount: what fell since the message before; total: a counter",
+            default="amount" if sums else "level",
+            choices=KINDS[1:] if sums else KINDS[:1],
+        ),
+        Key(
+            "max_age_s",
+            float,
+            "longest silence, after which the value is unknown",
+            default=3600.0,
+            low=1,
+            high=DAY_S,
+        ),
+    )
+
+
+TABLES: dict[str, tuple[Key, ...]] = {
+    "weather": (
+        Key("host", str, "broker that tells weather and incoming; else that of [mqtt]"),
+        Key("port", int, "its TCP port", default=1883, low=1, high=65535),
+        Key("version", str, "of MQTT there", default="5", choices=("5", "3.1.1")),
+        Key("user", str, "MQTT user there"),
+        Key("password_file", str, "file whose first line is that user's password"),
+        Key("ca_file", str, "certificate of that broker's authority; switches TLS on"),
+    ),
+    **{f"weather.{name}": _gauge_keys(name) for name in FIELDS},
+    "incoming": (
+        Key("source", str, "where the monitor's counts come from", True, choices=INCOMING_SOURCES),
+        Key("file", str, "for file: lines of time and count, appended to"),
+        Key("monitor", str, "for nmdb: its short name", default="JUNG", pattern=r"[A-Z0-9]{2,8}"),
+        Key("url", str, "for nmdb: of NEST", default=NMDB_URL, pattern=r"https://\S+"),
+        Key("ca_file", str, "for nmdb: certificate of another authority than the system's"),
+        Key(
+            "every_s", float, "for nmdb: seconds between queries", default=3600, low=600, high=DAY_S
+        ),
+        Key("topic", str, "for mqtt: topic without + and #, may be retained", pattern=TOPIC),
+        Key("field", str, "for mqtt: name in a JSON payload; else a plain number"),
+        Key("time_field", str, "for mqtt: the payload's own time, UTC; else the time of arrival"),
+        Key(
+            "max_age_s",
+            float,
+            "how long a count is taken for the present one",
+            default=21600.0,
+            low=60,
+            high=10 * DAY_S,
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A [weather.*] table: value = number in the message * scale + offset, in the field's unit."""
+
+    name: str  # of the field of RawRecord
+    topic: str
+    field: str | None
+    time_field: str | None
+    scale: float
+    offset: float
+    kind: str
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """The [incoming] table."""
+
+    source: str
+    file: Path | None
+    monitor: str
+    url: str
+    ca_file: Path | None
+    every_s: float
+    topic: str | None
+    field: str | None
+    time_field: str | None
+    max_age_s: float
+
+
+def check(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
+    """Faults of the two that only show when keys are seen together."""
+    listening = False
+    for name in FIELDS:
+        table = values.get(f"weather.{name}", {})
+        given = {k for k in ("field", "time_field") if table.get(k)}
+        if "topic" in table and table["topic"] is None:
+            defaults = {key.name: key.default for key in TABLES[f"weather.{name}"]}
+            if given or table != defaults:
+                faults.append(f"weather.{name}.topic: missing; MQTT topic that tells it")
+            continue
+        listening = True
+        faults += _time_without_json(f"weather.{name}", table)
+        tip = values.get("source", {}).get("rain_mm_per_tip")
+        if table.get("unit") == "tips" and not tip:
+            faults.append("source.rain_mm_per_tip: missing; weather.rain.unit is tips")
+    incoming = values.get("incoming", {})
+    source = incoming.get("source")
+    needed = {"file": "file", "mqtt": "topic"}.get(source or "")
+    if needed and needed in incoming and incoming[needed] is None:
+        faults.append(f"incoming.{needed}: missing; incoming.source is {source}")
+    if incoming.get("ca_file") and not (folder / incoming["ca_file"]).is_file():
+        faults.append(f"incoming.ca_file: no file {folder / incoming['ca_file']}")
+    faults += _time_without_json("incoming", incoming)
+    if source and values.get("site.incoming", {}).get("form") == "none":
+        faults.append("site.incoming.form: is none; [incoming] is for plain or another form")
+    broker = values.get("weather", {})
+    for key in ("password_file", "ca_file"):
+        if broker.get(key) and not (folder / broker[key]).is_file():
+            faults.append(f"weather.{key}: no file {folder / broker[key]}")
+    listening = listening or source == "mqtt"
+    if listening and "mqtt" not in values and not broker.get("host"):
+        faults.append("weather.host: missing; topics are read from it, or from mqtt.host")
+
+
+def _time_without_json(name: str, table: dict[str, Any]) -> list[str]:
+    if table.get("time_field") and not table.get("field"):
+        return [f"{name}.field: missing; a payload with time_field is JSON"]
+    return []
+
+
+def gauges(values: dict[str, dict[str, Any]]) -> tuple[Gauge, ...]:
+    """The gauges that have a topic."""
+    found = []
+    for name, field in FIELDS.items():
+        table = values.get(f"weather.{name}", {})
+        if not table.get("topic"):
+            continue
+        scale, offset = UNITS[name][table["unit"]]
+        if table["unit"] == "tips":
+            scale = values["source"]["rain_mm_per_tip"]
+        given = {k: table[k] for k in ("topic", "field", "time_field", "kind", "max_age_s")}
+        found.append(Gauge(name=field, scale=scale, offset=offset, **given))
+    return tuple(found)
+
+
+def incoming(table: dict[str, Any] | None, folder: Path) -> Incoming | None:
+    """The [incoming] table, its paths complete."""
+    if table is None:
+        return None
+    files = {k: folder / table[k] if table[k] else None for k in ("file", "ca_file")}
+    return Incoming(**{**table, **files})

@@ -1,0 +1,233 @@
+"""A model bundle: the network, what it expects, and the proof that it runs here as it should.
+
+A folder of `FILES`; MANIFEST holds the sha256 of every other file, so that no byte can change
+unseen. The format is described in docs/bundle.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import BundleError
+from epithermal_edge.inference.features import FEATURES
+from epithermal_edge.records import LAYERS_CM
+from epithermal_edge.signatures import minisign
+
+SCHEMA = 1
+MANIFEST = "MANIFEST"
+SIGNATURE = f"{MANIFEST}{minisign.SUFFIX}"  # over MANIFEST; may be missing
+BUNDLE_TOML, MODEL, GOLDEN, CARD = "bundle.toml", "model.tflite", "golden.csv", "CARD.md"
+FILES = (CARD, BUNDLE_TOML, GOLDEN, MODEL)
+GOLDEN_STEPS = 400  # fewer do not prove the memory
+OUTPUTS = (
+    ("theta_0_30", "m3 m-3"),
+    ("theta_0_30_sigma", "m3 m-3"),
+    *((f"theta_{top}_{bottom}", "m3 m-3") for top, bottom in LAYERS_CM),
+)
+REMEDY = "install the bundle again"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_VERSION = re.compile(  # semver.org, without build metadata
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
+)
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFeature:
+    """One input of the network and what the training set held of it."""
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A verified bundle."""
+
+    path: Path
+    name: str
+    version: str
+    sha256: str  # of MANIFEST: the identity of the whole
+    features: tuple[BundleFeature, ...]
+    outputs: tuple[str, ...]
+    step_s: int  # the network's step [s]
+    phases: int  # states a day, one for each window end
+    hidden: int  # width of h and of c
+    spin_up_steps: int  # younger states give estimates flagged WARM_UP
+    golden_inputs: NDArray[np.float32]  # (steps, F) a stream from a cold state
+    golden_outputs: NDArray[np.float64]  # (steps, K)
+    golden_tolerance: float  # largest error allowed on any runtime, in the outputs' unit
+
+    @property
+    def model_path(self) -> Path:
+        """The TFLite file."""
+        return self.path / MODEL
+
+
+def check_name(name: str, version: str) -> None:
+    """Refuse a name or a version that no station would take.
+
+    Raises
+    ------
+    BundleError
+        The name is not lower case letters, digits and dashes, or the version is not semantic.
+    """
+    if not _NAME.fullmatch(name):
+        raise BundleError(f"bundle name {name!r}: use lower case letters, digits and dashes")
+    if not _VERSION.fullmatch(version):
+        raise BundleError(f"bundle version {version!r}: use a semantic version such as 1.2.0")
+
+
+def manifest_text(contents: Mapping[str, bytes]) -> str:
+    """MANIFEST of files given by name and content: `<sha256>  <file>`, sorted by name."""
+    lines = (f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents))
+    return "".join(lines)
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read a bundle, verifying every byte of it.
+
+    Parameters
+    ----------
+    path :
+        The bundle's folder.
+
+    Raises
+    ------
+    BundleError
+        A file is missing, changed or not understood, or the network expects features that
+        this software does not compute. One line that names the file and the remedy.
+    """
+    contents, sha256 = _verified(path)
+    table = _table(path, contents[BUNDLE_TOML])
+    where = path / BUNDLE_TOML
+    try:
+        bundle = _described(path, sha256, table, contents[GOLDEN])
+    except (KeyError, TypeError, ValueError) as fault:
+        raise BundleError(f"{where}: not understood: {fault!r}: {REMEDY}") from fault
+    check_name(bundle.name, bundle.version)
+    _check_features(where, bundle)
+    return bundle
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        reason = fault.strerror or type(fault).__name__
+        raise BundleError(f"{path}: cannot be read ({reason}): {REMEDY}") from fault
+
+
+def _verified(path: Path) -> tuple[dict[str, bytes], str]:
+    """Content of every listed file, and the sha256 of the list."""
+    if not path.is_dir():
+        raise BundleError(f"{path}: no such folder: give the folder that holds {MANIFEST}")
+    where = path / MANIFEST
+    manifest = _read(where)
+    lines = manifest.decode("ascii", errors="replace").split("\n")
+    matches = [_LINE.fullmatch(line) for line in lines[:-1]]
+    listed = {m[2]: m[1] for m in matches if m}
+    if not all(matches) or lines[-1] != "" or list(listed) != sorted(set(listed) | set(FILES)):
+        raise BundleError(f"{where}: damaged or not the list of a bundle: {REMEDY}")
+    contents = {}
+    for name, expected in listed.items():
+        contents[name] = _read(path / name)
+        if hashlib.sha256(contents[name]).hexdigest() != expected:
+            raise BundleError(f"{path / name}: not as {MANIFEST} says, changed: {REMEDY}")
+    if manifest_text(contents).encode("ascii") != manifest:
+        raise BundleError(f"{where}: damaged or not the list of a bundle: {REMEDY}")
+    return contents, hashlib.sha256(manifest).hexdigest()
+
+
+def _table(path: Path, content: bytes) -> dict[str, Any]:
+    where = path / BUNDLE_TOML
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise BundleError(f"{where}: not TOML ({fault}): {REMEDY}") from fault
+    schema = table.get("schema")
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{where}: schema {schema!r}, this software reads {SCHEMA}: update epithermal-edge"
+        )
+    return table
+
+
+def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) -> Bundle:
+    """The bundle as its TOML tells; KeyError, TypeError or ValueError where it does not."""
+    features = tuple(
+        BundleFeature(
+            str(f["name"]),
+            str(f["unit"]),
+            float(f["training_minimum"]),
+            float(f["training_maximum"]),
+        )
+        for f in table["features"]
+    )
+    outputs = tuple(str(o["name"]) for o in table["outputs"])
+    if tuple((o["name"], o["unit"]) for o in table["outputs"]) != OUTPUTS:
+        raise ValueError(f"outputs must be {OUTPUTS}")
+    inputs, expected = _golden(path, golden, tuple(f.name for f in features), outputs)
+    numbers = {k: int(table[k]) for k in ("step_s", "phases", "hidden", "spin_up_steps")}
+    if numbers["step_s"] != 86400 or numbers["phases"] not in (1, 2, 3, 4, 6, 8, 12, 24):
+        raise ValueError("step_s must be 86400 and phases divide 24")
+    if numbers["hidden"] < 1 or numbers["spin_up_steps"] < 0:
+        raise ValueError("hidden must be positive and spin_up_steps not negative")
+    tolerance = float(table["golden"]["tolerance"])
+    if not 0.0 < tolerance < 0.01:
+        raise ValueError(f"golden tolerance {tolerance} is not between 0 and 0.01")
+    return Bundle(
+        path=path,
+        name=str(table["name"]),
+        version=str(table["version"]),
+        sha256=sha256,
+        features=features,
+        outputs=outputs,
+        golden_inputs=inputs,
+        golden_outputs=expected,
+        golden_tolerance=tolerance,
+        **numbers,
+    )
+
+
+def _golden(
+    path: Path, content: bytes, features: tuple[str, ...], outputs: tuple[str, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Inputs (steps, F) and outputs (steps, K) of the golden stream."""
+    where = path / GOLDEN
+    header, *rows = list(csv.reader(content.decode("utf-8").splitlines())) or [[]]
+    if tuple(header) != ("step", *features, *outputs):
+        raise BundleError(f"{where}: columns are not those of {BUNDLE_TOML}: {REMEDY}")
+    if len(rows) < GOLDEN_STEPS:
+        raise BundleError(f"{where}: {len(rows)} steps, at least {GOLDEN_STEPS} needed: {REMEDY}")
+    if any(len(row) != len(header) for row in rows):
+        raise BundleError(f"{where}: a row with too few or too many values: {REMEDY}")
+    numbers = np.array(rows, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise BundleError(f"{where}: a value that is not a number: {REMEDY}")
+    split = 1 + len(features)
+    return numbers[:, 1:split].astype(np.float32), numbers[:, split:]
+
+
+def _check_features(where: Path, bundle: Bundle) -> None:
+    asked = [(f.name, f.unit) for f in bundle.features]
+    computed = [(f.name, f.unit) for f in FEATURES]
+    if asked != computed:
+        odd = [f"{n} [{u}]" for n, u in asked if (n, u) not in computed]
+        raise BundleError(
+            f"{where}: features {', '.join(odd) or 'in another order'} are not what this software"
+            " computes: take a bundle made for this version of epithermal-edge"
+        )

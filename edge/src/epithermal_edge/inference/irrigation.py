@@ -1,0 +1,186 @@
+"""What a grower asks of theta: water that plants can take, how much of it is used, days left.
+
+Of 0-30 cm, against field capacity and wilting point of the site's soil; docs/water.md has the
+formulas and what is assumed. Pure: what is remembered is a value, as in `engine`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.physics.plant_water import STORAGE_MM, SoilWater
+from epithermal_edge.records import NAN, Estimate, Quality
+
+DAYS = 7  # how far back the recent rate looks
+LEAST = 5  # days with a value, the newest included, that a rate needs
+RAIN_MM = 1.0  # less in 24 h evaporates from the surface: 0.2 ET0, FAO-56 (1998), ch. 8
+RISE_MM = 5.0  # of 0-30 cm in a day: more is not noise but water that came, also without a gauge
+HORIZON_D = 60.0  # no further ahead is told
+Z_95 = 1.6449  # quantile of the normal distribution
+UNSURE = Quality.WARM_UP | Quality.GAP | Quality.CLIPPED | Quality.NO_MODEL
+
+SEN_RANK = {5: 2, 6: 3, 7: 5, 8: 7}
+"""Of n days: which slope from either end bounds the 90 % interval, by Kendall's distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaterState:
+    """The last days of each phase, the oldest first."""
+
+    storage_mm: NDArray[np.float64]  # (phases, DAYS + 1); NaN: unknown or unsure
+    rain_mm: NDArray[np.float64]  # (phases, DAYS + 1) of these 24 h; NaN: unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A value and its 5-95 % interval."""
+
+    value: float
+    p05: float
+    p95: float
+
+
+NOTHING = Range(NAN, NAN, NAN)
+
+
+def start(phases: int) -> WaterState:
+    """The state before the first window."""
+    return WaterState(*(np.full((phases, DAYS + 1), np.nan) for _ in range(2)))
+
+
+def remember(state: WaterState, phase: int, estimate: Estimate, rain_mm: float) -> WaterState:
+    """Take in a window of 24 h.
+
+    Parameters
+    ----------
+    phase :
+        Of the window.
+    estimate :
+        Of the window; one that is in doubt is as if there were none.
+    rain_mm :
+        Of the window; NaN where no gauge tells it.
+    """
+    sure = not estimate.quality & UNSURE
+    return WaterState(
+        _shifted(state.storage_mm, phase, estimate.storage_mm if sure else NAN),
+        _shifted(state.rain_mm, phase, rain_mm),
+    )
+
+
+def _shifted(rows: NDArray[np.float64], phase: int, newest: float) -> NDArray[np.float64]:
+    out = rows.copy()
+    out[phase] = np.append(rows[phase, 1:], newest)
+    return out
+
+
+def told(soil: SoilWater, state: WaterState, phase: int, estimate: Estimate) -> Estimate:
+    """The estimate of a window with what it means for plants.
+
+    Parameters
+    ----------
+    state :
+        With the window in it.
+    """
+    rate = loss_mm_d(state, phase, soil.field_capacity * STORAGE_MM)
+    days = NOTHING if rate is None else days_left(margin_mm(soil, estimate), rate)
+    return replace(
+        estimate,
+        available_mm=soil.available_mm(estimate.theta),
+        depletion=soil.depletion(estimate.theta),
+        rate_mm_d=NAN if rate is None else rate.value,
+        days_to_threshold=days.value,
+        days_p05=days.p05,
+        days_p95=days.p95,
+    )
+
+
+def available_mm(soil: SoilWater, estimate: Estimate) -> Range:
+    """Water between wilting point and field capacity [mm], with the interval of theta."""
+    return Range(*(soil.available_mm(theta) for theta in _thetas(estimate)))
+
+
+def depletion(soil: SoilWater, estimate: Estimate) -> Range:
+    """The used part of what a full soil holds for plants [1], with the interval of theta."""
+    value, low, high = (soil.depletion(theta) for theta in _thetas(estimate))
+    return Range(value, high, low)  # the wetter, the less is used
+
+
+def margin_mm(soil: SoilWater, estimate: Estimate) -> Range:
+    """Water that is left until the threshold [mm]; less than 0 below it."""
+    return Range(*((theta - soil.theta_threshold) * STORAGE_MM for theta in _thetas(estimate)))
+
+
+def _thetas(estimate: Estimate) -> tuple[float, float, float]:
+    """theta, and the ends of its 5-95 % interval."""
+    reach = Z_95 * estimate.theta_sigma
+    return estimate.theta, estimate.theta - reach, estimate.theta + reach
+
+
+def loss_mm_d(state: WaterState, phase: int, full_mm: float) -> Range | None:
+    """How fast 0-30 cm has dried in the days since water came or drained last.
+
+    Parameters
+    ----------
+    full_mm :
+        Storage at field capacity: above it water drains, which is no measure of what plants take.
+
+    Returns
+    -------
+    Range | None
+        Median of the slopes between all pairs of days [mm d-1] and its 90 % interval, whose lower
+        end may be below 0; None where it is wetting or there are too few days.
+
+    References
+    ----------
+    Theil (1950); Sen (1968), J. Am. Stat. Assoc. 63, 1379-1389.
+    """
+    days: list[tuple[int, float]] = []
+    newest_first = zip(state.storage_mm[phase, ::-1], state.rain_mm[phase, ::-1], strict=True)
+    for ago, (storage, rain) in enumerate(newest_first):
+        if rain >= RAIN_MM or storage > full_mm:
+            break
+        if math.isnan(storage):
+            if ago == 0:
+                break
+            continue
+        if days and days[-1][1] - storage > RISE_MM:
+            break
+        days.append((ago, float(storage)))
+    if len(days) < LEAST:
+        return None
+    losses = sorted((s - s_later) / (ago - later)
+                    for (later, s_later), (ago, s) in combinations(days, 2))  # fmt: skip
+    rank = SEN_RANK[len(days)]
+    rate = Range(median(losses), losses[rank - 1], losses[-rank])
+    return rate if rate.value > 0.0 else None
+
+
+def days_left(margin: Range, rate: Range) -> Range:
+    """Days until a margin [mm] is used up at a rate [mm d-1]; 0 where it is already.
+
+    Returns
+    -------
+    Range [d]
+        NaN beyond HORIZON_D; an upper end there means HORIZON_D or more.
+
+    References
+    ----------
+    JCGM 100:2008 (GUM), 5.1.3 note 2: each error alone moves the result, the squares add. That of
+    theta shifts all days alike and so moves the margin; that of the rate is its own.
+    """
+    left = margin.value / rate.value
+    if not left <= HORIZON_D:
+        return NOTHING
+    sooner = left - margin.value / rate.p95
+    later = margin.value / rate.p05 - left if rate.p05 > 0.0 else math.inf
+    below = (margin.value - margin.p05) / rate.value
+    above = (margin.p95 - margin.value) / rate.value
+    first = left - math.hypot(below, sooner)
+    last = left + math.hypot(above, later if left > 0.0 else 0.0)
+    return Range(max(left, 0.0), max(first, 0.0), min(max(last, 0.0), HORIZON_D))

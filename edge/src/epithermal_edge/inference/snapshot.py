@@ -1,0 +1,167 @@
+"""The engine's state as named groups of bytes, each with its shape and checksum, and back."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import EpithermalError
+from epithermal_edge.inference.engine import EngineState
+from epithermal_edge.inference.estimator import EstimatorState
+from epithermal_edge.inference.irrigation import WaterState
+from epithermal_edge.inference.pipeline import PipelineState
+from epithermal_edge.inference.qc import QualityState
+from epithermal_edge.records import Estimate, Quality
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class StateLostError(EpithermalError):
+    """No state is stored, or it does not fit; the text says why. Compute it from the records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One group of arrays as it is stored."""
+
+    layout: str  # JSON: name, dtype and shape of each array
+    made_for: str  # fingerprint of the engine
+    crc32: int
+    data: bytes
+
+
+def to_parts(
+    state: EngineState, made_for: str, written: EngineState | None = None
+) -> dict[str, Part]:
+    """What must be stored of a state.
+
+    Parameters
+    ----------
+    made_for :
+        Fingerprint of the engine.
+    written :
+        What is stored already: phases that are the same are left out.
+    """
+    parts = {}
+    for name, arrays in _groups(state, _changed(state, written)).items():
+        data = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
+        parts[name] = Part(_layout(arrays), made_for, zlib.crc32(data), data)
+    return parts
+
+
+def _changed(state: EngineState, written: EngineState | None) -> Iterable[int]:
+    """Phases that differ from what is stored."""
+    if written is None:
+        return range(len(state.network.age))
+    if state.network is written.network and state.water is written.water:
+        return ()
+    rows, old = _phases(state), _phases(written)
+    return [
+        phase
+        for phase in range(len(state.network.age))
+        if any(rows[name][phase].tobytes() != old[name][phase].tobytes() for name in rows)
+    ]
+
+
+def _phases(state: EngineState) -> Arrays:
+    """What is remembered for each phase apart, (phases, ...)."""
+    parts = (state.network, state.water)
+    return {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
+
+
+def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> EngineState:
+    """The state that was stored.
+
+    Parameters
+    ----------
+    made_for :
+        Fingerprint of the engine that will use it.
+    like :
+        A state of the right shapes.
+
+    Raises
+    ------
+    StateLostError
+        A part is missing or does not fit.
+    """
+    groups = _groups(like, range(len(like.network.age)))
+    return _state({k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()})
+
+
+def binding(seq: int, sums: Mapping[str, int]) -> tuple[str, int]:
+    """What binds stored parts together and to the record after which they are the state.
+
+    Parameters
+    ----------
+    seq :
+        Number of that record.
+    sums :
+        Checksum of each part by name.
+    """
+    return str(seq), zlib.crc32(json.dumps([seq, sorted(sums.items())]).encode())
+
+
+def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
+    groups: dict[str, Arrays] = {}
+    values: dict[str, PipelineState | QualityState | Estimate] = {
+        "pipeline": state.pipeline,
+        "quality": state.quality,
+        "newest": state.newest,
+    }
+    for name, value in values.items():
+        groups[name] = {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
+    rows = _phases(state)
+    for phase in phases:
+        row = {name: np.asarray(values[phase]) for name, values in rows.items()}
+        groups[f"phase {phase:02d}"] = row
+    return groups
+
+
+def _state(parts: dict[str, Arrays]) -> EngineState:
+    phases = [parts[name] for name in sorted(parts) if name.startswith("phase")]
+    stacked = {name: np.stack([phase[name] for phase in phases]) for name in phases[0]}
+    network = EstimatorState(**{f.name: stacked[f.name] for f in fields(EstimatorState)})
+    water = WaterState(**{f.name: stacked[f.name] for f in fields(WaterState)})
+    newest = {name: value.item() for name, value in parts["newest"].items()}
+    newest["quality"] = Quality(newest["quality"])
+    return EngineState(
+        PipelineState(**_fields(parts["pipeline"])),
+        QualityState(**_fields(parts["quality"])),
+        network,
+        water,
+        Estimate(**newest),
+    )
+
+
+def _fields(arrays: Arrays) -> dict[str, Any]:
+    """Arrays of one dimension and more as they are, the others as numbers."""
+    return {name: value.item() if value.ndim == 0 else value for name, value in arrays.items()}
+
+
+def _layout(arrays: Arrays) -> str:
+    return json.dumps([[k, a.dtype.str, list(a.shape)] for k, a in arrays.items()])
+
+
+def _unpack(name: str, part: Part | None, made_for: str, like: Arrays) -> Arrays:
+    """The arrays of one part, or StateLostError."""
+    if part is None:
+        raise StateLostError(f"state: no {name}")
+    if part.made_for != made_for:
+        raise StateLostError("state: made with another model or site")
+    if part.layout != _layout(like):
+        raise StateLostError(f"state: {name} has another shape")
+    # SQLite does not hold a column to its type: a damaged cell may come back as text
+    whole = isinstance(part.data, bytes) and zlib.crc32(part.data) == part.crc32
+    if not whole or len(part.data) != sum(a.nbytes for a in like.values()):
+        raise StateLostError(f"state: {name} is damaged")
+    arrays, at = {}, 0
+    for key, a in like.items():
+        arrays[key] = np.frombuffer(part.data, a.dtype, a.size, at).reshape(a.shape).copy()
+        at += a.nbytes
+    return arrays

@@ -1,0 +1,174 @@
+"""What the station told of each record, kept in the journal beside it: for `tail` and `export`.
+
+The estimate as it was told, by the model of that day; `replay` computes it again with the model of
+today. Readers open the journal read-only and do not disturb the station that writes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epithermal_edge.errors import EpithermalError
+from epithermal_edge.inference.engine import Outcome
+from epithermal_edge.journal.rows import (
+    CORRECTED,
+    ESTIMATE,
+    RAW,
+    SAID,
+    estimate_columns,
+    is_estimate_whole,
+    record_columns,
+    record_of,
+)
+from epithermal_edge.journal.sqlite import FAULTS
+from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One record of the journal and what was told of it."""
+
+    seq: int
+    outcome: Outcome
+    model: str  # name and version; empty where the estimate is not kept
+
+
+def open_readonly(path: Path) -> sqlite3.Connection:
+    """The journal, for reading while a station may write.
+
+    Raises
+    ------
+    EpithermalError
+        There is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise EpithermalError(
+            f"{path}: no journal; see [station] state_dir, or run the station first"
+        )
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)
+        db.execute("SELECT 1 FROM record LIMIT 1").fetchone()
+    except FAULTS as error:
+        raise EpithermalError(
+            f"{path}: {error}; read it as root or as the station's user"
+        ) from error
+    return db
+
+
+def told(
+    db: sqlite3.Connection,
+    after: int = 0,
+    from_s: float = -math.inf,
+    to_s: float = math.inf,
+    limit: int = -1,
+) -> Iterator[Told]:
+    """Records in the order of their taking, each with what was told of it.
+
+    Parameters
+    ----------
+    after :
+        Number of a record: only later ones.
+    from_s, to_s : [s, Unix time]
+        Bounds of the records' ends; from_s is outside, to_s inside.
+    limit :
+        Of records; negative: none.
+
+    Raises
+    ------
+    EpithermalError
+        The journal cannot be read.
+    """
+    where = "record.seq > ? AND end_s > ? AND end_s <= ?"
+    query = f"SELECT {_SELECTED} FROM {_JOINED} WHERE {where}"
+    for entry, _ in _read(db, query, (after, from_s, to_s), limit):
+        yield entry
+
+
+def windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[Told, float]]:
+    """The last record of each window of 24 h, and the rain of all its records [mm], in order.
+
+    Parameters
+    ----------
+    from_s : [s, Unix time]
+        Only records that end later.
+
+    Raises
+    ------
+    EpithermalError
+        The journal cannot be read.
+    """
+    newest = (
+        "SELECT max(record.seq) AS seq, sum(rain_mm) AS fell FROM record JOIN estimate USING (seq)"
+        " WHERE end_s > ? AND window_end_s IS NOT NULL GROUP BY window_end_s"
+    )
+    query = f"SELECT {_SELECTED}, fell FROM ({newest}) AS newest JOIN {_JOINED}"
+    query = query.replace("LEFT JOIN", "ON record.seq = newest.seq LEFT JOIN")
+    for entry, (fell,) in _read(db, query, (from_s,)):
+        yield entry, NAN if fell is None else float(fell)
+
+
+_SELECTED = ", ".join(
+    f"{table}.{name}"
+    for table, columns in (("record", record_columns()), ("estimate", estimate_columns()))
+    for name in columns.split(", ")
+)
+_JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
+
+
+def _read(
+    db: sqlite3.Connection, query: str, values: Sequence[object], limit: int = -1
+) -> Iterator[tuple[Told, Sequence[Any]]]:
+    """Whole records of a query in their order, and what it selects beside _SELECTED."""
+    width, end = len(RAW) + 2, len(RAW) + 2 + len(SAID) + 4
+    try:
+        for row in db.execute(f"{query} ORDER BY record.seq LIMIT ?", (*values, limit)):
+            record = record_of(row[:width])
+            if record is None:
+                log.warning("record %s is damaged on the disk", row[0])
+                continue
+            yield _told(row[0], record, row[width:end]), row[end:]
+    except FAULTS as error:
+        raise EpithermalError(f"the journal cannot be read: {error}") from error
+
+
+def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
+    """A record with what was told of it; empty where that is not kept or not whole."""
+    if row[0] is None or not is_estimate_whole(row):
+        row = (seq, "", int(Quality.NO_MODEL), *[None] * len(SAID), 0)
+    _, model, quality, *stored, _ = row
+    numbers = {k: NAN if v is None else float(v) for k, v in zip(SAID, stored, strict=True)}
+    age = numbers["state_age_steps"]
+    values: dict[str, Any] = {name: numbers[name] for name in ESTIMATE}
+    values["state_age_steps"] = 0 if math.isnan(age) else int(age)
+    estimate = Estimate(**values, quality=Quality(quality))
+    corrected = CorrectedRecord(
+        end_s=record.end_s,
+        duration_s=np.array([record.duration_s]),
+        counts=np.array([record.counts]),
+        quality=np.array([quality]),
+        **{name: np.array([numbers[name]]) for name in CORRECTED},
+    )
+    return Told(seq, Outcome(record, corrected, estimate), model)
+
+
+def newest_window(db: sqlite3.Connection) -> float | None:
+    """End of the window that the newest record tells [s, Unix time]."""
+    query = "SELECT window_end_s FROM estimate ORDER BY seq DESC LIMIT 1"
+    row = db.execute(query).fetchone()
+    return None if row is None else row[0]
+
+
+def before_last(db: sqlite3.Connection, count: int) -> int:
+    """Number of the record before the last `count` ones."""
+    (newest,) = db.execute("SELECT max(seq) FROM record").fetchone()
+    return max((newest or 0) - count, 0)

@@ -1,0 +1,200 @@
+"""From a logger's column names to the places of the values that a record needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from epithermal_edge.errors import FrameError
+from epithermal_edge.loggers import dialects
+from epithermal_edge.loggers.dialects import Dialect
+
+HOUR_S = 3600.0
+NONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a station's configuration says about its logger."""
+
+    columns: tuple[str, ...] | None = None  # names in order, for a stream that sends no header
+    count_columns: tuple[str, ...] | None = None  # columns to sum; None: the dialect's first tube
+    interval_s: float = HOUR_S  # counting time where no column tells it [s]
+    utc_offset_h: float = 0.0  # the logger's clock minus UTC, where the stamp names no zone [h]
+    use_inside_air: bool = False  # take the box's air where no outside sensor exists
+    rain_mm_per_tip: float | None = None  # None: tips of the rain gauge are not read
+
+
+@dataclass(frozen=True, slots=True)
+class Tube:
+    """A column of counts."""
+
+    column: int
+    period_s: float  # the column is a rate over this time [s]; 0: it is a count
+    duration: int  # column of its counting time, or NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The columns a record is made from; a tuple lists candidates, the most trusted first."""
+
+    header: tuple[str, ...]  # as it was given
+    names: tuple[str, ...]  # without the empty one after a closing delimiter
+    width: int  # of names
+    unnamed: bool  # whether there is an empty one
+    time: tuple[int, ...]  # one column, or date and time of day
+    tubes: tuple[Tube, ...]
+    interval_s: float  # that the counts' names tell; 0: none
+    pressure: tuple[int, ...]
+    temperature: tuple[int, ...]
+    humidity: tuple[int, ...]
+    rain: tuple[int, ...]
+    rain_scale: float  # mm for one unit of the column
+    et0: tuple[int, ...]
+    incoming: tuple[int, ...]
+    battery: tuple[int, ...]
+    housing: tuple[int, ...]
+    first_tube: tuple[int, ...]
+    number: int  # column of the running number, or NONE
+
+
+def plain_name(name: str) -> str:
+    """A column's name without case, blanks, punctuation and brackets: `P4 (mb)` is `p4mb`."""
+    return re.sub(r"[^a-z0-9]+", "", name.lower())
+
+
+def is_header(dialect: Dialect, cells: list[str]) -> bool:
+    """Whether a line names columns: one of its cells is the dialect's name for time."""
+    return len(cells) > 1 and any(plain_name(cell) in dialect.time for cell in cells)
+
+
+def plan(dialect: Dialect, options: Options, names: tuple[str, ...]) -> Plan:
+    """Where the values of a record stand.
+
+    Parameters
+    ----------
+    names :
+        The columns in order, as a header or `options.columns` gives them; a last empty one is the
+        header's closing delimiter.
+
+    Raises
+    ------
+    FrameError
+        The columns give no time or no counts, or name a needed one twice.
+    """
+    unnamed = len(names) > 1 and not names[-1]
+    named = names[:-1] if unnamed else names
+    plain = [plain_name(name) for name in named]
+    time = _time(dialect, options, named, plain)
+    tubes = _tubes(dialect, options, named, plain)
+    tips = options.rain_mm_per_tip
+    rain = _find(plain, dialects.RAIN)
+    if not rain and tips is not None:
+        rain, scale = _find(plain, dialects.RAIN_TIPS), tips
+    else:
+        scale = 1.0
+    number = _find(plain, dialects.NUMBER)
+    made = Plan(
+        header=names,
+        names=named,
+        width=len(named),
+        unnamed=unnamed,
+        time=time,
+        tubes=tubes,
+        interval_s=HOUR_S if plain[tubes[0].column].endswith("cum1h") else 0.0,
+        pressure=_find(plain, dialects.PRESSURE),
+        temperature=_air(plain, dialects.TEMPERATURE, dialects.INSIDE_TEMPERATURE, options),
+        humidity=_air(plain, dialects.HUMIDITY, dialects.INSIDE_HUMIDITY, options),
+        rain=rain,
+        rain_scale=scale,
+        et0=_find(plain, dialects.ET0),
+        incoming=_find(plain, dialects.INCOMING),
+        battery=_find(plain, dialects.BATTERY),
+        housing=_find(plain, dialects.HOUSING_HUMIDITY),
+        first_tube=_find(plain, dialects.FIRST_TUBE),
+        number=number[0] if number else NONE,
+    )
+    _check_once(made, plain)
+    return made
+
+
+def _find(plain: list[str], aliases: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(plain.index(alias) for alias in aliases if alias in plain)
+
+
+def _air(
+    plain: list[str], outside: tuple[str, ...], inside: tuple[str, ...], options: Options
+) -> tuple[int, ...]:
+    found = _find(plain, outside)
+    return _find(plain, inside) if not found and options.use_inside_air else found
+
+
+def _configured(dialect: Dialect, options: Options, names: tuple[str, ...]) -> bool:
+    """The columns are not a header's: they may use the names of RawRecord and tell no time."""
+    return names in (options.columns, dialect.columns)
+
+
+def _time(
+    dialect: Dialect, options: Options, names: tuple[str, ...], plain: list[str]
+) -> tuple[int, ...]:
+    configured = _configured(dialect, options, names)
+    time = _find(plain, (*dialect.time, *(("timeutc", "time") if configured else ())))[:1]
+    if not time:
+        raise FrameError(f"no column for the time of {dialect.name} in: {_listed(names)}")
+    return time + _find(plain, dialects.CLOCK)[:1]
+
+
+def _tubes(
+    dialect: Dialect, options: Options, names: tuple[str, ...], plain: list[str]
+) -> tuple[Tube, ...]:
+    configured = _configured(dialect, options, names)
+    if options.count_columns is None:
+        aliases = (*dialect.counts, *(("counts",) if configured else ()))
+        columns = _find(plain, aliases)[:1]
+        if not columns:
+            raise FrameError(f"no column for counts in: {_listed(names)}; set count_columns")
+    else:
+        wanted = [plain_name(name) for name in options.count_columns]
+        absent = [n for n, p in zip(options.count_columns, wanted, strict=True) if p not in plain]
+        if absent or not wanted:
+            raise FrameError(f"no count column {_listed(absent)} in: {_listed(names)}")
+        if len(set(wanted)) < len(wanted):
+            raise FrameError(f"count_columns names one twice: {_listed(options.count_columns)}")
+        columns = tuple(plain.index(name) for name in wanted)
+    tubes = tuple(Tube(i, _period(plain[i]), _duration(plain, plain[i])) for i in columns)
+    if dialect.timed and tubes[0].duration == NONE and not configured:
+        raise FrameError(f"no column for the counting time in: {_listed(names)}")
+    return tubes
+
+
+def _period(plain: str) -> float:
+    if plain.endswith("cph"):
+        return HOUR_S
+    return 1.0 if plain.endswith("cps") else dialects.RATE_PERIOD_S.get(plain, 0.0)
+
+
+def _duration(plain: list[str], tube: str) -> int:
+    """The tube's own counting time, that of the nearest tube before it, or any.
+
+    Rovers print one counting time for a pair of tubes: N1ETsec, N3ETsec, ...
+    """
+    match = re.match(r"n([1-9])", tube)
+    own = range(int(match[1]), 0, -1) if match else ()
+    names = [name for k in own for name in (f"n{k}etsec", f"n{k}ets", f"e{k}")]
+    found = _find(plain, (*names, *dialects.DURATION))
+    return found[0] if found else NONE
+
+
+def _check_once(made: Plan, plain: list[str]) -> None:
+    several = (made.time, made.pressure, made.temperature, made.humidity, made.rain, made.et0)
+    used = {column for columns in (*several, made.incoming) for column in columns}
+    used.update(tube.column for tube in made.tubes)
+    used.update({made.number, *(tube.duration for tube in made.tubes)} - {NONE})
+    twice = [made.names[i] for i in sorted(used) if plain.count(plain[i]) > 1]
+    if twice:
+        raise FrameError(f"several columns are named {_listed(twice)}")
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    text = ", ".join(name.strip() for name in names)
+    return text if len(text) <= 200 else text[:200] + " ..."

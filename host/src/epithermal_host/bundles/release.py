@@ -1,0 +1,301 @@
+"""Put a run's model into a bundle that a station can verify, and prove it before it is there."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import platform
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import BundleError, ConfigError
+from epithermal_edge.inference import bundle as bundles
+from epithermal_edge.inference import runtime
+from epithermal_edge.inference.features import FEATURES
+from epithermal_host.bundles import signing
+from epithermal_host.bundles.card import card
+from epithermal_host.compute.files import write_atomic
+from epithermal_host.compute.isolated_runtime import answer
+from epithermal_host.training.series import NAMES, TEST, TRAIN, Series, read_series
+
+STEP_S, PHASES = 86400, 24
+SOFTWARE = ("epithermal-edge", "epithermal-host", "tensorflow", "keras", "numpy")
+# Largest error that another processor or runtime may make; a misread model is off by 0.01 to 0.2.
+# 8-bit schemes round the state in each step, and a last bit that differs may round the other way.
+TOLERANCE = {"dynamic_int8": 5e-4, "int16x8": 5e-4, "float16": 1e-4, "float32": 1e-4}
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseResult:
+    """A bundle as it was released."""
+
+    path: Path
+    sha256: str  # of MANIFEST
+    golden_errors: dict[str, float]  # by runtime [m3 m-3]
+    fresh: bool  # False: the very same bundle was there already
+
+
+def run(
+    run_folder: Path,
+    to: Path,
+    name: str,
+    version: str,
+    *,
+    created: str | None = None,
+    notes: str = "",
+    key: signing.SecretKey | None = None,
+) -> ReleaseResult:
+    """Write TO/<name>-<version>/ from a run that was trained, quantized and evaluated.
+
+    The same run gives the same bytes: no clock is read.
+
+    Parameters
+    ----------
+    run_folder :
+        With dataset.npz, network.npz, model.tflite and the reports of each command.
+    to :
+        Folder of bundles.
+    created :
+        Date for bundle.toml; None: none is written.
+    notes :
+        Markdown for the card: what examinations of the model showed, where it fails.
+    key :
+        Signs the bundle; None: it is not signed.
+
+    Raises
+    ------
+    ConfigError
+        A file of the run is missing, the name or version is not allowed, or another bundle of
+        that name and version is there.
+    BundleError
+        The bundle fails its own golden vectors on an installed runtime.
+    """
+    try:
+        bundles.check_name(name, version)
+    except BundleError as fault:
+        raise ConfigError(str(fault)) from fault
+    contents = _contents(run_folder, name, version, created, notes)
+    return place(contents, to / f"{name}-{version}", key)
+
+
+def place(
+    contents: Mapping[str, bytes], target: Path, key: signing.SecretKey | None = None
+) -> ReleaseResult:
+    """Write a bundle of these files, proved on every runtime before it is there.
+
+    Parameters
+    ----------
+    contents :
+        Every file by name, MANIFEST too.
+    key :
+        Signs the bundle; None: it is not signed.
+
+    Raises
+    ------
+    ConfigError
+        Another bundle is there.
+    BundleError
+        The bundle fails its own golden vectors on an installed runtime.
+    """
+    if target.exists():
+        _refuse_other(target, contents)
+    part = target.parent / f".{target.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    for file, content in contents.items():
+        write_atomic(part / file, content)
+    try:
+        bundle = bundles.open_bundle(part)
+        errors = {runtime_: _golden_error(bundle, runtime_) for runtime_ in runtime.available()}
+        fresh = not target.exists()
+        if key is not None:
+            signing.sign_bundle(part if fresh else target, key)
+        if fresh:
+            part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return ReleaseResult(path=target, sha256=bundle.sha256, golden_errors=errors, fresh=fresh)
+
+
+def _contents(
+    run_folder: Path, name: str, version: str, created: str | None, notes: str
+) -> dict[str, bytes]:
+    """Every file of the bundle, MANIFEST too."""
+    series = read_series(run_folder)
+    reports = {key: _report(run_folder, key) for key in ("train", "quantize", "evaluate")}
+    model = _bytes(run_folder, "model.tflite", "quantize")
+    scheme = str(reports["quantize"]["scheme"])
+    inputs = golden_inputs(series.part(TEST))
+    names = runtime.available()
+    if not names:
+        raise ConfigError("no TFLite runtime: install tflite-runtime or ai-edge-litert")
+    outputs = answer(run_folder / "model.tflite", names[0], inputs[None])[0]
+    table = _table(run_folder, series, reports, TOLERANCE[scheme])
+    table = {"schema": bundles.SCHEMA, "name": name, "version": version, **table}
+    if created is not None:
+        table["created"] = created
+    contents = {
+        bundles.BUNDLE_TOML: tomli_w.dumps(_without_none(table)).encode("utf-8"),
+        bundles.MODEL: model,
+        bundles.GOLDEN: golden_csv(inputs, outputs),
+        bundles.CARD: card(table, reports, notes).encode("utf-8"),
+    }
+    return {**contents, bundles.MANIFEST: bundles.manifest_text(contents).encode("ascii")}
+
+
+def _table(
+    run_folder: Path, series: Series, reports: Mapping[str, Any], tolerance: float
+) -> dict[str, Any]:
+    """bundle.toml without its head."""
+    features = series.part(TRAIN).features
+    with np.load(io.BytesIO(_bytes(run_folder, "network.npz", "train"))) as file:
+        offset, scale = file["offset"], file["scale"]
+        hidden = int(file["recurrent"].shape[0])
+    config = reports["train"]["config"]
+    return {
+        "step_s": STEP_S,
+        "phases": PHASES,
+        "hidden": hidden,
+        "spin_up_steps": int(config["spin_up_steps"]),
+        "features": [
+            {
+                "name": feature.name,
+                "unit": feature.unit,
+                "offset": float(offset[i]),
+                "scale": float(scale[i]),
+                "training_minimum": float(features[..., i].min()),
+                "training_maximum": float(features[..., i].max()),
+            }
+            for i, feature in enumerate(FEATURES)
+        ],
+        "outputs": [{"name": name, "unit": unit} for name, unit in bundles.OUTPUTS],
+        "golden": {"tolerance": tolerance, "steps": bundles.GOLDEN_STEPS},
+        "provenance": {
+            "data_hash": series.data_hash,
+            "soils": len(series.split),
+            "days": int(series.theta.shape[1]),
+            "git_commit": _git_commit(),
+            "software": _software(),
+            "train": config,
+            "run": _run_toml(run_folder),
+        },
+        "quantization": reports["quantize"],
+    }
+
+
+def golden_inputs(test: Series) -> NDArray[np.float32]:
+    """(GOLDEN_STEPS, F) of unseen weather from a cold start, with a gap in it.
+
+    The soil with most gaps is taken; shorter series are joined, and where no soil has a gap
+    three days are made one.
+    """
+    days = min(bundles.GOLDEN_STEPS, test.theta.shape[1])
+    gap = NAMES.index("gap")
+    order = np.argsort(-test.features[:, :days, gap].sum(axis=1), kind="stable")
+    joined = np.concatenate(test.features[order][: -(-bundles.GOLDEN_STEPS // days)])
+    while len(joined) < bundles.GOLDEN_STEPS:
+        joined = np.concatenate([joined, joined])
+    inputs: NDArray[np.float32] = joined[: bundles.GOLDEN_STEPS].copy()
+    if not inputs[:, gap].any():
+        inputs[200:203, : gap + 1] = inputs[199, : gap + 1]  # the inversion is held in a gap
+        inputs[200:203, gap] = 1.0
+    return inputs
+
+
+def golden_csv(inputs: NDArray[np.float32], outputs: NDArray[np.float32]) -> bytes:
+    """golden.csv: nine digits, which give every float32 back."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("step", *NAMES, *(name for name, _ in bundles.OUTPUTS)))
+    for i, (x, y) in enumerate(zip(inputs, outputs, strict=True)):
+        writer.writerow((i, *(f"{v:.9g}" for v in (*x, *y))))
+    return text.getvalue().encode("ascii")
+
+
+def _golden_error(bundle: bundles.Bundle, name: str) -> float:
+    outputs = answer(bundle.model_path, name, bundle.golden_inputs[None])[0]
+    error = float(np.max(np.abs(outputs - bundle.golden_outputs)))
+    if not error <= bundle.golden_tolerance:
+        raise BundleError(
+            f"golden vectors fail on runtime {name}: error {error:.2g} m3/m3, allowed"
+            f" {bundle.golden_tolerance:.2g}: quantize again with that runtime installed"
+        )
+    return error
+
+
+def _refuse_other(target: Path, contents: Mapping[str, bytes]) -> None:
+    try:
+        same = bundles.open_bundle(target) and all(
+            (target / file).read_bytes() == content for file, content in contents.items()
+        )
+    except (BundleError, OSError):
+        same = False
+    if not same:
+        raise ConfigError(f"{target}: another bundle is there: raise the version, or remove it")
+
+
+def _bytes(run_folder: Path, file: str, command: str) -> bytes:
+    path = run_folder / file
+    if not path.is_file():
+        raise ConfigError(f"{path}: missing: run `epithermal-host {command} {run_folder}` first")
+    return path.read_bytes()
+
+
+def _report(run_folder: Path, command: str) -> dict[str, Any]:
+    content = _bytes(run_folder, f"{command}.json", command)
+    try:
+        value: dict[str, Any] = json.loads(content)
+    except ValueError as fault:
+        path = run_folder / f"{command}.json"
+        raise ConfigError(f"{path}: damaged ({fault}): run {command} again") from fault
+    return value
+
+
+def _run_toml(run_folder: Path) -> dict[str, Any]:
+    """The run's own configuration, seeds and all; empty where there is none."""
+    path = run_folder / "run.toml"
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (ValueError, OSError) as fault:
+        raise ConfigError(f"{path}: not TOML ({fault})") from fault
+
+
+def _software() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in SOFTWARE:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_commit() -> str | None:
+    """Commit of this very source, where it runs from a clone."""
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: a key without value is left out."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_none(v) for v in value if v is not None]
+    return value

@@ -1,0 +1,239 @@
+"""A bundle over many series as a station would run it, on all processors.
+
+The work is done in processes of its own: a process that has TensorFlow cannot load
+tflite-runtime, and a runtime that dies takes its process with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from epithermal_edge.errors import BundleError
+from epithermal_edge.inference import estimator, runtime
+from epithermal_edge.inference.bundle import Bundle, open_bundle
+from epithermal_edge.inference.features import HELD_AT_START, HOURS
+from epithermal_edge.inference.pipeline import RESTART_H
+from epithermal_host.compute.crew import Crew, Lost, each
+from epithermal_host.training.series import NAMES
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+T = TypeVar("T")  # a task
+P = TypeVar("P")  # and its part of the answer
+
+TASK_SOILS = 10
+RESTART_D = RESTART_H // HOURS  # days without counts that the network's state outlives
+HELD = [NAMES.index("theta_inv"), NAMES.index("theta_inv_sigma")]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """Some series for one process."""
+
+    bundle: Path
+    runtime: str | None
+    features: Floats  # (n, T, F)
+    restart: Mask  # (n, T) the state is void before this step
+    outage_after: int | None = None  # an outage begins then: see `outages`
+    lengths: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What the bundle said."""
+
+    runtime: str
+    y: Array  # (S, T, 2) theta, sigma [m3 m-3]
+    after: Array  # (S, len(lengths)) theta on the first day after an outage [m3 m-3]
+
+
+def restarts(features: Floats) -> Mask:
+    """(S, T) where a station starts its state anew: nothing is held, today or since yesterday."""
+    held = HELD_AT_START[:, 0].astype(np.float32)
+    void = (features[..., estimator.GAP] > 0.5) & (features[..., HELD] == held).all(axis=-1)
+    out: Mask = void.copy()
+    out[:, 1:] |= void[:, :-1]
+    return out
+
+
+def answers(
+    bundle: Bundle,
+    features: Floats,
+    who: Crew,
+    *,
+    restart: Mask | None = None,
+    runtime_name: str | None = None,
+    title: str = "",
+    progress: bool = False,
+) -> Answers:
+    """The bundle over whole series, each from a cold state.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+        In physical units.
+    who :
+        Does the work.
+    restart : (S, T)
+        The state is void before this step, as the pipeline said; None: seen by the features.
+    runtime_name :
+        "tflite" or "litert"; None: the first that runs the bundle.
+
+    Raises
+    ------
+    BundleError
+        No runtime runs it, it fails its golden vectors there, or it ended its process.
+    """
+    restart = restarts(features) if restart is None else restart
+
+    def task(rows: slice) -> Task:
+        return Task(bundle.path, runtime_name, features[rows], restart[rows])
+
+    return _all(task, len(features), bundle, who, title, progress)
+
+
+def outages(
+    bundle: Bundle,
+    features: Floats,
+    warm_d: int,
+    lengths: tuple[int, ...],
+    who: Crew,
+    *,
+    runtime_name: str | None = None,
+    title: str = "",
+    progress: bool = False,
+) -> Answers:
+    """The bundle through one outage, and on the first day after it for several lengths.
+
+    Parameters
+    ----------
+    features : (S, warm_d + days + 1, F)
+        Days with counts, from whose last the outage begins; made dark here.
+    warm_d :
+        Days before the outage.
+    lengths : [d]
+        After which counts return; each at most `days`.
+    who, runtime_name :
+        As in `answers`.
+    """
+
+    def task(rows: slice) -> Task:
+        part = features[rows]
+        return Task(bundle.path, runtime_name, part, restarts(part), warm_d, lengths)
+
+    return _all(task, len(features), bundle, who, title, progress)
+
+
+def darken(features: Floats, begin: int) -> Floats:
+    """Features (..., T, F) as the pipeline has them when no count comes from `begin` on.
+
+    The last inversion is held, with its sigma, until the station's state is void.
+    """
+    out = features.copy()
+    out[..., begin:, estimator.GAP] = 1.0
+    out[..., begin:, HELD] = features[..., begin - 1 : begin, HELD]
+    out[..., begin + RESTART_D :, HELD] = HELD_AT_START[:, 0]
+    return out
+
+
+def _all(
+    task: Callable[[slice], Task],
+    soils: int,
+    bundle: Bundle,
+    who: Crew,
+    title: str,
+    progress: bool,
+) -> Answers:
+    tasks = [task(slice(i, i + TASK_SOILS)) for i in range(0, soils, TASK_SOILS)]
+    bar = tqdm(total=soils, desc=title or "answers", unit="soil", disable=not progress)
+    with bar:
+        ordered = gathered(_work, tasks, bundle, who, lambda part: bar.update(len(part.y)))
+    return Answers(
+        runtime=ordered[0].runtime,
+        y=np.concatenate([part.y for part in ordered]),
+        after=np.concatenate([part.after for part in ordered]),
+    )
+
+
+def gathered(
+    work: Callable[[T], P],
+    tasks: Sequence[T],
+    bundle: Bundle,
+    who: Crew,
+    done: Callable[[P], object] = lambda part: None,
+) -> list[P]:
+    """What `work` makes of each task, in their order; `done` hears of each as it comes.
+
+    Raises
+    ------
+    BundleError
+        The bundle's runtime ended its process.
+    """
+    parts: dict[int, P] = {}
+    for number, part in each(work, tasks, who):
+        if isinstance(part, Lost):
+            raise BundleError(f"{bundle.path}: {part.reason}: take the other runtime")
+        parts[number] = part
+        done(part)
+    return [parts[i] for i in sorted(parts)]
+
+
+def proved_step(path: Path, runtime_name: str | None) -> runtime.Step:
+    """A bundle's step on a runtime on which its golden vectors hold."""
+    bundle = open_bundle(path)
+    step = runtime.load(bundle.model_path, runtime_name)
+    estimator.check_golden(bundle, step)
+    return step
+
+
+def streamed_steps(
+    step: runtime.Step, features: Floats, restart: Mask
+) -> Iterator[tuple[Floats, Floats]]:
+    """Output and state h after each step of one series, features (T, F), restart (T,)."""
+    zero = np.zeros(step.hidden, dtype=np.float32)
+    h = c = zero
+    for x, cold in zip(features, restart.tolist(), strict=True):
+        y, h, c = step(x, zero, zero) if cold else step(x, h, c)
+        yield y, h
+
+
+def _work(task: Task) -> Answers:
+    step = proved_step(task.bundle, task.runtime)
+    stream = _stream if task.outage_after is None else _outage
+    pairs = [stream(step, task, i) for i in range(len(task.features))]
+    return Answers(
+        runtime=step.runtime,
+        y=np.stack([y for y, _ in pairs]).astype(np.float64),
+        after=np.stack([after for _, after in pairs]).astype(np.float64),
+    )
+
+
+def _stream(step: runtime.Step, task: Task, row: int) -> tuple[Floats, Floats]:
+    said = [y for y, _ in streamed_steps(step, task.features[row], task.restart[row])]
+    return np.array(said), np.zeros(0, dtype=np.float32)
+
+
+def _outage(step: runtime.Step, task: Task, row: int) -> tuple[Floats, Floats]:
+    assert task.outage_after is not None
+    begin, seen = task.outage_after, task.features[row]
+    dark = darken(seen, begin)
+    zero = np.zeros(step.hidden, dtype=np.float32)
+    h = c = zero
+    said, after = [], []
+    for day, x in enumerate(dark):
+        out = day - begin  # days of the outage that are over
+        if out in task.lengths:  # counts return today, on another branch
+            cold = out > RESTART_D
+            after.append(step(seen[day], zero if cold else h, zero if cold else c)[0][0])
+        cold = bool(task.restart[row, day]) or out >= RESTART_D
+        y, h, c = step(x, zero, zero) if cold else step(x, h, c)
+        said.append(y)
+    return np.array(said), np.array(after, dtype=np.float32)

@@ -1,0 +1,89 @@
+"""The head of a released model, V and v, read and replaced in its TFLite file.
+
+Nothing else of the file changes, byte for byte: W, U, the scaling and the graph stay the parent's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import BundleError
+from epithermal_host.training import lstm as network
+
+Array = NDArray[np.float32]
+
+NOT_OURS = "no head as `release` writes it in 32 or 16 bits: take another bundle"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """d = V h' + v of `epithermal_host.training.lstm`."""
+
+    weights: Array  # (UNITS, H) V
+    bias: Array  # (UNITS,) v
+
+
+def read_head(model: bytes) -> Head:
+    """The head of a model file.
+
+    Raises
+    ------
+    BundleError
+        The file has none that could be replaced.
+    """
+    weights, bias = _views(bytearray(model))
+    wide = weights.astype(np.float32).reshape(network.UNITS, -1)
+    return Head(wide, bias.astype(np.float32))
+
+
+def with_head(model: bytes, head: Head) -> bytes:
+    """The same file with another head.
+
+    Raises
+    ------
+    BundleError, ValueError
+        The file has none that could be replaced; the head is of another shape.
+    """
+    content = bytearray(model)
+    weights, bias = _views(content)
+    if head.weights.size != weights.size or head.bias.size != bias.size:
+        raise ValueError("the head is of another shape")
+    weights[:] = head.weights.ravel().astype(weights.dtype)
+    bias[:] = head.bias.astype(bias.dtype)
+    return bytes(content)
+
+
+def _views(content: bytearray) -> tuple[Any, Any]:
+    """V (UNITS * H,) and v (UNITS,) where they stand in the file: writing to them changes it."""
+    with network.quiet():
+        from tensorflow.lite.python import schema_py_generated as schema
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    found, widened = [], {}
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+        if code == schema.BuiltinOperator.DEQUANTIZE:  # a constant in 16 bits
+            widened[operator.Outputs(0)] = operator.Inputs(0)
+        if code != schema.BuiltinOperator.FULLY_CONNECTED or operator.InputsLength() != 3:
+            continue
+        weights, bias = operator.Inputs(1), operator.Inputs(2)
+        if bias >= 0 and graph.Tensors(bias).ShapeAsNumpy().tolist() == [network.UNITS]:
+            stored = [widened.get(t, t) for t in (weights, bias)]
+            found.append([_floats(schema, model, graph.Tensors(t)) for t in stored])
+    if len(found) != 1 or any(view is None for view in found[0]):
+        raise BundleError(f"model.tflite: {NOT_OURS}")
+    weights, bias = found[0]
+    return weights, bias
+
+
+def _floats(schema: Any, model: Any, tensor: Any) -> Any:
+    """A constant of the graph, in its own width; None where it is none or in 8 bits."""
+    kinds = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
+    data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    kind = kinds.get(tensor.Type())
+    return None if kind is None or isinstance(data, int) else data.view(kind)

@@ -1,0 +1,344 @@
+"""epithermal-host: one command for each step of a run, the demo, and validation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from epithermal_edge.errors import EpithermalError
+from epithermal_host import __version__
+from epithermal_host.cli import evaluate as evaluate_command
+from epithermal_host.cli import retrain as retrain_command
+from epithermal_host.cli import sign as signing_command
+from epithermal_host.cli import validate
+from epithermal_host.cli import weather as weather_command
+
+# Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
+
+EXIT_CODES = """exit status:
+  0  done
+  1  it ran, and what came out is not good enough, or a step failed
+  2  the command line, run.toml or a run folder is wrong; every fault is printed
+  3  the model bundle is damaged or fails its golden vectors
+  4  a source of data cannot be read
+  130  interrupted; start the same command again to go on"""
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is the answer."""
+    arguments = _parser().parse_args(argv)
+    handler: Handler = arguments.handler
+    try:
+        return handler(arguments)
+    except EpithermalError as error:
+        for line in str(error).splitlines():
+            print(f"epithermal-host: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "epithermal-host: interrupted; start the same command again to go on", file=sys.stderr
+        )
+        return 130
+    except OSError as error:  # disk full, no permission: the user can do something about it
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"epithermal-host: {what}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="epithermal-host",
+        description="Simulate soils and detectors, train, quantize, prove and release a model.",
+        epilog="example:\n"
+        "  epithermal-host simulate run.toml --out runs/a\n"
+        "  epithermal-host dataset runs/a && epithermal-host train runs/a\n"
+        "  epithermal-host quantize runs/a && epithermal-host evaluate runs/a\n"
+        "  epithermal-host release runs/a --to models\n\n" + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_steps(commands)
+    _add_calibrate(commands)
+    _add_retrain(commands)
+    _add_study(commands)
+    _add_figures(commands)
+    validate.add_parser(commands).set_defaults(handler=_validate)
+    weather_command.add_parser(commands)
+    commands.choices["weather"].set_defaults(handler=_weather)
+    return parser
+
+
+def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "simulate", _simulate, "weather, soil water and neutrons of many places",
+             "simulate run.toml --out runs/a --workers 2")  # fmt: skip
+    p.add_argument("config", type=Path, metavar="run.toml", help="see docs/campaign.md")
+    p.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
+    _workers(p)
+    p = _add(commands, "dataset", _dataset, "detectors' records through the station's pipeline",
+             "dataset runs/a")  # fmt: skip
+    _run_folder(p)
+    _workers(p)
+    p = _add(commands, "train", _train, "the network, on RUN/dataset.npz", "train runs/a")
+    _run_folder(p)
+    p = _add(commands, "quantize", _quantize, "the ladder of quantization with its gate",
+             "quantize runs/a")  # fmt: skip
+    _run_folder(p)
+    _add_evaluate(commands)
+    p = _add(commands, "release", _release, "a model bundle with golden vectors",
+             "release runs/a --to models --name rootzone --version 1.0.0")  # fmt: skip
+    _run_folder(p)
+    p.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle goes in here")
+    p.add_argument("--name", help="default: run.toml")
+    p.add_argument("--version", dest="model_version", help="default: run.toml")
+    p.add_argument("--notes", type=Path, metavar="FILE.md",
+                   help="for the card: what examinations showed, where it fails")  # fmt: skip
+    signing_command.add_secret_key(p)
+    p = _add(commands, "key", _key, "a pair of keys: one signs bundles, stations trust the other",
+             "key --out keys/farm")  # fmt: skip
+    signing_command.add_key_arguments(p)
+    p = _add(commands, "sign", _sign, "a bundle that is there already",
+             "sign models/rootzone-1.0.0 --key keys/farm.key")  # fmt: skip
+    signing_command.add_sign_arguments(p)
+    p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
+             "demo --out build/demo")  # fmt: skip
+    p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
+             evaluate_command.EXAMPLES)  # fmt: skip
+    evaluate_command.add_arguments(p, _positive)
+
+
+def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "calibrate", _calibrate, "a detector's scale from soil samples",
+             "calibrate site.toml --bundle models/rootzone-1.0.0 --out calibration")  # fmt: skip
+    p.add_argument("site", type=Path, metavar="site.toml", help="see docs/field.md")
+    p.add_argument("--bundle", type=Path, metavar="BUNDLE",
+                   help="also the N by which this network says what the samples say; the station's "
+                   "block takes it")  # fmt: skip
+    p.add_argument("--extra-hydrogen", action="store_true",
+                   help="put the hydrogen that COSMIC lacks on several sampling days into the "
+                   "block, as organic water")  # fmt: skip
+    p.add_argument("--out", type=Path, metavar="DIR", help="default: calibration-SITE")
+    p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
+
+
+def _add_retrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "retrain", _retrain, "a released model, moved to a site",
+             retrain_command.EXAMPLE)  # fmt: skip
+    retrain_command.add_arguments(p, _positive)
+
+
+def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "study", _study, "one place: a network of its first years on its last",
+             "study site.toml --out build/study")  # fmt: skip
+    p.add_argument("config", type=Path, metavar="site.toml", help="see docs/evaluation.md")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="all goes in here")
+
+
+def _add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _add(commands, "figures", _figures, "two pictures of why counts alone are not enough",
+             "figures --out build/figures")  # fmt: skip
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="PNG and CSV go in here")
+    p.add_argument("--run", type=Path, metavar="RUN", help="draw a scenario of this campaign")
+    p.add_argument("--scenario", type=int, metavar="N", help="of it; default: the first")
+    p.add_argument("--seed", type=int, metavar="N", help="of our own loam's weather; default: 1")
+    p.add_argument("--cover", choices=("bare", "grass"), help="of our own loam; default: bare")
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    handler: Handler,
+    what: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"example:\n  epithermal-host {example}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _run_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder made by simulate")
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes; default: one a processor"
+    )
+    where.add_argument(
+        "--dask", metavar="ADDRESS", help="use the Dask cluster of this scheduler, tcp://host:port"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from epithermal_host.config.run_toml import read_run
+    from epithermal_host.simulation import campaign
+
+    config = read_run(arguments.config)
+    done = campaign.run(config, arguments.out, workers=arguments.workers, dask=arguments.dask)
+    print(
+        f"simulated {done.made} soils x {config.campaign.years} years, {done.found} were there, "
+        f"{len(done.failed)} failed"
+    )
+    if done.failed:
+        print(f"failures: {arguments.out / campaign.FAILED}")
+    print(f"next: epithermal-host dataset {arguments.out}")
+    return 0
+
+
+def _dataset(arguments: argparse.Namespace) -> int:
+    from epithermal_host.training import dataset
+
+    done = dataset.run(arguments.run, workers=arguments.workers, dask=arguments.dask)
+    print(
+        f"{done.path}: {done.soils} soils x {done.days} days; "
+        f"the inversion's RMSE without snow is {done.rmse_classical:.4f} m3/m3"
+    )
+    print(f"next: epithermal-host train {arguments.run}")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from epithermal_host.config.run_toml import read_run
+
+    config = read_run(arguments.run).train
+    from epithermal_host.training import (
+        train,  # TensorFlow takes seconds: faults of the file come first
+    )
+
+    done = train.run(arguments.run, config)
+    best = done.best
+    print(
+        f"{done.weights_path}: epoch {done.best_epoch + 1} of {len(done.history)}; RMSE on unseen "
+        f"soils {best.rmse_counts:.4f} m3/m3 from counts, {best.rmse_weather:.4f} with rain and "
+        f"ET0, {best.rmse_all:.4f} with the soil too; the inversion's {done.rmse_inversion:.4f}"
+    )
+    print(f"next: epithermal-host quantize {arguments.run}")
+    return 0
+
+
+def _quantize(arguments: argparse.Namespace) -> int:
+    from epithermal_host.config.run_toml import read_run
+
+    config = read_run(arguments.run).quantize
+    from epithermal_host.training import quantize
+
+    done = quantize.run(arguments.run, config)
+    print(f"{done.model_path}: {done.scheme}, {done.size_bytes} bytes")
+    print(f"next: epithermal-host evaluate {arguments.run}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    return evaluate_command.run(arguments, print)
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from epithermal_host.field import calibrate, calibrate_text
+
+    done, out = calibrate.run(
+        arguments.site,
+        arguments.bundle,
+        arguments.out,
+        extra=arguments.extra_hydrogen,
+        runtime_name=arguments.runtime,
+    )
+    print(calibrate_text.table(done))
+    print(f"\n{calibrate_text.block(done)}")
+    print(
+        f"written: {out / calibrate.BLOCK} (as above; copy it into station.toml), "
+        f"{out / calibrate.DATA}, {out / calibrate.PICTURE}"
+    )
+    return 0
+
+
+def _retrain(arguments: argparse.Namespace) -> int:
+    return retrain_command.run(arguments, print)
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from epithermal_host.studies import single_site as study
+
+    study.read_study(arguments.config)
+    done = study.run(arguments.config, arguments.out)
+    print(study.text(done))
+    print(f"picture: {arguments.out / study.PICTURE}, figures: {arguments.out / study.DATA}")
+    return 0
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from epithermal_host.config.run_toml import read_run
+
+    wanted = read_run(arguments.run).release
+    key = signing_command.secret_key(arguments)
+    from epithermal_host.bundles import release
+
+    done = release.run(
+        arguments.run,
+        arguments.to,
+        name=arguments.name or wanted.name,
+        version=arguments.model_version or wanted.version,
+        notes=arguments.notes.read_text("utf-8") if arguments.notes else "",
+        key=key,
+    )
+    print(f"{done.path}: released; try: epithermal-edge selftest {done.path}")
+    return 0
+
+
+def _key(arguments: argparse.Namespace) -> int:
+    return signing_command.make_key(arguments, print)
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    return signing_command.sign(arguments, print)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from epithermal_host.studies import demo
+
+    demo.run(arguments.out, print)
+    return 0
+
+
+def _figures(arguments: argparse.Namespace) -> int:
+    from epithermal_host.studies import figures
+
+    drawn = figures.run(
+        arguments.out,
+        run_folder=arguments.run,
+        scenario=arguments.scenario,
+        seed=arguments.seed,
+        cover=arguments.cover,
+    )
+    for line in (*drawn.lines(), *(f"{path}: written" for path in drawn.paths)):
+        print(line)
+    return 0
+
+
+def _weather(arguments: argparse.Namespace) -> int:
+    return weather_command.run(arguments, print)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    return validate.run(arguments, print)

@@ -1,0 +1,68 @@
+"""`epithermal-host retrain`: its words, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from epithermal_host.cli import sign as signing_command
+
+EXAMPLE = """retrain site.toml --from models/rootzone-1.0.0 --out retrained
+  epithermal-host retrain site.toml --from models/rootzone-1.0.0 --until 2023-12-31"""
+DECLINED = 1  # exit status: it ran, and what came out is not good enough
+
+
+def add_arguments(p: argparse.ArgumentParser, number: Callable[[str], int]) -> None:
+    """Words and options; `number` reads a positive one."""
+    p.add_argument("site", type=Path, metavar="site.toml", help="see docs/field.md")
+    p.add_argument("--from", type=Path, required=True, metavar="BUNDLE", dest="parent",
+                   help="the released model")  # fmt: skip
+    p.add_argument("--campaign", type=Path, metavar="RUN",
+                   help="simulated soils that it must not forget, RUN/dataset.npz; default: a "
+                   "small campaign of BUNDLE's own population is made")  # fmt: skip
+    p.add_argument(
+        "--cosmic-n",
+        type=float,
+        metavar="CPH",
+        help="COSMIC's N as station.toml has it; default: from the site's sampling day",
+    )
+    p.add_argument("--until", default="", metavar="DATE",
+                   help="use days up to this one only; later ones are judged")  # fmt: skip
+    p.add_argument(
+        "--believe-probes",
+        action="store_true",
+        help="use the probes though the samples do not say that they are of the field",
+    )
+    p.add_argument("--name", default="", help="of the new bundle; default: PARENT-SITE")
+    p.add_argument("--version", default="", dest="model_version", help="default: the parent's")
+    signing_command.add_secret_key(p)
+    p.add_argument("--out", type=Path, metavar="DIR",
+                   help="bundle, report and picture go in here; default: retrain-SITE")  # fmt: skip
+    p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
+    p.add_argument("--workers", type=number, metavar="N", help="default: one a processor")
+
+
+def run(arguments: argparse.Namespace, write: Callable[[str], None]) -> int:
+    """Retrain, or decline with status 1; lines for people go to `write`."""
+    from epithermal_host.retraining import retrain
+    from epithermal_host.retraining import text as retrain_text
+
+    options = retrain.Options(
+        campaign=arguments.campaign,
+        until=arguments.until,
+        cosmic_n_cph=arguments.cosmic_n,
+        believe_probes=arguments.believe_probes,
+        name=arguments.name,
+        version=arguments.model_version,
+        key=signing_command.secret_key(arguments),
+        runtime=arguments.runtime,
+        workers=arguments.workers,
+    )
+    done, out, bundle = retrain.run(arguments.site, arguments.parent, arguments.out, options)
+    write(retrain_text.markdown(done))
+    write(f"written: {out / retrain.REPORT}, {out / retrain.DATA}, {out / retrain.PICTURE}")
+    if bundle is None:
+        return DECLINED
+    write(f"{bundle}: released; try: epithermal-edge selftest {bundle}")
+    return 0

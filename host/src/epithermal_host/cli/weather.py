@@ -1,0 +1,148 @@
+"""`epithermal-host weather fit | check`: a climate out of a station's file, and how like it is."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from epithermal_edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from epithermal_host.weather.station_series import DailyWeather, ReadOptions
+
+FORMATS = ("knmi", "kmi", "rmi", "openmeteo", "csv")
+ET0_SOURCES = ("auto", "given", "fao56", "hargreaves")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `weather` with its two commands to a parser's subcommands."""
+    parser = subparsers.add_parser(
+        "weather", help="fit the weather generator to a station's file, or compare the two"
+    )
+    commands = parser.add_subparsers(dest="weather_command", required=True)
+    fit = commands.add_parser("fit", help="a climate (TOML) out of a station's daily file")
+    _add_file(fit)
+    fit.add_argument("--out", type=Path, required=True, metavar="CLIMATE.toml")
+    check = commands.add_parser(
+        "check", help="observed against generated weather; exit 1 when a number is missed"
+    )
+    check.add_argument("climate", type=Path, metavar="CLIMATE.toml")
+    _add_file(check)
+    check.add_argument("--years", type=int, default=200, help="to generate (default: 200)")
+    check.add_argument("--seed", type=int, default=1)
+    check.add_argument("--figure", type=Path, metavar="PNG", help="monthly means as a picture")
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="daily file of a weather service")
+    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument(
+        "--columns",
+        metavar="MAP",
+        help="csv: field=column[*factor],... (rain_mm=precip_m*1000), or a TOML with [columns]",
+    )
+    parser.add_argument("--latitude", type=float, metavar="DEG", help="north is positive")
+    parser.add_argument("--altitude", type=float, metavar="M")
+    parser.add_argument("--station", metavar="CODE", help="of a file with several stations")
+    parser.add_argument("--first", metavar="DATE", help="leave out the days before")
+    parser.add_argument("--last", metavar="DATE", help="leave out the days after")
+    parser.add_argument("--without", metavar="FIELDS", default="", help="fields not to read, a,b")
+    parser.add_argument("--et0", choices=ET0_SOURCES, default="auto")
+
+
+def run(args: argparse.Namespace, write: Callable[[str], None]) -> int:
+    """Do what was asked for; lines for people go to `write`.
+
+    Returns
+    -------
+    int
+        0; 1 when `check` misses a tolerance.
+
+    Raises
+    ------
+    ConfigError
+        The file, its column map or the climate is wrong.
+    """
+    weather = _read(args)
+    span = f"{weather.date[0]} to {weather.date[-1]}"
+    write(f"{weather.source}: {span}, {weather.date.size} days, ET0 {weather.et0_from or 'none'}")
+    if args.weather_command == "fit":
+        return _fit(args, weather, write)
+    return _check(args, weather, write)
+
+
+def column_map(text: str | None) -> dict[str, str]:
+    """`field=column,...`, or a TOML file with a section [columns], to a map.
+
+    Raises
+    ------
+    ConfigError
+        Neither the one nor the other.
+    """
+    if not text:
+        return {}
+    if text.endswith(".toml"):
+        try:
+            table = tomllib.loads(Path(text).read_text(encoding="utf-8")).get("columns")
+        except (OSError, tomllib.TOMLDecodeError) as fault:
+            raise ConfigError(f"--columns {text}: {fault}") from None
+        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+            raise ConfigError(f'--columns {text}: needs [columns] with field = "column"')
+        return dict(table)
+    pairs = [part.partition("=") for part in text.split(",")]
+    if bad := ["".join(pair) for pair in pairs if not (pair[0].strip() and pair[2].strip())]:
+        raise ConfigError(f"--columns: {bad[0]!r} is not field=column")
+    return {field.strip(): column.strip() for field, _, column in pairs}
+
+
+def _options(args: argparse.Namespace) -> ReadOptions:
+    from epithermal_host.weather.station_series import ReadOptions
+
+    return ReadOptions(
+        latitude_deg=args.latitude,
+        altitude_m=args.altitude,
+        station=args.station,
+        columns=column_map(args.columns),
+        first=args.first,
+        last=args.last,
+        without=tuple(name.strip() for name in args.without.split(",") if name.strip()),
+        et0=args.et0,
+    )
+
+
+def _read(args: argparse.Namespace) -> DailyWeather:
+    from epithermal_host.weather.station_series import read
+
+    return read(args.file, args.format, _options(args))
+
+
+def _fit(args: argparse.Namespace, weather: DailyWeather, write: Callable[[str], None]) -> int:
+    from epithermal_host.weather.climate_toml import write_climate
+    from epithermal_host.weather.fit import fit
+    from epithermal_host.weather.observed import read_keys
+
+    again = read_keys(args.file, args.format, _options(args), args.out)
+    write_climate(args.out, fit(weather), weather, again)
+    write(f"{args.out}: written; see how like it is: epithermal-host weather check {args.out} ...")
+    return 0
+
+
+def _check(args: argparse.Namespace, weather: DailyWeather, write: Callable[[str], None]) -> int:
+    from epithermal_host.weather import compare
+    from epithermal_host.weather.climate_toml import read_climate
+
+    observed = compare.observed_series(weather)
+    generated = compare.generated_series(read_climate(args.climate), args.years, args.seed)
+    rows = compare.compare(observed, generated)
+    for line in compare.table(rows):
+        write(line)
+    if args.figure is not None:
+        compare.draw(observed, generated, args.figure, weather.source)
+        write(f"{args.figure}: written")
+    missed = sum(not row.ok for row in rows)
+    judged = sum(row.tolerance is not None for row in rows)
+    write(f"{judged - missed} of {judged} within what is allowed; {args.years} years generated")
+    return 1 if missed else 0

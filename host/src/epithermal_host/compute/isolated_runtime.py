@@ -1,0 +1,68 @@
+"""A model file on a TFLite runtime in a process of its own.
+
+tflite-runtime cannot live in a process that has loaded TensorFlow, and a runtime that meets a
+model it does not understand may take its process with it. So the host asks for answers here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import BundleError, EpithermalError
+from epithermal_edge.inference import estimator, runtime
+
+TIMEOUT_S = 3600.0
+
+
+def answer(model_path: Path, name: str, series: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Stream series through a model, each from a cold state.
+
+    Parameters
+    ----------
+    model_path :
+        A TFLite file.
+    name :
+        Of the runtime, "tflite" or "litert".
+    series : (S, T, F)
+        Features in physical units.
+
+    Returns
+    -------
+    (S, T, K) [m3 m-3]
+
+    Raises
+    ------
+    BundleError
+        The runtime cannot run it; one line.
+    """
+    with tempfile.TemporaryDirectory(prefix="epithermal-") as folder:
+        questions, answers = Path(folder) / "questions.npy", Path(folder) / "answers.npy"
+        np.save(questions, series)
+        command = [sys.executable, "-m", __name__, str(model_path), name, str(questions)]
+        done = subprocess.run(
+            [*command, str(answers)], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or [f"it died with {done.returncode}"]
+            raise BundleError(lines[-1])
+        out: NDArray[np.float32] = np.load(answers)
+    return out
+
+
+def _main(model: str, name: str, questions: str, answers: str) -> None:
+    try:
+        step = runtime.load(Path(model), name)
+        out = np.stack([estimator.stream(step, step.hidden, x) for x in np.load(questions)])
+    except (EpithermalError, RuntimeError, ValueError) as fault:
+        sys.exit(str(fault))
+    np.save(answers, out)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

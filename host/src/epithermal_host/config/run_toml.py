@@ -1,0 +1,346 @@
+"""run.toml to frozen dataclasses; every fault is found and told at once.
+
+Each section is a dataclass that lives beside what it configures: its fields are the keys, their
+annotations the types, `__post_init__` the ranges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from epithermal_edge.config.toml_keys import unknown
+from epithermal_edge.errors import ConfigError
+from epithermal_host import __version__
+from epithermal_host.compute.files import write_atomic
+from epithermal_host.config.instrument import InstrumentConfig
+from epithermal_host.config.learning import QuantizeConfig, TrainConfig
+from epithermal_host.simulation.scenario import Population
+from epithermal_host.weather.climate_toml import read_climate
+from epithermal_host.weather.generator import Climate
+from epithermal_host.weather.observed import Station, copy_station, read_station
+
+RUN_FILE = "run.toml"
+CLIMATES = "climates"  # folder for them in a run folder
+OBSERVED = "observed"
+WRITTEN = "written"  # the section that we add when we write a file back
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignConfig:
+    """How much is simulated: section [campaign]."""
+
+    seed: int
+    soils: int
+    years: int = 3  # kept
+    spin_up_years: int = 1  # before them, so that the first heads do not matter
+    start: str = "2001-01-01"  # first day that is kept
+    engine: Literal["richards", "hydrus"] = "richards"
+    hydrus_exe: str = ""  # path or command of HYDRUS-1D; else the variable HYDRUS1D_EXE
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} must be within {low} to {high}"
+            for name, low, high in (
+                ("seed", 0, 2**31),
+                ("soils", 1, 1_000_000),
+                ("years", 1, 50),
+                ("spin_up_years", 0, 10),
+            )
+            if not low <= getattr(self, name) <= high
+        ]
+        try:
+            datetime.date.fromisoformat(self.start)
+        except ValueError:
+            faults.append(f"start must be a date as 2001-01-01, not {self.start!r}")
+        if (
+            Path(self.hydrus_exe).name != self.hydrus_exe
+            and not Path(self.hydrus_exe).is_absolute()
+        ):
+            faults.append("hydrus_exe must be an absolute path, or a command without a path")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    @property
+    def first_day(self) -> int:
+        """First day that is kept [days since 1970-01-01]."""
+        since = datetime.date.fromisoformat(self.start) - datetime.date(1970, 1, 1)
+        return since.days
+
+    @property
+    def days(self) -> int:
+        """Days that are kept."""
+        return math.floor(self.years * 365.25)
+
+    @property
+    def spin_up_days(self) -> int:
+        """Days before them."""
+        return math.floor(self.spin_up_years * 365.25)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetConfig:
+    """How scenarios are shared out: section [dataset]."""
+
+    validation_share: float = 0.15
+    test_share: float = 0.15
+    batch: int = 256  # scenarios that step abreast; changes memory and speed, no number
+
+    def __post_init__(self) -> None:
+        if not (self.validation_share > 0.0 and self.test_share > 0.0):
+            raise ValueError("validation_share and test_share must be above 0")
+        if self.validation_share + self.test_share >= 1.0:
+            raise ValueError("validation_share + test_share must leave something to train on")
+        if not 1 <= self.batch <= 4096:
+            raise ValueError("batch must be within 1 to 4096")
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseConfig:
+    """What the bundle is called: section [release]."""
+
+    name: str = "rootzone"
+    version: str = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A run, complete and within range."""
+
+    path: Path
+    campaign: CampaignConfig
+    population: Population
+    instrument: InstrumentConfig
+    dataset: DatasetConfig
+    train: TrainConfig
+    quantize: QuantizeConfig
+    release: ReleaseConfig
+    climates: tuple[Climate, ...] = ()  # what the files in population.climates hold
+    observed: tuple[Station, ...] = ()  # what those in population.observed hold
+
+
+SECTIONS: dict[str, type] = {
+    "campaign": CampaignConfig,
+    "population": Population,
+    "instrument": InstrumentConfig,
+    "dataset": DatasetConfig,
+    "train": TrainConfig,
+    "quantize": QuantizeConfig,
+    "release": ReleaseConfig,
+}
+
+
+def read_run(path: Path) -> RunConfig:
+    """The run that a file describes.
+
+    Parameters
+    ----------
+    path :
+        run.toml, see docs/campaign.md; or a run folder that holds one.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or has faults: all of them, each with its key and remedy.
+    """
+    if path.is_dir():
+        path = path / RUN_FILE
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; name a run.toml, or a folder made by simulate"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    data.pop(WRITTEN, None)
+    faults = [unknown(f"[{name}]", name, SECTIONS) for name in data if name not in SECTIONS]
+    if "campaign" not in data:
+        faults.append("[campaign] is missing; it needs seed and soils")
+    values: dict[str, Any] = {}
+    for name, section in SECTIONS.items():
+        if name != "campaign" or name in data:
+            values[name] = from_table(section, data.get(name, {}), name, faults)
+    climates = _read_climates(path.parent, values.get("population"), faults)
+    observed = _read_observed(path.parent, values.get("campaign"), values.get("population"), faults)
+    _check_engine(values.get("campaign"), values.get("population"), faults)
+    if faults:
+        raise ConfigError(*(f"{path}: {fault}" for fault in faults))
+    return RunConfig(path=path, climates=climates, observed=observed, **values)
+
+
+def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
+    """Write a run back beside its result, every default told, with version and data hash.
+
+    The climates and stations that it names are written beside it, so that the folder holds all of
+    the run.
+    """
+    tables = {name: _plain(dataclasses.asdict(getattr(config, name))) for name in SECTIONS}
+    tables["population"][CLIMATES] = _write_climates(config, run_folder)
+    tables["population"][OBSERVED] = [
+        f"{CLIMATES}/{copy_station(config.path.parent / name, run_folder / CLIMATES)}"
+        for name in config.population.observed
+    ]
+    written = {"version": __version__, "data_hash": data_hash}
+    text = "# Written by epithermal-host; [written] says what made the results beside it.\n"
+    text += tomli_w.dumps({**tables, WRITTEN: written})
+    write_atomic(run_folder / RUN_FILE, text.encode("utf-8"))
+
+
+def campaign_key(config: RunConfig) -> str:
+    """Identity of what is simulated: results with the same key may stand side by side.
+
+    The number of soils is not part of it, so that a campaign can be made longer. Of HYDRUS-1D and
+    of the climates' files the name is not, for both may lie elsewhere; of these the content is.
+    """
+    campaign, population = (dataclasses.asdict(c) for c in (config.campaign, config.population))
+    del campaign["soils"], campaign["hydrus_exe"], population[CLIMATES], population[OBSERVED]
+    climates = [dataclasses.asdict(climate) for climate in config.climates]
+    stations = [[s.name, dataclasses.asdict(s.climate), s.content] for s in config.observed]
+    what = [__version__, campaign, population, climates, stations]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def from_table(cls: type, table: Any, where: str, faults: list[str]) -> Any:
+    """An instance of a dataclass from a TOML table; None where a fault was added.
+
+    Parameters
+    ----------
+    cls :
+        Its fields are bool, int, float, str, or tuples of one of them.
+    table :
+        As tomllib read it.
+    where :
+        Name of the table, for the faults.
+    faults :
+        Gets one line for each fault.
+    """
+    if not isinstance(table, dict):
+        faults.append(f"{where}: must be a table, written [{where}]")
+        return None
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    found = [unknown(f"{where}.{name}", name, fields) for name in table if name not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in table:
+            value, fault = _value(hints[name], table[name])
+            values[name] = value
+            found += [f"{where}.{name}: {fault}"] if fault else []
+        elif field.default is dataclasses.MISSING:
+            found.append(f"{where}.{name}: missing; add it")
+    if not found:
+        try:
+            return cls(**values)
+        except ValueError as error:
+            found = [f"{where}.{fault}" for fault in str(error).split("; ")]
+    faults += found
+    return None
+
+
+def _read_climates(
+    folder: Path, population: Population | None, faults: list[str]
+) -> tuple[Climate, ...]:
+    """The climates that a population names; files relative to run.toml."""
+    names = population.climates if population is not None else ()
+    if _same_names(names):
+        faults.append("population.climates: two files have the same name; rename one")
+    climates = []
+    for name in names:
+        try:
+            climates.append(read_climate(folder / name))
+        except ConfigError as error:
+            faults += [f"population.climates: {fault}" for fault in error.faults]
+    return tuple(climates)
+
+
+def _read_observed(
+    folder: Path,
+    campaign: CampaignConfig | None,
+    population: Population | None,
+    faults: list[str],
+) -> tuple[Station, ...]:
+    """The stations that a population names, with the days of theirs that the campaign can have."""
+    if campaign is None or population is None:
+        return ()
+    names = population.observed
+    if _same_names({*names, *population.climates}):
+        faults.append("population.observed: two files have the same name; rename one")
+    stations = []
+    skip = campaign.spin_up_days
+    for name in names:
+        try:
+            first_day, days = campaign.first_day - skip, campaign.days + skip
+            stations.append(read_station(folder / name, first_day, days))
+        except ConfigError as error:
+            faults += [f"population.observed: {fault}" for fault in error.faults]
+    return tuple(stations)
+
+
+def _same_names(paths: Collection[str]) -> bool:
+    return len({Path(name).name for name in paths}) < len(paths)
+
+
+def _write_climates(config: RunConfig, run_folder: Path) -> list[str]:
+    """Copy the climates' files into a run folder; their names as its run.toml has them."""
+    names = []
+    for name in config.population.climates:
+        content = (config.path.parent / name).read_bytes()
+        names.append(f"{CLIMATES}/{Path(name).name}")
+        write_atomic(run_folder / names[-1], content)
+    return names
+
+
+def _check_engine(
+    campaign: CampaignConfig | None, population: Population | None, faults: list[str]
+) -> None:
+    if campaign is None or population is None or campaign.engine == "richards":
+        return
+    if population.roots_grow and population.crop_share > 0.0:
+        faults.append(
+            "population.roots_grow: HYDRUS-1D takes no roots that grow; with campaign.engine "
+            '"hydrus" set it to false'
+        )
+
+
+def _value(hint: Any, value: Any) -> tuple[Any, str]:
+    """A TOML value as the annotation wants it, or why it cannot be that."""
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            return None, f"{value!r} is not a list, written [a, b]"
+        inner = [_value(typing.get_args(hint)[0], v) for v in value]
+        return tuple(v for v, _ in inner), next((fault for _, fault in inner if fault), "")
+    if isinstance(hint, types.UnionType):  # X | None: TOML has no null, so it is X
+        return _value(typing.get_args(hint)[0], value)
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        return value, "" if value in choices else f"{value!r} is none of {', '.join(choices)}"
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        return None, f"{value} is not a finite number"
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        names = {bool: "true or false", int: "an integer", float: "a number", str: "a quoted text"}
+        return None, f"{value!r} is not {names[hint]}"
+    return value, ""
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    """What TOML can hold: lists for tuples, nothing for None."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in table.items()
+        if value is not None
+    }

@@ -1,0 +1,314 @@
+"""The shipped model on unseen soils, beside the inversions that it must beat.
+
+Every method is judged on the same days: with a label, with counts, and after the spin-up. The
+model is the quantized file, streamed over years from one cold start as a station would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.inference import estimator, runtime
+from epithermal_edge.inference.bundle import OUTPUTS
+from epithermal_host.compute.files import write_json
+from epithermal_host.evaluation import evaluate_plot as evaluate_draw
+from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
+from epithermal_host.evaluation.metrics import Z90
+from epithermal_host.training.series import (
+    DESCRIPTION,
+    LAYERS,
+    NAMES,
+    TEST,
+    Series,
+    counts_alone,
+    mask,
+    read_series,
+)
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
+REPORT = "evaluate.json"
+PICTURE = "evaluate.png"
+COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
+KNOWN_ENOUGH = 0.9  # part of the days with known rain and ET0 that makes a soil one with weather
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One method over all judged days of a group of soils."""
+
+    method: str
+    inputs: str  # COUNTS, WITH_WEATHER or WITH_SOIL
+    soils: int
+    days: int  # judged, all soils together
+    rmse: float  # [m3 m-3]
+    ubrmse: float  # each soil's own bias taken out [m3 m-3]
+    bias: float  # estimate minus truth [m3 m-3]
+    r: float  # median over the soils
+    coverage_90: float | None  # part of the truth inside the 90 % interval; network only
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """What RUN/evaluate.json holds."""
+
+    scores: tuple[Score, ...]
+    best_t_d: float  # of the filter, chosen on these very soils, in its favour
+    spin_up_steps: int  # days after the cold start that no method is judged on
+    runtime: str
+    rmse_by_condition: dict[str, float]  # network with all that is known [m3 m-3]
+    rmse_of_soils: dict[str, float]  # the same: quantiles over soils [m3 m-3]
+    rmse_of_layers: dict[str, float]  # the same: each layer, "inversion" beside it [m3 m-3]
+    picture_path: Path
+    report_path: Path
+
+    def score(self, method: str, inputs: str) -> Score:
+        """One row.
+
+        Raises
+        ------
+        KeyError
+            No such row; e.g. no soil has rain and ET0, or none is described.
+        """
+        for row in self.scores:
+            if (row.method, row.inputs) == (method, inputs):
+                return row
+        raise KeyError((method, inputs))
+
+
+def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
+    """Judge RUN/model.tflite on the test soils; write RUN/evaluate.json and RUN/evaluate.png.
+
+    Raises
+    ------
+    ConfigError
+        The data set, the training's report or the model is missing.
+    BundleError
+        No TFLite runtime runs the model.
+    """
+    test = read_series(run_folder).part(TEST)
+    spin_up = read_spin_up(run_folder)
+    model_path = run_folder / "model.tflite"
+    if not model_path.is_file():
+        raise ConfigError(
+            f"{model_path}: no model: run `epithermal-host quantize {run_folder}` first"
+        )
+    judged = judged_days(test, spin_up)
+    if not judged.any():
+        raise ConfigError(f"{run_folder}: no test day left after {spin_up} days of spin-up")
+    step = runtime.load(model_path)
+    counts = stream(step, counts_alone(test.features), COUNTS, progress)
+    weather = stream(step, mask(test.features, soil=True), WITH_WEATHER, progress)
+    all_known = stream(step, test.features, "all inputs", progress)
+    t_d = best_filter(test, judged)
+    estimates = {
+        "inversion": test.theta_classical,
+        f"inversion + filter {FILTER_T_D:g} d": exponential_filter(without_snow(test), FILTER_T_D),
+        "inversion + best filter": exponential_filter(without_snow(test), t_d),
+    }
+    known = with_weather(test)
+    scores = _table(test, judged, estimates, counts, COUNTS, np.ones_like(known))
+    if known.any():
+        scores += _table(test, judged, estimates, weather, WITH_WEATHER, known)
+    described = known & with_soil(test)
+    if described.any():
+        scores += _table(test, judged, estimates, all_known, WITH_SOIL, described)
+    each = _rmse_of_each(test, judged, test.theta_classical)
+    soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
+    name = f"inversion + filter {FILTER_T_D:g} d"
+    figure = evaluate_draw.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
+    figure.savefig(run_folder / PICTURE, dpi=120)
+    result = EvaluateResult(
+        scores=tuple(scores),
+        best_t_d=t_d,
+        spin_up_steps=spin_up,
+        runtime=step.runtime,
+        rmse_by_condition=_conditions(test, all_known[..., 0], spin_up),
+        rmse_of_soils=_quantiles(test, judged, all_known[..., 0]),
+        rmse_of_layers=_layers(test, judged, all_known),
+        picture_path=run_folder / PICTURE,
+        report_path=run_folder / REPORT,
+    )
+    write_json(run_folder / REPORT, report(result))
+    return result
+
+
+def report(result: EvaluateResult) -> dict[str, Any]:
+    """The result as JSON."""
+    value = dataclasses.asdict(result)
+    del value["picture_path"], value["report_path"]
+    return value
+
+
+def read_spin_up(run_folder: Path) -> int:
+    """Days that training called spin-up.
+
+    Raises
+    ------
+    ConfigError
+        The network was not trained yet.
+    """
+    path = run_folder / "train.json"
+    try:
+        return int(json.loads(path.read_text("utf-8"))["config"]["spin_up_steps"])
+    except FileNotFoundError as fault:
+        text = f"{path}: no training: run `epithermal-host train {run_folder}` first"
+        raise ConfigError(text) from fault
+    except (ValueError, KeyError, TypeError) as fault:
+        raise ConfigError(f"{path}: not a training's report ({fault}): train again") from fault
+
+
+def judged_days(series: Series, spin_up: int) -> Mask:
+    """(S, T) days that count: with label and counts, without snow, after the spin-up."""
+    judged = np.isfinite(series.theta) & np.isfinite(series.theta_classical) & ~series.snow
+    judged[:, :spin_up] = False
+    return np.asarray(judged, dtype=bool)
+
+
+def without_snow(series: Series) -> Array:
+    """The inversion (S, T) [m3 m-3] as a filter is shown it: days with snow are left out."""
+    return np.where(series.snow, np.nan, series.theta_classical)
+
+
+def with_weather(series: Series) -> Mask:
+    """(S,) soils whose rain and ET0 are both known on nearly all days."""
+    columns = [NAMES.index("rain_known"), NAMES.index("et0_known")]
+    known: Mask = (series.features[..., columns].mean(axis=1) >= KNOWN_ENOUGH).all(axis=-1)
+    return known
+
+
+def with_soil(series: Series) -> Mask:
+    """(S,) soils that are described."""
+    known: Mask = (series.features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
+    return known
+
+
+def stream(
+    step: runtime.Step, features: NDArray[np.float32], title: str = "", progress: bool = False
+) -> Array:
+    """The model over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
+    bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
+    return np.stack([estimator.stream(step, step.hidden, x) for x in bar]).astype(np.float64)
+
+
+def best_filter(series: Series, judged: Mask) -> float:
+    """The T of `BEST_T_D` with the least RMSE on these soils [d]."""
+    return best_t(without_snow(series), lambda f: float(np.mean((f - series.theta)[judged] ** 2)))
+
+
+def score(
+    method: str,
+    inputs: str,
+    truth: Array,
+    estimate: Array,
+    judged: Mask,
+    sigma: Array | None = None,
+) -> Score:
+    """Error figures of an estimate over the judged days.
+
+    Parameters
+    ----------
+    truth, estimate, sigma : (S, T) [m3 m-3]
+    judged : (S, T)
+    """
+    error = np.where(judged, estimate - truth, np.nan)
+    rows = judged.any(axis=1)
+    error, judged = error[rows], judged[rows]
+    own = error - np.nanmean(error, axis=1, keepdims=True)
+    covered = None
+    if sigma is not None:
+        covered = float(np.mean(np.abs(error[judged]) <= Z90 * sigma[rows][judged]))
+    pairs = zip(truth[rows], estimate[rows], judged, strict=True)
+    return Score(
+        method=method,
+        inputs=inputs,
+        soils=int(rows.sum()),
+        days=int(judged.sum()),
+        rmse=_rms(error[judged]),
+        ubrmse=_rms(own[judged]),
+        bias=float(np.mean(error[judged])),
+        r=float(np.median([_correlation(t[j], e[j]) for t, e, j in pairs])),
+        coverage_90=covered,
+    )
+
+
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(error * error)))
+
+
+def _correlation(a: Array, b: Array) -> float:
+    """Pearson's r; 0 where one of them does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
+    return float(np.sum(a * b)) / scale if scale > 0.0 else 0.0
+
+
+def _table(
+    test: Series, judged: Mask, estimates: dict[str, Array], network: Array, inputs: str, rows: Mask
+) -> list[Score]:
+    """All methods on the same soils."""
+    truth, days = test.theta[rows], judged[rows]
+    table = [score(name, inputs, truth, e[rows], days) for name, e in estimates.items()]
+    theta, sigma = network[rows, :, 0], network[rows, :, 1]
+    return [*table, score("network", inputs, truth, theta, days, sigma)]
+
+
+def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
+    """RMSE where something is special: a cold start, no counts, each year of the stream."""
+    labelled = np.isfinite(test.theta) & ~test.snow
+    day = np.broadcast_to(np.arange(test.theta.shape[1]), test.theta.shape)
+    gap = test.features[..., NAMES.index("gap")] > 0.5
+    groups = {"spin-up": day < spin_up, "gap": gap & (day >= spin_up)}
+    for year in range(day.shape[1] // 365):
+        groups[f"year {year + 1}"] = (day // 365 == year) & (day >= spin_up)
+    error = theta - test.theta
+    days = {name: rows & labelled for name, rows in groups.items()}
+    return {name: _rms(error[rows]) for name, rows in days.items() if rows.any()}
+
+
+def _layers(test: Series, judged: Mask, network: Array) -> dict[str, float]:
+    """RMSE of each layer by the network, and by the inversion, which knows no depth."""
+    out = {}
+    for i, name in enumerate(LAYERS):
+        days = judged & np.isfinite(test.layers[..., i])
+        if days.any():
+            truth, column = test.layers[..., i], OUTPUT_NAMES.index(name)
+            out[name] = _rms((network[..., column] - truth)[days])
+            out[f"{name}, inversion"] = _rms((test.theta_classical - truth)[days])
+    return out
+
+
+def _quantiles(test: Series, judged: Mask, theta: Array) -> dict[str, float]:
+    each = _rmse_of_each(test, judged, theta)[judged.any(axis=1)]
+    return {f"{q} %": float(np.percentile(each, q)) for q in (5, 25, 50, 75, 95)}
+
+
+def _rmse_of_each(test: Series, judged: Mask, theta: Array) -> Array:
+    """(S,) [m3 m-3]; 0 for a soil without a judged day."""
+    square = np.where(judged, theta - test.theta, 0.0) ** 2
+    each: Array = np.sqrt(square.sum(axis=1) / np.maximum(judged.sum(axis=1), 1))
+    return each
+
+
+def table(result: EvaluateResult) -> str:
+    """The scores as lines of text."""
+    head = f"{'method':26} {'inputs':16} {'RMSE':>7} {'ubRMSE':>7} {'bias':>8} {'r':>6}  in 90 %"
+    lines = [head]
+    for s in result.scores:
+        inside = "" if s.coverage_90 is None else f"{s.coverage_90:8.1%}"
+        lines.append(
+            f"{s.method:26} {s.inputs:16} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
+            f"{s.r:6.3f} {inside}".rstrip()
+        )
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""Error against the age of the stream, and against the length of an outage."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.inference.bundle import Bundle
+from epithermal_host.bundles.streams import Answers
+from epithermal_host.bundles.streams import outages as stream_outages
+from epithermal_host.compute.crew import Crew
+from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.metrics import rms
+
+if TYPE_CHECKING:
+    from epithermal_host.reports.simulated import Estimate, Judged, Options
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+AGES_D = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 270)  # then each half year
+HALF_YEAR_D = 182
+WARM_D = 180  # a stream before its outage
+OUTAGE_D = 30
+LENGTHS_D = (1, 2, 3, 5, 7, 10, 14, 20, 30)
+OUTAGES = 300  # at most; two a soil
+OUTAGE_SEED = 20260
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """RMSE of one method against days."""
+
+    method: str
+    inputs: str
+    what: str  # "age", "outage" (its last day), "after" (the first day with counts again)
+    day: Array  # (n,) middle of the bin, or length [d]
+    rmse: Array  # (n,) [m3 m-3]
+
+
+def since_start(judged: Judged) -> tuple[Curve, ...]:
+    """Error against days since the cold start; the spin-up, which is not judged elsewhere, too."""
+    series = judged.unseen.series
+    days = series.theta.shape[1]
+    edges = [*(d for d in AGES_D if d < days), *range(365, days - 30, HALF_YEAR_D), days]
+    seen = (
+        np.isfinite(series.theta) & np.isfinite(series.theta_classical) & ~judged.unseen.series.snow
+    )
+    spans = list(itertools.pairwise(edges))
+    middle = np.array([0.5 * (a + b) for a, b in spans])
+    out = []
+    for method, inputs, theta in _methods(judged):
+        error = np.where(seen, theta - series.theta, np.nan)
+        each = np.array([rms(error[:, a:b]) for a, b in spans])
+        out.append(Curve(method, inputs, "age", middle, each))
+    return tuple(out)
+
+
+def outages(bundle: Bundle, judged: Judged, who: Crew, options: Options) -> tuple[Curve, ...]:
+    """Error on the last day of an outage of the counter, and on the first day after it.
+
+    Rain and ET0, where known, go on. Outages begin at random days with counts, from a stream that
+    is half a year old; the classical methods hold their last answer.
+    """
+    series = judged.unseen.series
+    soil, begin = _begins(judged)
+    if not len(soil):
+        return ()
+    span = begin[:, None] + np.arange(-WARM_D, OUTAGE_D + 1)
+    label = np.where(judged.unseen.series.snow, np.nan, series.theta)[soil[:, None], span]
+    out: list[Curve] = []
+    lengths = np.array(LENGTHS_D)
+    for method, inputs, theta in _methods(judged):
+        if inputs:
+            continue
+        after = None
+        if method == COSMIC:  # it has no memory; a filter's begins anew
+            after = theta[soil[:, None], begin[:, None] + lengths] - label[:, WARM_D + lengths]
+        out += _pair(method, "", theta[soil, begin - 1][:, None] - label, after, lengths)
+    for estimate in judged.estimates:
+        own = estimate.inputs.soils[soil]
+        said = _through(bundle, estimate, soil[own], span[own], who, options)
+        after = said.after - label[own][:, WARM_D + lengths]
+        error = said.y[..., 0] - label[own]
+        out += _pair("network", estimate.inputs.label, error, after, lengths)
+    return tuple(out)
+
+
+def _through(
+    bundle: Bundle, estimate: Estimate, soil: NDArray[np.int64], span: NDArray[np.int64],
+    who: Crew, options: Options,
+) -> Answers:  # fmt: skip
+    return stream_outages(
+        bundle,
+        estimate.inputs.features[soil[:, None], span],
+        WARM_D,
+        LENGTHS_D,
+        who,
+        runtime_name=options.runtime,
+        title=f"outages, {estimate.inputs.label}",
+        progress=options.progress,
+    )
+
+
+def _pair(
+    method: str, inputs: str, error: Array, after: Array | None, lengths: NDArray[np.int64]
+) -> list[Curve]:
+    """Curves of the errors (n, WARM_D + OUTAGE_D + 1) and, if any, (n, lengths)."""
+    dark = np.broadcast_to(error, (len(error), WARM_D + OUTAGE_D + 1))[:, WARM_D:-1]
+    day = np.arange(1.0, OUTAGE_D + 1.0)
+    curves = [Curve(method, inputs, "outage", day, np.array([rms(e) for e in dark.T]))]
+    if after is not None:
+        last = np.array([rms(e) for e in after.T])
+        curves.append(Curve(method, inputs, "after", lengths.astype(np.float64), last))
+    return curves
+
+
+def _begins(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Soils and first days of the outages: counts the day before, no snow then."""
+    series = judged.unseen.series
+    rng = np.random.default_rng(OUTAGE_SEED)
+    days = np.isfinite(series.theta_classical) & ~judged.unseen.series.snow
+    soil: list[int] = []
+    begin: list[int] = []
+    for i in rng.permutation(len(days))[: OUTAGES // 2].tolist():
+        can = np.flatnonzero(days[i, : days.shape[1] - OUTAGE_D - 1]) + 1
+        can = can[can >= WARM_D]
+        chosen = rng.choice(can, min(2, can.size), replace=False) if can.size else can
+        soil += [i] * chosen.size
+        begin += chosen.tolist()
+    return np.array(soil, dtype=np.int64), np.array(begin, dtype=np.int64)
+
+
+def _methods(judged: Judged) -> list[tuple[str, str, Array]]:
+    """Those that are drawn: COSMIC, its best filter, the network."""
+    out = [(b.name, "", b.theta) for b in judged.baselines if b.name.startswith(COSMIC)]
+    out = [m for m in out if "5 d" not in m[0]]
+    return out + [("network", e.inputs.label, e.theta) for e in judged.estimates]

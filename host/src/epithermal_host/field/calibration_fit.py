@@ -1,0 +1,181 @@
+"""The scale of a detector from sampling days: N0 of Desilets, N_D of UTS, N of COSMIC."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from epithermal_edge.physics.cosmic import cosmic_rate, desilets_rate
+from epithermal_edge.physics.uts import uts_rate
+from epithermal_edge.site import Site
+from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS
+from epithermal_host.field.sampled_counts import Mean
+from epithermal_host.field.weighted_mean import FieldMean
+
+Array = NDArray[np.float64]
+Shape = Callable[[Array], Array]
+"""Rate of a detector whose scale is 1, of the water contents (k,) of the sampling days."""
+
+EXTRA_MAX_G_G = 0.3
+EXTRA_DAYS = 3  # a second parameter on fewer days leaves nothing to see whether it is right
+EXTRA_GAIN = 4.0  # of chi squared: two standard errors
+STEP = 1e-4  # [m3 m-3] of the numerical slope
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One sampling day."""
+
+    sampled: FieldMean
+    counts: Mean
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A detector's scale."""
+
+    method: str
+    n_cph: float  # NaN: the method cannot be used here
+    sigma_cph: float  # standard error: samples, counting, and the days' scatter where it is more
+    each_cph: tuple[float, ...]  # by each day alone
+    each_sigma_cph: tuple[float, ...]
+    chi2: float  # sum over the days of squared residuals over their errors
+    reason: str = ""  # why there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """COSMIC with one more term, hydrogen that neither samples nor [soil] know."""
+
+    water_g_g: float  # NaN: not asked
+    sigma_g_g: float
+    n_cph: float
+    gain: float  # what it takes from chi squared
+    reason: str  # why it should not be used
+
+
+def fits(site: Site, days: Sequence[Day]) -> tuple[Fit, ...]:
+    """Scales of the three methods, each by weighted least squares over the days."""
+    bound = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
+    density = float(site.bulk_density_g_cm3)
+    humidity = np.array([d.counts.humidity_g_m3 for d in days])
+    n = np.array([d.counts.n_cph for d in days])
+    humid = np.array([d.counts.n_humid_cph for d in days])
+    desilets = fit(DESILETS, lambda t: desilets_rate(t, 1.0, density, bound), n, days)
+    uts = fit(UTS, lambda t: uts_rate(t, humidity, 1.0, bound, density), humid, days)
+    if math.isnan(uts.n_cph):
+        uts = dataclasses.replace(uts, reason="no humidity of the air with the counts")
+    return desilets, uts, fit(COSMIC, cosmic_shape(site), n, days)
+
+
+def cosmic_shape(site: Site, extra_g_g: float = 0.0) -> Shape:
+    """COSMIC over a uniform soil with so much more hydrogen."""
+    organic = float(site.organic_water_g_g) + extra_g_g
+    unit = dataclasses.replace(site, cosmic_n_cph=1.0, organic_water_g_g=organic)
+    return lambda theta: cosmic_rate(theta, unit)
+
+
+def fit(method: str, shape: Shape, n_cph: Array, days: Sequence[Day]) -> Fit:
+    """The scale by which a method has the counts of the sampling days.
+
+    Parameters
+    ----------
+    shape :
+        Rate at scale 1.
+    n_cph : (k,) [counts h-1]
+        Corrected as the method wants it.
+
+    Notes
+    -----
+    Minimizes sum (n - N g(theta))^2 / (sigma_n^2 + (N g'(theta) sigma_theta)^2). Where the days
+    disagree by more than their errors, the standard error grows with sqrt(chi2 / (k - 1)).
+    """
+    theta, sigma = _sampled(days)
+    rate, slope = shape(theta), _slope(shape, theta)
+    relative = np.array([d.counts.sigma_cph / d.counts.n_cph for d in days])
+    if not (np.isfinite(n_cph).all() and np.isfinite(rate).all()):
+        return Fit(method, *(math.nan,) * 2, *((math.nan,) * len(days),) * 2, math.nan)
+    each = n_cph / rate
+    each_sigma = each * np.hypot(relative, slope / rate * sigma)
+    scale = float(np.average(each, weights=each_sigma**-2.0))
+    for _ in range(20):
+        variance = (n_cph * relative) ** 2 + (scale * slope * sigma) ** 2
+        scale = float(np.sum(n_cph * rate / variance) / np.sum(rate**2 / variance))
+    chi2 = float(np.sum((n_cph - scale * rate) ** 2 / variance))
+    spread = math.sqrt(max(chi2 / (len(days) - 1), 1.0)) if len(days) > 1 else 1.0
+    error = spread / math.sqrt(float(np.sum(rate**2 / variance)))
+    return Fit(method, scale, error, tuple(each.tolist()), tuple(each_sigma.tolist()), chi2)
+
+
+def extra_hydrogen(site: Site, days: Sequence[Day], cosmic: Fit) -> Extra:
+    """How much more hydrogen than is known would make the sampling days agree under COSMIC.
+
+    Notes
+    -----
+    `reason` is empty where at least `EXTRA_DAYS` days ask for it by `EXTRA_GAIN`, also when their
+    errors are scaled to the scatter that is left. What it takes up need not be hydrogen: COSMIC's
+    own slope errs too.
+    """
+    if len(days) < 2:
+        return Extra(*(math.nan,) * 4, "one day cannot tell it from N")
+    n = np.array([d.counts.n_cph for d in days])
+
+    def chi2(extra: float) -> float:
+        return fit(COSMIC, cosmic_shape(site, extra), n, days).chi2
+
+    best = float(minimize_scalar(chi2, bounds=(0.0, EXTRA_MAX_G_G), method="bounded").x)
+    best = 0.0 if chi2(0.0) <= chi2(best) else best
+    h = 0.005
+    curvature = (chi2(best + h) - 2.0 * chi2(best) + chi2(max(best - h, 0.0))) / h**2
+    least, gain = chi2(best), cosmic.chi2 - chi2(best)
+    sigma = math.sqrt(2.0 / curvature) if best > h and curvature > 0.0 else math.nan
+    left = max(least / (len(days) - 2), 1.0) if len(days) > 2 else 1.0
+    reason = ""
+    if len(days) < EXTRA_DAYS:
+        reason = f"{len(days)} days cannot show that it is right"
+    elif best >= 0.99 * EXTRA_MAX_G_G:
+        reason = "at the end of what is looked for"
+    elif gain < EXTRA_GAIN * left:
+        reason = "the days do not ask for it"
+    scale = fit(COSMIC, cosmic_shape(site, best), n, days).n_cph
+    return Extra(best, sigma, scale, gain, reason)
+
+
+def station_sigma(site: Site, fitted: Fit, days: Sequence[Day], profile_sigma: float) -> float:
+    """Relative standard error of COSMIC's N as the network was taught it: that of the fit, and of
+    the profile, whose N is not that of a uniform soil.
+
+    Parameters
+    ----------
+    profile_sigma : [m3 m-3]
+        As water content, of one day.
+    """
+    theta, _ = _sampled(days)
+    shape = cosmic_shape(site)
+    relative = float(np.mean(np.abs(_slope(shape, theta) / shape(theta))))
+    return math.hypot(
+        fitted.sigma_cph / fitted.n_cph, relative * profile_sigma / math.sqrt(len(days))
+    )
+
+
+def scatter(fitted: Fit) -> float:
+    """Relative standard deviation of the days' own scales; NaN: one day."""
+    each = np.array(fitted.each_cph)
+    return float(each.std(ddof=1) / each.mean()) if each.size > 1 else math.nan
+
+
+def _sampled(days: Sequence[Day]) -> tuple[Array, Array]:
+    return (
+        np.array([d.sampled.theta for d in days]),
+        np.array([d.sampled.sigma for d in days]),
+    )
+
+
+def _slope(shape: Shape, theta: Array) -> Array:
+    return (shape(theta + STEP) - shape(theta - STEP)) / (2.0 * STEP)

@@ -1,0 +1,128 @@
+"""What the station's own pipeline makes of recorded counts: corrected ones, means over a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.inference import pipeline
+from epithermal_edge.inference.features import Window
+from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
+from epithermal_edge.site import Site
+from epithermal_host.field.csv_table import HOUR_S
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corrected:
+    """Records with the atmosphere taken out, in time order; each (n,)."""
+
+    end_s: Array  # Unix time [s, UTC]
+    live_s: Array  # counting time [s]; 0 where the count is not usable
+    n_cph: Array  # N_corr [counts h-1]; 0 where it is not usable
+    poisson_cph: Array  # its standard error by counting [counts h-1]
+    shared: Array  # its relative error that all records of a day share (intensity monitor)
+    f_h: Array  # factor of the humidity
+    humidity_g_m3: Array
+    pressure_hpa: Array
+    quality: NDArray[np.int64]  # Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Mean of the usable records of a time."""
+
+    live_s: float
+    n_cph: float  # N_corr [counts h-1]
+    sigma_cph: float  # its standard error: counting and monitor
+    n_humid_cph: float  # the same without f_h, for UTS
+    humidity_g_m3: float  # NaN: never known
+    pressure_hpa: float
+    quality: Quality  # flags that any of them has
+
+
+def corrected(site: Site, records: Iterable[RawRecord]) -> Corrected:
+    """Every record through the station's pipeline, from its cold start."""
+    return collect((record, c) for record, c, _ in steps(site, records))
+
+
+def steps(
+    site: Site, records: Iterable[RawRecord], n: int = 1, phases: int = 1
+) -> Iterator[tuple[RawRecord, CorrectedRecord, tuple[Window, ...]]]:
+    """Records through the pipeline of n sites, with what it makes of each."""
+    state = pipeline.start(n, phases)
+    for record in records:
+        state, made, windows = pipeline.step(site, state, record)
+        yield record, made, windows
+
+
+def collect(pairs: Iterable[tuple[RawRecord, CorrectedRecord]]) -> Corrected:
+    """Corrected records as columns; of several sites the first."""
+    rows, flags = [], []
+    for record, c in pairs:
+        n, live, counts = float(c.n_corr_cph[0]), float(c.duration_s[0]), float(c.counts[0])
+        usable = math.isfinite(n) and live > 0.0
+        poisson = n / math.sqrt(counts) if usable and counts > 0.0 else 0.0
+        excess = max(float(c.n_corr_sigma_cph[0]) ** 2 - poisson**2, 0.0) if usable else 0.0
+        shared = math.sqrt(excess) / n if usable and n > 0.0 else 0.0
+        air = (float(c.f_h[0]), float(c.abs_humidity_g_m3[0]), float(record.pressure_hpa))
+        rows.append((c.end_s, live if usable else 0.0, n if usable else 0.0, poisson, shared, *air))
+        flags.append(int(c.quality[0]))
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 8).T
+    end, live, n_cph, poisson_cph, shared_error, f_h, vapour, pressure = columns
+    return Corrected(
+        end_s=end,
+        live_s=live,
+        n_cph=n_cph,
+        poisson_cph=poisson_cph,
+        shared=shared_error,
+        f_h=f_h,
+        humidity_g_m3=vapour,
+        pressure_hpa=pressure,
+        quality=np.array(flags, dtype=np.int64),
+    )
+
+
+def mean_over(series: Corrected, begin_s: float, end_s: float) -> Mean:
+    """Mean over the records that end in a time, weighted by their counting time.
+
+    Parameters
+    ----------
+    begin_s, end_s : [s, UTC]
+        A record that ends at the begin is not in it.
+    """
+    rows = (series.end_s > begin_s) & (series.end_s <= end_s) & (series.live_s > 0.0)
+    live = series.live_s[rows]
+    total = float(live.sum())
+    if total == 0.0:
+        return Mean(0.0, *(math.nan,) * 5, Quality.MISSING)
+    share = live / total
+    n = float(share @ series.n_cph[rows])
+    counting = math.sqrt(float(np.sum((share * series.poisson_cph[rows]) ** 2)))
+    quality = int(np.bitwise_or.reduce(series.quality[rows]))
+    known = (series.quality[rows] & int(Quality.HUMIDITY_MISSING)) == 0
+    vapour = series.humidity_g_m3[rows][known]
+    return Mean(
+        live_s=total,
+        n_cph=n,
+        sigma_cph=math.hypot(counting, n * float(share @ series.shared[rows])),
+        n_humid_cph=float(share @ (series.n_cph[rows] / series.f_h[rows])),
+        humidity_g_m3=float(np.average(vapour, weights=live[known])) if known.any() else math.nan,
+        pressure_hpa=float(share @ series.pressure_hpa[rows]),
+        quality=Quality(quality),
+    )
+
+
+def daily(series: Corrected, day_end_s: Array) -> Array:
+    """Means of whole days, (3, T): N_corr, the same without f_h [counts h-1], humidity [g m-3];
+    NaN where there are under 12 h of counting."""
+    day = 24.0 * HOUR_S
+    means = [mean_over(series, end - day, end) for end in day_end_s.tolist()]
+    enough = np.array([m.live_s >= 0.5 * day for m in means])
+    values = np.array([(m.n_cph, m.n_humid_cph, m.humidity_g_m3) for m in means]).reshape(-1, 3)
+    return np.where(enough, values.T, np.nan)

@@ -1,0 +1,302 @@
+"""A real site's records through the station's own pipeline, beside its probes and samples.
+
+The host computes no feature here either: records are read by the station's reader and stepped
+through `epithermal_edge.inference.pipeline`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.inference.features import Window
+from epithermal_edge.loggers.files import read_records
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.site import Site
+from epithermal_host.config.instrument import SAMPLING_SIGMA
+from epithermal_host.field.csv_table import DAY_S, HOUR_S, daily_mean, nanmean_rows, read_table
+from epithermal_host.field.sampled_counts import corrected, mean_over, steps
+from epithermal_host.field.samples import begin_s, read_campaigns
+from epithermal_host.field.site_toml import Monitor, Rain, SiteFile
+from epithermal_host.simulation.known_site import calibration_sigma
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FALL_MAX = 0.10  # relative to the fortnight's median; a monitor that falls further is broken
+FALL_WINDOW_D = 15.0
+BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, so that humidity is held
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldSeries:
+    """Days of one site; NaN where there is none."""
+
+    name: str
+    day_end_s: Array  # (T,) Unix time of the window's end [s, UTC]
+    features: Array  # (T, F) the station's, physical units
+    restart: Mask  # (T,) the station's state is void before this window
+    theta_classical: Array  # (T,) homogeneous COSMIC inversion [m3 m-3]
+    truth: Array  # (T,) 0-30 cm by the probes, mean over the window [m3 m-3]
+    judged: Mask  # (T,) in season, soil warm, monitor sound
+    cosmic_n_cph: float  # from the sampling day
+    sampling_end_s: float  # end of that day's window [s, UTC]; NaN: no samples
+    sampled_theta: float  # field mean of that day [m3 m-3]
+
+
+def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
+    """Everything that is needed to judge an estimate at a site.
+
+    Parameters
+    ----------
+    site_file :
+        As declared.
+    cosmic_n_cph :
+        COSMIC's N [counts h-1]; None: from the one sampling day.
+
+    Raises
+    ------
+    ConfigError
+        A file lacks a column that the site names, or the site has no samples to calibrate on.
+    SourceError
+        A file cannot be read.
+    """
+    records, faulty_s = raw_records(site_file)
+    if cosmic_n_cph is None:
+        cosmic_n_cph = calibrated_n(site_file, records, *sample_day(site_file))
+    return load_each(site_file, np.array([cosmic_n_cph]), records, faulty_s)[0]
+
+
+def load_each(
+    site_file: SiteFile, n_cph: Array, records: Sequence[RawRecord], faulty_s: Array
+) -> tuple[FieldSeries, ...]:
+    """The same for several N at once, (k,) [counts h-1]; records as `raw_records` gives them."""
+    end_s, theta = (NAN, NAN) if site_file.sampling is None else sample_day(site_file)
+    site = known_site(site_file, theta, n_cph)
+    windows = daily_windows(site, records, site_file.day_ends_utc_h, n_cph.size)
+    day_end_s = np.array([w.hour * HOUR_S for w in windows])
+    features = np.stack([w.features for w in windows], axis=1)
+    theta_classical = np.stack([w.theta_classical for w in windows], axis=1)
+    first = FieldSeries(
+        name=site_file.name,
+        day_end_s=day_end_s,
+        features=features[0],
+        restart=np.array([w.restart[0] for w in windows]),
+        theta_classical=theta_classical[0],
+        truth=probe_mean(site_file, day_end_s),
+        judged=judged_days(site_file, day_end_s, faulty_s),
+        cosmic_n_cph=float(n_cph[0]),
+        sampling_end_s=end_s,
+        sampled_theta=theta,
+    )
+    return tuple(
+        dataclasses.replace(first, features=x, theta_classical=inverted, cosmic_n_cph=n)
+        for x, inverted, n in zip(features, theta_classical, n_cph.tolist(), strict=True)
+    )
+
+
+def known_site(site_file: SiteFile, theta: float, n_cph: Array) -> Site:
+    """The site with N [counts h-1], and the error of an N from one day's samples [m3 m-3]."""
+    site = dataclasses.replace(site_file.site, cosmic_n_cph=n_cph)
+    if not math.isfinite(theta):
+        return site
+    sigma = calibration_sigma(site, np.array([theta]), SAMPLING_SIGMA)
+    return dataclasses.replace(site, cosmic_n_sigma=sigma)
+
+
+def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
+    """The detector's records with rain and monitor joined; the faulty intervals of the monitor.
+
+    Returns
+    -------
+    list of RawRecord, (k, 2) [s, UTC]
+        In time order; begin and end of each time without a sound monitor.
+    """
+    source = site_file.records
+    records = read_records(source.paths, source.dialect, source.options).records
+    end_s = np.array([r.end_s for r in records])
+    changes: dict[str, Array] = {}
+    faulty_s = np.empty((0, 2))
+    if site_file.rain is not None:
+        changes["rain_mm"] = _rain(site_file.rain, records)
+    if site_file.incoming is not None:
+        changes["incoming"], faulty_s = _incoming(site_file.incoming, end_s)
+    if source.corrected:  # the reference atmosphere, in which every factor is 1
+        changes["pressure_hpa"] = np.full(end_s.size, float(site_file.site.pressure_ref_hpa))
+    columns = {name: values.tolist() for name, values in changes.items()}
+    out = [
+        dataclasses.replace(record, **{name: values[i] for name, values in columns.items()})
+        for i, record in enumerate(records)
+    ]
+    return out, faulty_s
+
+
+def daily_windows(
+    site: Site, records: Iterable[RawRecord], day_ends_utc_h: int, n: int = 1
+) -> list[Window]:
+    """A window a day, of n sites with the same counts, from the first that has some."""
+    phases = 24 // math.gcd(24, day_ends_utc_h)  # the fewest that give this hour
+    windows = [
+        w
+        for _, _, made in steps(site, records, n, phases)
+        for w in made
+        if w.hour % 24 == day_ends_utc_h
+    ]
+    return from_first_counts(windows)
+
+
+def from_first_counts(windows: list[Window]) -> list[Window]:
+    """Windows from the first on that has counts."""
+    sound = [i for i, w in enumerate(windows) if not w.restart[0]]
+    return windows[max(sound[0] - 1, 0) :] if sound else windows
+
+
+def calibrated_n(
+    site_file: SiteFile, records: Sequence[RawRecord], end_s: float, theta: float
+) -> float:
+    """COSMIC's N by which the inversion of the sampling day's counts is the sampled mean.
+
+    Parameters
+    ----------
+    records :
+        As `raw_records` gives them.
+    end_s : [s, UTC]
+        End of the sampling day's window.
+    theta : [m3 m-3]
+        Field mean of the samples.
+
+    Raises
+    ------
+    ConfigError
+        No samples, or no counts on that day.
+    """
+    if math.isnan(theta):
+        raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add it, or give N")
+    first_s = end_s - DAY_S
+    near = [r for r in records if first_s - BEFORE_SAMPLING_S < r.end_s <= end_s]
+    mean = mean_over(corrected(site_file.site, near), first_s, end_s)
+    if mean.live_s < 0.5 * DAY_S:
+        day = datetime.datetime.fromtimestamp(first_s, datetime.UTC).date()
+        raise ConfigError(f"{site_file.path}: too few counts on the sampling day {day}")
+    unit = dataclasses.replace(site_file.site, cosmic_n_cph=1.0)
+    return mean.n_cph / float(cosmic_rate(np.array([theta]), unit)[0])
+
+
+def sample_day(site_file: SiteFile) -> tuple[float, float]:
+    """End of the sampling day's window [s, UTC] and the field mean of its samples [m3 m-3].
+
+    Raises
+    ------
+    ConfigError
+        The file has no samples of that day.
+    """
+    if site_file.sampling is None:
+        raise ConfigError(f"{site_file.path}: no [sampling]; add the table")
+    campaigns = read_campaigns(site_file)
+    day = site_file.sampling.day or campaigns[0].day
+    campaign = next(c for c in campaigns if c.day == day)
+    return day_window_end_s(site_file, day), float(campaign.theta.mean())
+
+
+def day_window_end_s(site_file: SiteFile, day: str) -> float:
+    """End [s, UTC] of the window of 24 h that covers most of a day's light; the day: ISO date."""
+    noon_s = begin_s(day) + (12.0 - site_file.longitude_deg / 15.0) * HOUR_S
+    shift = site_file.day_ends_utc_h * HOUR_S
+    return math.ceil((noon_s - shift) / DAY_S) * DAY_S + shift
+
+
+def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
+    """Weighted mean of the probes over each window, (T,) [m3 m-3]; NaN where a depth has none."""
+    total, weights = np.zeros(day_end_s.size), 0.0
+    for probe in site_file.probes:
+        time_s, values = read_table(probe.time, probe.columns)
+        total += probe.weight * daily_mean(time_s, nanmean_rows(values), day_end_s)
+        weights += probe.weight
+    return total / weights if weights else np.full(day_end_s.size, np.nan)
+
+
+def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
+    """Days on which estimates are judged: in season, soil warm, intensity monitor sound."""
+    middle = (day_end_s - 0.5 * DAY_S).astype("datetime64[s]").astype("datetime64[M]")
+    month = middle.astype(np.int64) % 12 + 1
+    first, last = site_file.season
+    judged = (month >= first) & (month <= last)
+    if first > last:
+        judged = (month >= first) | (month <= last)
+    warm = site_file.soil_temperature
+    if warm is not None:
+        time_s, values = read_table(warm.time, (warm.column,))
+        judged &= daily_mean(time_s, values[:, 0], day_end_s) > warm.least_c
+    for begin, end in faulty_s:
+        judged &= (day_end_s <= begin) | (day_end_s - DAY_S >= end)
+    return np.asarray(judged, dtype=bool)
+
+
+def monitor_faults(time_s: Array, value: Array, hold_h: float) -> Array:
+    """Times in which a neutron monitor's values are not to be believed.
+
+    Parameters
+    ----------
+    time_s, value : (n,)
+        In time order.
+    hold_h : [h]
+        A value that stands unchanged for longer is one that nobody renews.
+
+    Returns
+    -------
+    (k, 2) [s, UTC]
+        Begin and end. Falls by more than `FALL_MAX` under the median around them count too: the
+        largest Forbush decreases of a solar cycle at high-latitude monitors are of that size.
+    """
+    if not time_s.size:
+        return np.empty((0, 2))
+    begins = np.flatnonzero(np.concatenate(([True], np.diff(value) != 0.0)))
+    until = np.append(time_s[begins[1:]], time_s[-1])
+    stands = until - time_s[begins] > hold_h * HOUR_S
+    found = [np.stack([time_s[begins], until], axis=1)[stands]]
+    day = np.floor(time_s / DAY_S)
+    each, where = np.unique(day, return_inverse=True)
+    middle = np.array([np.median(value[where == i]) for i in range(each.size)])
+    half = 0.5 * FALL_WINDOW_D
+    around = np.array([np.median(middle[np.abs(each - d) <= half]) for d in each])
+    low = value < (1.0 - FALL_MAX) * around[where]
+    bad = np.unique(day[low])
+    found.append(np.stack([bad * DAY_S, (bad + 1.0) * DAY_S], axis=1))
+    return np.concatenate(found)
+
+
+def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
+    """Rain of each record [mm]: amounts spread evenly over their time; NaN where none is known."""
+    time_s, values = read_table(rain.time, rain.columns)
+    known = np.isfinite(values)
+    amount = np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1), np.nan)
+    span_s = rain.interval_h * HOUR_S
+    ends = time_s + rain.end_h * HOUR_S
+    end_s = np.array([r.end_s for r in records])
+    step_s = np.diff(end_s, prepend=end_s[0] - np.median(np.diff(end_s)))
+    i = np.searchsorted(ends, end_s - 0.5 * step_s)
+    inside = (i < ends.size) & (end_s - 0.5 * step_s > ends[np.minimum(i, ends.size - 1)] - span_s)
+    rate = amount[np.minimum(i, ends.size - 1)] / span_s
+    return np.where(inside, rate * np.minimum(step_s, span_s), np.nan)
+
+
+def _incoming(monitor: Monitor, end_s: Array) -> tuple[Array, Array]:
+    """Last value of the monitor at each record's end, NaN in its faults; the faults."""
+    time_s, values = read_table(monitor.time, (monitor.column,))
+    usable = np.isfinite(values[:, 0])
+    time_s, value = time_s[usable], values[usable, 0]
+    faulty_s = monitor_faults(time_s, value, monitor.hold_h)
+    i = np.searchsorted(time_s, end_s, side="right") - 1
+    last = np.where(i >= 0, value[np.maximum(i, 0)], np.nan)
+    last[end_s - time_s[np.maximum(i, 0)] > monitor.hold_h * HOUR_S] = np.nan
+    for begin, end in faulty_s:
+        last[(end_s >= begin) & (end_s < end)] = np.nan
+    return last, faulty_s

@@ -1,0 +1,321 @@
+"""site.toml: a real site, declared; which files hold what, and under which names.
+
+Nothing is coded for a site. Paths are relative to the file's own folder; `$NAME` in them is taken
+from the environment. docs/field-evaluation.md describes the keys.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from epithermal_edge.config.canopy import cover_faults, described_cover
+from epithermal_edge.config.toml_keys import check_tables
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.loggers.columns import Options
+from epithermal_edge.physics.atmosphere import atmospheric_depth, mean_pressure
+from epithermal_edge.physics.corrections import hawdon_scale, mcjannet_scale, pressure_coefficient
+from epithermal_edge.records import NAN
+from epithermal_edge.site import IncomingForm, Site
+from epithermal_host.field.schema import PROBE, TABLES
+
+WaterKind = Literal["theta", "water_g_g", "total_water_g_g"]
+
+_AS_GIVEN = (
+    *("value", "depth_column", "deepest_cm", "bottom_column", "distance_column"),
+    *("direction_column", "profile_column", "bulk_density_column"),
+)  # keys of [sampling] that go into Sampling unchanged
+_REQUIRED = ("site", "soil", "records")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeColumn:
+    """How a CSV tells time."""
+
+    path: Path
+    name: str  # empty: it tells none
+    format: str  # as strptime; empty: ISO 8601
+    utc_offset_h: float
+    delimiter: str = ","
+    header: tuple[str, ...] = ()  # of a file that has no line of names
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The detector's recorded files."""
+
+    paths: tuple[Path, ...]
+    dialect: str
+    options: Options
+    corrected: bool  # the atmosphere is taken out already
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """File of a neutron monitor."""
+
+    time: TimeColumn
+    column: str
+    hold_h: float  # a value that stands longer is a fault
+
+
+@dataclass(frozen=True, slots=True)
+class Rain:
+    """File of rain amounts."""
+
+    time: TimeColumn
+    columns: tuple[str, ...]
+    interval_h: float
+    end_h: float
+
+
+@dataclass(frozen=True, slots=True)
+class SoilTemperature:
+    """File of a soil temperature; days at or below `least_c` are not judged."""
+
+    time: TimeColumn
+    column: str
+    least_c: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """File of soil samples."""
+
+    time: TimeColumn
+    value: str
+    kind: WaterKind
+    day: str  # ISO date, the one day of an evaluation; empty: the first
+    depth_column: str
+    deepest_cm: float
+    days: tuple[str, ...] = ()  # ISO dates, those of a calibration; none: all
+    bottom_column: str = ""
+    distance_column: str = ""
+    direction_column: str = ""
+    profile_column: str = ""
+    bulk_density_column: str = ""
+    hours: tuple[float, float] | None = None  # of the day whose counts are taken [h, UTC]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """In-situ sensors of one depth."""
+
+    time: TimeColumn
+    columns: tuple[str, ...]
+    depth_cm: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFile:
+    """A site as its file declares it; None where it has no such thing."""
+
+    path: Path
+    name: str
+    longitude_deg: float
+    altitude_m: float
+    day_ends_utc_h: int
+    season: tuple[int, int]  # months, both included
+    texture: str
+    site: Site  # cosmic_n_cph is 1: not calibrated
+    records: Records
+    incoming: Monitor | None
+    rain: Rain | None
+    soil_temperature: SoilTemperature | None
+    sampling: Sampling | None
+    probes: tuple[Probe, ...]
+
+
+def read_site(path: Path) -> SiteFile:
+    """The site that a file declares; the files it names are not opened.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read or has faults: all of them, each with its key and remedy.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name a site.toml") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    faults: list[str] = []
+    probes = _probes(data.pop("probe", []), faults)
+    given = set(data)
+    values = check_tables(TABLES, _REQUIRED, data, faults)
+    faults += cover_faults("cover", values.get("cover", {}))
+    for name in [name for name in TABLES if name not in given]:
+        values.pop(name, None)
+    made = _Maker(path, faults)
+    if not faults:
+        out = made.site_file(values, probes)
+    if faults:
+        raise ConfigError(*(f"{path}: {fault}" for fault in faults))
+    return out
+
+
+def _probes(tables: Any, faults: list[str]) -> list[dict[str, Any]]:
+    if not isinstance(tables, list):
+        faults.append("probe: must be a list of tables, written [[probe]]")
+        return []
+    found = []
+    for number, table in enumerate(tables, start=1):
+        own: list[str] = []
+        found.append(check_tables({"probe": PROBE}, ("probe",), {"probe": table}, own)["probe"])
+        faults += [fault.replace("probe.", f"probe {number}: ", 1) for fault in own]
+    if found and not faults and not sum(p["weight"] for p in found) > 0.0:
+        faults.append("probe: the weights add up to 0")
+    return found
+
+
+class _Maker:
+    """From checked values to dataclasses; faults of paths are collected."""
+
+    def __init__(self, path: Path, faults: list[str]) -> None:
+        self.path = path
+        self.faults = faults
+
+    def site_file(
+        self, values: dict[str, dict[str, Any]], probes: list[dict[str, Any]]
+    ) -> SiteFile:
+        where = values["site"]
+        return SiteFile(
+            path=self.path,
+            name=where["name"],
+            longitude_deg=where["longitude_deg"],
+            altitude_m=where["altitude_m"],
+            day_ends_utc_h=where["day_ends_utc_h"],
+            season=(where["season_begins"], where["season_ends"]),
+            texture=values["soil"]["texture"],
+            site=_site(where, values["soil"], values.get("cover"), values.get("incoming")),
+            records=self._records(values["records"]),
+            incoming=self._monitor(values.get("incoming")),
+            rain=self._rain(values.get("rain")),
+            soil_temperature=self._soil_temperature(values.get("soil_temperature")),
+            sampling=self._sampling(values.get("sampling")),
+            probes=tuple(
+                Probe(self._time(p), tuple(p["columns"]), p["depth_cm"], p["weight"])
+                for p in probes
+            ),
+        )
+
+    def _file(self, name: str) -> Path:
+        def value(match: re.Match[str]) -> str:
+            variable = match[1] or match[2]
+            found = os.environ.get(variable)
+            if found is None:
+                fault = f"{name}: the environment has no {variable}; set it to a folder"
+                if fault not in self.faults:
+                    self.faults.append(fault)
+            return found or ""
+
+        return self.path.parent / re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, name)
+
+    def _time(self, table: Mapping[str, Any]) -> TimeColumn:
+        path = self._file(table["file"])
+        return TimeColumn(
+            path=path,
+            name=table["time"],
+            format=table["time_format"],
+            utc_offset_h=table["utc_offset_h"],
+            delimiter=table["delimiter"],
+            header=tuple(table["header"] or ()),
+        )
+
+    def _records(self, table: dict[str, Any]) -> Records:
+        columns, counts = table["columns"], table["count_columns"]
+        options = Options(
+            columns=tuple(columns) if columns else None,
+            count_columns=tuple(counts) if counts else None,
+            interval_s=table["interval_s"],
+            utc_offset_h=table["utc_offset_h"],
+        )
+        paths = tuple(self._file(name) for name in table["files"])
+        return Records(paths, table["dialect"], options, table["corrected"])
+
+    def _monitor(self, table: dict[str, Any] | None) -> Monitor | None:
+        if table is None:
+            return None
+        return Monitor(self._time(table), table["column"], table["hold_h"])
+
+    def _rain(self, table: dict[str, Any] | None) -> Rain | None:
+        if table is None:
+            return None
+        columns = tuple(table["columns"])
+        return Rain(self._time(table), columns, table["interval_h"], table["end_h"])
+
+    def _soil_temperature(self, table: dict[str, Any] | None) -> SoilTemperature | None:
+        if table is None:
+            return None
+        return SoilTemperature(self._time(table), table["column"], table["least_c"])
+
+    def _sampling(self, table: dict[str, Any] | None) -> Sampling | None:
+        if table is None:
+            return None
+        days = tuple(table["days"] or ([table["day"]] if table["day"] else []))
+        faults = [f"sampling.days: {day!r} is not a date" for day in days if not _is_date(day)]
+        if not table["time"] and len(days) != 1:
+            faults.append("sampling.time: missing; name the column of the date, or give day")
+        hours = (table["from_h"], table["to_h"])
+        given = [hour for hour in hours if hour is not None]
+        if len(given) == 1 or (given and given[0] >= given[1]):
+            faults.append("sampling.from_h: give it with a later to_h, or neither")
+        self.faults += faults
+        return Sampling(
+            time=self._time(table),
+            kind=cast(WaterKind, table["kind"]),
+            day=table["day"] or (days[0] if days else ""),
+            days=days,
+            hours=(given[0], given[1]) if len(given) == 2 else None,
+            **{name: table[name] for name in _AS_GIVEN},
+        )
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _site(
+    where: Mapping[str, Any],
+    soil: Mapping[str, Any],
+    cover: dict[str, Any] | None,
+    incoming: Mapping[str, Any] | None,
+) -> Site:
+    """What the station must know, from position and soil; as the station's own configuration."""
+    latitude, altitude = where["latitude_deg"], where["altitude_m"]
+    cutoff = where["cutoff_rigidity_gv"]
+    form = cast(IncomingForm, incoming["form"]) if incoming else "none"
+    beta, reference = where["beta_per_hpa"], where["pressure_ref_hpa"]
+    if beta is None:
+        beta = float(pressure_coefficient(latitude, altitude, cutoff))
+    scale = 1.0
+    if form == "hawdon2014":
+        scale = float(hawdon_scale(cutoff))
+    elif form == "mcjannet2023":
+        scale = float(mcjannet_scale(cutoff, atmospheric_depth(latitude, altitude)))
+    return Site(
+        cosmic_n_cph=1.0,
+        bulk_density_g_cm3=soil["bulk_density_g_cm3"],
+        lattice_water_g_g=soil["lattice_water_g_g"],
+        organic_water_g_g=soil["organic_water_g_g"],
+        latitude_deg=latitude,
+        beta_per_hpa=beta,
+        pressure_ref_hpa=float(mean_pressure(altitude)) if reference is None else reference,
+        incoming_form=form,
+        incoming_ref=incoming["ref"] if incoming else NAN,
+        incoming_scale=scale if math.isfinite(scale) else 1.0,
+        **described_cover(cover or {}),
+    )

@@ -1,0 +1,72 @@
+"""A site's days with the N by which the network itself says what the samples say.
+
+It is the N that `calibrate --bundle` writes into the station's block (decision 0011).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.inference.bundle import Bundle
+from epithermal_host.compute.crew import Crew
+from epithermal_host.config.instrument import SAMPLING_SIGMA
+from epithermal_host.field import series as field
+from epithermal_host.field.calibrate import HISTORY_D
+from epithermal_host.field.csv_table import DAY_S
+from epithermal_host.field.network_n import candidates, network_fit, said, stream
+from epithermal_host.field.series import FieldSeries
+from epithermal_host.field.site_toml import SiteFile
+from epithermal_host.reports.simulated import InputSet, input_sets
+from epithermal_host.training.series import NAMES
+
+RAIN_KNOWN = NAMES.index("rain_known")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What the network is shown of a site with one set of inputs."""
+
+    inputs: InputSet  # features (1, T, F) with its own N
+    n_cph: float  # which that is; COSMIC's where the network gives none [counts h-1]
+
+
+def load(
+    site_file: SiteFile, bundle: Bundle, who: Crew, runtime_name: str | None = None
+) -> tuple[FieldSeries, tuple[Shown, ...]]:
+    """A site calibrated on its one sampling day: with COSMIC's N, and with the network's own.
+
+    Raises
+    ------
+    ConfigError
+        As `field.load`.
+    """
+    records, faulty_s = field.raw_records(site_file)
+    end_s, theta = field.sample_day(site_file)
+    classical = field.calibrated_n(site_file, records, end_s, theta)
+    around = candidates(classical)
+    site = field.known_site(site_file, theta, around)
+    until = [r for r in records if end_s - HISTORY_D * DAY_S < r.end_s <= end_s]
+    seen = stream(site, around, until, site_file.day_ends_utc_h, None)
+    day, sample, error = np.array([end_s]), np.array([theta]), np.array([SAMPLING_SIGMA])
+    n_cph = []
+    for inputs in _sets(site_file, seen.features):
+        told = said(bundle, inputs.features, seen.restart, who, runtime_name)
+        fit = network_fit(dataclasses.replace(seen, theta=told), day, sample, error)
+        n_cph.append(classical if fit.reason or math.isnan(fit.n_cph) else fit.n_cph)
+    first, *own = field.load_each(site_file, np.array([classical, *n_cph]), records, faulty_s)
+    shown = [
+        Shown(_sets(site_file, series.features[None])[i], series.cosmic_n_cph)
+        for i, series in enumerate(own)
+    ]
+    return first, tuple(shown)
+
+
+def _sets(site_file: SiteFile, features: NDArray[np.float64]) -> tuple[InputSet, ...]:
+    """Counts alone, and the weather where the site file has rain; features (k, T, F)."""
+    rain = bool(site_file.rain) and bool(features[..., RAIN_KNOWN].any())
+    return input_sets(features.astype(np.float32), np.full(len(features), rain))

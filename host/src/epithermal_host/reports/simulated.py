@@ -1,0 +1,335 @@
+"""A released bundle on soils that it has not seen: every figure of the report, and its files."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.inference.bundle import Bundle, open_bundle
+from epithermal_host.bundles.streams import answers
+from epithermal_host.compute.crew import Crew, crew
+from epithermal_host.compute.files import write_atomic, write_json
+from epithermal_host.evaluation import particle_filter as ensemble
+from epithermal_host.evaluation.baselines import COSMIC, Baseline, baselines
+from epithermal_host.evaluation.evaluate import judged_days, with_weather
+from epithermal_host.evaluation.groups import groups
+from epithermal_host.evaluation.layers import LayerLine, columns, layer_lines
+from epithermal_host.evaluation.metrics import Stats, rms, stats
+from epithermal_host.evaluation.stream_age import Curve, outages, since_start
+from epithermal_host.evaluation.unseen import Unseen, provenance, read_unseen
+from epithermal_host.reports import simulated_html as report_html
+from epithermal_host.reports import simulated_plots as report_draw
+from epithermal_host.reports import simulated_text as report_text
+from epithermal_host.reports.verdict import Shortfall, shortfalls
+from epithermal_host.training.series import DESCRIPTION, LAYERS, NAMES, Series, counts_alone, mask
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+PAGE, DATA = "report.html", "report.json"
+NETWORK = "network"
+COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
+UNTOLD = "counts alone, cover not told"
+FILTERED = f"{COSMIC} + best filter"  # what the network must beat in every group
+QUANTILES = (5, 25, 50, 75, 95)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputSet:
+    """What a station has, and the soils that have it."""
+
+    label: str
+    features: NDArray[np.float32]  # (S, T, F)
+    soils: Mask  # (S,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """The network with one set of inputs; NaN for soils that do not have them."""
+
+    inputs: InputSet
+    theta: Array  # (S, T) [m3 m-3]
+    sigma: Array  # (S, T) [m3 m-3]
+    layers: dict[str, Array]  # (S, T) of the layers that the bundle tells [m3 m-3]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One method in one group, on the soils that have the inputs."""
+
+    method: str
+    inputs: str
+    t_d: float | None  # of the filter
+    stats: Stats
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLines:
+    """All methods in one group."""
+
+    kind: str
+    name: str
+    lines: tuple[Line, ...]
+
+    def line(self, method: str, inputs: str) -> Line | None:
+        """One of them, if there is one."""
+        found = (x for x in self.lines if (x.method, x.inputs) == (method, inputs))
+        return next(found, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Soil:
+    """One judged soil."""
+
+    scenario: int
+    texture: str
+    cover: str
+    precipitation_over_et0: float
+    rmse: dict[str, float]  # by method [m3 m-3]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """Everything that the page shows."""
+
+    bundle: Bundle
+    run_folder: Path
+    provenance: dict[str, Any]
+    runtime: str
+    seed: int  # of the campaign that it is judged on
+    spin_up_d: int
+    snow_share: float  # of the days
+    overall: GroupLines
+    groups: tuple[GroupLines, ...]
+    verdict: tuple[Shortfall, ...]  # empty: nothing to complain of in any group
+    layers: tuple[LayerLine, ...]
+    ages: tuple[Curve, ...]
+    outages: tuple[Curve, ...]
+    soils: tuple[Soil, ...]
+    seconds: dict[str, float]
+    reference: dict[str, Any] | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Labels of the sets of inputs, the least first."""
+        return tuple(x.inputs for x in self.overall.lines if x.method == NETWORK)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a bundle is judged."""
+
+    every_soil: bool = False  # of a campaign of another seed
+    runtime: str | None = None
+    workers: int | None = None
+    reference_soils: int = 0  # that the particle filter is run on
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Soils, days and everybody's answers."""
+
+    unseen: Unseen
+    days: Mask  # (S, T)
+    baselines: tuple[Baseline, ...]
+    estimates: tuple[Estimate, ...]
+    runtime: str
+
+
+def run(
+    bundle_path: Path, run_folder: Path, out: Path | None = None, options: Options | None = None
+) -> tuple[Report, Path]:
+    """Judge a bundle on a run; write report.html, its pictures and report.json.
+
+    Parameters
+    ----------
+    bundle_path, run_folder :
+        A released bundle; a campaign with its data set.
+    out :
+        Folder of the report; RUN/report-NAME-VERSION by default.
+    options :
+        How.
+
+    Returns
+    -------
+    Report, Path
+        The figures, and the page.
+
+    Raises
+    ------
+    ConfigError
+        Nothing there that the bundle may be judged on.
+    BundleError
+        The bundle is damaged or no runtime runs it.
+    """
+    options = options or Options()
+    bundle = open_bundle(bundle_path)
+    out = out or run_folder / f"report-{bundle.name}-{bundle.version}"
+    judged, report = judge(bundle, run_folder, options)
+    pictures = report_draw.pictures(report, judged)
+    for name, content in pictures.items():
+        write_atomic(out / name, content)
+    write_atomic(out / PAGE, report_html.page(report, pictures).encode("utf-8"))
+    write_json(out / DATA, report_text.as_json(report))
+    return report, out / PAGE
+
+
+def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, Report]:
+    """The figures, without files."""
+    clock = _Clock()
+    unseen = read_unseen(bundle, run_folder, options.every_soil)
+    series, spin_up = unseen.series, bundle.spin_up_steps
+    days = judged_days(series, spin_up)
+    if not days.any():
+        raise ConfigError(f"{run_folder}: no day to judge after {spin_up} days of spin-up")
+    clock.lap("reading")
+    site = unseen.places.site
+    methods = baselines(series.theta_classical, site, series.theta, days, series.snow)
+    clock.lap("baselines")
+    with crew(options.workers) as who:
+        estimates, name = _network(bundle, series, who, options)
+        judged = Judged(unseen, days, methods, estimates, name)
+        clock.lap("network")
+        dark = outages(bundle, judged, who, options)
+        clock.lap("outages")
+        reference = None
+        if options.reference_soils:
+            soils, progress = options.reference_soils, options.progress
+            reference = ensemble.compare(judged, run_folder, soils, who, progress)
+            clock.lap("particle filter")
+    told = tuple(
+        GroupLines(group.kind, group.name, lines)
+        for group in groups(unseen.places, series.theta)
+        if (lines := _lines(judged, days & group.rows))
+    )
+    report = Report(
+        bundle=bundle,
+        run_folder=run_folder,
+        provenance=provenance(bundle),
+        runtime=name,
+        seed=unseen.places.seed,
+        spin_up_d=spin_up,
+        snow_share=float(series.snow.mean()),
+        overall=GroupLines("all", "all soils and days", _lines(judged, days)),
+        groups=told,
+        verdict=shortfalls(told, [e.inputs.label for e in estimates]),
+        layers=_layers(judged),
+        ages=since_start(judged),
+        outages=dark,
+        soils=_soils(judged),
+        seconds=clock.laps,
+        reference=reference,
+    )
+    clock.lap("tables")
+    return judged, report
+
+
+def input_sets(features: NDArray[np.float32], weather: Mask) -> tuple[InputSet, ...]:
+    """Counts alone; with weather; with the soil's description; counts without the cover's.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+    weather : (S,)
+        Soils that have rain and ET0.
+    """
+    counts, plain = counts_alone(features), mask(features, soil=True)
+    sets = [InputSet(COUNTS, counts, np.ones(len(weather), dtype=bool))]
+    sets.append(InputSet(WITH_WEATHER, plain, weather))
+    described = weather & (features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
+    sets.append(InputSet(WITH_SOIL, features, described))
+    told = (features[..., NAMES.index("cover_known")] > 0.0).any(axis=1)
+    sets.append(InputSet(UNTOLD, mask(counts, cover=True), told))
+    return tuple(s for s in sets if s.soils.any())
+
+
+def _network(
+    bundle: Bundle, series: Series, who: Crew, options: Options
+) -> tuple[tuple[Estimate, ...], str]:
+    out, name = [], ""
+    for inputs in input_sets(series.features, with_weather(series)):
+        said = answers(
+            bundle,
+            inputs.features[inputs.soils],
+            who,
+            runtime_name=options.runtime,
+            title=inputs.label,
+            progress=options.progress,
+        )
+        y = np.full((*series.theta.shape, said.y.shape[-1]), np.nan)
+        y[inputs.soils] = said.y
+        layers = {layer: y[..., i] for layer, i in columns(bundle.outputs).items()}
+        out.append(Estimate(inputs, y[..., 0], y[..., 1], layers))
+        name = said.runtime
+    return tuple(out), name
+
+
+def _lines(judged: Judged, rows: Mask) -> tuple[Line, ...]:
+    """All methods on some days; for each set of inputs on the soils that have it."""
+    truth, out = judged.unseen.series.theta, []
+    told: dict[bytes, list[Stats]] = {}  # of the baselines: sets often have the same soils
+    for estimate in judged.estimates:
+        own = rows & estimate.inputs.soils[:, None]
+        if not own.any():
+            continue
+        key, label = estimate.inputs.soils.tobytes(), estimate.inputs.label
+        if key not in told:
+            told[key] = [stats(truth, b.theta, own) for b in judged.baselines]
+        named = zip(judged.baselines, told[key], strict=True)
+        out += [Line(b.name, label, b.t_d, s) for b, s in named]
+        own_stats = stats(truth, estimate.theta, own, estimate.sigma)
+        out.append(Line(NETWORK, label, None, own_stats))
+    return tuple(out)
+
+
+def _layers(judged: Judged) -> tuple[LayerLine, ...]:
+    """Of each set of inputs; none where bundle or data set have no layers."""
+    series = judged.unseen.series
+    labels = {name: series.layers[..., i] for i, name in enumerate(LAYERS)}
+    out: list[LayerLine] = []
+    for e in judged.estimates:
+        own = judged.days & e.inputs.soils[:, None]
+        inverted = series.theta_classical
+        out += layer_lines(e.inputs.label, e.layers, labels, e.theta, inverted, own)
+    return tuple(out)
+
+
+def _soils(judged: Judged) -> tuple[Soil, ...]:
+    """Each soil that has a judged day."""
+    series, places = judged.unseen.series, judged.unseen.places
+    named = {b.name: b.theta for b in judged.baselines if b.name in (COSMIC, FILTERED)}
+    named |= {f"{NETWORK}, {e.inputs.label}": e.theta for e in judged.estimates}
+    out = []
+    for i in np.flatnonzero(judged.days.any(axis=1)).tolist():
+        errors = {name: theta[i] - series.theta[i] for name, theta in named.items()}
+        aridity = places.precipitation_mm[i].sum() / places.et0_mm[i].sum()
+        out.append(
+            Soil(
+                scenario=int(series.scenario[i]),
+                texture=places.texture[i],
+                cover=places.cover[i],
+                precipitation_over_et0=float(aridity),
+                rmse={name: rms(error[judged.days[i]]) for name, error in errors.items()},
+            )
+        )
+    return tuple(out)
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 2)
+        self._last = now

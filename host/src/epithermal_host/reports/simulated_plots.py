@@ -1,0 +1,278 @@
+"""The pictures of the report: figures in, bytes of a PNG out."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.dates import ConciseDateFormatter
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.metrics import Z90
+from epithermal_host.evaluation.stream_age import Curve
+from epithermal_host.studies.figures_plots import STYLE
+
+if TYPE_CHECKING:
+    from epithermal_host.reports.simulated import GroupLines, Judged, Report
+
+Array = NDArray[np.float64]
+
+FILTERED = f"{COSMIC} + best filter"
+NETWORK = "network"
+COLOURS = ("#009E73", "#0072B2", "#CC79A7", "#E69F00")  # by inputs; Okabe and Ito (2008)
+GREY, ORANGE = "0.55", "#D55E00"
+SHOWN_D = 730
+UNIT = "m³ m⁻³"
+
+
+def pictures(report: Report, judged: Judged) -> dict[str, bytes]:
+    """All pictures by file name, in the order of the page."""
+    drawn = {
+        "methods.png": _methods(report),
+        "groups.png": _groups(report),
+        "coverage.png": _coverage(report),
+        "age.png": _age(report),
+        "scatter.png": _scatter(judged),
+        "soils.png": _soils(report),
+        "series.png": _series(report, judged),
+    }
+    if report.outages:
+        drawn["outage.png"] = _outage(report)
+    return drawn
+
+
+def colour(report: Report, inputs: str) -> str:
+    """Of the network with these inputs."""
+    return COLOURS[report.inputs.index(inputs)]
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _methods(report: Report) -> bytes:
+    """RMSE of all methods as bars, ubRMSE as marks."""
+    with mpl.rc_context(STYLE):
+        first = report.inputs[0]
+        lines = [x for x in report.overall.lines if x.inputs == first or x.method == NETWORK]
+        figure = _figure(8.0, 0.33 * len(lines) + 0.9)
+        axes = figure.add_subplot()
+        for row, line in enumerate(reversed(lines)):
+            own = line.method == NETWORK
+            paint = colour(report, line.inputs) if own else "0.8"
+            axes.barh(row, line.stats.rmse, color=paint, height=0.7)
+            axes.plot(line.stats.ubrmse, row, "|", c="k", ms=14.0, mew=1.6)
+            axes.text(line.stats.rmse, row, f" {line.stats.rmse:.4f}", va="center", fontsize=9.0)
+        names = [f"network, {x.inputs}" if x.method == NETWORK else x.method for x in lines]
+        axes.set_yticks(range(len(lines)), names[::-1])
+        axes.tick_params(axis="y", length=0.0)
+        axes.margins(x=0.12, y=0.02)
+        axes.set_xlabel(f"RMSE [{UNIT}]; mark: each soil's own bias taken out")
+        return png(figure)
+
+
+def _groups(report: Report) -> bytes:
+    """RMSE of each group: inversion, best filter, network."""
+    with mpl.rc_context(STYLE):
+        rows = list(report.groups)
+        figure = _figure(8.0, 0.235 * len(rows) + 1.0)
+        axes = figure.add_subplot()
+        y = _rows(axes, rows)
+        first = report.inputs[0]
+        series: list[tuple[str, str, str, str, str]] = [
+            (COSMIC, first, GREY, "o", COSMIC),
+            (FILTERED, first, ORANGE, "D", "with best filter"),
+        ]
+        series += [
+            (NETWORK, label, colour(report, label), "o", f"network, {label}")
+            for label in report.inputs
+        ]
+        for method, inputs, paint, mark, label in series:
+            found = [group.line(method, inputs) for group in rows]
+            values = [np.nan if x is None else x.stats.rmse for x in found]
+            filled: Any = "none" if method == COSMIC else paint
+            axes.plot(values, y, mark, c=paint, mfc=filled, ms=5.5, label=label)
+        axes.set_xlim(0.0, None)
+        axes.set_xlabel(f"RMSE [{UNIT}]")
+        figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9.0)
+        return png(figure)
+
+
+def _coverage(report: Report) -> bytes:
+    """Part of the truth inside the 90 % interval, overall and in each group."""
+    with mpl.rc_context(STYLE):
+        rows = [report.overall, *report.groups]
+        figure = _figure(8.0, 0.235 * len(rows) + 1.0)
+        axes = figure.add_subplot()
+        y = _rows(axes, rows)
+        axes.axvspan(80.0, 97.0, color="0.94", lw=0.0)
+        axes.axvspan(87.0, 93.0, color="0.87", lw=0.0)
+        axes.axvline(90.0, c="0.5", lw=0.8)
+        for label in report.inputs:
+            found = [group.line(NETWORK, label) for group in rows]
+            values = [np.nan if x is None else 100.0 * x.stats.coverage_90 for x in found]
+            axes.plot(values, y, "o", c=colour(report, label), ms=5.5, label=label)
+        axes.set_xlabel("truth inside the 90 % interval [%]; grey: 87 to 93, 80 to 97")
+        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9.0)
+        return png(figure)
+
+
+def _rows(axes: Any, rows: list[GroupLines]) -> Array:
+    """Names of the groups at the left, a gap between kinds; their ordinates."""
+    y, at, before = [], 0.0, rows[0].kind
+    for group in rows:
+        at -= 1.0 if group.kind == before else 1.7
+        y.append(at)
+        before = group.kind
+    axes.set_yticks(y, [_name(group) for group in rows])
+    axes.tick_params(axis="y", length=0.0, labelsize=9.0)
+    axes.set_ylim(y[-1] - 0.8, y[0] + 0.8)
+    axes.grid(axis="y", lw=0.4, c="0.9")
+    axes.set_axisbelow(True)
+    return np.array(y)
+
+
+def _name(group: GroupLines) -> str:
+    """With what a bare number would not tell."""
+    more = {"year": "year {}", "counting rate": "{} counts h⁻¹",
+            "season": "{} season"}  # fmt: skip
+    return more.get(group.kind, "{}").format(group.name)
+
+
+def _curves(report: Report, axes: Any, curves: list[Curve], **style: Any) -> None:
+    for curve in curves:
+        paint = {COSMIC: GREY, FILTERED: ORANGE}.get(curve.method)
+        name = curve.method.replace(f"{COSMIC} + ", "with ")
+        label = f"{name}, {curve.inputs}" if curve.inputs else name
+        paint = paint or colour(report, curve.inputs)
+        axes.plot(curve.day, curve.rmse, c=paint, label=label, **style)
+
+
+def _age(report: Report) -> bytes:
+    """Left: the first weeks. Right: the years."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(9.0, 3.6)
+        left, right = figure.subplots(1, 2, sharey=True)
+        curves = list(report.ages)
+        _curves(report, left, curves, marker="o", ms=3.5, lw=1.4)
+        _curves(report, right, curves, marker="o", ms=3.5, lw=1.4)
+        left.set(xlim=(-1.0, 100.0), xlabel="days since the cold start")
+        left.axvline(report.spin_up_d, c="0.6", lw=0.8, ls="--")
+        left.set_ylabel(f"RMSE [{UNIT}]")
+        right.set(xlim=(60.0, None), xlabel="days since the cold start")
+        left.set_ylim(0.0, None)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4,
+                      frameon=False, fontsize=9.0)  # fmt: skip
+        return png(figure)
+
+
+def _outage(report: Report) -> bytes:
+    """Left: in the outage. Right: when counts are back."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(9.0, 3.6)
+        left, right = figure.subplots(1, 2, sharey=True)
+        dark = [c for c in report.outages if c.what == "outage"]
+        back = [c for c in report.outages if c.what == "after"]
+        _curves(report, left, dark, marker="o", ms=3.0, lw=1.4)
+        _curves(report, right, back, marker="o", ms=4.0, lw=1.4)
+        left.axvline(10.5, c="0.6", lw=0.8, ls="--")
+        left.set(xlabel="length of the outage: error on its last day [d]")
+        left.set_ylabel(f"RMSE [{UNIT}]")
+        right.set(xlabel="length of the outage: error on the first day after [d]")
+        left.set_ylim(0.0, None)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4,
+                      frameon=False, fontsize=9.0)  # fmt: skip
+        return png(figure)
+
+
+def _scatter(judged: Judged) -> bytes:
+    """Days by truth and estimate: inversion, best filter, network with each set of inputs."""
+    with mpl.rc_context(STYLE):
+        truth = judged.unseen.series.theta
+        named = [(b.name.replace(f"{COSMIC} + ", "with "), b.theta) for b in judged.baselines
+                 if b.name in (COSMIC, FILTERED)]  # fmt: skip
+        named += [(f"network, {e.inputs.label}", e.theta) for e in judged.estimates]
+        figure = _figure(2.6 * len(named) + 0.6, 3.1)
+        panels = figure.subplots(1, len(named), sharex=True, sharey=True, squeeze=False)[0]
+        high = float(np.nanquantile(truth[judged.days], 0.9999)) + 0.03
+        for axes, (name, theta) in zip(panels, named, strict=True):
+            use = judged.days & np.isfinite(theta)
+            box = ((0.0, high), (0.0, high))
+            image = axes.hist2d(truth[use], theta[use], bins=120, range=box, cmap="viridis",
+                                norm=LogNorm(), rasterized=True)[3]  # fmt: skip
+            axes.plot((0.0, high), (0.0, high), c="k", lw=0.7)
+            axes.set_title(name, fontsize=9.5)
+            axes.set_aspect("equal")
+        panels[0].set_ylabel(f"estimate [{UNIT}]")
+        figure.supxlabel(f"truth, 0–30 cm [{UNIT}]", fontsize=10.0)
+        figure.colorbar(image, ax=list(panels), label="days", aspect=25)
+        return png(figure)
+
+
+def _soils(report: Report) -> bytes:
+    """Each soil: the network against the best filter."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(4.6, 4.2)
+        axes = figure.add_subplot()
+        filtered = np.array([s.rmse[FILTERED] for s in report.soils])
+        for label in report.inputs:
+            own = np.array([s.rmse.get(f"{NETWORK}, {label}", np.nan) for s in report.soils])
+            axes.plot(filtered, own, "o", c=colour(report, label), ms=3.5, alpha=0.7, label=label)
+        high = 1.05 * float(max(axes.get_xlim()[1], axes.get_ylim()[1]))
+        axes.plot((0.0, high), (0.0, high), c="k", lw=0.8)
+        axes.set(xlim=(0.0, high), ylim=(0.0, high), aspect="equal")
+        axes.set_xlabel(f"inversion + best filter, RMSE of a soil [{UNIT}]")
+        axes.set_ylabel(f"network, RMSE [{UNIT}]")
+        axes.legend(frameon=False, fontsize=9.0, loc="upper left")
+        return png(figure)
+
+
+def _series(report: Report, judged: Judged) -> bytes:
+    """Two years of the median soil and of one of the worst, by the network with most inputs."""
+    with mpl.rc_context(STYLE):
+        known = [s for s in report.soils if np.isfinite(s.rmse[f"{NETWORK}, {report.inputs[-1]}"])]
+        order = sorted(known, key=lambda s: s.rmse[f"{NETWORK}, {report.inputs[-1]}"])
+        chosen = [("median soil", order[len(order) // 2]), ("worse than 95 %",
+                  order[min(int(0.95 * len(order)), len(order) - 1)])]  # fmt: skip
+        figure = _figure(9.5, 6.0)
+        panels = figure.subplots(2, 1)
+        for axes, (name, soil) in zip(panels, chosen, strict=True):
+            _one_series(axes, report, judged, soil.scenario)
+            axes.set_title(f"{name}: scenario {soil.scenario}, {soil.texture.replace('_', ' ')},"
+                           f" {soil.cover}", loc="left", fontsize=10.0)  # fmt: skip
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5,
+                      frameon=False, fontsize=9.0)  # fmt: skip
+        return png(figure)
+
+
+def _one_series(axes: Any, report: Report, judged: Judged, scenario: int) -> None:
+    series = judged.unseen.series
+    row = int(np.flatnonzero(series.scenario == scenario)[0])
+    days = slice(-SHOWN_D, None)
+    time = series.day_end_s[days].astype("datetime64[s]")
+    axes.plot(time, series.theta_classical[row, days], ".", ms=2.5, c="0.7", label=COSMIC)
+    filtered = next(b.theta for b in judged.baselines if b.name == FILTERED)
+    axes.plot(time, filtered[row, days], c=ORANGE, lw=1.1, label="with best filter")
+    best = judged.estimates[-1]
+    theta, sigma = best.theta[row, days], best.sigma[row, days]
+    paint = colour(report, best.inputs.label)
+    band = (theta - Z90 * sigma, theta + Z90 * sigma)
+    axes.fill_between(time, *band, color=paint, alpha=0.22, lw=0.0, label="90 %")
+    axes.plot(time, theta, c=paint, lw=1.2, label=f"network, {best.inputs.label}")
+    axes.plot(time, series.theta[row, days], c="k", lw=1.1, label="truth")
+    axes.set_ylabel(f"0–30 cm [{UNIT}]")
+    dates: Any = ConciseDateFormatter  # untyped
+    axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
+    axes.margins(x=0.01)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -1,0 +1,69 @@
+"""The report's figures as lines of text and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.groups import DEFINITIONS
+
+if TYPE_CHECKING:
+    from epithermal_host.reports.simulated import Report
+
+
+def table(report: Report) -> str:
+    """The overall figures as lines of text."""
+    lines = [
+        f"{'method':31} {'inputs':17} {'RMSE':>7} {'of COSMIC':>9} {'ubRMSE':>7} {'bias':>8} "
+        f"{'r':>6} {'KGE':>6}  in 90 %"
+    ]
+    for line in report.overall.lines:
+        s, inversion = line.stats, report.overall.line(COSMIC, line.inputs)
+        ratio = s.rmse / inversion.stats.rmse if inversion else float("nan")
+        inside = f"{s.coverage_90:8.1%}" if math.isfinite(s.coverage_90) else ""
+        lines.append(
+            f"{line.method:31} {line.inputs:17} {s.rmse:7.4f} {ratio:9.2f} {s.ubrmse:7.4f} "
+            f"{s.bias:+8.4f} {s.r:6.3f} {s.kge:6.3f} {inside}".rstrip()
+        )
+    lines += [
+        f"{x.layer:31} {x.inputs:17} {x.stats.rmse:7.4f} {'':9} {x.stats.ubrmse:7.4f} "
+        f"{x.stats.bias:+8.4f} {x.stats.r:6.3f} {x.stats.kge:6.3f}"
+        for x in report.layers
+    ]
+    for x in report.verdict:
+        why = ["not better than the best filter"] if x.beaten else []
+        why += [f"90 % interval holds {x.coverage_90:.0%}"] if x.outside else []
+        lines.append(f"falls short: {x.kind} {x.group}, {x.inputs}: {'; '.join(why)}")
+    return "\n".join(lines)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report's figures; what is not a number is null."""
+    bundle = report.bundle
+    skip = ("bundle", "run_folder", "provenance")
+    fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
+    value = {
+        "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
+        "run": report.run_folder.name,
+        "definitions": DEFINITIONS,
+        **{name: content for name, content in fields.items() if name not in skip},
+    }
+    told: dict[str, Any] = plain(value)
+    return told
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: plain numbers, lists and tables; null for what is not a number."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

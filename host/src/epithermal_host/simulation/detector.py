@@ -1,0 +1,174 @@
+"""Instrument: a true neutron rate to the hourly records that a logger would have written.
+
+The atmosphere is put back by dividing by the factors that the station multiplies with; then counts
+are drawn, sensors rounded, hours lost. What the station knows of its site is drawn in
+`known_site`, what goes wrong in `faults`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.inference.features import HOUR_S, HOURS
+from epithermal_edge.physics.atmosphere import absolute_humidity
+from epithermal_edge.records import HOUSEKEEPING, RawRecord
+from epithermal_edge.site import Site
+from epithermal_host.config.instrument import (
+    BETA_SIGMA,
+    OFFSETS,
+    UNTROUBLED,
+    InstrumentConfig,
+)
+from epithermal_host.simulation import detector_faults as faults
+from epithermal_host.simulation.known_site import Days, as_known, factors
+from epithermal_host.simulation.scenario import Scenario
+from epithermal_host.weather.generator import Weather
+
+Array = NDArray[np.float64]
+
+COLUMNS = tuple(
+    f.name for f in dataclasses.fields(RawRecord) if f.name not in ("end_s", *HOUSEKEEPING)
+)
+WARMEST_H = 15.0  # of the day, when the temperature peaks
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Hourly records of one station, and its site as the station knows it."""
+
+    site: Site
+    end_s: Array  # (hours,) Unix time [s]
+    columns: dict[str, Array]  # the fields of RawRecord, each (hours,)
+
+    def records(self) -> list[RawRecord]:
+        """The same as records of floats, the way a station meets them."""
+        rows = zip(*(self.columns[name].tolist() for name in COLUMNS), strict=True)
+        return [
+            RawRecord(end_s, *row) for end_s, row in zip(self.end_s.tolist(), rows, strict=True)
+        ]
+
+
+def observe(
+    scenario: Scenario,
+    weather: Weather,
+    rate_cph: Array,
+    config: InstrumentConfig,
+    theta: Array | None = None,
+) -> Observation:
+    """Records of a station that stands at a scenario.
+
+    Parameters
+    ----------
+    scenario :
+        The place; the random numbers depend on its seed and index and on the config's seed.
+    weather :
+        (days,) of the period that is recorded.
+    rate_cph : (days + 1,) [counts h-1]
+        Neutron rate without atmosphere at the begin of the period and at each day's end.
+    config :
+        What goes wrong, and how often.
+    theta : (days,) [m3 m-3]
+        True mean of 0-30 cm, which sampling days sample; needed where there are some.
+
+    Raises
+    ------
+    ValueError
+        Sampling days without theta.
+    """
+    if scenario.plain:
+        config = dataclasses.replace(config, **UNTROUBLED)
+    rng = scenario.rng("instrument", config.seed)
+    days = weather.day.size
+    air = _air(weather)
+    middle = (np.arange(HOURS * days) + 0.5) / HOURS
+    true_site = _true_site(scenario.site, config, rng)
+    sensitivity = faults.drift(HOURS * days, config.drift_sigma, rng)
+    rate = np.interp(middle, np.arange(days + 1.0), rate_cph) * sensitivity
+    rate = rate / factors(true_site, air)
+    spread = config.duration_spread_s
+    duration_s = HOUR_S + rng.integers(-spread, spread, HOURS * days, endpoint=True)
+    expected = rate * duration_s / HOUR_S
+    counts = rng.poisson(expected).astype(np.float64) if config.counting_noise else expected
+    told = _sensors(weather, air, config, rng)
+    columns = {"duration_s": duration_s, "counts": counts, **told}
+    has = rng.random(4) < (
+        config.gauge_share,
+        config.et0_source_share,
+        config.latitude_share,
+        config.monitor_share,
+    )
+    for name, known in (("rain_mm", has[0]), ("et0_mm", has[1]), ("incoming", has[3])):
+        if not known:
+            columns[name][:] = np.nan
+    days_seen = Days(weather, rate_cph, columns, theta)
+    site = as_known(scenario, days_seen, config, rng, knows_latitude=bool(has[2]))
+    faults.lose_hours(columns, config, rng)
+    first = int(weather.day[0]) * HOURS
+    return Observation(site, (first + 1 + np.arange(HOURS * days)) * HOUR_S, columns)
+
+
+def _true_site(site: Site, config: InstrumentConfig, rng: np.random.Generator) -> Site:
+    """The place with the barometric coefficient that it has, not the one in the tables."""
+    error = BETA_SIGMA * config.offset_scale * rng.standard_normal()
+    return dataclasses.replace(site, beta_per_hpa=float(site.beta_per_hpa) * (1.0 + error))
+
+
+def _sensors(
+    weather: Weather, air: dict[str, Array], config: InstrumentConfig, rng: np.random.Generator
+) -> dict[str, Array]:
+    """What the station is told of the weather, offsets and faults included; (24 * days,) each."""
+    offset = config.offset_scale * OFFSETS * rng.standard_normal(OFFSETS.size)
+    humidity = np.clip(air["relative_humidity_pct"] + offset[2], 0.0, 100.0)
+    rain = _rain(faults.gauged(weather.precipitation_mm, config, rng), rng)
+    incoming = faults.monitored(air["incoming"], config.monitor_faults_per_year, rng)
+    return {
+        "pressure_hpa": np.round(air["pressure_hpa"] + offset[0], 1),
+        "temperature_c": np.round(air["temperature_c"] + offset[1], 1),
+        "relative_humidity_pct": np.round(humidity, 1),
+        "rain_mm": rain,
+        "et0_mm": _et0(weather.et0_mm),
+        "incoming": np.round(incoming, 2),
+    }
+
+
+def _air(weather: Weather) -> dict[str, Array]:
+    """Hourly air from daily: a cosine between the extremes; the vapour's mass stays in a day."""
+    days = weather.day.size
+    hour = np.tile(np.arange(HOURS) + 0.5, days)
+    t_mean = 0.5 * (weather.t_min_c + weather.t_max_c)
+    half = 0.5 * (weather.t_max_c - weather.t_min_c)
+    cycle = np.cos(2.0 * np.pi * (hour - WARMEST_H) / HOURS)
+    temperature = np.repeat(t_mean, HOURS) + np.repeat(half, HOURS) * cycle
+    vapour = np.repeat(absolute_humidity(t_mean, weather.relative_humidity_pct), HOURS)
+    saturated = absolute_humidity(temperature, 100.0)
+    at_noon, when = np.arange(days) + 0.5, (np.arange(HOURS * days) + 0.5) / HOURS
+    return {
+        "temperature_c": temperature,
+        "relative_humidity_pct": np.minimum(100.0 * vapour / saturated, 100.0),
+        "pressure_hpa": np.interp(when, at_noon, weather.pressure_hpa),
+        "incoming": np.interp(when, at_noon, weather.incoming),
+    }
+
+
+def _rain(daily_mm: Array, rng: np.random.Generator) -> Array:
+    """A day's rain as one shower of some hours, in tips of 0.1 mm."""
+    days = daily_mm.size
+    begin = rng.integers(0, HOURS, (days, 1))
+    length = 1 + rng.poisson(3.0, (days, 1))
+    hour = np.arange(HOURS)[None, :]
+    weight = rng.exponential(1.0, (days, HOURS)) + 1e-6
+    weight *= (hour >= begin) & (hour < begin + length)
+    hourly = daily_mm[:, None] * weight / weight.sum(axis=1, keepdims=True)
+    tips = np.round(np.cumsum(hourly.ravel()) * 10.0)  # a bucket carries its remainder over
+    return np.asarray(np.diff(tips, prepend=0.0) / 10.0)
+
+
+def _et0(daily_mm: Array) -> Array:
+    """A day's ET0 over the hours of light, half a sine from 6 to 18 h."""
+    hour = np.arange(HOURS) + 0.5
+    shape = np.maximum(np.sin(np.pi * (hour - 6.0) / 12.0), 0.0)
+    return np.asarray(np.round((daily_mm[:, None] * shape / shape.sum()).ravel(), 3))

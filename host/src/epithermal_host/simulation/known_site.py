@@ -1,0 +1,209 @@
+"""The site as a station knows it: calibrated on sampling days, its soil described, with errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.config.canopy import DAYS
+from epithermal_edge.inference.features import HOUR_S, HOURS
+from epithermal_edge.physics.atmosphere import absolute_humidity
+from epithermal_edge.physics.corrections import (
+    biomass_factor,
+    humidity_factor,
+    incoming_factor,
+    pressure_factor,
+)
+from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_slope, cosmic_theta
+from epithermal_edge.records import NAN
+from epithermal_edge.site import Site
+from epithermal_host.config.instrument import COVER_ERRORS, SOIL_ERRORS, InstrumentConfig
+from epithermal_host.simulation.scenario import Scenario
+from epithermal_host.simulation.vegetation import Cover, leaf_area
+from epithermal_host.soil.hydraulics import SoilHydraulics
+from epithermal_host.soil.pedotransfer import class_hydraulics
+from epithermal_host.weather.generator import Weather, day_of_year
+
+Array = NDArray[np.float64]
+
+SAMPLED_ABOVE_C = 4.0  # mean of the day; nobody samples frozen soil
+PROFILE_SIGMA = 0.010  # what a day's profile adds to the error of N, as theta [m3 m-3]; own choice
+THETA_LEAST = 0.02  # samples are never drier
+UNSAMPLED_N_SIGMA = 0.03  # of N where no day can be sampled: a detector beside it; own choice
+MEASURED, FROM_TEXTURE = 1.0, 0.5  # values of Site.soil_known
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """What a calibration may use: the truth that is sampled, the records that are there."""
+
+    weather: Weather  # (days,)
+    rate_cph: Array  # (days + 1,) without atmosphere
+    columns: dict[str, Array]  # of records, (24 * days,)
+    theta: Array | None  # (days,) true mean of 0-30 cm [m3 m-3]
+
+
+def as_known(
+    scenario: Scenario,
+    days: Days,
+    config: InstrumentConfig,
+    rng: np.random.Generator,
+    *,
+    knows_latitude: bool,
+) -> Site:
+    """What the station is told of its site.
+
+    Notes
+    -----
+    N is that by which the counts of the sampling days, corrected as the station corrects, are
+    those of the sampled water content under COSMIC; the mean of the days. `cosmic_n_sigma` is the
+    error that its user would expect of it: of sampling and of the profile, not of COSMIC.
+    """
+    truth = scenario.site
+    e_density, e_lattice = rng.standard_normal(2)
+    lattice = float(truth.lattice_water_g_g) + config.lattice_sigma_g_g * e_lattice
+    described: dict[str, Any] = _described(scenario, config, rng)
+    told: dict[str, Any] = _cover_told(scenario.cover, days.weather, config, rng)
+    known = dataclasses.replace(
+        truth,
+        bulk_density_g_cm3=float(truth.bulk_density_g_cm3)
+        * max(1.0 + config.density_sigma * e_density, 0.7),
+        lattice_water_g_g=max(lattice, 0.0),
+        latitude_deg=truth.latitude_deg if knows_latitude else NAN,
+        cosmic_n_sigma=0.0,
+        **described,
+        **told,
+    )
+    if config.sampling_days == 0:
+        return known
+    known = dataclasses.replace(known, alpha=NAN, l3_g_cm2=NAN)
+    return _calibrated(scenario, known, days, config, rng)
+
+
+def calibration_sigma(site: Site, sampled: Array, sampling_sigma: float) -> float:
+    """Relative standard error to be expected of an N from sampling days [1].
+
+    Parameters
+    ----------
+    site :
+        As the station knows it; its N does not matter.
+    sampled : (k,) [m3 m-3]
+        Field mean of each sampling day.
+    sampling_sigma : [m3 m-3]
+        Standard error of one such mean.
+    """
+    unit = dataclasses.replace(site, cosmic_n_cph=1.0)
+    relative = float(np.mean(np.abs(cosmic_slope(sampled, unit)) / cosmic_rate(sampled, unit)))
+    return relative * math.hypot(sampling_sigma, PROFILE_SIGMA) / math.sqrt(sampled.size)
+
+
+def factors(site: Site, air: dict[str, Array]) -> Array:
+    """Product of the factors that correct a count in this air."""
+    vapour = absolute_humidity(air["temperature_c"], air["relative_humidity_pct"])
+    incoming = incoming_factor(
+        air["incoming"], site.incoming_ref, site.incoming_form, site.incoming_scale
+    )
+    return np.asarray(
+        pressure_factor(air["pressure_hpa"], site.beta_per_hpa, site.pressure_ref_hpa)
+        * humidity_factor(vapour, site.humidity_ref_g_m3)
+        * np.where(np.isnan(incoming), 1.0, incoming)
+        * biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm)
+    )
+
+
+def _calibrated(
+    scenario: Scenario, known: Site, days: Days, config: InstrumentConfig, rng: np.random.Generator
+) -> Site:
+    """The site with N from its sampling days."""
+    if days.theta is None:
+        raise ValueError("sampling days need the true water content")
+    weather = days.weather
+    fit = (weather.snow_mm == 0.0) & (weather.t_min_c + weather.t_max_c > 2.0 * SAMPLED_ABOVE_C)
+    if not fit.any():  # snow or frost all the time, under which a sample tells nothing of N
+        n_cph = float(known.cosmic_n_cph) * (1.0 + UNSAMPLED_N_SIGMA * rng.standard_normal())
+        return dataclasses.replace(known, cosmic_n_cph=n_cph, cosmic_n_sigma=UNSAMPLED_N_SIGMA)
+    choice = np.flatnonzero(fit)
+    number = min(int(rng.integers(1, config.sampling_days, endpoint=True)), choice.size)
+    picked = rng.choice(choice, number, replace=False)
+    sampled = days.theta[picked]
+    if rng.random() < config.sampling_weighted_share:
+        rate = 0.5 * (days.rate_cph[picked] + days.rate_cph[picked + 1])
+        sampled = cosmic_theta(rate, scenario.site)
+    sampled = sampled + config.sampling_sigma * rng.standard_normal(number)
+    sampled = np.maximum(sampled, THETA_LEAST)
+    per_n = cosmic_rate(sampled, dataclasses.replace(known, cosmic_n_cph=1.0))
+    return dataclasses.replace(
+        known,
+        cosmic_n_cph=float(np.mean(_corrected(known, days.columns, picked) / per_n)),
+        cosmic_n_sigma=calibration_sigma(known, sampled, config.sampling_sigma),
+    )
+
+
+def _corrected(site: Site, columns: dict[str, Array], picked: NDArray[np.int64]) -> Array:
+    """Corrected mean rate of some days, (k,) [counts h-1]."""
+    rows = (picked[:, None] * HOURS + np.arange(HOURS)).ravel()
+    air = {name: columns[name][rows] for name in
+           ("temperature_c", "relative_humidity_pct", "pressure_hpa", "incoming")}  # fmt: skip
+    counts = (columns["counts"][rows] * factors(site, air)).reshape(-1, HOURS).sum(axis=1)
+    return np.asarray(counts / columns["duration_s"][rows].reshape(-1, HOURS).sum(axis=1) * HOUR_S)
+
+
+def _described(
+    scenario: Scenario, config: InstrumentConfig, rng: np.random.Generator
+) -> dict[str, float]:
+    """Hydraulic parameters of the uppermost material as the station is told, if it is."""
+    soil = scenario.soils[0]
+    u, error = rng.random(), config.soil_error_scale * SOIL_ERRORS * rng.standard_normal(5)
+    if u < config.soil_measured_share:
+        theta_r = max(soil.theta_r + error[0], 0.0)
+        return {
+            "soil_known": MEASURED,
+            "soil_theta_r": theta_r,
+            "soil_theta_s": max(soil.theta_s + error[1], theta_r + 0.1),
+            "soil_alpha_per_cm": soil.alpha_per_cm * 10.0 ** error[2],
+            "soil_n": 1.0 + (soil.n - 1.0) * 10.0 ** error[3],
+            "soil_ks_cm_d": soil.ks_cm_d * 10.0 ** error[4],
+        }
+    if u < config.soil_measured_share + config.soil_texture_share:
+        guess = class_hydraulics(soil.name, scenario.bulk_density_g_cm3[0])
+        return {"soil_known": FROM_TEXTURE, **_parameters(guess)}
+    return {}
+
+
+def _cover_told(
+    cover: Cover, weather: Weather, config: InstrumentConfig, rng: np.random.Generator
+) -> dict[str, Any]:
+    """What the station is told of the plants around it, if it is: their usual year.
+
+    The share of the ground in their shade is that of the energy which does not reach it.
+    """
+    has, error = rng.random() < config.cover_told_share, rng.standard_normal(4)
+    e_days, e_canopy, e_roots, e_share = config.cover_error_scale * COVER_ERRORS * error
+    if not has:
+        return {}
+    shade = 1.0 - np.exp(-cover.extinction * leaf_area(cover, weather))
+    day = day_of_year(weather.day).astype(np.int64)
+    there, place = np.unique(day, return_inverse=True)
+    usual = np.bincount(place, shade) / np.bincount(place)
+    year = np.interp(np.arange(1, DAYS + 1) - e_days, there, usual, period=DAYS)
+    return {
+        "cover_known": 1.0,
+        "canopy_cover": tuple(np.minimum(year * math.exp(e_canopy), 1.0).tolist()),
+        "root_depth_cm": 0.0 if cover.kind == "bare" else cover.root_depth_cm * math.exp(e_roots),
+        "evaporation_share": float(np.clip(cover.evaporation_share + e_share, 0.0, 1.0)),
+    }
+
+
+def _parameters(soil: SoilHydraulics) -> dict[str, float]:
+    return {
+        "soil_theta_r": soil.theta_r,
+        "soil_theta_s": soil.theta_s,
+        "soil_alpha_per_cm": soil.alpha_per_cm,
+        "soil_n": soil.n,
+        "soil_ks_cm_d": soil.ks_cm_d,
+    }

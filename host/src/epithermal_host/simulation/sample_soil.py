@@ -1,0 +1,105 @@
+"""Drawing the soils of a scenario: hydraulic parameters, bulk density, water in the minerals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from epithermal_host.soil.carsel_parrish import N_LEAST, THETA_S_LEAST_SPAN, sample_class
+from epithermal_host.soil.hydraulics import (
+    AIR_ENTRY_CM,
+    N_WITHOUT_AIR_ENTRY,
+    PARTICLE_DENSITY_G_CM3,
+    SoilHydraulics,
+)
+from epithermal_host.soil.pedotransfer import (
+    CLASS_TEXTURE,
+    class_hydraulics,
+    lattice_water_g_g,
+    typical_bulk_density_g_cm3,
+)
+
+POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, as mineral soils have
+LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %, times 0.097
+DENSITY_SIGMA_G_CM3 = 0.18  # of topsoils about what is typical of their class; own choice
+DENSITY_RANGE_G_CM3 = (0.85, 1.75)  # of mineral soils; denser ones let no root in
+DENSER_BELOW_G_CM3 = (0.0, 0.2)  # the lower material than its own class's topsoil; own choice
+SCATTER = {  # of soils about Rosetta's answer for their class and bulk density
+    "theta_r": 0.02,
+    "theta_s": 0.03,
+    "log10_alpha": 0.3,
+    "log10_n": 0.05,
+    "log10_ks": 0.45,
+}
+"""Own choice, about two thirds of the residuals that Zhang and Schaap (2017), table 5, print: a
+part of those is the small sample in the laboratory."""
+
+Hydraulics = Literal["carsel_parrish", "rosetta"]
+HYDRAULICS = ("carsel_parrish", "rosetta")
+
+
+def sample_soil(
+    rng: np.random.Generator,
+    hydraulics: Hydraulics,
+    name: str,
+    layer: int,
+    ks_least_cm_d: float = 0.0,
+) -> tuple[SoilHydraulics, float]:
+    """A soil of a texture class, and its bulk density [g cm-3], in the order of the layers.
+
+    One that takes up less than `ks_least_cm_d` when wet is drawn again.
+    """
+    while True:
+        if hydraulics == "carsel_parrish":
+            soil, density = _by_class(rng, name)
+        else:
+            soil, density = _by_density(rng, name, layer)
+        if soil.ks_cm_d >= ks_least_cm_d:
+            return soil, density
+
+
+def _by_class(rng: np.random.Generator, name: str) -> tuple[SoilHydraulics, float]:
+    """After Carsel and Parrish, with a porosity that leaves a bulk density that soils have."""
+    while True:
+        soil = sample_class(name, rng)
+        if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
+            return soil, soil.bulk_density_g_cm3
+
+
+def _by_density(rng: np.random.Generator, name: str, layer: int) -> tuple[SoilHydraulics, float]:
+    """Rosetta's answer for the class and a bulk density, with the scatter of real soils."""
+    deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (
+        rng.uniform(*DENSER_BELOW_G_CM3) if layer else 0
+    )
+    density = float(np.clip(typical_bulk_density_g_cm3(name) + deviation, *DENSITY_RANGE_G_CM3))
+    mean = class_hydraulics(name, density)
+    e_r, e_s, e_alpha, e_n, e_ks = (
+        s * e for s, e in zip(SCATTER.values(), rng.standard_normal(5), strict=True)
+    )
+    theta_r = float(np.clip(mean.theta_r + e_r, 0.01, 0.15))
+    porosity = 1.0 - density / PARTICLE_DENSITY_G_CM3
+    n = max(mean.n * 10.0**e_n, N_LEAST)
+    soil = SoilHydraulics(
+        theta_r=theta_r,
+        theta_s=float(np.clip(mean.theta_s + e_s, theta_r + THETA_S_LEAST_SPAN, porosity)),
+        alpha_per_cm=mean.alpha_per_cm * 10.0**e_alpha,
+        n=n,
+        ks_cm_d=mean.ks_cm_d * 10.0**e_ks,
+        air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
+        name=name,
+    )
+    return soil, density
+
+
+def one_model(soils: Sequence[SoilHydraulics]) -> tuple[SoilHydraulics, ...]:
+    """The air entry of one material for all: HYDRUS-1D has one retention model a column."""
+    entry_cm = max(soil.air_entry_cm for soil in soils)
+    return tuple(soil.with_air_entry(entry_cm) for soil in soils)
+
+
+def sample_lattice(rng: np.random.Generator, name: str) -> float:
+    """Lattice water of a class [g g-1]: by the clay of its middle, and its spread."""
+    middle = lattice_water_g_g(CLASS_TEXTURE[name][2])
+    return max(middle + LATTICE_SIGMA_G_G * float(rng.standard_normal()), 0.002)

@@ -1,0 +1,210 @@
+"""One scenario to one result: weather, column, neutrons; and the result as a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.physics.corrections import biomass_factor
+from epithermal_host.config.run_toml import CampaignConfig
+from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
+from epithermal_host.simulation.scenario import Scenario
+from epithermal_host.simulation.vegetation import (
+    BIOMASS_SLOPE_PER_MM,
+    biomass_mm,
+    demand,
+    root_depth,
+)
+from epithermal_host.soil.profile import Profile, mean_theta, root_density
+from epithermal_host.soil.richards import Column, Feddes, Forcing, solve
+from epithermal_host.weather import observed
+from epithermal_host.weather.generator import Weather, generate
+
+Array = NDArray[np.float64]
+
+DEPTHS_CM = ((0, 30), (0, 10), (10, 30), (30, 60))  # of the means of theta
+FLUXES = ("infiltration", "evaporation", "transpiration", "runoff", "drainage")
+WEATHER = tuple(f.name for f in dataclasses.fields(Weather))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a scenario did in the period that is kept; row 0 is its begin, row d + 1 day d's end."""
+
+    weather: Weather  # (days,)
+    z_cm: Array  # (nz) [cm]
+    theta: NDArray[np.float32]  # (days + 1, nz) [m3 m-3]
+    means: Array  # (len(DEPTHS_CM), days + 1) mean theta of each depth interval
+    rate_cph: Array  # (days + 1,) neutrons without atmosphere [counts h-1]
+    fluxes_cm: Array  # (len(FLUXES),) sums over the period
+    balance_error_cm: float  # largest, spin-up included
+
+
+def simulate(
+    scenario: Scenario, campaign: CampaignConfig, seen: observed.Window | None = None
+) -> Result:
+    """Weather, water and neutrons of one scenario.
+
+    Parameters
+    ----------
+    scenario :
+        The place.
+    campaign :
+        The period, the spin-up before it, and the engine.
+    seen :
+        The days that it lives under, spin-up included, where its weather is a station's.
+
+    Raises
+    ------
+    ValueError
+        It lives under a station's weather, and there is none; or the other way round.
+    SolverError
+        The column cannot be solved.
+    ConfigError
+        The engine is not installed here.
+    """
+    skip = campaign.spin_up_days
+    days = skip + campaign.days
+    if bool(scenario.observed) != (seen is not None):
+        raise ValueError(
+            f"scenario {scenario.index}: weather of {scenario.observed or 'no station'}"
+        )
+    weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
+    if seen is not None:
+        weather = observed.under(seen, weather, scenario.climate)
+    ground = column(scenario)
+    profile = _solve(ground, forcing(scenario, weather), campaign)
+    kept = slice(skip, None)
+    theta = profile.theta[kept]
+    material = ground.grid.material
+    density = np.array(scenario.bulk_density_g_cm3)[material]
+    alpha, l3_g_cm2 = scenario.cosmic_parameters(density)
+    plants = biomass_factor(_at_ends(biomass_mm(scenario.cover, weather)), BIOMASS_SLOPE_PER_MM)
+    return Result(
+        weather=Weather(*(getattr(weather, name)[kept] for name in WEATHER)),
+        z_cm=profile.z_cm,
+        theta=theta.astype(np.float32),
+        means=np.stack([mean_theta(profile.z_cm, theta, *depth) for depth in DEPTHS_CM]),
+        rate_cph=neutron_rate(
+            node_layer_bottoms(profile.z_cm),
+            theta,
+            density,
+            density * np.array(scenario.bound_water_g_g)[material],
+            scenario.site.cosmic_n_cph / plants[kept],
+            alpha=alpha,
+            l3_g_cm2=l3_g_cm2,
+            surface_water_cm=surface_water(scenario, weather)[kept],
+        ),
+        fluxes_cm=_fluxes(profile, skip),
+        balance_error_cm=float(np.abs(profile.balance_error_cm).max()),
+    )
+
+
+def surface_water(scenario: Scenario, weather: Weather) -> Array:
+    """Water on the soil that the counts see, (days + 1,) [cm]: in litter, and snow where asked."""
+    litter_cm = demand(scenario.cover, weather).litter_cm
+    return _at_ends(litter_cm + 0.1 * weather.snow_mm * scenario.snow_on_counts)
+
+
+def _at_ends(daily: Array) -> Array:
+    """Values at days' ends, with the first day's before it; (days,) to (days + 1,)."""
+    return np.concatenate((daily[:1], daily))
+
+
+def _solve(column: Column, forcing: Forcing, campaign: CampaignConfig) -> Profile:
+    if campaign.engine == "richards":
+        return solve(column, forcing)
+    from epithermal_host.soil import hydrus
+
+    return hydrus.solve(column, forcing, executable=campaign.hydrus_exe)
+
+
+def column(scenario: Scenario) -> Column:
+    """The scenario's soil as the solver wants it."""
+    bare = scenario.cover.kind == "bare"
+    return Column(
+        soils=scenario.soils,
+        grid=scenario.grid(),
+        h_initial_cm=scenario.h_initial_cm,
+        feddes=None if bare else Feddes(*scenario.cover.feddes_cm),
+    )
+
+
+def forcing(scenario: Scenario, weather: Weather) -> Forcing:
+    """The scenario's weather as the solver wants it, a record a day."""
+    asked = demand(scenario.cover, weather)
+    roots = None
+    if scenario.cover.kind == "crop" and scenario.roots_grow:
+        depth_cm = root_depth(scenario.cover, weather.day)
+        roots = root_density(scenario.grid().z_cm / depth_cm[:, None], 1.0)
+    return Forcing(
+        end_d=np.arange(1.0, weather.day.size + 1.0),
+        rain_cm_d=asked.water_cm_d,
+        pot_evaporation_cm_d=asked.evaporation_cm_d,
+        pot_transpiration_cm_d=asked.transpiration_cm_d,
+        root_density=roots,
+    )
+
+
+def result_bytes(scenario: Scenario, result: Result, key: str) -> bytes:
+    """A result as a file; equal results give equal bytes (numpy stamps its archives 1980).
+
+    Not compressed: that would cost more time than the solver and save a quarter.
+    """
+    arrays = {name: getattr(result.weather, name) for name in WEATHER}
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        key=np.array(key),
+        scenario=np.array(json.dumps(scenario.to_dict(), sort_keys=True, allow_nan=False)),
+        z_cm=result.z_cm,
+        theta=result.theta,
+        means=result.means,
+        rate_cph=result.rate_cph,
+        fluxes_cm=result.fluxes_cm,
+        balance_error_cm=np.array(result.balance_error_cm),
+        **arrays,
+    )
+    return buffer.getvalue()
+
+
+def read_result(path: Path) -> Result:
+    """A result from its file.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, zipfile.BadZipFile
+        The file is not there or not whole.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        return Result(
+            weather=Weather(*(file[name] for name in WEATHER)),
+            z_cm=file["z_cm"],
+            theta=file["theta"],
+            means=file["means"],
+            rate_cph=file["rate_cph"],
+            fluxes_cm=file["fluxes_cm"],
+            balance_error_cm=float(file["balance_error_cm"]),
+        )
+
+
+def key_of(path: Path) -> str:
+    """What a result's file was made from; empty when it is no result."""
+    try:
+        # np.load of a path leaves the file open when it is damaged
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return str(file["key"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return ""
+
+
+def _fluxes(profile: Profile, skip: int) -> Array:
+    sums = (getattr(profile, f"{name}_cm") for name in FLUXES)
+    return np.array([total[-1] - total[skip] for total in sums])

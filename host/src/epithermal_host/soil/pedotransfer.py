@@ -1,0 +1,219 @@
+"""From a soil's texture to its class, its hydraulic parameters and the hydrogen of its clay."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_host.soil.hydraulics import (
+    AIR_ENTRY_CM,
+    N_WITHOUT_AIR_ENTRY,
+    PARTICLE_DENSITY_G_CM3,
+    SoilHydraulics,
+)
+
+ROSETTA_VERSION = 3
+DENSITY_STEP_G_CM3 = 0.05
+DENSITIES_G_CM3 = tuple(round(0.8 + DENSITY_STEP_G_CM3 * i, 2) for i in range(23))  # to 1.9
+SUM_TOLERANCE_PCT = 1.0  # sand + silt + clay as laboratories round them
+
+# Sand, silt, clay [%] of the middle of each class in the USDA triangle.
+CLASS_TEXTURE: dict[str, tuple[float, float, float]] = {
+    "sand": (92.0, 5.0, 3.0),
+    "loamy_sand": (82.0, 12.0, 6.0),
+    "sandy_loam": (65.0, 25.0, 10.0),
+    "loam": (41.0, 41.0, 18.0),
+    "silt": (7.0, 87.0, 6.0),
+    "silt_loam": (21.0, 66.0, 13.0),
+    "sandy_clay_loam": (60.0, 13.0, 27.0),
+    "clay_loam": (33.0, 34.0, 33.0),
+    "silty_clay_loam": (10.0, 56.0, 34.0),
+    "sandy_clay": (52.0, 7.0, 41.0),
+    "silty_clay": (7.0, 47.0, 46.0),
+    "clay": (22.0, 20.0, 58.0),
+}
+
+
+def texture_class(sand_pct: float, silt_pct: float, clay_pct: float) -> str:
+    """Class of a soil in the USDA triangle, named as in the catalogue.
+
+    Parameters
+    ----------
+    sand_pct, silt_pct, clay_pct : [%]
+        By mass, of the fine earth: 2 to 0.05 mm, to 0.002 mm and below; 100 in all.
+
+    Raises
+    ------
+    ValueError
+        Negative, or not 100 in all (within 1).
+
+    References
+    ----------
+    Soil Survey Staff (2017), Soil Survey Manual, USDA Handbook 18, chapter 3.
+    """
+    s, z, c = _check(sand_pct, silt_pct, clay_pct)
+    rules = (
+        ("sand", z + 1.5 * c < 15.0),
+        ("loamy_sand", z + 2.0 * c < 30.0),
+        ("silt", z >= 80.0 and c < 12.0),
+        ("silt_loam", z >= 50.0 and c < 27.0),
+        ("sandy_loam", (c < 20.0 and s > 52.0) or (c < 7.0 and z < 50.0)),
+        ("loam", c < 27.0 and 28.0 <= z < 50.0 and s <= 52.0),
+        ("sandy_clay_loam", c < 35.0 and z < 28.0 and s > 45.0),
+        ("silty_clay_loam", c < 40.0 and s <= 20.0),
+        ("clay_loam", c < 40.0 and s <= 45.0),
+        ("sandy_clay", s > 45.0),
+        ("silty_clay", z >= 40.0),
+    )
+    return next((name for name, holds in rules if holds), "clay")
+
+
+def from_texture(
+    sand_pct: float, silt_pct: float, clay_pct: float, bulk_density_g_cm3: float | None = None
+) -> SoilHydraulics:
+    """Hydraulic parameters of a soil by its texture and, better, its bulk density.
+
+    Parameters
+    ----------
+    sand_pct, silt_pct, clay_pct : [%]
+        By mass, 100 in all.
+    bulk_density_g_cm3 : [g cm-3]
+        Dry; None leaves it to the texture.
+
+    Returns
+    -------
+    SoilHydraulics
+        Named by its class. alpha, n and Ks are geometric means of Rosetta's ensemble; l is 0.5,
+        because Rosetta's own goes with its matching point K0, not with Ks. theta_s is at most the
+        porosity. n below 1.3 carries the -2 cm air entry, as in the catalogue.
+
+    Raises
+    ------
+    ValueError
+        Impossible texture or bulk density.
+
+    References
+    ----------
+    Zhang and Schaap (2017), Rosetta 3; program rosetta-soil of the USDA-ARS.
+    """
+    texture = _check(sand_pct, silt_pct, clay_pct)
+    record = [100.0 * part / sum(texture) for part in texture]
+    if bulk_density_g_cm3 is not None:
+        if not 0.5 <= bulk_density_g_cm3 <= 2.0:  # Rosetta's own limits
+            raise ValueError("bulk_density_g_cm3 must be within 0.5 to 2.0")
+        record.append(bulk_density_g_cm3)
+    theta_r, theta_s, alpha, n, ks = _rosetta([record])[0].tolist()
+    if bulk_density_g_cm3 is not None:
+        theta_s = min(theta_s, 1.0 - bulk_density_g_cm3 / PARTICLE_DENSITY_G_CM3)
+    return SoilHydraulics(
+        theta_r=theta_r,
+        theta_s=theta_s,
+        alpha_per_cm=alpha,
+        n=n,
+        ks_cm_d=ks,
+        air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
+        name=texture_class(sand_pct, silt_pct, clay_pct),
+    )
+
+
+def typical_bulk_density_g_cm3(name: str) -> float:
+    """Bulk density that is usual for topsoils of a texture class [g cm-3].
+
+    Own choice: 1.44 for sand down to 1.22 for clay, as of A horizons that are not ploughed bare.
+    """
+    return 1.45 - 0.004 * CLASS_TEXTURE[name][2]
+
+
+def class_hydraulics(name: str, bulk_density_g_cm3: float) -> SoilHydraulics:
+    """`from_texture` of a class's middle, linear between bulk densities a twentieth apart.
+
+    For populations: Rosetta is asked once a process and not once a soil.
+
+    Raises
+    ------
+    ValueError
+        A bulk density outside of `DENSITIES_G_CM3`.
+    """
+    step = (bulk_density_g_cm3 - DENSITIES_G_CM3[0]) / DENSITY_STEP_G_CM3
+    if not 0.0 <= step <= len(DENSITIES_G_CM3) - 1:
+        raise ValueError(f"bulk density {bulk_density_g_cm3:g} is not within the table")
+    row = min(int(step), len(DENSITIES_G_CM3) - 2)
+    low, high = class_table()[name][row : row + 2]
+    values = low + (step - row) * (high - low)
+    n = float(10.0 ** values[3])
+    return SoilHydraulics(
+        theta_r=float(values[0]),
+        theta_s=float(values[1]),
+        alpha_per_cm=float(10.0 ** values[2]),
+        n=n,
+        ks_cm_d=float(10.0 ** values[4]),
+        air_entry_cm=AIR_ENTRY_CM if n < N_WITHOUT_AIR_ENTRY else 0.0,
+        name=name,
+    )
+
+
+@functools.cache
+def class_table() -> dict[str, NDArray[np.float64]]:
+    """By class, (densities, 5): theta_r, theta_s, log10 of alpha [cm-1], n and Ks [cm d-1]."""
+    densities = np.array(DENSITIES_G_CM3)
+    records = [[*texture, d] for texture in CLASS_TEXTURE.values() for d in DENSITIES_G_CM3]
+    rows = _rosetta(records).reshape(len(CLASS_TEXTURE), densities.size, 5)
+    rows[..., 1] = np.minimum(rows[..., 1], 1.0 - densities / PARTICLE_DENSITY_G_CM3)
+    rows[..., 2:] = np.log10(rows[..., 2:])
+    return dict(zip(CLASS_TEXTURE, rows, strict=True))
+
+
+def lattice_water_g_g(clay_pct: float, organic_carbon_pct: float | None = None) -> float:
+    """Hydrogen bound in a soil's minerals, as water.
+
+    Parameters
+    ----------
+    clay_pct : [%]
+        Clay by mass.
+    organic_carbon_pct : [%]
+        By mass; None uses the regression on clay alone.
+
+    Returns
+    -------
+    float [g g-1]
+        Gravimetric: times bulk density before it joins theta. Never negative.
+
+    Raises
+    ------
+    ValueError
+        A share outside of 0 to 100 %.
+
+    References
+    ----------
+    Regressions of the Soil Water Processes Lab, Kansas State University, as in CRNPy: Peranich et
+    al. (2024), function lattice_water.
+    """
+    if not 0.0 <= clay_pct <= 100.0 or not 0.0 <= (organic_carbon_pct or 0.0) <= 100.0:
+        raise ValueError("clay_pct and organic_carbon_pct must be within 0 to 100")
+    if organic_carbon_pct is None:
+        return 0.097 * clay_pct / 100.0
+    return max(-0.028 + 0.077 * clay_pct + 0.459 * organic_carbon_pct, 0.0) / 100.0
+
+
+def _check(sand_pct: float, silt_pct: float, clay_pct: float) -> tuple[float, float, float]:
+    parts = (sand_pct, silt_pct, clay_pct)
+    if not all(0.0 <= part <= 100.0 for part in parts):
+        raise ValueError("sand_pct, silt_pct and clay_pct must be within 0 to 100")
+    if abs(sum(parts) - 100.0) > SUM_TOLERANCE_PCT:
+        raise ValueError(f"sand_pct + silt_pct + clay_pct is {sum(parts):g}, must be 100")
+    return parts
+
+
+def _rosetta(records: list[list[float]]) -> NDArray[np.float64]:
+    """theta_r, theta_s, alpha [cm-1], n and Ks [cm d-1] of soils, (n, 5)."""
+    from rosetta import rosetta  # reads its weights, 0.2 s
+
+    mean: Any
+    mean, _, codes = rosetta(ROSETTA_VERSION, records, estimate_type="geo")
+    if np.any(np.asarray(codes) < 0):
+        bad = records[int(np.argmin(codes))]
+        raise ValueError(f"Rosetta has no answer for texture and bulk density {bad}")
+    return np.array(mean, dtype=np.float64)[:, :5]

@@ -1,0 +1,73 @@
+"""Tables of a soil for the Richards solver: theta(u), K(u) as monotone cubic pieces."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from epithermal_host.soil import richards_kernel as kernel
+from epithermal_host.soil.hydraulics import SoilHydraulics
+
+Array = NDArray[np.float64]
+
+STORATIVITY = 1e-7  # rise of theta per u above saturation: a saturated column stays solvable
+
+
+def unknown(h_cm: Array, hs_cm: Array | float) -> Array:
+    """The solver's unknown from the pressure head."""
+    x = (h_cm - hs_cm) / kernel.H0_CM
+    u = np.where(x < 0.0, -np.log1p(np.maximum(-x, 0.0)), x)
+    return np.maximum(u, -kernel.U_RANGE)
+
+
+@functools.cache
+def decay() -> Array:
+    """h0 exp(-u), the slope of h, in the middle of each cell [cm]."""
+    middle = (np.arange(kernel.CELLS + 1) + 0.5) / kernel.PER_U
+    return np.asarray(kernel.H0_CM * np.exp(kernel.U_RANGE - middle))
+
+
+@functools.lru_cache(maxsize=256)
+def soil_table(soil: SoilHydraulics) -> Array:
+    """Monotone cubic pieces of theta(u) and K(u) / 2; (cells + 1, 8), the last row saturated.
+
+    Coefficients of powers of u less the cell's left end. Half of K, because fluxes take the mean.
+    """
+    table = np.zeros((kernel.CELLS + 1, 8))
+    table[:, :4] = _pieces(soil, soil.theta)
+    table[:, 4:] = 0.5 * _pieces(soil, soil.k)
+    table[-1, 1] = STORATIVITY
+    return table
+
+
+def _pieces(soil: SoilHydraulics, function: Callable[[ArrayLike], Array]) -> Array:
+    """One function of h as cubics in each cell of u; constant where saturated."""
+
+    def of_u(u: Array) -> Array:
+        h = -soil.air_entry_cm - kernel.H0_CM * np.expm1(-np.minimum(u, 0.0))
+        return np.asarray(function(h))
+
+    u = -kernel.U_RANGE + np.arange(kernel.CELLS + 1) / kernel.PER_U
+    value = of_u(u)
+    eps = 1e-5
+    slope = (of_u(u) - of_u(u - eps)) / eps
+    slope[:-1] = (of_u(u[:-1] + eps) - of_u(u[:-1] - eps)) / (2.0 * eps)
+    pieces = _cubic(value, slope / kernel.PER_U) * kernel.PER_U ** np.arange(4.0)
+    return np.vstack((pieces, [value[-1], 0.0, 0.0, 0.0]))
+
+
+def _cubic(value: Array, slope: Array) -> Array:
+    """Hermite pieces on unit cells, slopes limited to keep them monotone.
+
+    References
+    ----------
+    Fritsch and Carlson (1980): slopes within three times the rise on either side.
+    """
+    rise = np.diff(value)
+    most = 3.0 * np.minimum(np.append(rise, np.inf), np.insert(rise, 0, np.inf))
+    d = np.minimum(slope, most)
+    return np.stack((value[:-1], d[:-1], 3.0 * rise - 2.0 * d[:-1] - d[1:],
+                     d[:-1] + d[1:] - 2.0 * rise), axis=1)  # fmt: skip

@@ -1,0 +1,179 @@
+"""The Richards solver in time: SDIRK2 steps, their control, records."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from epithermal_host.compute.numba_cache import compiled
+from epithermal_host.soil.richards_kernel import (
+    DU,
+    FLUX,
+    GAMMA,
+    HEAD,
+    TH,
+    TH_LIN,
+    TH_N,
+    TH_STAR,
+    TOP,
+    U_GIVEN,
+    U_MIN,
+    U_N,
+    Array,
+    H,
+    U,
+    evaluate,
+    sink,
+)
+from epithermal_host.soil.richards_newton import force, stage
+
+DT_FIRST_D, DT_MAX_D = 1e-2, 1.0
+DT_FORCED_D = 1e-4  # a step this short may be taken without convergence
+DT_LEAST_D = 1e-9  # and one this short that even so cannot be taken ends the run
+THETA_FORCED = 1e-2  # departure from the soil's curve of a step that is forced
+FIRST_RAIN_CM = 0.1  # what a first step after a change of the surface flux may bring
+GROW, SHRINK, REJECT = 4.0, 0.3, 0.6  # bounds of the step's factor
+FLUX_WEIGHT = 3.0  # water lost by a change at the surface, against the tolerance of theta [cm-1]
+SHORT_WEIGHT = 100.0  # of water that a driest node lacks, against the tolerance
+STEPS_A_RECORD = 20000
+DONE, NOT_FINITE, TOO_MANY_STEPS, NOT_CONVERGED = range(4)  # how a run ends
+STEPS, FORCED, REJECTED, REACHED_D = 0, 1, 2, 4  # what it counts, beside SOLVES
+COUNTS = 5
+
+
+@compiled
+def attempt(
+    work: Array, table: Array, decay: Array, p: Array, beta: Array, dt: float, q_pot: float,
+    t_pot: float, mode: int, flux: Array, counts: Array,
+) -> tuple[int, float, float]:  # fmt: skip
+    """Both stages of a time step.
+
+    Returns the surface's mode (below 0: failed), the error in theta, and the water [cm] that the
+    surface gave less than asked because it changed its mode within the step. `flux` takes the
+    fluxes of both stages (2, 4).
+    """
+    before = mode
+    rate = 1.0 / (GAMMA * dt)
+    for part in range(2):
+        mode = stage(work, table, decay, p, beta, rate, q_pot, t_pot, mode, flux, part, counts)
+        if mode < 0:
+            if dt > DT_FORCED_D:
+                return mode, 0.0, 0.0
+            if not force(work, p, rate, q_pot, -1 - mode, flux, part) <= THETA_FORCED:
+                return mode, 0.0, 0.0
+            mode = -1 - mode
+            counts[FORCED] += 0.5
+        if part == 0:
+            for i in range(work.shape[0]):
+                rise = work[i, TH_LIN] - work[i, TH_N]
+                work[i, TH_STAR] = work[i, TH_N] + (1.0 - GAMMA) / GAMMA * rise
+    loss = abs(q_pot - flux[1, TOP]) * dt if mode != before else 0.0
+    return mode, error_of(work, p), loss
+
+
+@compiled
+def error_of(work: Array, p: Array) -> float:
+    """Largest difference of the two stages' rise of theta; more where a driest node lacks water."""
+    error = 0.0
+    for i in range(work.shape[0]):
+        first = (work[i, TH_STAR] - work[i, TH_N]) * (GAMMA / (1.0 - GAMMA))
+        d = abs(work[i, TH_LIN] - work[i, TH_STAR] - first)
+        if work[i, U] <= p[U_MIN]:
+            d = max(d, SHORT_WEIGHT * (min(work[i, TH], work[i, TH_N]) - work[i, TH_LIN]))
+        error = d if not d <= error else error
+    return error
+
+
+@compiled
+def restore(work: Array, table: Array, decay: Array, p: Array, beta: Array, t_pot: float) -> None:
+    """Back to the step's first state: soil functions, fluxes and sink."""
+    for i in range(work.shape[0]):
+        work[i, U] = work[i, U_N]
+        work[i, TH_STAR] = work[i, TH_N]
+        work[i, DU] = 0.0
+    evaluate(work, table, decay, p, work.shape[0])
+    if t_pot > 0.0:
+        sink(work, p, beta, t_pot)
+
+
+@compiled
+def record(
+    work: Array, table: Array, decay: Array, p: Array, beta: Array, start: float, end: float,
+    q_pot: float, t_pot: float, mode: int, dt: float, tolerance: float, sums: Array, counts: Array,
+) -> tuple[int, int, float]:  # fmt: skip
+    """Steps from `start` to `end` under one forcing; how it went, the surface's mode, next dt."""
+    flux = np.zeros((2, 4))
+    t = start
+    for _ in range(STEPS_A_RECORD):
+        left = end - t
+        now = left if dt >= 0.999 * left else min(dt, 0.5 * left)
+        new, error, loss = attempt(
+            work, table, decay, p, beta, now, q_pot, t_pot, mode, flux, counts
+        )
+        if not error < 1e6:
+            return NOT_FINITE, mode, dt
+        factor = 0.9 * math.sqrt(tolerance / max(error, 1e-12))
+        if loss > 0.0:
+            factor = min(factor, 0.9 * math.sqrt(tolerance / (FLUX_WEIGHT * loss)))
+        factor = min(max(factor, SHRINK), GROW)
+        if new < 0 and now < DT_LEAST_D:
+            return NOT_CONVERGED, mode, dt
+        if new < 0 or (factor < REJECT and now > DT_FORCED_D):
+            counts[REJECTED] += 1.0
+            dt = (SHRINK if new < 0 else factor) * now
+            restore(work, table, decay, p, beta, t_pot)
+            continue
+        mode = new
+        for i in range(work.shape[0]):
+            work[i, TH_N] = work[i, TH_STAR] = work[i, TH_LIN]
+            work[i, U_N] = work[i, U]
+        for j in range(sums.size):
+            sums[j] += now * ((1.0 - GAMMA) * flux[0, j] + GAMMA * flux[1, j])
+        counts[STEPS] += 1.0
+        dt = min(max(dt, factor * now) if factor > 1.0 else factor * now, DT_MAX_D)
+        t = end if now == left else t + now
+        counts[REACHED_D] = t
+        if t == end:
+            return DONE, mode, dt
+    return TOO_MANY_STEPS, mode, dt
+
+
+@compiled
+def run(
+    work: Array, table: Array, decay: Array, p: Array, roots: Array, end_d: Array, q_pot: Array,
+    t_pot: Array, u_top: Array, tolerance: float, theta: Array, h: Array, sums: Array,
+    counts: Array,
+) -> int:  # fmt: skip
+    """Solve a column through all records; row r + 1 of theta, h, sums is the state at end_d[r].
+
+    The workspace enters with U_N and TH_N. `roots` (1 or nt, nz); `u_top` (nt) where the surface's
+    head is given, else empty.
+    """
+    total = np.zeros(4)
+    t, dt, before = 0.0, DT_FIRST_D, 0.0
+    mode = HEAD if u_top.size > 0 else FLUX
+    restore(work, table, decay, p, roots[0], 0.0)
+    for r in range(end_d.size):
+        if mode == HEAD:
+            p[U_GIVEN] = u_top[r]
+        change = abs(q_pot[r] - before)
+        before = q_pot[r]
+        if change * dt > FIRST_RAIN_CM:
+            dt = FIRST_RAIN_CM / change
+        beta = roots[r if roots.shape[0] > 1 else 0]
+        if roots.shape[0] > 1 or t_pot[r] > 0.0 or (r > 0 and t_pot[r - 1] > 0.0):
+            sink(work, p, beta, t_pot[r])
+        status, mode, dt = record(
+            work, table, decay, p, beta, t, end_d[r], q_pot[r], t_pot[r], mode, dt, tolerance,
+            total, counts,
+        )  # fmt: skip
+        if status != DONE:
+            return status
+        t = end_d[r]
+        for i in range(work.shape[0]):
+            theta[r + 1, i] = work[i, TH_N]
+            h[r + 1, i] = work[i, H]
+        for j in range(total.size):
+            sums[r + 1, j] = total[j]
+    return DONE

@@ -1,0 +1,262 @@
+"""The whole chain on one machine: soils, training, bundle, station, broker, dashboard, picture.
+
+Nothing is staged: the station is the real daemon in a process of its own, fed byte by byte through
+a pseudo-terminal, and what is judged is what a subscriber received from the broker.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_edge.records import RawRecord
+from epithermal_edge.site import Site
+from epithermal_host.bundles import release
+from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run
+from epithermal_host.evaluation import evaluate
+from epithermal_host.simulation import campaign
+from epithermal_host.studies import demo_rig as rig
+from epithermal_host.training import dataset, quantize, train
+from epithermal_host.training.series import TEST, read_series
+
+Array = NDArray[np.float64]
+Write = Callable[[str], None]
+
+STATION = "demo-01"
+TOPIC = f"crns/v1/{STATION}/obs/theta"
+DAYS = 365  # that the station is fed
+SILENCE_S = 60.0  # without a message before the demo gives up
+SHOWN = 12  # messages that are printed
+PICTURE = "demo.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Messages of the dashboard as columns; one row a record."""
+
+    window_end_s: Array
+    theta: Array
+    theta_sigma: Array
+    theta_classical: Array
+
+
+def run(out: Path, write: Write) -> None:
+    """Run the demo.
+
+    Parameters
+    ----------
+    out :
+        Folder for the run, the bundle, the station's files and the picture. Simulated soils and
+        training that are there from an interrupted demo are used.
+    write :
+        Takes a line of text for the user.
+
+    Raises
+    ------
+    EpithermalError
+        A step failed, or the station did not deliver.
+    """
+    began = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    with resources.as_file(resources.files("epithermal_host.studies") / "demo.toml") as path:
+        config = read_run(path)
+    folder = out / "run"
+    if not _continues(folder, config):
+        shutil.rmtree(folder, ignore_errors=True)
+    write(f"1/5 simulating {config.campaign.soils} soils x {config.campaign.years} years")
+    campaign.run(config, folder)
+    dataset.run(folder)
+    write("2/5 training and quantizing the network")
+    train.run(folder, config.train)
+    quantize.run(folder, config.quantize)
+    write("3/5 judging it on soils that it never saw")
+    judged = evaluate.run(folder)
+    write(evaluate.table(judged))
+    shutil.rmtree(out / "models", ignore_errors=True)
+    bundle = release.run(
+        folder, out / "models", name=config.release.name, version=config.release.version
+    ).path
+    write(f"    released {bundle}")
+    write(f"4/5 a detector on an unseen soil, {DAYS} days of hourly bytes through a terminal line")
+    index, site, records, truth_s, truth = _unseen(config, folder)
+    shutil.rmtree(out / "station", ignore_errors=True)
+    received = _play(out / "station", site, bundle, records, write)
+    write("5/5 what the dashboard received, against the truth")
+    write(_picture(out / PICTURE, index, received, truth_s, truth))
+    write(f"done in {time.monotonic() - began:.0f} s; picture: {out / PICTURE}")
+
+
+def _continues(folder: Path, config: RunConfig) -> bool:
+    """Whether the folder holds an interrupted demo of this very kind."""
+    try:
+        return campaign_key(read_run(folder)) == campaign_key(config)
+    except ConfigError:
+        return False
+
+
+def _unseen(config: RunConfig, folder: Path) -> tuple[int, Site, list[RawRecord], Array, Array]:
+    """A test soil: its index, site, last year's records, and the truth of each daily window."""
+    series = read_series(folder).part(TEST)
+    spread = np.nanstd(series.theta[:, -DAYS:], axis=1)
+    index = int(series.scenario[int(np.argsort(spread)[len(spread) // 2])])
+    observation, labels = dataset.observe_scenario(config, folder, index)
+    records = observation.records()[-24 * DAYS :]
+    ends = observation.end_s[23::24][-DAYS:]
+    return index, observation.site, records, ends, labels[0, -DAYS:]
+
+
+def _play(
+    folder: Path, site: Site, bundle: Path, records: list[RawRecord], write: Write
+) -> Received:
+    """Feed a detector's bytes to the real station, and listen at the broker."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with rig.broker() as port, rig.terminal() as (master, line):
+        station_toml = _station_toml(folder, site, bundle, line, port)
+        with rig.dashboard(port, TOPIC) as messages, rig.station(station_toml) as daemon:
+            feeder = threading.Thread(target=rig.feed, args=(master, records), daemon=True)
+            feeder.start()
+            return _receive(messages, len(records), daemon, write)
+
+
+def _receive(
+    messages: list[dict[str, Any]], expected: int, daemon: subprocess.Popen[bytes], write: Write
+) -> Received:
+    """Wait until every record came back as a message."""
+    seen, since = 0, time.monotonic()
+    with tqdm(total=expected, desc="messages", unit="msg") as bar:
+        while seen < expected:
+            time.sleep(0.2)
+            if len(messages) > seen:
+                bar.update(len(messages) - seen)
+                seen, since = len(messages), time.monotonic()
+            if daemon.poll() is not None:
+                raise EpithermalError(f"the station stopped with exit status {daemon.returncode}")
+            if time.monotonic() - since > SILENCE_S:
+                raise EpithermalError(
+                    f"no message for {SILENCE_S:.0f} s, {seen} of {expected} came"
+                )
+    for message in messages[expected // SHOWN - 1 :: expected // SHOWN]:
+        write(f"    {TOPIC} {json.dumps(_brief(message))}")
+    ends = {message["end"] for message in messages}
+    if len(ends) != expected or len({message["id"] for message in messages}) != expected:
+        raise EpithermalError(f"{expected} records gave {len(ends)} different messages")
+    columns = {
+        "window_end_s": [_seconds(message["window_end"]) for message in messages],
+        "theta": [message["theta"]["value"] for message in messages],
+        "theta_sigma": [message["theta"]["sigma"] for message in messages],
+        "theta_classical": [message["theta_classical"]["value"] for message in messages],
+    }
+    return Received(**{name: np.array(column, dtype=float) for name, column in columns.items()})
+
+
+def _brief(message: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "end": message["end"],
+        "theta": message["theta"]["value"],
+        "p05": message["theta"]["p05"],
+        "p95": message["theta"]["p95"],
+        "classical": message["theta_classical"]["value"],
+        "flags": message["flags"],
+    }
+
+
+def _seconds(text: str | None) -> float:
+    return np.nan if text is None else float(np.datetime64(text.rstrip("Z"), "s").astype(int))
+
+
+def _picture(path: Path, index: int, got: Received, truth_s: Array, truth: Array) -> str:
+    """Draw truth, inversion and network over time; returns the errors as text.
+
+    The errors are of the windows that end at midnight, as the truth does, after the first 60 days.
+    """
+    midnight = np.isin(got.window_end_s, truth_s[60:]) & np.isfinite(got.theta_classical)
+    _, first = np.unique(got.window_end_s[midnight], return_index=True)
+    at = {name: getattr(got, name)[midnight][first] for name in ("theta", "theta_classical")}
+    ends = got.window_end_s[midnight][first]
+    expected = truth[np.searchsorted(truth_s, ends)]
+    error = {name: float(np.sqrt(np.mean((v - expected) ** 2))) for name, v in at.items()}
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    axes = figure.subplots()
+    when = (got.window_end_s * 1e6).astype("datetime64[us]")
+    low, high = got.theta - 1.645 * got.theta_sigma, got.theta + 1.645 * got.theta_sigma
+    axes.plot(when, got.theta_classical, color="#c98a2b", lw=0.7, label="classical inversion")
+    axes.fill_between(when, low, high, color="#2a6f97", alpha=0.2, lw=0, label="90 % interval")
+    axes.plot(when, got.theta, color="#2a6f97", lw=1.4, label="LSTM, as received over MQTT")
+    axes.plot((truth_s * 1e6).astype("datetime64[us]"), truth, color="black", lw=1.0, label="truth")
+    axes.set_ylabel("water content 0-30 cm [m3 m-3]")
+    axes.set_title(
+        f"Unseen soil {index}: RMSE of the inversion {error['theta_classical']:.4f}, "
+        f"of the LSTM {error['theta']:.4f} m3 m-3"
+    )
+    axes.legend(ncols=4, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+    return (
+        f"    RMSE over {len(ends)} days: inversion {error['theta_classical']:.4f}, "
+        f"LSTM {error['theta']:.4f} m3/m3"
+    )
+
+
+def _cover(site: Site) -> dict[str, Any]:
+    """[site.cover] where the station is told what grows around it."""
+    if not site.cover_known:
+        return {}
+    days = np.arange("2024-01-01", "2025-01-01", dtype="datetime64[D]")
+    shares = np.asarray(site.canopy_cover).tolist()
+    points = {str(day)[5:]: share for day, share in zip(days, shares, strict=True)}
+    told = {"root_depth_cm": site.root_depth_cm, "evaporation_share": site.evaporation_share}
+    return {"cover": {"canopy_cover": points, **told}}
+
+
+def _station_toml(folder: Path, site: Site, bundle: Path, line: str, port: int) -> Path:
+    """The station's one file of configuration."""
+    incoming = {"form": site.incoming_form, "ref": site.incoming_ref, "scale": site.incoming_scale}
+    text = tomli_w.dumps(
+        {
+            "station": {"id": STATION, "state_dir": "."},
+            "site": {
+                "name": "demo",
+                "latitude_deg": site.latitude_deg,
+                "altitude_m": 0.0,
+                "bulk_density_g_cm3": site.bulk_density_g_cm3,
+                "lattice_water_g_g": site.lattice_water_g_g,
+                "organic_water_g_g": site.organic_water_g_g,
+                "cosmic_n_cph": site.cosmic_n_cph,
+                "beta_per_hpa": site.beta_per_hpa,
+                "pressure_ref_hpa": site.pressure_ref_hpa,
+                "humidity_ref_g_m3": site.humidity_ref_g_m3,
+                "incoming": incoming,
+                **_cover(site),
+            },
+            "source": {
+                "url": line,
+                "dialect": "records",
+                "stamps": "unchecked",
+            },  # a year is played
+            "model": {"bundle": str(bundle.resolve())},
+            "mqtt": {
+                "host": "127.0.0.1",
+                "port": port,
+                "version": "3.1.1",
+                "backlog_per_s": 0.0,
+            },
+        }
+    )
+    path = folder / "station.toml"
+    path.write_text(text, encoding="utf-8")
+    return path

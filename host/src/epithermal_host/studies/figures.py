@@ -1,0 +1,345 @@
+"""Why memory is needed, in two pictures: one mean water content, many neutron rates.
+
+`rate-against-mean`: rates of uniform profiles (a line) beside those of simulated ones (a cloud).
+`equal-mean-profiles`: the two of the cloud with one mean and the most different rates.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
+from epithermal_edge.records import NAN
+from epithermal_edge.site import Site
+from epithermal_host.compute.files import write_atomic
+from epithermal_host.config.run_toml import CampaignConfig, read_run
+from epithermal_host.neutrons.cosmic import (
+    contributions,
+    effective_depth,
+    neutron_rate,
+    node_layer_bottoms,
+)
+from epithermal_host.simulation.campaign import FOLDER, scenario_path
+from epithermal_host.soil.hydraulics import bulk_density_from_porosity
+from epithermal_host.soil.profile import graded_grid, mean_theta
+from epithermal_host.studies import figures_plots as figures_draw
+from epithermal_host.studies.uccle import SOIL, UCCLE, CoverName, own_profile, own_site
+from epithermal_host.weather.generator import generate
+
+Array = NDArray[np.float64]
+
+RATE = "rate-against-mean"
+PAIR = "equal-mean-profiles"
+EQUAL_THETA = 1e-3  # means that differ by no more are called equal [m3 m-3]
+SURFACE_CM, BELOW_CM = (0.0, 5.0), (10.0, 30.0)  # whose difference tells wetting from drying
+LINE_POINTS = 161
+
+
+@dataclass(frozen=True, slots=True)
+class Soil:
+    """What the neutrons meet besides pore water, at each node (nz)."""
+
+    z_cm: Array
+    bulk_density_g_cm3: Array
+    bound_water_m3_m3: Array  # lattice and organic
+
+    def layers(self, theta: Array) -> tuple[Array, Array, Array, Array]:
+        """Arguments that the functions of COSMIC have in common."""
+        bottom_cm = node_layer_bottoms(self.z_cm)
+        return bottom_cm, theta, self.bulk_density_g_cm3, self.bound_water_m3_m3
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Simulated profiles at the end of each day, and what a detector above them would count."""
+
+    title: str
+    day: NDArray[np.int64]  # (days,) that ends then [days since 1970-01-01]
+    soil: Soil
+    theta: Array  # (days, nz) [m3 m-3]
+    mean: Array  # (days,) theta of 0-30 cm
+    contrast: Array  # (days,) theta of 0-5 cm less that of 10-30 cm
+    wetting: NDArray[np.bool_]  # (days,) the mean rose over this day
+    rate_cph: Array  # (days,) corrected, without noise and snow
+    inverted: Array  # (days,) theta of the uniform profile with that rate
+    site: Site
+
+    @property
+    def error(self) -> Array:
+        """Inversion less truth, (days,) [m3 m-3]."""
+        return self.inverted - self.mean
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two profiles of one mean; each tuple and first axis is (wetting, drying)."""
+
+    index: tuple[int, int]  # into Days
+    date: tuple[str, str]
+    mean: Array  # (2,) theta of 0-30 cm
+    rate_cph: Array  # (2,)
+    d86_cm: Array  # (2,)
+    bottom_cm: Array  # (nz) of the nodes' layers
+    share: Array  # (2, nz) of the counted neutrons that each layer made
+
+    @property
+    def difference(self) -> float:
+        """Relative rise of the rate from the wetting to the drying profile."""
+        return float(self.rate_cph[1] / self.rate_cph[0]) - 1.0
+
+    @property
+    def noises(self) -> float:
+        """The same in standard deviations of a day's counting noise."""
+        wet, dry = self.rate_cph
+        return float((dry - wet) / np.sqrt((wet + dry) / 24.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was drawn."""
+
+    days: Days
+    pair: Pair
+    paths: tuple[Path, ...]
+
+    def lines(self) -> tuple[str, str]:
+        """The numbers that the pictures show."""
+        d, p = self.days, self.pair
+        return (
+            f"{d.title}, {d.day.size} days: inverting each rate by the uniform line: "
+            f"RMSE {rms(d.error):.4f} m3/m3; mean error {d.error[d.wetting].mean():+.4f} on "
+            f"wetting days, {d.error[~d.wetting].mean():+.4f} on drying days, "
+            f"{d.error.min():+.4f} to {d.error.max():+.4f} in all",
+            f"equal mean {p.mean.mean():.3f} m3/m3: {p.rate_cph[0]:.0f} counts/h wetting "
+            f"({p.date[0]}, D86 {p.d86_cm[0]:.0f} cm), {p.rate_cph[1]:.0f} counts/h drying "
+            f"({p.date[1]}, D86 {p.d86_cm[1]:.0f} cm): {p.difference:+.1%}, "
+            f"{p.noises:.0f} times a day's counting noise",
+        )
+
+
+def run(
+    out: Path,
+    *,
+    run_folder: Path | None = None,
+    scenario: int | None = None,
+    seed: int | None = None,
+    cover: CoverName | None = None,
+) -> Figures:
+    """Draw both pictures into a folder, their data beside them as CSV.
+
+    Parameters
+    ----------
+    out :
+        Made where it is missing.
+    run_folder, scenario :
+        A campaign's folder and the number of the place; the first that is there by default.
+    seed, cover :
+        Of our own place, where no campaign is named; 1 and bare soil by default.
+
+    Raises
+    ------
+    ConfigError
+        Options that do not go together, a run or scenario that is not there, no pair of profiles
+        of one mean, a folder that cannot be written.
+    """
+    if run_folder is None:
+        if scenario is not None:
+            raise ConfigError("--scenario: belongs to a campaign; name its folder with --run")
+        days = own_days(1 if seed is None else seed, cover or "bare")
+    else:
+        if seed is not None or cover is not None:
+            raise ConfigError("--seed, --cover: of our own place; leave them out with --run")
+        days = campaign_days(run_folder, scenario)
+    pair = find_pair(days)
+    rate_png = figures_draw.rate_against_mean(days, pair, line(days))
+    pair_png = figures_draw.equal_mean_profiles(days, pair)
+    files = {
+        f"{RATE}.csv": rate_csv(days).encode("utf-8"),
+        f"{RATE}.png": rate_png,
+        f"{PAIR}.csv": pair_csv(days, pair).encode("utf-8"),
+        f"{PAIR}.png": pair_png,
+    }
+    try:
+        for name, content in files.items():
+            write_atomic(out / name, content)
+    except OSError as error:
+        raise ConfigError(f"{out}: {error.strerror}: name a folder that can be written") from error
+    return Figures(days, pair, tuple(out / name for name in files))
+
+
+def own_days(seed: int = 1, cover: CoverName = "bare", years: int = 3) -> Days:
+    """Days of the catalogue's loam in Belgian weather, after a year of spin-up.
+
+    Raises
+    ------
+    ConfigError
+        A seed or a number of years that cannot be.
+    """
+    try:
+        period = CampaignConfig(seed=seed, soils=1, years=years)
+    except ValueError as fault:
+        raise ConfigError(f"--{fault}") from fault
+    skip = period.spin_up_days
+    rng = np.random.default_rng(seed)
+    weather = generate(UCCLE, rng, period.first_day - skip, period.days + skip)
+    profile = own_profile(cover, weather)
+    site = own_site()
+    density = np.full(profile.z_cm.size, SOIL.bulk_density_g_cm3)
+    bound_g_g = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
+    return to_days(
+        f"Loam, {'bare soil' if cover == 'bare' else cover}, Belgian climate",
+        weather.day[skip:],
+        Soil(profile.z_cm, density, bound_g_g * density),
+        profile.theta[skip:],
+        site,
+    )
+
+
+def campaign_days(run_folder: Path, index: int | None = None) -> Days:
+    """Days of a campaign's scenario, the first that is there by default.
+
+    Raises
+    ------
+    ConfigError
+        No such run or scenario, or a damaged file.
+    """
+    read_run(run_folder)  # tells what is wrong with a folder that is none
+    if index is None:
+        there = sorted((run_folder / FOLDER).glob("scenario-*.npz"))
+        if not there:
+            raise ConfigError(f"{run_folder}: no scenario; run `epithermal-host simulate` first")
+        index = int(there[0].stem.removeprefix("scenario-"))
+    path = scenario_path(run_folder, index)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such scenario; it failed, or was never asked for")
+    try:
+        # np.load of a path leaves the file open when it is damaged
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return _scenario_days(file["day"], file["theta"], json.loads(str(file["scenario"])))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as fault:
+        raise ConfigError(f"{path}: damaged ({fault}); run simulate again") from fault
+
+
+def _scenario_days(day: NDArray[np.int64], theta: Array, told: dict[str, Any]) -> Days:
+    """A scenario's file; `told` is Scenario.to_dict."""
+    grid = graded_grid(told["depth_cm"], told["nodes"], told["top_dz_cm"], told["layer_bottoms_cm"])
+    density = np.array([bulk_density_from_porosity(soil["theta_s"]) for soil in told["soils"]])
+    bound = density * np.array(told["bound_water_g_g"])
+    names = " over ".join(soil["name"].replace("_", " ") for soil in told["soils"])
+    cover = told["cover"]["kind"]
+    site: dict[str, Any] = {k: NAN if v is None else v for k, v in told["site"].items()}
+    return to_days(
+        f"{names.capitalize()}, {'bare soil' if cover == 'bare' else cover}, "
+        f"scenario {told['index']}",
+        day,
+        Soil(grid.z_cm, density[grid.material], bound[grid.material]),
+        theta.astype(np.float64),
+        Site(**site),
+    )
+
+
+def to_days(title: str, day: NDArray[np.int64], soil: Soil, theta: Array, site: Site) -> Days:
+    """Profiles as points of the first picture; theta is (days + 1, nz), row 0 the first begin."""
+    mean = mean_theta(soil.z_cm, theta)
+    contrast = mean_theta(soil.z_cm, theta, *SURFACE_CM) - mean_theta(soil.z_cm, theta, *BELOW_CM)
+    rate = neutron_rate(*soil.layers(theta[1:]), site.cosmic_n_cph)
+    return Days(
+        title, day, soil, theta[1:], mean[1:], contrast[1:], np.diff(mean) > 0.0, rate,
+        np.asarray(cosmic_theta(rate, site)), site,
+    )  # fmt: skip
+
+
+def line(days: Days) -> tuple[Array, Array]:
+    """Rate over uniform profiles, as the station inverts it: theta (n) [m3 m-3], rate (n) [cph]."""
+    both = np.concatenate((days.mean, days.inverted))
+    theta = np.linspace(max(both.min() - 0.01, 0.005), both.max() + 0.01, LINE_POINTS)
+    return theta, np.asarray(cosmic_rate(theta, days.site))
+
+
+def find_pair(days: Days) -> Pair:
+    """The wetting and the drying profile of equal mean whose rates differ most.
+
+    Raises
+    ------
+    ConfigError
+        No day of the one kind has the mean of a day of the other.
+    """
+    dry = np.flatnonzero(~days.wetting)
+    dry = dry[np.argsort(days.mean[dry], kind="stable")]
+    low = np.searchsorted(days.mean[dry], days.mean - EQUAL_THETA, side="left")
+    high = np.searchsorted(days.mean[dry], days.mean + EQUAL_THETA, side="right")
+    best, found = -np.inf, (-1, -1)
+    for wet in np.flatnonzero(days.wetting & (high > low)):
+        near = dry[low[wet] : high[wet]]
+        other = near[np.argmax(days.rate_cph[near])]
+        ratio = float(days.rate_cph[other] / days.rate_cph[wet])
+        if ratio > best:
+            best, found = ratio, (int(wet), int(other))
+    if found[0] < 0:
+        raise ConfigError(
+            f"{days.title}: no wetting and drying day with equal mean; simulate more years"
+        )
+    return _pair(days, found)
+
+
+def rms(error: Array) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(error * error)))
+
+
+def _pair(days: Days, index: tuple[int, int]) -> Pair:
+    rows = list(index)
+    layers = days.soil.layers(days.theta[rows])
+    dates = [str(d) for d in days.day[rows].astype("datetime64[D]")]
+    return Pair(
+        index, (dates[0], dates[1]), days.mean[rows], days.rate_cph[rows],
+        effective_depth(*layers), layers[0], contributions(*layers),
+    )  # fmt: skip
+
+
+def rate_csv(days: Days) -> str:
+    """The first picture's data: the line's points, then a row a day."""
+    theta, rate = line(days)
+    text = io.StringIO()
+    text.write(
+        f"# {days.title}. n_cph: corrected neutron rate by COSMIC, no noise, no snow.\n"
+        "# kind uniform: one theta at all depths; simulated: profile at the end of `date`.\n"
+        "# contrast: theta of 0-5 cm less that of 10-30 cm. theta_inverted: theta of the uniform\n"
+        "# profile with that rate. theta in m3 m-3. state: what the 0-30 cm mean did that day.\n"
+        "kind,date,theta_0_30,n_cph,theta_inverted,contrast,state\n"
+    )
+    for t, n in zip(theta.tolist(), rate.tolist(), strict=True):
+        text.write(f"uniform,,{t!r},{n!r},{t!r},0.0,\n")
+    dates = days.day.astype("datetime64[D]")
+    columns = (days.mean, days.rate_cph, days.inverted, days.contrast)
+    rows = zip(dates, *(c.tolist() for c in columns), days.wetting.tolist(), strict=True)
+    for date, mean, n, inverted, contrast, wetting in rows:
+        state = "wetting" if wetting else "drying"
+        text.write(f"simulated,{date},{mean!r},{n!r},{inverted!r},{contrast!r},{state}\n")
+    return text.getvalue()
+
+
+def pair_csv(days: Days, pair: Pair) -> str:
+    """The second picture's data: a row a layer."""
+    text = io.StringIO()
+    text.write(f"# {days.title}. Profiles at the end of the day, theta in m3 m-3.\n")
+    for row, name in enumerate(("wetting", "drying")):
+        text.write(
+            f"# {name}: {pair.date[row]}, theta_0_30 {pair.mean[row]:.5f}, "
+            f"n_cph {pair.rate_cph[row]:.2f}, d86_cm {pair.d86_cm[row]:.2f}\n"
+        )
+    text.write("# share: part of the counted neutrons that the layer made\n")
+    text.write("z_cm,bottom_cm,theta_wetting,theta_drying,share_wetting,share_drying\n")
+    columns = (days.soil.z_cm, pair.bottom_cm, *days.theta[list(pair.index)], *pair.share)
+    for values in zip(*(c.tolist() for c in columns), strict=True):
+        text.write(",".join(repr(v) for v in values) + "\n")
+    return text.getvalue()

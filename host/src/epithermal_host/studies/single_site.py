@@ -1,0 +1,263 @@
+"""One place, one network: trained on the first years of its record, judged on the last.
+
+What a network learns at a single site, and what it is worth where the soil is another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_edge.config.toml_keys import unknown
+from epithermal_edge.errors import ConfigError
+from epithermal_host.compute.files import write_atomic, write_json
+from epithermal_host.config.learning import TrainConfig
+from epithermal_host.config.run_toml import from_table
+from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
+from epithermal_host.evaluation.metrics import Stats, stats
+from epithermal_host.reports.simulated_text import plain
+from epithermal_host.studies import single_site_place as study_place
+from epithermal_host.studies.single_site_place import Record, StudyConfig, wet_season
+from epithermal_host.training.series import (
+    DATASET,
+    LAYERS,
+    NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    counts_alone,
+    mask,
+)
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+INVERSION, USUAL, BEST = "COSMIC inversion", f"with filter {FILTER_T_D:g} d", "with best filter"
+COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
+PICTURE, PARAMETERS, SOILS, DATA = "study.png", "parameters.png", "soils.png", "study.json"
+
+
+TRAIN_DEFAULTS = {"epochs": 300, "patience": 60, "batch": 8}  # a single place has few days
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """The finished study."""
+
+    config: StudyConfig
+    record: Record  # of a detector that training did not have
+    estimates: dict[str, Array]  # (T,) by method [m3 m-3]
+    parts: dict[str, slice]  # days of training, validation and test
+    best_t_d: float  # of the filter, on the days of training
+    table: dict[str, dict[str, Stats]]  # by days, by method
+    elsewhere: dict[str, dict[str, float]]  # RMSE by changed soil, by method [m3 m-3]
+    best_epoch: int
+    epochs: int
+    wall_s: float
+
+
+def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
+    """The study that a file describes.
+
+    Raises
+    ------
+    ConfigError
+        Every fault of the file.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    known = {"study": StudyConfig, "train": TrainConfig}
+    faults = [unknown(f"[{name}]", name, known) for name in data if name not in known]
+    study = from_table(StudyConfig, data.get("study", {}), "study", faults)
+    train = from_table(TrainConfig, {**TRAIN_DEFAULTS, **data.get("train", {})}, "train", faults)
+    if faults:
+        raise ConfigError(*(f"{path}: {fault}" for fault in faults))
+    return study, train
+
+
+def run(path: Path, out: Path, *, progress: bool = True) -> Study:
+    """Simulate, train and judge; write three pictures and study.json.
+
+    Parameters
+    ----------
+    path :
+        site.toml, see docs/evaluation.md.
+    out :
+        Folder of the study; an interrupted training there goes on.
+
+    Raises
+    ------
+    ConfigError
+        site.toml is wrong.
+    SolverError
+        The column cannot be solved.
+    """
+    config, train_config = read_study(path)
+    every = study_place.records(config)
+    own, seen = every.train, every.unseen
+    parts = split(config, len(seen.truth))
+    _write_dataset(out, own, parts)
+
+    from epithermal_host.studies import single_site_plots as study_draw
+    from epithermal_host.training import lstm as network
+    from epithermal_host.training import train  # TensorFlow takes seconds
+
+    trained = train.run(out, train_config, progress=progress)
+    model = network.from_weights(train.read_weights(out))
+    answer = network.sequence_function(model)
+    t_d = _best_t(seen, parts["train"], train_config.spin_up_steps)
+    estimates = _estimates(seen, answer, t_d)
+    study = Study(
+        config=config,
+        record=seen,
+        estimates=estimates,
+        parts=parts,
+        best_t_d=t_d,
+        table=_table(seen, estimates, parts, train_config.spin_up_steps),
+        elsewhere=_elsewhere(every.elsewhere, answer, parts["test"], t_d),
+        best_epoch=trained.best_epoch + 1,
+        epochs=len(trained.history),
+        wall_s=trained.wall_s,
+    )
+    write_atomic(out / PICTURE, study_draw.record(study))
+    write_atomic(out / PARAMETERS, study_draw.parameters(config.soil, study.elsewhere))
+    write_atomic(out / SOILS, study_draw.soils(config.soil, study.elsewhere))
+    write_json(out / DATA, _as_json(study))
+    return study
+
+
+def split(config: StudyConfig, days: int) -> dict[str, slice]:
+    """Days of training, of validation and of test, in this order."""
+    test = round(days * (1.0 - config.test_share))
+    validation = round(days * (1.0 - config.test_share - config.validation_share))
+    return {
+        "train": slice(0, validation),
+        "validation": slice(validation, test),
+        "test": slice(test, days),
+    }
+
+
+def _write_dataset(out: Path, records: list[Record], parts: dict[str, slice]) -> None:
+    """The data set that `train` reads. It ends where the test begins: nothing of that is in it.
+
+    Each record is there as a training soil, with labels of the days of training only, and as a
+    validation soil with those of validation. (A test soil is asked for by the reader.)
+    """
+    days = parts["test"].start
+    features = np.stack([r.features[:days] for r in records])
+    inverted = np.stack([r.inverted[:days] for r in records])
+    snow = np.stack([r.snow[:days] for r in records])
+    truth = np.stack([[r.truth[:days], *r.layers[:, :days]] for r in records], axis=1)
+    labels = []  # (1 + len(LAYERS), S, T) each
+    for name in ("train", "validation", "validation"):
+        label = np.full_like(truth, np.nan)
+        label[..., parts[name]] = truth[..., parts[name]]
+        labels.append(label)
+    n = len(records)
+    arrays: dict[str, Any] = {
+        "features": np.concatenate([features] * 3),
+        **dict(zip(("theta", *LAYERS), np.concatenate(labels, axis=1), strict=True)),
+        "theta_classical": np.concatenate([inverted] * 3),
+        "snow_mm": np.concatenate([snow] * 3).astype(np.float64),  # the reader adds a day to each
+        "split": np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.int8), n),
+        "scenario": np.tile(np.arange(n), 3),
+        "day_end_s": records[0].day_end_s[:days],
+    }
+    total = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values()))
+    buffer = io.BytesIO()
+    np.savez(buffer, feature_names=np.array(NAMES), data_hash=np.array(total.hexdigest()), **arrays)
+    write_atomic(out / DATASET, buffer.getvalue())
+
+
+def _best_t(record: Record, days: slice, spin_up: int) -> float:
+    """Of the filter, on the days of training, as the network had them."""
+    use = ~record.snow[days]
+    use[:spin_up] = False
+
+    def cost(filtered: Array) -> float:
+        return float(np.mean((filtered[0, days] - record.truth[days])[use] ** 2))
+
+    return best_t(record.inverted[None], cost)
+
+
+def _estimates(record: Record, answer: Any, t_d: float) -> dict[str, Array]:
+    """All methods over the whole record, (T,) each."""
+    inverted, features = record.inverted[None], record.features[None]
+    both = np.concatenate([counts_alone(features), mask(features, soil=True)])
+    y = answer(both)[..., 0].astype(np.float64)
+    return {
+        INVERSION: record.inverted,
+        USUAL: exponential_filter(inverted, FILTER_T_D)[0],
+        BEST: exponential_filter(inverted, t_d)[0],
+        COUNTS: y[0],
+        WEATHER: y[1],
+    }
+
+
+def _table(
+    record: Record, estimates: dict[str, Array], parts: dict[str, slice], spin_up: int
+) -> dict[str, dict[str, Stats]]:
+    """Each method on the days of training, of test, and on the wet and the dry ones of test."""
+    every = ~record.snow & np.isfinite(record.inverted) & np.isfinite(record.truth)
+    every[:spin_up] = False
+    wet = wet_season(record)
+    rows: dict[str, Mask] = {}
+    for name in ("train", "validation", "test"):
+        rows[name] = np.zeros_like(every)
+        rows[name][parts[name]] = every[parts[name]]
+    rows["test, wet season"] = rows["test"] & wet
+    rows["test, dry season"] = rows["test"] & ~wet
+    return {
+        name: {m: stats(record.truth[None], e[None], use[None]) for m, e in estimates.items()}
+        for name, use in rows.items()
+        if use.any()
+    }
+
+
+def _elsewhere(
+    records: dict[str, Record], answer: Any, test: slice, t_d: float
+) -> dict[str, dict[str, float]]:
+    """The network of the place on other soils, under the same weather, on the days of test."""
+    out = {}
+    for name, seen in records.items():
+        use = ~seen.snow[test]
+        out[name] = {
+            method: float(np.sqrt(np.mean((theta[test] - seen.truth[test])[use] ** 2)))
+            for method, theta in _estimates(seen, answer, t_d).items()
+        }
+    return out
+
+
+def _as_json(study: Study) -> dict[str, Any]:
+    value: dict[str, Any] = plain(
+        {
+            "study": study.config,
+            "best_t_d": study.best_t_d,
+            "best_epoch": study.best_epoch,
+            "epochs": study.epochs,
+            "wall_s": study.wall_s,
+            "table": study.table,
+            "elsewhere_rmse": study.elsewhere,
+        }
+    )
+    return value
+
+
+def text(study: Study) -> str:
+    """The table as lines of text: RMSE of each method."""
+    lines = [f"{'RMSE [m3/m3]':26}" + "".join(f"{name:>18}" for name in study.table)]
+    for method in study.estimates:
+        told = "".join(f"{rows[method].rmse:18.4f}" for rows in study.table.values())
+        lines.append(f"{method:26}{told}")
+    return "\n".join(lines)

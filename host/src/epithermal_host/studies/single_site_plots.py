@@ -1,0 +1,166 @@
+"""The pictures of the single-site study: bytes of a PNG out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.dates import ConciseDateFormatter
+from matplotlib.figure import Figure
+
+from epithermal_host.reports.simulated_plots import GREY, ORANGE, UNIT, png
+from epithermal_host.soil.hydraulics import CATALOGUE
+from epithermal_host.studies.figures_plots import STYLE
+from epithermal_host.studies.single_site_place import FACTORS, variant, wet_season
+
+if TYPE_CHECKING:
+    from epithermal_host.studies.single_site import Study
+
+INVERSION, BEST = "COSMIC inversion", "with best filter"
+COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
+PAINT = {INVERSION: GREY, BEST: ORANGE, COUNTS: "#009E73", WEATHER: "#0072B2"}
+Rmse = Mapping[str, Mapping[str, float]]
+"""By soil or changed parameter, then by method [m3 m-3]."""
+SYMBOLS = {"theta_r": ("θr", ""), "theta_s": ("θs", ""), "alpha_per_cm": ("α", " cm⁻¹"),
+           "n": ("n − 1", ""), "ks_cm_d": ("Ks", " cm d⁻¹")}  # fmt: skip
+SHOWN_D = 730
+PARTS = {"train": "white", "validation": "0.95", "test": "#FFF3D6"}
+
+
+def record(study: Study) -> bytes:
+    """Above: the whole record. Below: the last two years with their seasons, and the errors."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11.0, 9.0), layout="constrained")
+        whole, near, error = figure.subplots(3, 1, height_ratios=(2.2, 3.2, 2.0))
+        _lines(whole, study, slice(0, None), (INVERSION, WEATHER))
+        _lines(near, study, slice(-SHOWN_D, None), (INVERSION, BEST, WEATHER))
+        _errors(error, study, slice(-SHOWN_D, None))
+        for axes in (whole, near, error):
+            _mark(axes, study)
+            dates: Any = ConciseDateFormatter  # untyped
+            axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
+        _seasons(near, study, slice(-SHOWN_D, None))
+        config = study.config
+        rows = study.table["test"]
+        told = ", ".join(f"{name} {rows[name].rmse:.4f}" for name in PAINT)
+        whole.set_title(
+            f"{config.soil.replace('_', ' ')}, {config.cover}, Uccle's climate. RMSE on the days "
+            f"of test [{UNIT}]:\n{told}",
+            loc="left",
+            fontsize=9.5,
+        )
+        near.legend(ncols=5, loc="upper left", frameon=False, fontsize=9.0)
+        return png(figure)
+
+
+def _lines(axes: Any, study: Study, days: slice, methods: tuple[str, ...]) -> None:
+    time = study.record.day_end_s[days].astype("datetime64[s]")
+    for name in methods:
+        style: dict[str, Any] = {"lw": 1.2}
+        if name == INVERSION:
+            style = {"ls": "", "marker": ".", "ms": 3.0}
+        axes.plot(time, study.estimates[name][days], c=PAINT[name], label=name, **style)
+    axes.plot(time, study.record.truth[days], c="k", lw=1.1, label="truth")
+    axes.set_ylabel(f"0–30 cm [{UNIT}]")
+    axes.set_xlim(time[0], time[-1])
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.15 * (high - low))
+
+
+def _errors(axes: Any, study: Study, days: slice) -> None:
+    time = study.record.day_end_s[days].astype("datetime64[s]")
+    for name in (INVERSION, BEST, WEATHER):
+        error = np.where(study.record.snow, np.nan, study.estimates[name] - study.record.truth)
+        axes.plot(time, error[days], c=PAINT[name], lw=1.0, label=name)
+    axes.axhline(0.0, c="k", lw=0.7)
+    axes.set_ylabel(f"error [{UNIT}]")
+    axes.set_xlim(time[0], time[-1])
+
+
+def _mark(axes: Any, study: Study) -> None:
+    """Training, validation and test as grounds, named at the bottom."""
+    left, right = axes.get_xlim()
+    time = study.record.day_end_s
+    for name, days in study.parts.items():
+        ends = (time[days][[0, -1]] / 86400.0).tolist()
+        begin, end = max(ends[0], left), min(ends[1], right)
+        if begin >= end:
+            continue
+        axes.axvspan(begin, end, color=PARTS[name], lw=0.0, zorder=0)
+        axes.text(0.5 * (begin + end), 0.02, name, transform=axes.get_xaxis_transform(),
+                  ha="center", fontsize=9.0, c="0.35")  # fmt: skip
+    axes.set_xlim(left, right)
+
+
+def _seasons(axes: Any, study: Study, days: slice) -> None:
+    """Wet seasons as a blue bar at the top."""
+    time = study.record.day_end_s[days].astype("datetime64[s]")
+    wet = wet_season(study.record)[days]
+    axes.fill_between(time, 0.975, 1.0, where=wet, transform=axes.get_xaxis_transform(),
+                      color="#0072B2", lw=0.0, step="mid")  # fmt: skip
+    axes.text(1.0, 0.965, "blue: wet season (more rain than ET0 in 60 days)", ha="right", va="top",
+              transform=axes.transAxes, fontsize=8.5, c="#0072B2")  # fmt: skip
+
+
+def parameters(soil: str, rmse: Rmse) -> bytes:
+    """RMSE where one hydraulic parameter of the soil is another, a panel for each."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11.0, 3.9), layout="constrained")
+        panels = figure.subplots(1, len(FACTORS), sharey=True)
+        own = rmse[soil]
+        for axes, (name, factors) in zip(panels, FACTORS.items(), strict=True):
+            x = sorted((*factors, 1.0))
+            rows = [own if f == 1.0 else rmse[variant(name, f)] for f in x]
+            for method, paint in PAINT.items():
+                filled: Any = "none" if method == INVERSION else paint
+                values = [row[method] for row in rows]
+                axes.plot(x, values, "o-", c=paint, mfc=filled, ms=4.5, lw=1.3, label=method)
+            axes.axvline(1.0, c="0.6", lw=0.8, ls="--")
+            axes.set_xscale("log")
+            axes.set_xticks(x, [f"{f:g}" for f in x])
+            axes.minorticks_off()
+            (symbol, unit), value = SYMBOLS[name], getattr(CATALOGUE[soil], name)
+            told = value - 1.0 if name == "n" else value
+            axes.set_title(f"{symbol} = {told:.3g}{unit} × …", fontsize=10.0)
+            axes.grid(axis="y", lw=0.4, c="0.9")
+        panels[0].set_ylim(0.0, None)
+        panels[0].set_ylabel(f"RMSE on the test's days [{UNIT}]")
+        figure.supxlabel(f"factor on one parameter of the {_soil(soil)}; the LSTM "
+                         "knows the dashed line only", fontsize=10.0)  # fmt: skip
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
+                      frameon=False)  # fmt: skip
+        return png(figure)
+
+
+def soils(soil: str, rmse: Rmse) -> bytes:
+    """RMSE on each class of the catalogue, the network being that of one."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11.0, 4.3), layout="constrained")
+        axes = figure.add_subplot()
+        names = sorted(CATALOGUE, key=lambda name: CATALOGUE[name].ks_cm_d, reverse=True)
+        x, width = np.arange(len(names)), 0.8 / len(PAINT)
+        for i, (method, paint) in enumerate(PAINT.items()):
+            values = [rmse[name][method] for name in names]
+            offset = (i - 0.5 * (len(PAINT) - 1)) * width
+            axes.bar(x + offset, values, width, color=paint, label=_of(soil, method))
+        axes.set_xticks(x, [_soil(name).replace(" ", "\n") for name in names])
+        axes.tick_params(axis="x", length=0.0)
+        axes.get_xticklabels()[names.index(soil)].set_fontweight("bold")
+        axes.margins(x=0.01)
+        axes.grid(axis="y", lw=0.4, c="0.9")
+        axes.set_axisbelow(True)
+        axes.set_ylabel(f"RMSE on the test's days [{UNIT}]")
+        axes.set_xlabel("class of Carsel and Parrish, by conductivity; each under the same weather")
+        figure.legend(loc="outside upper center", ncols=4, frameon=False)
+        return png(figure)
+
+
+def _of(soil: str, method: str) -> str:
+    """A method, with the soil that the network was trained on."""
+    return method.replace("LSTM", f"LSTM of the {_soil(soil)}")
+
+
+def _soil(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,292 @@
+"""Dataset: records of many stations through the station's own pipeline to arrays.
+
+The host computes no feature: it makes records and hands them, hour by hour and many stations
+abreast, to `epithermal_edge.inference.pipeline.step`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_edge.inference import pipeline
+from epithermal_edge.inference.features import FEATURES, Window
+from epithermal_edge.records import RawRecord
+from epithermal_edge.site import Site
+from epithermal_host.compute.crew import Crew, Lost, crew, each
+from epithermal_host.compute.files import write_atomic
+from epithermal_host.config.instrument import InstrumentConfig
+from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run, write_run
+from epithermal_host.simulation.campaign import scenario_of, scenario_path
+from epithermal_host.simulation.detector import COLUMNS, Observation, observe
+from epithermal_host.simulation.scenario import Scenario
+from epithermal_host.simulation.simulate import DEPTHS_CM, key_of, read_result
+from epithermal_host.training.series import DATASET, TEST, TRAIN, VALIDATION
+from epithermal_host.weather.generator import Weather
+
+Array = NDArray[np.float64]
+
+LABELS = ("theta", *(f"theta_{top}_{bottom}" for top, bottom in DEPTHS_CM[1:]))
+BLOCK_H = 24 * 30  # hours that are turned into double precision at once
+DECIMALS = 3  # of every column of a record, so that single precision holds it exactly
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What the pipeline made of n stations' records, a window a day."""
+
+    features: Array  # (n, days, F)
+    theta_classical: Array  # (n, days)
+    theta_classical_sigma: Array  # (n, days)
+    end_s: Array  # (days,)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """A finished data set."""
+
+    path: Path
+    soils: int
+    days: int
+    rmse_classical: float  # of the classical inversion, all soils, days without snow [m3 m-3]
+    data_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Station:
+    """A place and what happened there, as `observe` wants it, and its labels."""
+
+    scenario: Scenario
+    weather: Weather
+    rate_cph: Array
+    labels: Array  # (len(LABELS), days)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What a worker needs; it reads no file, because it may not have ours."""
+
+    instrument: InstrumentConfig
+    stations: tuple[_Station, ...]
+
+
+def run(
+    run_folder: Path,
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: bool = True,
+) -> DatasetSummary:
+    """Make RUN/dataset.npz from RUN/campaign.
+
+    Parameters
+    ----------
+    run_folder :
+        As `campaign.run` left it; settings come from its run.toml.
+    workers :
+        Processes; as many as processors by default.
+    dask :
+        Address of a Dask scheduler, in place of processes.
+    progress :
+        Show a bar on stderr.
+
+    Raises
+    ------
+    ConfigError
+        No campaign, or one that run.toml does not describe; no cluster.
+    EpithermalError
+        The work ended its workers, or the cluster was lost.
+    """
+    config = read_run(run_folder)
+    indices = _simulated(config, run_folder)
+    parts: dict[int, dict[str, Array]] = {}
+    bar = tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress)
+    with bar, crew(workers, dask) as anyone:
+        who = dataclasses.replace(anyone, ahead=2)  # a batch is up to 35 MB
+        for number, part in each(_work, _batches(config, run_folder, indices, who), who):
+            if isinstance(part, Lost):
+                raise EpithermalError(
+                    f"{run_folder}: data set: {part.reason}; out of memory perhaps: set a smaller "
+                    "[dataset] batch, or fewer --workers"
+                )
+            parts[number] = part
+            bar.update(len(part["features"]))
+    arrays: dict[str, NDArray[Any]] = {
+        name: np.concatenate([parts[i][name] for i in sorted(parts)])
+        for name in parts[0]
+        if name != "day_end_s"
+    }
+    arrays["day_end_s"] = parts[0]["day_end_s"]
+    arrays["scenario"] = np.array(indices, dtype=np.int64)
+    arrays["split"] = split(config, indices)
+    return _write(config, run_folder, arrays)
+
+
+def split(config: RunConfig, indices: Sequence[int]) -> NDArray[np.int8]:
+    """Share scenarios out to training (0), validation (1) and test (2); by the seed alone.
+
+    A scenario keeps its part when the campaign is made longer.
+    """
+    share = np.array(
+        [np.random.default_rng([config.campaign.seed, i, 9]).random() for i in indices]
+    )
+    test = share < config.dataset.test_share
+    held_out = share < config.dataset.test_share + config.dataset.validation_share
+    out = np.where(test, TEST, np.where(held_out, VALIDATION, TRAIN)).astype(np.int8)
+    for part in (VALIDATION, TEST):  # a handful of soils may miss a part
+        if not np.any(out == part) and np.sum(out == TRAIN) > 1:
+            out[np.flatnonzero(out == TRAIN)[-1]] = part
+    return out
+
+
+def observe_scenario(config: RunConfig, run_folder: Path, index: int) -> tuple[Observation, Array]:
+    """Records of one station of a campaign, and its labels (len(LABELS), days)."""
+    station = _station(config, run_folder, index)
+    return _observe(station, config.instrument), station.labels
+
+
+def _batches(
+    config: RunConfig, run_folder: Path, indices: Sequence[int], crew: Crew
+) -> Iterator[_Batch]:
+    """Stations to step abreast; read when there is room for them."""
+    size = max(min(config.dataset.batch, -(-len(indices) // max(crew.workers(), 1))), 1)
+    for i in range(0, len(indices), size):
+        stations = (_station(config, run_folder, index) for index in indices[i : i + size])
+        yield _Batch(config.instrument, tuple(stations))
+
+
+def _station(config: RunConfig, run_folder: Path, index: int) -> _Station:
+    result = read_result(scenario_path(run_folder, index))
+    return _Station(
+        scenario=scenario_of(config, index),
+        weather=result.weather,
+        rate_cph=result.rate_cph,
+        labels=0.5 * (result.means[:, 1:] + result.means[:, :-1]),
+    )
+
+
+def _observe(station: _Station, instrument: InstrumentConfig) -> Observation:
+    theta = station.labels[LABELS.index("theta")]
+    return observe(station.scenario, station.weather, station.rate_cph, instrument, theta)
+
+
+def stack_sites(sites: Sequence[Site]) -> Site:
+    """n sites as one whose fields are arrays (n,); the canopy's, where one is told, (n, 366)."""
+
+    def stacked(name: str) -> Array:
+        each = [np.asarray(getattr(site, name), dtype=np.float64) for site in sites]
+        shape = np.broadcast_shapes(*{value.shape for value in each})
+        return np.stack([np.broadcast_to(value, shape) for value in each])
+
+    values = {
+        field.name: stacked(field.name)
+        for field in dataclasses.fields(Site)
+        if field.name != "incoming_form"
+    }
+    return Site(incoming_form=sites[0].incoming_form, **values)
+
+
+def through_pipeline(site: Site, end_s: Array, columns: dict[str, NDArray[np.float32]]) -> Windows:
+    """Step n stations' records hour by hour through the station's pipeline.
+
+    Parameters
+    ----------
+    site :
+        Fields are arrays (n,).
+    end_s : (hours,) [s]
+        Ends of the records, a multiple of 24.
+    columns : (hours, n)
+        The fields of RawRecord.
+    """
+    state = pipeline.start(columns["counts"].shape[1], phases=1)
+    windows: list[Window] = []
+    for begin in range(0, len(end_s), BLOCK_H):
+        rows = slice(begin, begin + BLOCK_H)
+        block = {
+            name: np.round(values[rows].astype(np.float64), DECIMALS)
+            for name, values in columns.items()
+        }
+        for i, end in enumerate(end_s[rows].tolist()):
+            record = RawRecord(end, *(block[name][i] for name in COLUMNS))
+            state, _, made = pipeline.step(site, state, record)
+            windows += made
+    return Windows(
+        features=np.stack([w.features for w in windows], axis=1),
+        theta_classical=np.stack([w.theta_classical for w in windows], axis=1),
+        theta_classical_sigma=np.stack([w.theta_classical_sigma for w in windows], axis=1),
+        end_s=np.array([3600.0 * w.hour for w in windows]),
+    )
+
+
+def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
+    """Scenarios that are there, all made by what run.toml says."""
+    key = campaign_key(config)
+    keys = {i: key_of(scenario_path(run_folder, i)) for i in range(config.campaign.soils)}
+    there = [i for i, found in keys.items() if found]
+    if len(there) < 3:
+        raise ConfigError(
+            f"{run_folder}: {len(there)} simulated scenarios, too few: "
+            f"run `epithermal-host simulate {run_folder}/run.toml --out {run_folder}` first"
+        )
+    foreign = [i for i in there if keys[i] != key]
+    if foreign:
+        raise ConfigError(
+            f"{scenario_path(run_folder, foreign[0])}: and {len(foreign) - 1} more were not made "
+            "by this run.toml: simulate into an empty folder"
+        )
+    return there
+
+
+def _work(batch: _Batch) -> dict[str, Array]:
+    """Records, features and labels of a batch; on a worker."""
+    sites: list[Site] = []
+    columns: dict[str, NDArray[np.float32]] = {}
+    for i, station in enumerate(batch.stations):
+        observation = _observe(station, batch.instrument)
+        sites.append(observation.site)
+        end_s = observation.end_s
+        for name, values in observation.columns.items():
+            if i == 0:
+                columns[name] = np.empty((end_s.size, len(batch.stations)), dtype=np.float32)
+            columns[name][:, i] = values
+    windows = through_pipeline(stack_sites(sites), end_s, columns)
+    labels = np.stack([station.labels for station in batch.stations], axis=1)
+    return {
+        "features": windows.features.astype(np.float32),
+        "theta_classical": windows.theta_classical,
+        "theta_classical_sigma": windows.theta_classical_sigma,
+        "snow_mm": np.stack([station.weather.snow_mm for station in batch.stations]),
+        "day_end_s": windows.end_s,
+        **dict(zip(LABELS, labels, strict=True)),
+    }
+
+
+def _write(config: RunConfig, run_folder: Path, arrays: dict[str, NDArray[Any]]) -> DatasetSummary:
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        total.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    data_hash = total.hexdigest()
+    buffer = io.BytesIO()
+    names = np.array([feature.name for feature in FEATURES])
+    np.savez(buffer, feature_names=names, data_hash=np.array(data_hash), **arrays)
+    write_atomic(run_folder / DATASET, buffer.getvalue())
+    write_run(config, run_folder, data_hash)
+    bare = arrays["snow_mm"] == 0.0
+    error = (arrays["theta_classical"] - arrays["theta"])[bare]
+    return DatasetSummary(
+        path=run_folder / DATASET,
+        soils=len(arrays["scenario"]),
+        days=len(arrays["day_end_s"]),
+        rmse_classical=float(np.sqrt(np.nanmean(np.square(error)))),
+        data_hash=data_hash,
+    )

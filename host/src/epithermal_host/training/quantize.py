@@ -1,0 +1,244 @@
+"""The ladder of quantization: the smallest step graph that still answers like the float one.
+
+Each rung is converted, then streamed over years of soils that training did not see, on every
+TFLite runtime there is. A rung passes when the largest error against the float sequence graph
+stays under the gate on all of them, and when they agree with each other: what rounds its state to
+8 bits may round it differently elsewhere, and a stream remembers that for years. The first to pass
+ships. No rung is trusted for loading: some combinations load and answer nonsense.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from epithermal_edge.errors import BundleError, EpithermalError
+from epithermal_edge.inference import runtime
+from epithermal_host.compute.files import write_atomic, write_json
+from epithermal_host.compute.isolated_runtime import answer
+from epithermal_host.config.learning import QuantizeConfig as QuantizeConfig
+from epithermal_host.training import lstm as network
+from epithermal_host.training.lstm import Array, Weights, tf
+from epithermal_host.training.series import TEST, TRAIN, Series, counts_alone, read_series
+from epithermal_host.training.train import read_weights
+
+MODEL = "model.tflite"
+REPORT = "quantize.json"
+DAYS_A_YEAR = 365.25
+CALIBRATION_STEPS = 400  # of each of a few training soils, for activations in 16 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One rung on one runtime."""
+
+    runtime: str
+    max_error_m3_m3: float | None  # of all outputs; None where it does not run
+    rmse_m3_m3: float | None  # of theta 0-30 cm
+    fault: str | None  # why it does not run
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to quantize, and what came of it."""
+
+    scheme: str
+    size_bytes: int | None  # None where the converter refuses
+    trials: tuple[Trial, ...]
+    between_runtimes_m3_m3: float | None  # largest difference; None where fewer than two run
+    fault: str | None  # of the converter
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeResult:
+    """The ladder and its choice."""
+
+    scheme: str  # that ships
+    size_bytes: int
+    sha256: str  # of the model file
+    gate_m3_m3: float
+    agree_m3_m3: float
+    days: int  # streamed on each runtime
+    stream_days: int  # through which one state is carried
+    rungs: tuple[Rung, ...]
+    model_path: Path
+
+
+def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> QuantizeResult:
+    """Climb the ladder with RUN/network.npz; write RUN/model.tflite and RUN/quantize.json.
+
+    Every rung is tried, passed or not, so that the report shows all.
+
+    Raises
+    ------
+    ConfigError
+        No data set or no network.
+    EpithermalError
+        No rung passes; the text says by how much the float32 one fails.
+    """
+    series, weights = read_series(run_folder), read_weights(run_folder)
+    stream = gate_stream(series.part(TEST), config.soils, config.years)
+    expected = network.sequence_function(network.from_weights(weights))(stream)
+    rungs, models = [], {}
+    for scheme in tqdm(SCHEMES, desc="quantize", unit="rung", disable=not progress):
+        path = run_folder / "quantize" / f"{scheme}.tflite"
+        rung = _climb(scheme, weights, series, path, (stream, expected), config)
+        rungs.append(rung)
+        if rung.passed:
+            models[scheme] = path.read_bytes()
+    if not models:
+        worst = rungs[-1]
+        raise EpithermalError(f"no quantization passes the gate of {config.gate_m3_m3}: {worst}")
+    scheme, content = next(iter(models.items()))
+    write_atomic(run_folder / MODEL, content)
+    result = QuantizeResult(
+        scheme=scheme,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        gate_m3_m3=config.gate_m3_m3,
+        agree_m3_m3=config.agree_m3_m3,
+        days=int(stream.shape[0] * stream.shape[1]),
+        stream_days=int(stream.shape[1]),
+        rungs=tuple(rungs),
+        model_path=run_folder / MODEL,
+    )
+    write_json(run_folder / REPORT, report(result))
+    return result
+
+
+def report(result: QuantizeResult) -> dict[str, Any]:
+    """The result as JSON; for the bundle too."""
+    value = dataclasses.asdict(result)
+    del value["model_path"]
+    return value
+
+
+def gate_stream(series: Series, soils: int, years: float = 0.0) -> Array:
+    """Features (2 R, T, F) of some unseen soils: as they are, then with counts alone.
+
+    Where the series are shorter than `years`, each stream is several soils one after the other; so
+    that no stream is shorter, the first soils may be there twice.
+    """
+    known = series.features[:soils]
+    soils, days = known.shape[:2]
+    joined = max(1, math.ceil(years * DAYS_A_YEAR / days))
+    streams = math.ceil(soils / joined)
+    rows = np.arange(streams * joined) % soils
+    known = known[rows].reshape(streams, joined * days, -1)
+    return np.concatenate([known, counts_alone(known)])
+
+
+def convert(scheme: str, weights: Weights, series: Series) -> bytes:
+    """The one-step graph as a TFLite file.
+
+    Parameters
+    ----------
+    scheme :
+        A key of `SCHEMES`.
+    series :
+        Its training soils calibrate activations where the scheme quantizes them.
+
+    Raises
+    ------
+    RuntimeError, ValueError
+        The converter refuses.
+    """
+    module, function = network.step_module(weights)
+    with network.quiet():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+        SCHEMES[scheme](converter, weights, series)
+        content: bytes = converter.convert()
+    return content
+
+
+def _dynamic_int8(converter: Any, weights: Weights, series: Series) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    # per channel would write FULLY_CONNECTED version 12, which tflite-runtime 2.14 refuses
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+
+
+def _int16x8(converter: Any, weights: Weights, series: Series) -> None:
+    ops = tf.lite.OpsSet
+    int16 = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    converter.target_spec.supported_ops = [int16, ops.TFLITE_BUILTINS]
+    converter.representative_dataset = lambda: _calibration(weights, series)
+
+
+def _float16(converter: Any, weights: Weights, series: Series) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _float32(converter: Any, weights: Weights, series: Series) -> None:
+    pass
+
+
+SCHEMES: dict[str, Callable[[Any, Weights, Series], None]] = {
+    "dynamic_int8": _dynamic_int8,
+    "int16x8": _int16x8,
+    "float16": _float16,
+    "float32": _float32,
+}
+
+
+def _calibration(weights: Weights, series: Series) -> Iterator[dict[str, Array]]:
+    """Steps of training soils with the states that go before them."""
+    train = series.part(TRAIN)
+    for features in gate_stream(train, 4)[:, :CALIBRATION_STEPS]:
+        for x, h, c in zip(features, *network.states(weights, features), strict=True):
+            yield {"x": x[None], "h": h[None], "c": c[None]}
+
+
+def _climb(
+    scheme: str,
+    weights: Weights,
+    series: Series,
+    path: Path,
+    gate: tuple[Array, Array],
+    config: QuantizeConfig,
+) -> Rung:
+    try:
+        content = convert(scheme, weights, series)
+    except (RuntimeError, ValueError) as fault:
+        return Rung(scheme, None, (), None, _first_line(fault), False)
+    write_atomic(path, content)
+    tried = [_trial(name, path, *gate) for name in runtime.available()]
+    trials = tuple(trial for trial, _ in tried)
+    pairs = itertools.combinations([errors for _, errors in tried if errors is not None], 2)
+    apart = max((float(np.max(np.abs(a - b))) for a, b in pairs), default=None)
+    errors = [t.max_error_m3_m3 for t in trials]
+    passed = bool(errors) and all(e is not None and e <= config.gate_m3_m3 for e in errors)
+    agree = apart is None or apart <= config.agree_m3_m3
+    return Rung(scheme, len(content), trials, apart, None, passed and agree)
+
+
+def _trial(
+    name: str, path: Path, stream: Array, expected: Array
+) -> tuple[Trial, NDArray[np.float64] | None]:
+    """One rung streamed on one runtime, and its error (R, T, K) where there is one."""
+    try:
+        answers = answer(path, name, stream)
+    except BundleError as fault:
+        return Trial(name, None, None, _first_line(fault)), None
+    error: NDArray[np.float64] = answers.astype(np.float64) - expected
+    if not np.isfinite(error).all():
+        return Trial(name, None, None, "answers that are not finite"), None
+    rmse = float(np.sqrt(np.mean(error[..., 0] ** 2)))
+    return Trial(name, float(np.max(np.abs(error))), rmse, None), error
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]

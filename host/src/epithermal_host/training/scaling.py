@@ -1,0 +1,77 @@
+"""Features in physical units to numbers of the order of one; a constant of both graphs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epithermal_host.training.series import NAMES
+
+Array = NDArray[np.float32]
+
+LEAST_SPREAD = {  # of each feature, in its unit; None: it stays as it is
+    "theta_inv": 0.01,
+    "theta_inv_sigma": 0.001,
+    "gap": None,
+    "rain_mm": 1.0,
+    "rain_known": None,
+    "et0_mm": 0.5,
+    "et0_known": None,
+    "bulk_density_g_cm3": 0.1,
+    "bound_water_g_g": 0.01,
+    "cosmic_n_sigma": 0.01,
+    "soil_known": None,
+    "soil_theta_r": 0.01,
+    "soil_theta_s": 0.01,
+    "soil_log_alpha": 0.1,
+    "soil_log_n": 0.1,
+    "soil_log_ks": 0.1,
+    "cover_known": None,
+    "cover_canopy": 0.1,
+    "cover_root_depth_cm": 10.0,
+    "cover_evaporation": 0.1,
+    "radiation_mm": 1.0,
+}
+KNOWN_BY = {
+    name: flag
+    for flag in ("rain_known", "et0_known", "soil_known", "cover_known")
+    for name in NAMES
+    if name.startswith(flag.removesuffix("known")) and name != flag
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaling:
+    """s(x) = (x - offset) * scale, constant in both graphs."""
+
+    offset: Array  # (F,)
+    scale: Array  # (F,)
+
+
+def fit_scaling(features: Array) -> Scaling:
+    """Scaling from a training set.
+
+    Flags stay as they are; rain, ET0, the soil's parameters and the cover are only divided, by
+    their rms where known, so that unknown stays zero. What hardly varies here may do so at a site,
+    so that no spread is taken for less than `LEAST_SPREAD`.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+    """
+    offset, scale = np.zeros(len(NAMES)), np.ones(len(NAMES))
+    for i, name in enumerate(NAMES):
+        least, flag = LEAST_SPREAD[name], KNOWN_BY.get(name)
+        if least is None:
+            continue
+        values = features[..., i].astype(np.float64)
+        if flag is None:
+            offset[i] = values.mean()
+            spread = float(values.std())
+        else:
+            known = values[features[..., NAMES.index(flag)] > 0.0]
+            spread = float(np.sqrt(np.mean(known**2))) if known.size else 0.0
+        scale[i] = 1.0 / max(spread, least)
+    return Scaling(offset=offset.astype(np.float32), scale=scale.astype(np.float32))

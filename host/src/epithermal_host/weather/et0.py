@@ -1,0 +1,113 @@
+"""Reference evapotranspiration of a station's days, by what the station measures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from epithermal_edge.physics.atmosphere import hargreaves_et0
+
+Array = NDArray[np.float64]
+
+
+def wind_at_2m(wind_m_s: ArrayLike, height_m: float) -> Array:
+    """Wind speed at 2 m over grass from that at another height.
+
+    Parameters
+    ----------
+    wind_m_s : (...) [m s-1]
+    height_m : [m]
+        Height of the anemometer, above 0.1.
+
+    Returns
+    -------
+    (...) [m s-1]
+
+    References
+    ----------
+    Allen et al. (1998), FAO-56, eq. 47.
+    """
+    u_z = np.asarray(wind_m_s, dtype=np.float64)
+    return np.asarray(u_z * 4.87 / np.log(67.8 * height_m - 5.42))
+
+
+def fao56_et0(
+    date: NDArray[np.datetime64],
+    t_mean_c: Array,
+    t_min_c: Array,
+    t_max_c: Array,
+    radiation_mj_m2: Array,
+    wind_2m_m_s: Array,
+    relative_humidity_pct: Array,
+    latitude_deg: float,
+    altitude_m: float,
+) -> Array:
+    """Reference evapotranspiration of grass where radiation, wind and humidity are measured.
+
+    Parameters
+    ----------
+    date : (days,) [D]
+    t_mean_c, t_min_c, t_max_c : (days,) [degC]
+    radiation_mj_m2 : (days,) [MJ m-2]
+        Global radiation, the day's sum.
+    wind_2m_m_s : (days,) [m s-1]
+    relative_humidity_pct : (days,) [%]
+        The day's mean.
+    latitude_deg, altitude_m :
+        Of the station.
+
+    Returns
+    -------
+    (days,) [mm d-1]
+        Never negative.
+
+    References
+    ----------
+    Allen et al. (1998), FAO-56, eq. 6, as pyet computes it: Vremec, Collenteur & Birk (2024).
+    """
+    import pandas as pd  # heavy, and only needed here
+    import pyet
+
+    index = pd.DatetimeIndex(date.astype("datetime64[ns]"))
+
+    def series(values: Array) -> pd.Series[float]:
+        return pd.Series(values, index=index)
+
+    et0 = pyet.pm_fao56(
+        series(t_mean_c),
+        series(wind_2m_m_s),
+        rs=series(radiation_mj_m2),
+        tmax=series(t_max_c),
+        tmin=series(t_min_c),
+        rh=series(relative_humidity_pct),
+        elevation=altitude_m,
+        lat=float(np.radians(latitude_deg)),
+    )
+    return np.asarray(et0.to_numpy(), dtype=np.float64)
+
+
+def hargreaves(
+    date: NDArray[np.datetime64],
+    t_mean_c: Array,
+    t_min_c: Array,
+    t_max_c: Array,
+    latitude_deg: float,
+) -> Array:
+    """Reference evapotranspiration where only temperature is measured.
+
+    Parameters
+    ----------
+    date : (days,) [D]
+    t_mean_c, t_min_c, t_max_c : (days,) [degC]
+    latitude_deg : [degree]
+
+    Returns
+    -------
+    (days,) [mm d-1]
+
+    References
+    ----------
+    Allen et al. (1998), FAO-56, eq. 52.
+    """
+    days = date.astype("datetime64[D]") - date.astype("datetime64[Y]").astype("datetime64[D]")
+    return hargreaves_et0(t_mean_c, t_min_c, t_max_c, latitude_deg, days.astype(np.float64) + 1.0)

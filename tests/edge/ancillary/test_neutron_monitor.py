@@ -1,0 +1,276 @@
+"""A neutron monitor's counts from a file that grows, and from NMDB over a real TLS connection."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import math
+import shutil
+import ssl
+import subprocess
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from epithermal_edge.ancillary.neutron_monitor import KEPT, Series, nmdb_query, read_nmdb, read_rows
+from epithermal_edge.ancillary.poller import ANSWER_BYTES, FileTail, Nmdb, Poller, fetch
+from epithermal_edge.config.weather_tables import Incoming
+from epithermal_edge.errors import SourceError
+
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp()
+HOUR = 3600.0
+
+# In the layout of NEST's text: comments, a header that is no comment, stamps of an hour's start.
+ANSWER = """
+#_____________ QUERY RESULTS SUMMARY ___________________________________
+#        STATION: JUNG
+#     START TIME: 2026-11-26 08:00:00 UTC
+#       END TIME: 2026-11-26 12:20:00 UTC
+#     NMDB TABLE: revised original
+#      DATA TYPE: corr_for_efficiency(RCORR_E)
+#      AVERAGING: 60 min
+#_______________________________________________________________________
+#
+# Timestamps always correspond to the beginning of the time interval
+   start_date_time   RCORR_E
+2026-11-26 08:00:00;158.204
+2026-11-26 09:00:00;158.391
+2026-11-26 10:00:00;   null
+2026-11-26 11:00:00;157.977
+2026-11-26 12:00:00;158.120
+"""
+SORRY = "\nSorry, no data available for the requested dates\n"
+
+
+def monitor_by_nmdb(url: str, ca_file: Path | None = None) -> Incoming:
+    return Incoming("nmdb", None, "JUNG", url, ca_file, 3600.0, None, None, None, 21600.0)
+
+
+def test_lines_of_time_and_count_are_read_and_all_else_is_passed_over():
+    expected = [(NOON - 4 * HOUR, 158.204), (NOON - 3 * HOUR, 158.391)]
+    expected += [(NOON - HOUR, 157.977), (NOON, 158.12)]
+    assert read_rows(ANSWER) == expected
+    html = ANSWER.replace("\n#__", "<html><pre><code>\n#__", 1) + "\n</code></pre><br>Total time"
+    assert read_rows(html) == expected
+    assert read_rows("time,count\n2026-11-26T12:00:00Z, 150.5\r\n") == [(NOON, 150.5)]
+    assert read_rows("2026/11/26 12:00\t150.5\n2026-11-26 12:00:00;0\n") == [(NOON, 150.5)]
+    assert read_rows("2026-13-26 12:00:00;150\n2026-11-26 12:00:00;1e5x\n\n;;\n") == []
+
+
+def test_two_monitors_in_a_line_are_refused():
+    with pytest.raises(SourceError, match="more than one"):
+        read_rows("2026-11-26 12:00:00;158.1; 102.2\n")
+
+
+def test_an_answer_for_another_monitor_or_without_counts_is_refused():
+    with pytest.raises(SourceError, match="OULU, not JUNG"):
+        read_nmdb(ANSWER.replace("JUNG", "OULU"), "JUNG")
+    with pytest.raises(SourceError, match="no data for this time"):
+        read_nmdb(SORRY, "JUNG")
+    with pytest.raises(SourceError, match="not the text"):
+        read_nmdb("<html>login</html>", "JUNG")
+
+
+def test_the_query_asks_for_hours_of_one_monitor_as_text():
+    address = nmdb_query("https://www.nmdb.eu/nest/draw_graph.php", "JUNG", NOON - 86400.0, NOON)
+    assert "?wget=1&stations[]=JUNG&tabchoice=revori&dtype=corr_for_efficiency" in address
+    keys = {name: value[0] for name, value in parse_qs(urlsplit(address).query).items()}
+    assert (keys["tresolution"], keys["yunits"], keys["output"]) == ("60", "0", "ascii")
+    assert [keys[f"start_{part}"] for part in ("year", "month", "day", "hour", "min")] == [
+        *("2026", "11", "25", "12", "0")
+    ]
+    assert keys["end_day"] == "26" and keys["date_choice"] == "bydate"
+
+
+def test_the_newest_count_serves_until_it_is_too_old():
+    series = Series()
+    series.take([(NOON, 150.0), (NOON - HOUR, 149.0)])
+    assert series.at(NOON + 2 * HOUR, 3 * HOUR) == 150.0
+    assert series.at(NOON - 1.0, 3 * HOUR) == 149.0  # a record that comes late
+    assert math.isnan(series.at(NOON + 4 * HOUR, 3 * HOUR))
+    assert math.isnan(series.at(NOON - 2 * HOUR, 3 * HOUR))
+    assert series.take([(NOON, 151.0), (NOON, 151.0)]) == 0  # revised
+    assert series.at(NOON, HOUR) == 151.0
+
+
+def test_a_count_that_cannot_be_that_of_the_reference_s_monitor_is_not_taken():
+    series = Series(reference=159.0)
+    series.take([(NOON, 15.9), (NOON + 1.0, 9540.0), (NOON + 2.0, math.nan), (NOON + 3.0, 128.0)])
+    assert series.refused == 3
+    assert series.at(NOON + 10.0, HOUR) == 128.0
+
+
+def test_a_series_keeps_a_quarter_of_a_year_and_no_more():
+    series = Series()
+    series.take([(NOON + k * HOUR, 150.0) for k in range(KEPT + 100)])
+    assert math.isnan(series.at(NOON + 50 * HOUR, 10 * HOUR))
+    assert series.at(NOON + (KEPT + 99) * HOUR, HOUR) == 150.0
+
+
+def test_a_file_is_read_again_when_it_has_changed_and_only_whole_lines_of_it(tmp_path):
+    path = tmp_path / "jung.txt"
+    tail = FileTail(path)
+    with pytest.raises(SourceError, match=r"jung\.txt: No such file"):
+        tail.look()
+    path.write_text("2026-11-26 11:00:00;150.1\n2026-11-26 12:00:00;15")
+    assert tail.look() == [(NOON - HOUR, 150.1)]
+    assert tail.look() == []
+    with path.open("a") as file:
+        file.write("1.2\n")
+    assert tail.look() == [(NOON - HOUR, 150.1), (NOON, 151.2)]
+    other = tmp_path / "new"
+    other.write_text("2026-11-26 12:00:00;152.2\n2026-11-26 13:00:00;1.1\n")
+    other.replace(path)
+    assert tail.look() == [(NOON, 152.2), (NOON + HOUR, 1.1)]
+
+
+def test_of_a_long_file_the_end_is_read(tmp_path):
+    path = tmp_path / "long.txt"
+    stamps = (datetime.fromtimestamp(NOON + k * HOUR, UTC) for k in range(20000))
+    path.write_text("".join(f"{stamp:%Y-%m-%d %H:%M:%S};150.123\n" for stamp in stamps))
+    rows = FileTail(path).look()
+    assert 2000 < len(rows) < 5000
+    assert rows[-1] == (NOON + 19999 * HOUR, 150.123)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    """A certificate of localhost, and its key; it is its own authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on this machine")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    return cert, key
+
+
+class Nest:
+    """A web server on a free port of localhost that answers as it is told."""
+
+    def __init__(self, certificate: tuple[Path, Path]) -> None:
+        self.body: bytes = ANSWER.encode()
+        self.code = 200
+        self.location: str | None = None
+        self.drip_s = 0.0
+        self.asked: list[str] = []
+        nest = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                nest.asked.append(self.path)
+                self.send_response(nest.code)
+                if nest.location:
+                    self.send_header("Location", nest.location)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    size = 100 if nest.drip_s else len(nest.body)
+                    for k in range(0, len(nest.body), size):
+                        self.wfile.write(nest.body[k : k + size])
+                        self.wfile.flush()
+                        time.sleep(nest.drip_s)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"https://localhost:{self._server.server_port}/nest/draw_graph.php"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def nest(certificate):
+    server = Nest(certificate)
+    yield server
+    server.close()
+
+
+def test_nmdb_gives_the_hours_that_are_over(nest, certificate):
+    source = Nmdb(monitor_by_nmdb(nest.url, certificate[0]), lambda: NOON + 1200.0)
+    assert source.look() == [
+        *((NOON - 4 * HOUR, 158.204), (NOON - 3 * HOUR, 158.391), (NOON - HOUR, 157.977))
+    ]
+    (asked,) = nest.asked
+    assert "stations[]=JUNG" in asked and "start_day=23" in asked and "end_min=20" in asked
+
+
+def test_a_server_whose_certificate_nobody_signed_is_not_read(nest):
+    with pytest.raises(SourceError, match="certificate verify failed"):
+        fetch(nest.url, None)
+    assert nest.asked == []
+
+
+def test_a_certificate_of_another_name_is_not_taken(nest, certificate):
+    with pytest.raises(SourceError, match="certificate"):
+        fetch(nest.url.replace("localhost", "127.0.0.1"), certificate[0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ({"code": 503}, "503"),
+        ({"body": b"x" * (ANSWER_BYTES + 2)}, "more than"),
+        ({"code": 302, "location": "http://127.0.0.1:9/x"}, "refused"),
+        ({"body": SORRY.encode()}, "no data for this time"),
+    ],
+)
+def test_what_is_no_answer_is_a_source_error(nest, certificate, answer, fault):
+    for name, value in answer.items():
+        setattr(nest, name, value)
+    with pytest.raises(SourceError, match=fault) as caught:
+        Nmdb(monitor_by_nmdb(nest.url, certificate[0]), lambda: NOON).look()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_that_does_not_end_is_given_up(nest, certificate):
+    nest.body, nest.drip_s = b"#" * 100_000, 0.05
+    began = time.monotonic()
+    with pytest.raises(SourceError, match="did not end"):
+        fetch(nest.url, certificate[0], timeout_s=0.25)
+    assert time.monotonic() - began < 25.0  # all of it takes 50 s
+
+
+def test_a_server_that_is_not_there_and_a_bad_authority_are_source_errors(tmp_path):
+    for ca_file in (None, tmp_path / "none.pem"):
+        with pytest.raises(SourceError, match=r"incoming\.url"):
+            fetch("https://localhost:1/x", ca_file)
+
+
+def test_after_failures_it_waits_longer_and_longer_and_then_as_before():
+    answers = iter([SourceError("a"), SourceError("b"), SourceError("c"), None, SourceError("d")])
+    taken: list[object] = []
+
+    def look():
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        return [(NOON, 150.0)]
+
+    poller = Poller(look, taken.append, 200.0, 60.0, lambda low, high: high)
+    assert [poller.turn() for _ in range(5)] == [60.0, 120.0, 200.0, 200.0, 60.0]
+    assert taken == [[(NOON, 150.0)]]
+    assert (poller.failures, poller.last_error) == (1, "d")
+
+
+def test_the_thread_polls_until_it_is_stopped():
+    looked = threading.Event()
+    poller = Poller(lambda: [], lambda _: looked.set(), 0.01)
+    poller.start()
+    assert looked.wait(5.0)
+    poller.stop()
+    poller.join(5.0)
+    assert not poller.is_alive()

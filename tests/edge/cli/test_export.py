@@ -1,0 +1,152 @@
+"""`tail`, `export` and `replay` of the journal: what was told, and the same computed again."""
+
+import csv
+import io
+import signal
+import subprocess
+import sys
+
+import pytest
+from tests.support.rig import (
+    BUNDLE,
+    PATIENCE,
+    Broker,
+    Daemon,
+    Line,
+    Subscriber,
+    edge,
+    lines,
+    station_toml,
+    wait_until,
+)
+
+HEADER, *LINES = lines(6.0)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A station that took six days, one damaged and one late line, and what a subscriber heard."""
+    folder = tmp_path_factory.mktemp("ran")
+    broker, line = Broker(folder), Line()
+    ears = Subscriber(broker.port)
+    toml = station_toml(folder, url=line.name, port=broker.port)
+    daemon = Daemon(toml).ready()
+    late = LINES[3].replace(b":00Z,", b":30Z,", 1)
+    line.write(HEADER + b"".join([*LINES[:60], b"noise\xff\n", late, *LINES[60:]]))
+    wait_until(lambda: len(ears.of("obs/theta")) == len(LINES) + 1)
+    assert daemon.stop() == 0
+    heard = ears.of("obs/theta")
+    ears.close()
+    broker.stop()
+    line.close()
+    return toml, heard
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def theta_of(row):
+    return round(float(row["theta"]), 6) if row["theta"] else None
+
+
+def test_export_is_what_the_broker_was_told(ran):
+    toml, heard = ran
+    done = edge("export", toml)
+    assert done.returncode == 0 and done.stderr == f"records={len(heard)}\n"
+    table = rows(done.stdout)
+    told = [(m["id"].split(":")[2], m["end"], m["q"], " ".join(m["flags"])) for m in heard]
+    assert [(r["seq"], r["time_utc"], int(r["q"]), r["flags"]) for r in table] == told
+    assert [theta_of(r) for r in table] == [m["theta"]["value"] for m in heard]
+    assert {r["model"] for r in table} == {"bucket 0.1.0"}
+    assert "late" in table[60]["flags"] and float(table[60]["n_corr_cph"]) > 0
+
+
+def test_replay_of_the_journal_gives_the_same_rows_as_export(ran):
+    toml, heard = ran
+    again = edge("replay", toml)
+    assert again.returncode == 0 and f"records={len(heard)} from=journal" in again.stderr
+    exported = rows(edge("export", toml).stdout)
+    for row in exported:
+        del row["seq"], row["model"]
+    assert rows(again.stdout) == exported
+
+
+def test_from_and_to_choose_rows_and_not_what_the_state_has_seen(ran, tmp_path):
+    toml, _ = ran
+    every = rows(edge("replay", toml).stdout)
+    bounds = ("--from", "2026-01-04T00:00:00Z", "--to", "2026-01-05")
+    some = rows(edge("replay", toml, *bounds).stdout)
+    assert [r["time_utc"] for r in (some[0], some[-1])] == [
+        "2026-01-04T01:00:00Z",
+        "2026-01-05T00:00:00Z",
+    ]
+    assert len(some) == 24 and [r for r in every if r in some] == some
+    out = tmp_path / "est.csv"
+    done = edge("export", toml, "--csv", out, *bounds)
+    assert done.stdout == "" and [r["theta"] for r in rows(out.read_text())] == [
+        r["theta"] for r in some
+    ]
+    stream = tmp_path / "records.csv"
+    stream.write_bytes(HEADER + b"".join(LINES))
+    assert len(rows(edge("replay", toml, stream, *bounds).stdout)) == 24
+
+
+def test_replay_with_another_model_leaves_what_was_told(ran, tmp_path):
+    toml, _ = ran
+    before = edge("export", toml).stdout
+    text = toml.read_text()
+    assert str(BUNDLE) in text
+    other = toml.with_name("other.toml")
+    other.write_text(text.replace("cosmic_n_cph = 430.0", "cosmic_n_cph = 460.0"))
+    assert edge("replay", other).stdout != edge("replay", toml).stdout
+    assert edge("export", other).stdout == before
+
+
+def test_tail_shows_the_last_ones_and_each_new_one_as_it_comes(tmp_path):
+    line = Line()
+    toml = station_toml(tmp_path, url=line.name)
+    daemon = Daemon(toml).ready()
+    line.write(HEADER + b"".join(LINES[:40]))
+
+    def shown():
+        return edge("tail", toml, "--last", "3", "--no-follow").stdout.splitlines()
+
+    wait_until(lambda: len(shown()) == 3 and "2026-01-02T16:00:00Z" in shown()[2])
+    assert shown()[0].startswith("2026-01-02T14:00:00Z  n ") and "warm_up" in shown()[0]
+    command = [sys.executable, "-m", "epithermal_edge", "tail", str(toml), "--last", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout.readline().startswith("2026-01-02T16:00:00Z")
+        line.write(b"".join(LINES[40:42]))
+        said = [tail.stdout.readline() for _ in range(2)]
+        tail.send_signal(signal.SIGTERM)
+        assert tail.wait(10 * PATIENCE) == -signal.SIGTERM
+    assert [x[:20] for x in said] == ["2026-01-02T17:00:00Z", "2026-01-02T18:00:00Z"]
+    assert all(" theta " in x and " q 3 " in x for x in said)
+    assert daemon.stop() == 0
+    line.close()
+
+
+@pytest.mark.parametrize("command", [["tail"], ["export"], ["replay"]])
+def test_without_a_journal_it_is_one_clear_line(tmp_path, command):
+    done = edge(*command, station_toml(tmp_path))
+    said = [x for x in done.stderr.splitlines() if not x.startswith("time=")]
+    assert done.returncode == 1 and len(said) == 1 and "no journal" in said[0]
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_journal_of_before_is_exported_without_estimates_and_read_on(tmp_path):
+    """The table of what was told came later than that of records."""
+    import sqlite3
+
+    line = Line()
+    toml = station_toml(tmp_path, url=line.name)
+    daemon = Daemon(toml, "--until-idle", "1").ready()
+    line.write(HEADER + b"".join(LINES[:30]))
+    assert daemon.wait(20) == 0
+    with sqlite3.connect(tmp_path / "state" / "journal.sqlite3") as db:
+        db.execute("DELETE FROM estimate WHERE seq <= 10")
+    table = rows(edge("export", toml).stdout)
+    assert [bool(r["model"]) for r in table] == [False] * 10 + [True] * 20
+    assert table[0]["theta"] == "" and table[0]["counts"] != ""
+    line.close()

@@ -1,0 +1,264 @@
+"""One TOML; every fault at once, each with its path and remedy."""
+
+import dataclasses
+import math
+import re
+import tomllib
+
+import pytest
+from tests.support.rig import ROOT, SITE, station_toml
+
+from epithermal_edge.config.schema import TABLES
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.physics import atmosphere as air
+from epithermal_edge.physics import corrections
+
+EXAMPLE = ROOT / "deploy" / "station.example.toml"
+
+
+def faults(folder, **parts):
+    with pytest.raises(ConfigError) as caught:
+        read_config(station_toml(folder, **parts))
+    return [text.partition(": ")[2] for text in caught.value.faults]
+
+
+def test_a_minimal_file_gives_a_station_with_derived_corrections(tmp_path):
+    config = read_config(station_toml(tmp_path))
+    assert config.id == "test-1" and config.mqtt is None and config.source.url is None
+    assert config.state_dir == tmp_path / "state"
+    assert config.site.pressure_ref_hpa == float(air.mean_pressure(70.0))
+    assert config.site.beta_per_hpa == float(corrections.pressure_coefficient(51.0, 70.0, 3.0))
+    assert math.isnan(config.site.alpha) and config.site.incoming_scale == 1.0
+
+
+def test_what_is_given_is_not_derived(tmp_path):
+    site = SITE.replace("cutoff_rigidity_gv = 3.0", "beta_per_hpa = 0.0072")
+    site += '[site.incoming]\nform = "mcjannet2023"\nref = 150\nscale = 0.9\n'
+    config = read_config(station_toml(tmp_path, site=site))
+    assert config.site.beta_per_hpa == 0.0072 and config.site.incoming_scale == 0.9
+
+
+@pytest.mark.parametrize(
+    ("form", "scale"),
+    [
+        ("plain", 1.0),
+        ("hawdon2014", float(corrections.hawdon_scale(3.0))),
+        (
+            "mcjannet2023",
+            float(corrections.mcjannet_scale(3.0, air.atmospheric_depth(51.0, 70.0))),
+        ),
+    ],
+)
+def test_the_response_to_intensity_follows_from_the_form(tmp_path, form, scale):
+    site = f'{SITE}[site.incoming]\nform = "{form}"\nref = 150\n'
+    assert read_config(station_toml(tmp_path, site=site)).site.incoming_scale == scale
+
+
+def test_all_faults_are_told_at_once_with_path_and_remedy(tmp_path):
+    site = SITE.replace("altitude_m", "altitud_m").replace("= 51.0", '= "north"')
+    source = 'dialect = "recrods"\nbaud = 9600.5\ninterval_s = true\n'
+    found = faults(tmp_path, site=site + "humidity_ref_g_m3 = nan\n", source=source)
+    assert found == [
+        "site.altitud_m: unknown; did you mean altitude_m?",
+        "site.latitude_deg: 'north' is not a number; degrees north",
+        "site.altitude_m: missing; metres above sea level",
+        "site.humidity_ref_g_m3: nan is not within 0 to 50; reference humidity, g/m3",
+        "source.baud: 9600.5 is not an integer; bits per second",
+        "source.interval_s: True is not a number; nominal seconds between records",
+        "source.dialect: 'recrods' is unknown; did you mean 'records'?",
+    ]
+
+
+def test_missing_tables_and_unknown_tables_are_told(tmp_path):
+    path = tmp_path / "station.toml"
+    path.write_text('[station]\nid = "NO"\n[sources]\n[site.incomin]\nform = "plain"\n')
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    text = str(caught.value)
+    for part in (
+        "[sources]: unknown; did you mean source?",
+        "[source] is missing",
+        "[model] is missing",
+        "station.id: 'NO' does not match",
+        "station.state_dir: missing",
+        "site.incomin: unknown; did you mean incoming?",
+    ):
+        assert part in text
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "fault"),
+    [
+        ('ca_file = "no.pem"', "mqtt.ca_file: no file "),
+        ('user = "a"\ncert_file = "station.toml"', "cert_file and key_file go together"),
+        ('password_file = "station.toml"', "mqtt.user: missing"),
+        ('prefix = "a/#"', "mqtt.prefix: 'a/#' does not match"),
+        ('command_key_file = "station.toml"', "mqtt.command_key_file: "),
+        ("keepalive_s = 1", "mqtt.keepalive_s: 1 is not within 5 to 3600"),
+    ],
+)
+def test_the_broker_s_keys_are_checked_together(tmp_path, mqtt, fault):
+    assert any(fault in text for text in faults(tmp_path, port=1883, mqtt=mqtt))
+
+
+def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
+    site = SITE.replace("cutoff_rigidity_gv = 3.0\n", "")
+    incoming = '[site.incoming]\nform = "hawdon2014"\n'
+    assert faults(tmp_path, site=site + incoming) == [
+        "site.incoming.ref: missing; form hawdon2014 needs the monitor's reference",
+        "site.cutoff_rigidity_gv: missing; needed for site.beta_per_hpa and site.incoming.scale,"
+        " unless that is given; geomagnetic cutoff rigidity in GV",
+    ]
+
+
+SOIL = """
+[site.soil]
+known = "texture"
+theta_r = 0.065
+theta_s = 0.41
+alpha_per_cm = 0.075
+n = 1.89
+ks_cm_d = 106.1
+"""
+
+
+def test_a_described_soil_reaches_the_site_and_none_is_unknown(tmp_path):
+    site = read_config(station_toml(tmp_path, site=SITE + "cosmic_n_sigma = 0.01\n" + SOIL)).site
+    assert (site.soil_known, site.soil_theta_r, site.soil_theta_s) == (0.5, 0.065, 0.41)
+    assert (site.soil_alpha_per_cm, site.soil_n, site.soil_ks_cm_d) == (0.075, 1.89, 106.1)
+    assert site.cosmic_n_sigma == 0.01
+    bare = read_config(station_toml(tmp_path)).site
+    assert bare.soil_known == 0.0 and math.isnan(bare.soil_n) and bare.cosmic_n_sigma == 0.03
+
+
+def test_a_soil_that_cannot_be_is_told_key_by_key(tmp_path):
+    soil = SOIL.replace("0.065", "0.39").replace("0.41", "0.38").replace("1.89", "1.0")
+    soil = soil.replace("ks_cm_d = 106.1", "").replace('"texture"', '"guessed"')
+    assert faults(tmp_path, site=SITE + soil) == [
+        "site.soil.known: 'guessed' is none of measured, texture; where its parameters come from",
+        "site.soil.n: 1.0 is not within 1.01 to 15; van Genuchten's n",
+        "site.soil.ks_cm_d: missing; give all of [site.soil] or none",
+        "site.soil.theta_r: 0.39 is not less than theta_s = 0.38",
+    ]
+
+
+COVER = """
+[site.cover]
+canopy_cover = { "05-01" = 0.0, "07-01" = 0.9, "09-30" = 0.0 }
+root_depth_cm = 80
+evaporation_share = 0.7
+"""
+
+
+def test_a_described_cover_reaches_the_site_as_a_curve_over_the_year(tmp_path):
+    site = read_config(station_toml(tmp_path, site=SITE + COVER)).site
+    assert (site.cover_known, site.root_depth_cm, site.evaporation_share) == (1.0, 80.0, 0.7)
+    assert len(site.canopy_cover) == 366
+    may, june, july, january = (site.canopy_cover[day - 1] for day in (122, 152, 183, 10))
+    assert (may, july, january) == (0.0, 0.9, 0.0) and june == pytest.approx(0.9 * 30 / 61)
+    assert read_config(station_toml(tmp_path)).site.cover_known == 0.0
+
+
+def test_a_cover_that_cannot_be_is_told_key_by_key(tmp_path):
+    cover = COVER.replace("07-01", "7/1").replace("0.9", "90").replace("root_depth_cm = 80", "")
+    assert faults(tmp_path, site=SITE + cover) == [
+        "site.cover.root_depth_cm: missing; give all of [site.cover] or none",
+        'site.cover.canopy_cover: "7/1" is not a day; write month and day, as "07-01"',
+        'site.cover.canopy_cover: "7/1" = 90 is not within 0 to 1',
+    ]
+
+
+@pytest.mark.parametrize("content", [b"[station\n", b"\xff\xfe", None])
+def test_a_file_that_is_no_toml_is_one_line(tmp_path, content):
+    path = tmp_path / "x.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def example_lines():
+    """Lines of the example by table and key; a key that is commented out counts too."""
+    found, table = {}, ""
+    for text in EXAMPLE.read_text().splitlines():
+        line = text.removeprefix("# ")
+        if named := re.match(r"\[([a-z0-9.]+)\]", line):
+            table = named[1]
+        elif named := re.match(r"([a-z0-9_]+) = ", line):
+            found.setdefault((table, named[1]), []).append(line)
+    return found
+
+
+def test_the_example_has_every_key_once_under_its_table_and_explains_it():
+    found = example_lines()
+    assert set(found) == {(table, key.name) for table, keys in TABLES.items() for key in keys}
+    for (table, name), lines in found.items():
+        assert len(lines) == 1, f"{table}.{name}"
+        assert "  # " in lines[0], f"{table}.{name} is not explained"
+
+
+def shown(default):
+    """The value in brackets, as (9600) or ("5"); None for words on what it is derived from."""
+    try:
+        return tomllib.loads(f"x = {default}")["x"]
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def test_the_example_says_which_keys_are_optional_and_their_defaults():
+    found = example_lines()
+    for table, keys in TABLES.items():
+        for key in keys:
+            (line,) = found[table, key.name]
+            told = re.search(r"# optional(?: \(([^)]*)\))?", line)
+            if key.required:
+                assert told is None, f"{table}.{key.name} is required"
+            if told and told[1] is not None:
+                assert shown(told[1]) == key.default, f"{table}.{key.name}: {key.default!r}"
+
+
+COMMAND_KEY = (  # of RFC 8032, section 7.1, test 1
+    "-----BEGIN PUBLIC KEY-----\n"
+    "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
+    "-----END PUBLIC KEY-----\n"
+)
+
+
+def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path):
+    config = read_config(EXAMPLE)
+    assert config.mqtt is not None and config.source.dialect == "hydroinnova"
+    text = re.sub(r"(?m)^# (?=[a-z0-9_]+ = |\[)", "", EXAMPLE.read_text())
+    text = text.replace('form = "none"', 'form = "plain"')
+    path = tmp_path / "station.toml"
+    path.write_text(text)
+    (tmp_path / "credentials").mkdir()
+    for name in re.findall(r'_file = "(credentials/[^"]+)"', text):
+        (tmp_path / name).write_text(COMMAND_KEY)
+    config = read_config(path)
+    assert [gauge.name for gauge in config.weather] == [
+        *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
+    ]
+    assert config.incoming is not None and config.incoming.monitor == "JUNG"
+    assert config.listens_to is not None and config.listens_to.host == "127.0.0.1"
+    assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
+    assert config.site.cover_known == 1.0 and config.site.soil_known == 0.5
+
+
+def test_what_systemd_lends_comes_before_the_file_of_the_same_name(tmp_path, monkeypatch):
+    (tmp_path / "password").write_text("for root")
+    toml = station_toml(tmp_path, port=1, mqtt='user = "test-1"\npassword_file = "password"\n')
+    lent = tmp_path / "lent"
+    lent.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(lent))
+    assert read_config(toml).mqtt.password_file == tmp_path / "password"
+    (lent / "station_password").write_text("lent")
+    assert read_config(toml).mqtt.password_file == lent / "station_password"
+
+
+def test_a_configuration_cannot_be_changed(tmp_path):
+    config = read_config(station_toml(tmp_path))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.id = "other"

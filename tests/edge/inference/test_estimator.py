@@ -1,0 +1,119 @@
+"""Polyphase streaming: 24 networks in one, each taking a daily step at its own hour."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from epithermal_edge.errors import BundleError
+from epithermal_edge.inference import estimator, runtime
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.inference.features import FEATURES, Window
+
+BUCKET = Path(__file__).resolve().parents[2] / "golden" / "bucket-0.1.0"
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return open_bundle(BUCKET)
+
+
+@pytest.fixture(scope="module")
+def step_fn(bundle):
+    return runtime.load(bundle.model_path)
+
+
+def window(hour, features, restart=False):
+    one = np.array([np.nan])
+    return Window(
+        hour=hour,
+        features=np.asarray(features, dtype=np.float64)[None],
+        theta_classical=one,
+        theta_classical_sigma=one,
+        restart=np.array([restart]),
+        quality=np.array([0]),
+    )
+
+
+def test_each_phase_of_the_day_is_a_daily_stream_of_its_own(bundle, step_fn):
+    rng = np.random.default_rng(2)
+    days = 20
+    x = bundle.golden_inputs[: days * 24].copy()
+    x = np.concatenate([x, x])[: days * 24]
+    x[:, 0] += rng.normal(0, 0.02, len(x)).astype(np.float32)
+    state, answers = estimator.start(bundle), []
+    for hour, row in enumerate(x):
+        state, y = estimator.step(step_fn, bundle, state, window(hour + 411, row))
+        answers.append(y)
+    for phase in range(24):
+        alone = estimator.stream(step_fn, bundle.hidden, x[phase::24])
+        np.testing.assert_array_equal(np.array(answers)[phase::24], alone)
+    assert (state.age == days).all()
+
+
+def test_a_step_leaves_the_state_that_it_was_given(bundle, step_fn):
+    state = estimator.start(bundle)
+    new, _ = estimator.step(step_fn, bundle, state, window(5, bundle.golden_inputs[0]))
+    assert not state.h.any() and not state.c.any() and not state.age.any()
+    assert new.h[5].any() and new.age[5] == 1
+    others = np.arange(24) != 5
+    assert not new.h[others].any() and not new.age[others].any()
+
+
+def test_a_restart_begins_its_phase_from_zero_and_no_other(bundle, step_fn):
+    state = estimator.start(bundle)
+    for hour in range(72):
+        state, _ = estimator.step(step_fn, bundle, state, window(hour, bundle.golden_inputs[hour]))
+    x = bundle.golden_inputs[80]
+    again, y = estimator.step(step_fn, bundle, state, window(72, x, restart=True))
+    _, cold = estimator.step(step_fn, bundle, estimator.start(bundle), window(72, x))
+    np.testing.assert_array_equal(y, cold)
+    assert again.age[0] == 1 and (again.age[1:] == 3).all()
+    np.testing.assert_array_equal(again.h[1:], state.h[1:])
+
+
+def test_sigma_is_that_of_what_is_shown_while_nothing_was_counted(bundle, step_fn):
+    names = [feature.name for feature in FEATURES]
+    x = bundle.golden_inputs[80].copy()
+    x[names.index("gap")], x[names.index("theta_inv_sigma")] = 1.0, 0.2
+    state = estimator.start(bundle)
+    _, void = estimator.step(step_fn, bundle, state, window(72, x, restart=True))
+    _, held = estimator.step(step_fn, bundle, state, window(72, x))
+    assert void[1] == pytest.approx(0.2) and held[1] < 0.2
+    np.testing.assert_array_equal(np.delete(void, 1), np.delete(held, 1))
+
+
+def test_a_window_of_two_sites_is_a_mistake_of_the_programmer(bundle, step_fn):
+    two = dataclasses.replace(
+        window(0, bundle.golden_inputs[0]), features=np.zeros((2, len(FEATURES)))
+    )
+    with pytest.raises(ValueError, match="one site"):
+        estimator.step(step_fn, bundle, estimator.start(bundle), two)
+
+
+def test_the_golden_vectors_pass_on_the_runtime_at_hand(bundle, step_fn):
+    assert estimator.check_golden(bundle, step_fn) <= bundle.golden_tolerance
+
+
+@pytest.mark.parametrize("wrong", [0.001, np.nan, np.inf])
+def test_a_runtime_that_answers_otherwise_is_refused_by_name(bundle, step_fn, wrong):
+    class Garbage:
+        """A runtime that misreads the model without a word."""
+
+        runtime = "strange"
+
+        def __call__(self, x, h, c):
+            y, h, c = step_fn(x, h, c)
+            return y + np.float32(wrong), h, c
+
+    with pytest.raises(BundleError, match=r"runtime strange: error .* allowed") as caught:
+        estimator.check_golden(bundle, Garbage())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_another_width_than_the_bundle_says_is_refused(bundle, step_fn):
+    with pytest.raises(BundleError, match="refuses"):
+        estimator.check_golden(dataclasses.replace(bundle, hidden=31), step_fn)

@@ -1,0 +1,413 @@
+"""The recurrence of station and training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from epithermal_edge.inference import features, pipeline
+from epithermal_edge.inference.features import FEATURES, HOUR_S
+from epithermal_edge.physics.atmosphere import extraterrestrial_radiation
+from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
+from epithermal_edge.records import NAN, Quality, RawRecord
+from epithermal_edge.site import Site
+
+SITE = Site(cosmic_n_cph=400.0, bulk_density_g_cm3=1.4, lattice_water_g_g=0.03, latitude_deg=50.0)
+MIDNIGHT_S = 19_675 * 86_400.0
+NAMES = [feature.name for feature in FEATURES]
+
+
+def hourly(hours, theta=0.2, start_s=MIDNIGHT_S, site=SITE, **fields):
+    """Records of a steady soil in standard air, one an hour; a field may be a function of i."""
+    rate = float(cosmic_rate(np.array([theta]), site)[0])
+    air = {
+        "counts": rate,
+        "pressure_hpa": 1013.25,
+        "temperature_c": 15.0,
+        "relative_humidity_pct": 0.0,
+    }
+    for i in range(hours):
+        values = {k: v(i) if callable(v) else v for k, v in (air | fields).items()}
+        yield RawRecord(
+            end_s=start_s + HOUR_S * (i + 1), duration_s=values.pop("duration_s", 3600.0), **values
+        )
+
+
+def run(records, site=SITE, phases=24):
+    state, windows, corrected = pipeline.start(1, phases), [], []
+    for record in records:
+        state, one, made = pipeline.step(site, state, record)
+        corrected.append(one)
+        windows.extend(made)
+    return state, corrected, windows
+
+
+def feature(window, name):
+    return float(window.features[0, NAMES.index(name)])
+
+
+def flags(value):
+    return Quality(int(np.atleast_1d(value)[0]))
+
+
+def test_a_steady_soil_in_standard_air_gives_its_own_water_content():
+    _, _, windows = run(hourly(24))
+    assert feature(windows[-1], "theta_inv") == pytest.approx(0.2, abs=1e-9)
+    assert flags(windows[-1].quality) == Quality.GOOD
+
+
+def test_each_full_hour_closes_one_window_and_midnight_is_phase_zero():
+    _, _, windows = run(hourly(48))
+    assert [w.hour % 24 for w in windows[:3]] == [1, 2, 3]
+    assert len(windows) == 48
+    _, _, daily = run(hourly(48), phases=1)
+    assert [w.hour % 24 for w in daily] == [0, 0]
+
+
+def test_a_window_with_half_a_day_of_counting_is_no_gap_and_with_less_it_is():
+    _, _, windows = run(hourly(24))
+    assert [feature(w, "gap") for w in windows[:12]] == [1.0] * 11 + [0.0]
+
+
+def test_corrections_multiply_and_are_reported():
+    record = next(hourly(1, pressure_hpa=1003.25, relative_humidity_pct=60.0))
+    site = replace(
+        SITE,
+        incoming_form="plain",
+        incoming_ref=150.0,
+        biomass_kg_m2=5.0,
+        biomass_slope_per_mm=0.009,
+    )
+    record = replace(record, incoming=140.0)
+    _, one, _ = pipeline.step(site, pipeline.start(), record)
+    product = one.f_p * one.f_h * one.f_i * one.f_v
+    assert one.n_corr_cph == pytest.approx(one.n_raw_cph * product)
+    assert one.f_p[0] < 1 < one.f_h[0] and one.f_i[0] == pytest.approx(150 / 140)
+    assert one.f_v[0] == pytest.approx(1 / (1 - 0.045))
+
+
+def test_sigma_is_poisson_of_all_counts_in_the_window():
+    _, corrected, windows = run(hourly(24))
+    counts = float(corrected[0].counts[0])
+    relative = 1 / math.sqrt(24 * counts)
+    rate = cosmic_rate(np.array([0.2]), SITE) * np.array([1 - relative, 1 + relative])
+    wet, dry = cosmic_theta(rate, SITE)
+    assert feature(windows[-1], "theta_inv_sigma") == pytest.approx((wet - dry) / 2, rel=1e-2)
+    assert corrected[0].n_corr_sigma_cph[0] == pytest.approx(math.sqrt(counts))
+
+
+def test_a_short_record_weighs_by_its_counting_time():
+    rate = float(cosmic_rate(np.array([0.2]), SITE)[0])
+
+    def seconds(i):
+        return 44.0 if i == 20 else 3600.0
+
+    records = hourly(24, duration_s=seconds, counts=lambda i: rate * seconds(i) / 3600.0)
+    _, _, windows = run(records)
+    assert feature(windows[-1], "theta_inv") == pytest.approx(0.2, abs=1e-9)
+
+
+def test_quarter_hours_off_the_full_hour_give_the_same_water_content():
+    rate = float(cosmic_rate(np.array([0.2]), SITE)[0])
+    records = [
+        RawRecord(MIDNIGHT_S + 180 + 900 * i, 900.0, rate / 4, 1013.25, 15.0, 0.0)
+        for i in range(1, 101)
+    ]
+    _, _, windows = run(records)
+    assert windows[-1].hour * HOUR_S <= records[-1].end_s
+    assert feature(windows[-1], "theta_inv") == pytest.approx(0.2, abs=1e-9)
+
+
+def test_a_late_record_is_corrected_and_flagged_and_changes_nothing():
+    records = list(hourly(5))
+    state, _, _ = run(records)
+    after, one, windows = pipeline.step(SITE, state, records[1])
+    assert after is state and windows == ()
+    assert Quality.LATE in flags(one.quality) and np.isfinite(one.n_corr_cph[0])
+
+
+def test_missing_counts_hold_the_inversion_and_raise_the_gap_flag():
+    dead = lambda i: NAN if i >= 24 else 1500.0  # noqa: E731
+    _, corrected, windows = run(hourly(48, counts=dead))
+    held, gap = windows[23 + 12], windows[47]
+    assert feature(gap, "gap") == 1.0 and Quality.GAP in flags(gap.quality)
+    assert feature(gap, "theta_inv") == feature(windows[23], "theta_inv")
+    assert np.isnan(gap.theta_classical[0]) and feature(held, "gap") == 0.0
+    assert Quality.MISSING in flags(corrected[30].quality)
+
+
+def test_what_a_gap_holds_is_of_the_same_phase():
+    dead = lambda i: NAN if 24 <= i < 72 else 1400.0 + i  # noqa: E731
+    records = list(hourly(96, counts=dead))
+    _, _, hourly_windows = run(records)
+    _, _, daily_windows = run(records, phases=1)
+    midnight = [w for w in hourly_windows if w.hour % 24 == 0]
+    for a, b in zip(midnight, daily_windows, strict=True):
+        assert a.features.tobytes() == b.features.tobytes()
+
+
+def test_silence_and_records_without_counts_are_the_same_gap():
+    records = list(hourly(24 * 8))
+    silent = records[:48] + records[100:]
+    told = [
+        r if i < 48 or i >= 100 else replace(r, counts=NAN, duration_s=0.0, temperature_c=NAN)
+        for i, r in enumerate(records)
+    ]
+    for a, b in zip(run(silent)[2], run(told)[2], strict=True):
+        assert a.hour == b.hour
+        np.testing.assert_array_equal(a.features, b.features)
+
+
+def test_more_than_ten_days_without_a_count_restart_the_network_in_every_phase():
+    records = list(hourly(24 * 16))
+    _, _, windows = run(records[:24] + records[24 * 13 :])
+    asked = {w.hour % 24 for w in windows if w.restart[0] and w.hour * HOUR_S > MIDNIGHT_S + 86400}
+    assert asked == set(range(24))
+    assert not windows[-1].restart[0]
+    _, _, short = run(records[:24] + records[24 * 10 :])
+    assert not any(w.restart[0] for w in short[36:])
+
+
+def test_every_phase_starts_at_its_first_window_with_enough_counts():
+    _, _, windows = run(hourly(72))
+    starts = [w for w in windows if w.restart[0]]
+    assert [feature(w, "gap") for w in starts] == [1.0] * 11 + [0.0] * 24
+    assert {w.hour % 24 for w in starts[11:]} == set(range(24))
+    assert feature(starts[0], "theta_inv_sigma") == features.SIGMA_MAX
+
+
+def test_years_of_silence_cost_no_more_than_the_restart():
+    records = list(hourly(24))
+    later = [replace(r, end_s=r.end_s + 86400.0 * 3650) for r in hourly(48)]
+    state, _, windows = run(records + later)
+    assert len(windows) == 24 + pipeline.RESTART_H + 2 * 24 + 48
+    assert state.last_end_s == later[-1].end_s and not windows[-1].restart[0]
+
+
+def test_a_zero_count_that_cannot_be_is_not_used():
+    _, corrected, windows = run(hourly(24, counts=lambda i: 0.0 if i == 3 else 1500.0))
+    assert Quality.ZERO_COUNTS in flags(corrected[3].quality)
+    _, _, clean = run(hourly(24, counts=1500.0))
+    assert feature(windows[-1], "theta_inv") == pytest.approx(feature(clean[-1], "theta_inv"))
+
+
+def test_a_zero_count_of_ten_seconds_is_a_measurement():
+    rec = RawRecord(MIDNIGHT_S + 10, 10.0, 0.0, 1013.25, 15.0, 0.0)
+    _, one, _ = pipeline.step(replace(SITE, cosmic_n_cph=100.0), pipeline.start(), rec)
+    assert one.n_corr_cph[0] == 0.0 and flags(one.quality) == Quality.GOOD
+
+
+def test_without_pressure_a_count_is_not_used():
+    _, corrected, windows = run(hourly(24, pressure_hpa=NAN))
+    assert np.isnan(corrected[0].n_corr_cph[0])
+    assert Quality.PRESSURE_MISSING in flags(corrected[0].quality)
+    assert feature(windows[-1], "gap") == 1.0
+
+
+def test_a_dead_humidity_sensor_is_held_for_a_day_and_then_replaced_by_the_reference():
+    alive = lambda i: 80.0 if i < 5 else NAN  # noqa: E731
+    _, corrected, _ = run(hourly(48, relative_humidity_pct=alive))
+    assert Quality.HUMIDITY_HELD in flags(corrected[20].quality)
+    assert corrected[20].f_h == corrected[4].f_h
+    assert Quality.HUMIDITY_MISSING in flags(corrected[40].quality)
+    assert corrected[40].f_h[0] == 1.0
+
+
+def test_a_stale_monitor_is_held_flagged_and_makes_sigma_grow():
+    site = replace(SITE, incoming_form="plain", incoming_ref=150.0)
+    seen = lambda i: 145.0 if i < 24 else NAN  # noqa: E731
+    _, corrected, windows = run(hourly(96, incoming=seen), site)
+    assert corrected[90].f_i == corrected[10].f_i
+    assert Quality.INCOMING_HELD in flags(corrected[90].quality)
+    assert feature(windows[95], "theta_inv_sigma") > 1.5 * feature(windows[23], "theta_inv_sigma")
+    _, old, _ = run(hourly(24 * 40, incoming=seen), site)
+    assert Quality.INCOMING_HELD in flags(old[24 * 36].quality)
+    assert Quality.INCOMING_MISSING in flags(old[-1].quality)
+    assert old[-1].f_i == corrected[10].f_i  # still held: no step in theta
+    _, never, _ = run(hourly(2), site)
+    assert never[1].f_i[0] == 1.0 and Quality.INCOMING_MISSING in flags(never[1].quality)
+
+
+def test_rain_and_et0_are_sums_of_the_day_and_known_only_when_given():
+    site = replace(SITE, latitude_deg=NAN)
+    _, _, windows = run(hourly(24, rain_mm=0.5, et0_mm=0.1), site)
+    assert feature(windows[-1], "rain_mm") == pytest.approx(12.0)
+    assert feature(windows[-1], "et0_mm") == pytest.approx(2.4)
+    assert feature(windows[-1], "rain_known") == feature(windows[-1], "et0_known") == 1.0
+    _, _, bare = run(hourly(24), site)
+    assert [feature(bare[-1], n) for n in ("rain_mm", "rain_known", "et0_mm", "et0_known")] == [
+        0.0
+    ] * 4
+
+
+def test_et0_comes_from_the_temperature_when_nothing_better_is_there():
+    day = lambda i: 15.0 + 6.0 * math.sin(2 * math.pi * (i - 9) / 24)  # noqa: E731
+    _, _, windows = run(hourly(24, temperature_c=day))
+    assert feature(windows[-1], "et0_known") == 1.0
+    assert 0.5 < feature(windows[-1], "et0_mm") < 8.0
+
+
+def test_a_count_beyond_the_inversion_is_clipped_and_flagged():
+    _, _, windows = run(hourly(24, counts=9000.0))
+    assert Quality.CLIPPED in flags(windows[-1].quality)
+    assert feature(windows[-1], "theta_inv") == 0.0
+
+
+@pytest.mark.parametrize("phases", [1, 2, 12, 24])
+def test_windows_of_a_day_take_the_phases_in_turn_and_each_keeps_its_own(phases):
+    _, _, windows = run(hourly(72), phases=phases)
+    turns = [features.phase_of(w.hour, phases) for w in windows]
+    assert len(windows) == 3 * phases
+    assert turns[-phases:] == turns[-2 * phases : -phases]
+    assert sorted(turns[-phases:]) == list(range(phases))
+
+
+@pytest.mark.parametrize("phases", [0, 5, 48])
+def test_phases_that_do_not_divide_a_day_are_refused(phases):
+    with pytest.raises(ValueError, match="phases must divide 24"):
+        pipeline.start(1, phases)
+
+
+def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
+    rng = np.random.default_rng(7)
+    n, hours = 1000, 60
+    bulk, lattice, scale = (
+        rng.uniform(1.0, 1.7, n),
+        rng.uniform(0, 0.08, n),
+        rng.uniform(150, 3000, n),
+    )
+    latitude = rng.uniform(-60, 60, n)
+    alpha, shape, ks = (
+        rng.uniform(0.003, 0.15, n),
+        rng.uniform(1.1, 2.7, n),
+        rng.uniform(0.1, 800, n),
+    )
+    alpha[::3] = NAN
+    canopy = rng.uniform(0.0, 1.0, (n, 366))
+
+    def site_of(pick):
+        return Site(
+            cosmic_n_cph=scale[pick],
+            bulk_density_g_cm3=bulk[pick],
+            lattice_water_g_g=lattice[pick],
+            latitude_deg=latitude[pick],
+            incoming_form="plain",
+            incoming_ref=150.0,
+            soil_known=1.0,
+            soil_theta_r=0.05,
+            soil_theta_s=0.42,
+            soil_alpha_per_cm=alpha[pick],
+            soil_n=shape[pick],
+            soil_ks_cm_d=ks[pick],
+            cover_known=1.0,
+            canopy_cover=canopy[pick],
+            root_depth_cm=50.0,
+            evaporation_share=0.7,
+        )
+
+    columns = {
+        "duration_s": rng.integers(3590, 3610, (hours, n)).astype(float),
+        "counts": rng.poisson(scale * 3.5, (hours, n)).astype(float),
+        "pressure_hpa": rng.normal(1000, 8, (hours, n)),
+        "temperature_c": rng.normal(12, 6, (hours, n)),
+        "relative_humidity_pct": rng.uniform(30, 100, (hours, n)),
+        "rain_mm": rng.exponential(0.2, (hours, n)),
+        "incoming": rng.normal(150, 5, (hours, n)),
+    }
+    columns["counts"][rng.random((hours, n)) < 0.2] = NAN
+    columns["rain_mm"][rng.random((hours, n)) < 0.2] = NAN
+
+    def stream(pick):
+        state, out = pipeline.start(np.size(bulk[pick])), []
+        for i in range(hours):
+            values = {name: column[i, pick] for name, column in columns.items()}
+            state, _, windows = pipeline.step(
+                site_of(pick), state, RawRecord(MIDNIGHT_S + HOUR_S * (i + 1), **values)
+            )
+            out.extend(windows)
+        return out
+
+    together = stream(slice(None))
+    for k in (0, 1, 17, n - 1):
+        for many, one in zip(together, stream(k), strict=True):
+            assert many.features[k].tobytes() == one.features[0].tobytes()
+
+
+SOIL = {
+    "soil_known": 0.5,
+    "soil_theta_r": 0.10,
+    "soil_theta_s": 0.40,
+    "soil_alpha_per_cm": 0.2,
+    "soil_n": 1.04,
+    "soil_ks_cm_d": 2000.0,
+}
+SHOWN = [name for name in NAMES if name.startswith("soil_")]
+
+
+def test_a_described_soil_is_told_as_its_distance_from_a_loam():
+    _, _, windows = run(hourly(2, site=replace(SITE, **SOIL)), site=replace(SITE, **SOIL))
+    for window in windows:
+        shown = [feature(window, name) for name in SHOWN]
+        assert shown == pytest.approx([0.5, 0.04, -0.03, 1.0, -1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [{"soil_known": 0.0}, {"soil_n": 1.0}, *({name: NAN} for name in list(SOIL)[1:])],
+    ids=lambda unknown: next(iter(unknown)),
+)
+def test_one_unknown_parameter_makes_the_whole_soil_unknown(unknown):
+    site = replace(SITE, **SOIL | unknown)
+    _, _, windows = run(hourly(1), site=site)
+    assert [feature(windows[0], name) for name in SHOWN] == [0.0] * 6
+    assert np.isfinite(windows[0].features).all()
+
+
+def test_a_cover_is_told_by_the_date_and_whole_or_not_at_all():
+    cover = {
+        "cover_known": 1.0,
+        "canopy_cover": tuple(day / 1000.0 for day in range(1, 367)),
+        "root_depth_cm": 60.0,
+        "evaporation_share": 0.4,
+    }
+    shown = ("cover_known", "cover_canopy", "cover_root_depth_cm", "cover_evaporation")
+    _, _, windows = run(hourly(2), site=replace(SITE, **cover))
+    middle = datetime.fromtimestamp(windows[0].hour * HOUR_S - 12 * HOUR_S, UTC)
+    day = middle.timetuple().tm_yday
+    told = [feature(windows[0], name) for name in shown]
+    assert told == pytest.approx([1.0, day / 1000.0, 60.0, -0.6])
+    for name in cover:
+        unknown = replace(SITE, **cover | {name: 0.0 if name == "cover_known" else NAN})
+        _, _, windows = run(hourly(1), site=unknown)
+        assert [feature(windows[0], name) for name in shown] == [0.0] * 4
+
+
+def test_radiation_is_that_of_the_latitude_and_the_date_and_zero_without_a_latitude():
+    _, _, windows = run(hourly(1), site=replace(SITE, latitude_deg=-20.0))
+    day = datetime.fromtimestamp((windows[0].hour - 12) * HOUR_S, UTC).timetuple().tm_yday
+    expected = float(extraterrestrial_radiation(-20.0, day))
+    assert feature(windows[0], "radiation_mm") == expected > 5.0
+    _, _, windows = run(hourly(1), site=replace(SITE, latitude_deg=NAN))
+    assert feature(windows[0], "radiation_mm") == 0.0
+
+
+def test_density_bound_water_and_calibration_error_are_shown_as_they_are():
+    site = replace(SITE, organic_water_g_g=0.01, cosmic_n_sigma=0.02)
+    _, _, windows = run(hourly(1), site=site)
+    names = ("bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma")
+    assert [feature(windows[0], name) for name in names] == pytest.approx([1.4, 0.04, 0.02])
+
+
+def test_the_features_are_in_the_order_that_bundles_declare():
+    assert NAMES == [
+        "theta_inv", "theta_inv_sigma", "gap", "rain_mm", "rain_known", "et0_mm", "et0_known",
+        "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma",
+        "soil_known", "soil_theta_r", "soil_theta_s",
+        "soil_log_alpha", "soil_log_n", "soil_log_ks",
+        "cover_known", "cover_canopy", "cover_root_depth_cm", "cover_evaporation", "radiation_mm",
+    ]  # fmt: skip
+    assert features.HOURS == 24

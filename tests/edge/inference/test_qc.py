@@ -1,0 +1,260 @@
+"""Quality control: what is doubted, what is not, and that nothing else changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from epithermal_edge.inference import pipeline
+from epithermal_edge.inference import qc as quality
+from epithermal_edge.inference.qc_limits import DEFAULT, limits_of
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.records import NAN, Quality, RawRecord
+from epithermal_edge.site import Site
+
+SITE = Site(cosmic_n_cph=2000.0, bulk_density_g_cm3=1.4)
+START_S = 1_767_225_600.0
+HOUR_S = 3600.0
+RATE = float(cosmic_rate(np.array([0.2]), SITE)[0])
+
+
+def soil(hours, seed=1, interval_s=HOUR_S, **fields):
+    """Records of a steady soil with Poisson noise in changing weather; a field may be f(i)."""
+    rng = np.random.default_rng(seed)
+    for i in range(round(hours * HOUR_S / interval_s)):
+        pressure = 1000.0 + 15.0 * math.sin(i * interval_s / 2e5) + 0.1 * (i % 7)
+        factor = math.exp(SITE.beta_per_hpa * (pressure - 1013.25))
+        values = {
+            "counts": float(rng.poisson(RATE / factor * interval_s / HOUR_S)),
+            "pressure_hpa": pressure,
+            "temperature_c": 10.0 + 8.0 * math.sin(i * interval_s / 13750.0),
+            "relative_humidity_pct": 0.5 + 0.1 * (i % 7),
+        }
+        values |= {k: v(i, values) if callable(v) else v for k, v in fields.items()}
+        values = {"duration_s": interval_s, **values}
+        yield RawRecord(end_s=START_S + (i + 1) * interval_s, **values)
+
+
+def flags_of(records, limits=DEFAULT, site=SITE):
+    """Flags of quality control alone, one a record."""
+    state, piped, out = quality.start(), pipeline.start(), []
+    for record in records:
+        sieved, doubts = quality.sieve(limits, record)
+        correction = pipeline.correct(site, piped, sieved)
+        state, flags = quality.step(limits, site, state, sieved, correction.corrected)
+        piped, _, _ = pipeline.take(site, piped, sieved, correction, doubts | flags)
+        out.append(Quality(int((doubts | flags)[0])))
+    return out
+
+
+def flagged(records, flag, limits=DEFAULT):
+    return [i for i, flags in enumerate(flags_of(records, limits)) if flags & flag]
+
+
+def at(hour, change):
+    """The usual value, changed at one hour."""
+    return lambda i, values: change(values) if i == hour else values["counts"]
+
+
+@pytest.mark.parametrize("interval_s", [60.0, 900.0, 3600.0])
+def test_a_sound_station_has_no_flags(interval_s):
+    records = soil(24 * {60.0: 0.5, 900.0: 4, 3600.0: 14}[interval_s], interval_s=interval_s)
+    assert set(flags_of(records)) == {Quality.GOOD}
+
+
+def test_a_spike_is_flagged_and_not_what_comes_after_it_but_the_day_is_doubtful():
+    records = list(soil(72, counts=at(30, lambda v: 1.6 * v["counts"] // 1)))
+    found = flags_of(records)
+    assert flagged(records, Quality.COUNT_SPIKE) == [30]
+    assert [i for i, f in enumerate(found) if f & Quality.DOUBTFUL] == list(range(31, 55))
+
+
+@pytest.mark.parametrize("rate", [100.0, 1000.0, 20_000.0])
+@pytest.mark.parametrize("change", [0.75, 1.2])
+def test_a_wetting_within_two_hours_and_a_drying_are_no_spike(rate, change):
+    """Desilets et al. (2010): 30 mm on dry ground take about a quarter of the counts."""
+    rng = np.random.default_rng(3)
+    site = replace(SITE, cosmic_n_cph=rate)
+    dry = float(cosmic_rate(np.array([0.12]), site)[0])
+
+    def counts(i, values):
+        share = min(max((i - 30) / 2.0, 0.0), 1.0)
+        factor = math.exp(SITE.beta_per_hpa * (values["pressure_hpa"] - 1013.25))
+        return float(rng.poisson(dry / factor * (1.0 + (change - 1.0) * share)))
+
+    found = flags_of(soil(60, counts=counts), site=site)
+    assert not any(f & (Quality.COUNT_SPIKE | Quality.COUNT_RANGE) for f in found)
+
+
+def test_a_new_level_is_followed_within_hours():
+    records = soil(72, counts=lambda i, v: v["counts"] * (1.45 if i >= 30 else 1.0) // 1)
+    found = flagged(records, Quality.COUNT_SPIKE)
+    assert found[0] == 30 and found[-1] < 42
+
+
+def test_a_count_that_no_soil_gives_is_not_used():
+    records = list(soil(48, counts=at(20, lambda v: 5.0 * v["counts"])))
+    assert flagged(records, Quality.COUNT_RANGE) == [20]
+    features, clean = ([w.features for w in windows(r)] for r in (records, nothing_at(records, 20)))
+    np.testing.assert_array_equal(features, clean)
+
+
+def windows(records, limits=DEFAULT):
+    state, piped, out = quality.start(), pipeline.start(), []
+    for record in records:
+        sieved, doubts = quality.sieve(limits, record)
+        correction = pipeline.correct(SITE, piped, sieved)
+        state, flags = quality.step(limits, SITE, state, sieved, correction.corrected)
+        piped, _, made = pipeline.take(SITE, piped, sieved, correction, doubts | flags)
+        out += made
+    return out
+
+
+def nothing_at(records, hour):
+    return [replace(r, counts=NAN) if i == hour else r for i, r in enumerate(records)]
+
+
+def test_flags_that_do_not_keep_a_count_out_leave_every_bit_of_the_features():
+    records = list(
+        soil(
+            96,
+            counts=at(40, lambda v: 1.5 * v["counts"] // 1),
+            pressure_hpa=lambda i, v: 1000.0 if i > 50 else v["pressure_hpa"] + 12.0 * (i == 20),
+            battery_v=10.0,
+            housing_humidity_pct=95.0,
+        )
+    )
+    seen = set().union(*(set(f) for f in flags_of(records)))
+    assert {Quality.COUNT_SPIKE, Quality.PRESSURE_JUMP, Quality.PRESSURE_STUCK} <= seen
+    piped = pipeline.start()
+    plain = []
+    for record in records:
+        piped, _, made = pipeline.step(SITE, piped, record)
+        plain += made
+    for a, b in zip(windows(records), plain, strict=True):
+        assert a.features.tobytes() == b.features.tobytes()
+
+
+def test_the_same_count_again_and_again_is_a_stuck_counter():
+    stuck = flagged(soil(48, counts=lambda i, v: 1234.0 if i >= 20 else v["counts"]),
+                    Quality.COUNT_STUCK)  # fmt: skip
+    assert stuck[0] == 20 + 5 and stuck == list(range(25, 48))
+    few = (float(np.random.default_rng(i).poisson(0.3)) for i in range(720))
+    assert not flagged(soil(12, interval_s=60.0, counts=lambda i, v: next(few)),
+                       Quality.COUNT_STUCK)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "flag"),
+    [
+        ("pressure_hpa", 800.0, Quality.PRESSURE_RANGE),
+        ("temperature_c", 56.0, Quality.AIR_RANGE),
+        ("relative_humidity_pct", 106.0, Quality.AIR_RANGE),
+        ("rain_mm", 300.0, Quality.RAIN_RANGE),
+    ],
+)
+def test_what_the_weather_cannot_be_is_missing_and_flagged(field, value, flag):
+    limits = limits_of({}, 70.0)
+    assert limits.pressure_min_hpa == pytest.approx(914.9, abs=1.0)
+    records = list(soil(30, **{field: lambda i, v: value if i == 20 else v.get(field, 0.0)}))
+    assert flagged(records, flag, limits) == [20]
+    sieved, _ = quality.sieve(limits, records[20])
+    assert np.isnan(getattr(sieved, field)) and getattr(records[20], field) == value
+    assert quality.sieve(limits, records[19])[0] is records[19]
+
+
+@pytest.mark.parametrize(
+    ("field", "step", "flag"),
+    [
+        ("pressure_hpa", 9.0, Quality.PRESSURE_JUMP),
+        ("temperature_c", 20.0, Quality.AIR_JUMP),
+        ("relative_humidity_pct", 75.0, Quality.AIR_JUMP),
+    ],
+)
+def test_a_jump_is_flagged_unless_time_went_by(field, step, flag):
+    jumped = {field: lambda i, v: v[field] + step * (i >= 20)}
+    assert flagged(soil(30, **jumped), flag) == [20]
+    hole = [r for i, r in enumerate(soil(40, **jumped)) if not 17 <= i < 24]
+    assert flagged(hole, flag) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "flag", "after_h"),
+    [
+        ("pressure_hpa", 1001.0, Quality.PRESSURE_STUCK, 24),
+        ("temperature_c", 4.0, Quality.AIR_STUCK, 24),
+        ("relative_humidity_pct", 55.0, Quality.AIR_STUCK, 24),
+        ("relative_humidity_pct", 100.0, Quality.GOOD, 0),
+        ("incoming", 150.0, Quality.INCOMING_STUCK, 30),
+    ],
+)
+def test_a_sensor_that_stands_still_is_flagged_unless_the_air_is_saturated(
+    field, value, flag, after_h
+):
+    fields = {"relative_humidity_pct": lambda i, v: 40.0 + i % 5, field: value}
+    found = [i for i, f in enumerate(flags_of(soil(60, **fields))) if f & ~Quality.DOUBTFUL]
+    assert found == (list(range(after_h + 1, 60)) if flag else [])
+
+
+def test_a_dead_tube_is_told_by_its_share_and_rain_is_not():
+    rng = np.random.default_rng(5)
+    weather = lambda i: 0.75 if i >= 200 else 1.0  # noqa: E731
+
+    def tubes(dies):
+        for i, record in enumerate(soil(24 * 20)):
+            first, second = rng.poisson(900 * weather(i)), rng.poisson(1100 * weather(i))
+            if dies and i >= 300:
+                second = 0
+            yield replace(record, counts=float(first + second), first_tube_counts=float(first))
+
+    assert not flagged(tubes(dies=False), Quality.TUBE_RATIO)
+    found = flagged(tubes(dies=True), Quality.TUBE_RATIO)
+    assert 300 <= found[0] <= 312 and len(found) > 100
+
+
+def test_a_short_interval_battery_and_desiccant_are_told():
+    fields = {
+        "duration_s": lambda i, v: 44.0 if i == 20 else HOUR_S,
+        "counts": at(20, lambda v: v["counts"] * 44 // 3600),
+        "battery_v": lambda i, v: 11.4 if i == 5 else 12.8,
+        "housing_humidity_pct": lambda i, v: 81.0 if i == 6 else 20.0,
+    }
+    records = soil(30, **fields)
+    found = flags_of(records)
+    assert [f for f in found if f] == [
+        Quality.LOW_BATTERY, Quality.HOUSING_HUMID, Quality.SHORT,
+    ]  # fmt: skip
+
+
+def test_a_late_record_is_judged_by_itself_and_changes_nothing():
+    records = list(soil(48))
+    state, piped = quality.start(), pipeline.start()
+    for record in records:
+        correction = pipeline.correct(SITE, piped, record)
+        state, _ = quality.step(DEFAULT, SITE, state, record, correction.corrected)
+    late = replace(records[5], battery_v=9.0, pressure_hpa=records[5].pressure_hpa + 30.0)
+    correction = pipeline.correct(SITE, piped, late)
+    after, flags = quality.step(DEFAULT, SITE, state, late, correction.corrected)
+    assert after is state and flags[0] == Quality.LOW_BATTERY
+
+
+def test_a_site_has_the_same_flags_alone_and_among_a_thousand():
+    n = 40
+    columns = [list(soil(60, seed=k, counts=at(30 + k % 7, lambda v: 1.6 * v["counts"] // 1)))
+               for k in range(n)]  # fmt: skip
+    names = [f.name for f in dataclasses.fields(RawRecord) if f.name != "end_s"]
+    together, piped, out = quality.start(n), pipeline.start(n), []
+    for i in range(60):
+        values = {m: np.array([getattr(columns[k][i], m) for k in range(n)]) for m in names}
+        record = RawRecord(columns[0][i].end_s, **values)
+        sieved, doubts = quality.sieve(DEFAULT, record)
+        correction = pipeline.correct(SITE, piped, sieved)
+        together, flags = quality.step(DEFAULT, SITE, together, sieved, correction.corrected)
+        piped, _, _ = pipeline.take(SITE, piped, sieved, correction, doubts | flags)
+        out.append(doubts | flags)
+    for k in (0, 17, 39):
+        assert [Quality(int(f[k])) for f in out] == flags_of(columns[k])

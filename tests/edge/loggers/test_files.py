@@ -1,0 +1,155 @@
+"""Recorded files as they are: packed, in folders, newest first, damaged, of another format."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from epithermal_edge.errors import SourceError
+from epithermal_edge.loggers.files import file_chunks, read_records
+from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
+from epithermal_edge.records import RawRecord
+
+HOUR = 3600.0
+START = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+
+
+def record(hour: int, counts: float = 1000.0) -> RawRecord:
+    return RawRecord(START + hour * HOUR, HOUR, counts, 985.0, 5.0, 80.0)
+
+
+def text(*records: RawRecord) -> bytes:
+    return RECORDS_HEADER + b"".join(map(format_record, records))
+
+
+def test_records_come_in_stream_order_each_end_once(tmp_path):
+    newest_first = tmp_path / "a.csv"
+    newest_first.write_bytes(text(record(3), record(2), record(1)))
+    overlap = tmp_path / "b.csv"
+    overlap.write_bytes(text(record(2), record(3, counts=999.0), record(4)))
+    result = read_records([newest_first, overlap], "records")
+    assert [r.end_s for r in result.records] == [START + h * HOUR for h in (1, 2, 3, 4)]
+    assert [r.counts for r in result.records] == [1000.0] * 4  # the first of a conflict stays
+    assert (result.duplicates, result.conflicts, result.damaged) == (1, 1, 0)
+
+
+def test_a_repeated_record_with_missing_values_is_no_conflict(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text(RawRecord(START, HOUR, math.nan), RawRecord(START, HOUR, math.nan)))
+    result = read_records([path], "records")
+    assert (len(result.records), result.duplicates, result.conflicts) == (1, 1, 0)
+
+
+def test_damaged_lines_are_named_by_file_and_line_and_only_the_first_are_kept(tmp_path):
+    path = tmp_path / "a.csv"
+    noise = b"2026-03-01T09:00:00Z,3600,10x0,985,5,80,,,,,,\r\n" + b"\xff" * 600 + b"\n"
+    path.write_bytes(text(record(1)) + noise * 15)
+    result = read_records([path], "records")
+    assert (result.lines, result.damaged, len(result.reasons)) == (32, 30, 20)
+    assert result.reasons[0] == f"{path}:3: counts: '10x0' is not a number"
+    assert result.reasons[1] == f"{path}:4: longer than 512 bytes"
+
+
+def test_packed_files_and_folders_give_what_the_plain_file_gives(tmp_path):
+    halves = text(record(1), record(2)), text(record(3))
+    folder = tmp_path / "logger"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.csv").write_bytes(halves[0])
+    (folder / "more" / "b.dat").write_bytes(gzip.compress(halves[1]))  # told by its bytes
+    (folder / ".hidden").write_bytes(text(record(9)))
+    (folder / "empty.txt").touch()
+    packed = tmp_path / "all.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("x")
+        for number, half in enumerate(halves):
+            archive.writestr(f"x/{number}.txt", half)
+    from_folder, from_zip = (read_records([path], "records") for path in (folder, packed))
+    assert [r.end_s for r in from_folder.records] == [START + h * HOUR for h in (1, 2, 3)]
+    assert from_zip.records == from_folder.records
+    assert from_folder.without_record == (str(folder / "empty.txt"),)
+    assert [name for name, _ in file_chunks(packed)] == [f"{packed}:x/0.txt", f"{packed}:x/1.txt"]
+
+
+def test_what_cannot_be_read_is_one_line_with_a_remedy(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "blank.csv").write_bytes(b"\r\n \r\n")
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(text(record(1)) * 100)[:-20])
+    (tmp_path / "not.gz").write_bytes(b"\x1f\x8b but no gzip")
+    (tmp_path / "not.zip").write_bytes(b"PK\3\4 but no zip")
+    expected = {
+        "none.csv": "no such file",
+        "folder": "holds no file",
+        "empty.csv": "is empty",
+        "blank.csv": "nothing but blank lines",
+        "cut.gz": "damaged archive",
+        "not.gz": "damaged archive",
+        "not.zip": "damaged archive",
+    }
+    for name, reason in expected.items():
+        with pytest.raises(SourceError, match=reason) as caught:
+            read_records([tmp_path / name], "records")
+        assert str(tmp_path / name) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(SourceError, match="no file given"):
+        read_records([], "records")
+
+
+def test_a_file_of_another_format_names_the_dialect_that_fits(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text(record(1)))
+    with pytest.raises(SourceError) as caught:
+        read_records([path], "portal")
+    assert "no portal record in 2 lines" in str(caught.value)
+    assert "b'time_utc,duration_s," in str(caught.value)
+    assert "reads as dialect 'records'" in str(caught.value)
+    path.write_bytes(b"\x7fELF" + bytes(range(256)) * 10)
+    with pytest.raises(SourceError, match="may be another dialect"):
+        read_records([path], "portal")
+
+
+def field_file(shared: Path, name: str) -> Path:
+    return shared / "field" / name
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect", "options", "records", "with_counts", "duplicates", "conflicts"),
+    [
+        (
+            "hydroinnova-a101/CRNS-station_data-Hydroinnova-A.zip",
+            *("hydroinnova", None, 26043, 26043, 0, 0),
+        ),
+        # 22,088 lines, newest first; two of them carry the same stamp after a restart
+        ("roaring-fork-r5/raw_portal_report.csv.gz", "portal", None, 22087, 22060, 0, 1),
+        # twice the logger was off within an interval: no counting time
+        ("flickner-ks/station_data_toa5.csv.gz", "toa5", None, 16487, 16485, 0, 0),
+        ("finapp141/finapp141.csv.gz", "finapp", None, 4717, 4498, 688, 0),
+        ("fuerstensee-fsc001/FSC001_time_series.csv.gz", "cosmos_europe", None, 56245, 49131, 0, 0),
+        ("rdt-ks/rdt.csv", "rdt", None, 1654, 1654, 0, 0),
+        ("rover-gypsum-ks/gypsum_transect_01_may_2018.KSU", "hydroinnova", None, 201, 201, 0, 0),
+        ("cosmicsense-sample1/crns_sample1.txt.gz", "hydroinnova", None, 24088, 24088, 0, 0),
+    ],
+)
+def test_files_of_real_stations_give_every_record_and_no_damage(
+    shared, name, dialect, options, records, with_counts, duplicates, conflicts
+):
+    result = read_records([field_file(shared, name)], dialect, options)
+    usable = [r for r in result.records if r.counts == r.counts and r.duration_s == r.duration_s]
+    assert result.reasons == ()
+    assert (len(result.records), len(usable)) == (records, with_counts)
+    assert (result.duplicates, result.conflicts) == (duplicates, conflicts)
+    ends = [r.end_s for r in result.records]
+    assert ends == sorted(set(ends))
+
+
+def test_the_first_and_the_last_line_of_a_real_station_are_its_first_and_last_record(shared):
+    name = "hydroinnova-a101/CRNS-station_data-Hydroinnova-A.zip"
+    records = read_records([field_file(shared, name)], "hydroinnova").records
+    first = datetime(2016, 12, 31, 22, 33, tzinfo=UTC).timestamp()
+    told = {"battery_v": 13.097, "housing_humidity_pct": 68.4}
+    assert records[0] == RawRecord(first, 900, 97, 1009.02, -1.2, 85.5, **told)

@@ -1,0 +1,126 @@
+"""What a broker may ask or do that is no fault of the link: limits, silence about what it read."""
+
+import time
+
+import pytest
+from tests.faults.fake_broker import FakeBroker
+from tests.faults.proxy import Proxy
+from tests.support.rig import PATIENCE, Broker, Subscriber, Timed, wait_until
+from tests.support.sender import ME, SenderRig, settings
+
+from epithermal_edge.messages.observation import Message
+from epithermal_edge.mqtt import delivery, presence
+from epithermal_edge.mqtt.connection import Down, Up
+
+
+@pytest.fixture
+def closing():
+    """Close at the end, the last one first."""
+    things = []
+    yield lambda thing: things.append(thing) or thing
+    for thing in reversed(things):
+        (getattr(thing, "close", None) or thing.stop)()
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Pauses a hundred times as short."""
+    monkeypatch.setattr(delivery, "REFUSED_PAUSE_S", 0.3)
+    monkeypatch.setattr(delivery, "REFUSED_PAUSE_MAX_S", 0.6)
+    monkeypatch.setattr(delivery, "READ_BACK_S", 0.3)
+    monkeypatch.setattr(presence, "TROUBLE_EACH_S", 0.1)
+
+
+def test_a_broker_that_forbids_to_read_back_loses_nothing(tmp_path, closing, hurried):
+    acl = tmp_path / "acl"
+    acl.write_text("topic write crns/v1/test-1/#\n")
+    broker = closing(Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n"))
+    rig = closing(SenderRig(tmp_path, settings(broker.port, version="3.1.1")))
+    rig.post(1, 2, 3)
+    rig.turn_until(lambda: rig.sender.health()["trouble"])
+    rig.turn_for(0.5)
+    assert rig.journal.waiting() == 3
+    assert "not read back" in rig.sender.health()["trouble"]
+
+
+def test_a_topic_that_is_forbidden_first_and_over_quota_then_is_tried_on(
+    tmp_path, closing, hurried
+):
+    reasons = [0x87, 0x97, 0x97, 0x87]
+    broker = closing(
+        FakeBroker(lambda topic: reasons.pop(0) if topic.endswith("theta") and reasons else 0)
+    )
+    rig = closing(SenderRig(tmp_path, settings(broker.port)))
+    rig.turn_until(rig.connected)
+    rig.post(1)
+    rig.turn_until(lambda: broker.refused == 4)
+    rig.turn_until(rig.connected)
+    assert [p for t, p in broker.taken if t.endswith("theta")] == [b"1"]
+    assert rig.sender.health()["refused"] == 4 and rig.sender.health()["trouble"] is None
+
+
+def test_the_reason_session_taken_over_is_understood(tmp_path, closing):
+    broker = closing(FakeBroker())
+    rig = closing(SenderRig(tmp_path, settings(broker.port), lambda top: 0.01))
+    for i in range(2):
+        rig.turn_until(lambda i=i: rig.sender._links == i + 1 and rig.connected())
+        assert not rig.sender.health()["duplicate_client"]
+        broker.garbage = b"\xe0\x02\x8e\x00"
+        rig.post(1)
+        rig.turn_until(lambda i=i: rig.sender.health()["failures"] == i + 1)
+    assert rig.sender.health()["duplicate_client"]
+    assert "aken over" in rig.sender.health()["last_error"]
+    assert rig.sender._next_link - time.monotonic() > 25.0
+
+
+def test_a_broker_that_sends_garbage_gets_a_new_connection(tmp_path, closing):
+    broker = closing(FakeBroker())
+    rig = closing(SenderRig(tmp_path, settings(broker.port)))
+    rig.turn_until(rig.connected)
+    for garbage in (b"\x40\x03\x00\x01\x55", b"\x40\x00", b"\xf0" * 40, b"\x30\x02\xff\xff"):
+        links = rig.sender._links
+        broker.garbage = garbage
+        rig.post(1)
+        rig.turn_until(lambda links=links: rig.sender._links > links and rig.sender.idle(), 40.0)
+    assert rig.journal.waiting() == 0
+
+
+def test_a_link_that_is_dead_without_a_word_is_noticed_by_keepalive(tmp_path, closing):
+    broker = closing(Broker(tmp_path))
+    proxy = closing(Proxy(broker.port))
+    rig = closing(SenderRig(tmp_path, settings(proxy.port, keepalive_s=1)))
+    rig.turn_until(rig.connected)
+    proxy.drop = lambda kind, up: True
+    rig.turn_until(lambda: any(isinstance(event, Down) for event in rig.seen))
+    assert rig.sender.health()["connected"] is False
+    proxy.drop = None
+    rig.turn_until(lambda: rig.sender.health()["connected"])
+
+
+def test_the_backlog_is_throttled_and_the_live_value_is_not(tmp_path, closing):
+    broker = closing(Broker(tmp_path))
+    ears = closing(Timed(broker.port))
+    rig = closing(SenderRig(tmp_path, settings(broker.port, backlog_per_s=100.0)))
+    rig.post(*range(300))
+    rig.turn_for(0.5)
+    begun = time.monotonic()
+    rig.put(Message(ME.topic("state/theta"), b"7", "state", True, time.time() + 100.0))
+    rig.turn_until(lambda: ears.count("state/theta") == 1)
+    assert time.monotonic() - begun < 1.0 * PATIENCE and ears.count("obs/theta") < 290
+    rig.turn_until(rig.connected)
+    wait_until(lambda: ears.count("obs/theta") == 300)
+    took_s = ears.last("obs/theta") - ears.first("obs/theta")
+    assert took_s >= 1.8  # 100 at once, then 100/s
+    assert ears.of("obs/theta") == list(range(300))
+
+
+def test_a_broker_that_takes_one_at_a_time_gets_one_at_a_time(tmp_path, closing):
+    rules = "allow_anonymous true\nmax_inflight_messages 1\n"
+    broker = closing(Broker(tmp_path, rules))
+    ears = closing(Subscriber(broker.port))
+    rig = closing(SenderRig(tmp_path, settings(broker.port)))
+    rig.post(*range(100))
+    rig.turn_until(rig.connected)
+    (up,) = (event for event in rig.seen if isinstance(event, Up))
+    assert up.receive_maximum == 1 and not any(isinstance(e, Down) for e in rig.seen)
+    wait_until(lambda: ears.of("obs/theta") == list(range(100)))

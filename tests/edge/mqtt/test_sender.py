@@ -1,0 +1,165 @@
+"""The sender against a real broker: in order, and nothing is deleted that was not taken."""
+
+import json
+import time
+
+import pytest
+from tests.support.rig import Broker, Subscriber, free_port, validate_by_topic, wait_until
+from tests.support.sender import ME, SenderRig, settings
+
+from epithermal_edge.messages.observation import Message
+from epithermal_edge.mqtt import sender as mqtt
+from epithermal_edge.mqtt.connection import Acknowledged, Down
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Broker(tmp_path)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def rigs():
+    made = []
+    yield lambda *arguments, **options: made.append(SenderRig(*arguments, **options)) or made[-1]
+    for rig in made:
+        rig.close()
+
+
+def test_everything_arrives_once_and_in_order(tmp_path, broker, rigs):
+    ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
+    rig.post(*range(500))
+    rig.turn_until(rig.connected)
+    wait_until(lambda: len(ears.of("obs/theta")) == 500)
+    assert ears.of("obs/theta") == list(range(500))
+    assert not any("obs/theta" in topic for topic in ears.retained)
+    ears.close()
+
+
+def test_never_more_than_sixteen_are_in_flight(tmp_path, broker, rigs):
+    rig = rigs(tmp_path, settings(broker.port))
+    rig.turn_until(rig.connected)
+    rig.post(*range(100))
+    for _ in range(5):
+        rig.sender.pump(time.monotonic(), time.time())  # without hearing any acknowledgement
+    assert rig.sender._in_flight() == mqtt.IN_FLIGHT
+
+
+def test_what_was_not_acknowledged_goes_again_after_a_broker_restart(tmp_path, broker, rigs):
+    rig = rigs(tmp_path, settings(broker.port))
+    rig.turn_until(rig.connected)
+    broker.stop()
+    rig.post(*range(50))
+    for _ in range(10):
+        rig.turn()
+    assert rig.journal.waiting() == 50
+    broker.start()
+    ears = Subscriber(broker.port)
+    rig.turn_until(rig.connected)
+    wait_until(lambda: len(set(ears.of("obs/theta"))) == 50)
+    assert list(dict.fromkeys(ears.of("obs/theta"))) == list(range(50))
+    ears.close()
+
+
+def test_birth_will_and_meta_are_retained_and_share_the_session(tmp_path, broker, rigs):
+    ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
+    rig.turn_until(lambda: rig.connected() and len(ears.messages) == 2)
+    assert ears.of("status")[0]["state"] == "online" and ears.of("meta") == [{"meta": 1}]
+    rig.sender._link.abandon()
+    wait_until(lambda: len(ears.of("status")) == 2)
+    born, lost = ears.of("status")
+    assert lost["state"] == "lost" and lost["session"] == born["session"]
+    validate_by_topic([(t, p) for t, p in ears.messages if t.endswith("status")])
+    rig.turn_until(lambda: len(ears.of("status")) == 3)
+    assert ears.of("status")[2]["session"] != born["session"]
+    later = Subscriber(broker.port)
+    wait_until(lambda: len(later.retained) == 2)
+    assert sorted(topic.rpartition("/")[2] for topic in later.retained) == ["meta", "status"]
+    ears.close()
+    later.close()
+
+
+def test_a_live_value_is_retained_and_goes_before_the_backlog(tmp_path, broker, rigs):
+    ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
+    rig.post(*range(100))
+    state = Message(ME.topic("state/theta"), b"7", "state", True, time.time() + 100.0)
+    rig.put(state)
+    rig.turn_until(rig.connected)
+    wait_until(lambda: len(ears.of("obs/theta")) == 100)
+    order = [topic.partition("test-1/")[2] for topic, _ in ears.messages]
+    assert order.index("state/theta") < order.index("obs/theta")
+    later = Subscriber(broker.port)
+    wait_until(lambda: later.of("state/theta") == [7])
+    ears.close()
+    later.close()
+
+
+def test_a_live_value_that_is_out_of_date_is_not_sent(tmp_path, broker, rigs):
+    ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
+    old = Message(ME.topic("state/theta"), b"7", "state", True, time.time() - 1.0)
+    rig.put(old)
+    rig.post(1)
+    rig.turn_until(rig.connected)
+    wait_until(lambda: ears.of("obs/theta") == [1])
+    assert ears.of("state/theta") == []
+    ears.close()
+
+
+def test_what_the_broker_forbids_is_kept(tmp_path, rigs):
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite crns/v1/test-1/status\n")
+    broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n")
+    rig = rigs(tmp_path, settings(broker.port))
+    rig.post(1, 2, 3)
+    rig.turn_until(lambda: rig.sender.delivery.refused >= 4)  # three and meta
+    assert rig.journal.waiting() == 3 and not rig.sender.accepted
+    refused = [e for e in rig.seen if isinstance(e, Acknowledged) and e.reason == 0x87]
+    assert len(refused) == 4
+    broker.stop()
+
+
+def test_a_wrong_password_is_told_and_tried_again_later(tmp_path, rigs):
+    (tmp_path / "wrong").write_text("secret\n")
+    (tmp_path / "users").write_text("")
+    (tmp_path / "users").chmod(0o700)
+    broker = Broker(tmp_path, f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n")
+    rig = rigs(tmp_path, settings(broker.port, user="test-1", password_file=tmp_path / "wrong"))
+    rig.turn_until(lambda: sum(isinstance(event, Down) for event in rig.seen) >= 2)
+    assert "Not authorized" in rig.seen[0].reason
+    broker.stop()
+
+
+def test_the_pause_between_attempts_grows_with_full_jitter(tmp_path, rigs):
+    ceilings = []
+    rig = rigs(tmp_path, settings(free_port()), lambda top: ceilings.append(top) or 0.0)
+    rig.turn_until(lambda: len(ceilings) >= 9)
+    assert ceilings[:9] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_a_broker_that_never_acknowledges_gets_a_new_connection(
+    tmp_path, broker, rigs, monkeypatch
+):
+    monkeypatch.setattr(mqtt, "ACK_TIMEOUT_S", 0.3)
+    rig = rigs(tmp_path, settings(broker.port))
+    rig.turn_until(rig.connected)
+    rig.post(1)
+    rig.sender.pump(time.monotonic(), time.time())
+    wait_until(lambda: not rig.events.empty())
+    rig.events.get()  # the acknowledgement is swallowed
+    rig.turn_until(lambda: rig.sender._links == 2 and rig.connected())
+
+
+def test_a_broker_without_mqtt_5_is_served_too(tmp_path, broker, rigs):
+    ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port, version="3.1.1"))
+    rig.post(*range(40))
+    rig.turn_until(rig.connected)
+    wait_until(lambda: ears.of("obs/theta") == list(range(40)))
+    ears.close()
+
+
+def test_payloads_are_bytes_of_json(tmp_path, broker, rigs):
+    ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
+    rig.turn_until(lambda: rig.connected() and len(ears.messages) == 2)
+    assert all(json.loads(payload) for _, payload in ears.messages)
+    ears.close()

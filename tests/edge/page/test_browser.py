@@ -1,0 +1,196 @@
+"""The station's page in a real browser: what is seen, read aloud, reached by keys, and updated."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.edge.page.test_server import journal_row
+from tests.support.browser import Tab, find
+from tests.support.page import running
+from tests.support.rig import Daemon, wait_until
+
+pytestmark = pytest.mark.skipif(find() is None, reason="no Chromium (apt install chromium)")
+
+SIZES = {"desktop": (1280, 900, False), "phone": (390, 844, True)}
+PICTURES = os.environ.get("EPITHERMAL_PICTURES")  # a folder for screenshots
+CONTRAST = """(() => {
+  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const channel = (c) => linear(c / 255);
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const found = rgb(getComputedStyle(node).backgroundColor);
+      if (found.length < 4 || found[3] > 0) return found;
+    }
+  };
+  const bad = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let seen = 0;
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !node.getClientRects().length) continue;
+    const style = getComputedStyle(node), inside = node.namespaceURI.endsWith("svg");
+    const one = light(rgb(inside ? style.fill : style.color)), two = light(ground(node));
+    const ratio = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+    seen += 1;
+    if (ratio < 4.5) bad.push([walker.currentNode.textContent.trim(), ratio]);
+  }
+  return { bad, seen };
+})()"""
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("page")) as station:
+        yield station
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory, station):
+    tab = Tab(tmp_path_factory.mktemp("profile"))
+    tab.look(*SIZES["desktop"][:2])
+    opened(tab, station)
+    yield tab
+    tab.close()
+
+
+def opened(tab, station):
+    """The page with all of its values."""
+    tab.go(station.url())
+    full = "typeof past == 'object' && past !== null && past.end.length > 0"
+    wait_until(lambda: tab.run(f"location.href == '{station.url()}' && {full}"), what="the page")
+
+
+def shown(tab, path):
+    return tab.run(f"document.querySelector('[data-show=\"{path}\"]').textContent")
+
+
+def holds_what_the_journal_holds(tab, station):
+    row = journal_row(station)
+    for path, value, digits in (
+        ("latest.theta.value", row["theta"], 3),
+        ("latest.theta.p95", row["theta"] + 1.6449 * row["theta_sigma"], 3),
+        ("latest.theta_classical.value", row["theta_classical"], 3),
+        ("latest.water.available_mm.value", row["available_mm"], 0),
+        ("latest.n.counts", row["counts"], 0),
+        ("latest.n.corr_cph", row["n_corr_cph"], 1),
+        ("latest.factors.f_p", row["f_p"], 4),
+    ):
+        assert float(shown(tab, path)) == pytest.approx(value, abs=0.51 * 10.0**-digits), path
+    assert shown(tab, "latest.seq") == str(row["seq"])
+
+
+def test_values_are_the_journals_and_the_chart_has_all_of_them(tab, station):
+    holds_what_the_journal_holds(tab, station)
+    drawn = tab.run("[...document.querySelectorAll('#chart polyline.line')]"
+                    ".reduce((n, l) => n + l.points.length, 0)")  # fmt: skip
+    past = station.get("history.json")
+    assert drawn == sum(value is not None for value in past["theta"]) > 200
+    newest = tab.run("past.theta[past.theta.length - 1].toFixed(3)")
+    assert newest in tab.run("document.getElementById('summary').textContent")
+    last_row = tab.run("document.querySelector('#table tbody tr').textContent")
+    assert newest in last_row and tab.run("document.querySelectorAll('#table tr').length") >= 31
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_complains(tab, station):
+    assert tab.errors == []
+    assert len(tab.requests) >= 6
+    assert {url for url in tab.requests if not url.startswith((station.url(), "data:"))} == set()
+
+
+def test_everything_has_a_name_to_be_read_aloud(tab):
+    nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
+    found = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"]
+    ]
+    for role in ("image", "slider", "link", "heading", "main", "status"):
+        assert [name for kind, name in found if kind == role], role
+    named = ("image", "slider", "link", "heading")
+    assert [node for node in found if node[0] in named and not node[1]] == []
+    assert tab.run("document.documentElement.lang") == "en"
+    assert tab.run("[...document.querySelectorAll('h1,h2,h3')].map(h => h.tagName).join('')"
+                   ".startsWith('H1H2')")  # fmt: skip
+
+
+def test_the_keys_reach_and_move_what_can_be_moved(tab):
+    tab.run("document.body.focus(); document.activeElement.blur()")
+    reached = []
+    for _ in range(4):
+        tab.press("Tab", 9)
+        reached.append(tab.run("document.activeElement.id || document.activeElement.tagName"))
+    assert reached[:3] == ["A", "cursor", "SUMMARY"]
+    tab.run("document.getElementById('cursor').focus()")
+    before = tab.run("document.getElementById('reading').textContent")
+    tab.press("ArrowLeft", 37)
+    after = tab.run("document.getElementById('reading').textContent")
+    assert after != before
+    assert tab.run("document.getElementById('cursor').getAttribute('aria-valuetext')") == after
+    value = tab.run("past.theta[Number(document.getElementById('cursor').value)].toFixed(3)")
+    assert f"{value} m³/m³" in after
+    tab.run("document.querySelector('details').open = true")
+    assert tab.run("document.querySelector('#table').getClientRects().length") == 1
+    tab.press("End", 35)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_text_stands_out_and_fits_on_every_screen(tab, size, scheme):
+    width, height, phone = SIZES[size]
+    tab.look(width, height, scheme, phone)
+    wait_until(lambda: tab.run(f"document.documentElement.clientWidth <= {width}"))
+    found = tab.run(CONTRAST)
+    assert found["bad"] == [] and found["seen"] > 80
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    if PICTURES:
+        tab.picture(Path(PICTURES, f"{size}-{scheme}.png"))
+
+
+@pytest.mark.parametrize(
+    ("water", "days", "advice"),
+    [
+        ({"depletion": {"value": 0.6}}, "now", "The threshold is reached."),
+        ({"depletion": {"value": 0.2}, "rate_mm_d": 2.0,
+          "days_to_threshold": {"value": 1.2, "p05": 0.4, "p95": 60.0}},
+         "1 day", "0 to 60 or more days, at the recent 2.0 mm a day"),
+        ({"depletion": {"value": 0.2}, "rate_mm_d": 0.1, "days_to_threshold": None},
+         "not known", "More than 60 days ahead"),
+        ({"depletion": {"value": None}, "rate_mm_d": None, "days_to_threshold": None},
+         "not known", "has not been drying"),
+    ],
+)  # fmt: skip
+def test_what_a_grower_reads_is_one_plain_sentence(tab, station, water, days, advice):
+    told = station.get("now.json")
+    told["latest"]["water"] |= {"threshold": 0.55, **water}
+    tab.run(f"show({{data: {json.dumps(json.dumps(told))}}})")
+    assert tab.run("document.getElementById('days').textContent") == days
+    assert advice in tab.run("document.getElementById('advice').textContent")
+
+
+def test_a_soil_that_is_not_described_leaves_no_empty_cards(tab, station):
+    told = station.get("now.json")
+    told["water"] = told["latest"]["water"] = None
+    tab.run(f"show({{data: {json.dumps(json.dumps(told))}}})")
+    assert tab.run("document.getElementById('water').getClientRects().length") == 0
+    assert tab.run("document.getElementById('undescribed').getClientRects().length") == 1
+
+
+def test_a_new_record_shows_by_itself_and_a_station_that_comes_back_too(tab, station):
+    opened(tab, station)
+    before = shown(tab, "latest.seq")
+    begin = time.monotonic()
+    station.send(station.later)
+    wait_until(lambda: shown(tab, "latest.seq") == str(int(before) + 1), what="the event")
+    assert time.monotonic() - begin < 60
+    holds_what_the_journal_holds(tab, station)
+    wait_until(lambda: tab.run("past.end[past.end.length - 1]")
+               == station.get("history.json")["end"][-1], what="the chart")  # fmt: skip
+    assert tab.errors == []
+    assert station.daemon.stop() == 0  # though the browser listens
+    says = "document.getElementById('link').textContent"
+    wait_until(lambda: "No connection" in tab.run(says), what="the notice")
+    station.daemon = Daemon(station.config.path).ready()
+    wait_until(lambda: "Live" in tab.run(says), 40.0, what="the connection")

@@ -1,0 +1,210 @@
+"""The way of a new model: who may bring it, what is asked of it, and what is told of it."""
+
+import json
+import shutil
+
+import pytest
+from tests.support.bundles import flip, links, list_again, nan_bundle, version
+from tests.support.rig import BUNDLE, edge, station_toml
+from tests.support.signing import Minisigner
+
+from epithermal_edge.config.station_toml import Trust, read_config
+from epithermal_edge.errors import BundleError, ConfigError
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.rollout import installed as models
+from epithermal_edge.rollout import rollout
+from epithermal_edge.rollout import state_file as rollout_file
+from epithermal_edge.rollout.state_file import precedence
+from epithermal_edge.signatures import minisign
+
+ANYONE = Trust(unsigned=True)
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory):
+    return Minisigner(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of a station that uses bucket 0.1.0."""
+    path = tmp_path / "models"
+    rollout.install(path, BUNDLE, rollout.Request(ANYONE))
+    return path
+
+
+def trust(signer):
+    return Trust((minisign.public_key(signer.line),))
+
+
+def kinds(folder):
+    return [event.kind.removeprefix("model_") for event in rollout_file.read(folder).events]
+
+
+def told(folder):
+    return rollout_file.read(folder).events[-1].text
+
+
+def test_the_first_bundle_is_used_at_once_and_the_next_waits_for_its_trial(folder, tmp_path):
+    assert kinds(folder) == ["staged", "verified", "committed"]
+    bundle, use = rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
+    assert (bundle.version, use) == ("0.2.0", "verified")
+    assert links(folder) == {"current": "bucket-0.1.0"}
+    assert kinds(folder)[3:] == ["staged", "verified"]
+    uses = {entry.folder: entry.uses for entry in models.installed(folder)}
+    assert uses == {"bucket-0.1.0": ("current",), "bucket-0.2.0": ("verified",)}
+
+
+def test_a_signature_of_a_trusted_key_lets_a_bundle_in_and_is_told(tmp_path, signer):
+    signed = signer.sign_bundle(version(tmp_path, "0.2.0"))
+    folder = tmp_path / "models"
+    rollout.install(folder, signed, rollout.Request(trust(signer)))
+    name = trust(signer).keys[0].name
+    assert name in rollout_file.read(folder).events[1].text
+    assert [entry.signed for entry in models.installed(folder)] == [name]
+
+
+def refused(folder, source, trusted, words):
+    """The station is as before, and the reason is told to the user and as an event."""
+    before = links(folder)
+    with pytest.raises(BundleError, match=words) as fault:
+        rollout.install(folder, source, rollout.Request(trusted))
+    assert "\n" not in str(fault.value)
+    assert links(folder) == before and rollout_file.read(folder).candidate is None
+    assert kinds(folder)[-2:] == ["staged", "rejected"] and told(folder).endswith(str(fault.value))
+    assert not list(folder.glob(".incoming*")) and not (folder / ".staged").exists()
+
+
+def test_a_bundle_that_nobody_signed_is_refused_unless_the_configuration_allows_it(
+    folder, tmp_path, signer
+):
+    unsigned = version(tmp_path, "0.2.0")
+    refused(folder, unsigned, trust(signer), r"MANIFEST\.minisig: not there: sign it")
+    refused(folder, unsigned, Trust(), r"model\.unsigned")
+    assert rollout.install(folder, unsigned, rollout.Request(ANYONE))[1] == "verified"
+
+
+def test_a_bundle_of_a_key_that_is_not_trusted_counts_as_unsigned(folder, tmp_path, signer):
+    other = tmp_path / "other"
+    other.mkdir()
+    foreign = Minisigner(other).sign_bundle(version(tmp_path, "0.2.0"))
+    refused(folder, foreign, trust(signer), r"not in model\.keys")
+    request = rollout.Request(Trust(trust(signer).keys, unsigned=True))
+    assert rollout.install(folder, foreign, request)[1] == "verified"
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_a_wrong_signature_of_a_trusted_key_is_refused_whatever_is_allowed(
+    folder, tmp_path, signer, unsigned
+):
+    signed = signer.sign_bundle(version(tmp_path, "0.2.0"))
+    other = version(tmp_path / "x", "0.3.0")
+    shutil.copy(signed / "MANIFEST.minisig", other)
+    refused(folder, other, Trust(trust(signer).keys, unsigned), "does not fit")
+
+
+FILES = ["MANIFEST", "MANIFEST.minisig", "bundle.toml", "golden.csv", "model.tflite", "CARD.md"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_bit_of_any_file_is_refused(folder, tmp_path, signer, name):
+    signed = signer.sign_bundle(version(tmp_path, "0.2.0"))
+    flip(signed / name)
+    refused(folder, signed, trust(signer), ".")
+
+
+def test_a_model_that_fails_its_golden_vectors_here_is_refused(folder, tmp_path):
+    refused(folder, version(tmp_path, "0.2.0", spoil=True), ANYONE, "golden vectors fail")
+
+
+def test_an_older_version_than_was_ever_used_is_refused_but_on_request(folder, tmp_path):
+    rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE, now=True))
+    models.roll_back(folder)
+    older = version(tmp_path, "0.2.9")
+    refused(folder, older, ANYONE, "older than 0.3.0, which was used here")
+    request = rollout.Request(ANYONE, now=True, allow_downgrade=True)
+    assert rollout.install(folder, older, request)[1] == "current"
+    assert rollout_file.read(folder).highest == {"bucket": "0.3.0"}
+
+
+def test_without_its_file_of_progress_a_station_still_knows_what_it_uses(folder, tmp_path):
+    rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE, now=True))
+    flip(folder / "rollout.json")
+    with pytest.raises(BundleError, match=r"older than 0\.3\.0"):
+        rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
+    assert open_bundle(folder / "current").version == "0.3.0"
+
+
+def test_a_server_may_not_bring_another_name(folder, tmp_path):
+    path = version(tmp_path, "0.2.0")
+    text = (path / "bundle.toml").read_text().replace('name = "bucket"', 'name = "pail"')
+    (path / "bundle.toml").write_text(text)
+    list_again(path)
+    with pytest.raises(BundleError, match="brings pail, and bucket is in use"):
+        rollout.install(folder, path, rollout.Request(ANYONE, pulled=True))
+    assert rollout.install(folder, path, rollout.Request(ANYONE))[1] == "verified"
+
+
+def test_versions_sort_as_semver_says():
+    told = "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11"
+    told += " 1.0.0-rc.1 1.0.0 1.0.1 1.2.0 1.10.0 2.0.0"
+    shuffled = sorted(told.split(), key=lambda version: version[::-1])
+    shuffled.sort(key=precedence)
+    assert shuffled == told.split()
+
+
+def test_a_candidate_that_another_replaces_is_told_as_rejected(folder, tmp_path):
+    rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
+    rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE))
+    assert kinds(folder)[3:] == ["staged", "verified", "rejected", "staged", "verified"]
+
+
+def test_a_trial_that_ends_the_station_again_and_again_is_given_up(folder, tmp_path):
+    rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
+    for _ in range(rollout.MAX_STARTS):
+        assert rollout.begin_trial(folder, 100).since_seq == 100
+    assert rollout.begin_trial(folder, 100) is None
+    assert kinds(folder)[-2:] == ["trial", "rejected"] and "began 8 times" in told(folder)
+
+
+def test_a_model_in_use_that_is_damaged_gives_way_to_the_one_before(folder, tmp_path):
+    from epithermal_edge.rollout.loading import start_engine
+
+    rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE, now=True))
+    flip(folder / "bucket-0.2.0" / "model.tflite")
+    config = read_config(station_toml(tmp_path, bundle=folder / "current"))
+    assert start_engine(config).bundle.version == "0.1.0"
+    assert links(folder) == {"current": "bucket-0.1.0", "previous": "bucket-0.2.0"}
+    assert kinds(folder)[-1] == "rolled_back" and "model.tflite" in told(folder)
+    flip(folder / "bucket-0.1.0" / "model.tflite")
+    with pytest.raises(BundleError, match=r"bucket-0\.1\.0"):
+        start_engine(config)
+
+
+def test_what_the_file_tells_is_json_with_a_checksum(folder):
+    table = json.loads((folder / "rollout.json").read_bytes())
+    assert table.keys() == {"v", "crc32", "content"}
+
+
+def test_keys_of_the_configuration_are_checked_when_it_is_read(tmp_path, signer):
+    good = station_toml(tmp_path, model=f'keys = ["{signer.line}"]\ntrial_hours = 6\n')
+    config = read_config(good)
+    assert config.trust == trust(signer) and config.trial_hours == 6
+    with pytest.raises(ConfigError, match=r"model\.keys: 'RWx' is no minisign public key"):
+        read_config(station_toml(tmp_path, model='keys = ["RWx"]\n'))
+
+
+def test_the_nan_model_of_the_tests_passes_its_golden_vectors(folder, tmp_path):
+    bad = nan_bundle(tmp_path, "0.2.0")
+    assert rollout.install(folder, bad, rollout.Request(ANYONE))[1] == "verified"
+
+
+def test_the_command_refuses_in_one_line_with_the_remedy(tmp_path, signer):
+    bundle = tmp_path / "models" / "current"
+    toml = station_toml(tmp_path, bundle=bundle, model=f'keys = ["{signer.line}"]\n')
+    done = edge("model", "install", toml, BUNDLE)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1 and "model.keys" in done.stderr
+    signed = signer.sign_bundle(version(tmp_path, "0.2.0"))
+    done = edge("model", "install", toml, signed)
+    assert done.returncode == 0 and "current is bucket 0.2.0" in done.stdout
+    assert f"key {trust(signer).keys[0].name}" in edge("model", "list", toml).stdout

@@ -1,0 +1,148 @@
+"""What is asked of a model on trial, bound by bound, and how a shadow follows the journal."""
+
+from dataclasses import replace
+
+import pytest
+from tests.support.rig import START_S, station_toml
+
+from epithermal_edge.cli import simulator
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.inference import engine as engines
+from epithermal_edge.inference.engine import NOTHING
+from epithermal_edge.journal.history import Told
+from epithermal_edge.records import NAN, Quality
+from epithermal_edge.rollout.loading import load_engine
+from epithermal_edge.rollout.trial import (
+    CLIPPED_MORE,
+    LARGEST_DIFFERENCE,
+    MEAN_DIFFERENCE,
+    MEAN_TO_CLASSICAL,
+    SIGMA_LEAST,
+    SIGMA_MOST,
+    STEP_S,
+    Shadow,
+    Tally,
+    time_steps,
+    verdict,
+)
+
+GOOD = replace(NOTHING, theta=0.25, theta_sigma=0.01, theta_classical=0.27, quality=Quality.WARM_UP)
+
+
+def judged(new=GOOD, current=GOOD, hours=100, live=24, **tally):
+    """The verdict on so many equal hours."""
+    found = Tally(step_s=1e-5, step_current_s=1e-5)
+    for hour in range(hours):
+        found.add(new, current, hour >= hours - live)
+    for name, value in tally.items():
+        setattr(found, name, value)
+    return verdict(found, 24)
+
+
+def test_a_model_that_answers_alike_is_accepted_with_its_figures():
+    found = judged()
+    assert found.accepted
+    assert "100 h, 24 of them live, mean difference 0.0000" in found.why
+
+
+def test_a_trial_goes_on_until_its_live_hours_are_full():
+    assert judged(live=23) is None
+
+
+@pytest.mark.parametrize("bad", [{"quality": Quality.NO_MODEL, "theta": NAN}, {"theta_sigma": NAN}])
+def test_one_answer_that_is_not_a_number_ends_it_at_once(bad):
+    found = judged(replace(GOOD, **bad), hours=1, live=0)
+    assert not found.accepted and "not a number" in found.why
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ({"theta": 0.25 + MEAN_DIFFERENCE + 0.001}, "difference to the model in use"),
+        ({"theta_classical": 0.25 + MEAN_TO_CLASSICAL + 0.001}, "difference to the inversion"),
+        ({"theta_sigma": SIGMA_LEAST / 2}, "mean sigma"),
+        ({"theta_sigma": SIGMA_MOST * 1.01}, "mean sigma"),
+        ({"quality": Quality.CLIPPED}, "out of range"),
+    ],
+)
+def test_each_bound_rejects_what_is_beyond_it(new, words):
+    found = judged(replace(GOOD, **new))
+    assert not found.accepted and words in found.why
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        {"theta": 0.25 + MEAN_DIFFERENCE - 0.001},
+        {"theta_classical": 0.25 + MEAN_TO_CLASSICAL - 0.001},
+        {"theta_sigma": SIGMA_LEAST * 1.01},
+        {"theta_sigma": SIGMA_MOST * 0.99},
+    ],
+)
+def test_what_is_within_the_bounds_is_accepted(new):
+    assert judged(replace(GOOD, **new)).accepted
+
+
+def test_a_single_hour_may_not_jump():
+    tally = Tally(step_s=1e-5, step_current_s=1e-5)
+    for _ in range(200):
+        tally.add(GOOD, GOOD, True)
+    tally.add(replace(GOOD, theta=0.25 + LARGEST_DIFFERENCE + 0.01), GOOD, True)
+    found = verdict(tally, 24)
+    assert not found.accepted and "largest difference" in found.why
+
+
+def test_a_site_that_is_out_of_range_for_both_is_no_fault_of_the_new_one():
+    clipped = replace(GOOD, quality=Quality.CLIPPED)
+    assert judged(clipped, clipped).accepted
+    assert judged(clipped=round(100 * CLIPPED_MORE)).accepted
+
+
+def test_where_nothing_can_be_compared_the_inversion_alone_decides():
+    assert judged(current=None).accepted
+    assert judged(current=replace(GOOD, theta=NAN)).accepted
+    assert not judged(replace(GOOD, theta=0.6), current=None).accepted
+
+
+def test_a_model_may_be_slower_but_not_slow():
+    assert judged(step_s=0.99 * STEP_S).accepted
+    assert judged(step_s=9e-3, step_current_s=1e-3).accepted
+    found = judged(step_s=11e-3, step_current_s=1e-3)
+    assert not found.accepted and "too slow" in found.why
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return load_engine(read_config(station_toml(tmp_path_factory.mktemp("trial"))))
+
+
+def entries(engine, days):
+    """What the journal of a station with this engine would tell."""
+    state, told = engines.start(engine), []
+    for number, record in enumerate(simulator.records(days, 1, START_S, 600.0), 1):
+        state, outcome = engines.advance(engine, state, record)
+        told.append(Told(number, outcome, "bucket 0.1.0"))
+    return state, told
+
+
+def test_a_shadow_counts_hours_not_records_and_ends_in_the_state_of_the_station(engine):
+    state, told = entries(engine, 3.0)
+    shadow = Shadow(engine, "bucket 0.1.0", since_seq=len(told) - 5 * 6)
+    for entry in told:
+        shadow.take(entry)
+    assert shadow.tally.live_hours == 5 and 60 <= shadow.tally.hours <= 72
+    assert shadow.tally.difference.count == shadow.tally.hours
+    assert shadow.tally.difference.largest == 0.0
+    assert (shadow.state.network.h == state.network.h).all() and shadow.seq == len(told)
+
+
+def test_what_another_model_told_is_not_compared(engine):
+    _, told = entries(engine, 2.0)
+    shadow = Shadow(engine, "bucket 0.0.9")
+    for entry in told:
+        shadow.take(entry)
+    assert shadow.tally.difference.count == 0 < shadow.tally.to_classical.count
+
+
+def test_a_step_of_the_test_bundle_takes_some_microseconds(engine):
+    assert 0.0 < time_steps(engine.step, engine.bundle) < 0.01

@@ -1,0 +1,114 @@
+"""Ed25519: RFC 8032's own vectors, OpenSSL's signatures, and every bit counts."""
+
+import random
+import subprocess
+
+import pytest
+
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.signatures import ed25519
+
+# RFC 8032, section 7.1: public key, message, signature of TEST 1, 2, 3 and SHA(abc)
+VECTORS = [
+    (
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+        "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ),
+    (
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+    (
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
+        "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+    ),
+    (
+        "ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf",
+        "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+        "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+        "dc2a4459e7369633a52b1bf277839a00201009a3efbf3ecb69bea2186c26b589"
+        "09351fc9ac90b3ecfdfbc7c66431e0303dca179c138ac17ad9bef1177331a704",
+    ),
+]
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_the_vectors_of_rfc_8032_are_verified(vector):
+    key, message, signature = map(bytes.fromhex, vector)
+    assert ed25519.verify(key, message, signature)
+
+
+def test_no_bit_of_key_message_or_signature_can_be_changed():
+    rng = random.Random(8032)
+    for i in range(96):
+        parts = [bytearray(bytes.fromhex(x)) for x in VECTORS[3]]
+        part = parts[i % 3]
+        bit = rng.randrange(8 * len(part))
+        part[bit // 8] ^= 1 << bit % 8
+        assert not ed25519.verify(*map(bytes, parts)), (i % 3, bit)
+
+
+def test_a_signature_has_one_form_only():
+    """s + L would satisfy the equation too (RFC 8032, section 8.4: malleability)."""
+    key, message, signature = map(bytes.fromhex, VECTORS[1])
+    s = int.from_bytes(signature[32:], "little") + ed25519.L
+    assert not ed25519.verify(key, message, signature[:32] + s.to_bytes(32, "little"))
+
+
+def test_what_has_another_length_or_is_no_point_is_refused():
+    key, message, signature = map(bytes.fromhex, VECTORS[1])
+    assert not ed25519.verify(key[:31], message, signature)
+    assert not ed25519.verify(key, message, signature + b"\0")
+    assert not ed25519.verify(b"\xff" * 32, message, signature)
+    assert not ed25519.verify(b"\x02" + b"\0" * 31, message, signature)  # y = 2: no such point
+
+
+def test_a_key_of_openssl_is_read_and_its_signature_verified(tmp_path):
+    secret, public = tmp_path / "key.pem", tmp_path / "pub.pem"
+    openssl("genpkey", "-algorithm", "ed25519", "-out", secret)
+    openssl("pkey", "-in", secret, "-pubout", "-out", public)
+    message = tmp_path / "message"
+    message.write_bytes(bytes(range(256)) * 5)
+    openssl("pkeyutl", "-sign", "-rawin", "-inkey", secret, "-in", message, "-out", tmp_path / "s")
+    key = ed25519.read_public_key(public)
+    assert ed25519.verify(key, message.read_bytes(), (tmp_path / "s").read_bytes())
+    assert not ed25519.verify(key, message.read_bytes()[:-1], (tmp_path / "s").read_bytes())
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=20)
+
+
+@pytest.mark.parametrize("weak", [0, 1, ed25519.P - 1])
+def test_a_point_that_fits_many_signatures_is_no_key(weak):
+    assert ed25519.is_weak(weak.to_bytes(32, "little"))
+    assert not ed25519.is_weak(bytes.fromhex(VECTORS[0][0]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"hello",
+        b"\xff\xfe",
+        b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n",
+        b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA"
+        + b"A" * 43
+        + b"=\n-----END PUBLIC KEY-----\n",
+    ],
+)
+def test_a_file_without_a_good_key_is_refused_with_its_remedy(tmp_path, text):
+    (tmp_path / "pub.pem").write_bytes(text)
+    with pytest.raises(ConfigError, match=r"pub\.pem: not .*openssl genpkey"):
+        ed25519.read_public_key(tmp_path / "pub.pem")
+
+
+def test_a_key_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        ed25519.read_public_key(tmp_path / "none.pem")

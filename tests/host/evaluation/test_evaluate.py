@@ -1,0 +1,125 @@
+"""Scores and baselines are what their papers say; every method is judged on the same days."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from epithermal_edge.errors import ConfigError
+from epithermal_host.evaluation import evaluate
+from epithermal_host.evaluation import exponential_filter as filters
+from epithermal_host.training.series import LAYERS, TEST, mask, read_series
+
+
+def test_the_filter_is_the_written_out_exponential_average():
+    theta = np.array([[0.2, 0.3, 0.25, 0.4]])
+    t = 5.0
+    for day in range(4):
+        weights = np.exp(-(day - np.arange(day + 1)) / t)  # Albergel et al. 2008, eq. 4
+        expected = np.sum(weights * theta[0, : day + 1]) / np.sum(weights)
+        assert filters.exponential_filter(theta, t)[0, day] == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_filter_over_a_gap_is_the_exponential_average_of_what_there_is():
+    theta = np.array([[np.nan, 0.2, np.nan, np.nan, 0.3, np.nan, 0.4]])
+    out = filters.exponential_filter(theta, 5.0)[0]
+    seen = np.array([1, 4, 6])
+    weights = np.exp(-(6 - seen) / 5.0)
+    assert np.isnan(out[0]) and out[1] == out[2] == out[3] == 0.2 and out[5] == out[4]
+    assert out[6] == pytest.approx(np.sum(weights * theta[0, seen]) / weights.sum(), rel=1e-12)
+
+
+def test_the_filter_holds_a_constant_and_forgets_a_step_with_its_time_constant():
+    steady = filters.exponential_filter(np.full((1, 300), 0.3), 10.0)
+    np.testing.assert_allclose(steady, 0.3, rtol=1e-13)
+    step = np.concatenate([np.zeros(300), np.ones(40)])[None]
+    out = filters.exponential_filter(step, 10.0)[0]
+    np.testing.assert_allclose(1 - out[309], np.exp(-1.0), rtol=1e-3)
+
+
+def test_scores_of_a_known_error():
+    truth = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
+    estimate = truth + np.array([[0.02], [-0.01]])
+    judged = np.ones((2, 4), dtype=bool)
+    out = evaluate.score("m", "i", truth, estimate, judged, np.full((2, 4), 0.01))
+    assert out.rmse == pytest.approx(np.sqrt((0.02**2 + 0.01**2) / 2))
+    assert out.ubrmse == pytest.approx(0.0, abs=1e-15)
+    assert out.bias == pytest.approx(0.005)
+    assert out.r == pytest.approx(1.0)
+    assert out.coverage_90 == 0.5  # 1.64 sigma hold 0.01 but not 0.02
+    assert (out.soils, out.days) == (2, 8)
+
+
+def test_a_day_that_is_not_judged_has_no_say():
+    truth = np.full((1, 10), 0.2)
+    estimate = truth.copy()
+    estimate[0, :3] = 9.0
+    judged = np.ones((1, 10), dtype=bool)
+    judged[0, :3] = False
+    assert evaluate.score("m", "i", truth, estimate, judged).rmse == 0.0
+
+
+def test_an_honest_sigma_covers_ninety_percent():
+    rng = np.random.default_rng(1)
+    sigma = rng.uniform(0.005, 0.02, (20, 1000))
+    truth = np.full(sigma.shape, 0.3)
+    estimate = truth + sigma * rng.standard_normal(sigma.shape)
+    judged = np.ones(sigma.shape, dtype=bool)
+    out = evaluate.score("m", "i", truth, estimate, judged, sigma)
+    assert out.coverage_90 == pytest.approx(0.9, abs=0.01)
+
+
+def test_all_methods_are_judged_on_the_same_days_after_the_spin_up(finished_run):
+    report = json.loads((finished_run / "evaluate.json").read_text())
+    for inputs in ("counts alone", "+ rain and ET0", "+ soil parameters"):
+        rows = [s for s in report["scores"] if s["inputs"] == inputs]
+        assert len(rows) == 4 and len({(s["soils"], s["days"]) for s in rows}) == 1
+    test = read_series(finished_run).part(TEST)
+    judged = evaluate.judged_days(test, report["spin_up_steps"])
+    assert report["scores"][0]["days"] == judged.sum()
+    assert report["spin_up_steps"] == 40 and not judged[:, :40].any()
+    assert not judged[:, 200:203].any()  # a gap of all soils
+
+
+def test_the_shipped_model_beats_the_inversion_with_and_without_the_filter(finished_run):
+    report = json.loads((finished_run / "evaluate.json").read_text())
+    rmse = {(s["method"], s["inputs"]): s["rmse"] for s in report["scores"]}
+    for inputs in ("counts alone", "+ rain and ET0"):
+        others = [v for (method, i), v in rmse.items() if i == inputs and method != "network"]
+        assert rmse["network", inputs] < min(others)
+    assert rmse["network", "+ rain and ET0"] < rmse["network", "counts alone"]
+
+
+def test_soils_that_are_not_described_are_no_part_of_the_table_with_soils(finished_run):
+    report = json.loads((finished_run / "evaluate.json").read_text())
+    soils = {s["inputs"]: s["soils"] for s in report["scores"]}
+    assert (soils["+ rain and ET0"], soils["+ soil parameters"]) == (5, 4)  # one is unknown
+
+
+def test_every_layer_is_judged_beside_the_inversion(finished_run):
+    rmse = json.loads((finished_run / "evaluate.json").read_text())["rmse_of_layers"]
+    for name in LAYERS:
+        assert 0.0 < rmse[name] < rmse[f"{name}, inversion"]
+
+
+def test_it_leaves_a_picture(finished_run):
+    assert (finished_run / "evaluate.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_soils_without_weather_are_no_part_of_the_table_with_weather(finished_run):
+    test = read_series(finished_run).part(TEST)
+    features = mask(test.features, et0=np.arange(len(test.theta)) == 0)
+    known = evaluate.with_weather(evaluate.dataclasses.replace(test, features=features))
+    assert not known[0] and known[1:].all()
+
+
+@pytest.mark.parametrize("missing", ["dataset.npz", "train.json", "model.tflite"])
+def test_a_missing_file_of_the_run_is_named_with_the_command_that_makes_it(
+    finished_run, tmp_path, missing
+):
+    for file in {"dataset.npz", "train.json", "model.tflite"} - {missing}:
+        (tmp_path / file).write_bytes((finished_run / file).read_bytes())
+    with pytest.raises(ConfigError, match=rf"{missing}: .*epithermal-host"):
+        evaluate.run(tmp_path, progress=False)

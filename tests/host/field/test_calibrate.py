@@ -1,0 +1,453 @@
+"""From soil samples to a detector's scale: means, fits, the network's N, the station's block."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import json
+import math
+import os
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from tests.support.counts import write_counts
+
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.errors import ConfigError
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.records import Quality
+from epithermal_host.cli.main import main
+from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.field import calibrate, calibrate_text
+from epithermal_host.field import series as field
+from epithermal_host.field.calibration_fit import Day, cosmic_shape, extra_hydrogen, fit, fits
+from epithermal_host.field.network_n import stream
+from epithermal_host.field.sampled_counts import Mean
+from epithermal_host.field.samples import Campaign, read_campaigns
+from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.field.weighted_mean import FieldMean, field_mean
+
+ROOT = Path(__file__).resolve().parents[3]
+BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
+FIRST = datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC)
+DAYS, N_CPH = 70, 3000.0
+SAMPLED = {40: 0.30, 50: 0.20, 60: 0.12}  # day: water of the soil
+SITE = """
+[site]
+name = "made-up"
+latitude_deg = 50.0
+longitude_deg = 0.0
+altitude_m = 0
+cutoff_rigidity_gv = 3.0
+[soil]
+bulk_density_g_cm3 = 1.3
+lattice_water_g_g = 0.03
+[cover]
+canopy_cover = { "06-01" = 0.4 }
+root_depth_cm = 60
+evaporation_share = 0.5
+[records]
+files = ["counts.csv"]
+dialect = "records"
+[sampling]
+file = "samples.csv"
+time = "day"
+value = "water"
+kind = "water_g_g"
+depth_column = "depth"
+distance_column = "metres"
+profile_column = "name"
+bulk_density_column = "density"
+"""
+STATION = """
+[station]
+id = "made-up"
+state_dir = "state"
+[source]
+dialect = "records"
+[model]
+bundle = "model"
+"""
+
+
+def theta_of(day: int) -> float:
+    """Water of the made-up soil on a day: lines through the sampled ones."""
+    return float(np.interp(day, list(SAMPLED), list(SAMPLED.values())))
+
+
+def date_of(day: int) -> str:
+    return str((FIRST + datetime.timedelta(days=day)).date())
+
+
+@pytest.fixture(scope="module")
+def site_toml(tmp_path_factory) -> Path:
+    """Seventy days over a soil that is the same in every depth, sampled on three of them."""
+    folder = tmp_path_factory.mktemp("site")
+    path = folder / "site.toml"
+    path.write_text(SITE, "utf-8")
+    theta = np.array([theta_of(day) for day in range(DAYS)])
+    write_counts(path, theta, FIRST.timestamp(), N_CPH)
+    rows = ["day,name,metres,depth,water,density"]
+    for day, theta in SAMPLED.items():
+        for p, wetter in enumerate((-0.02, 0.0, 0.02)):
+            for depth in (5, 15, 25, 60):
+                density = 1.2 + 0.1 * p
+                water = 0.9 if depth == 60 else (theta + wetter) / density
+                rows.append(f"{date_of(day)},P{p},30,{depth},{water:.9f},{density}")
+    (folder / "samples.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    return path
+
+
+def changed(site_toml: Path, tmp_path: Path, *changes: tuple[str, str]) -> SiteFile:
+    """The made-up site with lines of its file replaced; the data stay where they are."""
+    text = site_toml.read_text("utf-8").replace('"counts.csv"', f'"{site_toml.parent}/counts.csv"')
+    text = text.replace('"samples.csv"', f'"{site_toml.parent}/samples.csv"')
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "site.toml"
+    path.write_text(text, "utf-8")
+    return read_site(path)
+
+
+def calibrated(site_file: SiteFile) -> calibrate.Calibration:
+    records, _ = field.raw_records(site_file)
+    return calibrate.calibrate(site_file, read_campaigns(site_file), records)
+
+
+def campaign(rows: list[tuple[int, float, float, float]]) -> Campaign:
+    """Of (profile, distance, depth, theta)."""
+    profile, distance, depth, theta = (np.array(column) for column in zip(*rows, strict=True))
+    return Campaign("2024-06-10", theta, depth, distance, profile.astype(np.int64))
+
+
+def day_of(theta: float, sigma: float, n_cph: float, n_sigma: float) -> Day:
+    sampled = FieldMean(
+        "2024-06-10", 9, 3, theta, theta, sigma, theta, sigma, sigma, False, 20.0, 3
+    )
+    return Day(sampled, Mean(86400.0, n_cph, n_sigma, n_cph, 0.0, 1013.25, Quality.GOOD))
+
+
+# ----- field means
+
+
+def reference_means() -> list[dict[str, str]]:
+    """Golden: computed with crnpy 0.8.0 (nrad_weight) and again with neptoon 1.12.7's weights."""
+    folder = Path(os.environ.get("EPITHERMAL_SHARED", ROOT.parent / "shared"))
+    path = folder / "reference/corrections/calibration_average.csv"
+    return list(csv.DictReader(path.open())) if path.is_file() else []
+
+
+@pytest.mark.parametrize("row", reference_means(), ids=lambda r: f"{r['site']}-{r['date']}")
+def test_the_weighted_mean_is_that_of_crnpy_and_of_neptoons_weights(row, shared):
+    name, stamp = {
+        "fuerstensee-fsc001": ("FSC001_calibration_samples.csv", "%d.%m.%Y %H:%M"),
+        "sheepdrove2": ("Sheepdrove2-calibration.csv", "%Y-%m-%d %H:%M"),
+    }[row["site"]]
+    samples, density = [], float(row["mean_bulk_density_g_cm3"])
+    lines = csv.reader((shared / "field" / row["site"] / name).open(), skipinitialspace=True)
+    for when, p, distance, depth, water, _, *_ in list(lines)[1:]:
+        day = str(datetime.datetime.strptime(when, stamp).date())
+        if day == row["date"] and water not in ("", "nan"):
+            key = int(p) * 1000 + int(float(distance))  # some names stand for two places
+            samples.append((key, float(distance), float(depth), float(water) * density))
+    made = campaign(samples)
+    profile = np.unique(made.profile, return_inverse=True)[1]
+    air = float(row["pressure_hpa"]), float(row["abs_humidity_g_m3"])
+    got = field_mean(dataclasses.replace(made, profile=profile), density, 0.0, *air).theta
+    # 1e-5: their density is printed so. Loose: they put two places of one name into one profile,
+    # and go beyond 0.5, the end of W(r)'s fit
+    loose = row["date"] in ("2015-07-04", "2016-02-08", "2016-11-01")
+    wanted = float(row["weighted_theta_vol_schroen2017_with_neptoon_weights_tol1e-6"])
+    assert got == pytest.approx(wanted, rel=1e-2 if loose else 1e-5)
+
+
+def test_a_uniform_field_has_its_own_water_and_the_error_of_its_profiles():
+    rows = [(p, 5.0 + 30 * p, z, 0.25 + d) for p, d in enumerate((-0.03, 0, 0.03))
+            for z in (5.0, 15.0, 25.0)]  # fmt: skip
+    made = field_mean(campaign(rows), 1.3, 0.03, 1000.0, 8.0)
+    even = field_mean(campaign([(p, 40.0, z, t) for p, _, z, t in rows]), 1.3, 0.03, 1000.0, 8.0)
+    assert even.theta == pytest.approx(0.25, abs=1e-9)
+    assert even.sigma == even.between == pytest.approx(0.03 / math.sqrt(3), rel=1e-9)
+    assert even.within == pytest.approx(0.0, abs=1e-9)  # each profile is uniform
+    assert made.theta < 0.25  # the near one is the dry one, and weighs most
+
+
+def test_scatter_within_one_profile_is_its_error_and_a_single_value_has_the_usual_one():
+    rng = np.random.default_rng(3)
+    rows = [(0, math.nan, z, 0.2 + 0.002 * z + rng.normal(0.0, 0.02))
+            for z in np.repeat([5.0, 15.0, 25.0], 30)]  # fmt: skip
+    made = field_mean(campaign(rows), 1.3, 0.0, 1000.0, 8.0)
+    assert made.sigma == made.within == pytest.approx(0.02 / math.sqrt(70), rel=0.25)
+    assert math.isnan(made.between) and not made.assumed
+    single = field_mean(campaign([(0, math.nan, math.nan, 0.2)]), 1.3, 0.0, 1000.0, 8.0)
+    assert (single.theta, single.theta_0_30, single.sigma, single.assumed) == (
+        0.2, 0.2, 0.015, True,
+    )  # fmt: skip
+
+
+def test_the_mean_of_0_30_cm_knows_no_weight_by_depth():
+    rows = [(0, 20.0, 5.0, 0.1), (0, 20.0, 25.0, 0.3)]
+    made = field_mean(campaign(rows), 1.3, 0.0, 1000.0, 8.0)
+    assert made.theta_0_30 == pytest.approx(0.2, abs=1e-12)  # a line between, constant beyond
+    assert 0.1 < made.theta < 0.17
+
+
+def test_samples_that_the_file_names_are_read_and_the_deep_ones_left_out(site_toml):
+    first = read_campaigns(read_site(site_toml))[0]
+    assert (first.day, first.theta.size, first.profile.max()) == (date_of(40), 9, 2)
+    assert first.theta[:3] == pytest.approx(SAMPLED[40] - 0.02, abs=1e-8)  # by its own density
+
+
+# ----- fits
+
+
+def test_a_fit_undoes_what_made_the_counts_and_weighs_days_by_their_errors(site_toml):
+    site = read_site(site_toml).site
+    shape = cosmic_shape(site)
+    theta = np.array([0.1, 0.3])
+    n = N_CPH * shape(theta)
+    good = [day_of(t, 0.01, r, 5.0) for t, r in zip(theta, n, strict=True)]
+    made = fit(COSMIC, shape, n, good)
+    assert made.n_cph == pytest.approx(N_CPH, rel=1e-12) and made.chi2 < 1e-12
+    off = n * np.array([1.0, 1.1])
+    days = [day_of(0.1, 0.01, off[0], 5.0), day_of(0.3, 0.1, off[1], 5.0)]
+    assert 1.0 < fit(COSMIC, shape, off, days).n_cph / N_CPH < 1.03  # the second is worth little
+
+
+def test_the_standard_error_is_the_scatter_of_repeated_calibrations(site_toml):
+    site, rng = read_site(site_toml).site, np.random.default_rng(1)
+    shape, theta = cosmic_shape(site), np.array([0.12, 0.2, 0.3])
+    n, found, told = N_CPH * shape(theta), [], []
+    for _ in range(400):
+        sampled = theta + 0.01 * rng.standard_normal(3)
+        counted = n + 10.0 * rng.standard_normal(3)
+        days = [day_of(t, 0.01, r, 10.0) for t, r in zip(sampled, counted, strict=True)]
+        made = fit(COSMIC, shape, counted, days)
+        found.append(made.n_cph)
+        told.append(made.sigma_cph / max(math.sqrt(made.chi2 / 2.0), 1.0))
+    assert np.std(found) == pytest.approx(np.mean(told), rel=0.15)
+
+
+def test_days_that_disagree_say_so_in_the_error(site_toml):
+    site = read_site(site_toml).site
+    shape = cosmic_shape(site)
+    agree, apart = ([day_of(0.2, 0.01, N_CPH * s, 5.0) for s in pair]
+                    for pair in ((0.5, 0.5), (0.45, 0.55)))  # fmt: skip
+    calm, wild = (fit(COSMIC, shape, np.array([d.counts.n_cph for d in days]), days)
+                  for days in (agree, apart))  # fmt: skip
+    assert wild.sigma_cph > 3.0 * calm.sigma_cph
+
+
+def test_extra_hydrogen_is_found_where_it_is_and_refused_where_days_cannot_tell(site_toml):
+    site = read_site(site_toml).site
+    theta = np.array([0.08, 0.15, 0.25, 0.35])
+    n = N_CPH * cosmic_shape(site, 0.05)(theta)
+    days = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, n, strict=True)]
+    cosmic = fits(site, days)[-1]
+    extra = extra_hydrogen(site, days, cosmic)
+    assert extra.water_g_g == pytest.approx(0.05, abs=1e-3) and not extra.reason
+    assert extra.n_cph == pytest.approx(N_CPH, rel=1e-3)
+    assert "cannot" in extra_hydrogen(site, days[:2], fits(site, days[:2])[-1]).reason
+    assert "one day" in extra_hydrogen(site, days[:1], cosmic).reason
+    dry = N_CPH * cosmic_shape(site)(theta)
+    none = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, dry, strict=True)]
+    assert extra_hydrogen(site, none, fits(site, none)[-1]).reason == "the days do not ask for it"
+
+
+# ----- a whole site
+
+
+def test_a_made_up_site_gives_back_its_scale_from_three_days(site_toml):
+    made = calibrated(read_site(site_toml))
+    assert made.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # counts were rounded
+    assert made.fits[-1].each_cph == pytest.approx([N_CPH] * 3, rel=1e-3)
+    assert [d.sampled.theta for d in made.days] == pytest.approx(list(SAMPLED.values()), abs=1e-6)
+    assert [d.counts.live_s for d in made.days] == [86400.0] * 3
+    days = np.searchsorted(made.day_end_s, [FIRST.timestamp() + 86400.0 * (d + 1) for d in SAMPLED])
+    assert made.theta[COSMIC][days] == pytest.approx(list(SAMPLED.values()), abs=1e-3)
+    assert "extra hydrogen: 0.000" in calibrate_text.table(made)
+
+
+def test_one_day_gives_the_n_that_an_evaluation_takes(site_toml, tmp_path):
+    one = changed(site_toml, tmp_path, ('kind = "wat', f'day = "{date_of(50)}"\nkind = "wat'))
+    made = calibrated(one)
+    assert [d.sampled.day for d in made.days] == [date_of(50)]
+    assert made.cosmic_n_cph == pytest.approx(field.load(one).cosmic_n_cph, rel=1e-9)
+
+
+def test_the_counts_are_those_of_the_hours_that_the_site_file_names(site_toml, tmp_path):
+    hours = changed(site_toml, tmp_path, ('time = "day"', 'time = "day"\nfrom_h = 9\nto_h = 15'))
+    assert calibrated(hours).days[0].counts.live_s == 6 * 3600.0
+
+
+def test_the_block_is_taken_by_a_station_and_is_the_site_that_was_calibrated(site_toml, tmp_path):
+    made = calibrated(read_site(site_toml))
+    path = tmp_path / "station.toml"
+    path.write_text(STATION + calibrate_text.block(made), "utf-8")
+    site = read_config(path).site
+    assert site.cosmic_n_cph == pytest.approx(made.site.cosmic_n_cph, abs=0.005)
+    assert site.cosmic_n_sigma == pytest.approx(made.site.cosmic_n_sigma, abs=5e-5)
+    same = {"cosmic_n_cph": made.site.cosmic_n_cph, "cosmic_n_sigma": made.site.cosmic_n_sigma}
+    # as text: NaN is not NaN
+    assert str(dataclasses.replace(site, **same)) == str(made.site)
+
+
+def test_the_command_writes_block_figures_and_picture_and_prints_the_block(
+    site_toml, tmp_path, capsys
+):
+    assert main(["calibrate", str(site_toml), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    block = (tmp_path / "out" / calibrate.BLOCK).read_text("utf-8")
+    assert block in printed and tomllib.loads(block)["site"]["cosmic_n_cph"] > 0.0
+    told = json.loads((tmp_path / "out" / calibrate.DATA).read_text("utf-8"))
+    assert told["days"][0]["samples"] == 9 and told["network"] is None
+    assert (tmp_path / "out" / calibrate.PICTURE).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_networks_n_makes_its_output_the_samples(site_toml):
+    site_file, bundle = read_site(site_toml), open_bundle(BUNDLE)
+    records, _ = field.raw_records(site_file)
+    made = calibrate.calibrate(site_file, read_campaigns(site_file), records, bundle)
+    network = made.network
+    assert network is not None and not network.reason
+    weight = np.array([d.sampled.sigma for d in made.days]) ** -2.0
+    wanted = float(np.average([d.sampled.theta_0_30 for d in made.days], weights=weight))
+    ends = [field.day_window_end_s(site_file, d.sampled.day) for d in made.days]
+
+    def misfit(n_cph: float) -> float:  # a station with this N, from its first record
+        told = dataclasses.replace(made.site, cosmic_n_cph=n_cph)
+        said = stream(told, np.array([n_cph]), records, 0, bundle)
+        rows = np.searchsorted(said.day_end_s, ends)
+        return float(np.average(said.theta[0, rows], weights=weight)) - wanted
+
+    assert abs(misfit(network.n_cph)) < 3e-4
+    exact = brentq(misfit, 0.95 * network.n_cph, 1.05 * network.n_cph, xtol=0.3, rtol=1e-4)
+    assert network.n_cph == pytest.approx(exact, rel=1e-3)
+    assert made.site.cosmic_n_cph == network.n_cph  # the block's
+    assert made.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # told beside it
+    assert f"COSMIC's own: {made.cosmic_n_cph:.1f}" in calibrate_text.block(made)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('depth_column = "depth"', 'depth_column = "depth"\ndeepest_cm = 2', "below 2 cm"),
+        ('kind = "wat', 'day = "2024-06-11"\nkind = "wat', "no samples of the day 2024-06-11"),
+        ('kind = "wat', 'days = ["tomorrow"]\nkind = "wat', "'tomorrow' is not a date"),
+        ('value = "water"', 'value = "watr"', "did you mean water"),
+        ('time = "day"', "", "sampling.time: missing"),
+        ('time = "day"', 'time = "day"\nfrom_h = 5', "give it with a later to_h"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_told_with_its_reason(site_toml, tmp_path, old, new, said):
+    with pytest.raises(ConfigError) as caught:
+        calibrated(changed(site_toml, tmp_path, (old, new)))
+    assert said in str(caught.value)
+
+
+def test_without_samples_the_table_is_asked_for(site_toml):
+    bare = dataclasses.replace(read_site(site_toml), sampling=None)
+    with pytest.raises(ConfigError, match=r"no \[sampling\] to calibrate on; add the table"):
+        read_campaigns(bare)
+
+
+def test_a_day_outside_the_records_is_left_out_and_alone_it_is_refused(site_toml, tmp_path):
+    late = tmp_path / "late.csv"
+    rows = (site_toml.parent / "samples.csv").read_text("utf-8")
+    late.write_text(rows + "2025-01-05,P0,30,5,0.2,1.3\n", "utf-8")
+    change = (f'"{site_toml.parent}/samples.csv"', f'"{late}"')
+    made = calibrated(changed(site_toml, tmp_path, change))
+    assert len(made.days) == 3 and "2025-01-05: 0.0 h of usable counts" in made.notes[0]
+    alone = changed(site_toml, tmp_path, change, ('kind = "wat', 'day = "2025-01-05"\nkind = "wat'))
+    with pytest.raises(ConfigError, match="the records go from 2024-05-01 to 2024-07-10"):
+        calibrated(alone)
+
+
+# ----- published calibrations
+
+
+HEAD = '[sampling]\nfile = "means.csv"\ntime = "day"\nvalue = "theta"\nkind = "theta"\n'
+
+
+@pytest.fixture
+def published(shared, monkeypatch, tmp_path):
+    """A function: a site of tests/field, with published field means in place of its samples."""
+    monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
+
+    def made(name: str, theta: dict[str, float], hours: str, *changes: tuple[str, str]):
+        text = (ROOT / "tests/field" / f"{name}.toml").read_text("utf-8")
+        text = text[: text.index("[sampling]")] + HEAD + hours
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        rows = "".join(f"{day},{value!r}\n" for day, value in theta.items())
+        (tmp_path / "means.csv").write_text("day,theta\n" + rows, "utf-8")
+        (tmp_path / "site.toml").write_text(text, "utf-8")
+        site_file = read_site(tmp_path / "site.toml")
+        records, _ = field.raw_records(site_file)
+        return site_file, calibrate.sampling_days(site_file, read_campaigns(site_file), records)[0]
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("theta", "density", "counts", "n0"),
+    [
+        # crnpy, docs/examples/calibration/calibration.ipynb at 1dcc726: W(r) with its arguments
+        # exchanged (without that the mean is 0.263), plain mean of the densities
+        (0.2047467442102135, 1.33207, 1543, 2434),
+        # the same at 1e995b8: weights of Koehli et al. (2015), weighted density (1.157: from the
+        # printed count, mean and N0)
+        (0.263, 1.157, 1546, 2650),
+    ],
+)
+def test_flickner_has_the_counts_and_the_n0_of_crnpys_example(
+    published, theta, density, counts, n0
+):
+    site_file, days = published(
+        "flickner-ks", {"2021-10-22": theta}, "from_h = 14\nto_h = 22\n",
+        ("bulk_density_g_cm3 = 1.332", f"bulk_density_g_cm3 = {density}"),
+    )  # fmt: skip
+    # JUNG1 in place of Dourbes as the monitor: 0.25 %
+    assert days[0].counts.n_cph == pytest.approx(counts, rel=3e-3)
+    assert fits(site_file.site, days)[0].n_cph == pytest.approx(n0, rel=5e-3)
+
+
+# neptoon 1.12.7: CalibrationStation on the shared files; JUNG (1 at 159, Hawdon), 6 h of counts
+NEPTOON = {
+    "2014-01-17": {"vol": 0.186649, "grav": 0.217641, "extra": 0.03869, "n": 695.149928,
+                   "p": 996.9, "h": 5.59491, "n0": 1179.028312, "n_d": 1886.513421},
+    "2014-11-17": {"vol": 0.155485, "grav": 0.214545, "extra": 0.037569, "n": 820.661974,
+                   "p": 1004.814286, "h": 7.286987, "n0": 1386.030796, "n_d": 2225.347764},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("day", list(NEPTOON))
+def test_fuerstensee_has_the_mean_that_neptoon_has(shared, monkeypatch, day):
+    monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
+    made = next(c for c in read_campaigns(read_site(ROOT / "tests/field/fuerstensee-fsc001.toml"))
+                if c.day == day)  # fmt: skip
+    told, density = NEPTOON[day], 1.082021  # of all samples
+    local = field_mean(made, density, 0.0, told["p"], told["h"], local=True)
+    assert local.theta == pytest.approx(told["vol"], rel=5e-3)
+    ours = field_mean(made, density, 0.0, told["p"], told["h"])
+    assert abs(ours.theta - told["vol"]) < 1.5 * ours.sigma  # peat: W(r) at the field's water
+
+
+@pytest.mark.parametrize("day", list(NEPTOON))
+def test_fuerstensee_has_the_counts_n0_and_n_d_that_neptoon_has(published, day):
+    told = NEPTOON[day]
+    site_file, days = published(
+        "fuerstensee-fsc001", {day: told["grav"] * 1.082}, "from_h = 8\nto_h = 15\n",
+        ("organic_water_g_g = 0.0262", f"organic_water_g_g = {told['extra'] - 0.0013}"),
+    )  # fmt: skip
+    assert days[0].counts.n_cph == pytest.approx(told["n"], rel=1e-3)
+    assert days[0].counts.humidity_g_m3 == pytest.approx(told["h"], rel=5e-3)
+    desilets, uts, _ = fits(site_file.site, days)
+    assert desilets.n_cph == pytest.approx(told["n0"], rel=5e-3)
+    assert uts.n_cph == pytest.approx(told["n_d"], rel=5e-3)

@@ -1,0 +1,86 @@
+"""A site is declared, not coded: every fault of its file is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from epithermal_edge.errors import ConfigError
+from epithermal_host.field.site_toml import read_site
+
+ROOT = Path(__file__).resolve().parents[3]
+NO_PROBES = ("flickner-ks", "fuerstensee-fsc001", "sheepdrove2")  # to be calibrated only
+LEAST = """
+[site]
+name = "a-field"
+latitude_deg = 50.0
+longitude_deg = 5.0
+altitude_m = 100
+cutoff_rigidity_gv = 3.0
+[soil]
+bulk_density_g_cm3 = 1.4
+[records]
+files = ["$WHERE/counts.csv"]
+dialect = "records"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_site_needs_position_soil_and_records_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHERE", str(tmp_path / "data"))
+    site = read_site(written(tmp_path, LEAST))
+    assert site.records.paths == (tmp_path / "data" / "counts.csv",)
+    assert site.sampling is None and site.probes == () and site.site.incoming_form == "none"
+    assert site.site.beta_per_hpa == pytest.approx(0.0075, abs=0.0005)  # middle latitudes
+    assert site.site.pressure_ref_hpa == pytest.approx(1001.0, abs=2.0)  # 100 m
+
+
+def test_relative_files_stand_beside_the_site_file(tmp_path):
+    site = read_site(written(tmp_path, LEAST.replace("$WHERE/", "")))
+    assert site.records.paths == (tmp_path / "counts.csv",)
+
+
+def test_what_grows_is_told_as_to_a_station(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHERE", "data")
+    cover = '[cover]\ncanopy_cover = { "06-01" = 0.4 }\nroot_depth_cm = 60\n'
+    site = read_site(written(tmp_path, LEAST + cover + "evaporation_share = 0.5\n")).site
+    told = (site.cover_known, site.canopy_cover[0], site.root_depth_cm, site.evaporation_share)
+    assert told == (1.0, 0.4, 60.0, 0.5)
+    with pytest.raises(ConfigError, match=r"cover\.evaporation_share: missing"):
+        read_site(written(tmp_path, LEAST + cover))
+
+
+def test_every_fault_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.delenv("WHERE", raising=False)
+    text = LEAST.replace("1.4", "14").replace('"records"', '"recrds"') + "[rainn]\n"
+    text += '[[probe]]\nfile = "x"\ntime = "t"\ncolumns = ["a"]\ndepth_cm = 5\nwight = 1\n'
+    with pytest.raises(ConfigError) as caught:
+        read_site(written(tmp_path, text))
+    faults = str(caught.value)
+    for part in ("bulk_density_g_cm3", "dialect", "[rainn]", "probe 1: wight", "probe 1: weight"):
+        assert part in faults, part
+
+
+def test_an_unset_variable_of_a_path_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("WHERE", raising=False)
+    with pytest.raises(ConfigError, match="no WHERE; set it"):
+        read_site(written(tmp_path, LEAST))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests/field").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_each_site_file_in_the_repository_names_files_that_exist(path, shared, monkeypatch):
+    monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
+    site = read_site(path)
+    assert site.name == path.stem
+    assert site.sampling is not None and bool(site.probes) == (site.name not in NO_PROBES)
+    tables = [t for t in (site.incoming, site.rain, site.soil_temperature, site.sampling) if t]
+    named = [*site.records.paths, *(t.time.path for t in (*tables, *site.probes))]
+    assert all(file.is_file() for file in named)

@@ -1,0 +1,265 @@
+"""A bundle at a site: one sampling day calibrates, the probes judge, the page says so."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support import browser
+from tests.support.counts import write_counts
+
+from epithermal_edge.inference.bundle import open_bundle
+from epithermal_host.bundles.streams import answers
+from epithermal_host.cli.main import main
+from epithermal_host.compute.crew import crew
+from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.reports import field as field_report
+from epithermal_host.reports import field_judge
+from epithermal_host.reports.simulated import COUNTS, NETWORK, WITH_WEATHER
+from epithermal_host.studies import population_check as population
+
+ROOT = Path(__file__).resolve().parents[3]
+BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
+FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
+DAYS, N_CPH, SAMPLED = 130, 3000.0, 3
+QUIET = field_report.Options(workers=1, progress=False)
+DARK = range(90, 103)  # days without counts: more than a state outlives
+WETTER = 0.05  # of the probes against the field
+SITE = """
+[site]
+name = "made-up"
+latitude_deg = 50.0
+longitude_deg = 0.0
+altitude_m = 0
+cutoff_rigidity_gv = 3.0
+[soil]
+texture = "silt_loam"
+bulk_density_g_cm3 = 1.3
+lattice_water_g_g = 0.03
+[records]
+files = ["counts.csv"]
+dialect = "records"
+[rain]
+file = "days.csv"
+time = "day"
+columns = ["rain"]
+end_h = 24
+[sampling]
+file = "samples.csv"
+time = "day"
+value = "theta"
+kind = "theta"
+[[probe]]
+file = "days.csv"
+time = "noon"
+columns = ["probe"]
+depth_cm = 15
+weight = 1
+"""
+
+
+def theta_of(day: np.ndarray) -> np.ndarray:
+    return 0.25 + 0.06 * np.sin(2.0 * np.pi * day / 60.0)
+
+
+@pytest.fixture(scope="module")
+def site_toml(tmp_path_factory) -> Path:
+    """130 days over a soil whose water is the same in every depth; probes in a wetter corner."""
+    folder = tmp_path_factory.mktemp("site")
+    path = folder / "site.toml"
+    path.write_text(SITE, "utf-8")
+    theta = theta_of(np.arange(DAYS))
+    write_counts(path, theta, FIRST.timestamp(), N_CPH, DARK)
+    rows = ["day,noon,rain,probe"]
+    for i in range(DAYS):
+        day = (FIRST + datetime.timedelta(days=i)).date()
+        rows.append(f"{day},{day} 12:00,{5 * (i % 7 == 0)},{theta[i] + WETTER:.6f}")
+    (folder / "days.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    day = (FIRST + datetime.timedelta(days=SAMPLED)).date()
+    (folder / "samples.csv").write_text(f"day,theta\n{day},{theta[SAMPLED]:.6f}\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def judged(site_toml, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return field_report.run(BUNDLE, [site_toml], out, QUIET)
+
+
+def test_all_methods_are_judged_on_the_same_days_with_counts_and_probes(judged):
+    place = judged[0].places[0]
+    assert [(x.method, x.inputs) for x in place.lines] == [
+        (COSMIC, ""), (field_judge.FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
+    ]  # fmt: skip
+    assert {x.probes.days for x in place.lines} == {DAYS - len(DARK)}
+    spin_up = open_bundle(BUNDLE).spin_up_steps
+    assert {x.settled.days for x in place.lines} == {DARK.start - spin_up}
+
+
+def test_a_homogeneous_soil_is_inverted_and_the_probes_corner_is_no_error_once_anchored(judged):
+    place = judged[0].places[0]
+    line = place.lines[0]
+    assert place.anchor == pytest.approx(-WETTER, abs=1e-5)
+    assert line.probes.bias == pytest.approx(-WETTER, abs=1e-3)
+    assert line.probes.ubrmse < 1e-3 < line.probes.rmse  # counts were rounded
+    assert line.anchored.rmse < 1.5e-3
+    assert line.probes.r > 0.999
+    middle = judged[0].medians[0]
+    assert (middle.ubrmse, middle.rmse_anchored) == (line.probes.ubrmse, line.anchored.rmse)
+
+
+def test_after_a_long_outage_the_state_is_that_of_a_cold_start(judged):
+    place = judged[0].places[0]
+    series = place.series
+    network = next(e for e in place.estimates if e.inputs == WITH_WEATHER)
+    shown = next(x.inputs.features for x in place.shown if x.inputs.label == WITH_WEATHER)
+    back = int(np.flatnonzero(series.restart)[-1])
+    assert back > DARK.start + 9
+    with crew(1) as who:
+        fresh = answers(open_bundle(BUNDLE), shown[:, back:], who).y[0]
+        through = np.zeros((1, series.restart.size), dtype=bool)
+        whole = answers(open_bundle(BUNDLE), shown, who, restart=through).y[0]
+    np.testing.assert_array_equal(network.theta[back:], fresh[:, 0])
+    assert not np.array_equal(whole[back:, 0], fresh[:, 0])
+
+
+def test_with_its_own_n_the_network_says_on_the_sampling_day_what_the_samples_say(judged):
+    place = judged[0].places[0]
+    sampled = place.series.day_end_s == place.series.sampling_end_s
+    said = {e.inputs: float(e.theta[sampled][0]) for e in place.estimates if e.sigma is not None}
+    by_label = {x.inputs.label: x.n_cph for x in place.shown}
+    assert by_label.keys() == said.keys() == {COUNTS, WITH_WEATHER}
+    for inputs, n_cph in by_label.items():
+        if n_cph != place.series.cosmic_n_cph:  # else it gave none
+            assert said[inputs] == pytest.approx(place.series.sampled_theta, abs=0.002)
+    assert any(n_cph != place.series.cosmic_n_cph for n_cph in by_label.values())
+
+
+def test_within_years_each_year_has_its_own_bias():
+    day_end_s = 86400.0 * np.arange(19000.0, 19000.0 + 730.0)
+    year = day_end_s.astype("datetime64[s]").astype("datetime64[Y]").astype(int)
+    wave = 0.01 * np.resize([1.0, -1.0], 730)
+    judged = np.ones(730, dtype=bool)
+    error = wave + 0.05 * (year == year[-1])
+    assert field_judge.within_years(error, judged, day_end_s + 43200.0) == pytest.approx(
+        0.01, rel=0.01
+    )
+
+
+def test_without_rain_there_are_counts_alone(site_toml, tmp_path):
+    text = site_toml.read_text("utf-8")
+    dry = site_toml.with_name("dry.toml")
+    dry.write_text(text[: text.index("[rain]")] + text[text.index("[sampling]") :], "utf-8")
+    done, _ = field_report.run(BUNDLE, [dry], tmp_path, QUIET)
+    assert [e.inputs for e in done.places[0].estimates] == ["", "", COUNTS]
+
+
+def test_the_page_is_one_file_that_says_that_nothing_was_fitted(judged):
+    _, page = judged
+    text = page.read_text("utf-8")
+    assert "Nothing was fitted on these sites" in text and "silt loam" in text
+    assert not re.search(r"https?://|<script|<link|@import|url\(", text)
+    data = json.loads((page.parent / field_report.DATA).read_text())
+    assert data["sites"][0]["lines"][0]["probes"]["days"] == DAYS - len(DARK)
+    assert (page.parent / "made-up.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
+def test_a_browser_shows_the_picture_of_each_site(judged, tmp_path):
+    assert browser.verdict(judged[1], tmp_path) == (1, 1, 0, 0)
+
+
+def test_the_command_prints_the_table_and_refuses_a_run_beside_sites(site_toml, tmp_path, capsys):
+    command = ["evaluate", str(BUNDLE), "--field", str(site_toml), "--workers", "1"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "made-up" in told and "median" in told and "field.html" in told
+    assert main(["evaluate", str(BUNDLE), "run", "--field", str(site_toml)]) == 2
+    assert "name BUNDLE alone" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory) -> Path:
+    """Four soils over two years, and their data set."""
+    folder = tmp_path_factory.mktemp("population")
+    (folder / "run.toml").write_text("[campaign]\nseed = 4\nsoils = 4\nyears = 2\n", "utf-8")
+    simulate = ["simulate", str(folder / "run.toml"), "--out", str(folder / "a"), "--workers", "1"]
+    assert main(simulate) == 0
+    assert main(["dataset", str(folder / "a"), "--workers", "1"]) == 0
+    return folder / "a"
+
+
+def test_the_population_is_told_beside_a_site_and_the_exit_status_is_its_verdict(
+    site_toml, run_folder, capsys
+):
+    command = ["evaluate", "population", str(run_folder)]
+    status = main([*command, str(site_toml)])
+    told = capsys.readouterr().out
+    report = json.loads((run_folder / population.REPORT).read_text())
+    assert [check["name"] for check in report["checks"]] == [
+        "autocorrelation 10 d, inverted counts", "spread, inverted counts",
+        "autocorrelation 10 d, theta 0-30 cm", "spread, theta 0-30 cm",
+    ]  # fmt: skip
+    assert status == (0 if all(check["ok"] for check in report["checks"]) else 1)
+    assert "made-up" in told and "1 real, median" in told and population.PICTURE in told
+    assert report["real"]["theta"][0]["name"] == "made-up"
+    assert (run_folder / population.PICTURE).read_bytes().startswith(b"\x89PNG")
+    main(command)
+    checks = json.loads((run_folder / population.REPORT).read_text())["checks"]
+    assert [check["name"][:15] for check in checks] == ["autocorrelation"] * 2
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkeypatch, enough):
+    least = -1.0 if enough else 2.0
+    monkeypatch.setattr(population, "LEAST", dict.fromkeys(population.QUANTITIES, least))
+    assert main(["evaluate", "population", str(run_folder)]) == (0 if enough else 1)
+    assert ("NOT MET" in capsys.readouterr().out) == (not enough)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["population"], "population takes RUN"),
+        (["population", "a", "--all"], "and no option"),
+        (["population", "a", "--field", "b"], "and no option"),
+        (["a", "b", "c"], "evaluate takes RUN, or BUNDLE RUN"),
+        (["a", "--out", "b"], "name BUNDLE before RUN"),
+        (["--all", "a"], "name BUNDLE before RUN"),
+        (["population", "none"], "none"),
+        (["--all", "none", "run"], "none"),
+        (["a", "--campaign", "b"], "--campaign goes with --field"),
+    ],
+)
+def test_words_of_evaluate_that_do_not_go_together_are_one_clear_line(words, told, capsys):
+    assert main(["evaluate", *words]) in (2, 3)
+    error = capsys.readouterr().err
+    assert told in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+def test_the_faults_of_all_site_files_are_told_at_once(site_toml, tmp_path, capsys):
+    odd = tmp_path / "odd.toml"
+    odd.write_text(SITE.replace("1.3", "13"), "utf-8")
+    twin = tmp_path / "none.toml"
+    assert main(["evaluate", str(BUNDLE), "--field", str(odd), str(twin)]) == 2
+    told = capsys.readouterr().err
+    assert "bulk_density_g_cm3" in told and "none.toml" in told
+
+
+@pytest.mark.shared
+def test_inversion_and_filter_at_a_forest_of_roaring_fork(shared, monkeypatch, tmp_path):
+    monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
+    site = ROOT / "tests/field/roaring-fork-f3.toml"
+    done, _ = field_report.run(BUNDLE, [site], tmp_path, QUIET)
+    inversion, filtered = done.places[0].lines[:2]
+    # an independent computation with Desilets' function: r 0.880 bare, 0.968 filtered
+    assert inversion.probes.r == pytest.approx(0.88, abs=0.05)
+    assert filtered.probes.r == pytest.approx(0.968, abs=0.01)
+    assert filtered.probes.ubrmse < 0.7 * inversion.probes.ubrmse
+    assert done.places[0].rain_share > 0.9
+    networks = [x for x in done.places[0].lines if x.method == NETWORK]
+    assert len(networks) == 3 and all(0.0 < x.probes.ubrmse < 0.2 for x in networks)

@@ -1,0 +1,175 @@
+"""Scenarios depend on seed and index only, and are possible places."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_host.simulation import sample_place as scenario_place
+from epithermal_host.simulation import sample_soil as scenario_soil
+from epithermal_host.simulation import scenario
+from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.simulation.vegetation import demand, leaf_area
+from epithermal_host.soil.carsel_parrish import N_LEAST
+from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, CATALOGUE, N_WITHOUT_AIR_ENTRY
+from epithermal_host.soil.pedotransfer import class_hydraulics, typical_bulk_density_g_cm3
+from epithermal_host.weather.generator import generate
+
+
+@pytest.fixture(scope="module")
+def many() -> list[scenario.Scenario]:
+    return [sample(Population(), 7, index) for index in range(300)]
+
+
+def test_a_scenario_depends_on_seed_and_index_only(many):
+    assert sample(Population(), 7, 123).to_dict() == many[123].to_dict()
+    assert sample(Population(), 8, 123).to_dict() != many[123].to_dict()
+    one, two = (s.rng("weather").random(3) for s in (many[0], many[1]))
+    assert not np.any(one == two)
+
+
+def test_soils_are_those_of_carsel_and_parrish_with_their_correlation(many):
+    soils = [soil for s in many for soil in s.soils]
+    assert {soil.name for soil in soils} == set(CATALOGUE)
+    for soil in soils:
+        assert scenario_soil.POROSITY[0] <= soil.theta_s <= scenario_soil.POROSITY[1]
+        assert N_LEAST <= soil.n < 4.5
+    loams = [s.soils[0] for s in (sample(Population(textures=("silt_loam",)), 1, i)
+                                  for i in range(200))]  # fmt: skip
+    log_k, log_alpha = (np.log([getattr(s, k) for s in loams]) for k in ("ks_cm_d", "alpha_per_cm"))
+    assert np.corrcoef(log_k, log_alpha)[0, 1] > 0.95  # published: 0.99
+
+
+def test_a_column_has_one_retention_model_and_fine_soils_an_air_entry(many):
+    for s in many:
+        fine = any(soil.n < N_WITHOUT_AIR_ENTRY for soil in s.soils)
+        assert {soil.air_entry_cm for soil in s.soils} == {AIR_ENTRY_CM if fine else 0.0}
+
+
+def test_density_and_lattice_water_are_those_of_the_soil(many):
+    for s in many:
+        top = s.soils[0]
+        assert s.site.bulk_density_g_cm3 == pytest.approx(2.65 * (1.0 - top.theta_s))
+        bound = float(s.site.lattice_water_g_g) + float(s.site.organic_water_g_g)
+        assert s.bound_water_g_g[0] == pytest.approx(bound)
+        assert len(s.bound_water_g_g) == len(s.soils)
+    mean = {name: np.mean([s.site.lattice_water_g_g for s in many if s.texture == name])
+            for name in ("sand", "clay")}  # fmt: skip
+    assert mean["clay"] == pytest.approx(0.097 * 0.58, abs=0.005) and mean["sand"] < 0.02
+
+
+def test_the_grid_holds_layers_and_roots(many):
+    for s in many[:50]:
+        grid = s.grid()
+        assert grid.z_cm.size == 41 and grid.z_cm[-1] == pytest.approx(s.depth_cm)
+        assert grid.material.max() == len(s.soils) - 1
+        assert (grid.root.sum() > 0.0) == (s.cover.kind != "bare")
+    assert {len(s.soils) for s in many} == {1, 2}
+
+
+def test_detectors_count_what_the_population_asks_for(many):
+    rates = [
+        float(np.asarray(cosmic_rate(np.array([scenario_place.DRY_THETA]), s.site))[0])
+        for s in many
+    ]
+    assert 300.0 <= min(rates) < 400.0 and 7000.0 < max(rates) <= 10000.0
+
+
+def test_covers_share_out_rain_and_et0_without_making_water(many):
+    kinds = set()
+    for s in many[:60]:
+        w = generate(s.climate, s.rng("weather"), 11323, 730)
+        d, lai = demand(s.cover, w), leaf_area(s.cover, w)
+        kinds.add(s.cover.kind)
+        assert np.all(lai >= 0.0) and lai.max() < 7.0
+        for flux in dataclasses.astuple(d):
+            assert np.all(flux >= 0.0)
+        assert np.all(10.0 * d.water_cm_d <= w.water_mm + 1e-9)
+        both = 10.0 * (d.evaporation_cm_d + d.transpiration_cm_d)
+        assert np.all(both <= w.et0_mm + 1e-9)
+        if s.cover.kind == "bare":
+            assert np.all(d.transpiration_cm_d == 0.0)
+            np.testing.assert_allclose(10.0 * d.water_cm_d, w.water_mm, rtol=1e-14)
+    assert kinds == {"bare", "grass", "crop"}
+
+
+def test_a_scenario_is_plain_json(many):
+    text = json.dumps(many[0].to_dict(), allow_nan=False)
+    back = json.loads(text)
+    assert back["site"]["alpha"] is None and back["soils"][0]["name"] == many[0].texture
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"textures": ("mud",)}, "textures"),
+        ({"bare_share": 0.8, "crop_share": 0.5}, "bare_share"),
+        ({"aridity_min": 0.0}, "aridity_min"),
+        ({"layered_share": 1.5}, "layered_share"),
+    ],
+)
+def test_an_impossible_population_is_refused(change, word):
+    with pytest.raises(ValueError, match=word):
+        Population(**change)
+
+
+def test_climates_that_are_named_and_not_given_are_a_mistake():
+    with pytest.raises(ValueError, match="one climate for each file"):
+        sample(Population(climates=("a.toml",)), 1, 1)
+
+
+TROUBLED = Population(
+    plain_share=0.4,
+    hydraulics="rosetta",
+    layered_share=0.7,
+    bare_share=0.1,
+    forest_share=0.3,
+    litter_share=0.8,
+    biomass_max_mm=5.0,
+    snow_on_counts=True,
+    cosmic_sigma=0.06,
+)
+
+
+def test_a_place_of_the_textbook_is_one_material_that_alone_makes_the_counts():
+    places = [sample(TROUBLED, 5, i) for i in range(300)]
+    plain = [s for s in places if s.plain]
+    assert len(plain) / 300 == pytest.approx(0.4, abs=0.08)
+    for s in plain:
+        assert len(s.soils) == len(s.bulk_density_g_cm3) == 1 and s.layer_bottoms_cm == ()
+        assert (s.cover.litter_mm, s.cover.biomass_mm, s.snow_on_counts) == (0.0, 0.0, False)
+        assert np.isnan(s.site.alpha) and np.isnan(s.site.l3_g_cm2)
+    others = [s for s in places if not s.plain]
+    assert all(s.snow_on_counts and np.isfinite(s.site.alpha) for s in others)
+    assert np.mean([len(s.soils) for s in others]) == pytest.approx(1.7, abs=0.1)
+
+
+def test_soils_of_rosetta_scatter_about_their_class_and_fit_their_density():
+    loams = dataclasses.replace(TROUBLED, plain_share=0.0, textures=("loam",))
+    places = [sample(loams, 2, i) for i in range(300)]
+    log_ks, upper, lower = [], [], []
+    for s in places:
+        for soil, density in zip(s.soils, s.bulk_density_g_cm3, strict=True):
+            assert soil.theta_s <= 1.0 - density / 2.65 + 1e-12 and soil.n >= N_LEAST
+            mean = class_hydraulics("loam", density)
+            log_ks.append(np.log10(soil.ks_cm_d / mean.ks_cm_d))
+        upper.append(s.bulk_density_g_cm3[0])
+        lower += s.bulk_density_g_cm3[1:]
+        assert s.site.bulk_density_g_cm3 == s.bulk_density_g_cm3[0]
+    assert np.mean(log_ks) == pytest.approx(0.0, abs=0.06)
+    assert np.std(log_ks) == pytest.approx(scenario_soil.SCATTER["log10_ks"], rel=0.1)
+    usual = typical_bulk_density_g_cm3("loam")
+    assert np.mean(upper) == pytest.approx(usual, abs=0.03)
+    assert np.mean(lower) == pytest.approx(usual + 0.1, abs=0.04)  # the subsoil is denser
+
+
+def test_a_place_of_the_textbook_has_the_weather_that_is_asked_for():
+    named = Population(plain_share=1.0, climates=("a.toml",), prior_share=0.0, spell_sigma_max=1.0)
+    one = sample(Population(), 1, 1).climate
+    assert all(sample(named, 3, i, [one]).climate == one for i in range(20))
+    from_prior = dataclasses.replace(named, climates=(), mountain_share=1.0)
+    assert all(sample(from_prior, 3, i).climate.spell_sigma == 0.0 for i in range(20))

@@ -1,0 +1,156 @@
+"""One scenario from weather to neutrons."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_host.config.run_toml import CampaignConfig
+from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
+from epithermal_host.simulation import simulate as simulate_module
+from epithermal_host.simulation.scenario import Population, Scenario, sample
+from epithermal_host.simulation.simulate import Result, forcing, read_result, result_bytes, simulate
+from epithermal_host.simulation.vegetation import BIOMASS_SLOPE_PER_MM, biomass_mm, root_depth
+from epithermal_host.weather.generator import generate
+
+CAMPAIGN = CampaignConfig(seed=1, soils=1, years=1)
+
+
+@pytest.fixture(scope="module")
+def snowy() -> Scenario:
+    """A place whose snow lies for weeks."""
+    scenario = sample(Population(textures=("loam",), snow_on_counts=True), 1, 3)
+    coldest = min(scenario.climate.t_mean_c)
+    winter = tuple(t - coldest - 8.0 for t in scenario.climate.t_mean_c)
+    climate = dataclasses.replace(scenario.climate, t_mean_c=winter)
+    return dataclasses.replace(scenario, climate=climate)
+
+
+def test_snow_takes_counts_away_and_leaves_the_soil_as_it_is(snowy):
+    with_snow = simulate(snowy, CAMPAIGN)
+    without = simulate(dataclasses.replace(snowy, snow_on_counts=False), CAMPAIGN)
+    np.testing.assert_array_equal(with_snow.theta, without.theta)
+    snow_mm = with_snow.weather.snow_mm
+    lies = np.concatenate(([False], snow_mm > 5.0))
+    bare = np.concatenate(([False], snow_mm == 0.0))
+    assert lies.sum() > 10 and bare.sum() > 50
+    assert np.all(with_snow.rate_cph[lies] < without.rate_cph[lies])
+    np.testing.assert_array_equal(with_snow.rate_cph[bare], without.rate_cph[bare])
+
+
+def test_a_result_comes_back_from_its_file_and_equal_results_give_equal_bytes(snowy, tmp_path):
+    result = simulate(snowy, CAMPAIGN)
+    assert result_bytes(snowy, result, "k") == result_bytes(snowy, simulate(snowy, CAMPAIGN), "k")
+    (tmp_path / "a.npz").write_bytes(result_bytes(snowy, result, "k"))
+    back = read_result(tmp_path / "a.npz")
+    np.testing.assert_array_equal(back.theta, result.theta)
+    np.testing.assert_array_equal(back.weather.day, result.weather.day)
+    np.testing.assert_array_equal(back.rate_cph, result.rate_cph)
+
+
+def test_a_year_before_the_period_makes_the_first_heads_forgotten(snowy):
+    loam = dataclasses.replace(snowy, snow_on_counts=False)
+    period = dataclasses.replace(CAMPAIGN, spin_up_years=2)
+    wet = simulate(dataclasses.replace(loam, h_initial_cm=-80.0), period)
+    dry = simulate(dataclasses.replace(loam, h_initial_cm=-800.0), period)
+    np.testing.assert_allclose(wet.means[0], dry.means[0], atol=0.005)
+
+
+def test_a_crop_s_roots_go_down_from_sowing_to_mid_season():
+    crop = sample(Population(crop_share=1.0, bare_share=0.0), 1, 0)
+    cover = dataclasses.replace(crop.cover, sow_day=100.0, season_d=140.0, root_depth_cm=80.0)
+    day = np.arange(99, 99 + 365)  # from 10 April, day 100 of 1970
+    depth = root_depth(cover, day)
+    assert depth[0] == 5.0 and np.all(np.diff(depth[:141]) >= 0.0)
+    assert depth[35] == pytest.approx(80.0 * (0.5 + 0.5 * np.sin(1.515 - 1.47)))  # half way
+    assert depth[70] == pytest.approx(80.0, rel=1e-3) and depth[140] == depth[70]
+
+
+def test_roots_that_grow_take_no_water_from_where_they_are_not_yet():
+    grows = sample(Population(crop_share=1.0, bare_share=0.0, layered_share=0.0), 1, 0)
+    stands = dataclasses.replace(grows, roots_grow=False)
+    weather = generate(grows.climate, grows.rng("weather"), 11323, 400)
+    roots = forcing(grows, weather).root_density
+    assert roots is not None and forcing(stands, weather).root_density is None
+    z = grows.grid().z_cm
+    depth = root_depth(grows.cover, weather.day)
+    assert roots.shape == (400, z.size)
+    np.testing.assert_array_equal(roots > 0.0, z < depth[:, None])
+    full = int(np.argmax(depth))
+    np.testing.assert_allclose(roots[full], stands.grid().root, atol=1e-3)
+
+
+def test_the_lower_material_s_density_and_lattice_water_reach_the_counts():
+    layered = Population(layered_share=1.0, textures=("sand", "clay"))
+    scenario = next(
+        s
+        for s in (sample(layered, 3, i) for i in range(100))
+        if [soil.name for soil in s.soils] == ["sand", "clay"] and s.layer_bottoms_cm[0] < 30.0
+    )
+    assert scenario.bound_water_g_g[1] > scenario.bound_water_g_g[0]
+    dry = dataclasses.replace(scenario, bound_water_g_g=(scenario.bound_water_g_g[0],) * 2)
+    lower, without = (simulate(s, CAMPAIGN).rate_cph for s in (scenario, dry))
+    assert np.all(lower < without) and np.all(lower > 0.8 * without)
+
+
+def rate_of_the_soil_alone(scenario: Scenario, result: Result) -> np.ndarray:
+    """COSMIC on a result's profiles, with nothing above the soil."""
+    material = scenario.grid().material
+    density = np.array(scenario.bulk_density_g_cm3)[material]
+    return neutron_rate(
+        node_layer_bottoms(result.z_cm),
+        result.theta.astype(np.float64),
+        density,
+        density * np.array(scenario.bound_water_g_g)[material],
+        scenario.site.cosmic_n_cph,
+    )
+
+
+def test_counts_see_the_water_of_the_litter_and_not_only_the_soil_s():
+    scenario = sample(Population(textures=("loam",), bare_share=0.0, crop_share=0.0), 1, 5)
+    cover = dataclasses.replace(scenario.cover, litter_mm=6.0)
+    scenario = dataclasses.replace(scenario, cover=cover)
+    result = simulate(scenario, CAMPAIGN)
+    weather = generate(scenario.climate, scenario.rng("weather"), 11323 - 365, 730)
+    wet_cm = simulate_module.surface_water(scenario, weather)[365:]
+    share = result.rate_cph / rate_of_the_soil_alone(scenario, result)
+    dry, full = wet_cm == 0.0, wet_cm > 0.5
+    assert dry.sum() > 20 and full.sum() > 20
+    np.testing.assert_allclose(share[dry], 1.0, rtol=1e-6)  # profiles are kept in single precision
+    assert np.all(share[~dry] < 1.0)
+    assert np.all((share[full] > 0.8) & (share[full] < 0.95))
+
+
+def test_a_crop_takes_counts_away_by_its_water_and_the_soil_keeps_its_own():
+    scenario = sample(Population(bare_share=0.0, crop_share=1.0), 1, 0)
+    grown = dataclasses.replace(scenario, cover=dataclasses.replace(scenario.cover, biomass_mm=6.0))
+    without, with_plants = simulate(scenario, CAMPAIGN), simulate(grown, CAMPAIGN)
+    np.testing.assert_array_equal(with_plants.theta, without.theta)
+    weather = generate(scenario.climate, scenario.rng("weather"), 11323 - 365, 730)
+    lost = BIOMASS_SLOPE_PER_MM * biomass_mm(grown.cover, weather)[364:]
+    assert lost.max() == pytest.approx(0.03) and (lost == 0.0).sum() > 30
+    np.testing.assert_allclose(with_plants.rate_cph / without.rate_cph, 1.0 - lost, rtol=1e-12)
+
+
+def test_cosmic_s_scatter_is_in_the_truth_of_every_layer():
+    population = Population(cosmic_sigma=0.1, layered_share=1.0)
+    many = [sample(population, 6, i) for i in range(200)]
+    factors = []
+    for s in many:
+        usual = cosmic_parameters(np.array(s.bulk_density_g_cm3))
+        own = s.cosmic_parameters(np.array(s.bulk_density_g_cm3))
+        ratio = [o / u for o, u in zip(own, usual, strict=True)]
+        assert all(np.ptp(r) < 1e-12 for r in ratio)  # the place's, not the layer's
+        factors.append([r[0] for r in ratio])
+    assert np.mean(factors, axis=0) == pytest.approx([1.0, 1.0], abs=0.03)
+    assert np.std(factors, axis=0) == pytest.approx([0.1, 0.1], rel=0.2)
+    odd = many[0]
+    usual_site = dataclasses.replace(odd.site, alpha=np.nan, l3_g_cm2=np.nan)
+    usual_place = dataclasses.replace(odd, site=usual_site)
+    with_scatter, without = simulate(odd, CAMPAIGN), simulate(usual_place, CAMPAIGN)
+    np.testing.assert_array_equal(with_scatter.theta, without.theta)
+    assert np.all(with_scatter.rate_cph != without.rate_cph)
+    assert not np.isfinite(sample(Population(), 6, 0).site.alpha)

@@ -1,0 +1,43 @@
+"""Grids of a column and means over a depth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from epithermal_host.soil.profile import Grid, graded_grid, mean_theta, root_density
+
+
+def test_graded_grid_begins_with_the_asked_spacing_and_ends_at_depth():
+    grid = graded_grid(150.0, 41, 0.5, layer_bottoms_cm=(40.0,))
+    dz = np.diff(grid.z_cm)
+    assert grid.z_cm[-1] == pytest.approx(150.0)
+    assert dz[0] == pytest.approx(0.5, rel=1e-6)
+    np.testing.assert_allclose(dz[1:] / dz[:-1], dz[1] / dz[0])
+    assert np.all(grid.material == (grid.z_cm >= 40.0))
+
+
+def test_a_uniform_grid_is_the_limit_of_a_graded_one():
+    np.testing.assert_allclose(graded_grid(100.0, 101, 1.0).z_cm, np.arange(101.0), atol=1e-9)
+
+
+def test_mean_of_a_linear_profile_is_its_value_in_the_middle():
+    z = graded_grid(100.0, 23, 0.7).z_cm  # no node at 30 cm
+    theta = np.stack((0.1 + 0.002 * z, np.full_like(z, 0.3)))
+    np.testing.assert_allclose(mean_theta(z, theta), [0.13, 0.3])
+    np.testing.assert_allclose(mean_theta(z, theta, 10.0, 11.0), [0.121, 0.3])
+
+
+def test_a_mean_below_the_column_is_refused():
+    with pytest.raises(ValueError, match="no mean"):
+        mean_theta([0.0, 10.0, 20.0], np.zeros(3), 0.0, 30.0)
+
+
+def test_roots_end_at_the_rooting_depth():
+    density = root_density(np.array([0.0, 20.0, 40.0, 60.0]), 40.0)
+    np.testing.assert_allclose(density, [1.0, 0.5, 0.0, 0.0])
+
+
+def test_depths_that_do_not_increase_are_refused():
+    with pytest.raises(ValueError, match="increase"):
+        Grid(np.array([0.0, 2.0, 1.0]), np.zeros(3, np.int64), np.zeros(3))

@@ -1,0 +1,158 @@
+"""The two graphs are one network."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from epithermal_edge.inference import runtime
+from epithermal_host.compute.isolated_runtime import answer
+from epithermal_host.training.series import NAMES, counts_alone, mask
+
+DAYS = 3 * 365 + 1
+
+
+@pytest.fixture(scope="module")
+def network():
+    from epithermal_host.training import lstm as network
+
+    return network
+
+
+@pytest.fixture(scope="module")
+def features(make_run):
+    with np.load(make_run(soils=6, days=DAYS, seed=3) / "dataset.npz") as file:
+        return file["features"].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def weights(network, features):
+    """Weights as lively as those of a trained network."""
+    scaling = network.fit_scaling(features)
+    model = network.build(32, scaling, seed=5)
+    rng = np.random.default_rng(5)
+    values = [v + 0.3 * rng.standard_normal(v.shape) for v in model.get_weights()]
+    model.set_weights(values)
+    return dataclasses.replace(network.get_weights(model, scaling), sigma_scale=(1.3, 1.7))
+
+
+@pytest.mark.parametrize("name", runtime.MODULES)
+def test_three_years_streamed_step_by_step_equal_the_sequence_graph(
+    network, weights, features, tmp_path, name
+):
+    if name not in runtime.available():
+        pytest.skip(f"{name} is not installed")
+    from epithermal_host.training.quantize import convert
+
+    model = tmp_path / "float32.tflite"
+    model.write_bytes(convert("float32", weights, None))
+    expected = network.sequence_function(network.from_weights(weights))(features[:2])
+    assert np.ptp(expected[..., 0] - features[:2, :, network.THETA_INV]) > 0.01  # it is no identity
+    np.testing.assert_allclose(answer(model, name, features[:2]), expected, rtol=0, atol=1e-5)
+
+
+def test_an_untrained_network_is_the_inversion(network, features):
+    model = network.build(8, network.fit_scaling(features), seed=1)
+    answers = network.sequence_function(model)(features)
+    inverted = features[..., network.THETA_INV]
+    for column in (0, 2, 4):
+        np.testing.assert_array_equal(answers[..., column], inverted)
+    np.testing.assert_allclose(answers[..., 3], inverted, atol=1e-7)
+    assert (answers[..., 1] > 0).all()
+
+
+def test_the_upper_layers_add_up_to_the_whole(network, weights, features):
+    y = network.sequence_function(network.from_weights(weights))(features[:2])
+    assert np.std(y[..., 2] - y[..., 3]) > 0.01  # they are not the same
+    np.testing.assert_allclose(y[..., 0], (10 * y[..., 2] + 20 * y[..., 3]) / 30, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n_sigma", "factor"), [(0.0, 1.3), (0.02, 1.7)])
+def test_the_scale_of_sigma_multiplies_all_but_its_floor(
+    network, weights, features, n_sigma, factor
+):
+    x = features[:1].copy()
+    x[..., NAMES.index("cosmic_n_sigma")] = n_sigma
+    learnt, scaled = (
+        network.sequence_function(network.from_weights(w))(x)
+        for w in (dataclasses.replace(weights, sigma_scale=(1.0, 1.0)), weights)
+    )
+    floor = network.SIGMA_FLOOR
+    np.testing.assert_allclose(scaled[..., 1] - floor, factor * (learnt[..., 1] - floor), rtol=1e-4)
+    np.testing.assert_array_equal(np.delete(scaled, 1, axis=-1), np.delete(learnt, 1, axis=-1))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(network, features):
+    scaling = network.fit_scaling(features)
+    first, again, other = (network.build(8, scaling, seed).get_weights() for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_unknown_weather_and_flags_are_not_moved_by_the_scaling(network, features):
+    scaling = network.fit_scaling(features)
+    moved = [NAMES[i] for i in np.flatnonzero(scaling.offset)]
+    assert moved == [
+        "theta_inv", "theta_inv_sigma", "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma",
+        "radiation_mm",
+    ]  # fmt: skip
+    flags = [i for i, name in enumerate(NAMES) if name == "gap" or name.endswith("_known")]
+    assert (scaling.scale[flags] == 1).all()
+
+
+def test_rain_and_soil_are_divided_by_their_rms_where_they_are_known(network, features):
+    half = features.copy()
+    half[::2] = mask(half[::2], rain=True, et0=True, soil=True, cover=True)
+    scaling = network.fit_scaling(half)
+    for name, flag in (
+        ("rain_mm", "rain_known"),
+        ("soil_log_ks", "soil_known"),
+        ("cover_root_depth_cm", "cover_known"),
+    ):
+        known = half[..., NAMES.index(name)][half[..., NAMES.index(flag)] > 0]
+        rms = np.sqrt(np.mean(np.square(known, dtype=np.float64)))
+        assert scaling.scale[NAMES.index(name)] == pytest.approx(1 / rms, rel=1e-6)
+
+
+def test_a_feature_that_is_constant_or_unknown_in_training_is_not_blown_up_elsewhere(
+    network, features
+):
+    constant = np.repeat(counts_alone(features)[:1, :1], 5, axis=1)
+    scaling = network.fit_scaling(constant)
+    for name, other in (
+        ("bulk_density_g_cm3", 0.5),
+        ("bound_water_g_g", 0.05),
+        ("cosmic_n_sigma", 0.1),
+        ("soil_log_ks", 1.0),
+        ("soil_theta_s", 0.1),
+        ("radiation_mm", 15.0),
+        ("rain_mm", 20.0),
+    ):
+        assert scaling.scale[NAMES.index(name)] * other <= 20.0001
+
+
+def test_states_in_numpy_are_those_of_the_graph(network, weights, features):
+    h, c = network.states(weights, features[0])
+    model = network.from_weights(weights)
+    zero = np.zeros((1, weights.hidden), dtype=np.float32)
+    _, h_graph, c_graph = model([features[:1, :-1], zero, zero])
+    np.testing.assert_allclose(h[-1], h_graph[0], atol=1e-4)
+    np.testing.assert_allclose(c[-1], c_graph[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [8, 48, 64, 100])
+def test_no_part_of_the_kernel_is_large_enough_to_be_quantized(network, hidden):
+    kernel = np.arange(len(NAMES) * 4 * hidden, dtype=np.float32).reshape(len(NAMES), -1)
+    parts = network._in_parts(kernel)
+    assert max(part.size for part in parts) < 1024
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), kernel)
+
+
+def test_weights_survive_a_file(network, weights):
+    back = network.load_weights(network.save_bytes(weights))
+    for name in network.WEIGHT_NAMES:
+        np.testing.assert_array_equal(getattr(back, name), getattr(weights, name))
+    assert back.sigma_scale == pytest.approx((1.3, 1.7), rel=1e-7)
+    np.testing.assert_array_equal(back.scaling.scale, weights.scaling.scale)

@@ -1,0 +1,66 @@
+"""Bundles for tests: bucket under other versions, sound or spoilt in one of many ways."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+
+import numpy as np
+from tests.support.rig import BUNDLE
+
+from epithermal_edge.inference import estimator, runtime
+from epithermal_edge.inference.bundle import manifest_text, open_bundle
+
+NAN_MODEL = BUNDLE.parent / "nan.tflite"
+
+
+def version(folder, number, spoil=False):
+    """The bundle again under another version; its last golden answer changed if spoilt."""
+    path = folder / f"bucket-{number}"
+    shutil.copytree(BUNDLE, path)
+    text = (path / "bundle.toml").read_text().replace('version = "0.1.0"', f'version = "{number}"')
+    (path / "bundle.toml").write_text(text)
+    if spoil:
+        golden = (path / "golden.csv").read_text().splitlines()
+        golden[-1] = ",".join([*golden[-1].split(",")[:-2], "0.5", "0.5"])
+        (path / "golden.csv").write_text("\n".join(golden) + "\n")
+    return list_again(path)
+
+
+def list_again(path):
+    """MANIFEST as the files are now."""
+    files = {p.name: p.read_bytes() for p in path.iterdir() if not p.name.startswith("MANIFEST")}
+    (path / "MANIFEST").write_text(manifest_text(files))
+    return path
+
+
+def nan_bundle(folder, number):
+    """Passes its golden vectors, and answers with NaN at the tests' station."""
+    path = version(folder, number)
+    shutil.copyfile(NAN_MODEL, path / "model.tflite")
+    old = open_bundle(list_again(path))
+    step = runtime.load(path / "model.tflite")
+    answers = estimator.stream(step, old.hidden, old.golden_inputs)
+    with (path / "golden.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    split = 1 + old.golden_inputs.shape[1]
+    assert np.isfinite(answers).all()
+    table = [[*row[:split], *(f"{v:.9g}" for v in y)] for row, y in zip(rows, answers, strict=True)]
+    with (path / "golden.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *table])
+    return list_again(path)
+
+
+def flip(path, byte=None):
+    """One bit of a file is another."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if byte is None else byte] ^= 1
+    path.write_bytes(data)
+
+
+def links(folder):
+    """Where current and previous lead."""
+    return {
+        n: os.readlink(folder / n) for n in ("current", "previous") if (folder / n).is_symlink()
+    }

@@ -1,0 +1,28 @@
+"""Counts at a made-up soil whose water is the same in every depth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container
+from pathlib import Path
+
+import numpy as np
+
+from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.records import RawRecord
+from epithermal_host.field.site_toml import read_site
+
+
+def write_counts(
+    site_toml: Path, theta: np.ndarray, first_s: float, n_cph: float, dark: Container[int] = ()
+) -> None:
+    """counts.csv beside the site file, hour by hour; theta has one value a day, dark days none."""
+    site = dataclasses.replace(read_site(site_toml).site, cosmic_n_cph=n_cph)
+    pressure, lines = float(site.pressure_ref_hpa), []
+    for i in range(24 * len(theta)):
+        is_dark = i // 24 in dark
+        counts = 0.0 if is_dark else float(np.round(cosmic_rate(theta[[i // 24]], site)[0]))
+        span_s, end_s = 0.0 if is_dark else 3600.0, first_s + 3600.0 * (i + 1)
+        lines.append(format_record(RawRecord(end_s, span_s, counts, pressure, 10.0, 0.0)))
+    (site_toml.parent / "counts.csv").write_bytes(RECORDS_HEADER + b"".join(lines))

@@ -1,0 +1,25 @@
+"""What a station without daemon, journal, broker and faults says of a logger's lines."""
+
+from __future__ import annotations
+
+from epithermal_edge.cli import replay
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.loggers import parser as frames
+from epithermal_edge.messages.observation import _number, utc
+from epithermal_edge.rollout.loading import load_engine
+
+
+def reference(toml, lines):
+    """End and theta of each record by the engine alone; the first line is the header."""
+    context, records = frames.start("records"), []
+    for line in lines:
+        context, record = frames.parse(context, line.rstrip(b"\n"))
+        if record is not None:
+            records.append(record)
+    outcomes = replay.play(load_engine(read_config(toml)), records)
+    return [(utc(o.record.end_s), _number(o.estimate.theta, 6)) for o in outcomes]
+
+
+def told(payloads):
+    """End and theta of messages as `reference` has them."""
+    return [(p["end"], p["theta"]["value"]) for p in payloads]

@@ -1,0 +1,297 @@
+"""What stands around a station under test: broker, subscriber, port, process. All of it is real."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tty
+from pathlib import Path
+
+import jsonschema
+import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+
+from epithermal_edge.cli import simulator
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+
+SITE = """
+latitude_deg = 51.0
+altitude_m = 70.0
+cutoff_rigidity_gv = 3.0
+bulk_density_g_cm3 = 1.4
+cosmic_n_cph = 430.0
+"""
+WATERED = f"""{SITE}[site.water]
+field_capacity = 0.31
+wilting_point = 0.12
+crop = "maize"
+"""
+
+
+def lines(days, seed=1, dialect="records", interval_s=3600.0):
+    """The simulated detector's bytes, header first."""
+    return list(simulator.lines(dialect, simulator.records(days, seed, START_S, interval_s)))
+
+
+def station_toml(
+    folder, *, url=None, port=None, site=SITE, bundle=BUNDLE, source="", mqtt="", model=""
+):
+    """A station's file in the folder, its journal beside it."""
+    text = f'[station]\nid = "test-1"\nstate_dir = "state"\n[site]\n{site}\n[source]\n'
+    text += source or 'dialect = "records"\n'
+    if url is not None:
+        text += f'url = "{url}"\n'
+    text += f'[model]\nbundle = "{bundle}"\n{model}'
+    if port is not None:
+        text += f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n{mqtt}'
+    path = folder / "station.toml"
+    path.write_text(text)
+    return path
+
+
+def validator(name):
+    """The contract of docs/mqtt."""
+    schema = json.loads((ROOT / "docs" / "mqtt" / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(_inlined(schema, schema.get("$defs", {})))
+
+
+def _inlined(schema, definitions):
+    """The schema without references: these cost half of the time."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return {k: _inlined(v, definitions) for k, v in schema.items() if k != "$defs"}
+    return [_inlined(v, definitions) for v in schema] if isinstance(schema, list) else schema
+
+
+def schema_of(topic):
+    """Name of the schema in docs/mqtt that a topic's messages have to meet."""
+    if topic.startswith("homeassistant/device/"):
+        return "discovery"
+    first, _, rest = topic.split("/", 3)[3].partition("/")
+    if (first, rest) == ("state", "theta"):
+        return "obs-theta"
+    return f"obs-{rest}" if first == "obs" else first
+
+
+def validate_by_topic(messages):
+    """Hold every message to the schema of its topic."""
+    validators = {}
+    for topic, payload in messages:
+        name = schema_of(topic)
+        if name not in validators:
+            validators[name] = validator(name)
+        validators[name].validate(json.loads(payload))
+
+
+def free_port():
+    """A TCP port that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+PATIENCE = float(os.environ.get("EPITHERMAL_PATIENCE", "1"))  # more on a machine that is busy
+
+
+def wait_until(holds, seconds=15.0, what="condition"):
+    """Poll until it holds."""
+    seconds *= PATIENCE
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, f"{what} did not come true within {seconds} s"
+        time.sleep(0.02)
+
+
+class Broker:
+    """mosquitto on a free port; may be stopped and started again, forgetting everything."""
+
+    def __init__(self, folder, rules=""):
+        if MOSQUITTO is None:
+            pytest.skip("mosquitto is not installed (apt install mosquitto)")
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"user {getpass.getuser()}\n"  # else it gives up root and may not read its files
+            f"listener {self.port} 127.0.0.1\nset_tcp_nodelay true\n"
+            # 0 is no limit, but 2.0.11 then cuts the connection where it should forbid a message
+            "max_queued_messages 1000000\nmax_inflight_messages 1000\n"
+            + (rules or "allow_anonymous true\n")
+        )
+        self._process = None
+        self.start()
+
+    def start(self):
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self._config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self._answers, what="the broker's port")
+
+    def _answers(self):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def stop(self):
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(PATIENCE * 10)
+            self._process = None
+
+
+class Subscriber:
+    """An independent client that keeps what it hears, in order of arrival."""
+
+    def __init__(self, port, topic="crns/v1/test-1/#"):
+        self.messages = []  # (topic, payload)
+        self.retained = []
+        ready = threading.Event()
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        self._client.on_message = self._take
+        self._client.on_connect = lambda *_: self._client.subscribe(topic, qos=1)
+        self._client.on_subscribe = lambda *_: ready.set()
+        self._client.on_socket_open = lambda _c, _d, sock: sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert ready.wait(10.0)
+
+    def _take(self, _client, _data, message):
+        self.messages.append((message.topic, message.payload))
+        if message.retain:
+            self.retained.append(message.topic)
+
+    def of(self, name):
+        """Payloads of one topic of the station."""
+        return [json.loads(p) for t, p in self.messages if t == f"crns/v1/test-1/{name}"]
+
+    def theta_once(self):
+        """obs/theta without repeated ids, in order of first arrival."""
+        return list({p["id"]: p for p in self.of("obs/theta")}.values())
+
+    def publish(self, topic, payload, retain=False):
+        """Say something oneself."""
+        return self._client.publish(topic, payload, qos=1, retain=retain)
+
+    def close(self):
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Timed(Subscriber):
+    """Knows when each message came."""
+
+    def __init__(self, port):
+        self.at = []  # (topic, monotonic)
+        super().__init__(port)
+
+    def _take(self, client, data, message):
+        self.at.append((message.topic.partition("test-1/")[2], time.monotonic()))
+        super()._take(client, data, message)
+
+    def count(self, name):
+        return sum(topic == name for topic, _ in self.at)
+
+    def first(self, name):
+        return next(at for topic, at in self.at if topic == name)
+
+    def last(self, name):
+        return [at for topic, at in self.at if topic == name][-1]
+
+
+class Line:
+    """A pseudo-terminal: we are the logger, the station opens `name`.
+
+    The name is ours: a number of the kernel's is given again when a line is closed, and a station
+    that waits for its port would take that of a test beside it.
+    """
+
+    def __init__(self):
+        self._ours, self._theirs = os.openpty()
+        tty.setraw(self._theirs)
+        self._folder = tempfile.mkdtemp(prefix="line-")
+        self.name = f"{self._folder}/port"
+        os.symlink(os.ttyname(self._theirs), self.name)
+
+    def write(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._ours, view[:4096]) :]
+
+    def close(self):
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._ours)
+        os.close(self._theirs)
+
+
+class Daemon:
+    """`epithermal-edge run` in a process of its own."""
+
+    def __init__(self, toml, *options):
+        self._errors = toml.parent / "daemon.log"
+        self._opened = self.log().count(" is open") if self._errors.exists() else 0
+        with self._errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "epithermal_edge", "run", str(toml), *options],
+                stderr=errors,
+            )
+
+    def ready(self):
+        """Wait until the port is open: what is written before, opening throws away."""
+        wait_until(lambda: self.log().count(" is open") > self._opened, 20.0, self.log())
+        return self
+
+    def log(self):
+        return self._errors.read_text()
+
+    def counts(self):
+        """The summary line, by name."""
+        last = self.log().splitlines()[-1]
+        return {name: int(value) for name, value in (pair.split("=") for pair in last.split())}
+
+    def stop(self, seconds=15.0):
+        """SIGTERM, as systemd does."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE * seconds)
+
+    def kill(self):
+        """SIGKILL: as near to a power cut as a process can come."""
+        self.process.kill()
+        self.process.wait(PATIENCE * 10)
+
+    def wait(self, seconds):
+        return self.process.wait(PATIENCE * seconds)
+
+
+def edge(*arguments, **options):
+    """`epithermal-edge` with its output."""
+    return subprocess.run(
+        [sys.executable, "-m", "epithermal_edge", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 120,
+        check=False,
+        **options,
+    )
