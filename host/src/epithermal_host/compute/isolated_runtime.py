@@ -12,15 +12,15 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import BundleError, EpithermalError
 from epithermal_edge.inference import estimator, runtime
+from epithermal_host.arrays import Array32
 
 TIMEOUT_S = 3600.0
 
 
-def answer(model_path: Path, name: str, series: NDArray[np.float32]) -> NDArray[np.float32]:
+def answer(model_path: Path, name: str, series: Array32) -> Array32:
     """Stream series through a model, each from a cold state.
 
     Parameters
@@ -51,7 +51,7 @@ def answer(model_path: Path, name: str, series: NDArray[np.float32]) -> NDArray[
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"it died with {done.returncode}"]
             raise BundleError(lines[-1])
-        out: NDArray[np.float32] = np.load(answers)
+        out: Array32 = np.load(answers)
     return out
 
 

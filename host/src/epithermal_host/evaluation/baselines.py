@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import (
     THETA_MAX,
@@ -16,10 +15,8 @@ from epithermal_edge.physics.cosmic import (
 from epithermal_edge.physics.uts import uts_rate, uts_theta
 from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 COSMIC, DESILETS, UTS = "COSMIC inversion", "Desilets", "Köhli UTS"
 

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import OUTPUTS
+from epithermal_host.arrays import Z90, Array, Array32, Mask
 from epithermal_host.compute.files import write_json
 from epithermal_host.evaluation import evaluate_plot as evaluate_draw
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-from epithermal_host.evaluation.metrics import Z90
 from epithermal_host.training.series import (
     DESCRIPTION,
     LAYERS,
@@ -33,9 +32,6 @@ from epithermal_host.training.series import (
     mask,
     read_series,
 )
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
 REPORT = "evaluate.json"
@@ -194,9 +190,7 @@ def with_soil(series: Series) -> Mask:
     return known
 
 
-def stream(
-    step: runtime.Step, features: NDArray[np.float32], title: str = "", progress: bool = False
-) -> Array:
+def stream(step: runtime.Step, features: Array32, title: str = "", progress: bool = False) -> Array:
     """The model over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
     bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
     return np.stack([estimator.stream(step, step.hidden, x) for x in bar]).astype(np.float64)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from epithermal_host.evaluation.metrics import Z90
+from epithermal_host.arrays import Z90, Array
 from epithermal_host.training.series import Series
-
-Array = NDArray[np.float64]
 
 SHOWN_D = 730  # the last days
 

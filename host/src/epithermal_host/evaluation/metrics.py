@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from epithermal_host.arrays import Z90, Array, Integers, Mask
 
-Z90 = 1.6449  # half width of the central 90 % of a Gaussian, in sigma
 ENOUGH_DAYS = 30  # of a soil; fewer have no say in the medians of r and KGE
 
 
@@ -71,7 +68,7 @@ def stats(truth: Array, estimate: Array, judged: Mask, sigma: Array | None = Non
 
 
 def _agreement(
-    t: Array, e: Array, n: NDArray[np.int64], mean_t: Array, mean_e: Array
+    t: Array, e: Array, n: Integers, mean_t: Array, mean_e: Array
 ) -> tuple[float, float]:
     """Medians over the soils of r and KGE; t and e are anomalies, 0 where not judged."""
     s_t, s_e = np.sqrt(np.sum(t * t, axis=1)), np.sqrt(np.sum(e * e, axis=1))

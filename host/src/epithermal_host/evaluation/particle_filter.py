@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.compute.crew import Crew, Lost, each
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.errors import SolverError
@@ -38,7 +38,6 @@ from epithermal_host.weather.generator import Weather
 if TYPE_CHECKING:
     from epithermal_host.reports.simulated import Judged
 
-Array = NDArray[np.float64]
 
 NAME = "particle filter"
 MEMBERS = 300
@@ -189,7 +188,7 @@ def _first(weather: Forcing, days: int) -> Forcing:
     )
 
 
-def _told(judged: Judged, rows: NDArray[np.int64], theta: Array, seconds: float) -> dict[str, Any]:
+def _told(judged: Judged, rows: Integers, theta: Array, seconds: float) -> dict[str, Any]:
     days, truth = judged.days[rows], judged.unseen.series.theta[rows]
     named = {b.name: b.theta[rows] for b in judged.baselines if b.name.startswith(COSMIC)}
     named |= {f"network, {e.inputs.label}": e.theta[rows] for e in judged.estimates}

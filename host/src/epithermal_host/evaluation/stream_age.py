@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.bundles.streams import Answers
 from epithermal_host.bundles.streams import outages as stream_outages
 from epithermal_host.compute.crew import Crew
@@ -19,8 +19,6 @@ from epithermal_host.evaluation.metrics import rms
 if TYPE_CHECKING:
     from epithermal_host.reports.simulated import Estimate, Judged, Options
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 AGES_D = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 270)  # then each half year
 HALF_YEAR_D = 182
@@ -91,7 +89,7 @@ def outages(bundle: Bundle, judged: Judged, who: Crew, options: Options) -> tupl
 
 
 def _through(
-    bundle: Bundle, estimate: Estimate, soil: NDArray[np.int64], span: NDArray[np.int64],
+    bundle: Bundle, estimate: Estimate, soil: Integers, span: Integers,
     who: Crew, options: Options,
 ) -> Answers:  # fmt: skip
     return stream_outages(
@@ -107,7 +105,7 @@ def _through(
 
 
 def _pair(
-    method: str, inputs: str, error: Array, after: Array | None, lengths: NDArray[np.int64]
+    method: str, inputs: str, error: Array, after: Array | None, lengths: Integers
 ) -> list[Curve]:
     """Curves of the errors (n, WARM_D + OUTAGE_D + 1) and, if any, (n, lengths)."""
     dark = np.broadcast_to(error, (len(error), WARM_D + OUTAGE_D + 1))[:, WARM_D:-1]
@@ -119,7 +117,7 @@ def _pair(
     return curves
 
 
-def _begins(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _begins(judged: Judged) -> tuple[Integers, Integers]:
     """Soils and first days of the outages: counts the day before, no snow then."""
     series = judged.unseen.series
     rng = np.random.default_rng(OUTAGE_SEED)

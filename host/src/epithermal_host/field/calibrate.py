@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
@@ -18,6 +17,7 @@ from epithermal_edge.physics.cosmic import desilets_theta
 from epithermal_edge.physics.uts import uts_theta
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS
 from epithermal_host.field import calibrate_plot as calibrate_draw
@@ -48,8 +48,6 @@ from epithermal_host.field.series import BEFORE_SAMPLING_S, day_window_end_s, ra
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.simulation.known_site import PROFILE_SIGMA
-
-Array = NDArray[np.float64]
 
 PICTURE, DATA, BLOCK = "calibration.png", "calibration.json", "site-calibrated.toml"
 HISTORY_D = 400.0  # before the first sampling day: a network has forgotten what is older

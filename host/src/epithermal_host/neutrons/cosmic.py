@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.neutrons import cosmic_kernel
 
 Rule = Literal["fast", "exact"]
-Array = NDArray[np.float64]
 
 L1_L2_L4_G_CM2 = (162.0, 129.1, 3.16)  # Shuttleworth et al. (2013), table 1
 DEPTH_CM = 300.0  # depth of the soil that COSMIC sums over
@@ -246,7 +246,7 @@ def escape_table() -> Array:
     )  # fmt: skip
 
 
-def _fine(layers: _Layers, row: int) -> tuple[Array, NDArray[np.int64]]:
+def _fine(layers: _Layers, row: int) -> tuple[Array, Integers]:
     """Thickness and input layer of each 1 mm layer of one profile."""
     thickness = layers.thickness_cm[row]
     count = int(np.ceil(thickness[0] / LAYER_CM - 1e-9))

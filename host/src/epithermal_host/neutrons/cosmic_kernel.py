@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
-
-Array = NDArray[np.float64]
 
 X_MAX = 20.0  # optical depth from which nothing escapes: E(20) = 3e-10
 CELLS = 1024

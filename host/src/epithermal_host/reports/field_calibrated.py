@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_host.arrays import Array
 from epithermal_host.compute.crew import Crew
 from epithermal_host.config.instrument import SAMPLING_SIGMA
 from epithermal_host.field import series as field
@@ -66,7 +66,7 @@ def load(
     return first, tuple(shown)
 
 
-def _sets(site_file: SiteFile, features: NDArray[np.float64]) -> tuple[InputSet, ...]:
+def _sets(site_file: SiteFile, features: Array) -> tuple[InputSet, ...]:
     """Counts alone, and the weather where the site file has rain; features (k, T, F)."""
     rain = bool(site_file.rain) and bool(features[..., RAIN_KNOWN].any())
     return input_sets(features.astype(np.float32), np.full(len(features), rain))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.baselines import COSMIC
@@ -21,9 +21,6 @@ from epithermal_host.reports.field_calibrated import Shown
 from epithermal_host.reports.simulated import NETWORK
 from epithermal_host.retraining.site_days import Samples, samples
 from epithermal_host.training.series import NAMES
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 FILTERED = f"{COSMIC} + filter {FILTER_T_D:g} d"
 SEASONS = {
@@ -160,7 +157,7 @@ def probed(series: FieldSeries) -> Mask:
     )
 
 
-def month_of(series: FieldSeries) -> NDArray[np.int64]:
+def month_of(series: FieldSeries) -> Integers:
     """(T,) month of each day, 1 to 12."""
     middle = (series.day_end_s - 0.5 * DAY_S).astype("datetime64[s]").astype("datetime64[M]")
     return np.asarray(middle.astype(np.int64) % 12 + 1)

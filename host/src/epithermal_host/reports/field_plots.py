@@ -10,11 +10,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_host.arrays import Z90, Array
 from epithermal_host.evaluation.baselines import COSMIC
-from epithermal_host.evaluation.metrics import Z90
 from epithermal_host.reports.field_judge import FILTERED
 from epithermal_host.reports.field_retrained import OTHERS
 from epithermal_host.reports.simulated import COUNTS, NETWORK, WITH_WEATHER
@@ -24,7 +23,6 @@ from epithermal_host.studies.figures_plots import STYLE
 if TYPE_CHECKING:
     from epithermal_host.reports.field_judge import Place
 
-Array = NDArray[np.float64]
 
 SHOWN = (COUNTS, WITH_WEATHER)
 ROW_D = 1000  # at most in a row

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_host.arrays import Mask
 from epithermal_host.bundles.hidden_states import Hidden
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
@@ -26,9 +26,6 @@ from epithermal_host.retraining.retrain import Retraining, retrain
 from epithermal_host.retraining.site_days import site_days, streamed
 from epithermal_host.retraining.text import by_year
 from epithermal_host.retraining.text import verdict as verdict_of
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 OTHERS = "network, fitted on the other sites"
 RELEASED, RETRAINED = "network, released", "network, retrained"

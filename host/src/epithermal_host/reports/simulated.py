@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
+from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
@@ -29,9 +29,6 @@ from epithermal_host.reports import simulated_text as report_text
 from epithermal_host.reports.verdict import Shortfall, shortfalls
 from epithermal_host.training.series import DESCRIPTION, LAYERS, NAMES, Series, counts_alone, mask
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
 PAGE, DATA = "report.html", "report.json"
 NETWORK = "network"
 COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
@@ -45,7 +42,7 @@ class InputSet:
     """What a station has, and the soils that have it."""
 
     label: str
-    features: NDArray[np.float32]  # (S, T, F)
+    features: Array32  # (S, T, F)
     soils: Mask  # (S,)
 
 
@@ -231,7 +228,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
     return judged, report
 
 
-def input_sets(features: NDArray[np.float32], weather: Mask) -> tuple[InputSet, ...]:
+def input_sets(features: Array32, weather: Mask) -> tuple[InputSet, ...]:
     """Counts alone; with weather; with the soil's description; counts without the cover's.
 
     Parameters

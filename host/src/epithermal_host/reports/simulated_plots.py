@@ -10,17 +10,15 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Z90, Array
 from epithermal_host.evaluation.baselines import COSMIC
-from epithermal_host.evaluation.metrics import Z90
 from epithermal_host.evaluation.stream_age import Curve
 from epithermal_host.studies.figures_plots import STYLE
 
 if TYPE_CHECKING:
     from epithermal_host.reports.simulated import GroupLines, Judged, Report
 
-Array = NDArray[np.float64]
 
 FILTERED = f"{COSMIC} + best filter"
 NETWORK = "network"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.hidden_states import Hidden
 from epithermal_host.bundles.signing import SecretKey
 from epithermal_host.compute.crew import crew
@@ -33,9 +33,6 @@ from epithermal_host.retraining.site_days import (
     site_days,
     streamed,
 )
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 REPORT, DATA, PICTURE = "retrain.md", "retrain.json", "retrain.png"
 

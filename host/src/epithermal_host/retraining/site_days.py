@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.physics.atmosphere import mean_pressure
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.hidden_states import Hidden, hidden
 from epithermal_host.compute.crew import Crew
 from epithermal_host.field.calibrate import USUAL_HUMIDITY_G_M3
@@ -20,9 +20,6 @@ from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.retraining.head_fit import SiteDays
 from epithermal_host.training.series import NAMES, counts_alone
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 PROBE_SIGMA = 0.01  # of the level of a profile of probes in its own soil [m3 m-3]
 STANDARD_ERRORS = 3.0  # probes further off the samples stand in other soil than the field

@@ -7,9 +7,9 @@ import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_host import __version__
+from epithermal_host.arrays import Mask
 from epithermal_host.bundles.card import markdown as table
 from epithermal_host.evaluation.metrics import Stats, stats
 from epithermal_host.reports.simulated_text import plain
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from epithermal_host.field.series import FieldSeries
     from epithermal_host.retraining.retrain import Retraining
 
-Mask = NDArray[np.bool_]
 
 INPUTS = ("counts alone", "all inputs")
 DECLINED = "Declined: the released network stays."

@@ -11,12 +11,12 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.features import HOUR_S, HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.records import HOUSEKEEPING, RawRecord
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
 from epithermal_host.config.instrument import (
     BETA_SIGMA,
     OFFSETS,
@@ -27,8 +27,6 @@ from epithermal_host.simulation import detector_faults as faults
 from epithermal_host.simulation.known_site import Days, as_known, factors
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.weather.generator import Weather
-
-Array = NDArray[np.float64]
 
 COLUMNS = tuple(
     f.name for f in dataclasses.fields(RawRecord) if f.name not in ("end_s", *HOUSEKEEPING)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.features import HOURS
+from epithermal_host.arrays import Array
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.weather.generator import DAYS_PER_YEAR
-
-Array = NDArray[np.float64]
 
 STANDS_D = (0.5, 10.0)  # a monitor that stands still, as seen in archives; own choice
 FALLS_D, FALLS = (0.1, 2.0), (0.03, 0.15)  # one that falls: for how long, by how much; own choice

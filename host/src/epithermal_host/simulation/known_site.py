@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.config.canopy import DAYS
 from epithermal_edge.inference.features import HOUR_S, HOURS
@@ -22,14 +21,13 @@ from epithermal_edge.physics.corrections import (
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_slope, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.config.instrument import COVER_ERRORS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.simulation.vegetation import Cover, leaf_area
 from epithermal_host.soil.hydraulics import SoilHydraulics
 from epithermal_host.soil.pedotransfer import class_hydraulics
 from epithermal_host.weather.generator import Weather, day_of_year
-
-Array = NDArray[np.float64]
 
 SAMPLED_ABOVE_C = 4.0  # mean of the day; nobody samples frozen soil
 PROFILE_SIGMA = 0.010  # what a day's profile adds to the error of N, as theta [m3 m-3]; own choice
@@ -144,7 +142,7 @@ def _calibrated(
     )
 
 
-def _corrected(site: Site, columns: dict[str, Array], picked: NDArray[np.int64]) -> Array:
+def _corrected(site: Site, columns: dict[str, Array], picked: Integers) -> Array:
     """Corrected mean rate of some days, (k,) [counts h-1]."""
     rows = (picked[:, None] * HOURS + np.arange(HOURS)).ravel()
     air = {name: columns[name][rows] for name in

@@ -7,20 +7,19 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.atmosphere import atmospheric_depth, mean_pressure
 from epithermal_edge.physics.corrections import mcjannet_scale, pressure_coefficient
 from epithermal_edge.physics.cosmic import cosmic_parameters, cosmic_rate
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
 from epithermal_host.simulation.vegetation import Cover, CoverKind
 from epithermal_host.weather.generator import Climate
 
 if TYPE_CHECKING:
     from epithermal_host.simulation.scenario import Population
 
-Array = NDArray[np.float64]
 
 DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import cosmic_parameters
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
 from epithermal_host.simulation.sample_place import sample_cover, sample_site
 from epithermal_host.simulation.sample_soil import (
     HYDRAULICS,
@@ -27,8 +27,6 @@ from epithermal_host.soil.profile import Grid, graded_grid, root_density
 from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.generator import Climate
 from epithermal_host.weather.observed import Station, choose
-
-Array = NDArray[np.float64]
 
 STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
 

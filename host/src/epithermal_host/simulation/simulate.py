@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.corrections import biomass_factor
+from epithermal_host.arrays import Array, Array32
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.simulation.scenario import Scenario
@@ -27,8 +27,6 @@ from epithermal_host.soil.richards import Column, Feddes, Forcing, solve
 from epithermal_host.weather import observed
 from epithermal_host.weather.generator import Weather, generate
 
-Array = NDArray[np.float64]
-
 DEPTHS_CM = ((0, 30), (0, 10), (10, 30), (30, 60))  # of the means of theta
 FLUXES = ("infiltration", "evaporation", "transpiration", "runoff", "drainage")
 WEATHER = tuple(f.name for f in dataclasses.fields(Weather))
@@ -40,7 +38,7 @@ class Result:
 
     weather: Weather  # (days,)
     z_cm: Array  # (nz) [cm]
-    theta: NDArray[np.float32]  # (days + 1, nz) [m3 m-3]
+    theta: Array32  # (days + 1, nz) [m3 m-3]
     means: Array  # (len(DEPTHS_CM), days + 1) mean theta of each depth interval
     rate_cph: Array  # (days + 1,) neutrons without atmosphere [counts h-1]
     fluxes_cm: Array  # (len(FLUXES),) sums over the period

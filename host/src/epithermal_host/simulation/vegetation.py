@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.weather.generator import Weather, day_of_year
 
-Array = NDArray[np.float64]
 CoverKind = Literal["bare", "grass", "crop", "forest"]
 
 SOWN_CM = 5.0  # depth of the seed, from which roots grow
@@ -124,7 +123,7 @@ def leaf_area(cover: Cover, weather: Weather) -> Array:
     return np.asarray(cover.lai_min + (cover.lai_max - cover.lai_min) * shape)
 
 
-def root_depth(cover: Cover, day: NDArray[np.int64]) -> Array:
+def root_depth(cover: Cover, day: Integers) -> Array:
     """Rooting depth of a crop on each day, (days,) [cm]; where nothing grows, that of the last.
 
     From the seed's depth at sowing to the full depth in mid-season.
@@ -139,6 +138,6 @@ def root_depth(cover: Cover, day: NDArray[np.int64]) -> Array:
     return np.asarray(np.maximum(front, min(SOWN_CM, cover.root_depth_cm)))
 
 
-def _age(cover: Cover, day: NDArray[np.int64]) -> Array:
+def _age(cover: Cover, day: Integers) -> Array:
     """Of a crop since its sowing, as a share of the season; above 1 nothing grows."""
     return ((day_of_year(day) - cover.sow_day) % 365.25) / cover.season_d

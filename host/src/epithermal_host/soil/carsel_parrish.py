@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, N_WITHOUT_AIR_ENTRY, SoilHydraulics
 
-Array = NDArray[np.float64]
 Kind = Literal["LN", "SB", "SU", "NO"]
 
 N_LEAST = 1.05  # below, K(h) falls by decades within the first centimetres of suction
@@ -44,7 +43,7 @@ class Johnson:
             return np.asarray(self.a + (self.b - self.a) * np.sinh(y))
         return y
 
-    def allowed(self, x: Array, y: Array) -> NDArray[np.bool_]:
+    def allowed(self, x: Array, y: Array) -> Mask:
         """Whether a draw is within the limits and the cuts."""
         return np.asarray((x > self.a) & (x < self.b) & (y > self.low) & (y < self.high))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from epithermal_host.arrays import Array
 
 PARTICLE_DENSITY_G_CM3 = 2.65  # quartz; the usual value for mineral soil [g cm-3]
 AIR_ENTRY_CM = 2.0  # suction of HYDRUS-1D's air-entry option [cm]
@@ -68,11 +70,11 @@ class SoilHydraulics:
         """(theta_m - theta_r) / (theta_s - theta_r), 1 without air entry."""
         return float((1.0 + (self.alpha_per_cm * self.air_entry_cm) ** self.n) ** self.m)
 
-    def _suction(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+    def _suction(self, h_cm: ArrayLike) -> Array:
         """|h| of the curve, never less than the air entry [cm]."""
         return np.maximum(-np.asarray(h_cm, dtype=np.float64), self.air_entry_cm)
 
-    def theta(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+    def theta(self, h_cm: ArrayLike) -> Array:
         """Water content at a pressure head; (...) [cm] to (...) [m3 m-3]."""
         h = np.asarray(h_cm, dtype=np.float64)
         x = (self.alpha_per_cm * self._suction(h)) ** self.n
@@ -80,7 +82,7 @@ class SoilHydraulics:
         theta = self.theta_r + (self.theta_s - self.theta_r) * se
         return np.where(h < -self.air_entry_cm, theta, self.theta_s)
 
-    def c(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+    def c(self, h_cm: ArrayLike) -> Array:
         """Capacity d theta / d h, 0 where saturated; (...) [cm] to (...) [cm-1]."""
         h = np.asarray(h_cm, dtype=np.float64)
         s = self._suction(h)
@@ -90,7 +92,7 @@ class SoilHydraulics:
         slope = self._scale() * (self.theta_s - self.theta_r) * slope
         return np.where(h < -self.air_entry_cm, slope, 0.0)
 
-    def k(self, h_cm: ArrayLike) -> NDArray[np.float64]:
+    def k(self, h_cm: ArrayLike) -> Array:
         """Hydraulic conductivity; (...) [cm] to (...) [cm d-1]."""
         h = np.asarray(h_cm, dtype=np.float64)
         x = (self.alpha_per_cm * self._suction(h)) ** self.n
@@ -99,7 +101,7 @@ class SoilHydraulics:
         f = _mualem(x, self.m) / _mualem(np.asarray(x_s), self.m)
         return np.where(h < -self.air_entry_cm, self.ks_cm_d * se**self.l * f * f, self.ks_cm_d)
 
-    def head(self, theta: ArrayLike) -> NDArray[np.float64]:
+    def head(self, theta: ArrayLike) -> Array:
         """Pressure head at a water content in (theta_r, theta_s]; (...) to (...) [cm].
 
         Saturation gives -air_entry_cm; theta_r or less gives -infinity.
@@ -111,7 +113,7 @@ class SoilHydraulics:
         return np.minimum(-suction, -self.air_entry_cm)
 
 
-def _mualem(x: NDArray[np.float64], m: float) -> NDArray[np.float64]:
+def _mualem(x: Array, m: float) -> Array:
     """1 - (x / (1 + x))^m without cancellation where x is large."""
     with np.errstate(divide="ignore"):
         return np.asarray(-np.expm1(-m * np.log1p(1.0 / x)))

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array
 from epithermal_host.errors import SolverError
 from epithermal_host.soil import hydrus_output
 from epithermal_host.soil.hydrus_input import Settings, write_input
-from epithermal_host.soil.hydrus_output import Bounds, FloatArray, HydrusRun
+from epithermal_host.soil.hydrus_output import Bounds, HydrusRun
 from epithermal_host.soil.profile import Profile
 
 if TYPE_CHECKING:
@@ -223,5 +224,5 @@ def _profile(column: Column, forcing: Forcing, run: HydrusRun, cpu_s: float) -> 
     )
 
 
-def _from_zero(values: FloatArray) -> FloatArray:
+def _from_zero(values: Array) -> Array:
     return np.append(0.0, values)

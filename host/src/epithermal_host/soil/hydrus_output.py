@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array
 from epithermal_host.errors import SolverError
 from epithermal_host.soil.profile import mean_theta
-
-FloatArray = NDArray[np.float64]
 
 LEVELS = (  # columns of T_LEVEL.OUT [cm, cm d-1]; upward is positive, roots take positive
     "Time", "sum(rTop)", "sum(vTop)", "sum(vRoot)", "sum(vBot)",
@@ -36,10 +34,10 @@ _SHORT_EXPONENT = re.compile(r"([-+]?\d*\.\d+)([-+]\d+)")
 class NodInf:
     """NOD_INF.OUT: the profile at each print time, the first one the initial state."""
 
-    time_d: FloatArray  # (nt) [d]
-    z_cm: FloatArray  # (nz) [cm], down from 0
-    h_cm: FloatArray  # (nt, nz) [cm]
-    theta: FloatArray  # (nt, nz) [m3 m-3]
+    time_d: Array  # (nt) [d]
+    z_cm: Array  # (nz) [cm], down from 0
+    h_cm: Array  # (nt, nz) [cm]
+    theta: Array  # (nt, nz) [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class HydrusRun:
     """All that one run left behind; whatever it did not write is empty, never an error."""
 
     nodes: NodInf
-    levels: dict[str, FloatArray]  # LEVELS at the print times, without the initial state
+    levels: dict[str, Array]  # LEVELS at the print times, without the initial state
     storage_start_cm: float  # BALANCE.OUT; NaN where absent
     steps: int  # time steps taken
     iterations: int  # of all steps together
@@ -81,10 +79,10 @@ class Bounds:
         of potential and computed flux, so a little of it is noise); 0.1 % of the rain if more.
     """
 
-    time_d: FloatArray
+    time_d: Array
     h_min_cm: float
     h_max_cm: float
-    rain_cm: FloatArray
+    rain_cm: Array
     unconverged_share: float = 0.01
     dry_runoff_cm: float = 0.1
 
@@ -117,7 +115,7 @@ def read_run(workspace: Path, exit_status: int = 0) -> HydrusRun:
     )
 
 
-def _once(table: dict[str, FloatArray]) -> dict[str, FloatArray]:
+def _once(table: dict[str, Array]) -> dict[str, Array]:
     """The table with one row a time: the first.
 
     The program's 32-bit steps may miss the end by more than half of dt_min. It then takes a last
@@ -193,7 +191,7 @@ def _block(rows: Iterable[str]) -> tuple[list[float], list[float], list[float]] 
     return None
 
 
-def parse_table(lines: Iterable[str], names: Sequence[str]) -> dict[str, FloatArray]:
+def parse_table(lines: Iterable[str], names: Sequence[str]) -> dict[str, Array]:
     """Columns of T_LEVEL.OUT, A_LEVEL.OUT or RUN_INF.OUT, found by the names in their header.
 
     Parameters
@@ -313,7 +311,7 @@ def _judge_balance(run: HydrusRun, soil: str) -> None:
         raise SolverError(soil, day, f"water balance open by {error[i]:.3g} cm; lower dt_max_d")
 
 
-def balance_error(run: HydrusRun) -> FloatArray:
+def balance_error(run: HydrusRun) -> Array:
     """Storage gained minus net inflow since the start, at the print times; (nt) [cm]."""
     level = run.levels
     inflow = level["sum(vBot)"] - level["sum(vTop)"] - level["sum(vRoot)"]

@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array
 from epithermal_host.soil.hydraulics import (
     AIR_ENTRY_CM,
     N_WITHOUT_AIR_ENTRY,
@@ -156,7 +156,7 @@ def class_hydraulics(name: str, bulk_density_g_cm3: float) -> SoilHydraulics:
 
 
 @functools.cache
-def class_table() -> dict[str, NDArray[np.float64]]:
+def class_table() -> dict[str, Array]:
     """By class, (densities, 5): theta_r, theta_s, log10 of alpha [cm-1], n and Ks [cm d-1]."""
     densities = np.array(DENSITIES_G_CM3)
     records = [[*texture, d] for texture in CLASS_TEXTURE.values() for d in DENSITIES_G_CM3]
@@ -207,7 +207,7 @@ def _check(sand_pct: float, silt_pct: float, clay_pct: float) -> tuple[float, fl
     return parts
 
 
-def _rosetta(records: list[list[float]]) -> NDArray[np.float64]:
+def _rosetta(records: list[list[float]]) -> Array:
     """theta_r, theta_s, alpha [cm-1], n and Ks [cm d-1] of soils, (n, 5)."""
     from rosetta import rosetta  # reads its weights, 0.2 s
 

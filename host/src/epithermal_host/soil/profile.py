@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from epithermal_host.arrays import Array, Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,9 @@ class Grid:
         Relative root density, any scale; zeros: no roots.
     """
 
-    z_cm: NDArray[np.float64]
-    material: NDArray[np.int64]
-    root: NDArray[np.float64]
+    z_cm: Array
+    material: Integers
+    root: Array
 
     def __post_init__(self) -> None:
         z = self.z_cm
@@ -74,7 +76,7 @@ def graded_grid(
     return Grid(z, material.astype(np.int64), density)
 
 
-def root_density(z_cm: ArrayLike, root_depth_cm: float, shape: float = 0.0) -> NDArray[np.float64]:
+def root_density(z_cm: ArrayLike, root_depth_cm: float, shape: float = 0.0) -> Array:
     """Relative root density at depth z, zero below the rooting depth.
 
     Parameters
@@ -100,17 +102,17 @@ class Profile:
     surface, drainage out of the bottom; rain = infiltration + runoff.
     """
 
-    time_d: NDArray[np.float64]  # (nt + 1) [d]
-    z_cm: NDArray[np.float64]  # (nz) [cm]
-    theta: NDArray[np.float64]  # (nt + 1, nz) [m3 m-3]
-    h_cm: NDArray[np.float64]  # (nt + 1, nz) [cm]
-    infiltration_cm: NDArray[np.float64]  # (nt + 1) [cm], as the next ones
-    evaporation_cm: NDArray[np.float64]
-    transpiration_cm: NDArray[np.float64]
-    runoff_cm: NDArray[np.float64]
-    drainage_cm: NDArray[np.float64]
-    storage_cm: NDArray[np.float64]  # water in the column
-    balance_error_cm: NDArray[np.float64]  # storage gained minus net inflow, since the start
+    time_d: Array  # (nt + 1) [d]
+    z_cm: Array  # (nz) [cm]
+    theta: Array  # (nt + 1, nz) [m3 m-3]
+    h_cm: Array  # (nt + 1, nz) [cm]
+    infiltration_cm: Array  # (nt + 1) [cm], as the next ones
+    evaporation_cm: Array
+    transpiration_cm: Array
+    runoff_cm: Array
+    drainage_cm: Array
+    storage_cm: Array  # water in the column
+    balance_error_cm: Array  # storage gained minus net inflow, since the start
     steps: int  # time steps taken
     forced_steps: int  # of them, accepted at the smallest step without convergence
     iterations: int  # linear solves, two or more a step
@@ -119,7 +121,7 @@ class Profile:
 
 def mean_theta(
     z_cm: ArrayLike, theta: ArrayLike, top_cm: float = 0.0, bottom_cm: float = 30.0
-) -> NDArray[np.float64]:
+) -> Array:
     """Mean water content of a depth interval, by the trapezoid rule between nodes.
 
     Parameters
@@ -141,7 +143,7 @@ def mean_theta(
     return np.asarray(theta, dtype=np.float64) @ _mean_weights(z, top_cm, bottom_cm)
 
 
-def _mean_weights(z: NDArray[np.float64], top: float, bottom: float) -> NDArray[np.float64]:
+def _mean_weights(z: Array, top: float, bottom: float) -> Array:
     """Weight of each node's value in the mean; their sum is 1."""
     edges = np.unique(np.concatenate(([top, bottom], z[(z > top) & (z < bottom)])))
     width = np.diff(edges)

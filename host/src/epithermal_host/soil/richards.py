@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from epithermal_host.arrays import Array
 from epithermal_host.errors import SolverError
 from epithermal_host.soil import richards_kernel as kernel
 from epithermal_host.soil import richards_newton as richards_stage
@@ -17,7 +18,6 @@ from epithermal_host.soil.hydraulics import N_WITHOUT_AIR_ENTRY, SoilHydraulics
 from epithermal_host.soil.profile import Grid, Profile
 from epithermal_host.soil.richards_table import decay, soil_table, unknown
 
-Array = NDArray[np.float64]
 Top = Literal["atmosphere", "head", "flux"]
 Bottom = Literal["free_drainage", "head", "no_flux"]
 

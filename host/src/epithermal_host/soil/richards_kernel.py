@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
-
-Array = NDArray[np.float64]
 
 H0_CM = 2.0  # scale between the logarithmic and the linear part of u
 U_RANGE = 16.0  # the table begins at u = -16, h = -2e7 cm

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
 from epithermal_host.soil.richards_kernel import (
     BOTTOM,
@@ -39,7 +40,6 @@ from epithermal_host.soil.richards_kernel import (
     U_POND,
     UP,
     UPTAKE,
-    Array,
     U,
     W,
     eliminate,

@@ -6,12 +6,11 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from epithermal_host.arrays import Array
 from epithermal_host.soil import richards_kernel as kernel
 from epithermal_host.soil.hydraulics import SoilHydraulics
-
-Array = NDArray[np.float64]
 
 STORATIVITY = 1e-7  # rise of theta per u above saturation: a saturated column stays solvable
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
 from epithermal_host.soil.richards_kernel import (
     DU,
@@ -20,7 +21,6 @@ from epithermal_host.soil.richards_kernel import (
     U_GIVEN,
     U_MIN,
     U_N,
-    Array,
     H,
     U,
     evaluate,

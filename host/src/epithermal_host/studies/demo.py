@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import tomli_w
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
 from epithermal_host.bundles import release
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run
 from epithermal_host.evaluation import evaluate
@@ -34,7 +34,6 @@ from epithermal_host.studies import demo_rig as rig
 from epithermal_host.training import dataset, quantize, train
 from epithermal_host.training.series import TEST, read_series
 
-Array = NDArray[np.float64]
 Write = Callable[[str], None]
 
 STATION = "demo-01"

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import CampaignConfig, read_run
 from epithermal_host.neutrons.cosmic import (
@@ -34,8 +34,6 @@ from epithermal_host.soil.profile import graded_grid, mean_theta
 from epithermal_host.studies import figures_plots as figures_draw
 from epithermal_host.studies.uccle import SOIL, UCCLE, CoverName, own_profile, own_site
 from epithermal_host.weather.generator import generate
-
-Array = NDArray[np.float64]
 
 RATE = "rate-against-mean"
 PAIR = "equal-mean-profiles"
@@ -63,12 +61,12 @@ class Days:
     """Simulated profiles at the end of each day, and what a detector above them would count."""
 
     title: str
-    day: NDArray[np.int64]  # (days,) that ends then [days since 1970-01-01]
+    day: Integers  # (days,) that ends then [days since 1970-01-01]
     soil: Soil
     theta: Array  # (days, nz) [m3 m-3]
     mean: Array  # (days,) theta of 0-30 cm
     contrast: Array  # (days,) theta of 0-5 cm less that of 10-30 cm
-    wetting: NDArray[np.bool_]  # (days,) the mean rose over this day
+    wetting: Mask  # (days,) the mean rose over this day
     rate_cph: Array  # (days,) corrected, without noise and snow
     inverted: Array  # (days,) theta of the uniform profile with that rate
     site: Site
@@ -229,7 +227,7 @@ def campaign_days(run_folder: Path, index: int | None = None) -> Days:
         raise ConfigError(f"{path}: damaged ({fault}); run simulate again") from fault
 
 
-def _scenario_days(day: NDArray[np.int64], theta: Array, told: dict[str, Any]) -> Days:
+def _scenario_days(day: Integers, theta: Array, told: dict[str, Any]) -> Days:
     """A scenario's file; `told` is Scenario.to_dict."""
     grid = graded_grid(told["depth_cm"], told["nodes"], told["top_dz_cm"], told["layer_bottoms_cm"])
     density = np.array([bulk_density_from_porosity(soil["theta_s"]) for soil in told["soils"]])
@@ -247,7 +245,7 @@ def _scenario_days(day: NDArray[np.int64], theta: Array, told: dict[str, Any]) -
     )
 
 
-def to_days(title: str, day: NDArray[np.int64], soil: Soil, theta: Array, site: Site) -> Days:
+def to_days(title: str, day: Integers, soil: Soil, theta: Array, site: Site) -> Days:
     """Profiles as points of the first picture; theta is (days + 1, nz), row 0 the first begin."""
     mean = mean_theta(soil.z_cm, theta)
     contrast = mean_theta(soil.z_cm, theta, *SURFACE_CM) - mean_theta(soil.z_cm, theta, *BELOW_CM)

@@ -9,12 +9,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+
+from epithermal_host.arrays import Array
 
 if TYPE_CHECKING:
     from epithermal_host.studies.figures import Days, Pair
 
-Array = NDArray[np.float64]
 
 DPI = 150
 STYLE: Any = {

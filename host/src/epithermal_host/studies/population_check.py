@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.files import write_json
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.field import series as field
@@ -25,9 +25,6 @@ from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.simulation.campaign import scenario_of, scenario_path
 from epithermal_host.simulation.simulate import read_result
 from epithermal_host.training.series import Series, read_series
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 LAGS_D = (1, 5, 10, 30)
 LAG_JUDGED_D = 10

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.config.toml_keys import unknown
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig
 from epithermal_host.config.run_toml import from_table
@@ -35,9 +35,6 @@ from epithermal_host.training.series import (
     counts_alone,
     mask,
 )
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 INVERSION, USUAL, BEST = "COSMIC inversion", f"with filter {FILTER_T_D:g} d", "with best filter"
 COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.evaluation.groups import SEASON_D, running_sum
@@ -26,9 +26,6 @@ from epithermal_host.soil.hydraulics import (
 from epithermal_host.soil.richards import Feddes
 from epithermal_host.studies.uccle import UCCLE
 from epithermal_host.training.dataset import stack_sites, through_pipeline
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 DEPTH_CM, NODES, TOP_DZ_CM, ROOT_DEPTH_CM = 150.0, 61, 0.5, 50.0
 USUAL_THETA = 0.25  # at which the counting error is told [m3 m-3]
@@ -73,7 +70,7 @@ class StudyConfig:
 class Record:
     """What one detector saw, and what was."""
 
-    features: NDArray[np.float32]  # (T, F)
+    features: Array32  # (T, F)
     inverted: Array  # (T,) [m3 m-3]
     truth: Array  # (T,) [m3 m-3]
     layers: Array  # (len(LAYERS), T) the same of the layers

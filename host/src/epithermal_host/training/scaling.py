@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array32
 from epithermal_host.training.series import NAMES
-
-Array = NDArray[np.float32]
 
 LEAST_SPREAD = {  # of each feature, in its unit; None: it stays as it is
     "theta_inv": 0.01,
@@ -46,11 +44,11 @@ KNOWN_BY = {
 class Scaling:
     """s(x) = (x - offset) * scale, constant in both graphs."""
 
-    offset: Array  # (F,)
-    scale: Array  # (F,)
+    offset: Array32  # (F,)
+    scale: Array32  # (F,)
 
 
-def fit_scaling(features: Array) -> Scaling:
+def fit_scaling(features: Array32) -> Scaling:
     """Scaling from a training set.
 
     Flags stay as they are; rain, ET0, the soil's parameters and the cover are only divided, by

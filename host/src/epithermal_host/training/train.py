@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host.arrays import Z90
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig as TrainConfig
-from epithermal_host.evaluation.metrics import Z90
 from epithermal_host.training import checkpoint
 from epithermal_host.training import lstm as network
 from epithermal_host.training.augmentation import jittered, weathered

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.errors import SolverError
 from epithermal_host.soil.profile import Profile
 from epithermal_host.soil.richards import solve
 from epithermal_host.validation.hydrus_cases import Case, Reference, read_case
-
-Array = NDArray[np.float64]
 
 THETA_RMSE, MEAN_RMSE = 8e-4, 3e-4  # against `converged` [m3 m-3]
 FLUX_SHARE, FLUX_CM = 0.005, 0.1  # of the reference's sum, or this; the greater
@@ -153,7 +151,7 @@ def _default(case: Case) -> tuple[float, float]:
     )
 
 
-def _rows(ours_d: Array, wanted_d: Array) -> NDArray[np.int64]:
+def _rows(ours_d: Array, wanted_d: Array) -> Integers:
     rows = np.clip(np.searchsorted(ours_d, wanted_d - 1e-6), 0, ours_d.size - 1)
     return rows.astype(np.int64)
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics import atmosphere as air
 from epithermal_edge.physics import corrections, footprint
 from epithermal_edge.physics import cosmic as moisture
 from epithermal_edge.physics.uts import UTS_PARAMETERS, uts_rate, uts_theta
+from epithermal_host.arrays import Array
 
-Array = NDArray[np.float64]
 Table = dict[str, Array]
 Check = tuple[str, Array, float]  # column, ours, tolerance relative to the column
 

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.neutrons import cosmic
-
-Array = NDArray[np.float64]
 
 EXACT, FAST, D86_MM = 1e-6, 1e-3, 1.0
 

@@ -11,14 +11,12 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array
 from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, SoilHydraulics
 from epithermal_host.soil.profile import Grid, mean_theta
 from epithermal_host.soil.richards import Bottom, Column, Feddes, Forcing, Top
-
-Array = NDArray[np.float64]
 
 MEAN_CM = 30.0  # depth of the mean that is compared
 AIR_ENTRY = {0: 0.0, 3: AIR_ENTRY_CM}  # HYDRUS-1D's iModel

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.atmosphere import hargreaves_et0, mean_pressure
+from epithermal_host.arrays import Array
 from epithermal_host.weather.generator import DAYS_PER_YEAR, MIDDLE_OF_MONTH, Climate, Monthly
-
-Array = NDArray[np.float64]
 
 
 def sample_climate(

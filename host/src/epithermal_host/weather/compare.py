@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Weather, day_of_year, generate
 from epithermal_host.weather.station_series import DailyWeather
-
-Array = NDArray[np.float64]
 
 ANNUAL_TOLERANCE = 0.05
 WET_TOLERANCE = 0.03
@@ -27,7 +25,7 @@ MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "O
 class Series:
     """The quantities that both have; NaN where not measured."""
 
-    day: NDArray[np.int64]
+    day: Integers
     rain_mm: Array
     et0_mm: Array
     t_mean_c: Array  # mean of the extremes
@@ -36,12 +34,12 @@ class Series:
     relative_humidity_pct: Array
 
     @property
-    def month(self) -> NDArray[np.int64]:
+    def month(self) -> Integers:
         """0 is January."""
         return self.day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
 
     @property
-    def wet(self) -> NDArray[np.bool_]:
+    def wet(self) -> Mask:
         """Days with rain."""
         return self.rain_mm >= DRIZZLE_MM
 
@@ -201,7 +199,7 @@ def lag_1(x: Array) -> float:
     return float(np.corrcoef(x[1:], x[:-1])[0, 1])
 
 
-def without_season(x: Array, day: NDArray[np.int64]) -> Array:
+def without_season(x: Array, day: Integers) -> Array:
     """What is left after the mean and two harmonics of the year."""
     if not np.isfinite(x).all():
         return x
@@ -223,7 +221,7 @@ def annual(series: Series) -> Array:
     return np.array([series.rain_mm[year == y].sum() for y in years[days >= 365]])
 
 
-def spells(days: NDArray[np.bool_]) -> NDArray[np.int64]:
+def spells(days: Mask) -> Integers:
     """Lengths of the runs of such days [d]."""
     edge = np.diff(np.concatenate([[0], days.astype(np.int64), [0]]))
     return np.flatnonzero(edge == -1) - np.flatnonzero(edge == 1)

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from epithermal_edge.physics.atmosphere import hargreaves_et0
-
-Array = NDArray[np.float64]
+from epithermal_host.arrays import Array
 
 
 def wind_at_2m(wind_m_s: ArrayLike, height_m: float) -> Array:

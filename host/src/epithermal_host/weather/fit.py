@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.atmosphere import (
@@ -14,6 +13,7 @@ from epithermal_edge.physics.atmosphere import (
     mean_pressure,
     saturation_vapour_pressure,
 )
+from epithermal_host.arrays import Array
 from epithermal_host.weather.compare import (
     Series,
     generated_series,
@@ -26,8 +26,6 @@ from epithermal_host.weather.fit_rain import fit_rain
 from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Monthly
 from epithermal_host.weather.station_series import DailyWeather
 from epithermal_host.weather.wet_days import wetness
-
-Array = NDArray[np.float64]
 
 YEARS_NEEDED = 3
 ET0_LEAST_MM = 0.05  # services round to 0.1 mm; a winter's 0 has no logarithm

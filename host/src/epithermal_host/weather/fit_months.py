@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.weather.generator import Monthly, at, day_of_year
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 DAYS_NEEDED = 10  # wet (and dry) ones of a month, below which the year's effect stands in
 
@@ -16,7 +13,7 @@ DAYS_NEEDED = 10  # wet (and dry) ones of a month, below which the year's effect
 class Months:
     """Days by month, and nodes of the generator's interpolation that keep the months' means."""
 
-    def __init__(self, day: NDArray[np.int64], wet: Mask) -> None:
+    def __init__(self, day: Integers, wet: Mask) -> None:
         self.season = day_of_year(day)
         self.wet = wet
         self.reach = 0.0

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array
 from epithermal_host.weather.fit_months import Months
 from epithermal_host.weather.generator import DRIZZLE_MM, Monthly, at
 from epithermal_host.weather.wet_days import spell_factor
-
-Array = NDArray[np.float64]
 
 ROUNDS = 6
 LOW, HIGH = 0.001, 0.99  # probabilities

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from epithermal_edge.physics.atmosphere import hargreaves_et0
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.weather.wet_days import spell_factor, wetness
 
-Array = NDArray[np.float64]
 Monthly = tuple[float, ...]
 """Twelve values, January first; each holds in the middle of its month, linear between them."""
 Seasonal = float | Monthly
@@ -82,7 +82,7 @@ class Climate:
 class Weather:
     """Daily weather; each array is (days,)."""
 
-    day: NDArray[np.int64]  # that begins at day * 86400 s, Unix time
+    day: Integers  # that begins at day * 86400 s, Unix time
     precipitation_mm: Array  # rain and snow, as a heated gauge has it
     water_mm: Array  # what reaches the ground liquid: rain and melt
     snow_mm: Array  # water in the snow at the day's end
@@ -149,7 +149,7 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
     )
 
 
-def day_of_year(day: NDArray[np.int64]) -> Array:
+def day_of_year(day: Integers) -> Array:
     """Day of the year, 1 to 366, of days since 1970-01-01."""
     date = day.astype("datetime64[D]")
     since = (date - date.astype("datetime64[Y]")).astype(np.int64)
@@ -181,7 +181,7 @@ def wet_share(wet_after_dry: Array, wet_after_wet: Array) -> Array:
     return wet_after_dry / (1.0 + wet_after_dry - wet_after_wet)
 
 
-def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> NDArray[np.bool_]:
+def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> Mask:
     """Wet days: a first-order Markov chain whose seasonal probabilities wander slowly.
 
     References
@@ -213,7 +213,7 @@ def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> ND
 
 def _et0(
     climate: Climate,
-    wet: NDArray[np.bool_],
+    wet: Mask,
     season: Array,
     t_min: Array,
     t_max: Array,
@@ -230,7 +230,7 @@ def _et0(
 
 
 def _temperature(
-    climate: Climate, wet: NDArray[np.bool_], season: Array, mean_noise: Array, range_noise: Array
+    climate: Climate, wet: Mask, season: Array, mean_noise: Array, range_noise: Array
 ) -> tuple[Array, Array]:
     """Daily minimum and maximum, conditioned on wet and dry days."""
     seasonal = at(climate.t_mean_c, season)

@@ -18,10 +18,10 @@ from typing import Any, cast
 
 import numpy as np
 import tomli_w
-from numpy.typing import NDArray
 
 from epithermal_edge.config.toml_keys import Key, check_tables
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.weather.climate_toml import read_climate
 from epithermal_host.weather.generator import Climate, Weather, snow_store
@@ -32,8 +32,6 @@ from epithermal_host.weather.station_series import (
     ReadOptions,
     read,
 )
-
-Array = NDArray[np.float64]
 
 NEEDED = ("rain_mm", "t_min_c", "t_max_c", "et0_mm")
 TAKEN = (*NEEDED, "pressure_hpa", "relative_humidity_pct")

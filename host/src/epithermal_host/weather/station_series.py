@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, mean_pressure
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.weather import dialects as weather_dialects
 from epithermal_host.weather.et0 import fao56_et0, hargreaves, wind_at_2m
 from epithermal_host.weather.text_table import FIELDS, Layout, Table, read_rows
 
-Array = NDArray[np.float64]
 Et0Source = Literal["auto", "given", "fao56", "hargreaves"]
 
 FAULTS_SHOWN = 20
@@ -45,7 +45,7 @@ class DailyWeather:
     altitude_m: float
 
     @property
-    def day(self) -> NDArray[np.int64]:
+    def day(self) -> Integers:
         """Days since 1970-01-01, as the generator counts them."""
         return self.date.astype("datetime64[D]").astype(np.int64)
 
@@ -259,7 +259,7 @@ def _check_radiation(
     path: str,
     date: NDArray[np.datetime64],
     table: Table,
-    order: NDArray[np.int64],
+    order: Integers,
     radiation: Array,
     latitude: float,
 ) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+
+from epithermal_host.arrays import Array
 
 EMPTY = {"", "nan", "na", "n/a", "null", "none", "-"}
 FIELDS: dict[str, tuple[float, float]] = {  # what a file may hold, and what this world allows
@@ -60,7 +61,7 @@ class Table:
 
     dates: list[datetime.date] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    values: dict[str, Array] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)  # name in the file, by field
     faults: list[tuple[int, str]] = field(default_factory=list)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from epithermal_host.arrays import Array, Mask
 
 
-def spell_factor(rise: float, wet: NDArray[np.bool_]) -> Array:
+def spell_factor(rise: float, wet: Mask) -> Array:
     """Factor of an amount by the wet days beside it: rain is heavier inside a wet spell.
 
     Parameters
@@ -31,7 +30,7 @@ def spell_factor(rise: float, wet: NDArray[np.bool_]) -> Array:
     return np.asarray(1.0 + rise * (neighbours - 1.0))
 
 
-def wetness(reach: float, wet: NDArray[np.bool_]) -> Array:
+def wetness(reach: float, wet: Mask) -> Array:
     """Wet days spread over two days before and after, as a depression passes; the mean is kept.
 
     Parameters
