@@ -12,8 +12,8 @@ import pytest
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host import __version__
+from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import SECTIONS, campaign_key, from_table, read_run, write_run
-from epithermal_host.simulation.scenario import Population
 
 GOOD = "[campaign]\nseed = 3\nsoils = 20\n"
 

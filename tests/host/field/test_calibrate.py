@@ -21,9 +21,10 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.records import Quality
 from epithermal_host.cli.main import main
-from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.methods import COSMIC
 from epithermal_host.field import calibrate, calibrate_text
 from epithermal_host.field import series as field
+from epithermal_host.field.calibration import Calibration
 from epithermal_host.field.calibration_fit import Day, cosmic_shape, extra_hydrogen, fit, fits
 from epithermal_host.field.network_n import stream
 from epithermal_host.field.sampled_counts import Mean
@@ -114,7 +115,7 @@ def changed(site_toml: Path, tmp_path: Path, *changes: tuple[str, str]) -> SiteF
     return read_site(path)
 
 
-def calibrated(site_file: SiteFile) -> calibrate.Calibration:
+def calibrated(site_file: SiteFile) -> Calibration:
     records, _ = field.raw_records(site_file)
     return calibrate.calibrate(site_file, read_campaigns(site_file), records)
 

@@ -16,17 +16,17 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import answers
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
-from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.methods import COSMIC, COUNTS, NETWORK, USUAL_FILTERED, WITH_WEATHER
 from epithermal_host.reports import field as field_report
 from epithermal_host.reports import field_judge
-from epithermal_host.reports.simulated import COUNTS, NETWORK, WITH_WEATHER
+from epithermal_host.reports.field_result import Options
 from epithermal_host.studies import population_check as population
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH, SAMPLED = 130, 3000.0, 3
-QUIET = field_report.Options(workers=1, progress=False)
+QUIET = Options(workers=1, progress=False)
 DARK = range(90, 103)  # days without counts: more than a state outlives
 WETTER = 0.05  # of the probes against the field
 SITE = """
@@ -93,7 +93,7 @@ def judged(site_toml, tmp_path_factory):
 def test_all_methods_are_judged_on_the_same_days_with_counts_and_probes(judged):
     place = judged[0].places[0]
     assert [(x.method, x.inputs) for x in place.lines] == [
-        (COSMIC, ""), (field_judge.FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
+        (COSMIC, ""), (USUAL_FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
     ]  # fmt: skip
     assert {x.probes.days for x in place.lines} == {DAYS - len(DARK)}
     spin_up = open_bundle(BUNDLE).spin_up_steps

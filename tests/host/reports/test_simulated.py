@@ -24,13 +24,25 @@ from epithermal_host.compute.crew import crew
 from epithermal_host.config.run_toml import read_run
 from epithermal_host.evaluation import baselines, groups, layers, metrics, unseen
 from epithermal_host.evaluation import particle_filter as ensemble
+from epithermal_host.evaluation.methods import (
+    BEST_FILTERED,
+    COSMIC,
+    COUNTS,
+    COVER_UNKNOWN,
+    DESILETS,
+    NETWORK,
+    UTS,
+    WITH_SOIL,
+    WITH_WEATHER,
+)
+from epithermal_host.evaluation.result import Options
 from epithermal_host.reports import simulated as report
 from epithermal_host.reports import simulated_text as report_text
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
-from epithermal_host.training.series import NAMES, TEST, read_series
+from epithermal_host.training.series import LAYERS, NAMES, TEST, read_series
 
-QUICK = report.Options(workers=1, progress=False)
+QUICK = Options(workers=1, progress=False)
 RUN = """
 [campaign]
 seed = {seed}
@@ -101,7 +113,7 @@ def test_all_methods_are_judged_on_the_same_days(judged):
         assert len({(x.stats.soils, x.stats.days) for x in lines}) == 1
         assert all(np.isfinite([x.stats.rmse, x.stats.r, x.stats.kge]).all() for x in lines)
     assert done.inputs == (
-        report.COUNTS, report.WITH_WEATHER, report.WITH_SOIL, report.UNTOLD
+        COUNTS, WITH_WEATHER, WITH_SOIL, COVER_UNKNOWN
     )  # fmt: skip
 
 
@@ -110,31 +122,29 @@ def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):
     named = {(x.kind, x.group, x.inputs) for x in done.verdict}
     for group in done.groups:
         for inputs in done.inputs:
-            own = group.line(report.NETWORK, inputs)
+            own = group.line(NETWORK, inputs)
             if own is None:
                 continue
-            lost = own.stats.rmse >= group.line(report.FILTERED, inputs).stats.rmse
+            lost = own.stats.rmse >= group.line(BEST_FILTERED, inputs).stats.rmse
             inside = 0.80 <= own.stats.coverage_90 <= 0.97
             assert ((group.kind, group.name, inputs) in named) == (lost or not inside)
     data = json.loads((page.parent / report.DATA).read_text())
     assert len(data["verdict"]) == len(done.verdict) > 0  # of two epochs
-    line, inversion = (
-        done.overall.line(m, report.COUNTS) for m in (report.NETWORK, "COSMIC inversion")
-    )
+    line, inversion = (done.overall.line(m, COUNTS) for m in (NETWORK, COSMIC))
     ratio = f"{line.stats.rmse / inversion.stats.rmse:9.2f}"
     assert ratio in report_text.table(done) and "falls short: " in report_text.table(done)
 
 
 def test_layers_are_judged_by_their_own_labels_beside_one_number_for_all():
     rng = np.random.default_rng(4)
-    labels = {name: rng.uniform(0.1, 0.4, (3, 100)) for name in layers.LAYERS}
+    labels = {name: rng.uniform(0.1, 0.4, (3, 100)) for name in LAYERS}
     told = {name: label + 0.01 for name, label in labels.items()}
     told["theta_10_30"] = labels["theta_10_30"] + rng.choice((-0.02, 0.02), (3, 100))
     mean = labels["theta_0_10"]
     inverted = mean + 0.03
     days = rng.random((3, 100)) < 0.7
     out = layers.layer_lines("all", told, labels, mean, inverted, days)
-    assert [x.layer for x in out] == list(layers.LAYERS)
+    assert [x.layer for x in out] == list(LAYERS)
     assert [x.stats.rmse for x in out] == pytest.approx([0.01, 0.02, 0.01])
     assert (out[0].rmse_inversion, out[0].rmse_mean) == pytest.approx((0.03, 0.0), abs=1e-12)
     assert {x.stats.days for x in out} == {days.sum()}
@@ -143,7 +153,7 @@ def test_layers_are_judged_by_their_own_labels_beside_one_number_for_all():
 
 
 def test_layers_of_a_bundle_stand_where_its_outputs_say():
-    assert layers.columns(("theta_0_30", "theta_0_30_sigma", *layers.LAYERS)) == {
+    assert layers.columns(("theta_0_30", "theta_0_30_sigma", *LAYERS)) == {
         "theta_0_10": 2, "theta_10_30": 3, "theta_30_60": 4,
     }  # fmt: skip
 
@@ -174,7 +184,7 @@ def test_the_network_of_the_report_is_the_one_of_the_run(trained, tmp_path):
     in_run = json.loads((run / "evaluate.json").read_text())
     soils = read_series(run).part(TEST)
     assert done.overall.lines[0].stats.soils == len(soils.scenario)
-    network = done.overall.line(report.NETWORK, report.COUNTS)
+    network = done.overall.line(NETWORK, COUNTS)
     row = next(s for s in in_run["scores"] if s["method"] == "network")
     assert network.stats.rmse == pytest.approx(row["rmse"], rel=0.3)  # without the days of snow
 
@@ -247,8 +257,8 @@ def test_other_inversions_agree_with_cosmic_at_the_calibration_and_see_the_same_
     n_0 = rate[1] / desilets_rate(0.2, 1.0, 1.6, 0.06)
     n_d = rate[1] / uts_rate(0.2, 0.0, 1.0, 0.06, **soil)
     wanted = cosmic_rate(np.array([0.25, 0.25]), site)[1]
-    assert desilets_rate(out[baselines.DESILETS][1, 1], n_0, 1.6, 0.06) == pytest.approx(wanted)
-    assert uts_rate(out[baselines.UTS][1, 1], 0.0, n_d, 0.06, **soil) == pytest.approx(wanted)
+    assert desilets_rate(out[DESILETS][1, 1], n_0, 1.6, 0.06) == pytest.approx(wanted)
+    assert uts_rate(out[UTS][1, 1], 0.0, n_d, 0.06, **soil) == pytest.approx(wanted)
 
 
 def outage_features(days):

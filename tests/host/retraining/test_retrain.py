@@ -16,12 +16,12 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import answers
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
+from epithermal_host.evaluation.result import input_sets
 from epithermal_host.field import series as field
 from epithermal_host.field.site_toml import read_site
-from epithermal_host.reports.field import Options, judged
+from epithermal_host.reports.field import judged
 from epithermal_host.reports.field_calibrated import Shown
-from epithermal_host.reports.field_judge import Calibrated
-from epithermal_host.reports.simulated import input_sets
+from epithermal_host.reports.field_result import Calibrated, Options
 from epithermal_host.retraining import head_fit as retrain_fit
 from epithermal_host.retraining.head_fit import SiteDays, change, decide, too_few
 from epithermal_host.retraining.rehearsal import Moments, Rehearsal

@@ -19,10 +19,11 @@ import pytest
 import tomli_w
 
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import CampaignConfig, RunConfig, campaign_key, read_run
 from epithermal_host.errors import SolverError
 from epithermal_host.simulation import campaign
-from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.simulation.scenario import sample
 from epithermal_host.simulation.simulate import FLUXES, key_of, read_result, simulate
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")

@@ -10,8 +10,9 @@ import pytest
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.corrections import humidity_factor, incoming_factor, pressure_factor
 from epithermal_host.config.instrument import UNTROUBLED, InstrumentConfig
+from epithermal_host.config.population import Population
 from epithermal_host.simulation.detector import Observation, observe
-from epithermal_host.simulation.scenario import Population, Scenario, sample
+from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.weather.generator import Weather, generate
 
 DAYS = 400

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from epithermal_host.config.instrument import OFFSETS, UNTROUBLED, InstrumentConfig
+from epithermal_host.config.population import Population
 from epithermal_host.simulation import detector_faults as faults
 from epithermal_host.simulation.detector import observe
-from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.simulation.scenario import sample
 from epithermal_host.weather.generator import generate
 
 YEAR_H = 24 * 365

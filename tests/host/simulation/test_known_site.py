@@ -10,9 +10,10 @@ import pytest
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
 from epithermal_host.config.instrument import UNTROUBLED, InstrumentConfig
+from epithermal_host.config.population import Population
 from epithermal_host.simulation import known_site
 from epithermal_host.simulation.detector import observe
-from epithermal_host.simulation.scenario import Population, Scenario, sample
+from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.vegetation import leaf_area
 from epithermal_host.soil.pedotransfer import CLASS_TEXTURE, from_texture
 from epithermal_host.weather.generator import Weather, day_of_year, generate

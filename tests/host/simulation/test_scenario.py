@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_host.config.population import Population
 from epithermal_host.simulation import sample_place as scenario_place
 from epithermal_host.simulation import sample_soil as scenario_soil
 from epithermal_host.simulation import scenario
-from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.simulation.scenario import sample
 from epithermal_host.simulation.vegetation import demand, leaf_area
 from epithermal_host.soil.carsel_parrish import N_LEAST
 from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, CATALOGUE, N_WITHOUT_AIR_ENTRY

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.simulation import simulate as simulate_module
-from epithermal_host.simulation.scenario import Population, Scenario, sample
+from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import Result, forcing, read_result, result_bytes, simulate
 from epithermal_host.simulation.vegetation import BIOMASS_SLOPE_PER_MM, biomass_mm, root_depth
 from epithermal_host.weather.generator import generate

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epithermal_host.simulation.scenario import Population, Scenario, sample
+from epithermal_host.config.population import Population
+from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.vegetation import Cover, biomass_mm, demand
 from epithermal_host.weather.generator import Weather, generate
 

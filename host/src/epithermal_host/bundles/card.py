@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from epithermal_host.rendering.text import markdown
+
 TEXT = """\
 # {name} {version}
 
@@ -121,13 +123,6 @@ def card(table: Mapping[str, Any], reports: Mapping[str, Any], notes: str = "") 
         size_bytes=quantize["size_bytes"],
         rungs=rungs_table(quantize["rungs"]),
     )
-
-
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table."""
-    header = tuple(header)
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def rungs_table(rungs: Iterable[Mapping[str, Any]]) -> str:

@@ -45,10 +45,10 @@ def add_arguments(p: argparse.ArgumentParser, number: Callable[[str], int]) -> N
 
 def run(arguments: argparse.Namespace, write: Callable[[str], None]) -> int:
     """Retrain, or decline with status 1; lines for people go to `write`."""
-    from epithermal_host.retraining import retrain
-    from epithermal_host.retraining import text as retrain_text
+    from epithermal_host.retraining import retrain, text
+    from epithermal_host.retraining.result import Options
 
-    options = retrain.Options(
+    options = Options(
         campaign=arguments.campaign,
         until=arguments.until,
         cosmic_n_cph=arguments.cosmic_n,
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, write: Callable[[str], None]) -> int:
         workers=arguments.workers,
     )
     done, out, bundle = retrain.run(arguments.site, arguments.parent, arguments.out, options)
-    write(retrain_text.markdown(done))
+    write(text.markdown(done))
     write(f"written: {out / retrain.REPORT}, {out / retrain.DATA}, {out / retrain.PICTURE}")
     if bundle is None:
         return DECLINED

@@ -27,7 +27,7 @@ from epithermal_host import __version__
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.learning import QuantizeConfig, TrainConfig
-from epithermal_host.simulation.scenario import Population
+from epithermal_host.config.population import Population
 from epithermal_host.weather.climate_toml import read_climate
 from epithermal_host.weather.generator import Climate
 from epithermal_host.weather.observed import Station, copy_station, read_station

@@ -17,8 +17,7 @@ from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-
-COSMIC, DESILETS, UTS = "COSMIC inversion", "Desilets", "Köhli UTS"
+from epithermal_host.evaluation.methods import COSMIC, DESILETS, UTS, best_filtered, usual_filtered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,10 +87,10 @@ def baselines(
         out.append(Baseline(name, theta))
         filtered = np.where(snow, np.nan, theta)
         usual = exponential_filter(filtered, FILTER_T_D)
-        out.append(Baseline(f"{name} + filter {FILTER_T_D:g} d", usual, FILTER_T_D))
+        out.append(Baseline(usual_filtered(name), usual, FILTER_T_D))
         t_d = best_t(filtered, lambda f: float(np.mean((f - truth)[judged] ** 2)))
         best = exponential_filter(filtered, t_d)
-        out.append(Baseline(f"{name} + best filter", best, t_d))
+        out.append(Baseline(best_filtered(name), best, t_d))
     return tuple(out)
 
 

@@ -19,9 +19,17 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import OUTPUTS
 from epithermal_host.arrays import Z90, Array, Array32, Mask
-from epithermal_host.compute.files import write_json
-from epithermal_host.evaluation import evaluate_plot as evaluate_draw
+from epithermal_host.compute.files import write_atomic, write_json
+from epithermal_host.evaluation import evaluate_plot
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
+from epithermal_host.evaluation.methods import (
+    COUNTS,
+    NETWORK,
+    WITH_SOIL,
+    WITH_WEATHER,
+    best_filtered,
+    usual_filtered,
+)
 from epithermal_host.training.series import (
     DESCRIPTION,
     LAYERS,
@@ -36,7 +44,6 @@ from epithermal_host.training.series import (
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
 REPORT = "evaluate.json"
 PICTURE = "evaluate.png"
-COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
 KNOWN_ENOUGH = 0.9  # part of the days with known rain and ET0 that makes a soil one with weather
 
 
@@ -110,8 +117,8 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     t_d = best_filter(test, judged)
     estimates = {
         "inversion": test.theta_classical,
-        f"inversion + filter {FILTER_T_D:g} d": exponential_filter(without_snow(test), FILTER_T_D),
-        "inversion + best filter": exponential_filter(without_snow(test), t_d),
+        usual_filtered("inversion"): exponential_filter(without_snow(test), FILTER_T_D),
+        best_filtered("inversion"): exponential_filter(without_snow(test), t_d),
     }
     known = with_weather(test)
     scores = _table(test, judged, estimates, counts, COUNTS, np.ones_like(known))
@@ -122,9 +129,9 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
         scores += _table(test, judged, estimates, all_known, WITH_SOIL, described)
     each = _rmse_of_each(test, judged, test.theta_classical)
     soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
-    name = f"inversion + filter {FILTER_T_D:g} d"
-    figure = evaluate_draw.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
-    figure.savefig(run_folder / PICTURE, dpi=120)
+    name = usual_filtered("inversion")
+    drawn = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
+    write_atomic(run_folder / PICTURE, drawn)
     result = EvaluateResult(
         scores=tuple(scores),
         best_t_d=t_d,
@@ -255,7 +262,7 @@ def _table(
     truth, days = test.theta[rows], judged[rows]
     table = [score(name, inputs, truth, e[rows], days) for name, e in estimates.items()]
     theta, sigma = network[rows, :, 0], network[rows, :, 1]
-    return [*table, score("network", inputs, truth, theta, days, sigma)]
+    return [*table, score(NETWORK, inputs, truth, theta, days, sigma)]
 
 
 def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,8 +25,9 @@ from epithermal_host.arrays import Array, Integers
 from epithermal_host.compute.crew import Crew, Lost, each
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.errors import SolverError
-from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.methods import COSMIC, network_with
 from epithermal_host.evaluation.metrics import rms
+from epithermal_host.evaluation.result import Judged
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.simulation.campaign import scenario_path
 from epithermal_host.simulation.scenario import Scenario, sample
@@ -34,10 +35,6 @@ from epithermal_host.simulation.simulate import column, forcing, read_result
 from epithermal_host.soil.profile import mean_theta
 from epithermal_host.soil.richards import Forcing, solve
 from epithermal_host.weather.generator import Weather
-
-if TYPE_CHECKING:
-    from epithermal_host.reports.simulated import Judged
-
 
 NAME = "particle filter"
 MEMBERS = 300
@@ -191,7 +188,7 @@ def _first(weather: Forcing, days: int) -> Forcing:
 def _told(judged: Judged, rows: Integers, theta: Array, seconds: float) -> dict[str, Any]:
     days, truth = judged.days[rows], judged.unseen.series.theta[rows]
     named = {b.name: b.theta[rows] for b in judged.baselines if b.name.startswith(COSMIC)}
-    named |= {f"network, {e.inputs.label}": e.theta[rows] for e in judged.estimates}
+    named |= {network_with(e.inputs.label): e.theta[rows] for e in judged.estimates}
     named[NAME] = theta
     errors = {name: np.where(days, t - truth, np.nan) for name, t in named.items()}
     return {

@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,12 @@ from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS
+from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
 from epithermal_host.field import calibrate_plot as calibrate_draw
 from epithermal_host.field import calibrate_text
+from epithermal_host.field.calibration import HISTORY_D, USUAL_HUMIDITY_G_M3, Calibration
 from epithermal_host.field.calibration_fit import (
     Day,
-    Extra,
     Fit,
     cosmic_shape,
     extra_hydrogen,
@@ -50,33 +49,12 @@ from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.simulation.known_site import PROFILE_SIGMA
 
 PICTURE, DATA, BLOCK = "calibration.png", "calibration.json", "site-calibrated.toml"
-HISTORY_D = 400.0  # before the first sampling day: a network has forgotten what is older
 AFTER_D = 270.0  # after the last: the rest of the season, for the picture
-USUAL_HUMIDITY_G_M3 = 5.0  # in the weights, where none is known; they hardly depend on it
 DOUBTS = {
     Quality.HUMIDITY_MISSING: "no humidity of the air: f_h is 1",
     Quality.INCOMING_MISSING: "no intensity of the neutron monitor: f_i is 1",
     Quality.INCOMING_HELD: "intensity of the neutron monitor is an older one in part",
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
-    """Everything that is told."""
-
-    site_file: SiteFile
-    site: Site  # calibrated
-    days: tuple[Day, ...]
-    fits: tuple[Fit, ...]  # Desilets, UTS, COSMIC
-    extra: Extra
-    extra_used: bool
-    bundle: Bundle | None
-    cosmic_n_cph: float  # COSMIC's own N, with the extra hydrogen if it is used
-    network: NetworkFit | None
-    notes: tuple[str, ...]
-    day_end_s: Array  # (T,) days of the picture
-    n_cph: Array  # (T,) corrected counts
-    theta: dict[str, Array]  # by method, (T,) [m3 m-3]
 
 
 def run(
@@ -280,7 +258,7 @@ def _series(
         COSMIC: streamed.inversion[0],
     }
     if network is not None:
-        theta["network"] = streamed.theta[0]
+        theta[NETWORK] = streamed.theta[0]
         if not network.reason:
-            theta["network, its own N"] = streamed.theta[2]
+            theta[OWN_N] = streamed.theta[2]
     return n, {name: values for name, values in theta.items() if np.isfinite(values).any()}

@@ -14,7 +14,7 @@ from epithermal_edge.physics.cosmic import cosmic_rate, desilets_rate
 from epithermal_edge.physics.uts import uts_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
-from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS
+from epithermal_host.evaluation.methods import COSMIC, DESILETS, UTS
 from epithermal_host.field.sampled_counts import Mean
 from epithermal_host.field.weighted_mean import FieldMean
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +15,23 @@ from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.rendering.text import plain
 from epithermal_host.reports import field_calibrated as field_n
 from epithermal_host.reports import field_html, field_retrained
 from epithermal_host.reports import field_plots as field_draw
-from epithermal_host.reports.field_judge import Calibrated, Line, Place, judge
-from epithermal_host.reports.field_retrained import Own
-from epithermal_host.reports.simulated_text import plain
+from epithermal_host.reports.field_judge import judge
+from epithermal_host.reports.field_result import (
+    Calibrated,
+    FieldReport,
+    Line,
+    Middle,
+    Options,
+    Own,
+    Place,
+)
 
 PAGE, DATA = "field.html", "field.json"
 MEDIANS = ("ubrmse", "rmse", "r", "bias")
-
-
-@dataclass(frozen=True, slots=True)
-class Middle:
-    """Medians over the sites."""
-
-    method: str
-    inputs: str
-    sites: int
-    ubrmse: float  # [m3 m-3]
-    rmse: float  # [m3 m-3]
-    r: float
-    bias: float  # [m3 m-3]
-    rmse_anchored: float  # [m3 m-3]
-    ubrmse_settled: float  # [m3 m-3]
-    ubrmse_in_years: float  # [m3 m-3]
-    seasons: dict[str, tuple[int, float, float]]  # sites, ubRMSE, r
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FieldReport:
-    """Everything that the page shows."""
-
-    bundle: Bundle
-    runtime: str
-    campaign: str  # whose soils a retrained head must not forget; empty: nothing was fitted
-    places: tuple[Place, ...]
-    medians: tuple[Middle, ...]
-    own: tuple[Own, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How it is judged."""
-
-    campaign: Path | None = None  # RUN; with it also what retraining does
-    runtime: str | None = None
-    workers: int | None = None
-    progress: bool = True
 
 
 def run(

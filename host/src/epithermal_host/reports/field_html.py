@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
-from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.methods import COSMIC, NETWORK, OTHERS, RETRAINED
 from epithermal_host.rendering.html import cell, document, note, picture, section, table, words
-from epithermal_host.reports.field_retrained import OTHERS, RETRAINED
+from epithermal_host.reports.field_result import FieldReport, Line, Middle, Place
 
-if TYPE_CHECKING:
-    from epithermal_host.reports.field import FieldReport, Middle
-    from epithermal_host.reports.field_judge import Line, Place
-
-NETWORK = "network"
 NOTHING_FITTED = (
     "Nothing was fitted on these sites. The network has seen simulated soils only; the detector's N"
     " is from the one sampling day of each site, by COSMIC for the inversion and by its own output"

@@ -14,46 +14,31 @@ from epithermal_host.arrays import Mask
 from epithermal_host.bundles.hidden_states import Hidden
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
-from epithermal_host.evaluation.metrics import Stats, stats
+from epithermal_host.evaluation.methods import (
+    COUNTS,
+    OTHERS,
+    RELEASED,
+    RETRAINED,
+    USUAL_FILTERED,
+    WITH_WEATHER,
+)
+from epithermal_host.evaluation.metrics import stats
 from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
-from epithermal_host.reports.field_judge import FILTERED, Calibrated, Estimate, probed
-from epithermal_host.reports.simulated import COUNTS, WITH_WEATHER
+from epithermal_host.reports.field_judge import probed
+from epithermal_host.reports.field_result import Calibrated, Estimate, LaterLine, Own
 from epithermal_host.retraining.head_fit import RISE_MAX, STRENGTHS, SiteDays, change
 from epithermal_host.retraining.rehearsal import Rehearsal, rehearse
-from epithermal_host.retraining.retrain import Retraining, retrain
+from epithermal_host.retraining.result import Retraining
+from epithermal_host.retraining.retrain import retrain
 from epithermal_host.retraining.site_days import site_days, streamed
 from epithermal_host.retraining.text import by_year
 from epithermal_host.retraining.text import verdict as verdict_of
 
-OTHERS = "network, fitted on the other sites"
-RELEASED, RETRAINED = "network, released", "network, retrained"
 YEAR_D = 365.0
 FIRST_YEAR, FIRST_SEASON, FIRST_HALF = "first year", "first season", "first half of the seasons"
 INPUTS = (COUNTS, WITH_WEATHER)
-
-
-@dataclass(frozen=True, slots=True)
-class LaterLine:
-    """One method on days after those that a retraining was given."""
-
-    method: str
-    inputs: str
-    stats: Stats  # each year's own bias taken out; the method's own level for rmse and bias
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """A site's network retrained on the begin of its record, judged on what follows."""
-
-    site: str
-    given: str
-    last_day: str
-    verdict: str
-    reasons: tuple[str, ...]
-    later: str  # which days judge
-    lines: tuple[LaterLine, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +133,7 @@ def _later(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
     rows = by_year(series, days)
     truth = np.broadcast_to(series.truth, rows.shape)
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    named = [(FILTERED, "", filtered)]
+    named = [(USUAL_FILTERED, "", filtered)]
     for i, theta in enumerate(done.said.theta):
         named += [(RELEASED, INPUTS[i], theta), (RETRAINED, INPUTS[i], after[i])]
     return tuple(

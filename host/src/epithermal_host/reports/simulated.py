@@ -3,141 +3,40 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
-from epithermal_host.arrays import Array, Array32, Mask
+from epithermal_host.arrays import Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation import particle_filter as ensemble
-from epithermal_host.evaluation.baselines import COSMIC, Baseline, baselines
+from epithermal_host.evaluation.baselines import baselines
 from epithermal_host.evaluation.evaluate import judged_days, with_weather
 from epithermal_host.evaluation.groups import groups
 from epithermal_host.evaluation.layers import LayerLine, columns, layer_lines
+from epithermal_host.evaluation.methods import (
+    BEST_FILTERED,
+    COSMIC,
+    NETWORK,
+    network_with,
+)
 from epithermal_host.evaluation.metrics import Stats, rms, stats
-from epithermal_host.evaluation.stream_age import Curve, outages, since_start
-from epithermal_host.evaluation.unseen import Unseen, provenance, read_unseen
+from epithermal_host.evaluation.result import Estimate, Judged, Options, input_sets
+from epithermal_host.evaluation.stream_age import outages, since_start
+from epithermal_host.evaluation.unseen import provenance, read_unseen
 from epithermal_host.reports import simulated_html as report_html
 from epithermal_host.reports import simulated_plots as report_draw
 from epithermal_host.reports import simulated_text as report_text
-from epithermal_host.reports.verdict import Shortfall, shortfalls
-from epithermal_host.training.series import DESCRIPTION, LAYERS, NAMES, Series, counts_alone, mask
+from epithermal_host.reports.simulated_result import GroupLines, Line, Report, Soil
+from epithermal_host.reports.verdict import shortfalls
+from epithermal_host.training.series import LAYERS, Series
 
 PAGE, DATA = "report.html", "report.json"
-NETWORK = "network"
-COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
-UNTOLD = "counts alone, cover not told"
-FILTERED = f"{COSMIC} + best filter"  # what the network must beat in every group
 QUANTILES = (5, 25, 50, 75, 95)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InputSet:
-    """What a station has, and the soils that have it."""
-
-    label: str
-    features: Array32  # (S, T, F)
-    soils: Mask  # (S,)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Estimate:
-    """The network with one set of inputs; NaN for soils that do not have them."""
-
-    inputs: InputSet
-    theta: Array  # (S, T) [m3 m-3]
-    sigma: Array  # (S, T) [m3 m-3]
-    layers: dict[str, Array]  # (S, T) of the layers that the bundle tells [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One method in one group, on the soils that have the inputs."""
-
-    method: str
-    inputs: str
-    t_d: float | None  # of the filter
-    stats: Stats
-
-
-@dataclass(frozen=True, slots=True)
-class GroupLines:
-    """All methods in one group."""
-
-    kind: str
-    name: str
-    lines: tuple[Line, ...]
-
-    def line(self, method: str, inputs: str) -> Line | None:
-        """One of them, if there is one."""
-        found = (x for x in self.lines if (x.method, x.inputs) == (method, inputs))
-        return next(found, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Soil:
-    """One judged soil."""
-
-    scenario: int
-    texture: str
-    cover: str
-    precipitation_over_et0: float
-    rmse: dict[str, float]  # by method [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Report:
-    """Everything that the page shows."""
-
-    bundle: Bundle
-    run_folder: Path
-    provenance: dict[str, Any]
-    runtime: str
-    seed: int  # of the campaign that it is judged on
-    spin_up_d: int
-    snow_share: float  # of the days
-    overall: GroupLines
-    groups: tuple[GroupLines, ...]
-    verdict: tuple[Shortfall, ...]  # empty: nothing to complain of in any group
-    layers: tuple[LayerLine, ...]
-    ages: tuple[Curve, ...]
-    outages: tuple[Curve, ...]
-    soils: tuple[Soil, ...]
-    seconds: dict[str, float]
-    reference: dict[str, Any] | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Labels of the sets of inputs, the least first."""
-        return tuple(x.inputs for x in self.overall.lines if x.method == NETWORK)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a bundle is judged."""
-
-    every_soil: bool = False  # of a campaign of another seed
-    runtime: str | None = None
-    workers: int | None = None
-    reference_soils: int = 0  # that the particle filter is run on
-    progress: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """Soils, days and everybody's answers."""
-
-    unseen: Unseen
-    days: Mask  # (S, T)
-    baselines: tuple[Baseline, ...]
-    estimates: tuple[Estimate, ...]
-    runtime: str
 
 
 def run(
@@ -228,25 +127,6 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
     return judged, report
 
 
-def input_sets(features: Array32, weather: Mask) -> tuple[InputSet, ...]:
-    """Counts alone; with weather; with the soil's description; counts without the cover's.
-
-    Parameters
-    ----------
-    features : (S, T, F)
-    weather : (S,)
-        Soils that have rain and ET0.
-    """
-    counts, plain = counts_alone(features), mask(features, soil=True)
-    sets = [InputSet(COUNTS, counts, np.ones(len(weather), dtype=bool))]
-    sets.append(InputSet(WITH_WEATHER, plain, weather))
-    described = weather & (features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
-    sets.append(InputSet(WITH_SOIL, features, described))
-    told = (features[..., NAMES.index("cover_known")] > 0.0).any(axis=1)
-    sets.append(InputSet(UNTOLD, mask(counts, cover=True), told))
-    return tuple(s for s in sets if s.soils.any())
-
-
 def _network(
     bundle: Bundle, series: Series, who: Crew, options: Options
 ) -> tuple[tuple[Estimate, ...], str]:
@@ -301,8 +181,8 @@ def _layers(judged: Judged) -> tuple[LayerLine, ...]:
 def _soils(judged: Judged) -> tuple[Soil, ...]:
     """Each soil that has a judged day."""
     series, places = judged.unseen.series, judged.unseen.places
-    named = {b.name: b.theta for b in judged.baselines if b.name in (COSMIC, FILTERED)}
-    named |= {f"{NETWORK}, {e.inputs.label}": e.theta for e in judged.estimates}
+    named = {b.name: b.theta for b in judged.baselines if b.name in (COSMIC, BEST_FILTERED)}
+    named |= {network_with(e.inputs.label): e.theta for e in judged.estimates}
     out = []
     for i in np.flatnonzero(judged.days.any(axis=1)).tolist():
         errors = {name: theta[i] - series.theta[i] for name, theta in named.items()}

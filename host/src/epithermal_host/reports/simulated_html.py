@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
 from epithermal_host.bundles.streams import RESTART_D
-from epithermal_host.evaluation.baselines import COSMIC
 from epithermal_host.evaluation.groups import DEFINITIONS
+from epithermal_host.evaluation.methods import BEST_FILTERED, COSMIC, NETWORK, network_with
 from epithermal_host.rendering.html import cell, document, note, picture, section, table, words
-from epithermal_host.reports.verdict import IN_GROUPS, OVERALL
+from epithermal_host.reports.simulated_result import (
+    IN_GROUPS,
+    OVERALL,
+    GroupLines,
+    Line,
+    Report,
+    Soil,
+)
 
-if TYPE_CHECKING:
-    from epithermal_host.reports.simulated import GroupLines, Line, Report, Soil
-
-FILTERED = f"{COSMIC} + best filter"
-NETWORK = "network"
 WORST = 8
 FEW_SOILS = 10  # whose figures are as much theirs as the group's
 
@@ -175,13 +176,13 @@ def _groups(report: Report) -> str:
     labels = report.inputs
     head = ["l:group", "soils", "days", "COSMIC", "+ best filter"]
     for label in labels:
-        head += [f"network, {label}", "of COSMIC", "of filter", "bias", "in 90 %"]
+        head += [network_with(label), "of COSMIC", "of filter", "bias", "in 90 %"]
     rows, before = [], ""
     for group in report.groups:
         if group.kind != before:
             rows.append(f'<tr class="k"><td colspan="{len(head)}">{escape(group.kind)}</td></tr>')
         before = group.kind
-        inversion, filtered = (group.line(m, labels[0]) for m in (COSMIC, FILTERED))
+        inversion, filtered = (group.line(m, labels[0]) for m in (COSMIC, BEST_FILTERED))
         assert inversion and filtered
         cells = [
             words(group.name),
@@ -202,7 +203,7 @@ def _groups(report: Report) -> str:
 
 
 def _group_cells(group: GroupLines, label: str) -> list[str]:
-    line, inversion, filtered = (group.line(m, label) for m in (NETWORK, COSMIC, FILTERED))
+    line, inversion, filtered = (group.line(m, label) for m in (NETWORK, COSMIC, BEST_FILTERED))
     if line is None or inversion is None or filtered is None:
         return ["<td></td>"] * 5
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -19,10 +19,8 @@ from epithermal_host.bundles.tflite_head import Head
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.retraining import text as retrain_text
+from epithermal_host.retraining.result import Retraining
 from epithermal_host.training import lstm as network
-
-if TYPE_CHECKING:
-    from epithermal_host.retraining.retrain import Retraining
 
 MOVED = (0, 2, 3)  # units of the head that tell water: 0-30, 0-10, 30-60 cm
 EXACT = 2e-4  # [m3 m-3] of a head that is kept in 16 bits

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from epithermal_host import __version__
 from epithermal_host.arrays import Mask
-from epithermal_host.bundles.card import markdown as table
 from epithermal_host.evaluation.metrics import Stats, stats
-from epithermal_host.reports.simulated_text import plain
+from epithermal_host.field.series import FieldSeries
+from epithermal_host.rendering.text import markdown as table
+from epithermal_host.rendering.text import plain
 from epithermal_host.retraining.head_fit import GAIN_MAX, RISE_MAX, SiteDays, Trial
+from epithermal_host.retraining.result import Retraining
 from epithermal_host.retraining.site_days import site_days
-
-if TYPE_CHECKING:
-    from epithermal_host.field.series import FieldSeries
-    from epithermal_host.retraining.retrain import Retraining
-
 
 INPUTS = ("counts alone", "all inputs")
 DECLINED = "Declined: the released network stays."

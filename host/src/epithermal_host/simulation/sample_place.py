@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +13,9 @@ from epithermal_edge.physics.cosmic import cosmic_parameters, cosmic_rate
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
+from epithermal_host.config.population import Population
 from epithermal_host.simulation.vegetation import Cover, CoverKind
 from epithermal_host.weather.generator import Climate
-
-if TYPE_CHECKING:
-    from epithermal_host.simulation.scenario import Population
-
 
 DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
+from epithermal_host.config.population import Hydraulics
 from epithermal_host.soil.carsel_parrish import N_LEAST, THETA_S_LEAST_SPAN, sample_class
 from epithermal_host.soil.hydraulics import (
     AIR_ENTRY_CM,
@@ -35,9 +35,6 @@ SCATTER = {  # of soils about Rosetta's answer for their class and bulk density
 }
 """Own choice, about two thirds of the residuals that Zhang and Schaap (2017), table 5, print: a
 part of those is the small sample in the laboratory."""
-
-Hydraulics = Literal["carsel_parrish", "rosetta"]
-HYDRAULICS = ("carsel_parrish", "rosetta")
 
 
 def sample_soil(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,18 @@ from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig
 from epithermal_host.config.run_toml import from_table
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
+from epithermal_host.evaluation.methods import COSMIC
 from epithermal_host.evaluation.metrics import Stats, stats
-from epithermal_host.reports.simulated_text import plain
+from epithermal_host.rendering.text import plain
 from epithermal_host.studies import single_site_place as study_place
 from epithermal_host.studies.single_site_place import Record, StudyConfig, wet_season
+from epithermal_host.studies.single_site_result import (
+    BEST,
+    COUNTS,
+    USUAL,
+    WEATHER,
+    Study,
+)
 from epithermal_host.training.series import (
     DATASET,
     LAYERS,
@@ -36,28 +43,10 @@ from epithermal_host.training.series import (
     mask,
 )
 
-INVERSION, USUAL, BEST = "COSMIC inversion", f"with filter {FILTER_T_D:g} d", "with best filter"
-COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
 PICTURE, PARAMETERS, SOILS, DATA = "study.png", "parameters.png", "soils.png", "study.json"
 
 
 TRAIN_DEFAULTS = {"epochs": 300, "patience": 60, "batch": 8}  # a single place has few days
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Study:
-    """The finished study."""
-
-    config: StudyConfig
-    record: Record  # of a detector that training did not have
-    estimates: dict[str, Array]  # (T,) by method [m3 m-3]
-    parts: dict[str, slice]  # days of training, validation and test
-    best_t_d: float  # of the filter, on the days of training
-    table: dict[str, dict[str, Stats]]  # by days, by method
-    elsewhere: dict[str, dict[str, float]]  # RMSE by changed soil, by method [m3 m-3]
-    best_epoch: int
-    epochs: int
-    wall_s: float
 
 
 def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
@@ -194,7 +183,7 @@ def _estimates(record: Record, answer: Any, t_d: float) -> dict[str, Array]:
     both = np.concatenate([counts_alone(features), mask(features, soil=True)])
     y = answer(both)[..., 0].astype(np.float64)
     return {
-        INVERSION: record.inverted,
+        COSMIC: record.inverted,
         USUAL: exponential_filter(inverted, FILTER_T_D)[0],
         BEST: exponential_filter(inverted, t_d)[0],
         COUNTS: y[0],

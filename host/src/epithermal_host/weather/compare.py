@@ -243,7 +243,7 @@ def table(rows: tuple[Row, ...]) -> list[str]:
 
 
 def draw(observed: Series, generated: Series, path: Path, title: str) -> None:
-    """Picture of the monthly means, observed and generated.
+    """Draw the monthly means, observed and generated.
 
     Parameters
     ----------
@@ -254,24 +254,24 @@ def draw(observed: Series, generated: Series, path: Path, title: str) -> None:
     title :
         Over the picture.
     """
-    from matplotlib.figure import Figure
+    from epithermal_host.rendering.plots import DPI, VERMILION, new_figure, plot_style  # slow
 
     shown = [(*q, "") for q in QUANTITIES] + [("wet", "share of wet days", "-", "")]
     shown = [q for q in shown if np.isfinite(monthly_means(observed, q[0])).all()]
-    figure = Figure(figsize=(11.0, 6.0), layout="constrained")
-    axes = figure.subplots(2, 4).ravel()
-    for ax, (name, label, unit, _) in zip(axes, shown, strict=False):
-        for series, style, text in (
-            (observed, "ko-", "observed"),
-            (generated, "C1s--", "generated"),
-        ):
-            ax.plot(range(12), monthly_means(series, name), style, ms=4, lw=1, label=text)
-        ax.set_xticks(range(12), [m[0] for m in MONTH_NAMES])
-        ax.set_title(f"{label} [{unit}]", fontsize=10)
-        ax.set_ylim(bottom=0.0 if name in ("rain_mm", "et0_mm", "t_range_c", "wet") else None)
-    for ax in axes[len(shown) :]:
-        ax.axis("off")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower right")
-    figure.suptitle(f"{title}: mean of a day, by month")
-    figure.savefig(path, dpi=110)
+    kinds = ((observed, "observed", {"c": "k", "marker": "o"}),
+             (generated, "generated", {"c": VERMILION, "marker": "s", "ls": "--"}))  # fmt: skip
+    with plot_style():
+        figure = new_figure(11.0, 6.0)
+        panels = figure.subplots(2, 4).ravel()
+        for axes, (name, label, unit, _) in zip(panels, shown, strict=False):
+            for series, text, kind in kinds:
+                axes.plot(range(12), monthly_means(series, name), ms=4, lw=1, label=text, **kind)
+            axes.set_xticks(range(12), [m[0] for m in MONTH_NAMES])
+            axes.set_title(f"{label} [{unit}]", fontsize=10)
+            axes.set_ylim(bottom=0.0 if name in ("rain_mm", "et0_mm", "t_range_c", "wet") else None)
+        for axes in panels[len(shown) :]:
+            axes.axis("off")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="lower right")
+        figure.suptitle(f"{title}: mean of a day, by month")
+        figure.savefig(path, dpi=DPI)
