@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from epithermal_edge.physics.cosmic import cosmic_rate, desilets_rate
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.uts import uts_rate
 from epithermal_edge.site import Site
 from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS

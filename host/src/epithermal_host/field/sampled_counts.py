@@ -13,7 +13,7 @@ from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import Window
 from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
 from epithermal_edge.site import Site
-from epithermal_host.field.csv_table import HOUR_S
+from epithermal_edge.times import HOUR_S
 
 Array = NDArray[np.float64]
 

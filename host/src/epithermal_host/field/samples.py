@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.field.csv_table import DAY_S, number, read_cells
+from epithermal_edge.times import DAY_S
+from epithermal_host.field.csv_table import number, read_cells
 from epithermal_host.field.site_toml import Sampling, SiteFile
 
 Array = NDArray[np.float64]

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.times import DAY_S
 from epithermal_host.compute.crew import Crew
 from epithermal_host.config.instrument import SAMPLING_SIGMA
 from epithermal_host.field import series as field
 from epithermal_host.field.calibrate import HISTORY_D
-from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.network_n import candidates, network_fit, said, stream
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.times import DAY_S
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.baselines import COSMIC
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
 from epithermal_host.evaluation.metrics import Stats, rms, stats
-from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.reports.field_calibrated import Shown
