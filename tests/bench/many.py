@@ -17,8 +17,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.rig import PATIENCE, ROOT, WATERED, Broker, free_port, wait_until
 
 from epithermal_edge.cli import simulator
+from epithermal_edge.times import HOUR_S
 
-HOUR_S = 3600.0
 BUNDLE = ROOT / "models" / "rootzone-1.0.0"
 READER = "dashboard"  # the user of deploy/mosquitto/acl that may read all stations
 TOML = """

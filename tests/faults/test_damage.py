@@ -19,11 +19,11 @@ from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference.bundle import manifest_text
 from epithermal_edge.journal.journal import FILE
-from epithermal_edge.messages.observation import utc
 from epithermal_edge.rollout.loading import load_engine
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Intake
 from epithermal_edge.station.reader import Read
+from epithermal_edge.times import utc
 
 BEFORE, WAITING, AFTER = 200, 60, 10  # records before the damage, told of yet to be, and after it
 START_LIMIT_S = 10.0

@@ -24,7 +24,8 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Identity, Message
+from epithermal_edge.messages.station import event
 from epithermal_edge.station import intake
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Intake
@@ -214,17 +215,17 @@ def events(journal, kind="spool_drop"):
 def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, engine):
     max_mb = size(6, 60) / 10
     journal = Journal(tmp_path, max_mb=max_mb)
-    me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     told_drops, seq, state = [], 0, engines.start(engine)
 
     def tell():
         last = {}  # what finds no room is tried again, and then there is more to tell
 
-        def event(kind, text):
+        def made(kind, text):
             last[text.split()[3]] = text
-            return messages.event(me, kind, 0.0, text)
+            return event(me, kind, 0.0, text)
 
-        journal.tell(event)
+        journal.tell(made)
         told_drops.extend(last.values())
 
     def keep(record):

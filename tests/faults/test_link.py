@@ -26,7 +26,7 @@ from tests.support.rig import (
 from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.cli import simulator
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt import backoff, delivery, presence
 from epithermal_edge.mqtt import sender as mqtt
 

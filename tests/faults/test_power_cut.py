@@ -17,7 +17,7 @@ from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import to_parts
 from epithermal_edge.journal.journal import FILE, Journal
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Identity, Message
 
 RECORDS = size(80, 400)
 IMAGES = size(40, 6000)  # with a random part of what was not synced
@@ -158,7 +158,7 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
     """At every step of a salvage there is either the damaged journal or the new one, whole."""
     state, before = tmp_path / "state", tmp_path / "before"
     journal = Journal(state)
-    me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     memory = engines.start(engine)
     for seq, record in enumerate(simulator.records(3.0, 7, START_S), 1):
         memory, out = engines.advance(engine, memory, record)

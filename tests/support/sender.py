@@ -12,7 +12,7 @@ from tests.support.rig import wait_until
 from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages.observation import Identity, Message
+from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.station.daemon import FLUSH
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from epithermal_edge.inference import features, pipeline
-from epithermal_edge.inference.features import FEATURES, HOUR_S
+from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.records import NAN, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 
 SITE = Site(cosmic_n_cph=400.0, bulk_density_g_cm3=1.4, lattice_water_g_g=0.03, latitude_deg=50.0)
 MIDNIGHT_S = 19_675 * 86_400.0

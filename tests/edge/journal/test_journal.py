@@ -17,6 +17,7 @@ from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
 from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages.message import Identity
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def records():
 def keep(journal, engine, records, state=None, now_s=0.0):
     """Commit records as the station does; the state after the last."""
     state = state or engines.start(engine)
-    me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     for record in records:
         seq = journal.last_seq() + 1
         state, out = engines.advance(engine, state, record)

@@ -8,7 +8,7 @@ from tests.faults.proxy import Proxy
 from tests.support.rig import PATIENCE, Broker, Subscriber, Timed, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt import delivery, presence
 from epithermal_edge.mqtt.connection import Down, Up
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.rig import Broker, Subscriber, free_port, validate_by_topic, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt import sender as mqtt
 from epithermal_edge.mqtt.connection import Acknowledged, Down
 

@@ -7,7 +7,7 @@ from tests.support.certificates import Authority
 from tests.support.rig import Broker, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt.connection import Down
 
 RULES = """

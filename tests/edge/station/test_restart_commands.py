@@ -21,7 +21,7 @@ from tests.support.signing import Signer
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.inference.bundle import manifest_text
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt import republish
 from epithermal_edge.mqtt.commands import Commands, Nonces
 from epithermal_edge.mqtt.republish import Republisher

@@ -16,7 +16,8 @@ from tests.support import browser
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.physics.cosmic import cosmic_rate, desilets_rate
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.uts import uts_rate
 from epithermal_edge.site import Site
 from epithermal_host.bundles import streams

@@ -13,10 +13,11 @@ from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.engine import Engine, Outcome
 from epithermal_edge.journal import history as archive
 from epithermal_edge.loggers.files import ReadResult, read_records
-from epithermal_edge.messages.observation import qartod, quality_flags, utc
+from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.reader import source_options
 from epithermal_edge.station.status import JOURNAL_FILE
+from epithermal_edge.times import utc
 
 WATER = ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p05", "days_p95")
 COLUMNS = (

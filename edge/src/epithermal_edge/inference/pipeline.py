@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.inference.features import (
-    HOUR_S,
     HOURS,
     Window,
     add_to_bin,
@@ -31,6 +30,7 @@ from epithermal_edge.physics.corrections import (
 from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
 from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 
 Array = NDArray[np.float64]
 

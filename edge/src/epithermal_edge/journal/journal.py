@@ -29,7 +29,7 @@ from epithermal_edge.journal.sqlite import (
     Mark,
     fault,
 )
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.records import RawRecord
 
 __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]

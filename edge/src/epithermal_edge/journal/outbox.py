@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from epithermal_edge.journal.metadata import About
 from epithermal_edge.journal.rows import OUTBOX, message_of, message_row
 from epithermal_edge.journal.sqlite import Database
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 
 COLUMNS = ", ".join((*OUTBOX, "crc32"))
 

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from epithermal_edge.inference.engine import Outcome
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.records import Estimate, RawRecord
 
 SCHEMA = 2  # in user_version, and in table about

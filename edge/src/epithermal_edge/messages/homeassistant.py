@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 from epithermal_edge import __version__
-from epithermal_edge.messages.observation import LIVE_PERIODS, Identity, Message, encode
+from epithermal_edge.messages.message import LIVE_PERIODS, Identity, Message, encode
 
 ONLINE = b"online"  # payload of its birth message
 

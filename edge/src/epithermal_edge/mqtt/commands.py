@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.errors import EpithermalError
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages.message import Identity, Message, V, encode
 from epithermal_edge.signatures import ed25519
+from epithermal_edge.times import utc
 
 FILE = "commands.json"
 MAX_BYTES = 2048
@@ -216,7 +216,7 @@ class Commands:
         if total <= TOLD or total % TOLD_EACH == 0:
             log.warning("command %d refused: %s: %.80s", total, why, topic)
 
-    def obey(self, command: Command, now: float) -> messages.Message | None:
+    def obey(self, command: Command, now: float) -> Message | None:
         """Check the signature, remember the nonce, do it; the answer, None for a forgery.
 
         Parameters
@@ -250,24 +250,22 @@ class Commands:
         except EpithermalError as error:
             return self._answer(command, "failed", str(error), {})
 
-    def _answer(
-        self, command: Command, outcome: str, text: str, result: dict[str, Any]
-    ) -> messages.Message:
+    def _answer(self, command: Command, outcome: str, text: str, result: dict[str, Any]) -> Message:
         wall_s = self._wall()
-        body = messages.encode(
+        body = encode(
             {
-                "v": messages.V,
+                "v": V,
                 "station": self._identity.station,
                 "verb": command.verb,
                 "nonce": command.nonce,
-                "time": messages.utc(wall_s),
+                "time": utc(wall_s),
                 "outcome": outcome,
                 "text": text,
                 "result": result,
             }
         )
         topic = self._identity.topic(f"res/{command.verb}")
-        return messages.Message(topic, body, "answer", expires_s=wall_s + LIFE_S)
+        return Message(topic, body, "answer", expires_s=wall_s + LIFE_S)
 
     def health(self) -> dict[str, object]:
         """Counts since the start."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from epithermal_edge.journal.journal import Journal, Outgoing
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt.connection import FAILURE, REASONS
 
 IN_FLIGHT = 16  # sent and not acknowledged

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages.message import Identity
 from epithermal_edge.mqtt import connection as link
 from epithermal_edge.mqtt.commands import Command, Commands
 from epithermal_edge.mqtt.connection import Received

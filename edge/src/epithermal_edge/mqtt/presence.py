@@ -9,9 +9,8 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from epithermal_edge.messages import homeassistant
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity, Message
+from epithermal_edge.messages import homeassistant, station
+from epithermal_edge.messages.message import Identity, Message
 
 TROUBLE_EACH_S = 10.0  # trouble is told no more often
 ANNOUNCE_EACH_S = 10.0  # to Home Assistant
@@ -51,7 +50,7 @@ class Presence:
     def greet(self, state: str, session: str, trouble: str | None, now: float) -> None:
         """The status of a connection."""
         self._told, self._told_at = trouble, now
-        body = messages.status(self._identity, state, session, trouble)
+        body = station.status(self._identity, state, session, trouble)
         self.waiting.append(Message(self._identity.topic("status"), body, "status", retain=True))
 
     def tell_trouble(self, session: str, trouble: str | None, now: float) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 
 KEY = "republish"  # under which the journal keeps how far it has got
 PORTION = 64  # messages put into the outbox at once, when it holds fewer

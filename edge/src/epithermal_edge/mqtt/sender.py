@@ -17,8 +17,9 @@ from typing import Any
 
 from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity, Message
+from epithermal_edge.messages import station
+from epithermal_edge.messages.message import Identity, Message, V, encode
+from epithermal_edge.messages.station import session_of
 from epithermal_edge.mqtt.backoff import Backoff
 from epithermal_edge.mqtt.commands import Commands, Verb
 from epithermal_edge.mqtt.connection import (
@@ -37,6 +38,7 @@ from epithermal_edge.mqtt.inbox import Inbox, LinkEvent, Ordered
 from epithermal_edge.mqtt.presence import Presence
 from epithermal_edge.mqtt.republish import Republisher
 from epithermal_edge.mqtt.subscriptions import Hearing
+from epithermal_edge.times import utc
 
 UP_TIMEOUT_S = 60.0  # from opening a connection to being let in
 SILENT_S = 1.0  # from the end of paho's thread to giving up on its last word
@@ -171,7 +173,7 @@ class Sender:
         mosquitto 2.0.11 cuts a connection that is taken over without the reason that MQTT 5 has
         for it; the other's status tells.
         """
-        session = messages.session_of(event.payload)
+        session = session_of(event.payload)
         is_other = session is not None and session not in self._sessions
         if is_other and (self._entries > 1 or not event.retained):
             self._backoff.taken_over(event.link - 1, now)
@@ -230,7 +232,7 @@ class Sender:
         if not self._up or self._link is None:
             return
         if now - self._health_at >= self._config.health_interval_s:
-            body = messages.encode({**health, "v": messages.V, "station": self._identity.station})
+            body = encode({**health, "v": V, "station": self._identity.station})
             if self._link.publish(self._identity.topic("health"), body, False, qos=0) is not None:
                 self._health_at = now
 
@@ -251,7 +253,7 @@ class Sender:
             "connected": self._up,
             "host": self._config.host,
             "port": self._config.port,
-            "since": messages.utc(self._since_s),
+            "since": utc(self._since_s),
             "in_flight": len(self.delivery.flights),
             "sent": self.delivery.sent,
             "refused": self.delivery.refused,
@@ -292,7 +294,7 @@ class Sender:
 
     def _open(self, now: float) -> None:
         me = self._identity
-        will = (me.topic("status"), lambda session: messages.status(me, "lost", session))
+        will = (me.topic("status"), lambda session: station.status(me, "lost", session))
         self._links += 1
         self._link_at = now
         self._link = Link(self._links, me.station, self._config, will, self._inbox.offer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages.message import Identity
 from epithermal_edge.mqtt.connection import Link, Subscribed
 
 OWN = ("obs", "state", "event")  # what is read back on 3.1.1

@@ -18,12 +18,11 @@ from epithermal_edge.inference.irrigation import Z_95
 from epithermal_edge.journal import history as archive
 from epithermal_edge.journal.history import Told
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import utc
 from epithermal_edge.page import sentences as words
 from epithermal_edge.station import status
+from epithermal_edge.times import DAY_S, utc
 
 DAYS = 30.0
-DAY_S = 86400.0
 FACTORS = ("f_p", "f_h", "f_i", "f_v")
 AIR = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "incoming")
 

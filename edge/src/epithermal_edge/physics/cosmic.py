@@ -1,7 +1,7 @@
-"""Counts to water content where the profile is taken as uniform: Desilets, COSMIC.
+"""Convert between counts and water content of a uniform profile by COSMIC, the station's inversion.
 
-COSMIC is the inversion of the station. It works on arrays (n,), one value a site, by elementwise
-operations in a fixed number of steps, so that one site gives the same bits as many.
+It works on arrays (n,), one value a site, by elementwise operations in a fixed number of steps,
+so that one site gives the same bits as many.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from epithermal_edge.physics.desilets import bound_water
 from epithermal_edge.site import Site
 
 Array = NDArray[np.float64]
 
-A_0, A_1, A_2 = 0.0808, 0.372, 0.115  # Desilets, Zreda & Ferre (2010), eq. A1
 
 L1_G_CM2 = 162.0  # COSMIC's attenuation lengths: fast neutrons' makers in soil ...
 L2_G_CM2 = 129.1  # ... and in water,
@@ -24,100 +24,6 @@ ANGLE_EXCESS = 1.0 / 360.0  # left rectangle rule at 0.5 degree, over the exact 
 THETA_MAX = 0.9  # the wettest answer of `cosmic_theta`
 BULK_DENSITY_MIN_G_CM3 = 0.5  # COSMIC's L3 falls to nothing below
 NEWTON_STEPS = 5  # 4 reach 2e-12 for theta 0 to 0.9 and any soil
-
-
-def desilets_theta(
-    n_cph: ArrayLike,
-    n0_cph: ArrayLike,
-    bulk_density_g_cm3: ArrayLike,
-    lattice_water_g_g: ArrayLike = 0.0,
-    organic_water_g_g: ArrayLike = 0.0,
-) -> Array:
-    """Water content from a corrected count, by the N0 function.
-
-    Parameters
-    ----------
-    n_cph : (...) [counts h-1]
-        Corrected, the humidity included.
-    n0_cph : (...) [counts h-1]
-        Rate over dry soil; from a calibration.
-    bulk_density_g_cm3 : (...) [g cm-3]
-    lattice_water_g_g, organic_water_g_g : (...) [g g-1]
-        Hydrogen that is not soil water.
-
-    Returns
-    -------
-    (...) [m3 m-3]
-        NaN at and below 0.372 N0, a rate that no water content gives. Not clipped: a soil
-        that is wetter or drier than possible shows a wrong N0.
-
-    References
-    ----------
-    Desilets, Zreda & Ferre (2010), eq. A1, with the other hydrogen as in Hawdon et al. (2014),
-    eq. 7; the same as Koehli et al. (2021), eq. 12.
-    """
-    excess = np.asarray(n_cph, dtype=np.float64) / np.asarray(n0_cph, dtype=np.float64) - A_1
-    bound = _bound_water(lattice_water_g_g, organic_water_g_g)
-    theta_g = A_0 / np.where(excess > 0.0, excess, np.nan) - A_2 - bound
-    return np.asarray(theta_g * np.asarray(bulk_density_g_cm3, dtype=np.float64))
-
-
-def desilets_rate(
-    theta: ArrayLike,
-    n0_cph: ArrayLike,
-    bulk_density_g_cm3: ArrayLike,
-    lattice_water_g_g: ArrayLike = 0.0,
-    organic_water_g_g: ArrayLike = 0.0,
-) -> Array:
-    """Corrected count over a soil, by the N0 function: the inverse of `desilets_theta`.
-
-    Parameters
-    ----------
-    theta : (...) [m3 m-3]
-    n0_cph, bulk_density_g_cm3, lattice_water_g_g, organic_water_g_g :
-        As in `desilets_theta`.
-
-    Returns
-    -------
-    (...) [counts h-1]
-
-    References
-    ----------
-    As `desilets_theta`.
-    """
-    theta_g = np.asarray(theta, dtype=np.float64) / np.asarray(bulk_density_g_cm3, dtype=np.float64)
-    water = theta_g + _bound_water(lattice_water_g_g, organic_water_g_g)
-    return np.asarray(np.asarray(n0_cph, dtype=np.float64) * (A_0 / (water + A_2) + A_1))
-
-
-def desilets_sigma(
-    n_cph: ArrayLike, n_sigma_cph: ArrayLike, n0_cph: ArrayLike, bulk_density_g_cm3: ArrayLike
-) -> Array:
-    """Standard error of `desilets_theta` from counting statistics, to the third order.
-
-    Parameters
-    ----------
-    n_cph, n_sigma_cph : (...) [counts h-1]
-        Corrected rate and its standard error.
-    n0_cph, bulk_density_g_cm3 :
-        As in `desilets_theta`.
-
-    Returns
-    -------
-    (...) [m3 m-3]
-        0.4 to 12 % more than the first order between 0.02 and 0.6 m3 m-3. NaN as `desilets_theta`.
-
-    References
-    ----------
-    Jakobi et al. (2020), eq. 10.
-    """
-    n_0 = np.asarray(n0_cph, dtype=np.float64)
-    sigma = np.asarray(n_sigma_cph, dtype=np.float64)
-    d = np.asarray(n_cph, dtype=np.float64) - A_1 * n_0
-    d = np.where(d > 0.0, d, np.nan)
-    third = np.sqrt(d**4 + 8.0 * sigma**2 * d**2 + 15.0 * sigma**4)
-    bd = np.asarray(bulk_density_g_cm3, dtype=np.float64)
-    return np.asarray(sigma * A_0 * n_0 / d**4 * third * bd)
 
 
 def cosmic_parameters(bulk_density_g_cm3: ArrayLike) -> tuple[Array, Array]:
@@ -247,11 +153,6 @@ def cosmic_theta(n_cph: ArrayLike, site: Site) -> Array:
     return np.asarray(np.where(n <= wettest, THETA_MAX, np.where(n >= driest, 0.0, theta)))
 
 
-def _bound_water(lattice_water_g_g: ArrayLike, organic_water_g_g: ArrayLike) -> Array:
-    lattice = np.asarray(lattice_water_g_g, dtype=np.float64)
-    return np.asarray(lattice + np.asarray(organic_water_g_g, dtype=np.float64))
-
-
 class _Soil(NamedTuple):
     """What `_rate_and_slope` needs of a site; arrays () or (n,)."""
 
@@ -270,7 +171,7 @@ def _soil(site: Site) -> _Soil:
     alpha_bd, l3_bd = cosmic_parameters(np.where(fitted, 1.0, bd))
     alpha = np.where(np.isfinite(alpha), alpha, alpha_bd)
     l_3 = np.where(np.isfinite(l_3), l_3, l3_bd)
-    bound = _bound_water(site.lattice_water_g_g, site.organic_water_g_g)
+    bound = bound_water(site.lattice_water_g_g, site.organic_water_g_g)
     return _Soil(
         n_cph=np.asarray(site.cosmic_n_cph, dtype=np.float64),
         made=np.asarray(alpha * bd),

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages import homeassistant
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages import homeassistant, station
+from epithermal_edge.messages.message import Identity
 from epithermal_edge.mqtt.commands import FILE, Commands, Nonces, Verb
 from epithermal_edge.mqtt.inbox import LinkEvent
 from epithermal_edge.mqtt.sender import Sender
@@ -45,7 +44,7 @@ def make_sender(
     if settings.command_key_file is not None:
         key = ed25519.read_public_key(settings.command_key_file)
         commands = Commands(key, identity, Nonces(config.state_dir / FILE, wall()), wall)
-    meta = messages.meta(config, identity, bundle)
+    meta = station.meta(config, identity, bundle)
     return Sender(
         *(settings, identity, meta, journal, put),
         discovery=discovery,

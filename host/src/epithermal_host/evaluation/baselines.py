@@ -6,12 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from epithermal_edge.physics.cosmic import (
-    THETA_MAX,
-    cosmic_rate,
-    desilets_rate,
-    desilets_theta,
-)
+from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
+from epithermal_edge.physics.desilets import desilets_rate, desilets_theta
 from epithermal_edge.physics.uts import uts_rate, uts_theta
 from epithermal_edge.records import Floats
 from epithermal_edge.site import Site

@@ -12,10 +12,11 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
-from epithermal_edge.physics.cosmic import desilets_theta
+from epithermal_edge.physics.desilets import desilets_theta
 from epithermal_edge.physics.uts import uts_theta
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
@@ -31,7 +32,6 @@ from epithermal_host.field.calibration_fit import (
     fits,
     station_sigma,
 )
-from epithermal_host.field.csv_table import DAY_S, HOUR_S
 from epithermal_host.field.network_n import (
     NEAR,
     NetworkFit,

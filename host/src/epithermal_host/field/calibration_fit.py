@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from epithermal_edge.physics.cosmic import cosmic_rate, desilets_rate
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.uts import uts_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array

@@ -15,10 +15,10 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.features import Window
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew, crew
-from epithermal_host.field.csv_table import HOUR_S
 from epithermal_host.field.sampled_counts import Corrected, collect, steps
 from epithermal_host.field.series import from_first_counts
 

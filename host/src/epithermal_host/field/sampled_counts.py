@@ -12,8 +12,8 @@ from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import Window
 from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers
-from epithermal_host.field.csv_table import HOUR_S
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Integers
-from epithermal_host.field.csv_table import DAY_S, number, read_cells
+from epithermal_host.field.csv_table import number, read_cells
 from epithermal_host.field.site_toml import Sampling, SiteFile
 
 EPOCH = datetime.date(1970, 1, 1)

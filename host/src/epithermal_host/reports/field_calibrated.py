@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array
 from epithermal_host.compute.crew import Crew
 from epithermal_host.config.instrument import SAMPLING_SIGMA
 from epithermal_host.evaluation.result import InputSet, input_sets
 from epithermal_host.field import series as field
 from epithermal_host.field.calibration import HISTORY_D
-from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.network_n import candidates, network_fit, said, stream
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile

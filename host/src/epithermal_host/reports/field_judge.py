@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
 from epithermal_host.evaluation.methods import COSMIC, NETWORK, USUAL_FILTERED
 from epithermal_host.evaluation.metrics import Stats, rms, stats
-from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.reports.field_result import Calibrated, Estimate, Line, Place, Sampled
 from epithermal_host.retraining.site_days import Samples, samples

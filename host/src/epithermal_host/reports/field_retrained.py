@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Mask
 from epithermal_host.bundles.hidden_states import Hidden
 from epithermal_host.compute.crew import Crew
@@ -23,7 +24,6 @@ from epithermal_host.evaluation.methods import (
     WITH_WEATHER,
 )
 from epithermal_host.evaluation.metrics import stats
-from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.reports.field_judge import probed

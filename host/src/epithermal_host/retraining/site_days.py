@@ -9,11 +9,11 @@ import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.physics.atmosphere import mean_pressure
+from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.hidden_states import Hidden, hidden
 from epithermal_host.compute.crew import Crew
 from epithermal_host.field.calibration import USUAL_HUMIDITY_G_M3
-from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.samples import read_campaigns
 from epithermal_host.field.series import FieldSeries, day_window_end_s
 from epithermal_host.field.site_toml import SiteFile

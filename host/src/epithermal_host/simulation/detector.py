@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epithermal_edge.inference.features import HOUR_S, HOURS
+from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.records import HOUSEKEEPING, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array
 from epithermal_host.config.instrument import (
     BETA_SIGMA,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from epithermal_edge.config.canopy import DAYS
-from epithermal_edge.inference.features import HOUR_S, HOURS
+from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.corrections import (
     biomass_factor,
@@ -21,6 +21,7 @@ from epithermal_edge.physics.corrections import (
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_slope, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers
 from epithermal_host.config.instrument import COVER_ERRORS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.simulation.scenario import Scenario

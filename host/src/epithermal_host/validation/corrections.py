@@ -11,8 +11,7 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics import atmosphere as air
-from epithermal_edge.physics import corrections, footprint
-from epithermal_edge.physics import cosmic as moisture
+from epithermal_edge.physics import corrections, desilets, footprint
 from epithermal_edge.physics.uts import UTS_PARAMETERS, uts_rate, uts_theta
 from epithermal_host.arrays import Array
 
@@ -167,14 +166,14 @@ def _biomass(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
 def _desilets(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     n, n0, density = t["N_cph"], t["N0_cph"], t["bulk_density_g_cm3"]
     bound = t["lattice_water_g_g"], t["soc_water_g_g"]
-    theta = moisture.desilets_theta(n, n0, density, *bound)
-    by_mass = moisture.desilets_theta(n, n0, 1.0, *bound)
+    theta = desilets.desilets_theta(n, n0, density, *bound)
+    by_mass = desilets.desilets_theta(n, n0, 1.0, *bound)
     yield "theta_grav_neptoon", by_mass, DIGITS
     yield "theta_grav_reformulated_koehli2021_neptoon", by_mass, DIGITS
     yield "theta_vol_neptoon", theta, DIGITS
     yield "theta_vol_crnpy", theta, DIGITS
-    yield "N_back_neptoon", moisture.desilets_rate(theta, n0, density, *bound), DIGITS
-    sigma = moisture.desilets_sigma(n, t["sigma_N_crnpy_cph"], n0, density)
+    yield "N_back_neptoon", desilets.desilets_rate(theta, n0, density, *bound), DIGITS
+    sigma = desilets.desilets_sigma(n, t["sigma_N_crnpy_cph"], n0, density)
     yield "sigma_theta_vol_crnpy_jakobi2020", sigma, DIGITS
 
 
