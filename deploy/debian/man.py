@@ -1,4 +1,4 @@
-"""The manual page, from the programs' own help texts."""
+"""Generate the man page from the program's help texts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from types import ModuleType
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-MODULE, PROGRAM = "epithermal_edge", "epithermal-edge"
+MODULE, PROGRAM = "epithermal_edge.cli.main", "epithermal-edge"
 FILES = {
-    "/etc/epithermal/station.toml": "the station; every key is explained in it",
-    "/etc/epithermal/credentials": "password, certificates, keys; root's",
+    "/etc/epithermal/station.toml": "configuration; explains every key",
+    "/etc/epithermal/credentials": "password, certificates, keys; readable by root only",
     "/var/lib/epithermal": "journal, health.json, models",
-    "/usr/share/epithermal/models": "the model that came with the package",
-    "/usr/share/doc/epithermal-edge/docs": "install.md, station.md, mqtt.md and all others",
+    "/usr/share/epithermal/models": "the model of the package",
+    "/usr/share/doc/epithermal-edge/docs": "install.md, station.md, mqtt.md and all other pages",
     "/usr/share/doc/epithermal-edge/examples": "broker, dashboards, signed commands",
 }
 
 
 def manual(date: int) -> str:
-    """epithermal-edge(1) as roff."""
+    """Return epithermal-edge(1) as roff."""
     made = _reference()
     day = time.strftime("%Y-%m-%d", time.gmtime(date))
     parts = [
@@ -43,7 +43,7 @@ def manual(date: int) -> str:
 
 
 def _commands(made: ModuleType, *words: str) -> list[tuple[str, ...]]:
-    """The words of every command that does something itself."""
+    """Return the words of every command without subcommands."""
     below = made.subcommands(made.help_of(MODULE, *words))
     if not below:
         return [words]
@@ -55,13 +55,13 @@ def _verbatim(text: str) -> list[str]:
 
 
 def _plain(line: str) -> str:
-    """A line that roff sets as it stands."""
+    """Return a line escaped so that roff prints it unchanged."""
     line = line.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{line}" if line.startswith((".", "'")) else line
 
 
 def _reference() -> ModuleType:
-    """docs/make_reference.py, which asks the programs."""
+    """Import docs/make_reference.py, which reads the help texts."""
     spec = importlib.util.spec_from_file_location("made", DOCS / "make_reference.py")
     assert spec is not None and spec.loader is not None
     made = importlib.util.module_from_spec(spec)
