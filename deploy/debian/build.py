@@ -53,10 +53,10 @@ def applies(requirement: Requirement, python: str, machine: str) -> bool:
 def pins(python: str, machine: str) -> dict[str, str]:
     """Return the versions that constraints.txt pins for the target, by name."""
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {
         normal(r.name): str(r.specifier).removeprefix("==")
-        for r in found
+        for r in requirements
         if applies(r, python, machine)
     }
 
@@ -81,12 +81,12 @@ def wheels(python: str, machine: str, folder: Path) -> list[Path]:
         *(word for tag in tags for word in ("--platform", tag)),
         *(f"{r.name}{r.specifier}" for r in wanted if applies(r, python, machine)),
     )  # fmt: skip
-    found = sorted(folder.glob("*.whl"))
-    for wheel in found:
+    downloaded = sorted(folder.glob("*.whl"))
+    for wheel in downloaded:
         name, version = wheel.name.split("-")[:2]
         if known.get(normal(name)) != version:
             sys.exit(f"{wheel.name}: not pinned for Python {python}: add it to constraints.txt")
-    return found
+    return downloaded
 
 
 def pip(*words: object) -> None:
@@ -116,8 +116,8 @@ def environment(root: Path, python: str, packed: list[Path]) -> None:
     for wheel in packed:
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()
-            kept = [name for name in names if not any(part in name for part in UNUSED)]
-            archive.extractall(packages, kept)
+            used = [name for name in names if not any(part in name for part in UNUSED)]
+            archive.extractall(packages, used)
 
 
 def settings(root: Path) -> None:
@@ -139,8 +139,8 @@ def put(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def newest_model() -> Path:
     """Return the folder of the newest released model, which a new station starts with."""
-    found = (ROOT / "models").glob("rootzone-*/MANIFEST")
-    return max((p.parent for p in found), key=lambda p: Version(p.name.partition("-")[2]))
+    manifests = (ROOT / "models").glob("rootzone-*/MANIFEST")
+    return max((p.parent for p in manifests), key=lambda p: Version(p.name.partition("-")[2]))
 
 
 def documents(root: Path, version: str, date: int) -> None:

@@ -21,7 +21,7 @@ FILES = {
 
 def manual(date: int) -> str:
     """Return epithermal-edge(1) as roff."""
-    made = _reference()
+    reference = _reference()
     day = time.strftime("%Y-%m-%d", time.gmtime(date))
     parts = [
         f'.TH EPITHERMAL-EDGE 1 "{day}" "epithermal" "User Commands"',
@@ -31,23 +31,23 @@ def manual(date: int) -> str:
         f".B {_plain(PROGRAM)}",
         '.RI [ OPTION ]... " COMMAND" ...',
         ".SH DESCRIPTION",
-        *_verbatim(made.help_of(MODULE)),
+        *_verbatim(reference.help_of(MODULE)),
         ".SH COMMANDS",
     ]
-    for words in _commands(made):
-        parts += [f".SS {_plain(' '.join(words))}", *_verbatim(made.help_of(MODULE, *words))]
+    for words in _commands(reference):
+        parts += [f".SS {_plain(' '.join(words))}", *_verbatim(reference.help_of(MODULE, *words))]
     parts.append(".SH FILES")
     for path, what in FILES.items():
         parts += [".TP", f".I {_plain(path)}", _plain(what)]
     return "\n".join(parts) + "\n"
 
 
-def _commands(made: ModuleType, *words: str) -> list[tuple[str, ...]]:
+def _commands(reference: ModuleType, *words: str) -> list[tuple[str, ...]]:
     """Return the words of every command without subcommands."""
-    below = made.subcommands(made.help_of(MODULE, *words))
+    below = reference.subcommands(reference.help_of(MODULE, *words))
     if not below:
         return [words]
-    return [found for name in below for found in _commands(made, *words, name)]
+    return [leaf for name in below for leaf in _commands(reference, *words, name)]
 
 
 def _verbatim(text: str) -> list[str]:
@@ -62,8 +62,8 @@ def _plain(line: str) -> str:
 
 def _reference() -> ModuleType:
     """Import docs/make_reference.py, which reads the help texts."""
-    spec = importlib.util.spec_from_file_location("made", DOCS / "make_reference.py")
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "make_reference.py")
     assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    return reference

@@ -19,7 +19,7 @@ function element(name, attributes = {}, ...content) {
 const fixed = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "-");
 const percent = (value) => (Number.isFinite(value) ? `${Math.round(100 * value)} %` : "-");
 
-function say(text, isBad = false) {
+function showLink(text, isBad = false) {
   $("link").textContent = text;
   $("link").classList.toggle("bad", isBad);
 }
@@ -130,7 +130,7 @@ function draw() {
 }
 
 /** Draws once for many messages, and saves the history. */
-function soon() {
+function scheduleDraw() {
   if (isDue) return;
   isDue = true;
   setTimeout(() => {
@@ -140,7 +140,7 @@ function soon() {
       if (canSave) localStorage.setItem(STORAGE_KEY, store.save(Date.now()));
     } catch {
       canSave = false;
-      say("connected; this browser has no space to store the history");
+      showLink("connected; this browser has no space to store the history");
     }
   }, 250);
 }
@@ -151,19 +151,19 @@ function connect(user, password) {
     timerVariant: "native", // its worker would be a script from another origin
   });
   client.on("connect", () => {
-    say("connected");
+    showLink("connected");
     $("login").hidden = true;
     const names = ["status", "meta", "state/theta", "obs/theta"];
     client.subscribe(names.map((name) => `${CONFIG.prefix}/+/${name}`), { qos: 1 });
   });
   client.on("message", (topic, body) => {
-    if (store.take(topic, body.toString(), Date.now())) soon();
+    if (store.handle(topic, body.toString(), Date.now())) scheduleDraw();
   });
-  client.on("close", () => say("not connected to the broker: values may be outdated", true));
+  client.on("close", () => showLink("not connected to the broker: values may be outdated", true));
   client.on("error", (error) => {
     if (error.code !== 0x86 && error.code !== 0x87) return; // bad user name or password; not authorized
     client.end(true);
-    say("the broker requires user and password", true);
+    showLink("the broker requires user and password", true);
     $("login").hidden = false;
   });
 }
@@ -177,7 +177,7 @@ addEventListener("hashchange", () => {
   chosen = decodeURIComponent(location.hash.slice(1));
   draw();
 });
-addEventListener("resize", soon);
+addEventListener("resize", scheduleDraw);
 setInterval(draw, 30e3); // values expire without a message
 
 try {
@@ -186,5 +186,5 @@ try {
   localStorage.removeItem(STORAGE_KEY); // of another version of this page
 }
 draw();
-if (typeof mqtt === "undefined") say("mqtt.min.js is missing next to this page: see README.md", true);
+if (typeof mqtt === "undefined") showLink("mqtt.min.js is missing next to this page: see README.md", true);
 else connect(CONFIG.user, CONFIG.password);

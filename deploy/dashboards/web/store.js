@@ -93,7 +93,7 @@ class Store {
   }
 
   /** Processes a message; false if it is not from a station. */
-  take(topic, text, now) {
+  handle(topic, text, now) {
     if (!topic.startsWith(`${this.prefix}/`)) return false;
     const [id, ...rest] = topic.slice(this.prefix.length + 1).split("/");
     if (!/^[a-z0-9-]{3,32}$/.test(id)) return false;
