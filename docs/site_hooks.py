@@ -68,6 +68,7 @@ class Docstrings(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Adapt the parsed docstring of one module, class or function."""
+        obj.exports = None  # what a folder exports is shown once, in its own module
         if obj.docstring is None:
             return
         lines = obj.docstring.value.splitlines()
