@@ -39,38 +39,6 @@ def test_the_filter_holds_a_constant_and_forgets_a_step_with_its_time_constant()
     np.testing.assert_allclose(1 - out[309], np.exp(-1.0), rtol=1e-3)
 
 
-def test_scores_of_a_known_error():
-    truth = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
-    estimate = truth + np.array([[0.02], [-0.01]])
-    judged = np.ones((2, 4), dtype=bool)
-    out = evaluate.score("m", "i", truth, estimate, judged, np.full((2, 4), 0.01))
-    assert out.rmse == pytest.approx(np.sqrt((0.02**2 + 0.01**2) / 2))
-    assert out.ubrmse == pytest.approx(0.0, abs=1e-15)
-    assert out.bias == pytest.approx(0.005)
-    assert out.r == pytest.approx(1.0)
-    assert out.coverage_90 == 0.5  # 1.64 sigma hold 0.01 but not 0.02
-    assert (out.soils, out.days) == (2, 8)
-
-
-def test_a_day_that_is_not_judged_has_no_say():
-    truth = np.full((1, 10), 0.2)
-    estimate = truth.copy()
-    estimate[0, :3] = 9.0
-    judged = np.ones((1, 10), dtype=bool)
-    judged[0, :3] = False
-    assert evaluate.score("m", "i", truth, estimate, judged).rmse == 0.0
-
-
-def test_an_honest_sigma_covers_ninety_percent():
-    rng = np.random.default_rng(1)
-    sigma = rng.uniform(0.005, 0.02, (20, 1000))
-    truth = np.full(sigma.shape, 0.3)
-    estimate = truth + sigma * rng.standard_normal(sigma.shape)
-    judged = np.ones(sigma.shape, dtype=bool)
-    out = evaluate.score("m", "i", truth, estimate, judged, sigma)
-    assert out.coverage_90 == pytest.approx(0.9, abs=0.01)
-
-
 def test_all_methods_are_judged_on_the_same_days_after_the_spin_up(finished_run):
     report = json.loads((finished_run / "evaluate.json").read_text())
     for inputs in ("counts alone", "+ rain and ET0", "+ soil parameters"):

@@ -22,7 +22,7 @@ from epithermal_edge.site import Site
 from epithermal_host.bundles import streams
 from epithermal_host.compute.crew import crew
 from epithermal_host.config.run_toml import read_run
-from epithermal_host.evaluation import baselines, groups, layers, metrics, unseen
+from epithermal_host.evaluation import baselines, groups, layers, unseen
 from epithermal_host.evaluation import particle_filter as ensemble
 from epithermal_host.evaluation.methods import (
     BEST_FILTERED,
@@ -216,29 +216,6 @@ def test_the_page_needs_nothing_but_itself(judged):
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
 def test_a_browser_shows_every_picture(judged, tmp_path):
     assert browser.verdict(judged[1], tmp_path) == (8, 8, 0, 0)
-
-
-def test_kge_and_r_of_a_scaled_and_shifted_estimate():
-    rng = np.random.default_rng(1)
-    truth = rng.uniform(0.1, 0.4, (3, 200))
-    estimate = 1.2 * (truth - truth.mean(axis=1, keepdims=True))
-    estimate += 1.1 * truth.mean(axis=1, keepdims=True)
-    out = metrics.stats(truth, estimate, np.ones(truth.shape, dtype=bool))
-    assert out.r == pytest.approx(1.0)
-    assert out.kge == pytest.approx(1.0 - np.hypot(0.2, 0.1))  # Gupta et al. 2009, eq. 9
-
-
-def test_a_day_that_is_not_judged_has_no_say_in_any_figure():
-    rng = np.random.default_rng(2)
-    truth = rng.uniform(0.1, 0.4, (4, 100))
-    estimate = truth + 0.02 * rng.standard_normal(truth.shape)
-    judged = rng.random(truth.shape) < 0.7
-    one = metrics.stats(truth, estimate, judged, np.full(truth.shape, 0.02))
-    spoilt = np.where(judged, estimate, np.nan)
-    assert metrics.stats(truth, spoilt, judged, np.full(truth.shape, 0.02)) == one
-    error = (estimate - truth)[judged]
-    assert one.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
-    assert one.bias == pytest.approx(error.mean(), rel=1e-9)
 
 
 def test_other_inversions_agree_with_cosmic_at_the_calibration_and_see_the_same_counts():

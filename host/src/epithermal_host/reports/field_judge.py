@@ -145,4 +145,4 @@ def _sampled(series: FieldSeries, taken: Samples, theta: Array) -> Sampled | Non
     error = error[np.isfinite(error)]
     if not error.size:
         return None
-    return Sampled(error.size, float(np.sqrt(np.mean(error**2))), float(error.mean()))
+    return Sampled(error.size, rms(error), float(error.mean()))

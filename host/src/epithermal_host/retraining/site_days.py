@@ -12,6 +12,7 @@ from epithermal_edge.physics.atmosphere import mean_pressure
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.hidden_states import Hidden, hidden
 from epithermal_host.compute.crew import Crew
+from epithermal_host.evaluation.metrics import rms
 from epithermal_host.field.calibration import USUAL_HUMIDITY_G_M3
 from epithermal_host.field.csv_table import DAY_S
 from epithermal_host.field.samples import read_campaigns
@@ -123,8 +124,8 @@ def level(series: FieldSeries, said: Hidden, taken: Samples, until_s: float) -> 
         return Level(0.0, n, math.nan, math.nan, reason)
     total, whole = float(weight @ lack), float(weight.sum())
     left_out = (total - weight * lack) / (whole - weight)
-    before = float(np.sqrt(np.mean(lack**2)))
-    after = float(np.sqrt(np.mean((lack - left_out) ** 2)))
+    before = rms(lack)
+    after = rms(lack - left_out)
     if after > LEVEL_GAIN * before:
         reason = (
             f"on sampling days left out RMSE {after:.4f} m3/m3, released {before:.4f}: less than"

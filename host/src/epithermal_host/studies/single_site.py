@@ -21,7 +21,7 @@ from epithermal_host.config.learning import TrainConfig
 from epithermal_host.config.run_toml import from_table
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
 from epithermal_host.evaluation.methods import COSMIC
-from epithermal_host.evaluation.metrics import Stats, stats
+from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.rendering.text import plain
 from epithermal_host.studies import single_site_place as study_place
 from epithermal_host.studies.single_site_place import Record, StudyConfig, wet_season
@@ -219,7 +219,7 @@ def _elsewhere(
     for name, seen in records.items():
         use = ~seen.snow[test]
         out[name] = {
-            method: float(np.sqrt(np.mean((theta[test] - seen.truth[test])[use] ** 2)))
+            method: rms((theta[test] - seen.truth[test])[use])
             for method, theta in _estimates(seen, answer, t_d).items()
         }
     return out
