@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,7 @@ from epithermal_host.evaluation.unseen import provenance, read_unseen
 from epithermal_host.reports import simulated_html as report_html
 from epithermal_host.reports import simulated_plots as report_draw
 from epithermal_host.reports import simulated_text as report_text
-from epithermal_host.reports.simulated_result import GroupLines, Line, Report, Soil
-from epithermal_host.reports.verdict import shortfalls
+from epithermal_host.reports.simulated_result import GroupLines, Line, Report, Shortfall, Soil
 from epithermal_host.training.series import LAYERS, Series
 
 PAGE, DATA = "report.html", "report.json"
@@ -196,6 +196,32 @@ def _soils(judged: Judged) -> tuple[Soil, ...]:
                 rmse={name: rms(error[judged.days[i]]) for name, error in errors.items()},
             )
         )
+    return tuple(out)
+
+
+def shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tuple[Shortfall, ...]:
+    """All of them, by the inputs and then as the groups stand."""
+    out = []
+    for label in inputs:
+        for group in groups:
+            own, inversion, filtered = (
+                group.line(method, label) for method in (NETWORK, COSMIC, BEST_FILTERED)
+            )
+            if own is None or inversion is None or filtered is None:
+                continue
+            found = Shortfall(
+                kind=group.kind,
+                group=group.name,
+                inputs=label,
+                soils=own.stats.soils,
+                days=own.stats.days,
+                rmse=own.stats.rmse,
+                of_cosmic=own.stats.rmse / inversion.stats.rmse,
+                of_filter=own.stats.rmse / filtered.stats.rmse,
+                coverage_90=own.stats.coverage_90,
+            )
+            if found.beaten or found.outside:
+                out.append(found)
     return tuple(out)
 
 
