@@ -9,7 +9,7 @@ import pytest
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.evaluation import evaluate
-from epithermal_host.evaluation import exponential_filter as filters
+from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.training.series import LAYERS, TEST, mask, read_series
 
 
@@ -19,12 +19,12 @@ def test_the_filter_is_the_written_out_exponential_average():
     for day in range(4):
         weights = np.exp(-(day - np.arange(day + 1)) / t)  # Albergel et al. 2008, eq. 4
         expected = np.sum(weights * theta[0, : day + 1]) / np.sum(weights)
-        assert filters.exponential_filter(theta, t)[0, day] == pytest.approx(expected, rel=1e-12)
+        assert exponential_filter(theta, t)[0, day] == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_filter_over_a_gap_is_the_exponential_average_of_what_there_is():
     theta = np.array([[np.nan, 0.2, np.nan, np.nan, 0.3, np.nan, 0.4]])
-    out = filters.exponential_filter(theta, 5.0)[0]
+    out = exponential_filter(theta, 5.0)[0]
     seen = np.array([1, 4, 6])
     weights = np.exp(-(6 - seen) / 5.0)
     assert np.isnan(out[0]) and out[1] == out[2] == out[3] == 0.2 and out[5] == out[4]
@@ -32,10 +32,10 @@ def test_the_filter_over_a_gap_is_the_exponential_average_of_what_there_is():
 
 
 def test_the_filter_holds_a_constant_and_forgets_a_step_with_its_time_constant():
-    steady = filters.exponential_filter(np.full((1, 300), 0.3), 10.0)
+    steady = exponential_filter(np.full((1, 300), 0.3), 10.0)
     np.testing.assert_allclose(steady, 0.3, rtol=1e-13)
     step = np.concatenate([np.zeros(300), np.ones(40)])[None]
-    out = filters.exponential_filter(step, 10.0)[0]
+    out = exponential_filter(step, 10.0)[0]
     np.testing.assert_allclose(1 - out[309], np.exp(-1.0), rtol=1e-3)
 
 

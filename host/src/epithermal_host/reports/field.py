@@ -16,9 +16,7 @@ from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.rendering.text import plain
-from epithermal_host.reports import field_calibrated as field_n
-from epithermal_host.reports import field_html, field_retrained
-from epithermal_host.reports import field_plots as field_draw
+from epithermal_host.reports import field_calibrated, field_html, field_plots, field_retrained
 from epithermal_host.reports.field_judge import judge
 from epithermal_host.reports.field_result import (
     Calibrated,
@@ -64,9 +62,11 @@ def run(
     files = _read_sites(site_files)
     bar = tqdm(files, desc="sites", unit="site", disable=not options.progress)
     with crew(options.workers) as who:
-        sites = [Calibrated(f, *field_n.load(f, bundle, who, options.runtime)) for f in bar]
+        sites = [
+            Calibrated(f, *field_calibrated.load(f, bundle, who, options.runtime)) for f in bar
+        ]
         report = judged(bundle, sites, who, options)
-    pictures = {f"{p.series.name}.png": field_draw.site(p) for p in report.places}
+    pictures = {f"{p.series.name}.png": field_plots.site(p) for p in report.places}
     for name, content in pictures.items():
         write_atomic(out / name, content)
     write_atomic(out / PAGE, field_html.page(report, pictures).encode("utf-8"))

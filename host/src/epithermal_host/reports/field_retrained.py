@@ -33,8 +33,7 @@ from epithermal_host.retraining.rehearsal import Rehearsal, rehearse
 from epithermal_host.retraining.result import Retraining
 from epithermal_host.retraining.retrain import retrain
 from epithermal_host.retraining.site_days import site_days, streamed
-from epithermal_host.retraining.text import by_year
-from epithermal_host.retraining.text import verdict as verdict_of
+from epithermal_host.retraining.text import by_year, verdict
 
 YEAR_D = 365.0
 FIRST_YEAR, FIRST_SEASON, FIRST_HALF = "first year", "first season", "first half of the seasons"
@@ -103,7 +102,7 @@ def on_own(bundle: Bundle, here: Visited, population: Rehearsal) -> list[Own]:
                 site=series.name,
                 given=given,
                 last_day=_day(until_s),
-                verdict=verdict_of(done),
+                verdict=verdict(done),
                 reasons=done.reasons,
                 later=f"{_day(series.day_end_s[later][0])} to {_day(series.day_end_s[later][-1])}",
                 lines=_later(done, later),

@@ -19,7 +19,7 @@ from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.run_toml import RunConfig, read_run
-from epithermal_host.field import series as field
+from epithermal_host.field.series import load
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.rendering.plots import BLUE, UNIT, VERMILION, new_figure, plot_style, png
 from epithermal_host.simulation.campaign import scenario_of, scenario_path
@@ -135,7 +135,7 @@ def memory(name: str, value: Array, usable: Mask) -> Memory:
 
 def of_site(site_file: SiteFile) -> dict[str, Memory]:
     """Memory of a real site; theta only where it has probes."""
-    series = field.load(site_file)
+    series = load(site_file)
     found = {"counts": memory(series.name, series.theta_classical, series.judged)}
     if np.isfinite(series.truth).any():
         found["theta"] = memory(series.name, series.truth, series.judged)
