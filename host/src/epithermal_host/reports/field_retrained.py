@@ -24,6 +24,7 @@ from epithermal_host.evaluation.methods import (
 )
 from epithermal_host.evaluation.metrics import stats
 from epithermal_host.field.csv_table import DAY_S
+from epithermal_host.field.days import date_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.reports.field_judge import probed
@@ -101,10 +102,10 @@ def on_own(bundle: Bundle, here: Visited, population: Rehearsal) -> list[Own]:
             Own(
                 site=series.name,
                 given=given,
-                last_day=_day(until_s),
+                last_day=date_of(until_s),
                 verdict=verdict(done),
                 reasons=done.reasons,
-                later=f"{_day(series.day_end_s[later][0])} to {_day(series.day_end_s[later][-1])}",
+                later=" to ".join(date_of(end) for end in series.day_end_s[later][[0, -1]]),
                 lines=_later(done, later),
             )
         )
@@ -161,7 +162,3 @@ def _pooled(sites: Sequence[Visited]) -> SiteDays | None:
 
 def _new_year_s(year: int) -> float:
     return float(np.datetime64(f"{year}-01-01", "s").astype(np.int64))
-
-
-def _day(end_s: float) -> str:
-    return str(np.datetime64(int(end_s - 0.5 * DAY_S), "s").astype("datetime64[D]"))

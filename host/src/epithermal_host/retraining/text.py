@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from epithermal_host import __version__
 from epithermal_host.arrays import Mask
 from epithermal_host.evaluation.metrics import Stats, stats
+from epithermal_host.field.days import date_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.rendering.text import markdown, plain
 from epithermal_host.retraining.head_fit import GAIN_MAX, RISE_MAX, SiteDays, Trial
@@ -66,7 +66,7 @@ def verdict(done: Retraining) -> str:
 def report(done: Retraining) -> str:
     """retrain.md, and the head of the bundle's card."""
     parent = done.parent
-    first, last = (_day(s) for s in _span(done))
+    first, last = (date_of(s) for s in _span(done))
     parts = [
         f"# {parent.name} {parent.version} at {done.site_file.name}",
         verdict(done),
@@ -107,8 +107,8 @@ def provenance(done: Retraining) -> dict[str, Any]:
         "cosmic_n_cph": done.series.cosmic_n_cph,
         "data_hash": done.data_hash,
         "days": int(done.used.sum()),
-        "first_day": _day(_span(done)[0]),
-        "last_day": _day(_span(done)[1]),
+        "first_day": date_of(_span(done)[0]),
+        "last_day": date_of(_span(done)[1]),
         "fitted": verdict(done),
         "rehearsal": {
             "data_hash": remembered.data_hash,
@@ -209,10 +209,6 @@ def _span(done: Retraining) -> tuple[float, float]:
     if not ends.size:
         ends = done.series.day_end_s[done.series.day_end_s <= done.until_s]
     return (float(ends[0]), float(ends[-1])) if ends.size else (0.0, 0.0)
-
-
-def _day(end_s: float) -> str:
-    return datetime.datetime.fromtimestamp(end_s - 43200.0, datetime.UTC).date().isoformat()
 
 
 def _number(value: float) -> str:
