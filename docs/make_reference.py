@@ -20,8 +20,8 @@ from epithermal_edge.config.toml_keys import Key
 DOCS = Path(__file__).resolve().parent
 EXAMPLE = DOCS.parent / "deploy" / "station.example.toml"
 PROGRAMS = {
-    "epithermal_edge.cli.main": "epithermal-edge",
-    "epithermal_host.cli.main": "epithermal-host",
+    "epithermal_edge": "epithermal-edge",
+    "epithermal_host": "epithermal-host",
 }
 KINDS = {
     float: "number",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-MODULE, PROGRAM = "epithermal_edge.cli.main", "epithermal-edge"
+MODULE, PROGRAM = "epithermal_edge", "epithermal-edge"
 FILES = {
     "/etc/epithermal/station.toml": "configuration; explains every key",
     "/etc/epithermal/credentials": "password, certificates, keys; readable by root only",
