@@ -170,9 +170,79 @@ def test_the_hooks_before_a_commit_run_the_pinned_ruff_and_mypy():
 
 # Architecture
 
+SOURCE = {name: ROOT / name / "src" / f"epithermal_{name}" for name in PROJECTS}
 
-def test_every_path_and_test_that_the_architecture_names_exists():
+
+def architecture(heading):
+    """A section of ARCHITECTURE.md."""
+    text = re.search(
+        rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", read("ARCHITECTURE.md"), re.M | re.S
+    )
+    assert text, heading
+    return text[1]
+
+
+def rows(text):
+    """The cells of each row of a section's tables, without heads and rules."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rules = {number for number, line in enumerate(lines) if set(line) <= set("|-")}
+    heads = {number - 1 for number in rules}
+    kept = [line for number, line in enumerate(lines) if number not in rules | heads]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in kept]
+
+
+def test_the_architecture_is_a_ten_minute_read():
+    words = [word for word in read("ARCHITECTURE.md").split() if re.search(r"\w", word)]
+    assert 1200 <= len(words) <= 1800
+
+
+def test_every_path_that_the_architecture_names_exists():
     text = read("ARCHITECTURE.md")
-    named = set(re.findall(r"`((?:edge|host|tests|docs|deploy|models)/[^`*<\s]+)`", text))
-    assert len(named) > 20
-    assert not [path for path in sorted(named) if not (ROOT / path).exists()]
+    paths = set(re.findall(r"`([\w.-]+/[\w./-]+\.(?:py|md|toml|yml))`", text))
+    folders = set(re.findall(r"`((?:tests|docs|models|deploy)/[\w/]*)`", text))
+    assert len(paths) > 30
+    below = (ROOT, *SOURCE.values())
+    assert not [p for p in sorted(paths | folders) if not any((b / p).exists() for b in below)]
+
+
+def test_the_architecture_has_a_row_for_each_folder_with_the_file_to_open_first():
+    named = {}
+    for cells in rows(architecture("Folders")):
+        if match := re.fullmatch(r"`(\w+)/`", cells[0]):
+            named.setdefault(match[1], []).append(cells[3].strip("`"))
+    folders = [
+        path
+        for source in SOURCE.values()
+        for path in sorted(source.iterdir())
+        if (path / "__init__.py").exists()
+    ]
+    assert sorted(p.name for p in folders) == sorted(n for n in named for _ in named[n])
+    for path in folders:
+        (first,) = [name for name in named[path.name] if (path / name).exists()][:1]
+        docstring = (path / "__init__.py").read_text("utf-8")
+        assert re.search(rf"\b{first.removesuffix('.py')}\b", docstring), f"{path.name}: {first}"
+
+
+def test_what_the_architecture_locates_is_there():
+    found = rows(architecture("Where is ...?"))
+    assert len(found) > 20
+    for _, package, file, name in found:
+        text = (SOURCE[package] / file.strip("`")).read_text("utf-8")
+        for part in name.strip("`").split("."):
+            assert re.search(rf"\b{part}\b", text), f"{file}: no {name}"
+
+
+def test_each_recipe_ends_with_tests_that_exist():
+    found = rows(architecture("Recipes"))
+    assert len(found) == 6
+    for *_, tests in found:
+        folder = None
+        for name in re.findall(r"`([^`]+)`", tests):
+            folder = (ROOT / name).parent if "/" in name else folder
+            assert (folder / name.rpartition("/")[2]).exists(), name
+
+
+def test_the_glossary_explains_twenty_five_words_in_order():
+    words = [cells[0] for cells in rows(architecture("Words"))]
+    assert len(words) == 25
+    assert words == sorted(words, key=str.lower)
