@@ -11,12 +11,13 @@ from typing import Any
 from epithermal_edge.inference.engine import Outcome
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import stored_topic
-from epithermal_edge.records import Estimate, RawRecord
+from epithermal_edge.records import FACTORS, Estimate, RawRecord
 
 SCHEMA = 2  # in user_version, and in table about
 RAW = tuple(f.name for f in fields(RawRecord))
 CORRECTED = (
-    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v"),
+    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph"),
+    *(factor.name for factor in FACTORS),
     "abs_humidity_g_m3",
 )
 ESTIMATE = tuple(f.name for f in fields(Estimate) if f.name != "quality")
