@@ -11,6 +11,7 @@ import argparse
 import gzip
 import hashlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,12 @@ def pip(*words: object) -> None:
     options = ("--quiet", "--disable-pip-version-check")
     command = [sys.executable, "-m", "pip", *map(str, words), *options]
     subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
+
+
+def station_version() -> str:
+    """Return the version of the edge distribution, from the one file that has it."""
+    source = ROOT / "edge" / "src" / "epithermal_edge" / "__init__.py"
+    return str(runpy.run_path(str(source))["__version__"])
 
 
 def station(folder: Path) -> Path:
@@ -220,8 +227,7 @@ def even(root: Path, date: int) -> None:
 
 def build(arch: str, revision: int, out: Path) -> Path:
     """Build one package and return its path."""
-    with (ROOT / "edge" / "pyproject.toml").open("rb") as file:
-        version = f"{tomllib.load(file)['project']['version']}-{revision}"
+    version = f"{station_version()}-{revision}"
     date = int(os.environ.get("SOURCE_DATE_EPOCH") or commit_date())
     os.environ["SOURCE_DATE_EPOCH"] = str(date)
     root, package = out / f"root-{arch}", out / f"{NAME}_{version}_{arch}.deb"

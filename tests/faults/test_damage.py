@@ -64,7 +64,7 @@ def run(folder, engine=None, records=()):
             taken.work([])
         taken.tell()
     taken.tell()
-    sent = [o.message for o in journal.outgoing(0, 100_000, state=False)]
+    sent = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
     return taken, config, [(m.topic, json.loads(m.payload)) for m in sent]
 
 
@@ -84,7 +84,7 @@ def base(tmp_path_factory):
     station_toml(folder, url="loop://", bundle="bundle")
     taken, config, _ = run(folder, None, RECORDS[:BEFORE])
     journal = taken.journal
-    done = [o.id for o in journal.outgoing(0, BEFORE - WAITING, state=False)]
+    done = [o.id for o in journal.outgoing(0, BEFORE - WAITING, newest=False)]
     journal.forget(done)
     killed = copy(folder / "state", folder / "killed")  # as SIGKILL leaves it
     (killed / f"{FILE}-shm").unlink()

@@ -79,6 +79,23 @@ HOUSEKEEPING = ("battery_v", "housing_humidity_pct", "first_tube_counts")
 
 
 @dataclass(frozen=True, slots=True)
+class Factor:
+    """A correction factor; every factor multiplies the raw rate."""
+
+    name: str  # field of CorrectedRecord; column of the journal and of tables; key on the page
+    of: str  # what it takes out of a count
+
+
+FACTORS = (
+    Factor("f_p", "pressure"),
+    Factor("f_h", "humidity"),
+    Factor("f_i", "cosmic rays"),
+    Factor("f_v", "plants"),
+)
+"""In the order in which they multiply; `inference.pipeline.factors` computes them."""
+
+
+@dataclass(frozen=True, slots=True)
 class CorrectedRecord:
     """The same interval with the atmosphere taken out; arrays (n,), one value a site."""
 
@@ -86,9 +103,9 @@ class CorrectedRecord:
     duration_s: NDArray[np.float64]
     counts: NDArray[np.float64]
     n_raw_cph: NDArray[np.float64]
-    n_corr_cph: NDArray[np.float64]  # n_raw f_p f_h f_i f_v
+    n_corr_cph: NDArray[np.float64]  # n_raw times every factor
     n_corr_sigma_cph: NDArray[np.float64]  # Poisson and intensity monitor
-    f_p: NDArray[np.float64]
+    f_p: NDArray[np.float64]  # as FACTORS, to f_v
     f_h: NDArray[np.float64]
     f_i: NDArray[np.float64]
     f_v: NDArray[np.float64]

@@ -34,7 +34,7 @@ def rendered(template, value):
 
 def test_the_announcement_is_retained_and_meets_its_schema():
     validator("discovery").validate(json.loads(TOLD.payload))
-    assert TOLD.topic == "homeassistant/device/crns_test-1/config" and TOLD.retain
+    assert TOLD.topic == "homeassistant/device/crns_test-1/config" and TOLD.kind.retain
 
 
 def test_water_content_has_its_own_unit_and_no_device_class():

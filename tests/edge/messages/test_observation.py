@@ -14,6 +14,7 @@ from epithermal_edge.messages import observation as messages
 from epithermal_edge.messages import station
 from epithermal_edge.messages.message import Identity, encode
 from epithermal_edge.messages.station import session_of
+from epithermal_edge.messages.topics import OBS_RAW, OBS_THETA, STATE_THETA
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.times import utc
 
@@ -74,7 +75,7 @@ def test_a_raw_record_is_told_as_it_was_given():
     message = messages.raw_message(ME, 7, record)
     told = json.loads(message.payload)
     validator("obs-raw").validate(told)
-    assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", "raw")
+    assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", OBS_RAW)
     assert told["id"] == "test-1:0123abcd:7" and told["end"] == "2026-01-01T00:00:00Z"
     assert (told["counts"], told["pressure_hpa"], told["temperature_c"]) == (321.0, 1000.25, None)
 
@@ -155,8 +156,8 @@ def test_times_are_utc(time_s, text):
 @pytest.mark.parametrize(("age_s", "live"), [(10.0, True), (8999.0, True), (9001.0, False)])
 def test_only_a_new_record_goes_to_dashboards(bundle, age_s, live):
     told = messages.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
-    assert [m.kind for m in told] == (["obs", "state"] if live else ["obs"])
-    assert [m.retain for m in told] == ([False, True] if live else [False])
+    assert [m.kind for m in told] == ([OBS_THETA, STATE_THETA] if live else [OBS_THETA])
+    assert [m.kind.retain for m in told] == ([False, True] if live else [False])
     if live:
         assert told[1].expires_s == START_S + 2.5 * 3600.0
         assert told[1].topic == "crns/v1/test-1/state/theta"

@@ -21,7 +21,7 @@ from tests.support.signing import Signer
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.inference.bundle import manifest_text
-from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import COMMAND, OBS_THETA
 from epithermal_edge.mqtt import republish
 from epithermal_edge.mqtt.commands import Commands, Nonces
 from epithermal_edge.mqtt.republish import Republisher
@@ -171,7 +171,7 @@ def test_a_roll_back_to_a_damaged_model_changes_nothing(station):
 def test_what_is_no_range_is_refused_and_why(tmp_path, args):
     rig = SenderRig(tmp_path, settings(1))
     with pytest.raises(EpithermalError, match="args must be"):
-        Republisher(rig.journal, ME.topic("obs/theta")).begin(args)
+        Republisher(rig.journal, ME).begin(args)
     rig.close()
 
 
@@ -194,21 +194,21 @@ def _row(seq):
 
 def test_a_range_goes_in_portions_and_on_after_a_restart(tmp_path):
     rig = SenderRig(tmp_path, settings(1))
-    journal, topic = rig.journal, ME.topic("obs/theta")
+    journal = rig.journal
     remember(journal, 300)
-    again = Republisher(journal, topic)
+    again = Republisher(journal, ME)
     assert again.begin({"first": 1, "last": 300}) == {"records": 300}
     heard, now = [], 0.0
-    journal.post([Message(topic, b"live", "obs")])
+    journal.post([ME.message(OBS_THETA, b"live")])
     while len(heard) < 301:
         now += republish.EACH_S
         again.feed(now)
         again.feed(now + 0.01)  # too early
-        out = journal.outgoing(0, 1000, state=False)
+        out = journal.outgoing(0, 1000, newest=False)
         assert 0 < len(out) <= republish.PORTION + 1
         heard += [o.message.payload for o in out]
         journal.forget([o.id for o in out])
-        again = Republisher(journal, topic)  # the process begins again
+        again = Republisher(journal, ME)  # the process begins again
     assert heard == [b"live", *(b"%d" % n for n in range(1, 301))]
     again.feed(now + 1.0)
     assert journal.waiting() == 0 and journal.kept(republish.KEY) == {}
@@ -218,7 +218,7 @@ def test_a_range_goes_in_portions_and_on_after_a_restart(tmp_path):
 def test_a_range_waits_while_the_broker_is_away(tmp_path):
     rig = SenderRig(tmp_path, settings(1))
     remember(rig.journal, 300)
-    again = Republisher(rig.journal, ME.topic("obs/theta"))
+    again = Republisher(rig.journal, ME)
     again.begin({"first": 1, "last": 300})
     for now in range(1, 50):
         again.feed(float(now))
@@ -231,13 +231,13 @@ def test_a_damaged_payload_is_left_out_and_a_damaged_range_forgotten(tmp_path):
     journal = rig.journal
     remember(journal, 5)
     journal._db.rows("UPDATE told SET payload = x'00' WHERE seq = 3")
-    again = Republisher(journal, ME.topic("obs/theta"))
+    again = Republisher(journal, ME)
     again.begin({"first": 1, "last": 5})
     again.feed(1.0)
-    bodies = [o.message.payload for o in journal.outgoing(0, 10, state=False)]
+    bodies = [o.message.payload for o in journal.outgoing(0, 10, newest=False)]
     assert bodies == [b"1", b"2", b"4", b"5"]
     journal.keep({republish.KEY: '{"after":"x"}'})
-    assert Republisher(journal, "t")._range is None
+    assert Republisher(journal, ME)._range is None
     rig.close()
 
 
@@ -249,7 +249,7 @@ def test_what_ends_a_station_is_not_obeyed_without_a_signature(tmp_path):
     rig = SenderRig(tmp_path, settings(1), commands=mine, verbs=verbs)
     assert {*mine.verbs} == {"ping", "announce", "republish", "restart", "model_rollback"}
     for verb in mine.verbs:
-        topic = ME.topic(f"cmd/{verb}")
+        topic = ME.topic(COMMAND, verb)
         command = mine.screen(topic, stranger.command(verb), False)
         assert mine.obey(command, 100.0) is None
     assert ended == [] and mine.refused["signature"] == len(mine.verbs)

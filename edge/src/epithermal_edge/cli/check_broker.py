@@ -42,7 +42,7 @@ def broker(station: str, config: Mqtt) -> str:
             raise EpithermalError(f"{where} does not let {station} in: {reason}")
         identity = Identity(station, "", config.prefix, 0.0)
         message = event(identity, "check", time.time(), TEXT)
-        client.publish(message.topic, message.payload, qos=1)
+        client.publish(message.topic, message.payload, message.kind.qos)
         reason = _answer(answers, "taken", where)
         if reason.value >= FAILURE:
             raise EpithermalError(f"{where} lets {station} in and refuses its messages: {reason}")

@@ -30,6 +30,7 @@ from epithermal_edge.journal.sqlite import (
     fault,
 )
 from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import OBS_THETA
 from epithermal_edge.records import RawRecord
 
 __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
@@ -171,7 +172,9 @@ class Journal(Taken):
             self._db.insert("record", record_columns(), record_row(seq, record))
             if estimate:
                 self._db.insert("estimate", estimate_columns(), estimate)
-            told = [told_row(seq, message.payload) for message in messages if message.kind == "obs"]
+            told = [
+                told_row(seq, message.payload) for message in messages if message.kind == OBS_THETA
+            ]
             self._db.many("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", told)
             sums.update(self._write_state(seq, state, made_for))
             self._outbox.post(messages)
@@ -259,17 +262,17 @@ class Journal(Taken):
         """Messages that the broker does not have yet."""
         return self._outbox.waiting()
 
-    def outgoing(self, after: int, limit: int, state: bool) -> list[Outgoing]:
+    def outgoing(self, after: int, limit: int, newest: bool) -> list[Outgoing]:
         """The next messages in order; one that is damaged on the disk is dropped and told.
 
         Parameters
         ----------
         after :
             Id of the last one that is under way.
-        state :
+        newest :
             Only the newest values, or only the others.
         """
-        sound, damaged = self._outbox.next(after, limit, state)
+        sound, damaged = self._outbox.next(after, limit, newest)
         if damaged:
             self._transaction(lambda: self._outbox.drop(damaged))
         return sound

@@ -265,7 +265,7 @@ def _copy_messages(old: Old, new: sqlite3.Connection, beat: Callable[[], object]
         message = message_of(row[1:])
         if message is None:
             continue
-        if message.kind == "state":
+        if message.kind.newest_only:
             new.execute("DELETE FROM outbox WHERE topic = ?", (message.topic,))
         new.execute(insert, message_row(message))
         count += 1

@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from epithermal_edge.messages.topics import Topic
+
 V = 1  # version of every payload; a field may be added without a new one
-LIVE_PERIODS = 2.5  # how long a dashboard shows a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,7 @@ class Message:
 
     topic: str
     payload: bytes
-    kind: str  # "obs", "raw", "event": every one, in order; "state": only the newest
-    retain: bool = False
+    kind: Topic
     expires_s: float | None = None  # Unix time after which nobody wants it
 
 
@@ -31,9 +31,24 @@ class Identity:
     prefix: str
     interval_s: float
 
-    def topic(self, name: str) -> str:
-        """Full topic of this station."""
-        return f"{self.prefix}/{self.station}/{name}"
+    def topic(self, topic: Topic, word: str = "+") -> str:
+        """Return the full topic of this station; `word` is a verb or a kind of event."""
+        return topic.fill(word, prefix=self.prefix, station=self.station)
+
+    def message(
+        self, topic: Topic, payload: bytes, word: str = "+", instant_s: float | None = None
+    ) -> Message:
+        """Address a payload.
+
+        Parameters
+        ----------
+        word :
+            As in `topic`.
+        instant_s : [s, Unix time]
+            What it speaks of, where messages of this topic expire.
+        """
+        expires_s = None if instant_s is None else topic.expires_s(instant_s, self.interval_s)
+        return Message(self.topic(topic, word), payload, topic, expires_s)
 
 
 def encode(payload: dict[str, Any]) -> bytes:

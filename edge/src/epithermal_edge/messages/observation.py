@@ -12,7 +12,8 @@ from typing import Any
 from epithermal_edge.inference import irrigation as water
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.irrigation import Z_95, Range
-from epithermal_edge.messages.message import LIVE_PERIODS, Identity, Message, V, encode, rounded
+from epithermal_edge.messages.message import Identity, Message, V, encode, rounded
+from epithermal_edge.messages.topics import LIVE_INTERVALS, OBS_RAW, OBS_THETA, STATE_THETA
 from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import LAYERS_CM, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.times import utc
@@ -187,12 +188,11 @@ def obs_messages(
         and not from the future.
     """
     body = encode(payload)
-    every = Message(identity.topic("obs/theta"), body, "obs")
-    expires_s = end_s + LIVE_PERIODS * identity.interval_s
-    if not end_s - identity.interval_s < now_s < expires_s or "late" in payload["flags"]:
+    every = identity.message(OBS_THETA, body)
+    until_s = end_s + LIVE_INTERVALS * identity.interval_s
+    if not end_s - identity.interval_s < now_s < until_s or "late" in payload["flags"]:
         return (every,)
-    topic = identity.topic("state/theta")
-    return every, Message(topic, body, "state", retain=True, expires_s=expires_s)
+    return every, identity.message(STATE_THETA, body, instant_s=end_s)
 
 
 def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "logger") -> Message:
@@ -213,4 +213,4 @@ def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "
         "time_q": time_q,
         "rev": 0,
     }
-    return Message(identity.topic("obs/raw"), encode(payload), "raw")
+    return identity.message(OBS_RAW, encode(payload))

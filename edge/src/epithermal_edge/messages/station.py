@@ -12,13 +12,14 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.messages.message import Identity, Message, V, encode, rounded
 from epithermal_edge.messages.observation import BOTTOM_CM, TOP_CM
+from epithermal_edge.messages.topics import EVENT
 from epithermal_edge.times import utc
 
 
 def event(identity: Identity, kind: str, time_s: float, text: str) -> Message:
     """Something that an operator should know, once."""
     payload = {"v": V, "station": identity.station, "kind": kind, "time": utc(time_s), "text": text}
-    return Message(identity.topic(f"event/{kind}"), encode(payload), "event")
+    return identity.message(EVENT, encode(payload), kind)
 
 
 def status(identity: Identity, state: str, session: str, trouble: str | None = None) -> bytes:

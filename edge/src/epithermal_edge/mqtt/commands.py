@@ -23,6 +23,7 @@ from typing import Any
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.messages.message import Identity, Message, V, encode
+from epithermal_edge.messages.topics import ANSWER, COMMAND
 from epithermal_edge.signatures import ed25519
 from epithermal_edge.times import utc
 
@@ -226,7 +227,7 @@ class Commands:
         now :
             Monotonic clock [s].
         """
-        topic = self._identity.topic(f"cmd/{command.verb}")
+        topic = self._identity.topic(COMMAND, command.verb)
         self._checks = min(CHECKS, self._checks + (now - self._checked_at) * CHECKS_PER_S)
         self._checked_at = now
         try:
@@ -271,8 +272,7 @@ class Commands:
                 "result": result,
             }
         )
-        topic = self._identity.topic(f"res/{command.verb}")
-        return Message(topic, body, "answer", expires_s=wall_s + LIFE_S)
+        return self._identity.message(ANSWER, body, command.verb, wall_s)
 
     def health(self) -> dict[str, object]:
         """Counts since the start."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from epithermal_edge.messages import homeassistant, station
 from epithermal_edge.messages.message import Identity, Message
+from epithermal_edge.messages.topics import ANSWER, META, STATUS
 
 TROUBLE_EACH_S = 10.0  # trouble is told no more often
 ANNOUNCE_EACH_S = 10.0  # to Home Assistant
@@ -45,13 +46,13 @@ class Presence:
 
     def keep_answers(self) -> None:
         """The end: of what waits only answers to commands are still to be told."""
-        self.waiting = deque(message for message in self.waiting if message.kind == "answer")
+        self.waiting = deque(message for message in self.waiting if message.kind == ANSWER)
 
     def greet(self, state: str, session: str, trouble: str | None, now: float) -> None:
         """The status of a connection."""
         self._told, self._told_at = trouble, now
         body = station.status(self._identity, state, session, trouble)
-        self.waiting.append(Message(self._identity.topic("status"), body, "status", retain=True))
+        self.waiting.append(self._identity.message(STATUS, body))
 
     def tell_trouble(self, session: str, trouble: str | None, now: float) -> None:
         """The status again, when it is another than was told."""
@@ -60,8 +61,7 @@ class Presence:
 
     def announce(self) -> None:
         """What is constant."""
-        topic = self._identity.topic("meta")
-        self.waiting.append(Message(topic, self._meta, "meta", retain=True))
+        self.waiting.append(self._identity.message(META, self._meta))
         if self._discovery is not None:
             self.waiting.append(self._discovery)
 

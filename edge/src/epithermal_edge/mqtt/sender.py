@@ -20,6 +20,7 @@ from epithermal_edge.journal.journal import Journal
 from epithermal_edge.messages import station
 from epithermal_edge.messages.message import Identity, Message, V, encode
 from epithermal_edge.messages.station import session_of
+from epithermal_edge.messages.topics import HEALTH, STATUS
 from epithermal_edge.mqtt.backoff import Backoff
 from epithermal_edge.mqtt.commands import Commands, Verb
 from epithermal_edge.mqtt.connection import (
@@ -89,7 +90,7 @@ class Sender:
         self._reads_back = config.version != "5"
         self._hearing = Hearing(identity, self._birth, commands is not None, self._reads_back)
         self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
-        self._again = Republisher(journal, identity.topic("obs/theta"))
+        self._again = Republisher(journal, identity)
         self._link: Link | None = None
         self._up = False
         self._links = self._entries = 0  # opened, and let in
@@ -162,7 +163,7 @@ class Sender:
     def _received(self, event: Received, now: float) -> None:
         if event.topic == self._birth:
             self._presence.meet(event.payload, now)
-        elif event.topic == self._identity.topic("status"):
+        elif event.topic == self._identity.topic(STATUS):
             self._meet_status(event, now)
         elif not event.retained and self._reads_back:
             self.delivery.read_back(event.topic, event.payload)
@@ -233,7 +234,7 @@ class Sender:
             return
         if now - self._health_at >= self._config.health_interval_s:
             body = encode({**health, "v": V, "station": self._identity.station})
-            if self._link.publish(self._identity.topic("health"), body, False, qos=0) is not None:
+            if self._link.publish(self._identity.message(HEALTH, body)) is not None:
                 self._health_at = now
 
     def trouble(self, now: float) -> str | None:
@@ -294,7 +295,7 @@ class Sender:
 
     def _open(self, now: float) -> None:
         me = self._identity
-        will = (me.topic("status"), lambda session: station.status(me, "lost", session))
+        will = (me.topic(STATUS), lambda session: station.status(me, "lost", session))
         self._links += 1
         self._link_at = now
         self._link = Link(self._links, me.station, self._config, will, self._inbox.offer)
@@ -328,7 +329,7 @@ class Sender:
 
     def _publish(self, message: Message, expiry_s: int | None) -> int | None:
         assert self._link is not None
-        return self._link.publish(message.topic, message.payload, message.retain, expiry_s)
+        return self._link.publish(message, expiry_s)
 
     def say_goodbye(self) -> None:
         """The clean end; call `disconnect` when it is acknowledged, or after a moment."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 from epithermal_edge.messages.message import Identity
+from epithermal_edge.messages.topics import COMMAND, STATUS, STORED
 from epithermal_edge.mqtt.connection import Link, Subscribed
-
-OWN = ("obs", "state", "event")  # what is read back on 3.1.1
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +25,11 @@ class Hearing:
     def __init__(
         self, identity: Identity, birth: str | None, takes_commands: bool, reads_back: bool
     ) -> None:
-        self._status = identity.topic("status")
+        self._status = identity.topic(STATUS)
         self._can_do_without = {self._status, birth}
-        self._own = [identity.topic(f"{kind}/#") for kind in OWN] if reads_back else []
-        commands = [identity.topic("cmd/+")] if takes_commands else []
+        own = [identity.topic(topic).rpartition("/")[0] + "/#" for topic in STORED]
+        self._own = list(dict.fromkeys(own)) if reads_back else []
+        commands = [identity.topic(COMMAND)] if takes_commands else []
         births = [birth] if birth is not None else []
         self._names = [self._status, *commands, *births, *self._own]
         self._asked: dict[int, str] = {}  # by packet

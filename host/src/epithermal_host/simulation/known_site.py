@@ -10,14 +10,9 @@ from typing import Any
 import numpy as np
 
 from epithermal_edge.config.canopy import DAYS
+from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
-from epithermal_edge.physics.corrections import (
-    biomass_factor,
-    humidity_factor,
-    incoming_factor,
-    pressure_factor,
-)
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_slope, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
@@ -104,15 +99,7 @@ def calibration_sigma(site: Site, sampled: Array, sampling_sigma: float) -> floa
 def factors(site: Site, air: dict[str, Array]) -> Array:
     """Product of the factors that correct a count in this air."""
     vapour = absolute_humidity(air["temperature_c"], air["relative_humidity_pct"])
-    incoming = incoming_factor(
-        air["incoming"], site.incoming_ref, site.incoming_form, site.incoming_scale
-    )
-    return np.asarray(
-        pressure_factor(air["pressure_hpa"], site.beta_per_hpa, site.pressure_ref_hpa)
-        * humidity_factor(vapour, site.humidity_ref_g_m3)
-        * np.where(np.isnan(incoming), 1.0, incoming)
-        * biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm)
-    )
+    return pipeline.product(pipeline.factors(site, air["pressure_hpa"], vapour, air["incoming"]))
 
 
 def _calibrated(
