@@ -34,4 +34,6 @@ def test_reading_settings_evaluating_and_releasing_load_no_tensorflow():
         "from epithermal_host.evaluation import evaluate; "
         "sys.exit(int('tensorflow' in sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True, timeout=60)  # fmt: skip
+    assert done.stdout == "False\n"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from tests.support.counts import write_counts
+from tests.support.sites import made_up_site
 
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
@@ -36,23 +37,13 @@ BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 FIRST = datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH = 70, 3000.0
 SAMPLED = {40: 0.30, 50: 0.20, 60: 0.12}  # day: water of the soil
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-[soil]
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
+COVER = """
 [cover]
 canopy_cover = { "06-01" = 0.4 }
 root_depth_cm = 60
 evaporation_share = 0.5
-[records]
-files = ["counts.csv"]
-dialect = "records"
+"""
+SAMPLING = """
 [sampling]
 file = "samples.csv"
 time = "day"
@@ -63,6 +54,7 @@ distance_column = "metres"
 profile_column = "name"
 bulk_density_column = "density"
 """
+SITE = made_up_site(COVER, SAMPLING)
 STATION = """
 [station]
 id = "made-up"

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.counts import write_counts
+from tests.support.sites import made_up_site, probe, rain
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
-from epithermal_edge.physics.atmosphere import mean_pressure
-from epithermal_edge.physics.cosmic import cosmic_rate
-from epithermal_edge.records import RawRecord
 from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.field.csv_table import daily_mean, read_table
 from epithermal_host.field.series import load, monitor_faults
@@ -22,43 +20,20 @@ from epithermal_host.field.site_toml import SiteFile, read_site
 ROOT = Path(__file__).resolve().parents[3]
 FIRST_S = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC).timestamp()
 DAYS, THETA, N_CPH = 8, 0.25, 500.0
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-[soil]
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
-[records]
-files = ["counts.csv"]
-dialect = "records"
-[rain]
-file = "rain.csv"
-time = "day"
-columns = ["north", "south"]
-end_h = 24
+SAMPLING = """
 [sampling]
 file = "samples.csv"
 time = "day"
 value = "water"
 kind = "total_water_g_g"
 depth_column = "depth"
-[[probe]]
-file = "probes.csv"
-time = "stamp"
-columns = ["a", "b"]
-depth_cm = 10
-weight = 1
-[[probe]]
-file = "probes.csv"
-time = "stamp"
-columns = ["c"]
-depth_cm = 25
-weight = 3
 """
+SITE = made_up_site(
+    rain("rain.csv", "north", "south"),
+    SAMPLING,
+    probe("probes.csv", "stamp", "a", "b", depth_cm=10, weight=1),
+    probe("probes.csv", "stamp", "c", depth_cm=25, weight=3),
+)
 
 
 @pytest.fixture
@@ -66,14 +41,7 @@ def made_up(tmp_path) -> SiteFile:
     """Eight days over a soil of one water content; it rains 24 mm on the third."""
     (tmp_path / "site.toml").write_text(SITE, "utf-8")
     site_file = read_site(tmp_path / "site.toml")
-    site = dataclasses.replace(site_file.site, cosmic_n_cph=N_CPH)
-    counts = float(np.round(cosmic_rate(np.array([THETA]), site)[0]))
-    pressure = float(np.round(mean_pressure(0.0), 1))
-    lines = [
-        format_record(RawRecord(FIRST_S + 3600.0 * (i + 1), 3600.0, counts, pressure, 10.0, 0.0))
-        for i in range(24 * DAYS)
-    ]
-    (tmp_path / "counts.csv").write_bytes(RECORDS_HEADER + b"".join(lines))
+    write_counts(tmp_path / "site.toml", np.full(DAYS, THETA), FIRST_S, N_CPH)
     (tmp_path / "rain.csv").write_text("day,north,south\n2024-06-03,20,4\n2024-06-04,,\n", "utf-8")
     wet = THETA / 1.3 + 0.03  # with the lattice water, as an oven and a furnace give it
     (tmp_path / "samples.csv").write_text(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.support import browser
 from tests.support.counts import write_counts
+from tests.support.sites import THETA_SAMPLING, made_up_site, probe, rain
 
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import answers
@@ -28,37 +29,12 @@ DAYS, N_CPH, SAMPLED = 130, 3000.0, 3
 QUIET = Options(workers=1, progress=False)
 DARK = range(90, 103)  # days without counts: more than a state outlives
 WETTER = 0.05  # of the probes against the field
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-[soil]
-texture = "silt_loam"
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
-[records]
-files = ["counts.csv"]
-dialect = "records"
-[rain]
-file = "days.csv"
-time = "day"
-columns = ["rain"]
-end_h = 24
-[sampling]
-file = "samples.csv"
-time = "day"
-value = "theta"
-kind = "theta"
-[[probe]]
-file = "days.csv"
-time = "noon"
-columns = ["probe"]
-depth_cm = 15
-weight = 1
-"""
+SITE = made_up_site(
+    rain("days.csv", "rain"),
+    THETA_SAMPLING,
+    probe("days.csv", "noon", "probe"),
+    soil='texture = "silt_loam"',
+)
 
 
 def theta_of(day: np.ndarray) -> np.ndarray:

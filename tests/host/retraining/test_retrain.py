@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.counts import write_counts
+from tests.support.sites import THETA_SAMPLING, made_up_site, probe
 
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import answers
@@ -31,34 +32,12 @@ from epithermal_host.training.series import counts_alone
 BUNDLE = Path(__file__).resolve().parents[3] / "tests" / "golden" / "bucket-0.1.0"
 FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH = 150, 3000.0
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-season_begins = 4
-season_ends = 8
-[soil]
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
-[records]
-files = ["counts.csv"]
-dialect = "records"
-[sampling]
-file = "samples.csv"
-time = "day"
-value = "theta"
-kind = "theta"
-day = "2024-04-04"
-[[probe]]
-file = "probes.csv"
-time = "noon"
-columns = ["probe"]
-depth_cm = 15
-weight = 1
-"""
+SITE = made_up_site(
+    THETA_SAMPLING,
+    'day = "2024-04-04"\n',
+    probe("probes.csv", "noon", "probe"),
+    site="season_begins = 4\nseason_ends = 8",
+)
 UNITS = 6
 
 
