@@ -36,9 +36,8 @@ from epithermal_edge.mqtt.connection import (
 )
 from epithermal_edge.mqtt.delivery import IN_FLIGHT, Delivery
 from epithermal_edge.mqtt.inbox import Inbox, LinkEvent, Ordered
-from epithermal_edge.mqtt.presence import Presence
+from epithermal_edge.mqtt.presence import Presence, Subscriptions
 from epithermal_edge.mqtt.republish import Republisher
-from epithermal_edge.mqtt.subscriptions import Hearing
 from epithermal_edge.times import utc
 
 UP_TIMEOUT_S = 60.0  # from opening a connection to being let in
@@ -88,7 +87,9 @@ class Sender:
         self._birth = f"{config.discovery_prefix}/status" if discovery else None
         self._presence = Presence(identity, meta, discovery)
         self._reads_back = config.version != "5"
-        self._hearing = Hearing(identity, self._birth, commands is not None, self._reads_back)
+        self._subscriptions = Subscriptions(
+            identity, self._birth, commands is not None, self._reads_back
+        )
         self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
         self._again = Republisher(journal, identity)
         self._link: Link | None = None
@@ -141,7 +142,7 @@ class Sender:
         elif isinstance(event, Down):
             self._down(event.reason, now, event.code)
         elif isinstance(event, Subscribed):
-            self._hearing.answered(event)
+            self._subscriptions.answered(event)
         elif isinstance(event, Ordered):
             answer = self._commands.obey(event.command, now) if self._commands else None
             if answer is not None:
@@ -156,7 +157,7 @@ class Sender:
         self._last_ack = self._last_alive = now
         self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
         assert self._link is not None
-        self._hearing.ask(self._link)
+        self._subscriptions.ask(self._link)
         self._presence.greet("online", self._link.session, self.trouble(now), now)
         self._presence.announce()
 
@@ -191,7 +192,7 @@ class Sender:
             self._link.release()
         self._link, self._up = None, False
         self._presence.clear()
-        self._hearing.reset()
+        self._subscriptions.reset()
         self.delivery.reset()
         host, port = self._config.host, self._config.port
         log.warning("no connection to %s:%d: %s; again in %.1f s", host, port, reason, pause)
@@ -243,8 +244,8 @@ class Sender:
             return f"another client calls itself {self._identity.station}"
         for topic, hold in self.delivery.holds.items():
             return f"{topic}: {hold.why}" if topic else hold.why
-        if self._hearing.forbidden:
-            return f"{min(self._hearing.forbidden)}: the broker forbids to subscribe"
+        if self._subscriptions.forbidden:
+            return f"{min(self._subscriptions.forbidden)}: the broker forbids to subscribe"
         return None
 
     def health(self) -> dict[str, object]:
@@ -309,7 +310,7 @@ class Sender:
     def _awaits(self) -> bool:
         """Whether an acknowledgement is due."""
         flights = self.delivery.flights.values()
-        return bool(self._presence.in_flight or self._hearing.is_asking) or any(
+        return bool(self._presence.in_flight or self._subscriptions.is_asking) or any(
             f.acknowledged_at == math.inf for f in flights
         )
 
@@ -321,7 +322,7 @@ class Sender:
         self.delivery.expire(now)
         flights = self.delivery.flights
         self._presence.send(self._publish, self._limit - len(flights), wall_s)
-        if self._hearing.hears_itself:
+        if self._subscriptions.hears_itself:
             self.delivery.send(self._publish, self._limit - self._flying(), now, wall_s)
 
     def _flying(self) -> int:

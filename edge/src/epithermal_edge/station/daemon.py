@@ -18,8 +18,8 @@ from epithermal_edge.ancillary.merge import Surroundings
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.engine import Engine
-from epithermal_edge.journal.disk_trouble import RETRY_S, DiskTrouble
 from epithermal_edge.journal.journal import Journal, JournalError
+from epithermal_edge.journal.recovery import RETRY_S, DiskTrouble
 from epithermal_edge.journal.sqlite import DamagedError, lock
 from epithermal_edge.messages import station
 from epithermal_edge.messages.message import Identity
@@ -28,13 +28,12 @@ from epithermal_edge.mqtt.inbox import LinkEvent
 from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.rollout.loading import start_engine
 from epithermal_edge.station import health_file as health
-from epithermal_edge.station import restart_commands as verbs
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Counts, Intake
 from epithermal_edge.station.model_switch import Succession
 from epithermal_edge.station.reader import Read, Reader
 from epithermal_edge.station.systemd import Service
-from epithermal_edge.station.uplink import make_sender
+from epithermal_edge.station.uplink import make_sender, restart_commands
 from epithermal_edge.times import utc
 
 TICK_S = 0.25  # the longest wait for an event
@@ -129,7 +128,7 @@ class Station:
                 self._events.put(event)
 
         bundle, wall = self._engine.bundle, self._intake.now_s
-        own = verbs.of_station(self._config, self.restart)
+        own = restart_commands(self._config, self.restart)
         return make_sender(self._config, identity, bundle, journal, put, wall, own)
 
     def _adopt(self, engine: Engine) -> None:
