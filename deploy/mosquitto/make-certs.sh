@@ -22,7 +22,8 @@ sign() {
   [ ! -e "$1.pem" ] || return 0
   openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
     -keyout "$1.key" -subj "/CN=$2" -out "$1.csr" 2>/dev/null
-  printf '%s\n' "$3" >"$1.ext"
+  # Python 3.13 and newer verify the two identifiers of RFC 5280 too
+  printf '%s\n' "$3" subjectKeyIdentifier=hash authorityKeyIdentifier=keyid >"$1.ext"
   openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
     -extfile "$1.ext" -out "$1.new" 2>/dev/null
   mv "$1.new" "$1.pem"

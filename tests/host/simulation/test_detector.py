@@ -104,7 +104,8 @@ def test_what_is_known_wrongly_is_the_station_s_only(place):
     assert site.bulk_density_g_cm3 == pytest.approx(scenario.site.bulk_density_g_cm3, rel=0.2)
     assert site.lattice_water_g_g != scenario.site.lattice_water_g_g
     assert site.cosmic_n_cph == scenario.site.cosmic_n_cph
-    assert look(place, QUIET).site == dataclasses.replace(scenario.site, cosmic_n_sigma=0.0)
+    known = dataclasses.replace(scenario.site, cosmic_n_sigma=0.0)
+    np.testing.assert_equal(*map(dataclasses.astuple, (look(place, QUIET).site, known)))
 
 
 def test_the_same_seed_gives_the_same_records_and_another_does_not(place):
