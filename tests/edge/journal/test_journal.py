@@ -22,7 +22,7 @@ from epithermal_edge.messages import observation as messages
 @pytest.fixture(scope="module")
 def engine():
     bundle = open_bundle(BUNDLE)
-    return Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+    return Engine(simulator.SITE, bundle, runtime.load(bundle))
 
 
 @pytest.fixture(scope="module")

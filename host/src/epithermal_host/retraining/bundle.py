@@ -66,7 +66,7 @@ def moved(done: Retraining) -> bytes:
     """The parent's model file with the retrained head."""
     assert done.change is not None
     w, b = done.change
-    content = done.parent.model_path.read_bytes()
+    content = (done.parent.path / done.parent.networks[0].file).read_bytes()
     head = tflite_head.read_head(content)
     weights, bias = head.weights.copy(), head.bias.copy()
     for unit in MOVED:  # every layer by the same, so that they still add up
@@ -85,10 +85,11 @@ def _contents(
     told = retrain_text.markdown(done)
     card = (parent.path / bundles.CARD).read_text("utf-8")
     outputs = _outputs(done, model, to)
+    names = [feature.name for feature in parent.features]
     contents = {
         bundles.BUNDLE_TOML: tomli_w.dumps(table).encode("utf-8"),
-        bundles.MODEL: model,
-        bundles.GOLDEN: release.golden_csv(parent.golden_inputs, outputs),
+        parent.networks[0].file: model,
+        bundles.GOLDEN: release.golden_csv(names, parent.golden_inputs, outputs),
         bundles.CARD: f"{told}\n# Card of the parent\n\n{card}".encode(),
     }
     return {**contents, bundles.MANIFEST: bundles.manifest_text(contents).encode("ascii")}
@@ -103,7 +104,8 @@ def _outputs(done: Retraining, model: bytes, to: Path) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model)
     try:
-        outputs = answer(path, runtime.available()[0], inputs[None])[0]
+        states = done.parent.networks[0].states
+        outputs = answer(path, runtime.available()[0], inputs[None], states)[0]
     finally:
         path.unlink()
     with crew(2) as who:  # not in this process, which has TensorFlow
