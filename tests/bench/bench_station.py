@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epithermal_edge.inference import estimator, runtime
+from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.loggers import parser as frames
 from epithermal_edge.records import RawRecord
@@ -58,7 +58,7 @@ from pathlib import Path
 from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import open_bundle
 bundle = open_bundle(Path(sys.argv[1]))
-runtime.load(bundle.model_path, sys.argv[2])
+runtime.load(bundle, sys.argv[2])
 rss = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
 print(json.dumps({"import_ms": seconds * 1e3, "rss_mb": int(rss.split()[1]) / 1024}))
 """
@@ -83,13 +83,12 @@ def fresh_process(name: str) -> dict[str, float]:
 def step_us(name: str) -> float:
     """Median time of one network step [us] over 2000 steps."""
     bundle = open_bundle(BUNDLE)
-    step = runtime.load(bundle.model_path, name)
-    state = estimator.start(bundle)
-    x, h, c = bundle.golden_inputs[0].astype(np.float32), state.h[0], state.c[0]
+    step = runtime.load(bundle, name)
+    x, state = bundle.golden_inputs[0], bundle.cold_state()
     times = []
     for _ in range(2000):
         t = time.perf_counter()
-        _, h, c = step(x, h, c)
+        _, state = step(x, state)
         times.append(time.perf_counter() - t)
     return statistics.median(times) * 1e6
 

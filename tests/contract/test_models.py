@@ -42,7 +42,7 @@ def test_it_answers_its_golden_vectors_on_every_runtime_and_alike(path):
     bundle = open_bundle(path)
     assert path.name == f"{bundle.name}-{bundle.version}"
     answers = {
-        name: answer(bundle.model_path, name, bundle.golden_inputs[None])[0]
+        name: answer(bundle.path, name, bundle.golden_inputs[None])[0]
         for name in runtime.available()
     }
     assert answers

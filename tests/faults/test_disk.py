@@ -177,7 +177,7 @@ def test_a_disk_that_is_really_full_takes_records_again_when_there_is_room(small
 @pytest.fixture(scope="module")
 def engine():
     bundle = open_bundle(BUNDLE)
-    return Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+    return Engine(simulator.SITE, bundle, runtime.load(bundle))
 
 
 def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine, monkeypatch):

@@ -37,7 +37,7 @@ LOSS = 0.05  # by which a few places may have less of it in gaps than without
 @pytest.fixture(scope="module")
 def engine():
     bundle = dataclasses.replace(open_bundle(MODEL), spin_up_steps=SPIN_UP)
-    return Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+    return Engine(simulator.SITE, bundle, runtime.load(bundle))
 
 
 @pytest.mark.parametrize("gap_h", [1, 11, 12, 13, 72, 240, 241, 720])
@@ -105,17 +105,16 @@ def stations(folder, soils, days):
 def estimates(windows):
     """theta and sigma (soils, days) of the network on its runtime, restarted as a station is."""
     bundle = open_bundle(MODEL)
-    step = runtime.load(bundle.model_path)
+    step = runtime.load(bundle)
     x = windows.features.astype(np.float32)
     void = restarts(x)
     y = np.empty((*x.shape[:2], 2))
-    zero = np.zeros(bundle.hidden, dtype=np.float32)
     for k in range(len(x)):
-        h = c = zero
+        state = bundle.cold_state()
         for t in range(x.shape[1]):
             if void[k, t]:
-                h = c = zero
-            out, h, c = step(x[k, t], h, c)
+                state = bundle.cold_state()
+            out, state = step(x[k, t, bundle.columns], state)
             y[k, t] = estimator.honest(out, x[k, t], void[k, t])[:2]
     return np.clip(y[..., 0], 0.0, 0.9), np.abs(y[..., 1])
 

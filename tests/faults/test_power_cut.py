@@ -36,7 +36,7 @@ from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import Journal
 from epithermal_edge.messages.message import Identity
 bundle = open_bundle(BUNDLE)
-engine = Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+engine = Engine(simulator.SITE, bundle, runtime.load(bundle))
 state = engines.start(engine)
 journal = Journal(Path(sys.argv[1]))
 me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
@@ -55,7 +55,7 @@ for seq, record in enumerate(simulator.records(int(sys.argv[2]) / 24, 7, START_S
 @pytest.fixture(scope="module")
 def engine():
     bundle = open_bundle(BUNDLE)
-    return Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+    return Engine(simulator.SITE, bundle, runtime.load(bundle))
 
 
 @pytest.fixture(scope="module")

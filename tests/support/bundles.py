@@ -40,8 +40,7 @@ def nan_bundle(folder, number):
     path = version(folder, number)
     shutil.copyfile(NAN_MODEL, path / "model.tflite")
     old = open_bundle(list_again(path))
-    step = runtime.load(path / "model.tflite")
-    answers = estimator.stream(step, old.hidden, old.golden_inputs)
+    answers = estimator.stream(runtime.load(old), old.cold_state(), old.golden_inputs)
     with (path / "golden.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     split = 1 + old.golden_inputs.shape[1]

@@ -18,10 +18,13 @@ from epithermal_edge.inference.bundle import (
     GOLDEN,
     MANIFEST,
     MODEL,
+    Network,
+    StateTensor,
     open_bundle,
 )
 from epithermal_edge.inference.features import FEATURES
 
+EVERY = (*FILES, MODEL)
 BUCKET = Path(__file__).resolve().parents[2] / "golden" / "bucket-0.1.0"
 
 
@@ -33,7 +36,7 @@ def copy(tmp_path):
 def rewrite(folder, file, content):
     """Change a file and list it anew, as someone who makes a wrong bundle would."""
     (folder / file).write_bytes(content)
-    contents = {name: (folder / name).read_bytes() for name in FILES}
+    contents = {name: (folder / name).read_bytes() for name in EVERY}
     (folder / MANIFEST).write_text(bundles.manifest_text(contents))
 
 
@@ -58,14 +61,16 @@ def test_a_bundle_tells_what_the_station_must_know():
         "theta_10_30",
         "theta_30_60",
     )
-    assert (bundle.step_s, bundle.phases, bundle.hidden) == (86400, 24, 32)
+    assert (bundle.step_s, bundle.phases) == (86400, 24)
+    states = (StateTensor("h", (32,)), StateTensor("c", (32,)))
+    assert bundle.networks == (Network(MODEL, states, kind="lstm", head_input="h"),)
+    assert bundle.states == states
     assert bundle.golden_inputs.shape == (400, len(FEATURES))
     assert bundle.golden_inputs.dtype == np.float32
     assert bundle.golden_outputs.shape == (400, 5)
-    assert bundle.model_path == BUCKET / MODEL
 
 
-@pytest.mark.parametrize("file", [*FILES, MANIFEST])
+@pytest.mark.parametrize("file", [*EVERY, MANIFEST])
 def test_any_one_byte_changed_is_refused(copy, file):
     original = (copy / file).read_bytes()
     step = 1 if file == MANIFEST else max(1, len(original) // 60)
@@ -77,13 +82,13 @@ def test_any_one_byte_changed_is_refused(copy, file):
             assert (copy.name + "/" + (file if file != MANIFEST else "")) in refused(copy)
 
 
-@pytest.mark.parametrize("file", [*FILES, MANIFEST])
+@pytest.mark.parametrize("file", [*EVERY, MANIFEST])
 def test_a_missing_file_is_named(copy, file):
     (copy / file).unlink()
     assert file in refused(copy)
 
 
-@pytest.mark.parametrize("file", [*FILES, MANIFEST])
+@pytest.mark.parametrize("file", [*EVERY, MANIFEST])
 def test_an_empty_file_is_refused(copy, file):
     (copy / file).write_bytes(b"")
     assert file in refused(copy)
@@ -113,7 +118,8 @@ def test_a_file_or_nothing_in_place_of_the_folder_is_refused(tmp_path):
 def test_a_network_for_other_features_is_refused(copy):
     toml = (copy / BUNDLE_TOML).read_text("utf-8")
     rewrite(copy, BUNDLE_TOML, toml.replace('"et0_known"', '"et1_known"').encode())
-    assert BUNDLE_TOML in refused(copy)
+    text = refused(copy)
+    assert BUNDLE_TOML in text and "features et1_known [1] are not known" in text
     rewrite(copy, BUNDLE_TOML, toml.replace('unit = "mm"', 'unit = "cm"').encode())
     assert "rain_mm [cm]" in refused(copy)
 
@@ -121,7 +127,8 @@ def test_a_network_for_other_features_is_refused(copy):
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [
-        ("schema = 1", "schema = 2", "update epithermal-edge"),
+        ("schema = 1", "schema = 3", "reads 1 and 2: update epithermal-edge"),
+        ("schema = 1", "schema = 2", "network"),
         ("schema = 1", "schema = [", "not TOML"),
         ("phases = 24", "phases = 7", "phases"),
         ("phases = 24", "", "phases"),
@@ -159,7 +166,7 @@ def test_golden_vectors_that_prove_nothing_are_refused(copy, change):
 
 def test_one_more_listed_file_is_verified_too(copy):
     (copy / "report.html").write_bytes(b"<p>fine</p>")
-    contents = {name: (copy / name).read_bytes() for name in (*FILES, "report.html")}
+    contents = {name: (copy / name).read_bytes() for name in (*EVERY, "report.html")}
     (copy / MANIFEST).write_text(bundles.manifest_text(contents))
     open_bundle(copy)
     (copy / "report.html").write_bytes(b"<p>good</p>")

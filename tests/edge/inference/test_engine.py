@@ -19,7 +19,7 @@ from epithermal_edge.records import NAN, Quality, RawRecord
 @pytest.fixture(scope="module")
 def engine():
     bundle = open_bundle(BUNDLE)
-    return Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+    return Engine(simulator.SITE, bundle, runtime.load(bundle))
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def test_flags_of_record_and_window_are_told_together(engine, records):
     ],
 )
 def test_an_impossible_answer_of_the_network_is_flagged(engine, records, y, theta, flag):
-    def step(x, h, c):
-        return np.array(y, dtype=np.float32), h, c
+    def step(x, state):
+        return np.array(y, dtype=np.float32), state
 
     _, outcomes = play(dataclasses.replace(engine, step=step), records[:8])
     assert outcomes[-1].estimate.theta == pytest.approx(theta, nan_ok=True)
@@ -105,8 +105,8 @@ def test_an_impossible_answer_of_the_network_is_flagged(engine, records, y, thet
 
 
 def test_an_impossible_layer_is_cut_and_does_not_flag_the_whole(engine, records):
-    def step(x, h, c):
-        return np.array((0.2, 0.02, -0.1, 0.35, 1.2), dtype=np.float32), h, c
+    def step(x, state):
+        return np.array((0.2, 0.02, -0.1, 0.35, 1.2), dtype=np.float32), state
 
     _, outcomes = play(dataclasses.replace(engine, step=step), records[:8])
     told = outcomes[-1].estimate

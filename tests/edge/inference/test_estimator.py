@@ -23,7 +23,7 @@ def bundle():
 
 @pytest.fixture(scope="module")
 def step_fn(bundle):
-    return runtime.load(bundle.model_path)
+    return runtime.load(bundle)
 
 
 def window(hour, features, restart=False):
@@ -49,7 +49,7 @@ def test_each_phase_of_the_day_is_a_daily_stream_of_its_own(bundle, step_fn):
         state, y = estimator.step(step_fn, bundle, state, window(hour + 411, row))
         answers.append(y)
     for phase in range(24):
-        alone = estimator.stream(step_fn, bundle.hidden, x[phase::24])
+        alone = estimator.stream(step_fn, bundle.cold_state(), x[phase::24])
         np.testing.assert_array_equal(np.array(answers)[phase::24], alone)
     assert (state.age == days).all()
 
@@ -57,10 +57,10 @@ def test_each_phase_of_the_day_is_a_daily_stream_of_its_own(bundle, step_fn):
 def test_a_step_leaves_the_state_that_it_was_given(bundle, step_fn):
     state = estimator.start(bundle)
     new, _ = estimator.step(step_fn, bundle, state, window(5, bundle.golden_inputs[0]))
-    assert not state.h.any() and not state.c.any() and not state.age.any()
-    assert new.h[5].any() and new.age[5] == 1
+    assert not any(tensor.any() for tensor in state.tensors) and not state.age.any()
+    assert all(tensor[5].any() for tensor in new.tensors) and new.age[5] == 1
     others = np.arange(24) != 5
-    assert not new.h[others].any() and not new.age[others].any()
+    assert not any(tensor[others].any() for tensor in new.tensors) and not new.age[others].any()
 
 
 def test_a_restart_begins_its_phase_from_zero_and_no_other(bundle, step_fn):
@@ -72,7 +72,8 @@ def test_a_restart_begins_its_phase_from_zero_and_no_other(bundle, step_fn):
     _, cold = estimator.step(step_fn, bundle, estimator.start(bundle), window(72, x))
     np.testing.assert_array_equal(y, cold)
     assert again.age[0] == 1 and (again.age[1:] == 3).all()
-    np.testing.assert_array_equal(again.h[1:], state.h[1:])
+    for after, before in zip(again.tensors, state.tensors, strict=True):
+        np.testing.assert_array_equal(after[1:], before[1:])
 
 
 def test_sigma_is_that_of_what_is_shown_while_nothing_was_counted(bundle, step_fn):
@@ -105,15 +106,24 @@ def test_a_runtime_that_answers_otherwise_is_refused_by_name(bundle, step_fn, wr
 
         runtime = "strange"
 
-        def __call__(self, x, h, c):
-            y, h, c = step_fn(x, h, c)
-            return y + np.float32(wrong), h, c
+        def __call__(self, x, state):
+            y, state = step_fn(x, state)
+            return y + np.float32(wrong), state
 
     with pytest.raises(BundleError, match=r"runtime strange: error .* allowed") as caught:
         estimator.check_golden(bundle, Garbage())
     assert "\n" not in str(caught.value)
 
 
+def narrower(bundle):
+    """The bundle as if its state were of 31 units."""
+    network = bundle.networks[0]
+    states = tuple(dataclasses.replace(state, shape=(31,)) for state in network.states)
+    return dataclasses.replace(bundle, networks=(dataclasses.replace(network, states=states),))
+
+
 def test_a_model_of_another_width_than_the_bundle_says_is_refused(bundle, step_fn):
     with pytest.raises(BundleError, match="refuses"):
-        estimator.check_golden(dataclasses.replace(bundle, hidden=31), step_fn)
+        estimator.check_golden(narrower(bundle), step_fn)
+    with pytest.raises(BundleError, match=r"input h of shape \(1, 32\), not \(1, 31\)"):
+        runtime.load(narrower(bundle))

@@ -172,7 +172,7 @@ def test_no_day_is_told_beyond_the_horizon():
 @pytest.fixture(scope="module")
 def engine():
     bundle = dataclasses.replace(open_bundle(BUNDLE), spin_up_steps=3)
-    step = runtime.load(bundle.model_path)
+    step = runtime.load(bundle)
     return Engine(simulator.SITE, bundle, step, soil_water=SoilWater(0.35, 0.05, 0.8))
 
 

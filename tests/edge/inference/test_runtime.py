@@ -17,9 +17,11 @@ import pytest
 
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference import runtime
+from epithermal_edge.inference.bundle import StateTensor, open_bundle, zeros
 
 BUCKET = Path(__file__).resolve().parents[2] / "golden" / "bucket-0.1.0"
 MODEL = BUCKET / "model.tflite"
+STATES = open_bundle(BUCKET).states
 
 GOLDEN = """
 import json, sys
@@ -28,9 +30,9 @@ from epithermal_edge.inference import bundle
 from epithermal_edge.inference import estimator
 from epithermal_edge.inference import runtime
 b = bundle.open_bundle(Path(sys.argv[1]))
-step = runtime.load(b.model_path)
+step = runtime.load(b)
 error = estimator.check_golden(b, step)
-answers = estimator.stream(step, b.hidden, b.golden_inputs)
+answers = estimator.stream(step, b.cold_state(), b.golden_inputs)
 print(json.dumps([step.runtime, error, answers.tolist()]))
 """
 
@@ -97,40 +99,54 @@ def test_a_file_that_is_no_model_is_refused_in_one_line_that_names_each_runtime(
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
     with pytest.raises(BundleError) as caught:
-        runtime.load(path)
+        runtime.load_model(path, STATES)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
     assert all(f"{name}: " in str(caught.value) for name in runtime.MODULES)
 
 
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(BundleError, match=r"nothing\.tflite"):
-        runtime.load(tmp_path / "nothing.tflite")
+        runtime.load_model(tmp_path / "nothing.tflite", STATES)
 
 
 def test_an_unknown_runtime_is_a_fault_of_the_configuration(monkeypatch):
     monkeypatch.setenv("EPITHERMAL_RUNTIME", "tensorrt")
     with pytest.raises(ConfigError, match="tflite or litert"):
-        runtime.load(MODEL)
+        runtime.load_model(MODEL, STATES)
 
 
 def test_the_state_goes_in_and_comes_out_and_nothing_stays_inside():
-    step = runtime.load(MODEL)
+    step = runtime.load_model(MODEL, STATES)
     rng = np.random.default_rng(1)
     x = rng.random(step.n_features).astype(np.float32)
-    h, c = rng.standard_normal((2, step.hidden)).astype(np.float32)
-    first = step(x, h, c)
+    h, c = rng.standard_normal((2, 32)).astype(np.float32)
+    y, state = step(x, (h, c))
+    first = (y, *state)
     kept = [v.copy() for v in first]
-    step(x + 1, -h, c)
-    again = step(x, h, c)
-    for a, b, k in zip(first, again, kept, strict=True):
+    step(x + 1, (-h, c))
+    y, state = step(x, (h, c))
+    for a, b, k in zip(first, (y, *state), kept, strict=True):
         np.testing.assert_array_equal(a, k)  # what it gave is not overwritten
         np.testing.assert_array_equal(a, b)
     assert [v.dtype for v in first] == [np.float32] * 3
-    assert [v.shape for v in first] == [(5,), (step.hidden,), (step.hidden,)]
+    assert [v.shape for v in first] == [(5,), (32,), (32,)]
 
 
 def test_a_vector_of_another_width_is_refused():
-    step = runtime.load(MODEL)
-    zero = np.zeros(step.hidden, dtype=np.float32)
+    step = runtime.load_model(MODEL, STATES)
     with pytest.raises(ValueError, match="reshape"):
-        step(np.zeros(step.n_features + 1, dtype=np.float32), zero, zero)
+        step(np.zeros(step.n_features + 1, dtype=np.float32), zeros(STATES))
+
+
+@pytest.mark.parametrize(
+    ("states", "problem"),
+    [
+        ([("h", (32,)), ("r", (32,))], r"no input r, no output r_next, input c, which no state"),
+        ([("h", (32,))], "input c, which no state tensor is"),
+        ([("h", (32,)), ("c", (16, 2))], r"input c of shape \(1, 32\), not \(1, 16, 2\)"),
+    ],
+)
+def test_a_model_with_other_state_tensors_than_named_is_refused_and_they_are_named(states, problem):
+    with pytest.raises(BundleError, match=problem) as caught:
+        runtime.load_model(MODEL, [StateTensor(*state) for state in states])
+    assert "\n" not in str(caught.value)

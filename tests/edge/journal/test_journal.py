@@ -23,7 +23,7 @@ from epithermal_edge.messages.message import Identity
 @pytest.fixture(scope="module")
 def engine():
     bundle = open_bundle(BUNDLE)
-    return Engine(simulator.SITE, bundle, runtime.load(bundle.model_path))
+    return Engine(simulator.SITE, bundle, runtime.load(bundle))
 
 
 @pytest.fixture(scope="module")

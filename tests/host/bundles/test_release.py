@@ -25,8 +25,10 @@ def test_the_station_opens_it(released):
     bundle = bundles.open_bundle(released.path)
     assert (bundle.name, bundle.version, bundle.sha256) == ("bucket", "0.1.0", released.sha256)
     assert released.path.name == "bucket-0.1.0"
-    assert bundle.hidden == 32 and bundle.phases == 24 and bundle.spin_up_steps == 40
-    assert sorted(p.name for p in released.path.iterdir()) == sorted([*bundles.FILES, "MANIFEST"])
+    assert bundle.states == tuple(bundles.StateTensor(name, (32,)) for name in ("h", "c"))
+    assert bundle.phases == 24 and bundle.spin_up_steps == 40
+    files = [*bundles.FILES, bundles.MODEL, "MANIFEST"]
+    assert sorted(p.name for p in released.path.iterdir()) == sorted(files)
 
 
 def test_its_golden_vectors_hold_on_every_runtime(released):

@@ -50,7 +50,12 @@ def test_three_years_streamed_step_by_step_equal_the_sequence_graph(
     model.write_bytes(convert("float32", weights, None))
     expected = network.sequence_function(network.from_weights(weights))(features[:2])
     assert np.ptp(expected[..., 0] - features[:2, :, network.THETA_INV]) > 0.01  # it is no identity
-    np.testing.assert_allclose(answer(model, name, features[:2]), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        answer(model, name, features[:2], network.state_tensors(weights)),
+        expected,
+        rtol=0,
+        atol=1e-5,
+    )
 
 
 def test_an_untrained_network_is_the_inversion(network, features):

@@ -10,6 +10,7 @@ import pytest
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.inference import runtime
 from epithermal_host.compute.isolated_runtime import answer
+from epithermal_host.training.network import read_states
 from epithermal_host.training.series import DESCRIPTION, NAMES, TEST, read_series
 
 
@@ -85,7 +86,7 @@ def test_the_shipped_file_streams_like_the_float_network_on_all_runtimes(
     model = network.from_weights(train.read_weights(finished_run))
     expected = network.sequence_function(model)(stream)
     for name in runtime.available():
-        answers = answer(finished_run / "model.tflite", name, stream)
+        answers = answer(finished_run / "model.tflite", name, stream, read_states(finished_run))
         assert np.max(np.abs(answers - expected)) <= ladder["gate_m3_m3"]
 
 

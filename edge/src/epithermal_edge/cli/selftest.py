@@ -77,14 +77,13 @@ def measure(bundle: Path, name: str) -> dict[str, float]:
     from epithermal_edge.inference.bundle import open_bundle
 
     opened = open_bundle(bundle)
-    step = runtime.load(opened.model_path, name)
+    step = runtime.load(opened, name)
     error = estimator.check_golden(opened, step)
-    state = estimator.start(opened)
-    x, h, c = opened.golden_inputs[0], state.h[0], state.c[0]
+    x, state = opened.golden_inputs[0], opened.cold_state()
     times = []
     for _ in range(STEPS):
         begin = time.perf_counter()
-        _, h, c = step(x, h, c)
+        _, state = step(x, state)
         times.append(time.perf_counter() - begin)
     return {
         "error": error,

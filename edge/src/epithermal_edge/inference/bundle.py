@@ -1,7 +1,9 @@
-"""A model bundle: the network, what it expects, and the proof that it runs here as it should.
+"""A model bundle: its networks, the features they want, and the proof that they run here.
 
-A folder of `FILES`; MANIFEST holds the sha256 of every other file, so that no byte can change
-unseen. The format is described in docs/bundle.md.
+A folder of `FILES` and the model files that bundle.toml names; MANIFEST holds the sha256 of every
+other file, so that no byte can change unseen. docs/bundle.md describes the format. A bundle names
+its features and its state tensors: the station computes all of `FEATURES`, picks the named ones,
+and carries whatever state the networks have.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import csv
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,12 @@ from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.records import LAYERS_CM
 from epithermal_edge.signatures import minisign
 
-SCHEMA = 1
+SCHEMA = 2  # that is written
+SCHEMAS = (1, 2)  # that are read
 MANIFEST = "MANIFEST"
 SIGNATURE = f"{MANIFEST}{minisign.SUFFIX}"  # over MANIFEST; may be missing
 BUNDLE_TOML, MODEL, GOLDEN, CARD = "bundle.toml", "model.tflite", "golden.csv", "CARD.md"
-FILES = (CARD, BUNDLE_TOML, GOLDEN, MODEL)
+FILES = (CARD, BUNDLE_TOML, GOLDEN)  # of every bundle, beside its models
 GOLDEN_STEPS = 400  # fewer do not prove the memory
 OUTPUTS = (
     ("theta_0_30", "m3 m-3"),
@@ -36,10 +39,21 @@ OUTPUTS = (
 )
 REMEDY = "install the bundle again"
 
+RESERVED = ("x", "y", "age", "storage_mm", "rain_mm")
+"""Names that no state tensor may have: those of the model's other tensors, and what the journal
+stores beside the state of a phase."""
+
+Vector = NDArray[np.float32]
+State = tuple[Vector, ...]
+"""One array for each state tensor, in their order."""
+StepFn = Callable[[Vector, State], tuple[Vector, State]]
+"""`step(x (F,), state) -> y (K,), new state`, as `runtime.load` gives."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _VERSION = re.compile(  # semver.org, without build metadata
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
 )
+_TENSOR = re.compile(r"[a-z][a-z0-9_]*")
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
@@ -53,6 +67,24 @@ class BundleFeature:
     maximum: float
 
 
+@dataclass(frozen=True, slots=True)
+class StateTensor:
+    """One array, float32, that a network carries from step to step; zeros at a cold start."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One model file of a bundle and its state."""
+
+    file: str
+    states: tuple[StateTensor, ...]
+    kind: str = ""  # "lstm", ...: for people
+    head_input: str = ""  # the state tensor that a linear head multiplies; empty: there is none
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
     """A verified bundle."""
@@ -62,19 +94,35 @@ class Bundle:
     version: str
     sha256: str  # of MANIFEST: the identity of the whole
     features: tuple[BundleFeature, ...]
+    columns: NDArray[np.intp]  # (F,) where each of them stands in FEATURES
     outputs: tuple[str, ...]
+    networks: tuple[Network, ...]  # several: an ensemble
     step_s: int  # the network's step [s]
     phases: int  # states a day, one for each window end
-    hidden: int  # width of h and of c
     spin_up_steps: int  # younger states give estimates flagged WARM_UP
     golden_inputs: NDArray[np.float32]  # (steps, F) a stream from a cold state
     golden_outputs: NDArray[np.float64]  # (steps, K)
     golden_tolerance: float  # largest error allowed on any runtime, in the outputs' unit
 
     @property
-    def model_path(self) -> Path:
-        """The TFLite file."""
-        return self.path / MODEL
+    def states(self) -> tuple[StateTensor, ...]:
+        """State tensors of all networks in order; those of an ensemble are `<member>.<name>`."""
+        if len(self.networks) == 1:
+            return self.networks[0].states
+        return tuple(
+            StateTensor(f"{member}.{state.name}", state.shape)
+            for member, network in enumerate(self.networks)
+            for state in network.states
+        )
+
+    def cold_state(self) -> State:
+        """The state before the first step."""
+        return zeros(self.states)
+
+
+def zeros(states: Iterable[StateTensor]) -> State:
+    """The state before the first step."""
+    return tuple(np.zeros(state.shape, dtype=np.float32) for state in states)
 
 
 def check_name(name: str, version: str) -> None:
@@ -108,8 +156,8 @@ def open_bundle(path: Path) -> Bundle:
     Raises
     ------
     BundleError
-        A file is missing, changed or not understood, or the network expects features that
-        this software does not compute. One line that names the file and the remedy.
+        A file is missing, changed or not understood, or the bundle names features that this
+        software does not compute. One line that names the file and the remedy.
     """
     contents, sha256 = _verified(path)
     table = _table(path, contents[BUNDLE_TOML])
@@ -119,7 +167,9 @@ def open_bundle(path: Path) -> Bundle:
     except (KeyError, TypeError, ValueError) as fault:
         raise BundleError(f"{where}: not understood: {fault!r}: {REMEDY}") from fault
     check_name(bundle.name, bundle.version)
-    _check_features(where, bundle)
+    for network in bundle.networks:
+        if network.file not in contents:
+            raise BundleError(f"{where}: {network.file} is not listed in {MANIFEST}: {REMEDY}")
     return bundle
 
 
@@ -159,15 +209,16 @@ def _table(path: Path, content: bytes) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise BundleError(f"{where}: not TOML ({fault}): {REMEDY}") from fault
     schema = table.get("schema")
-    if schema != SCHEMA:
+    if schema not in SCHEMAS:
+        known = " and ".join(map(str, SCHEMAS))
         raise BundleError(
-            f"{where}: schema {schema!r}, this software reads {SCHEMA}: update epithermal-edge"
+            f"{where}: schema {schema!r}, this software reads {known}: update epithermal-edge"
         )
     return table
 
 
 def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) -> Bundle:
-    """The bundle as its TOML tells; KeyError, TypeError or ValueError where it does not."""
+    """The bundle that bundle.toml describes; KeyError, TypeError, ValueError where it is wrong."""
     features = tuple(
         BundleFeature(
             str(f["name"]),
@@ -177,15 +228,16 @@ def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) ->
         )
         for f in table["features"]
     )
+    columns = _columns(path / BUNDLE_TOML, features)
     outputs = tuple(str(o["name"]) for o in table["outputs"])
     if tuple((o["name"], o["unit"]) for o in table["outputs"]) != OUTPUTS:
         raise ValueError(f"outputs must be {OUTPUTS}")
     inputs, expected = _golden(path, golden, tuple(f.name for f in features), outputs)
-    numbers = {k: int(table[k]) for k in ("step_s", "phases", "hidden", "spin_up_steps")}
+    numbers = {k: int(table[k]) for k in ("step_s", "phases", "spin_up_steps")}
     if numbers["step_s"] != 86400 or numbers["phases"] not in (1, 2, 3, 4, 6, 8, 12, 24):
         raise ValueError("step_s must be 86400 and phases divide 24")
-    if numbers["hidden"] < 1 or numbers["spin_up_steps"] < 0:
-        raise ValueError("hidden must be positive and spin_up_steps not negative")
+    if numbers["spin_up_steps"] < 0:
+        raise ValueError("spin_up_steps must not be negative")
     tolerance = float(table["golden"]["tolerance"])
     if not 0.0 < tolerance < 0.01:
         raise ValueError(f"golden tolerance {tolerance} is not between 0 and 0.01")
@@ -195,7 +247,9 @@ def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) ->
         version=str(table["version"]),
         sha256=sha256,
         features=features,
+        columns=columns,
         outputs=outputs,
+        networks=_networks(table),
         golden_inputs=inputs,
         golden_outputs=expected,
         golden_tolerance=tolerance,
@@ -222,12 +276,64 @@ def _golden(
     return numbers[:, 1:split].astype(np.float32), numbers[:, split:]
 
 
-def _check_features(where: Path, bundle: Bundle) -> None:
-    asked = [(f.name, f.unit) for f in bundle.features]
-    computed = [(f.name, f.unit) for f in FEATURES]
-    if asked != computed:
-        odd = [f"{n} [{u}]" for n, u in asked if (n, u) not in computed]
+def _columns(where: Path, features: tuple[BundleFeature, ...]) -> NDArray[np.intp]:
+    """Where each feature stands in FEATURES.
+
+    Raises
+    ------
+    BundleError
+        This software does not compute a feature, or not in that unit.
+    ValueError
+        There is none, or one stands there twice.
+    """
+    computed = [(feature.name, feature.unit) for feature in FEATURES]
+    wanted = [(feature.name, feature.unit) for feature in features]
+    foreign = [f"{name} [{unit}]" for name, unit in wanted if (name, unit) not in computed]
+    if foreign:
         raise BundleError(
-            f"{where}: features {', '.join(odd) or 'in another order'} are not what this software"
-            " computes: take a bundle made for this version of epithermal-edge"
+            f"{where}: features {', '.join(foreign)} are not known to this software:"
+            " update epithermal-edge, or take a bundle made for this version"
         )
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise ValueError("features must be at least one, each once")
+    return np.array([computed.index(feature) for feature in wanted], dtype=np.intp)
+
+
+def _networks(table: dict[str, Any]) -> tuple[Network, ...]:
+    """The networks; schema 1 has one, an LSTM whose h and c have `hidden` units."""
+    if table["schema"] == 1:
+        shape = (int(table["hidden"]),)
+        states = (StateTensor("h", shape), StateTensor("c", shape))
+        networks = [Network(MODEL, states, kind="lstm", head_input="h")]
+    else:
+        networks = [
+            Network(
+                file=str(n["file"]),
+                states=tuple(
+                    StateTensor(str(state["name"]), tuple(map(int, state["shape"])))
+                    for state in n["state"]
+                ),
+                kind=str(n.get("kind", "")),
+                head_input=str(n.get("head_input", "")),
+            )
+            for n in table["network"]
+        ]
+    if not networks or len({network.file for network in networks}) < len(networks):
+        raise ValueError("networks must be at least one, each with a file of its own")
+    for network in networks:
+        _check_states(network)
+    return tuple(networks)
+
+
+def _check_states(network: Network) -> None:
+    """ValueError where the state tensors of a network make no sense."""
+    names = [state.name for state in network.states]
+    wrong = [name for name in names if not _TENSOR.fullmatch(name) or name in RESERVED]
+    if wrong or len(set(names)) < len(names):
+        raise ValueError(f"{network.file}: state {', '.join(wrong or names)}: use other names")
+    for state in network.states:
+        if any(width < 1 for width in state.shape):
+            raise ValueError(f"{network.file}: state {state.name} has shape {list(state.shape)}")
+    vectors = [state.name for state in network.states if len(state.shape) == 1]
+    if network.head_input and network.head_input not in vectors:
+        raise ValueError(f"{network.file}: head_input {network.head_input!r} is no vector of state")

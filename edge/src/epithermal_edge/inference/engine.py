@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from epithermal_edge.inference import estimator, pipeline
 from epithermal_edge.inference import irrigation as water
 from epithermal_edge.inference import qc as quality
-from epithermal_edge.inference.bundle import Bundle
-from epithermal_edge.inference.estimator import EstimatorState, StepFn
+from epithermal_edge.inference.bundle import Bundle, StepFn
+from epithermal_edge.inference.estimator import EstimatorState
 from epithermal_edge.inference.features import FEATURES, Window, phase_of
 from epithermal_edge.inference.irrigation import WaterState
 from epithermal_edge.inference.pipeline import PipelineState

@@ -1,43 +1,43 @@
-"""The network on a stream of windows: one state for each hour of the day, kept outside.
+"""The networks on a stream of windows: one state for each hour of the day, kept outside.
 
-The network was trained on daily steps. To speak hourly, the station keeps one state for each
+A network was trained on daily steps. To speak hourly, the station keeps one state for each
 phase of the day; each takes its own daily step on the 24 h that end at its hour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.errors import BundleError
-from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.inference.bundle import Bundle, State, StepFn, Vector
+from epithermal_edge.inference.ensemble import SIGMA
 from epithermal_edge.inference.features import FEATURES, Window, phase_of
 
 _NAMES = [feature.name for feature in FEATURES]
 GAP, SHOWN_SIGMA = _NAMES.index("gap"), _NAMES.index("theta_inv_sigma")
-SIGMA = 1  # of the outputs
-
-Vector = NDArray[np.float32]
-StepFn = Callable[[Vector, Vector, Vector], tuple[Vector, Vector, Vector]]
-"""`step(x (F,), h (H,), c (H,)) -> y (K,), h_next, c_next`, as `runtime.load` gives."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EstimatorState:
-    """What the network remembers; a value, never changed in place."""
+    """The networks' state for each phase; a value, never changed in place."""
 
-    h: Vector  # (phases, H) hidden state
-    c: Vector  # (phases, H) cell state
+    names: tuple[str, ...]  # of the state tensors, as `Bundle.states` has them
+    tensors: tuple[Vector, ...]  # each (phases, *shape)
     age: NDArray[np.int64]  # (phases,) steps since the state was zero
 
 
 def start(bundle: Bundle) -> EstimatorState:
     """The cold state of every phase."""
-    zeros = np.zeros((bundle.phases, bundle.hidden), dtype=np.float32)
-    return EstimatorState(h=zeros, c=zeros, age=np.zeros(bundle.phases, dtype=np.int64))
+    return EstimatorState(
+        names=tuple(state.name for state in bundle.states),
+        tensors=tuple(
+            np.zeros((bundle.phases, *state.shape), dtype=np.float32) for state in bundle.states
+        ),
+        age=np.zeros(bundle.phases, dtype=np.int64),
+    )
 
 
 def step(
@@ -62,56 +62,59 @@ def step(
     ValueError
         The window is of several sites.
     """
-    if window.features.shape != (1, len(bundle.features)):
+    if window.features.shape != (1, len(FEATURES)):
         raise ValueError(f"a window of one site, not features of shape {window.features.shape}")
     phase = phase_of(window.hour, bundle.phases)
     cold = bool(window.restart[0])
-    zero = np.zeros(bundle.hidden, dtype=np.float32)
-    x = window.features[0].astype(np.float32)
-    y, h, c = step_fn(x, zero if cold else state.h[phase], zero if cold else state.c[phase])
-    new = EstimatorState(h=state.h.copy(), c=state.c.copy(), age=state.age.copy())
-    new.h[phase], new.c[phase] = h, c
-    new.age[phase] = 1 if cold else state.age[phase] + 1
-    return new, honest(y.astype(np.float64), x, cold)
+    before = bundle.cold_state() if cold else tuple(t[phase] for t in state.tensors)
+    features = window.features[0].astype(np.float32)
+    y, after = step_fn(features[bundle.columns], before)
+    tensors = tuple(tensor.copy() for tensor in state.tensors)
+    for tensor, value in zip(tensors, after, strict=True):
+        tensor[phase] = value
+    age = state.age.copy()
+    age[phase] = 1 if cold else state.age[phase] + 1
+    return EstimatorState(state.names, tensors, age), honest(y.astype(np.float64), features, cold)
 
 
-def honest(y: NDArray[np.float64], x: NDArray[np.float32], cold: bool) -> NDArray[np.float64]:
+def honest(
+    y: NDArray[np.float64], features: NDArray[np.float32], cold: bool
+) -> NDArray[np.float64]:
     """The answer y (K,), its sigma at least that of what was shown where nothing was counted.
 
-    Without a count since the state began, the features x (F,) hold a usual soil and a large sigma;
-    what a network makes of that is a guess, for which it has no training.
+    Without a count since the state began, the features, all of `FEATURES`, hold a usual soil and a
+    large sigma; what a network makes of that is a guess, for which it has no training.
     """
-    if cold and x[GAP] > 0.5:
+    if cold and features[GAP] > 0.5:
         y = y.copy()
-        y[SIGMA] = max(y[SIGMA], float(x[SHOWN_SIGMA]))
+        y[SIGMA] = max(y[SIGMA], float(features[SHOWN_SIGMA]))
     return y
 
 
-def stream(step_fn: StepFn, hidden: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def stream(step_fn: StepFn, cold: State, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """The answers to a whole series from a cold state.
 
     Parameters
     ----------
-    hidden :
-        Width of the state.
+    cold :
+        The state before the first step.
     x : (T, F)
-        Features in physical units.
+        Features in physical units, those that the network wants.
 
     Returns
     -------
     (T, K) [m3 m-3]
     """
-    h = c = np.zeros(hidden, dtype=np.float32)
-    answers = []
+    state, answers = cold, []
     for row in x:
-        y, h, c = step_fn(row, h, c)
+        y, state = step_fn(row, state)
         answers.append(y)
     return np.array(answers, dtype=np.float32)
 
 
 def run_golden(bundle: Bundle, step_fn: StepFn) -> float:
     """Largest absolute error of the golden stream on the runtime at hand [m3 m-3]; may be NaN."""
-    answers = stream(step_fn, bundle.hidden, bundle.golden_inputs)
+    answers = stream(step_fn, bundle.cold_state(), bundle.golden_inputs)
     if answers.shape != bundle.golden_outputs.shape:
         return float("nan")
     return float(np.max(np.abs(answers - bundle.golden_outputs)))

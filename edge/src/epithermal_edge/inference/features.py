@@ -41,6 +41,8 @@ class Feature:
     unit: str
 
 
+# All that the station computes, in the order of its windows. A bundle picks its own by name, so
+# that a new one may stand anywhere and touches no bundle.
 FEATURES = (
     Feature("theta_inv", "m3 m-3"),  # homogeneous COSMIC inversion; the last one in a gap
     Feature("theta_inv_sigma", "m3 m-3"),
@@ -180,16 +182,17 @@ def window(
     rain_known = sums[Bin.RAIN_S] >= ENOUGH_S
     et0 = _et0(site, ring, sums, hour)
     et0_known = np.isfinite(et0)
-    seen = (
-        shown[0],
-        shown[1],
-        gap.astype(np.float64),
-        np.where(rain_known, sums[Bin.RAIN_MM], 0.0),
-        rain_known.astype(np.float64),
-        np.where(et0_known, et0, 0.0),
-        et0_known.astype(np.float64),
-    )
-    features = np.stack((*seen, *_place(site, len(gap), _day_of_year(hour))), axis=1)
+    values = {
+        "theta_inv": shown[0],
+        "theta_inv_sigma": shown[1],
+        "gap": gap.astype(np.float64),
+        "rain_mm": np.where(rain_known, sums[Bin.RAIN_MM], 0.0),
+        "rain_known": rain_known.astype(np.float64),
+        "et0_mm": np.where(et0_known, et0, 0.0),
+        "et0_known": et0_known.astype(np.float64),
+        **_place(site, len(gap), _day_of_year(hour)),
+    }
+    features = np.stack([values[feature.name] for feature in FEATURES], axis=1)
     quality = np.where(gap, int(Quality.GAP), np.where(clipped, int(Quality.CLIPPED), 0))
     out = Window(
         hour=hour,
@@ -208,43 +211,44 @@ def _day_of_year(hour: int) -> int:
     return middle.timetuple().tm_yday
 
 
-def _place(site: Site, n: int, day_of_year: int) -> list[Array]:
-    """What is known of the place on a day of the year, each (n,); in the order of FEATURES."""
+def _place(site: Site, n: int, day_of_year: int) -> dict[str, Array]:
+    """What is known of the place on a day of the year, each feature (n,)."""
 
     def sites(value: Floats) -> Array:
         return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        soil = [
-            sites(site.soil_known),
-            sites(site.soil_theta_r) - LOAM_THETA_R,
-            sites(site.soil_theta_s) - LOAM_THETA_S,
-            np.log10(sites(site.soil_alpha_per_cm) / LOAM_ALPHA_PER_CM),
-            np.log10((sites(site.soil_n) - 1.0) / LOAM_N_LESS_1),
-            np.log10(sites(site.soil_ks_cm_d) / LOAM_KS_CM_D),
-        ]
+        soil = {
+            "soil_known": sites(site.soil_known),
+            "soil_theta_r": sites(site.soil_theta_r) - LOAM_THETA_R,
+            "soil_theta_s": sites(site.soil_theta_s) - LOAM_THETA_S,
+            "soil_log_alpha": np.log10(sites(site.soil_alpha_per_cm) / LOAM_ALPHA_PER_CM),
+            "soil_log_n": np.log10((sites(site.soil_n) - 1.0) / LOAM_N_LESS_1),
+            "soil_log_ks": np.log10(sites(site.soil_ks_cm_d) / LOAM_KS_CM_D),
+        }
     canopy = np.asarray(site.canopy_cover, dtype=np.float64)
-    cover = [
-        sites(site.cover_known),
-        sites(canopy[..., day_of_year - 1] if canopy.ndim else canopy),
-        sites(site.root_depth_cm),
-        sites(site.evaporation_share) - 1.0,
-    ]
+    cover = {
+        "cover_known": sites(site.cover_known),
+        "cover_canopy": sites(canopy[..., day_of_year - 1] if canopy.ndim else canopy),
+        "cover_root_depth_cm": sites(site.root_depth_cm),
+        "cover_evaporation": sites(site.evaporation_share) - 1.0,
+    }
     radiation = sites(extraterrestrial_radiation(site.latitude_deg, float(day_of_year)))
-    return [
-        sites(site.bulk_density_g_cm3),
-        sites(site.lattice_water_g_g) + sites(site.organic_water_g_g),
-        sites(site.cosmic_n_sigma),
-        *_whole(soil),
-        *_whole(cover),
-        np.where(np.isfinite(radiation), radiation, 0.0),
-    ]
+    return {
+        "bulk_density_g_cm3": sites(site.bulk_density_g_cm3),
+        "bound_water_g_g": sites(site.lattice_water_g_g) + sites(site.organic_water_g_g),
+        "cosmic_n_sigma": sites(site.cosmic_n_sigma),
+        **_whole("soil_known", soil),
+        **_whole("cover_known", cover),
+        "radiation_mm": np.where(np.isfinite(radiation), radiation, 0.0),
+    }
 
 
-def _whole(description: list[Array]) -> list[Array]:
-    """A description led by its flag, all of it 0 where a part is unknown."""
-    known = (description[0] > 0.0) & np.isfinite(description).all(axis=0)
-    return [np.where(known, value, 0.0) for value in description]
+def _whole(flag: str, description: dict[str, Array]) -> dict[str, Array]:
+    """A description with its flag, all of it 0 where a part is unknown."""
+    known = description[flag] > 0.0
+    known &= np.isfinite(list(description.values())).all(axis=0)
+    return {name: np.where(known, value, 0.0) for name, value in description.items()}
 
 
 def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]]:

@@ -70,9 +70,11 @@ def _changed(state: EngineState, written: EngineState | None) -> Iterable[int]:
 
 
 def _phases(state: EngineState) -> Arrays:
-    """What is remembered for each phase apart, (phases, ...)."""
-    parts = (state.network, state.water)
-    return {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
+    """What is stored of each phase apart, (phases, ...); state tensors by their own names."""
+    network, water = state.network, state.water
+    tensors: Arrays = dict(zip(network.names, network.tensors, strict=True))
+    rest = {f.name: getattr(water, f.name) for f in fields(water)}
+    return {**tensors, "age": network.age, **rest}
 
 
 def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> EngineState:
@@ -91,7 +93,8 @@ def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> Engi
         A part is missing or does not fit.
     """
     groups = _groups(like, range(len(like.network.age)))
-    return _state({k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()})
+    unpacked = {k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()}
+    return _state(unpacked, like.network.names)
 
 
 def binding(seq: int, sums: Mapping[str, int]) -> tuple[str, int]:
@@ -123,10 +126,10 @@ def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
     return groups
 
 
-def _state(parts: dict[str, Arrays]) -> EngineState:
+def _state(parts: dict[str, Arrays], names: tuple[str, ...]) -> EngineState:
     phases = [parts[name] for name in sorted(parts) if name.startswith("phase")]
     stacked = {name: np.stack([phase[name] for phase in phases]) for name in phases[0]}
-    network = EstimatorState(**{f.name: stacked[f.name] for f in fields(EstimatorState)})
+    network = EstimatorState(names, tuple(stacked[name] for name in names), stacked["age"])
     water = WaterState(**{f.name: stacked[f.name] for f in fields(WaterState)})
     newest = {name: value.item() for name, value in parts["newest"].items()}
     newest["quality"] = Quality(newest["quality"])

@@ -107,7 +107,7 @@ def prove(path: Path) -> Bundle:
         One of these does not hold.
     """
     bundle = open_bundle(path)
-    step = runtime.load(bundle.model_path)
+    step = runtime.load(bundle)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
     return bundle

@@ -28,7 +28,7 @@ def load_engine(config: Config, path: Path | None = None) -> Engine:
         Damaged, not understood, or the golden vectors fail.
     """
     bundle = open_bundle((path or config.bundle).resolve())  # a link may be led elsewhere meanwhile
-    step = runtime.load(bundle.model_path)
+    step = runtime.load(bundle)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
     promised = tuple(gauge.name for gauge in config.weather)

@@ -13,10 +13,8 @@ import time
 from dataclasses import dataclass, field
 
 from epithermal_edge.inference import engine as engines
-from epithermal_edge.inference import estimator
-from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.inference.bundle import Bundle, StepFn
 from epithermal_edge.inference.engine import Engine
-from epithermal_edge.inference.estimator import StepFn
 from epithermal_edge.journal.history import Told
 from epithermal_edge.records import Estimate, Quality
 
@@ -163,10 +161,9 @@ class Shadow:
 
 def time_steps(step: StepFn, bundle: Bundle) -> float:
     """Median time of a step on the golden inputs [s]."""
-    state = estimator.start(bundle)
-    h, c, times = state.h[0], state.c[0], []
+    state, times = bundle.cold_state(), []
     for x in bundle.golden_inputs:
         begin = time.perf_counter()
-        _, h, c = step(x, h, c)
+        _, state = step(x, state)
         times.append(time.perf_counter() - begin)
     return statistics.median(times)

@@ -10,7 +10,7 @@ import platform
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from epithermal_host.bundles import signing
 from epithermal_host.bundles.card import card
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.compute.isolated_runtime import answer
+from epithermal_host.training.network import read_states
 from epithermal_host.training.series import NAMES, TEST, TRAIN, Series, read_series
 
 STEP_S, PHASES = 86400, 24
@@ -139,7 +140,8 @@ def _contents(
     names = runtime.available()
     if not names:
         raise ConfigError("no TFLite runtime: install tflite-runtime or ai-edge-litert")
-    outputs = answer(run_folder / "model.tflite", names[0], inputs[None])[0]
+    states = read_states(run_folder)
+    outputs = answer(run_folder / "model.tflite", names[0], inputs[None], states)[0]
     table = _table(run_folder, series, reports, TOLERANCE[scheme])
     table = {"schema": bundles.SCHEMA, "name": name, "version": version, **table}
     if created is not None:
@@ -147,7 +149,7 @@ def _contents(
     contents = {
         bundles.BUNDLE_TOML: tomli_w.dumps(_without_none(table)).encode("utf-8"),
         bundles.MODEL: model,
-        bundles.GOLDEN: golden_csv(inputs, outputs),
+        bundles.GOLDEN: golden_csv(NAMES, inputs, outputs),
         bundles.CARD: card(table, reports, notes).encode("utf-8"),
     }
     return {**contents, bundles.MANIFEST: bundles.manifest_text(contents).encode("ascii")}
@@ -160,23 +162,32 @@ def _table(
     features = series.part(TRAIN).features
     with np.load(io.BytesIO(_bytes(run_folder, "network.npz", "train"))) as file:
         offset, scale = file["offset"], file["scale"]
-        hidden = int(file["recurrent"].shape[0])
     config = reports["train"]["config"]
     return {
         "step_s": STEP_S,
         "phases": PHASES,
-        "hidden": hidden,
         "spin_up_steps": int(config["spin_up_steps"]),
         "features": [
             {
                 "name": feature.name,
                 "unit": feature.unit,
-                "offset": float(offset[i]),
-                "scale": float(scale[i]),
                 "training_minimum": float(features[..., i].min()),
                 "training_maximum": float(features[..., i].max()),
             }
             for i, feature in enumerate(FEATURES)
+        ],
+        "network": [
+            {
+                "file": bundles.MODEL,
+                "kind": "lstm",
+                "head_input": "h",
+                "state": [
+                    {"name": state.name, "shape": list(state.shape)}
+                    for state in read_states(run_folder)
+                ],
+                "offset": offset.tolist(),
+                "scale": scale.tolist(),
+            }
         ],
         "outputs": [{"name": name, "unit": unit} for name, unit in bundles.OUTPUTS],
         "golden": {"tolerance": tolerance, "steps": bundles.GOLDEN_STEPS},
@@ -212,18 +223,20 @@ def golden_inputs(test: Series) -> NDArray[np.float32]:
     return inputs
 
 
-def golden_csv(inputs: NDArray[np.float32], outputs: NDArray[np.float32]) -> bytes:
-    """golden.csv: nine digits, which give every float32 back."""
+def golden_csv(
+    names: Sequence[str], inputs: NDArray[np.float32], outputs: NDArray[np.float32]
+) -> bytes:
+    """golden.csv of features with these names: nine digits, which give every float32 back."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("step", *NAMES, *(name for name, _ in bundles.OUTPUTS)))
+    writer.writerow(("step", *names, *(name for name, _ in bundles.OUTPUTS)))
     for i, (x, y) in enumerate(zip(inputs, outputs, strict=True)):
         writer.writerow((i, *(f"{v:.9g}" for v in (*x, *y))))
     return text.getvalue().encode("ascii")
 
 
 def _golden_error(bundle: bundles.Bundle, name: str) -> float:
-    outputs = answer(bundle.model_path, name, bundle.golden_inputs[None])[0]
+    outputs = answer(bundle.path, name, bundle.golden_inputs[None])[0]
     error = float(np.max(np.abs(outputs - bundle.golden_outputs)))
     if not error <= bundle.golden_tolerance:
         raise BundleError(

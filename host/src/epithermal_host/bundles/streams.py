@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from epithermal_edge.errors import BundleError
 from epithermal_edge.inference import estimator, runtime
-from epithermal_edge.inference.bundle import Bundle, open_bundle
+from epithermal_edge.inference.bundle import Bundle, State, StepFn, Vector, open_bundle
 from epithermal_edge.inference.features import HELD_AT_START, HOURS
 from epithermal_edge.inference.pipeline import RESTART_H
 from epithermal_host.compute.crew import Crew, Lost, each
@@ -40,7 +40,7 @@ class Task:
 
     bundle: Path
     runtime: str | None
-    features: Floats  # (n, T, F)
+    features: Floats  # (n, T, F) all that the station computes
     restart: Mask  # (n, T) the state is void before this step
     outage_after: int | None = None  # an outage begins then: see `outages`
     lengths: tuple[int, ...] = ()
@@ -79,7 +79,7 @@ def answers(
     Parameters
     ----------
     features : (S, T, F)
-        In physical units.
+        In physical units, all that the station computes.
     who :
         Does the work.
     restart : (S, T)
@@ -186,54 +186,60 @@ def gathered(
     return [parts[i] for i in sorted(parts)]
 
 
-def proved_step(path: Path, runtime_name: str | None) -> runtime.Step:
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A bundle on a runtime on which its golden vectors hold."""
+
+    bundle: Bundle
+    step: StepFn
+    runtime: str
+
+
+def proved(path: Path, runtime_name: str | None) -> Proved:
     """A bundle's step on a runtime on which its golden vectors hold."""
     bundle = open_bundle(path)
-    step = runtime.load(bundle.model_path, runtime_name)
+    step = runtime.load(bundle, runtime_name)
     estimator.check_golden(bundle, step)
-    return step
+    return Proved(bundle, step, step.runtime)
 
 
 def streamed_steps(
-    step: runtime.Step, features: Floats, restart: Mask
-) -> Iterator[tuple[Floats, Floats]]:
-    """Output and state h after each step of one series, features (T, F), restart (T,)."""
-    zero = np.zeros(step.hidden, dtype=np.float32)
-    h = c = zero
-    for x, cold in zip(features, restart.tolist(), strict=True):
-        y, h, c = step(x, zero, zero) if cold else step(x, h, c)
-        yield y, h
+    model: Proved, features: Floats, restart: Mask
+) -> Iterator[tuple[Vector, State]]:
+    """Output and state after each step of one series, features (T, F), restart (T,)."""
+    cold = state = model.bundle.cold_state()
+    for x, void in zip(features[:, model.bundle.columns], restart.tolist(), strict=True):
+        y, state = model.step(x, cold if void else state)
+        yield y, state
 
 
 def _work(task: Task) -> Answers:
-    step = proved_step(task.bundle, task.runtime)
+    model = proved(task.bundle, task.runtime)
     stream = _stream if task.outage_after is None else _outage
-    pairs = [stream(step, task, i) for i in range(len(task.features))]
+    pairs = [stream(model, task, i) for i in range(len(task.features))]
     return Answers(
-        runtime=step.runtime,
+        runtime=model.runtime,
         y=np.stack([y for y, _ in pairs]).astype(np.float64),
         after=np.stack([after for _, after in pairs]).astype(np.float64),
     )
 
 
-def _stream(step: runtime.Step, task: Task, row: int) -> tuple[Floats, Floats]:
-    said = [y for y, _ in streamed_steps(step, task.features[row], task.restart[row])]
+def _stream(model: Proved, task: Task, row: int) -> tuple[Floats, Floats]:
+    said = [y for y, _ in streamed_steps(model, task.features[row], task.restart[row])]
     return np.array(said), np.zeros(0, dtype=np.float32)
 
 
-def _outage(step: runtime.Step, task: Task, row: int) -> tuple[Floats, Floats]:
+def _outage(model: Proved, task: Task, row: int) -> tuple[Floats, Floats]:
     assert task.outage_after is not None
+    step, columns = model.step, model.bundle.columns
     begin, seen = task.outage_after, task.features[row]
-    dark = darken(seen, begin)
-    zero = np.zeros(step.hidden, dtype=np.float32)
-    h = c = zero
+    cold = state = model.bundle.cold_state()
     said, after = [], []
-    for day, x in enumerate(dark):
+    for day, x in enumerate(darken(seen, begin)[:, columns]):
         out = day - begin  # days of the outage that are over
         if out in task.lengths:  # counts return today, on another branch
-            cold = out > RESTART_D
-            after.append(step(seen[day], zero if cold else h, zero if cold else c)[0][0])
-        cold = bool(task.restart[row, day]) or out >= RESTART_D
-        y, h, c = step(x, zero, zero) if cold else step(x, h, c)
+            after.append(step(seen[day, columns], cold if out > RESTART_D else state)[0][0])
+        void = bool(task.restart[row, day]) or out >= RESTART_D
+        y, state = step(x, cold if void else state)
         said.append(y)
     return np.array(said), np.array(after, dtype=np.float32)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator, runtime
-from epithermal_edge.inference.bundle import OUTPUTS
+from epithermal_edge.inference.bundle import OUTPUTS, State, StepFn, zeros
 from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation import evaluate_plot
@@ -34,6 +34,7 @@ from epithermal_host.evaluation.methods import (
 )
 from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.rendering.text import plain
+from epithermal_host.training.network import read_states
 from epithermal_host.training.series import (
     DESCRIPTION,
     LAYERS,
@@ -95,10 +96,11 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     judged = judged_days(test, spin_up)
     if not judged.any():
         raise ConfigError(f"{run_folder}: no test day left after {spin_up} days of spin-up")
-    step = runtime.load(model_path)
-    counts = stream(step, counts_alone(test.features), COUNTS, progress)
-    weather = stream(step, mask(test.features, soil=True), WITH_WEATHER, progress)
-    all_known = stream(step, test.features, "all inputs", progress)
+    states = read_states(run_folder)
+    step, cold = runtime.load_model(model_path, states), zeros(states)
+    counts = stream(step, cold, counts_alone(test.features), COUNTS, progress)
+    weather = stream(step, cold, mask(test.features, soil=True), WITH_WEATHER, progress)
+    all_known = stream(step, cold, test.features, "all inputs", progress)
     t_d = best_filter(test, judged)
     estimates = {
         "inversion": test.theta_classical,
@@ -186,10 +188,12 @@ def with_soil(series: Series) -> Mask:
     return known
 
 
-def stream(step: runtime.Step, features: Array32, title: str = "", progress: bool = False) -> Array:
+def stream(
+    step: StepFn, cold: State, features: Array32, title: str = "", progress: bool = False
+) -> Array:
     """The model over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
     bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
-    return np.stack([estimator.stream(step, step.hidden, x) for x in bar]).astype(np.float64)
+    return np.stack([estimator.stream(step, cold, x) for x in bar]).astype(np.float64)
 
 
 def best_filter(series: Series, judged: Mask) -> float:

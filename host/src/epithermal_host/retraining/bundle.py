@@ -63,7 +63,7 @@ def moved(done: Retraining) -> bytes:
     """The parent's model file with the retrained head."""
     assert done.change is not None
     w, b = done.change
-    content = done.parent.model_path.read_bytes()
+    content = (done.parent.path / done.parent.networks[0].file).read_bytes()
     head = tflite_head.read_head(content)
     weights, bias = head.weights.copy(), head.bias.copy()
     for unit in MOVED:  # every layer by the same, so that they still add up
@@ -82,10 +82,11 @@ def _contents(
     told = text.report(done)
     card = (parent.path / bundle.CARD).read_text("utf-8")
     outputs = _outputs(done, model, to)
+    names = [feature.name for feature in parent.features]
     contents = {
         bundle.BUNDLE_TOML: tomli_w.dumps(table).encode("utf-8"),
-        bundle.MODEL: model,
-        bundle.GOLDEN: release.golden_csv(parent.golden_inputs, outputs),
+        parent.networks[0].file: model,
+        bundle.GOLDEN: release.golden_csv(names, parent.golden_inputs, outputs),
         bundle.CARD: f"{told}\n# Card of the parent\n\n{card}".encode(),
     }
     return {**contents, bundle.MANIFEST: bundle.manifest_text(contents).encode("ascii")}
@@ -100,7 +101,8 @@ def _outputs(done: Retraining, model: bytes, to: Path) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model)
     try:
-        outputs = answer(path, runtime.available()[0], inputs[None])[0]
+        states = done.parent.networks[0].states
+        outputs = answer(path, runtime.available()[0], inputs[None], states)[0]
     finally:
         path.unlink()
     with crew(2) as who:  # not in this process, which has TensorFlow

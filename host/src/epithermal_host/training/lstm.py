@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from epithermal_edge.inference.bundle import StateTensor
 from epithermal_host.training.scaling import Scaling as Scaling
 from epithermal_host.training.scaling import fit_scaling as fit_scaling
 from epithermal_host.training.series import NAMES
@@ -100,6 +101,11 @@ class Weights:
     def hidden(self) -> int:
         """Width H of the state."""
         return int(self.recurrent.shape[0])
+
+
+def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
+    """What the step graph carries from step to step."""
+    return tuple(StateTensor(name, (weights.hidden,)) for name in ("h", "c"))
 
 
 def build(

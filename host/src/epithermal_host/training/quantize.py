@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from epithermal_edge.errors import BundleError, EpithermalError
 from epithermal_edge.inference import runtime
+from epithermal_edge.inference.bundle import StateTensor
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.config.learning import QuantizeConfig as QuantizeConfig
@@ -215,7 +216,8 @@ def _climb(
     except (RuntimeError, ValueError) as fault:
         return Rung(scheme, None, (), None, _first_line(fault), False)
     write_atomic(path, content)
-    tried = [_trial(name, path, *gate) for name in runtime.available()]
+    states = network.state_tensors(weights)
+    tried = [_trial(name, path, states, *gate) for name in runtime.available()]
     trials = tuple(trial for trial, _ in tried)
     pairs = itertools.combinations([errors for _, errors in tried if errors is not None], 2)
     apart = max((float(np.max(np.abs(a - b))) for a, b in pairs), default=None)
@@ -226,11 +228,11 @@ def _climb(
 
 
 def _trial(
-    name: str, path: Path, stream: Array, expected: Array
+    name: str, path: Path, states: tuple[StateTensor, ...], stream: Array, expected: Array
 ) -> tuple[Trial, NDArray[np.float64] | None]:
     """One rung streamed on one runtime, and its error (R, T, K) where there is one."""
     try:
-        answers = answer(path, name, stream)
+        answers = answer(path, name, stream, states)
     except BundleError as fault:
         return Trial(name, None, None, _first_line(fault)), None
     error: NDArray[np.float64] = answers.astype(np.float64) - expected
