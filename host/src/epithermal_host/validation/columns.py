@@ -1,4 +1,4 @@
-"""Our Richards solver beside HYDRUS-1D's reference runs, on the same grid."""
+"""Compare the Richards solver with reference runs of HYDRUS-1D on the same grid."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from epithermal_host.soil.profile import Profile
 from epithermal_host.soil.richards import solve
 from epithermal_host.validation.hydrus_cases import Case, Reference, read_case
 
-THETA_RMSE, MEAN_RMSE = 8e-4, 3e-4  # against `converged` [m3 m-3]
-FLUX_SHARE, FLUX_CM = 0.005, 0.1  # of the reference's sum, or this; the greater
+THETA_RMSE, MEAN_RMSE = 8e-4, 3e-4  # limits against `converged` [m3 m-3]
+FLUX_SHARE, FLUX_CM = 0.005, 0.1  # limit as a fraction of the reference's sum, at least FLUX_CM
 BALANCE_CM_YEAR = 1e-4
 
-# Where the reference itself, not its time step, is what differs: limits of theta's rmse and of
-# the fluxes' share, and why.
+# Cases in which the reference itself is inexact, not its time step: limit of theta's rmse, limit
+# of the fluxes as a fraction, and the reason.
 LIMITS: dict[str, tuple[float, float, str]] = {
     "e02_storms_silt_loam": (2e-3, 0.02, "reference has runoff under rain below Ks"),
     "f02_infiltration_dry_sand": (
@@ -33,17 +33,17 @@ FLUXES = ("top", "evaporation", "transpiration", "runoff", "drainage", "storage"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case: differences at its end, ours minus `converged`, and HYDRUS' own beside them."""
+    """Differences of one case, ours minus `converged`, fluxes at its end; and those of HYDRUS."""
 
     case: str
     passed: bool
-    judged: bool  # False: the reference is no truth
+    judged: bool  # False: the reference is unusable
     note: str
     theta_rmse: float = np.nan  # [m3 m-3]
     theta_max: float = np.nan
     mean_rmse: float = np.nan  # of 0-30 cm
-    infiltration_cm: float = np.nan  # HYDRUS counts it net of evaporation during runoff
-    top_cm: float = np.nan  # infiltration less evaporation
+    infiltration_cm: float = np.nan  # in HYDRUS net of evaporation during runoff
+    top_cm: float = np.nan  # infiltration minus evaporation
     evaporation_cm: float = np.nan
     transpiration_cm: float = np.nan  # against the reference's actual uptake
     runoff_cm: float = np.nan
@@ -58,7 +58,7 @@ class Row:
 
 
 def validate_case(folder: Path, repeats: int = 2) -> Row:
-    """Run one case; the quicker of the runs gives the processor time.
+    """Run one case; processor time is that of the fastest run.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def validate_case(folder: Path, repeats: int = 2) -> Row:
 
 
 def compare(case: Case, ours: Profile) -> Row:
-    """Differences of a run from the reference, and the judgement."""
+    """Compare a run with the reference and check the limits."""
     truth = case.converged
     theta = ours.theta[_rows(ours.time_d, truth.time_d)]
     difference = theta - truth.theta
@@ -121,7 +121,7 @@ def _reference_sums(truth: Reference) -> dict[str, float]:
         "infiltration": last["cum_infiltration_cm"],
         "top": last["cum_actual_top_flux_cm"],
         "evaporation": last["cum_evaporation_cm"],
-        # HYDRUS prints the uptake with the heads after the step; what it took closes the balance
+        # HYDRUS prints the uptake by the heads after the step; the applied one closes the balance
         "transpiration": last["cum_transpiration_cm"]
         - (balance if last["cum_transpiration_cm"] else 0.0),
         "runoff": last["cum_runoff_cm"],
@@ -168,7 +168,7 @@ HEADER = (
 
 
 def line(row: Row) -> str:
-    """A row of the printed table."""
+    """Format a row of the table."""
     fluxes = " ".join(f"{getattr(row, name + '_cm'):7.3f}" for name in ("infiltration", *FLUXES))
     verdict = "ok" if row.passed else ("MISSED" if row.judged else "not judged")
     text = (
