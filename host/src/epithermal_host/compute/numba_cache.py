@@ -1,8 +1,8 @@
-"""How our kernels are compiled: one set of numba options, typed, cached on disk.
+"""Compile the kernels with one set of numba options and cache them on disk.
 
-numba's own cache looks only at the file of the function that is called: a change in a function
-that it calls, in another file, would go unseen. So the cache's folder carries the hash of all
-kernels, and a change of any compiles anew.
+numba's own cache checks only the file of the called function and misses a change of a function
+that this one calls from another file. The name of the cache folder therefore contains a hash of
+all kernels, so that any change recompiles them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# NaN and infinity keep their meaning (a diverging column must be seen), everything else may be
-# reordered and fused. error_model "numpy": no branch for a division by zero.
+# NaN and infinity keep their meaning, because a diverging column must be detected; all other
+# operations may be reordered and fused. error_model "numpy": no branch for a division by zero.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 KERNELS = (
     "compute/numba_cache.py",
@@ -31,9 +31,9 @@ KERNELS = (
 
 
 def cache_folder() -> Path:
-    """Where machine code is kept: NUMBA_CACHE_DIR or the user's cache, by hash of the kernels.
+    """Return the folder of the compiled kernels, in NUMBA_CACHE_DIR or the user's cache.
 
-    Where that cannot be written, a folder of this process: it compiles for itself.
+    If it is not writable, return a temporary folder, so that this process compiles for itself.
     """
     here = Path(__file__).parents[1]
     digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in KERNELS))
@@ -54,7 +54,7 @@ def compiled(function: Function) -> Function:
     """Compile a kernel to machine code at its first call."""
     config: Any = numba.config
     before = config.CACHE_DIR
-    config.CACHE_DIR = _FOLDER  # numba chooses the file's place here and now
+    config.CACHE_DIR = _FOLDER  # numba reads it while it decorates
     try:
         decorate = numba.njit(cache=True, error_model="numpy", fastmath=FASTMATH)
         return cast(Function, decorate(function))

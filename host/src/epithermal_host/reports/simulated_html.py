@@ -9,7 +9,7 @@ from html import escape
 from epithermal_host.bundles.streams import RESTART_D
 from epithermal_host.evaluation.groups import DEFINITIONS
 from epithermal_host.evaluation.methods import BEST_FILTERED, COSMIC, NETWORK, network_with
-from epithermal_host.rendering.html import cell, document, note, picture, section, table, words
+from epithermal_host.rendering.html import cell, document, note, picture, section, table, text_cell
 from epithermal_host.reports.simulated_result import (
     IN_GROUPS,
     OVERALL,
@@ -108,7 +108,7 @@ def _shortfalls(report: Report) -> str:
     rows = []
     for group in (g for g in report.groups if (g.kind, g.name) in short):
         counted = group.lines[0].stats
-        cells = [words(_named(group)), cell(counted.soils, "{:d}"), cell(counted.days, "{:d}")]
+        cells = [text_cell(_named(group)), cell(counted.soils, "{:d}"), cell(counted.days, "{:d}")]
         for label in report.inputs:
             _, of_cosmic, of_filter, _, inside = _group_cells(group, label)
             cells += [of_cosmic, of_filter, inside]
@@ -139,8 +139,8 @@ def _overall(report: Report) -> str:
         s = line.stats
         cover = cell(s.coverage_90, "{:.1%}", OVERALL if own else None)
         cells = [
-            words(line.method),
-            words(line.inputs),
+            text_cell(line.method),
+            text_cell(line.inputs),
             cell(line.t_d, "{:g}"),
             cell(s.soils, "{:d}"),
             cell(s.rmse, "{:.4f}"),
@@ -185,7 +185,7 @@ def _groups(report: Report) -> str:
         inversion, filtered = (group.line(m, labels[0]) for m in (COSMIC, BEST_FILTERED))
         assert inversion and filtered
         cells = [
-            words(group.name),
+            text_cell(group.name),
             cell(inversion.stats.soils, "{:d}"),
             cell(inversion.stats.days, "{:d}"),
             cell(inversion.stats.rmse, "{:.4f}"),
@@ -249,8 +249,8 @@ def _layers(report: Report) -> str:
     rows = []
     for x in report.layers:
         cells = [
-            words(x.layer.removeprefix("theta_").replace("_", "–") + " cm"),
-            words(x.inputs),
+            text_cell(x.layer.removeprefix("theta_").replace("_", "–") + " cm"),
+            text_cell(x.inputs),
             cell(x.stats.soils, "{:d}"),
             cell(x.stats.rmse, "{:.4f}"),
             cell(x.stats.ubrmse, "{:.4f}"),

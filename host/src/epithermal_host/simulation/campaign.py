@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host.compute.crew import Lost, crew, each
+from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import (
     RUN_FILE,
@@ -119,7 +119,7 @@ def run(
     with contextlib.ExitStack() as ends, bar, crew(workers, dask) as who:
         ends.callback(_tidy, run_folder)  # Ctrl-C comes in the middle of a file
         tasks = (_task(config, index, key) for index in todo)
-        for number, answer in each(_work, tasks, who):
+        for number, answer in map_unordered(_work, tasks, who):
             failure = _keep(config, run_folder, todo[number], answer)
             if failure is not None:
                 failed.append(failure)
