@@ -20,8 +20,8 @@ from epithermal_edge.config.toml_keys import Key
 DOCS = Path(__file__).resolve().parent
 EXAMPLE = DOCS.parent / "deploy" / "station.example.toml"
 PROGRAMS = {
-    "epithermal_edge.cli.main": "epithermal-edge",
-    "epithermal_host.cli.main": "epithermal-host",
+    "epithermal_edge": "epithermal-edge",
+    "epithermal_host": "epithermal-host",
 }
 KINDS = {
     float: "number",
@@ -87,19 +87,19 @@ def command_page() -> str:
 
 def comments() -> dict[str, str]:
     """Return the example's comment on each key, by table.key, without the default."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     table = last = ""
     for line in EXAMPLE.read_text("utf-8").splitlines():
         if header := re.match(r"(?:# )?\[([a-z0-9_.]+)\]", line):
             table, last = header[1], ""
         elif key := re.match(r"(?:# )?([a-z0-9_]+) = .*?  ?# (.+)$", line):
             last = f"{table}.{key[1]}"
-            found[last] = re.sub(r"^optional(?: \([^)]*\))?[:,]? ?", "", key[2])
+            texts[last] = re.sub(r"^optional(?: \([^)]*\))?[:,]? ?", "", key[2])
         elif last and (more := re.match(r"\s+# (.+)$", line)):
-            found[last] += f" {more[1]}"
+            texts[last] += f" {more[1]}"
         elif not line.startswith("#"):
             last = ""
-    return {name: text for name, text in found.items() if not text.startswith("as above")}
+    return {name: text for name, text in texts.items() if not text.startswith("as above")}
 
 
 def kind(key: Key) -> str:
@@ -161,11 +161,11 @@ def fields(
     """Yield name, type and meaning of each property, nested ones as `outer.inner`."""
     required = schema.get("required", ())
     for name, inner in schema.get("properties", {}).items():
-        found = resolved(inner, definitions)
+        field = resolved(inner, definitions)
         shown = f"{before}{name}"
-        kinds = type_of(found, definitions) + ("" if name in required else ", optional")
-        yield shown, kinds, str(found.get("description", "")).replace("|", "\\|")
-        for option in (found, *(resolved(o, definitions) for o in found.get("oneOf", ()))):
+        kinds = type_of(field, definitions) + ("" if name in required else ", optional")
+        yield shown, kinds, str(field.get("description", "")).replace("|", "\\|")
+        for option in (field, *(resolved(o, definitions) for o in field.get("oneOf", ()))):
             yield from fields(option, definitions, f"{shown}.")
             if isinstance(option.get("items"), dict):
                 items = resolved(option["items"], definitions)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host.compute import dask_cluster as cluster
-from epithermal_host.compute.crew import Lost, crew, map_unordered
+from epithermal_host.compute import dask_cluster
+from epithermal_host.compute.crew import Lost, crew, each
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
@@ -159,8 +159,8 @@ def test_a_lost_scheduler_is_an_error_with_its_reason(tmp_path):
 
 
 @needs_dask
-def test_an_address_without_a_scheduler_is_an_error_with_a_remedy(monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
+def test_an_address_where_no_scheduler_is_ends_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(dask_cluster, "CONNECT_S", 1.0)
     with (
         pytest.raises(ConfigError, match="no Dask scheduler answers"),
         crew(dask="tcp://127.0.0.1:9"),
@@ -171,8 +171,8 @@ def test_an_address_without_a_scheduler_is_an_error_with_a_remedy(monkeypatch):
 
 
 @needs_dask
-def test_a_cluster_without_workers_is_rejected(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_S", 2.0)
+def test_a_cluster_without_workers_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_cluster, "CONNECT_S", 2.0)
     with (
         scheduler(tmp_path) as (address, _),
         pytest.raises(ConfigError, match="has no workers"),
@@ -187,9 +187,9 @@ def test_without_distributed_the_extra_is_named(monkeypatch):
         pass
 
 
-def test_a_worker_of_another_version_is_rejected():
-    other = cluster.versions() | {"numpy": "1.0", "epithermal-host": ""}
+def test_a_worker_of_another_version_is_refused():
+    other = dask_cluster.versions() | {"numpy": "1.0", "epithermal-host": ""}
     with pytest.raises(ConfigError) as caught:
-        cluster._guarded(other, slow, 1)
+        dask_cluster._guarded(other, slow, 1)
     assert len(caught.value.faults) == 2 and "numpy is" in str(caught.value)
-    assert cluster._guarded(cluster.versions(), slow, 1) == 1
+    assert dask_cluster._guarded(dask_cluster.versions(), slow, 1) == 1

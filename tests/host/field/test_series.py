@@ -15,8 +15,8 @@ from epithermal_edge.physics.atmosphere import mean_pressure
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import RawRecord
 from epithermal_host.evaluation.exponential_filter import exponential_filter
-from epithermal_host.field import series as field
 from epithermal_host.field.csv_table import daily_mean, read_table
+from epithermal_host.field.series import load, monitor_faults
 from epithermal_host.field.site_toml import SiteFile, read_site
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -88,7 +88,7 @@ def made_up(tmp_path) -> SiteFile:
 
 
 def test_the_sampling_day_alone_calibrates_and_deep_samples_do_not_count(made_up):
-    series = field.load(made_up)
+    series = load(made_up)
     assert series.sampled_theta == pytest.approx(THETA, abs=1e-12)
     assert series.sampling_end_s == FIRST_S + 5 * 86400.0
     assert series.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # counts were rounded
@@ -96,14 +96,14 @@ def test_the_sampling_day_alone_calibrates_and_deep_samples_do_not_count(made_up
 
 
 def test_rain_comes_to_the_day_it_fell_on_and_is_unknown_where_not_told(made_up):
-    features = field.load(made_up).features
+    features = load(made_up).features
     rain, known = features[:, 3], features[:, 4]
     assert rain[2] == pytest.approx(24.0, rel=1e-9)
     assert known.tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
 
 
 def test_probes_are_averaged_in_their_depth_and_weighted_between_depths(made_up):
-    truth = field.load(made_up).truth
+    truth = load(made_up).truth
     assert truth[1] == pytest.approx(0.25 * 0.2 + 0.75 * 0.4)
     assert truth[3] == pytest.approx(0.25 * (0.1 * 23 + 0.2) / 24 + 0.3)
 
@@ -111,8 +111,8 @@ def test_probes_are_averaged_in_their_depth_and_weighted_between_depths(made_up)
 def test_a_site_without_samples_asks_for_n(made_up):
     bare = dataclasses.replace(made_up, sampling=None)
     with pytest.raises(ConfigError, match="no \\[sampling\\]"):
-        field.load(bare)
-    assert field.load(bare, N_CPH).cosmic_n_cph == N_CPH
+        load(bare)
+    assert load(bare, N_CPH).cosmic_n_cph == N_CPH
 
 
 def test_a_monitor_that_stands_still_or_collapses_is_not_believed():
@@ -121,7 +121,7 @@ def test_a_monitor_that_stands_still_or_collapses_is_not_believed():
     value[200:260] = value[200]
     value[800:810] = 120.0
     value[1000:1100] *= 0.94  # a Forbush decrease
-    faults = field.monitor_faults(3600.0 * hours, value, 24.0) / 3600.0
+    faults = monitor_faults(3600.0 * hours, value, 24.0) / 3600.0
     assert [200.0, 260.0] in faults.tolist()
     assert any(begin <= 800.0 < end for begin, end in faults)
     assert not any(begin <= h < end for begin, end in faults for h in (100.0, 700.0, 1050.0))
@@ -145,7 +145,7 @@ def test_inversion_and_filter_at_roaring_fork_are_as_known(shared, monkeypatch):
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
     spreads, rs = [], []
     for name in ("c1", "c2", "f3", "r1", "r2", "r5"):
-        series = field.load(read_site(ROOT / f"tests/field/roaring-fork-{name}.toml"))
+        series = load(read_site(ROOT / f"tests/field/roaring-fork-{name}.toml"))
         filtered = exponential_filter(series.theta_classical[None], 5.0)[0]
         days = series.judged & np.isfinite(filtered) & np.isfinite(series.truth)
         error = (filtered - series.truth)[days]

@@ -17,12 +17,12 @@ from epithermal_host.bundles.streams import answers
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
 from epithermal_host.evaluation.result import input_sets
-from epithermal_host.field import series as field
+from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import read_site
 from epithermal_host.reports.field import judged
 from epithermal_host.reports.field_calibrated import Shown
 from epithermal_host.reports.field_result import Calibrated, Options
-from epithermal_host.retraining import head_fit as retrain_fit
+from epithermal_host.retraining import head_fit
 from epithermal_host.retraining.head_fit import SiteDays, change, decide, too_few
 from epithermal_host.retraining.rehearsal import Moments, Rehearsal
 from epithermal_host.retraining.site_days import Samples, level, probes_are_off, streamed
@@ -112,12 +112,12 @@ def test_what_the_state_tells_of_the_probes_is_learnt_and_their_level_is_not(rng
     moved = h @ done.w + done.b
     assert abs(moved.mean()) < 1e-12
     chosen = next(t for t in done.trials if t.strength == done.strength)
-    assert chosen.ubrmse < 0.9 * done.released.ubrmse and chosen.rise < retrain_fit.RISE_MAX
+    assert chosen.ubrmse < 0.9 * done.released.ubrmse and chosen.rise < head_fit.RISE_MAX
 
 
 def test_noise_teaches_nothing_and_is_declined_with_the_figures(rng):
     done = decide(days_of(0.02 * rng.standard_normal(200), slow(rng, 200)), population(rng)[0])
-    assert done.w is None and len(done.reasons) == len(retrain_fit.STRENGTHS)
+    assert done.w is None and len(done.reasons) == len(head_fit.STRENGTHS)
     assert "released 0.0" in done.reasons[0]
 
 
@@ -165,7 +165,7 @@ def site_toml(tmp_path_factory) -> Path:
     write_counts(path, theta, FIRST.timestamp(), N_CPH)
     (folder / "samples.csv").write_text(f"day,theta\n2024-04-04,{theta[3]:.6f}\n", "utf-8")
     write_probes(folder, theta)
-    series = field.load(read_site(path))
+    series = load(read_site(path))
     with crew(1) as who:
         said = streamed(open_bundle(BUNDLE), series, who)
     h = said.h[0] - said.h[0].mean(axis=0)
@@ -175,8 +175,8 @@ def site_toml(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def series(site_toml) -> field.FieldSeries:
-    return field.load(read_site(site_toml))
+def series(site_toml) -> FieldSeries:
+    return load(read_site(site_toml))
 
 
 def write_probes(folder: Path, theta: np.ndarray) -> None:
@@ -196,8 +196,8 @@ def retrained(site_toml, finished_run, tmp_path_factory) -> Path:
     """The folder of a retraining that the data carry."""
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:  # the population has nothing of this site
-        patch.setattr(retrain_fit, "RISE_MAX", 10.0)
-        patch.setattr(retrain_fit, "STRENGTHS", (0.1, 0.01))
+        patch.setattr(head_fit, "RISE_MAX", 10.0)
+        patch.setattr(head_fit, "STRENGTHS", (0.1, 0.01))
         assert main(command(site_toml, finished_run, out, "--believe-probes")) == 0
     return out
 

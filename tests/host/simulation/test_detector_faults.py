@@ -9,7 +9,7 @@ import pytest
 
 from epithermal_host.config.instrument import OFFSETS, UNTROUBLED, InstrumentConfig
 from epithermal_host.config.population import Population
-from epithermal_host.simulation import detector_faults as faults
+from epithermal_host.simulation import detector_faults
 from epithermal_host.simulation.detector import observe
 from epithermal_host.simulation.scenario import sample
 from epithermal_host.weather.generator import generate
@@ -20,25 +20,27 @@ QUIET = InstrumentConfig(**UNTROUBLED)
 
 def test_a_year_s_drift_has_the_size_that_is_asked_for_and_no_mean():
     rng = np.random.default_rng(1)
-    walks = np.array([faults.drift(2 * YEAR_H, 0.02, rng) for _ in range(300)])
+    walks = np.array([detector_faults.drift(2 * YEAR_H, 0.02, rng) for _ in range(300)])
     np.testing.assert_allclose(walks.mean(axis=1), 1.0, atol=1e-12)
     assert (walks[:, YEAR_H] - walks[:, 0]).std() == pytest.approx(0.02, rel=0.12)
     assert (walks[:, YEAR_H // 4] - walks[:, 0]).std() == pytest.approx(0.01, rel=0.12)
-    assert np.all(faults.drift(100, 0.0, rng) == 1.0)
+    assert np.all(detector_faults.drift(100, 0.0, rng) == 1.0)
 
 
 def test_a_gauge_keeps_the_mean_and_its_dry_days():
     rain = np.where(np.arange(4000) % 3 == 0, 6.0, 0.0)
     config = dataclasses.replace(QUIET, gauge_sigma=0.1, rain_day_sigma=0.3)
     rng = np.random.default_rng(2)
-    ratio = np.array([faults.gauged(rain, config, rng).sum() / rain.sum() for _ in range(400)])
+    ratio = np.array(
+        [detector_faults.gauged(rain, config, rng).sum() / rain.sum() for _ in range(400)]
+    )
     assert ratio.mean() == pytest.approx(1.0, abs=0.02) and ratio.std() == pytest.approx(
         0.1, rel=0.15
     )
-    only_days = faults.gauged(rain, dataclasses.replace(QUIET, rain_day_sigma=0.3), rng)
+    only_days = detector_faults.gauged(rain, dataclasses.replace(QUIET, rain_day_sigma=0.3), rng)
     assert np.all(only_days[rain == 0.0] == 0.0)
     assert np.log(only_days[rain > 0.0] / 6.0).std() == pytest.approx(0.3, rel=0.1)
-    np.testing.assert_array_equal(faults.gauged(rain, QUIET, rng), rain)
+    np.testing.assert_array_equal(detector_faults.gauged(rain, QUIET, rng), rain)
 
 
 def test_a_monitor_that_fails_stands_still_or_falls_and_says_nothing():
@@ -46,7 +48,7 @@ def test_a_monitor_that_fails_stands_still_or_falls_and_says_nothing():
     true = 150.0 + 0.001 * np.arange(YEAR_H * 4)
     stood = fell = 0
     for _ in range(50):
-        told = faults.monitored(true, 0.5, rng)
+        told = detector_faults.monitored(true, 0.5, rng)
         wrong = told != true
         assert np.isfinite(told).all()
         for run in np.split(np.flatnonzero(wrong), np.flatnonzero(np.diff(np.flatnonzero(wrong))
@@ -56,13 +58,15 @@ def test_a_monitor_that_fails_stands_still_or_falls_and_says_nothing():
             part = told[run] / true[run] - 1.0
             if np.all(told[run] == told[run[0]]) and run.size > 1:
                 stood += 1
-                assert run.size <= 24 * faults.STANDS_D[1] and np.all(np.abs(part) < 0.002)
+                assert run.size <= 24 * detector_faults.STANDS_D[1] and np.all(np.abs(part) < 0.002)
             elif np.ptp(part) < 1e-9:
                 fell += 1
-                assert -faults.FALLS[1] - 1e-9 <= part[0] <= -faults.FALLS[0] + 1e-9
-                assert run.size <= 24 * faults.FALLS_D[1]
+                assert (
+                    -detector_faults.FALLS[1] - 1e-9 <= part[0] <= -detector_faults.FALLS[0] + 1e-9
+                )
+                assert run.size <= 24 * detector_faults.FALLS_D[1]
     assert stood > 25 and fell > 25 and stood + fell == pytest.approx(100, abs=35)
-    np.testing.assert_array_equal(faults.monitored(true, 0.0, rng), true)
+    np.testing.assert_array_equal(detector_faults.monitored(true, 0.0, rng), true)
 
 
 def test_sensors_of_the_air_are_off_by_a_constant_of_their_own():

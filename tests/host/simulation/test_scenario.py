@@ -10,9 +10,7 @@ import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_host.config.population import Population
-from epithermal_host.simulation import sample_place as scenario_place
-from epithermal_host.simulation import sample_soil as scenario_soil
-from epithermal_host.simulation import scenario
+from epithermal_host.simulation import sample_place, sample_soil, scenario
 from epithermal_host.simulation.scenario import sample
 from epithermal_host.simulation.vegetation import demand, leaf_area
 from epithermal_host.soil.carsel_parrish import N_LEAST
@@ -37,7 +35,7 @@ def test_soils_are_those_of_carsel_and_parrish_with_their_correlation(many):
     soils = [soil for s in many for soil in s.soils]
     assert {soil.name for soil in soils} == set(CATALOGUE)
     for soil in soils:
-        assert scenario_soil.POROSITY[0] <= soil.theta_s <= scenario_soil.POROSITY[1]
+        assert sample_soil.POROSITY[0] <= soil.theta_s <= sample_soil.POROSITY[1]
         assert N_LEAST <= soil.n < 4.5
     loams = [s.soils[0] for s in (sample(Population(textures=("silt_loam",)), 1, i)
                                   for i in range(200))]  # fmt: skip
@@ -74,8 +72,7 @@ def test_the_grid_holds_layers_and_roots(many):
 
 def test_detectors_count_what_the_population_asks_for(many):
     rates = [
-        float(np.asarray(cosmic_rate(np.array([scenario_place.DRY_THETA]), s.site))[0])
-        for s in many
+        float(np.asarray(cosmic_rate(np.array([sample_place.DRY_THETA]), s.site))[0]) for s in many
     ]
     assert 300.0 <= min(rates) < 400.0 and 7000.0 < max(rates) <= 10000.0
 
@@ -162,7 +159,7 @@ def test_soils_of_rosetta_scatter_about_their_class_and_fit_their_density():
         lower += s.bulk_density_g_cm3[1:]
         assert s.site.bulk_density_g_cm3 == s.bulk_density_g_cm3[0]
     assert np.mean(log_ks) == pytest.approx(0.0, abs=0.06)
-    assert np.std(log_ks) == pytest.approx(scenario_soil.SCATTER["log10_ks"], rel=0.1)
+    assert np.std(log_ks) == pytest.approx(sample_soil.SCATTER["log10_ks"], rel=0.1)
     usual = typical_bulk_density_g_cm3("loam")
     assert np.mean(upper) == pytest.approx(usual, abs=0.03)
     assert np.mean(lower) == pytest.approx(usual + 0.1, abs=0.04)  # the subsoil is denser

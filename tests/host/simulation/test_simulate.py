@@ -11,9 +11,15 @@ from epithermal_edge.physics.cosmic import cosmic_parameters
 from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
-from epithermal_host.simulation import simulate as simulate_module
 from epithermal_host.simulation.scenario import Scenario, sample
-from epithermal_host.simulation.simulate import Result, forcing, read_result, result_bytes, simulate
+from epithermal_host.simulation.simulate import (
+    Result,
+    forcing,
+    read_result,
+    result_bytes,
+    simulate,
+    surface_water,
+)
 from epithermal_host.simulation.vegetation import BIOMASS_SLOPE_PER_MM, biomass_mm, root_depth
 from epithermal_host.weather.generator import generate
 
@@ -116,7 +122,7 @@ def test_counts_see_the_water_of_the_litter_and_not_only_the_soil_s():
     scenario = dataclasses.replace(scenario, cover=cover)
     result = simulate(scenario, CAMPAIGN)
     weather = generate(scenario.climate, scenario.rng("weather"), 11323 - 365, 730)
-    wet_cm = simulate_module.surface_water(scenario, weather)[365:]
+    wet_cm = surface_water(scenario, weather)[365:]
     share = result.rate_cph / rate_of_the_soil_alone(scenario, result)
     dry, full = wet_cm == 0.0, wet_cm > 0.5
     assert dry.sum() > 20 and full.sum() > 20

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.cli import weather as weather_command
-from epithermal_host.weather import fit_rain as rain_fit
+from epithermal_host.cli.weather import add_parser, column_map, run
+from epithermal_host.weather import fit_rain
 from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.climate_toml import read_climate, write_climate
 from epithermal_host.weather.compare import (
@@ -78,7 +78,7 @@ def test_the_expectation_of_rain_is_what_long_series_come_to():
     climate = dataclasses.replace(sample_climate(np.random.default_rng(1)), rain_neighbour_rise=0.4)
     nodes = (climate.wet_after_dry, climate.wet_after_wet, climate.rain_wet_day_mm)
     arrays = (np.array(v) for v in nodes)
-    share, rain, kept = rain_fit.expectation(*arrays, float(climate.rain_shape), 0.4)
+    share, rain, kept = fit_rain.expectation(*arrays, float(climate.rain_shape), 0.4)
     long = generated_series(climate, 150)
     assert share.mean() == pytest.approx(long.wet.mean(), rel=0.02)
     assert rain.mean() == pytest.approx(long.rain_mm.mean(), rel=0.03)
@@ -156,9 +156,9 @@ def test_a_harmonic_season_is_taken_off_and_spells_are_counted():
 
 def command(*words: object) -> tuple[int, str]:
     parser = argparse.ArgumentParser()
-    weather_command.add_parser(parser.add_subparsers())
+    add_parser(parser.add_subparsers())
     lines: list[str] = []
-    code = weather_command.run(parser.parse_args([str(w) for w in words]), lines.append)
+    code = run(parser.parse_args([str(w) for w in words]), lines.append)
     return code, "\n".join(lines)
 
 
@@ -200,11 +200,11 @@ def test_the_command_exits_with_1_when_the_climate_is_another(tmp_path):
 
 
 def test_a_column_map_is_written_on_the_line_or_in_a_file(tmp_path):
-    assert weather_command.column_map("rain_mm=P*10, date=day") == {
+    assert column_map("rain_mm=P*10, date=day") == {
         "rain_mm": "P*10",
         "date": "day",
     }
     with pytest.raises(ConfigError, match="'P' is not field=column"):
-        weather_command.column_map("P")
+        column_map("P")
     with pytest.raises(ConfigError, match="No such file"):
-        weather_command.column_map(str(tmp_path / "none.toml"))
+        column_map(str(tmp_path / "none.toml"))

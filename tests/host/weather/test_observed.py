@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.cli import weather as weather_command
+from epithermal_host.cli import weather
 from epithermal_host.cli.main import main
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run
 from epithermal_host.simulation import campaign
@@ -160,9 +160,7 @@ def test_the_rain_of_de_bilt_is_that_of_its_file(shared, tmp_path):
     command += ["--latitude", "52.1", "--altitude", "1.9", "--out", str(tmp_path / "station.toml")]
     assert main(command) == 0
     config = asked(tmp_path, "")
-    options = ReadOptions(
-        latitude_deg=52.1, altitude_m=1.9, columns=weather_command.column_map(columns)
-    )
+    options = ReadOptions(latitude_deg=52.1, altitude_m=1.9, columns=weather.column_map(columns))
     whole = read(daily, "csv", options)
     run = tmp_path / "run"
     campaign.run(config, run, workers=2, progress=False)

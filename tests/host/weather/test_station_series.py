@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.weather import station_series as weather_files
+from epithermal_host.weather import station_series
 from epithermal_host.weather.et0 import fao56_et0, wind_at_2m
 from epithermal_host.weather.station_series import ReadOptions, read
 
@@ -171,7 +171,7 @@ def test_twenty_faults_are_told_and_the_others_counted(tmp_path):
     rows = [f"2001-01-{d:02d},-1.0\n" for d in range(1, 31)]
     path = write(tmp_path, "date,rain_mm\n" + "".join(rows))
     found = faults(path, "csv", ReadOptions(50.0, 0.0))
-    assert len(found) == weather_files.FAULTS_SHOWN + 1
+    assert len(found) == station_series.FAULTS_SHOWN + 1
     assert found[-1] == "and 10 more faults in the same file"
 
 

@@ -234,7 +234,7 @@ class Commands:
             if self._checks < 1.0:
                 raise RefusedError("busy")
             self._checks -= 1.0
-            if not ed25519.verify(self._key, command.signed, command.signature):
+            if not self._is_signed(command):
                 raise RefusedError("signature")
             self._nonces.use(command.nonce, command.expires_s, self._wall())
         except RefusedError as refusal:
@@ -249,6 +249,13 @@ class Commands:
             return self._answer(command, "done", "", self.verbs[command.verb](command.args))
         except EpithermalError as error:
             return self._answer(command, "failed", str(error), {})
+
+    def _is_signed(self, command: Command) -> bool:
+        try:
+            return ed25519.verify(self._key, command.signed, command.signature)
+        except ed25519.VerifierError as error:  # a damaged installation stops no measurement
+            log.error("%s", error)
+            return False
 
     def _answer(self, command: Command, outcome: str, text: str, result: dict[str, Any]) -> Message:
         wall_s = self._wall()

@@ -154,7 +154,8 @@ def _scores(scores: Iterable[Mapping[str, Any]]) -> str:
     header = ("inputs", "method", "soils", "RMSE", "ubRMSE", "bias", "r", "coverage")
     rows = []
     for s in scores:
-        errors = (f"{s['rmse']:.4f}", f"{s['ubrmse']:.4f}", f"{s['bias']:+.4f}", f"{s['r']:.3f}")
+        r = "" if s["r"] is None else f"{s['r']:.3f}"
+        errors = (f"{s['rmse']:.4f}", f"{s['ubrmse']:.4f}", f"{s['bias']:+.4f}", r)
         covered = "" if s["coverage_90"] is None else f"{100 * s['coverage_90']:.1f} %"
         rows.append((s["inputs"], s["method"], str(s["soils"]), *errors, covered))
     return markdown(header, rows)

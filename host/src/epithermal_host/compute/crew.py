@@ -62,10 +62,10 @@ def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew]:
         No scheduler answers, distributed is not installed, or versions of the workers differ.
     """
     if dask is not None:
-        from epithermal_host.compute import dask_cluster as cluster
+        from epithermal_host.compute import dask_cluster
 
-        with cluster.connect(dask) as there:
-            yield Crew(there, there.workers, cluster.AHEAD, there.killed)
+        with dask_cluster.connect(dask) as there:
+            yield Crew(there, there.workers, dask_cluster.AHEAD, there.killed)
         return
     number = worker_count(workers)
     if number == 1:

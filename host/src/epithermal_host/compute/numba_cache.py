@@ -1,4 +1,4 @@
-"""Compile the kernels with one set of numba options and cache them on disk.
+"""Compile kernels with one set of numba options, and keep their machine code on disk.
 
 numba's own cache checks only the file of the called function and misses a change of a function
 that this one calls from another file. The name of the cache folder therefore contains a hash of
@@ -7,6 +7,7 @@ all kernels, so that any change recompiles them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tempfile
@@ -30,10 +31,12 @@ KERNELS = (
 )
 
 
+@functools.cache
 def cache_folder() -> Path:
-    """Return the folder of the compiled kernels, in NUMBA_CACHE_DIR or the user's cache.
+    """Make the folder of machine code, in NUMBA_CACHE_DIR or the user's cache.
 
-    If it is not writable, return a temporary folder, so that this process compiles for itself.
+    Its name has the hash of all kernels. Where it cannot be written, the folder is this process's
+    own, which then compiles for itself.
     """
     here = Path(__file__).parents[1]
     digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in KERNELS))
@@ -47,16 +50,32 @@ def cache_folder() -> Path:
     return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="epithermal-"))
 
 
-_FOLDER = str(cache_folder())
-
-
 def compiled(function: Function) -> Function:
-    """Compile a kernel to machine code at its first call."""
+    """Compile a kernel to machine code at its first call, or load it from the cache.
+
+    numba makes the cache's folder when it decorates a function, so the cache is only joined when
+    the first machine code is asked for: to import a kernel writes nothing.
+    """
+    kernel: Any = numba.njit(error_model="numpy", fastmath=FASTMATH)(function)
+    if kernel is function:  # NUMBA_DISABLE_JIT
+        return function
+    compile_or_load = kernel.compile
+
+    def first(signature: Any) -> Any:
+        if vars(kernel).pop("compile", None) is not None:  # from now on the method of its class
+            _join_cache(kernel)
+        return compile_or_load(signature)
+
+    kernel.compile = first
+    return cast(Function, kernel)
+
+
+def _join_cache(kernel: Any) -> None:
+    """Let numba choose the file's place; it reads its configuration here and now."""
     config: Any = numba.config
     before = config.CACHE_DIR
-    config.CACHE_DIR = _FOLDER  # numba reads it while it decorates
+    config.CACHE_DIR = str(cache_folder())
     try:
-        decorate = numba.njit(cache=True, error_model="numpy", fastmath=FASTMATH)
-        return cast(Function, decorate(function))
+        kernel.enable_caching()
     finally:
         config.CACHE_DIR = before

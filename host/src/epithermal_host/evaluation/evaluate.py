@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from tqdm import tqdm
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import OUTPUTS
-from epithermal_host.arrays import Z90, Array, Array32, Mask
+from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation import evaluate_plot
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
+from epithermal_host.evaluation.layers import columns, layer_lines
 from epithermal_host.evaluation.methods import (
     COUNTS,
     NETWORK,
@@ -30,6 +32,8 @@ from epithermal_host.evaluation.methods import (
     best_filtered,
     usual_filtered,
 )
+from epithermal_host.evaluation.metrics import Stats, rms, stats
+from epithermal_host.rendering.text import plain
 from epithermal_host.training.series import (
     DESCRIPTION,
     LAYERS,
@@ -53,13 +57,7 @@ class Score:
 
     method: str
     inputs: str  # COUNTS, WITH_WEATHER or WITH_SOIL
-    soils: int
-    days: int  # judged, all soils together
-    rmse: float  # [m3 m-3]
-    ubrmse: float  # each soil's own bias taken out [m3 m-3]
-    bias: float  # estimate minus truth [m3 m-3]
-    r: float  # median over the soils
-    coverage_90: float | None  # part of the truth inside the 90 % interval; network only
+    stats: Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +73,6 @@ class EvaluateResult:
     rmse_of_layers: dict[str, float]  # the same: each layer, "inversion" beside it [m3 m-3]
     picture_path: Path
     report_path: Path
-
-    def score(self, method: str, inputs: str) -> Score:
-        """One row.
-
-        Raises
-        ------
-        KeyError
-            No such row; e.g. no soil has rain and ET0, or none is described.
-        """
-        for row in self.scores:
-            if (row.method, row.inputs) == (method, inputs):
-                return row
-        raise KeyError((method, inputs))
 
 
 def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
@@ -148,8 +133,12 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
 
 
 def report(result: EvaluateResult) -> dict[str, Any]:
-    """The result as JSON."""
-    value = dataclasses.asdict(result)
+    """List the result for JSON; null for a figure that is not a number."""
+    rows = [
+        {"method": s.method, "inputs": s.inputs, **dataclasses.asdict(s.stats)}
+        for s in result.scores
+    ]
+    value: dict[str, Any] = plain({**dataclasses.asdict(result), "scores": rows})
     del value["picture_path"], value["report_path"]
     return value
 
@@ -208,61 +197,14 @@ def best_filter(series: Series, judged: Mask) -> float:
     return best_t(without_snow(series), lambda f: float(np.mean((f - series.theta)[judged] ** 2)))
 
 
-def score(
-    method: str,
-    inputs: str,
-    truth: Array,
-    estimate: Array,
-    judged: Mask,
-    sigma: Array | None = None,
-) -> Score:
-    """Error figures of an estimate over the judged days.
-
-    Parameters
-    ----------
-    truth, estimate, sigma : (S, T) [m3 m-3]
-    judged : (S, T)
-    """
-    error = np.where(judged, estimate - truth, np.nan)
-    rows = judged.any(axis=1)
-    error, judged = error[rows], judged[rows]
-    own = error - np.nanmean(error, axis=1, keepdims=True)
-    covered = None
-    if sigma is not None:
-        covered = float(np.mean(np.abs(error[judged]) <= Z90 * sigma[rows][judged]))
-    pairs = zip(truth[rows], estimate[rows], judged, strict=True)
-    return Score(
-        method=method,
-        inputs=inputs,
-        soils=int(rows.sum()),
-        days=int(judged.sum()),
-        rmse=_rms(error[judged]),
-        ubrmse=_rms(own[judged]),
-        bias=float(np.mean(error[judged])),
-        r=float(np.median([_correlation(t[j], e[j]) for t, e, j in pairs])),
-        coverage_90=covered,
-    )
-
-
-def _rms(error: Array) -> float:
-    return float(np.sqrt(np.mean(error * error)))
-
-
-def _correlation(a: Array, b: Array) -> float:
-    """Pearson's r; 0 where one of them does not vary."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
-    return float(np.sum(a * b)) / scale if scale > 0.0 else 0.0
-
-
 def _table(
     test: Series, judged: Mask, estimates: dict[str, Array], network: Array, inputs: str, rows: Mask
 ) -> list[Score]:
     """All methods on the same soils."""
     truth, days = test.theta[rows], judged[rows]
-    table = [score(name, inputs, truth, e[rows], days) for name, e in estimates.items()]
+    scores = [Score(name, inputs, stats(truth, e[rows], days)) for name, e in estimates.items()]
     theta, sigma = network[rows, :, 0], network[rows, :, 1]
-    return [*table, score(NETWORK, inputs, truth, theta, days, sigma)]
+    return [*scores, Score(NETWORK, inputs, stats(truth, theta, days, sigma))]
 
 
 def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
@@ -275,18 +217,17 @@ def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
         groups[f"year {year + 1}"] = (day // 365 == year) & (day >= spin_up)
     error = theta - test.theta
     days = {name: rows & labelled for name, rows in groups.items()}
-    return {name: _rms(error[rows]) for name, rows in days.items() if rows.any()}
+    return {name: rms(error[rows]) for name, rows in days.items() if rows.any()}
 
 
 def _layers(test: Series, judged: Mask, network: Array) -> dict[str, float]:
     """RMSE of each layer by the network, and by the inversion, which knows no depth."""
+    answers = {name: network[..., column] for name, column in columns(OUTPUT_NAMES).items()}
+    labels = {name: test.layers[..., i] for i, name in enumerate(LAYERS)}
     out = {}
-    for i, name in enumerate(LAYERS):
-        days = judged & np.isfinite(test.layers[..., i])
-        if days.any():
-            truth, column = test.layers[..., i], OUTPUT_NAMES.index(name)
-            out[name] = _rms((network[..., column] - truth)[days])
-            out[f"{name}, inversion"] = _rms((test.theta_classical - truth)[days])
+    for x in layer_lines("", answers, labels, network[..., 0], test.theta_classical, judged):
+        out[x.layer] = x.stats.rmse
+        out[f"{x.layer}, inversion"] = x.rmse_inversion
     return out
 
 
@@ -306,10 +247,11 @@ def table(result: EvaluateResult) -> str:
     """The scores as lines of text."""
     head = f"{'method':26} {'inputs':16} {'RMSE':>7} {'ubRMSE':>7} {'bias':>8} {'r':>6}  in 90 %"
     lines = [head]
-    for s in result.scores:
-        inside = "" if s.coverage_90 is None else f"{s.coverage_90:8.1%}"
+    for row in result.scores:
+        s = row.stats
+        inside = f"{s.coverage_90:8.1%}" if math.isfinite(s.coverage_90) else ""
         lines.append(
-            f"{s.method:26} {s.inputs:16} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
+            f"{row.method:26} {row.inputs:16} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
             f"{s.r:6.3f} {inside}".rstrip()
         )
     return "\n".join(lines)

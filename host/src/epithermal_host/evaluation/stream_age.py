@@ -8,8 +8,7 @@ import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.arrays import Array, Integers
-from epithermal_host.bundles.streams import Answers
-from epithermal_host.bundles.streams import outages as stream_outages
+from epithermal_host.bundles import streams
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.methods import COSMIC, NETWORK
 from epithermal_host.evaluation.metrics import rms
@@ -75,8 +74,8 @@ def outages(bundle: Bundle, judged: Judged, who: Crew, options: Options) -> tupl
 def _through(
     bundle: Bundle, estimate: Estimate, soil: Integers, span: Integers,
     who: Crew, options: Options,
-) -> Answers:  # fmt: skip
-    return stream_outages(
+) -> streams.Answers:  # fmt: skip
+    return streams.outages(
         bundle,
         estimate.inputs.features[soil[:, None], span],
         WARM_D,

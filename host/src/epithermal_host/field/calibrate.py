@@ -20,8 +20,7 @@ from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
-from epithermal_host.field import calibrate_plot as calibrate_draw
-from epithermal_host.field import calibrate_text
+from epithermal_host.field import calibrate_plot, calibrate_text
 from epithermal_host.field.calibration import HISTORY_D, USUAL_HUMIDITY_G_M3, Calibration
 from epithermal_host.field.calibration_fit import (
     Day,
@@ -93,7 +92,7 @@ def run(
     records, _ = raw_records(site_file)
     made = calibrate(site_file, campaigns, records, bundle, extra=extra, runtime_name=runtime_name)
     out = out or Path(f"calibration-{site_file.name}")
-    write_atomic(out / PICTURE, calibrate_draw.picture(made))
+    write_atomic(out / PICTURE, calibrate_plot.picture(made))
     write_json(out / DATA, calibrate_text.as_json(made))
     write_atomic(out / BLOCK, calibrate_text.block(made).encode("utf-8"))
     return made, out

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from epithermal_edge.times import DAY_S
 from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
 from epithermal_host.field.calibration import Calibration
+from epithermal_host.field.days import middle_of
 from epithermal_host.field.samples import begin_s
 from epithermal_host.rendering.plots import (
     COLOURS,
@@ -21,7 +23,6 @@ from epithermal_host.rendering.plots import (
     png,
 )
 
-NOON_S = 43200.0
 LINES: dict[str, dict[str, Any]] = {
     COSMIC: {"c": "k", "lw": 1.2},
     DESILETS: {"c": VERMILION, "lw": 1.0},
@@ -37,9 +38,8 @@ def picture(made: Calibration) -> bytes:
     with plot_style():
         figure = new_figure(10.0, 6.4)
         counts, theta = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
-        time = (made.day_end_s - NOON_S).astype("datetime64[s]")
-        days = np.array([begin_s(d.sampled.day) + NOON_S for d in made.days])
-        sampled = days.astype("datetime64[s]")
+        time = middle_of(made.day_end_s)
+        sampled = middle_of(np.array([begin_s(d.sampled.day) + DAY_S for d in made.days]))
         counts.plot(time, made.n_cph, c=GREY, lw=1.0)
         n = [d.counts.n_cph for d in made.days]
         counts.errorbar(sampled, n, [d.counts.sigma_cph for d in made.days], **MARKS)

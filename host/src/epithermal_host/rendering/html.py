@@ -58,6 +58,23 @@ def text_cell(text: str) -> str:
     return f'<td class="l">{escape(text)}</td>'
 
 
+def row(cells: Iterable[str], strong: bool = False) -> str:
+    """A row of cells; a strong one is the network's."""
+    kind = ' class="n"' if strong else ""
+    return f"<tr{kind}>{''.join(cells)}</tr>"
+
+
+def heading(text: str, columns: int) -> str:
+    """A row that heads those below it, over all columns."""
+    return f'<tr class="k"><td colspan="{columns}">{escape(text)}</td></tr>'
+
+
+def remark(text: str, columns: int) -> str:
+    """A row of text over all columns."""
+    style = "white-space:normal"
+    return f'<tr><td class="l" style="{style}" colspan="{columns}">{escape(text)}</td></tr>'
+
+
 def table(head: Sequence[str], rows: Iterable[str]) -> str:
     """Format a table; the prefix `l:` aligns a column's name to the left."""
     cells = "".join(

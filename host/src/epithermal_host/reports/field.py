@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.field.site_toml import read_sites
 from epithermal_host.rendering.text import plain
-from epithermal_host.reports import field_calibrated as field_n
-from epithermal_host.reports import field_html, field_retrained
-from epithermal_host.reports import field_plots as field_draw
+from epithermal_host.reports import field_calibrated, field_html, field_plots, field_retrained
 from epithermal_host.reports.field_judge import judge
 from epithermal_host.reports.field_result import (
     Calibrated,
@@ -61,12 +58,14 @@ def run(
     options = options or Options()
     bundle = open_bundle(bundle_path)
     out = out or Path(f"field-{bundle.name}-{bundle.version}")
-    files = _read_sites(site_files)
+    files = read_sites(site_files)
     bar = tqdm(files, desc="sites", unit="site", disable=not options.progress)
     with crew(options.workers) as who:
-        sites = [Calibrated(f, *field_n.load(f, bundle, who, options.runtime)) for f in bar]
+        sites = [
+            Calibrated(f, *field_calibrated.load(f, bundle, who, options.runtime)) for f in bar
+        ]
         report = judged(bundle, sites, who, options)
-    pictures = {f"{p.series.name}.png": field_draw.site(p) for p in report.places}
+    pictures = {f"{p.series.name}.png": field_plots.site(p) for p in report.places}
     for name, content in pictures.items():
         write_atomic(out / name, content)
     write_atomic(out / PAGE, field_html.page(report, pictures).encode("utf-8"))
@@ -190,20 +189,3 @@ def _seasons(lines: Sequence[Line]) -> dict[str, tuple[int, float, float]]:
 def _median(values: Sequence[float]) -> float:
     known = [v for v in values if np.isfinite(v)]
     return float(np.median(known)) if known else float("nan")
-
-
-def _read_sites(paths: Sequence[Path]) -> list[SiteFile]:
-    """All of them, or the faults of all."""
-    faults: list[str] = []
-    sites: list[SiteFile] = []
-    for path in paths:
-        try:
-            sites.append(read_site(path))
-        except ConfigError as error:
-            faults += error.faults
-    names = [site.name for site in sites]
-    faults += [f"{name}: two site files have this name" for name in {n for n in names
-               if names.count(n) > 1}]  # fmt: skip
-    if faults:
-        raise ConfigError(*faults)
-    return sites

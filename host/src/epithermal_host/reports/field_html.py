@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from html import escape
 
 from epithermal_host.evaluation.methods import COSMIC, NETWORK, OTHERS, RETRAINED
-from epithermal_host.rendering.html import cell, document, note, picture, section, table, text_cell
+from epithermal_host.rendering.html import (
+    cell,
+    document,
+    heading,
+    note,
+    picture,
+    remark,
+    row,
+    section,
+    table,
+    text_cell,
+)
 from epithermal_host.reports.field_result import FieldReport, Line, Middle, Place
 
 NOTHING_FITTED = (
@@ -118,7 +129,7 @@ def _site_seasons(report: FieldReport) -> str:
         head += [f"{name}: days", "ubRMSE", "r", "bias"]
     rows = []
     for place in report.places:
-        rows.append(_heading(place.series.name, len(head)))
+        rows.append(heading(place.series.name, len(head)))
         for x in place.lines:
             cells = [text_cell(x.method), text_cell(x.inputs)]
             for name in names:
@@ -139,7 +150,7 @@ def _samples(report: FieldReport) -> str:
     rows = []
     for place in report.places:
         lines = [(x, x.sampled) for x in place.lines if x.sampled]
-        rows += [_heading(place.series.name, len(head))] if lines else []
+        rows += [heading(place.series.name, len(head))] if lines else []
         for x, s in lines:
             cells = [text_cell(x.method), text_cell(x.inputs), cell(s.days, "{:d}")]
             cells += [cell(s.rmse, "{:.4f}"), cell(s.bias, "{:+.4f}")]
@@ -156,11 +167,9 @@ def _own(report: FieldReport) -> str:
     rows = []
     for x in report.own:
         title = f"{x.site}, given its {x.given} (to {x.last_day}), judged on {x.later}: {x.verdict}"
-        rows.append(_heading(title, len(head)))
+        rows.append(heading(title, len(head)))
         if x.reasons:
-            why = escape("; ".join(x.reasons))
-            rows.append(f'<tr><td class="l" style="white-space:normal" colspan="{len(head)}">{why}'
-                        "</td></tr>")  # fmt: skip
+            rows.append(remark("; ".join(x.reasons), len(head)))
         for line in x.lines:
             s = line.stats
             cells = [text_cell(line.method), text_cell(line.inputs), cell(s.days, "{:d}")]
@@ -172,20 +181,16 @@ def _own(report: FieldReport) -> str:
     )
 
 
-def _heading(text: str, columns: int) -> str:
-    return f'<tr class="k"><td colspan="{columns}">{escape(text)}</td></tr>'
-
-
 def _sites(report: FieldReport) -> str:
     head = ("l:method", "l:inputs", "days", "ubRMSE", "of COSMIC", "after warm-up", "r", "RMSE",
             "bias", "RMSE anchored", "within years", "in 90 %")  # fmt: skip
     rows = []
     for place in report.places:
-        rows.append(_heading(place.series.name, len(head)))
+        rows.append(heading(place.series.name, len(head)))
         inversion = next((x.probes.ubrmse for x in place.lines if x.method == COSMIC), float("nan"))
         rows += [_line(x, inversion) for x in place.lines]
         if not place.lines:
-            rows.append(f'<tr><td class="l" colspan="{len(head)}">no day with probes</td></tr>')
+            rows.append(remark("no day with probes", len(head)))
     return table(head, rows)
 
 
@@ -209,8 +214,7 @@ def _line(x: Line, inversion: float) -> str:
 
 
 def _tr(method: str, cells: list[str]) -> str:
-    kind = ' class="n"' if method in (NETWORK, *RETRAINED_METHODS) else ""
-    return f"<tr{kind}>{''.join(cells)}</tr>"
+    return row(cells, method in (NETWORK, *RETRAINED_METHODS))
 
 
 def _place(place: Place, content: bytes) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
-from epithermal_edge.times import DAY_S
-from epithermal_host.arrays import Array, Integers, Mask
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
 from epithermal_host.evaluation.methods import COSMIC, NETWORK, USUAL_FILTERED
 from epithermal_host.evaluation.metrics import Stats, rms, stats
+from epithermal_host.field.days import month_of, year_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.reports.field_result import Calibrated, Estimate, Line, Place, Sampled
 from epithermal_host.retraining.site_days import Samples, samples
@@ -91,17 +91,9 @@ def probed(series: FieldSeries) -> Mask:
     )
 
 
-def month_of(series: FieldSeries) -> Integers:
-    """(T,) month of each day, 1 to 12."""
-    middle = (series.day_end_s - 0.5 * DAY_S).astype("datetime64[s]").astype("datetime64[M]")
-    return np.asarray(middle.astype(np.int64) % 12 + 1)
-
-
 def within_years(error: Array, judged: Mask, day_end_s: Array) -> float:
     """Root mean square error with the mean of each calendar year taken out [m3 m-3]."""
-    middle = (day_end_s[judged] - 0.5 * DAY_S).astype("datetime64[s]")
-    year = middle.astype("datetime64[Y]").astype(np.int64)
-    _, which = np.unique(year, return_inverse=True)
+    _, which = np.unique(year_of(day_end_s[judged]), return_inverse=True)
     mean = np.bincount(which, error[judged]) / np.bincount(which)
     return rms(error[judged] - mean[which])
 
@@ -113,7 +105,7 @@ def _lines(
     if not judged.any():
         return ()
     old = judged & settled(series.restart, bundle.spin_up_steps)
-    month = month_of(series)
+    month = month_of(series.day_end_s)
     parts = {name: judged & np.isin(month, months) for name, months in SEASONS.items()}
     truth, out = series.truth[None], []
     for e in found:
@@ -145,4 +137,4 @@ def _sampled(series: FieldSeries, taken: Samples, theta: Array) -> Sampled | Non
     error = error[np.isfinite(error)]
     if not error.size:
         return None
-    return Sampled(error.size, float(np.sqrt(np.mean(error**2))), float(error.mean()))
+    return Sampled(error.size, rms(error), float(error.mean()))

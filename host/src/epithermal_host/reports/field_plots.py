@@ -19,6 +19,7 @@ from epithermal_host.evaluation.methods import (
     network_with,
     short,
 )
+from epithermal_host.field.days import middle_of
 from epithermal_host.rendering.plots import (
     COLOURS,
     GREY,
@@ -84,7 +85,7 @@ def _part(axes: Any, place: Place, days: slice) -> None:
         axes.plot(time, series.truth[days] + place.anchor, c="k", lw=0.9, ls=":",
                   label="probes at the samples")  # fmt: skip
     taken = place.samples
-    middle = (taken.end_s - 43200.0).astype("datetime64[s]")
+    middle = middle_of(taken.end_s)
     axes.plot(middle, taken.theta, "D", **SAMPLE_MARK, ls="", label="samples, 0–30 cm")
     shade_days(axes, time, ~place.series.judged[days])
     axes.set(xlim=(time[0], time[-1]), ylim=_limits(place))

@@ -24,6 +24,7 @@ from epithermal_host.evaluation.methods import (
     WITH_WEATHER,
 )
 from epithermal_host.evaluation.metrics import stats
+from epithermal_host.field.days import date_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.reports.field_judge import probed
@@ -33,8 +34,7 @@ from epithermal_host.retraining.rehearsal import Rehearsal, rehearse
 from epithermal_host.retraining.result import Retraining
 from epithermal_host.retraining.retrain import retrain
 from epithermal_host.retraining.site_days import site_days, streamed
-from epithermal_host.retraining.text import by_year
-from epithermal_host.retraining.text import verdict as verdict_of
+from epithermal_host.retraining.text import by_year, verdict
 
 YEAR_D = 365.0
 FIRST_YEAR, FIRST_SEASON, FIRST_HALF = "first year", "first season", "first half of the seasons"
@@ -102,10 +102,10 @@ def on_own(bundle: Bundle, here: Visited, population: Rehearsal) -> list[Own]:
             Own(
                 site=series.name,
                 given=given,
-                last_day=_day(until_s),
-                verdict=verdict_of(done),
+                last_day=date_of(until_s),
+                verdict=verdict(done),
                 reasons=done.reasons,
-                later=f"{_day(series.day_end_s[later][0])} to {_day(series.day_end_s[later][-1])}",
+                later=" to ".join(date_of(end) for end in series.day_end_s[later][[0, -1]]),
                 lines=_later(done, later),
             )
         )
@@ -162,7 +162,3 @@ def _pooled(sites: Sequence[Visited]) -> SiteDays | None:
 
 def _new_year_s(year: int) -> float:
     return float(np.datetime64(f"{year}-01-01", "s").astype(np.int64))
-
-
-def _day(end_s: float) -> str:
-    return str(np.datetime64(int(end_s - 0.5 * DAY_S), "s").astype("datetime64[D]"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from epithermal_host.arrays import Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.evaluation import particle_filter as ensemble
+from epithermal_host.evaluation import particle_filter
 from epithermal_host.evaluation.baselines import baselines
 from epithermal_host.evaluation.evaluate import judged_days, with_weather
 from epithermal_host.evaluation.groups import groups
@@ -28,11 +29,8 @@ from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.evaluation.result import Estimate, Judged, Options, input_sets
 from epithermal_host.evaluation.stream_age import outages, since_start
 from epithermal_host.evaluation.unseen import provenance, read_unseen
-from epithermal_host.reports import simulated_html as report_html
-from epithermal_host.reports import simulated_plots as report_draw
-from epithermal_host.reports import simulated_text as report_text
-from epithermal_host.reports.simulated_result import GroupLines, Line, Report, Soil
-from epithermal_host.reports.verdict import shortfalls
+from epithermal_host.reports import simulated_html, simulated_plots, simulated_text
+from epithermal_host.reports.simulated_result import GroupLines, Line, Report, Shortfall, Soil
 from epithermal_host.training.series import LAYERS, Series
 
 PAGE, DATA = "report.html", "report.json"
@@ -69,11 +67,11 @@ def run(
     bundle = open_bundle(bundle_path)
     out = out or run_folder / f"report-{bundle.name}-{bundle.version}"
     judged, report = judge(bundle, run_folder, options)
-    pictures = report_draw.pictures(report, judged)
+    pictures = simulated_plots.pictures(report, judged)
     for name, content in pictures.items():
         write_atomic(out / name, content)
-    write_atomic(out / PAGE, report_html.page(report, pictures).encode("utf-8"))
-    write_json(out / DATA, report_text.as_json(report))
+    write_atomic(out / PAGE, simulated_html.page(report, pictures).encode("utf-8"))
+    write_json(out / DATA, simulated_text.as_json(report))
     return report, out / PAGE
 
 
@@ -98,7 +96,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         reference = None
         if options.reference_soils:
             soils, progress = options.reference_soils, options.progress
-            reference = ensemble.compare(judged, run_folder, soils, who, progress)
+            reference = particle_filter.compare(judged, run_folder, soils, who, progress)
             clock.lap("particle filter")
     told = tuple(
         GroupLines(group.kind, group.name, lines)
@@ -196,6 +194,32 @@ def _soils(judged: Judged) -> tuple[Soil, ...]:
                 rmse={name: rms(error[judged.days[i]]) for name, error in errors.items()},
             )
         )
+    return tuple(out)
+
+
+def shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tuple[Shortfall, ...]:
+    """All of them, by the inputs and then as the groups stand."""
+    out = []
+    for label in inputs:
+        for group in groups:
+            own, inversion, filtered = (
+                group.line(method, label) for method in (NETWORK, COSMIC, BEST_FILTERED)
+            )
+            if own is None or inversion is None or filtered is None:
+                continue
+            found = Shortfall(
+                kind=group.kind,
+                group=group.name,
+                inputs=label,
+                soils=own.stats.soils,
+                days=own.stats.days,
+                rmse=own.stats.rmse,
+                of_cosmic=own.stats.rmse / inversion.stats.rmse,
+                of_filter=own.stats.rmse / filtered.stats.rmse,
+                coverage_90=own.stats.coverage_90,
+            )
+            if found.beaten or found.outside:
+                out.append(found)
     return tuple(out)
 
 

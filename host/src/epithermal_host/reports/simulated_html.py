@@ -9,7 +9,17 @@ from html import escape
 from epithermal_host.bundles.streams import RESTART_D
 from epithermal_host.evaluation.groups import DEFINITIONS
 from epithermal_host.evaluation.methods import BEST_FILTERED, COSMIC, NETWORK, network_with
-from epithermal_host.rendering.html import cell, document, note, picture, section, table, text_cell
+from epithermal_host.rendering.html import (
+    cell,
+    document,
+    heading,
+    note,
+    picture,
+    row,
+    section,
+    table,
+    text_cell,
+)
 from epithermal_host.reports.simulated_result import (
     IN_GROUPS,
     OVERALL,
@@ -112,7 +122,7 @@ def _shortfalls(report: Report) -> str:
         for label in report.inputs:
             _, of_cosmic, of_filter, _, inside = _group_cells(group, label)
             cells += [of_cosmic, of_filter, inside]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     text = (
         "Groups in which the network is not better than the inversion with the best filter (of"
         " filter: not below 1), or its interval holds less than 80 or more than 97 %. The figures"
@@ -151,8 +161,7 @@ def _overall(report: Report) -> str:
             cell(s.kge, "{:.3f}"),
             cover,
         ]
-        kind = ' class="n"' if own else ""
-        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
+        rows.append(row(cells, own))
     small = (
         '<p class="s">RMSE, ubRMSE (each soil\'s own bias taken out) and bias in m³ m⁻³; r and KGE'
         " (Gupta et al. 2009) are medians over the soils. The best T is chosen on these very days."
@@ -180,7 +189,7 @@ def _groups(report: Report) -> str:
     rows, before = [], ""
     for group in report.groups:
         if group.kind != before:
-            rows.append(f'<tr class="k"><td colspan="{len(head)}">{escape(group.kind)}</td></tr>')
+            rows.append(heading(group.kind, len(head)))
         before = group.kind
         inversion, filtered = (group.line(m, labels[0]) for m in (COSMIC, BEST_FILTERED))
         assert inversion and filtered
@@ -193,7 +202,7 @@ def _groups(report: Report) -> str:
         ]
         for label in labels:
             cells += _group_cells(group, label)
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     small = (
         '<p class="s">RMSE and bias in m³ m⁻³; "of COSMIC", "of filter": the network\'s RMSE over'
         " that of the COSMIC inversion, and of the inversion with the best filter, on the same"
@@ -232,8 +241,7 @@ def _reference(report: Report) -> str:
     if told is None:
         return ""
     rows = [
-        f'<tr><td class="l">{escape(str(name))}</td>{cell(value, "{:.4f}")}</tr>'
-        for name, value in told["rmse"].items()
+        row((text_cell(str(name)), cell(value, "{:.4f}"))) for name, value in told["rmse"].items()
     ]
     text = escape(str(told["text"]))
     errors = table(("l:method", "RMSE"), rows)
@@ -259,7 +267,7 @@ def _layers(report: Report) -> str:
             cell(x.rmse_inversion, "{:.4f}"),
             cell(x.rmse_mean, "{:.4f}"),
         ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     text = (
         "m³ m⁻³, the same days as above. Beside them what one number for all depths is worth in a"
         " layer: RMSE of the COSMIC inversion, and of the network's own 0–30 cm, taken as it."
@@ -268,7 +276,7 @@ def _layers(report: Report) -> str:
 
 
 def _soils(report: Report) -> str:
-    last = f"{NETWORK}, {report.inputs[-1]}"
+    last = network_with(report.inputs[-1])
 
     def key(soil: Soil) -> float:
         value = soil.rmse[last]
@@ -280,10 +288,10 @@ def _soils(report: Report) -> str:
     for soil in sorted(report.soils, key=key, reverse=True)[:WORST]:
         cells = [
             cell(soil.scenario, "{:d}"),
-            f'<td class="l">{escape(soil.texture.replace("_", " "))}</td>',
-            f'<td class="l">{escape(soil.cover)}</td>',
+            text_cell(soil.texture.replace("_", " ")),
+            text_cell(soil.cover),
             cell(soil.precipitation_over_et0, "{:.2f}"),
             *(cell(soil.rmse[name], "{:.4f}") for name in names),
         ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     return f"<p>The {len(rows)} worst soils by RMSE, {escape(last)}:</p>" + table(head, rows)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from epithermal_host.field.days import middle_of
 from epithermal_host.rendering.plots import (
     COLOURS,
     SAMPLE_MARK,
@@ -48,7 +49,7 @@ def _part(axes: Any, done: Retraining, days: slice) -> None:
     inside = (done.samples.end_s >= series.day_end_s[days][0]) & (
         done.samples.end_s <= series.day_end_s[days][-1]
     )
-    middle = (done.samples.end_s[inside] - 43200.0).astype("datetime64[s]")
+    middle = middle_of(done.samples.end_s[inside])
     axes.plot(middle, done.samples.theta[inside], "D", **SAMPLE_MARK, ls="", label="samples")
     shade_days(axes, time, done.used[days], "could be used")
     shown = [done.said.theta[-1, probed], after[probed], series.truth[probed] + shift]

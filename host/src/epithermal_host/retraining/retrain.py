@@ -12,12 +12,9 @@ from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.bundles.hidden_states import Hidden
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.field import series as field
-from epithermal_host.field.series import FieldSeries
+from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import SiteFile, read_site
-from epithermal_host.retraining import plot as retrain_draw
-from epithermal_host.retraining import rehearsal
-from epithermal_host.retraining import text as retrain_text
+from epithermal_host.retraining import plot, rehearsal, text
 from epithermal_host.retraining.head_fit import decide, too_few
 from epithermal_host.retraining.rehearsal import Rehearsal
 from epithermal_host.retraining.result import Options, Retraining
@@ -57,7 +54,7 @@ def run(
         raise ConfigError(f"{site_path}: neither [[probe]] nor [sampling]: nothing to retrain on")
     until_s = _until(options.until)
     out = out or Path(f"retrain-{site_file.name}")
-    series = field.load(site_file, options.cosmic_n_cph)
+    series = load(site_file, options.cosmic_n_cph)
     folder = options.campaign or rehearsal.own_campaign(parent, out, options.workers)
     with crew(options.workers) as who:
         remembered = rehearsal.rehearse(parent, folder, who, runtime_name=options.runtime)
@@ -67,16 +64,13 @@ def run(
     )
     bundle = None
     if done.change is not None:
-        from epithermal_host.retraining import (
-            bundle as retrain_bundle,  # TensorFlow: not before the runtimes are done
-        )
+        # TensorFlow: not before the runtimes are done
+        from epithermal_host.retraining.bundle import release_bundle
 
-        bundle = retrain_bundle.release_bundle(
-            done, out, options.name, options.version, options.key
-        )
-    write_atomic(out / PICTURE, retrain_draw.picture(done))
-    write_json(out / DATA, retrain_text.as_json(done))
-    write_atomic(out / REPORT, retrain_text.markdown(done).encode("utf-8"))
+        bundle = release_bundle(done, out, options.name, options.version, options.key)
+    write_atomic(out / PICTURE, plot.picture(done))
+    write_json(out / DATA, text.as_json(done))
+    write_atomic(out / REPORT, text.report(done).encode("utf-8"))
     return done, out, bundle
 
 
@@ -132,13 +126,13 @@ def retrain(
     )
 
 
-def _until(text: str) -> float:
+def _until(date: str) -> float:
     """End of a day [s, UTC]; without one, of all time."""
-    if not text:
+    if not date:
         return float("inf")
     try:
-        day = datetime.date.fromisoformat(text)
+        day = datetime.date.fromisoformat(date)
     except ValueError as fault:
-        raise ConfigError(f"--until {text}: not a date as 2024-10-31") from fault
+        raise ConfigError(f"--until {date}: not a date as 2024-10-31") from fault
     end = datetime.datetime.combine(day, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
     return end.timestamp()

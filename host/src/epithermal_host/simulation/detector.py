@@ -24,7 +24,7 @@ from epithermal_host.config.instrument import (
     UNTROUBLED,
     InstrumentConfig,
 )
-from epithermal_host.simulation import detector_faults as faults
+from epithermal_host.simulation import detector_faults
 from epithermal_host.simulation.known_site import Days, as_known, factors
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.weather.generator import Weather
@@ -85,7 +85,7 @@ def observe(
     air = _air(weather)
     middle = (np.arange(HOURS * days) + 0.5) / HOURS
     true_site = _true_site(scenario.site, config, rng)
-    sensitivity = faults.drift(HOURS * days, config.drift_sigma, rng)
+    sensitivity = detector_faults.drift(HOURS * days, config.drift_sigma, rng)
     rate = np.interp(middle, np.arange(days + 1.0), rate_cph) * sensitivity
     rate = rate / factors(true_site, air)
     spread = config.duration_spread_s
@@ -105,7 +105,7 @@ def observe(
             columns[name][:] = np.nan
     days_seen = Days(weather, rate_cph, columns, theta)
     site = as_known(scenario, days_seen, config, rng, knows_latitude=bool(has[2]))
-    faults.lose_hours(columns, config, rng)
+    detector_faults.lose_hours(columns, config, rng)
     first = int(weather.day[0]) * HOURS
     return Observation(site, (first + 1 + np.arange(HOURS * days)) * HOUR_S, columns)
 
@@ -122,8 +122,8 @@ def _sensors(
     """What the station is told of the weather, offsets and faults included; (24 * days,) each."""
     offset = config.offset_scale * OFFSETS * rng.standard_normal(OFFSETS.size)
     humidity = np.clip(air["relative_humidity_pct"] + offset[2], 0.0, 100.0)
-    rain = _rain(faults.gauged(weather.precipitation_mm, config, rng), rng)
-    incoming = faults.monitored(air["incoming"], config.monitor_faults_per_year, rng)
+    rain = _rain(detector_faults.gauged(weather.precipitation_mm, config, rng), rng)
+    incoming = detector_faults.monitored(air["incoming"], config.monitor_faults_per_year, rng)
     return {
         "pressure_hpa": np.round(air["pressure_hpa"] + offset[0], 1),
         "temperature_c": np.round(air["temperature_c"] + offset[1], 1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from epithermal_edge.physics.cosmic import cosmic_parameters
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
 from epithermal_host.config.population import Population, textbook
+from epithermal_host.rendering.text import plain
 from epithermal_host.simulation.sample_place import sample_cover, sample_site
 from epithermal_host.simulation.sample_soil import one_model, sample_lattice, sample_soil
 from epithermal_host.simulation.vegetation import Cover
@@ -76,9 +76,8 @@ class Scenario:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and names, for JSON; NaN as None."""
-        plain = _plain(dataclasses.asdict(self))
-        assert isinstance(plain, dict)
-        return plain
+        value: dict[str, Any] = plain(self)
+        return value
 
 
 def sample(
@@ -160,13 +159,3 @@ def _sample_place(rng: np.random.Generator, p: Population, climates: Sequence[Cl
         regime=(p.regime_mean, p.regime_sigma),
         spell_sigma_max=p.spell_sigma_max,
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value

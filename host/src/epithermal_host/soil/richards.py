@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from epithermal_host.arrays import Array
 from epithermal_host.errors import SolverError
 from epithermal_host.soil import richards_kernel as kernel
-from epithermal_host.soil import richards_newton as richards_stage
-from epithermal_host.soil import richards_time as richards_run
+from epithermal_host.soil import richards_newton, richards_time
 from epithermal_host.soil.hydraulics import N_WITHOUT_AIR_ENTRY, SoilHydraulics
 from epithermal_host.soil.profile import Grid, Profile
 from epithermal_host.soil.richards_table import decay, soil_table, unknown
@@ -185,9 +184,9 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
         _top_heads(column, forcing, work),
         tolerance,
     )
-    counts = np.zeros(richards_run.COUNTS)
+    counts = np.zeros(richards_time.COUNTS)
     start = time.process_time()
-    status = richards_run.run(*arguments, theta, h, sums, counts)
+    status = richards_time.run(*arguments, theta, h, sums, counts)
     cpu_s = time.process_time() - start
     _raise_on_failure(column, status, counts)
     return _profile(column, forcing, work[:, kernel.W], theta, h, sums, counts, cpu_s)
@@ -205,12 +204,12 @@ def _reject_unsolvable(column: Column) -> None:
 
 def _raise_on_failure(column: Column, status: int, counts: Array) -> None:
     reasons = {
-        richards_run.NOT_FINITE: "the water content is not a number",
-        richards_run.TOO_MANY_STEPS: f"more than {richards_run.STEPS_A_RECORD} steps in a record",
-        richards_run.NOT_CONVERGED: f"no convergence with a step of {richards_run.DT_LEAST_D} d",
+        richards_time.NOT_FINITE: "the water content is no longer a number",
+        richards_time.TOO_MANY_STEPS: f"more than {richards_time.STEPS_A_RECORD} steps in a record",
+        richards_time.NOT_CONVERGED: f"no convergence with a step of {richards_time.DT_LEAST_D} d",
     }
-    if status != richards_run.DONE:
-        raise SolverError(column.name, float(counts[richards_run.REACHED_D]), reasons[status])
+    if status != richards_time.DONE:
+        raise SolverError(column.name, float(counts[richards_time.REACHED_D]), reasons[status])
 
 
 def _work(column: Column, h_cm: Array, theta: Array) -> Array:
@@ -297,6 +296,6 @@ def _profile(
     return Profile(
         np.append(0.0, forcing.end_d), z, theta, h, infiltration, evaporation, uptake, runoff,
         bottom, storage, storage - storage[0] - (top - bottom - uptake),
-        int(counts[richards_run.STEPS]), int(np.ceil(counts[richards_run.FORCED])),
-        int(counts[richards_stage.SOLVES]), cpu_s,
+        int(counts[richards_time.STEPS]), int(np.ceil(counts[richards_time.FORCED])),
+        int(counts[richards_newton.SOLVES]), cpu_s,
     )  # fmt: skip

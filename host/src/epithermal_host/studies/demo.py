@@ -42,7 +42,7 @@ from epithermal_host.rendering.plots import (
     png,
 )
 from epithermal_host.simulation import campaign
-from epithermal_host.studies import demo_rig as rig
+from epithermal_host.studies import demo_rig
 from epithermal_host.training import dataset, quantize, train
 from epithermal_host.training.series import TEST, read_series
 
@@ -136,10 +136,10 @@ def _play(
 ) -> Received:
     """Feed a detector's bytes to the real station, and listen at the broker."""
     folder.mkdir(parents=True, exist_ok=True)
-    with rig.broker() as port, rig.terminal() as (master, line):
+    with demo_rig.broker() as port, demo_rig.terminal() as (master, line):
         station_toml = _station_toml(folder, site, bundle, line, port)
-        with rig.dashboard(port, TOPIC) as messages, rig.station(station_toml) as daemon:
-            feeder = threading.Thread(target=rig.feed, args=(master, records), daemon=True)
+        with demo_rig.dashboard(port, TOPIC) as messages, demo_rig.station(station_toml) as daemon:
+            feeder = threading.Thread(target=demo_rig.feed, args=(master, records), daemon=True)
             feeder.start()
             return _receive(messages, len(records), daemon, write)
 

@@ -31,7 +31,7 @@ from epithermal_host.neutrons.cosmic import (
 from epithermal_host.simulation.campaign import FOLDER, scenario_path
 from epithermal_host.soil.hydraulics import bulk_density_from_porosity
 from epithermal_host.soil.profile import graded_grid, mean_theta
-from epithermal_host.studies import figures_plots as figures_draw
+from epithermal_host.studies import figures_plots
 from epithermal_host.studies.figures_data import Days, Pair, Soil
 from epithermal_host.studies.uccle import SOIL, UCCLE, CoverName, own_profile, own_site
 from epithermal_host.weather.generator import generate
@@ -100,8 +100,8 @@ def run(
             raise ConfigError("--seed, --cover: of our own place; leave them out with --run")
         days = campaign_days(run_folder, scenario)
     pair = find_pair(days)
-    rate_png = figures_draw.rate_against_mean(days, pair, line(days))
-    pair_png = figures_draw.equal_mean_profiles(days, pair)
+    rate_png = figures_plots.rate_against_mean(days, pair, line(days))
+    pair_png = figures_plots.equal_mean_profiles(days, pair)
     files = {
         f"{RATE}.csv": rate_csv(days).encode("utf-8"),
         f"{RATE}.png": rate_png,

@@ -19,9 +19,11 @@ from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.run_toml import RunConfig, read_run
-from epithermal_host.field import series as field
-from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.field.days import month_of
+from epithermal_host.field.series import load
+from epithermal_host.field.site_toml import SiteFile, read_sites
 from epithermal_host.rendering.plots import BLUE, UNIT, VERMILION, new_figure, plot_style, png
+from epithermal_host.rendering.text import plain
 from epithermal_host.simulation.campaign import scenario_of, scenario_path
 from epithermal_host.simulation.simulate import read_result
 from epithermal_host.training.series import Series, read_series
@@ -92,7 +94,7 @@ def run(run_folder: Path, site_files: Sequence[Path], *, progress: bool = True) 
         A site's file cannot be read.
     """
     config, series = read_run(run_folder), read_series(run_folder)
-    sites = _read_sites(site_files)
+    sites = read_sites(site_files)
     real: dict[str, tuple[Memory, ...]] = dict.fromkeys(QUANTITIES, ())
     bar = tqdm(sites, desc="sites", unit="site", disable=not progress)
     for site in bar:
@@ -135,7 +137,7 @@ def memory(name: str, value: Array, usable: Mask) -> Memory:
 
 def of_site(site_file: SiteFile) -> dict[str, Memory]:
     """Memory of a real site; theta only where it has probes."""
-    series = field.load(site_file)
+    series = load(site_file)
     found = {"counts": memory(series.name, series.theta_classical, series.judged)}
     if np.isfinite(series.truth).any():
         found["theta"] = memory(series.name, series.truth, series.judged)
@@ -168,8 +170,7 @@ def warm_days(config: RunConfig, run_folder: Path, index: int, day_end_s: Array)
     """Days of one scenario in the warm season, air warm for a while and no snow; (T,)."""
     latitude = scenario_of(config, index).climate.latitude_deg
     weather = read_result(scenario_path(run_folder, index)).weather
-    middle = (day_end_s - 43200.0).astype("datetime64[s]").astype("datetime64[M]")
-    month = (middle.astype(np.int64) + (6 if latitude < 0.0 else 0)) % 12 + 1
+    month = (month_of(day_end_s) - 1 + (6 if latitude < 0.0 else 0)) % 12 + 1
     first, last = WARM_MONTHS
     t_mean_c = 0.5 * (weather.t_min_c + weather.t_max_c)
     total = np.cumsum(np.concatenate((np.full(WARM_DAYS, t_mean_c[0]), t_mean_c)))
@@ -224,11 +225,6 @@ def table(result: PopulationResult) -> str:
 
 def report(result: PopulationResult) -> dict[str, Any]:
     """The result as JSON; NaN as null."""
-
-    def plain(place: Memory) -> dict[str, Any]:
-        numbers = [v if np.isfinite(v) else None for v in (*place.autocorrelation, place.spread)]
-        return {"name": place.name, "autocorrelation": numbers[:-1], "spread": numbers[-1]}
-
     return {
         "lags_d": LAGS_D,
         "simulated": {
@@ -276,19 +272,6 @@ def _spread_panel(axes: Any, result: PopulationResult, name: str) -> None:
     for place in result.real[name]:
         axes.axvline(place.spread, c="k", lw=0.8)
     axes.set(ylabel="simulated soils")
-
-
-def _read_sites(paths: Sequence[Path]) -> list[SiteFile]:
-    faults: list[str] = []
-    sites = []
-    for path in paths:
-        try:
-            sites.append(read_site(path))
-        except ConfigError as error:
-            faults += error.faults
-    if faults:
-        raise ConfigError(*faults)
-    return sites
 
 
 def _autocorrelation(x: Array, lag: int) -> float:

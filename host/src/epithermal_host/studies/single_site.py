@@ -21,9 +21,9 @@ from epithermal_host.config.learning import TrainConfig
 from epithermal_host.config.run_toml import from_table
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
 from epithermal_host.evaluation.methods import COSMIC
-from epithermal_host.evaluation.metrics import Stats, stats
+from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.rendering.text import plain
-from epithermal_host.studies import single_site_place as study_place
+from epithermal_host.studies import single_site_place
 from epithermal_host.studies.single_site_place import Record, StudyConfig, wet_season
 from epithermal_host.studies.single_site_result import (
     BEST,
@@ -90,18 +90,20 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
         The column cannot be solved.
     """
     config, train_config = read_study(path)
-    every = study_place.records(config)
+    every = single_site_place.records(config)
     own, seen = every.train, every.unseen
     parts = split(config, len(seen.truth))
     _write_dataset(out, own, parts)
 
-    from epithermal_host.studies import single_site_plots as study_draw
-    from epithermal_host.training import lstm as network
-    from epithermal_host.training import train  # TensorFlow takes seconds
+    from epithermal_host.studies import single_site_plots
+    from epithermal_host.training import (
+        lstm,
+        train,  # TensorFlow takes seconds
+    )
 
     trained = train.run(out, train_config, progress=progress)
-    model = network.from_weights(train.read_weights(out))
-    answer = network.sequence_function(model)
+    model = lstm.from_weights(train.read_weights(out))
+    answer = lstm.sequence_function(model)
     t_d = _best_t(seen, parts["train"], train_config.spin_up_steps)
     estimates = _estimates(seen, answer, t_d)
     study = Study(
@@ -116,9 +118,9 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
         epochs=len(trained.history),
         wall_s=trained.wall_s,
     )
-    write_atomic(out / PICTURE, study_draw.record(study))
-    write_atomic(out / PARAMETERS, study_draw.parameters(config.soil, study.elsewhere))
-    write_atomic(out / SOILS, study_draw.soils(config.soil, study.elsewhere))
+    write_atomic(out / PICTURE, single_site_plots.record(study))
+    write_atomic(out / PARAMETERS, single_site_plots.parameters(config.soil, study.elsewhere))
+    write_atomic(out / SOILS, single_site_plots.soils(config.soil, study.elsewhere))
     write_json(out / DATA, _as_json(study))
     return study
 
@@ -219,7 +221,7 @@ def _elsewhere(
     for name, seen in records.items():
         use = ~seen.snow[test]
         out[name] = {
-            method: float(np.sqrt(np.mean((theta[test] - seen.truth[test])[use] ** 2)))
+            method: rms((theta[test] - seen.truth[test])[use])
             for method, theta in _estimates(seen, answer, t_d).items()
         }
     return out

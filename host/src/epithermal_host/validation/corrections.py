@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.physics import atmosphere as air
-from epithermal_edge.physics import corrections, desilets, footprint
+from epithermal_edge.physics import atmosphere, corrections, desilets, footprint
 from epithermal_edge.physics.uts import UTS_PARAMETERS, uts_rate, uts_theta
 from epithermal_host.arrays import Array
 
@@ -101,13 +100,13 @@ def _pressure(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
 
 def _coefficient(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     place = t["latitude_deg"], t["elevation_m"], t["cutoff_rigidity_gv"]
-    yield "mean_pressure_hpa_neptoon", air.mean_pressure(t["elevation_m"]), DIGITS
+    yield "mean_pressure_hpa_neptoon", atmosphere.mean_pressure(t["elevation_m"]), DIGITS
     yield "beta_desilets_zreda_2003_per_hpa", corrections.pressure_coefficient(*place), DIGITS
     beta = corrections.pressure_coefficient(*place, "desilets2021")
     yield "beta_desilets_2021_per_hpa", beta, DIGITS
     beta = corrections.pressure_coefficient(*place, "tirado_bueno2021")
     yield "beta_tirado_bueno_2021_per_hpa", beta, DIGITS
-    depth = air.atmospheric_depth(t["latitude_deg"], t["elevation_m"])
+    depth = atmosphere.atmospheric_depth(t["latitude_deg"], t["elevation_m"])
     yield "atmospheric_depth_g_cm2_crnpy", depth, DIGITS
     yield "atmospheric_depth_g_cm2_neptoon_md2023", depth, BOUGUER
 
@@ -115,12 +114,12 @@ def _coefficient(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
 def _humidity(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     t_c, rh = t["air_temperature_c"], t["relative_humidity_pct"]
     neptoon, crnpy = t["absolute_humidity_g_m3_neptoon"], t["absolute_humidity_g_m3_crnpy"]
-    e_sat = air.saturation_vapour_pressure(t_c, air.BOLTON_1980)
-    humidity = air.absolute_humidity(t_c, rh, air.BOLTON_1980)
+    e_sat = atmosphere.saturation_vapour_pressure(t_c, atmosphere.BOLTON_1980)
+    humidity = atmosphere.absolute_humidity(t_c, rh, atmosphere.BOLTON_1980)
     yield "saturation_vapour_pressure_hpa_neptoon", e_sat, DIGITS
     yield "vapour_pressure_hpa_neptoon", e_sat * rh / 100.0, DIGITS
     yield "absolute_humidity_g_m3_neptoon", humidity, DIGITS
-    other = air.absolute_humidity(t_c, rh, air.CAMPBELL_NORMAN_1998)
+    other = atmosphere.absolute_humidity(t_c, rh, atmosphere.CAMPBELL_NORMAN_1998)
     yield "absolute_humidity_g_m3_crnpy", other, 3e-5  # its gas constant
     yield "fw_rosolem2013_ref0_neptoon", corrections.humidity_factor(neptoon), DIGITS
     yield "fw_rosolem2013_ref7.5_neptoon", corrections.humidity_factor(neptoon, 7.5), DIGITS
@@ -136,7 +135,7 @@ def _incoming(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     hertle = corrections.hertle_scale(cutoff, depth)
     yield (
         "atmospheric_depth_g_cm2",
-        air.atmospheric_depth(t["latitude_deg"], t["elevation_m"]),
+        atmosphere.atmospheric_depth(t["latitude_deg"], t["elevation_m"]),
         (BOUGUER),
     )
     yield "fi_multiplier_unscaled", corrections.incoming_factor(i, ref, "plain"), DIGITS

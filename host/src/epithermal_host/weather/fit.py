@@ -21,11 +21,9 @@ from epithermal_host.weather.compare import (
     observed_series,
     without_season,
 )
-from epithermal_host.weather.fit_months import Months
-from epithermal_host.weather.fit_rain import fit_rain
-from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Monthly
+from epithermal_host.weather.fit_rain import Months, fit_rain
+from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Monthly, wetness
 from epithermal_host.weather.station_series import DailyWeather
-from epithermal_host.weather.wet_days import wetness
 
 YEARS_NEEDED = 3
 ET0_LEAST_MM = 0.05  # services round to 0.1 mm; a winter's 0 has no logarithm

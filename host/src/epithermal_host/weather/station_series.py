@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, mean_pressure
 from epithermal_host.arrays import Array, Integers
-from epithermal_host.weather import dialects as weather_dialects
+from epithermal_host.weather import dialects
 from epithermal_host.weather.et0 import fao56_et0, hargreaves, wind_at_2m
 from epithermal_host.weather.text_table import FIELDS, Layout, Table, read_rows
 
@@ -65,10 +65,10 @@ class ReadOptions:
 
 
 LAYOUTS: dict[str, Callable[[list[str], Mapping[str, str]], Layout]] = {
-    "knmi": weather_dialects.knmi,
-    "kmi": weather_dialects.kmi,
-    "openmeteo": weather_dialects.open_meteo,
-    "csv": weather_dialects.plain_csv,
+    "knmi": dialects.knmi,
+    "kmi": dialects.kmi,
+    "openmeteo": dialects.open_meteo,
+    "csv": dialects.plain_csv,
 }
 
 
