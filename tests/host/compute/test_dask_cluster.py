@@ -15,7 +15,7 @@ import pytest
 
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_host.compute import dask_cluster
-from epithermal_host.compute.crew import Lost, crew, each
+from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
@@ -119,7 +119,7 @@ def test_a_worker_killed_half_way_costs_no_scenario_and_no_byte(config, tmp_path
         half.join()
         assert first.poll() is not None
         features = dataset.run(run, dask=address, progress=False)
-    assert (far.made, far.failed) == (24, ())
+    assert (far.simulated, far.failed) == (24, ())
     near = campaign.run(config, tmp_path / "near", workers=2, progress=False)
     assert near.data_hash == far.data_hash
     again = dataset.run(tmp_path / "near", workers=1, progress=False)

@@ -59,18 +59,18 @@ def text_cell(text: str) -> str:
 
 
 def row(cells: Iterable[str], strong: bool = False) -> str:
-    """A row of cells; a strong one is the network's."""
+    """Format a table row; `strong` marks a row of the network."""
     kind = ' class="n"' if strong else ""
     return f"<tr{kind}>{''.join(cells)}</tr>"
 
 
 def heading(text: str, columns: int) -> str:
-    """A row that heads those below it, over all columns."""
+    """Format a row over all columns as a heading of the rows below it."""
     return f'<tr class="k"><td colspan="{columns}">{escape(text)}</td></tr>'
 
 
 def remark(text: str, columns: int) -> str:
-    """A row of text over all columns."""
+    """Format a row of text over all columns."""
     style = "white-space:normal"
     return f'<tr><td class="l" style="{style}" colspan="{columns}">{escape(text)}</td></tr>'
 

@@ -31,7 +31,7 @@ from epithermal_host.config.run_toml import (
 from epithermal_host.errors import SolverError
 from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import key_of, result_bytes, simulate
-from epithermal_host.weather.observed import Window, window
+from epithermal_host.weather.observed import Window, cut_window
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _task(config: RunConfig, index: int, key: str) -> _Task:
     seen = None
     if scenario.observed:
         station = next(s for s in config.observed if s.name == scenario.observed)
-        seen = window(station, scenario.observed_day, period.spin_up_days + period.days)
+        seen = cut_window(station, scenario.observed_day, period.spin_up_days + period.days)
     return _Task(scenario, period, key, seen)
 
 

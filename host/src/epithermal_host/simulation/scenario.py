@@ -21,7 +21,7 @@ from epithermal_host.soil.hydraulics import SoilHydraulics
 from epithermal_host.soil.profile import Grid, graded_grid, root_density
 from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.generator import Climate
-from epithermal_host.weather.observed import Station, choose
+from epithermal_host.weather.observed import Station, choose_station
 
 STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
 
@@ -107,7 +107,7 @@ def sample(
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     plain = bool(rng.random() < population.plain_share)
     p = textbook(population) if plain else population
-    station, begin_day = choose(rng, observed, p.observed_share)
+    station, begin_day = choose_station(rng, observed, p.observed_share)
     climate = _sample_place(rng, p, climates) if station is None else station.climate
     names = [str(rng.choice(p.textures))]
     bottoms: tuple[float, ...] = ()

@@ -76,7 +76,7 @@ def simulate(
         )
     weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
     if seen is not None:
-        weather = observed.under(seen, weather, scenario.climate)
+        weather = observed.apply_window(seen, weather, scenario.climate)
     ground = column(scenario)
     profile = _solve(ground, forcing(scenario, weather), campaign)
     kept = slice(skip, None)

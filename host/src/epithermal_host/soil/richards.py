@@ -204,7 +204,7 @@ def _reject_unsolvable(column: Column) -> None:
 
 def _raise_on_failure(column: Column, status: int, counts: Array) -> None:
     reasons = {
-        richards_time.NOT_FINITE: "the water content is no longer a number",
+        richards_time.NOT_FINITE: "the water content is not a number",
         richards_time.TOO_MANY_STEPS: f"more than {richards_time.STEPS_A_RECORD} steps in a record",
         richards_time.NOT_CONVERGED: f"no convergence with a step of {richards_time.DT_LEAST_D} d",
     }
