@@ -33,7 +33,7 @@ FLUXES = ("top", "evaporation", "transpiration", "runoff", "drainage", "storage"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Differences of one case, ours minus `converged`, fluxes at its end; and those of HYDRUS."""
+    """Differences of a run from `converged`, fluxes at its end; and those of HYDRUS' default."""
 
     case: str
     passed: bool
@@ -73,19 +73,19 @@ def validate_case(folder: Path, repeats: int = 2) -> Row:
     return compare(case, min(runs, key=lambda run: run.cpu_s))
 
 
-def compare(case: Case, ours: Profile) -> Row:
+def compare(case: Case, computed: Profile) -> Row:
     """Compare a run with the reference and check the limits."""
     truth = case.converged
-    theta = ours.theta[_rows(ours.time_d, truth.time_d)]
+    theta = computed.theta[_rows(computed.time_d, truth.time_d)]
     difference = theta - truth.theta
     mean = case.mean(theta) - truth.mean
-    sums, flux = _reference_sums(truth), _our_sums(ours)
+    sums, flux = _reference_sums(truth), _computed_sums(computed)
     delta = {name: float(flux[name] - sums[name]) for name in flux}
     values = {
         "theta_rmse": _rms(difference),
         "theta_max": float(np.abs(difference).max()),
         "mean_rmse": _rms(mean),
-        "balance_error_cm": float(np.abs(ours.balance_error_cm).max()),
+        "balance_error_cm": float(np.abs(computed.balance_error_cm).max()),
         **{f"{name}_cm": value for name, value in delta.items()},
     }
     faults, reason = _faults(case, values, sums)
@@ -93,8 +93,8 @@ def compare(case: Case, ours: Profile) -> Row:
     default_theta, default_mean = _default(case)
     return Row(
         case.name, not faults, not case.unusable, note,
-        cpu_ms_per_year=1e3 * ours.cpu_s / case.years, steps=ours.steps,
-        forced_steps=ours.forced_steps, default_theta_rmse=default_theta,
+        cpu_ms_per_year=1e3 * computed.cpu_s / case.years, steps=computed.steps,
+        forced_steps=computed.forced_steps, default_theta_rmse=default_theta,
         default_mean_rmse=default_mean, **values,
     )  # fmt: skip
 
@@ -130,15 +130,15 @@ def _reference_sums(truth: Reference) -> dict[str, float]:
     }
 
 
-def _our_sums(ours: Profile) -> dict[str, float]:
+def _computed_sums(computed: Profile) -> dict[str, float]:
     return {
-        "infiltration": float(ours.infiltration_cm[-1]),
-        "top": float(ours.infiltration_cm[-1] - ours.evaporation_cm[-1]),
-        "evaporation": float(ours.evaporation_cm[-1]),
-        "transpiration": float(ours.transpiration_cm[-1]),
-        "runoff": float(ours.runoff_cm[-1]),
-        "drainage": float(ours.drainage_cm[-1]),
-        "storage": float(ours.storage_cm[-1]),
+        "infiltration": float(computed.infiltration_cm[-1]),
+        "top": float(computed.infiltration_cm[-1] - computed.evaporation_cm[-1]),
+        "evaporation": float(computed.evaporation_cm[-1]),
+        "transpiration": float(computed.transpiration_cm[-1]),
+        "runoff": float(computed.runoff_cm[-1]),
+        "drainage": float(computed.drainage_cm[-1]),
+        "storage": float(computed.storage_cm[-1]),
     }
 
 
@@ -151,8 +151,8 @@ def _default(case: Case) -> tuple[float, float]:
     )
 
 
-def _rows(ours_d: Array, wanted_d: Array) -> Integers:
-    rows = np.clip(np.searchsorted(ours_d, wanted_d - 1e-6), 0, ours_d.size - 1)
+def _rows(computed_d: Array, wanted_d: Array) -> Integers:
+    rows = np.clip(np.searchsorted(computed_d, wanted_d - 1e-6), 0, computed_d.size - 1)
     return rows.astype(np.int64)
 
 

@@ -15,7 +15,7 @@ from epithermal_edge.physics.uts import UTS_PARAMETERS, uts_rate, uts_theta
 from epithermal_host.arrays import Array
 
 Table = dict[str, Array]
-Check = tuple[str, Array, float]  # column, ours, tolerance relative to the column
+Check = tuple[str, Array, float]  # column, computed values, tolerance relative to the column
 
 DIGITS = 1e-12  # 16 printed digits, minus rounding
 BOUGUER = 1e-7  # the value of 2 pi G in neptoon is inexact
@@ -52,9 +52,9 @@ def validate_corrections(folder: Path) -> list[Row]:
             continue
         table, words = _read(path)
         try:
-            for column, ours, limit in list(checks(table, words)):
-                difference = _difference(ours, table[column])
-                rows.append(Row(name, column, ours.size, difference, limit))
+            for column, computed, limit in list(checks(table, words)):
+                difference = _difference(computed, table[column])
+                rows.append(Row(name, column, computed.size, difference, limit))
         except KeyError as error:
             raise ConfigError(f"{path}: no column {error}") from error
     if not rows:
@@ -62,12 +62,12 @@ def validate_corrections(folder: Path) -> list[Row]:
     return rows
 
 
-def _difference(ours: Array, printed: Array) -> float:
-    if not np.array_equal(np.isnan(ours), np.isnan(printed)):
+def _difference(computed: Array, printed: Array) -> float:
+    if not np.array_equal(np.isnan(computed), np.isnan(printed)):
         return float("inf")
     known = np.isfinite(printed)
     scale = np.maximum(np.abs(printed[known]), 1e-3)
-    return float(np.max(np.abs(ours[known] - printed[known]) / scale, initial=0.0))
+    return float(np.max(np.abs(computed[known] - printed[known]) / scale, initial=0.0))
 
 
 def _read(path: Path) -> tuple[Table, dict[str, list[str]]]:

@@ -28,22 +28,22 @@ def knmi(lines: list[str], columns: Mapping[str, str]) -> Layout:
     names = [name.strip().lstrip("# ") for name in lines[header].split(",")]
     tenth = {"RH": "rain_mm", "TN": "t_min_c", "TX": "t_max_c", "TG": "t_mean_c", "EV24": "et0_mm"}
     tenth |= {"PG": "pressure_msl_hpa", "FG": "wind_10m_m_s"}
-    found = {
+    by_field = {
         name: Column(names.index(code), code, 0.1, trace=KNMI_TRACE if code == "RH" else None)
         for code, name in tenth.items()
         if code in names
     }
     if "UG" in names:
-        found["relative_humidity_pct"] = Column(names.index("UG"), "UG")
+        by_field["relative_humidity_pct"] = Column(names.index("UG"), "UG")
     if "Q" in names:
-        found["radiation_mj_m2"] = Column(names.index("Q"), "Q", 0.01)  # J cm-2 -> MJ m-2
+        by_field["radiation_mj_m2"] = Column(names.index("Q"), "Q", 0.01)  # J cm-2 -> MJ m-2
     place = re.compile(r"#?\s*\d{3}:?\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s+\S")
     places = [m for m in (place.match(line) for line in lines[:header]) if m]
     return Layout(
         begin=header + 1,
         delimiter=",",
         date=names.index("YYYYMMDD"),
-        columns=found,
+        columns=by_field,
         station=names.index("STN") if "STN" in names else None,
         latitude_deg=float(places[0].group(2)) if len(places) == 1 else None,
         altitude_m=float(places[0].group(3)) if len(places) == 1 else None,
@@ -72,13 +72,13 @@ def kmi(lines: list[str], columns: Mapping[str, str]) -> Layout:
     )
     same |= {"wind_speed_10m": "wind_10m_m_s", "wind_speed": "wind_10m_m_s"}
     same["pressure"] = "pressure_msl_hpa" if grid else "pressure_hpa"
-    found = {same[n]: Column(i, n) for i, n in enumerate(names) if same.get(n)}
+    by_field = {same[n]: Column(i, n) for i, n in enumerate(names) if same.get(n)}
     for name, factor in (
         ("short_wave_from_sky_avg", MJ_D_PER_W),
         ("short_wave_from_sky", MJ_PER_KWH),
     ):
         if name in names:
-            found["radiation_mj_m2"] = Column(names.index(name), name, factor)
+            by_field["radiation_mj_m2"] = Column(names.index(name), name, factor)
     date = next((n for n in ("timestamp", "day", "date") if n in names), None)
     if date is None:
         raise ConfigError(f"line {header + 1}: KMI: no column 'timestamp' or 'day'")
@@ -87,7 +87,7 @@ def kmi(lines: list[str], columns: Mapping[str, str]) -> Layout:
         begin=header + 1,
         delimiter=delimiter,
         date=names.index(date),
-        columns=found,
+        columns=by_field,
         station=None if station is None else names.index(station),
         latitude_deg=_belgian_latitude(lines, header),
         et0_name="evapotrans_ref of the KMI",
@@ -118,7 +118,7 @@ def open_meteo(lines: list[str], columns: Mapping[str, str]) -> Layout:
     known |= {"relative_humidity_2m_mean": "relative_humidity_pct"}
     known |= {"wind_speed_10m_mean": "wind_10m_m_s", "windspeed_10m_mean": "wind_10m_m_s"}
     delimiter, names = _split_header(lines[header])
-    found, faults = {}, []
+    by_field, faults = {}, []
     for i, name in enumerate(names):
         match = re.fullmatch(r"(\w+)(?: \((.*)\))?", name)
         if match is None or match.group(1) not in known:
@@ -127,7 +127,7 @@ def open_meteo(lines: list[str], columns: Mapping[str, str]) -> Layout:
         if unit not in OPEN_METEO_UNITS:
             faults.append(f"line {header + 1}: {name}: unknown unit; request SI units")
             continue
-        found[known[match.group(1)]] = Column(i, name, *OPEN_METEO_UNITS[unit])
+        by_field[known[match.group(1)]] = Column(i, name, *OPEN_METEO_UNITS[unit])
     if "time" not in names and "date" not in names:
         faults.append(f"line {header + 1}: Open-Meteo: no column 'time'")
     if faults:
@@ -138,7 +138,7 @@ def open_meteo(lines: list[str], columns: Mapping[str, str]) -> Layout:
         begin=header + 1,
         delimiter=delimiter,
         date=date,
-        columns=found,
+        columns=by_field,
         station=names.index("location_id") if "location_id" in names else None,
         latitude_deg=place.get("latitude"),
         altitude_m=place.get("elevation"),
@@ -196,7 +196,7 @@ def plain_csv(lines: list[str], columns: Mapping[str, str]) -> Layout:
         raise ConfigError("the file is empty")
     delimiter, names = _split_header(lines[head])
     wanted = {name: name for name in (*FIELDS, "date") if name in names} | dict(columns)
-    found, faults = {}, []
+    by_field, faults = {}, []
     for name, text in wanted.items():
         column, _, factor = (part.strip() for part in text.partition("*"))
         if column not in names:
@@ -205,23 +205,23 @@ def plain_csv(lines: list[str], columns: Mapping[str, str]) -> Layout:
         elif factor and not re.fullmatch(r"[-+]?\d*\.?\d+([eE][-+]?\d+)?", factor):
             faults.append(f"columns: {name} = {text!r}: write 'column * number'")
         else:
-            found[name] = Column(names.index(column), column, float(factor or 1.0))
+            by_field[name] = Column(names.index(column), column, float(factor or 1.0))
     if "date" not in wanted:
         faults.append("columns: no column for date; add date=<column>")
     if faults:
         raise ConfigError(*faults)
-    date = found.pop("date").index
-    given = found["et0_mm"].name if "et0_mm" in found else ""
-    return Layout(head + 1, delimiter, date, found, et0_name=f"column {given}")
+    date = by_field.pop("date").index
+    given = by_field["et0_mm"].name if "et0_mm" in by_field else ""
+    return Layout(head + 1, delimiter, date, by_field, et0_name=f"column {given}")
 
 
 def _header_line(lines: list[str], word: str, fault: str) -> int:
     """Return the index of the header line: the last line with the word and a delimiter."""
     with_word = (i for i, line in enumerate(lines[:2000]) if word in line.replace('"', ""))
-    found = [i for i in with_word if re.search(r"[,;\t]", lines[i]) and "=" not in lines[i]]
-    if not found:
+    headers = [i for i in with_word if re.search(r"[,;\t]", lines[i]) and "=" not in lines[i]]
+    if not headers:
         raise ConfigError(f"{fault}; check the format")
-    return found[-1]
+    return headers[-1]
 
 
 def _split_header(line: str) -> tuple[str, list[str]]:
