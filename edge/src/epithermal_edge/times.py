@@ -1,4 +1,4 @@
-"""Units of time in seconds, and the one way to print an instant."""
+"""Define units of time in seconds and format instants in UTC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DAY_S = 86400.0
 
 
 def utc(time_s: float) -> str | None:
-    """ISO 8601 with Z, to the millisecond where it is needed; None for NaN."""
+    """Format a Unix time as ISO 8601 with Z, with milliseconds where needed; None if not finite."""
     if not math.isfinite(time_s):
         return None
     moment = datetime.fromtimestamp(round(time_s, 3), UTC)

@@ -1,4 +1,4 @@
-"""Name the array types that the whole package shares, and the width of the 90 % interval."""
+"""Define the array types of the whole package and the half width of a 90 % interval."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Array32 = NDArray[np.float32]  # what the network reads and answers
+Array32 = NDArray[np.float32]  # inputs and outputs of the network
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 

@@ -1,4 +1,4 @@
-"""COSMIC over a uniform soil against the integral that it solves."""
+"""COSMIC over a uniform soil agrees with the integral that it solves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from epithermal_edge.site import Site
 
 
 def site_grid(n: int = 1000, seed: int = 3) -> tuple[np.ndarray, Site]:
-    """Water contents (n,) and as many sites, over all the soils that are asked for."""
+    """Sample water contents (n,) and as many sites, over the whole range of soils."""
     rng = np.random.default_rng(seed)
     return rng.uniform(0.01, 0.85, n), Site(
         cosmic_n_cph=rng.uniform(20.0, 3000.0, n),
@@ -111,7 +111,7 @@ def test_an_impossible_count_is_clipped_and_a_missing_one_stays_missing():
     np.testing.assert_array_equal(theta, [THETA_MAX, THETA_MAX, THETA_MAX, 0.0, 0.0, np.nan])
 
 
-def test_water_in_lattice_and_organic_matter_is_told_from_soil_water():
+def test_water_in_lattice_and_organic_matter_is_subtracted_from_soil_water():
     rate = cosmic_rate(np.array([0.20]), Site(1000.0, 1.5, 0.0))
     theta = cosmic_theta(rate, Site(1000.0, 1.5, 0.04, 0.02))
     assert theta[0] == pytest.approx(0.20 - 1.5 * 0.06, abs=1e-11)
@@ -127,14 +127,14 @@ def test_a_site_may_bring_its_own_cosmic_parameters():
 
 
 @pytest.mark.parametrize("bulk_density", [0.49, 0.0, -1.0, np.nan])
-def test_a_soil_too_light_for_cosmic_is_refused(bulk_density):
+def test_a_soil_too_light_for_cosmic_is_rejected(bulk_density):
     with pytest.raises(ValueError, match=r"bulk_density_g_cm3 must be at least 0\.5"):
         cosmic_parameters(bulk_density)
     with pytest.raises(ValueError, match=r"bulk_density_g_cm3 must be at least 0\.5"):
         cosmic_theta(np.array([500.0]), Site(1000.0, bulk_density))
 
 
-def test_cosmic_is_smooth_where_soil_stops_both_kinds_of_neutrons_alike():
+def test_cosmic_is_smooth_where_soil_attenuates_both_kinds_of_neutrons_equally():
     # L3 from under to over L1: dry soil has b > a, b = a, b < a; the formula's 0 / 0 is between
     l_3 = np.linspace(161.9, 162.1, 2001)
     site = Site(1000.0, 1.4, alpha=0.26, l3_g_cm2=l_3)

@@ -1,4 +1,4 @@
-"""Machine code is kept for the next process, and to import a kernel writes nothing."""
+"""Machine code is cached for the next process, and importing a kernel writes no file."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def run(folder, what, **variables):
     return json.loads(done.stdout)
 
 
-def test_to_import_the_kernels_writes_nothing(tmp_path):
+def test_importing_the_kernels_writes_no_file(tmp_path):
     assert run(tmp_path / "cache", "import") == {"hits": 0, "misses": 0, "rate": None}
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_next_process_loads_what_one_compiled(tmp_path):
+def test_a_process_loads_kernels_that_another_compiled(tmp_path):
     first = run(tmp_path, "call")
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("kernels-") and list(folder.rglob("*.nbc"))
@@ -54,7 +54,7 @@ def test_the_next_process_loads_what_one_compiled(tmp_path):
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path):
+def test_a_read_only_folder_only_disables_the_cache(tmp_path):
     tmp_path.chmod(0o500)
     assert run(tmp_path / "cache", "call")["rate"] > 0.0
 

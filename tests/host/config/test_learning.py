@@ -1,4 +1,4 @@
-"""Settings are refused before they waste an hour, and cost no TensorFlow to read."""
+"""Invalid settings are rejected when run.toml is read, without loading TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from epithermal_host.config.learning import QuantizeConfig, TrainConfig
 
 
-def test_every_number_out_of_range_is_told_at_once():
+def test_all_numbers_out_of_range_are_reported_together():
     with pytest.raises(
         ValueError, match=r"hidden must be within .*; mask_both must be within 0 to 1"
     ):
@@ -26,7 +26,7 @@ def test_a_nan_is_out_of_every_range():
         TrainConfig(learning_rate=float("nan"))
 
 
-def test_reading_settings_evaluating_and_releasing_load_no_tensorflow():
+def test_settings_evaluation_and_release_load_no_tensorflow():
     code = (
         "import sys; from epithermal_host.bundles import release; "
         "from epithermal_host.compute import isolated_runtime; "

@@ -1,4 +1,4 @@
-"""Every picture has the one style."""
+"""All plots have one style."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_figure_becomes_a_png_of_its_size():
     assert struct.unpack(">II", content[16:24]) == (4 * plots.DPI, 2 * plots.DPI)
 
 
-def test_the_style_holds_inside_its_block_only():
+def test_the_style_applies_inside_its_block_only():
     before = mpl.rcParams["axes.spines.top"]
     with plots.plot_style():
         axes = plots.new_figure(2.0, 2.0).add_subplot()

@@ -1,4 +1,4 @@
-"""What JSON and Markdown can hold."""
+"""Values and tables are formatted for JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Outer:
     count: object
 
 
-def test_any_result_becomes_json_with_null_for_what_is_no_number():
+def test_any_result_becomes_json_with_null_for_nan():
     value = Outer("x", Inner((1.0, float("nan"))), np.array([[1, 2]]), np.float32("inf"))
     assert plain(value) == {
         "name": "x", "inner": {"values": [1.0, None]}, "array": [[1, 2]], "count": None,
@@ -31,7 +31,7 @@ def test_any_result_becomes_json_with_null_for_what_is_no_number():
     json.dumps(plain({1: value}), allow_nan=False)
 
 
-def test_whole_numbers_truth_and_none_stay_what_they_are():
+def test_integers_booleans_and_none_are_unchanged():
     assert plain([np.int64(3), np.bool_(True), None, "a"]) == [3, True, None, "a"]
     assert [type(x) for x in plain([np.int64(3), np.bool_(True)])] == [int, bool]
 

@@ -1,4 +1,4 @@
-"""Generated weather has the statistics that its Climate asks for."""
+"""Generated weather has the statistics of its Climate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def flat(value: float) -> tuple[float, ...]:
 
 @pytest.fixture(scope="module")
 def climate() -> Climate:
-    """A temperate place without seasons of rain."""
+    """Return a temperate climate without seasonal rain."""
     return dataclasses.replace(
         sample_climate(np.random.default_rng(5)),
         latitude_deg=51.0,
@@ -38,7 +38,7 @@ def lag_1(x: np.ndarray) -> float:
     return float(np.corrcoef(x[1:], x[:-1])[0, 1])
 
 
-def test_rain_occurs_and_amounts_as_the_chain_and_the_gamma_distribution_say(climate):
+def test_rain_follows_the_chain_and_the_gamma_distribution(climate):
     w = generate(climate, np.random.default_rng(1), DAY_0, 40_000)
     wet = w.precipitation_mm > 0.0
     share = generator.wet_share(np.array(0.3), np.array(0.6))  # 0.3 / 0.7
@@ -50,7 +50,7 @@ def test_rain_occurs_and_amounts_as_the_chain_and_the_gamma_distribution_say(cli
     assert amounts.var() / amounts.mean() ** 2 == pytest.approx(1 / 0.8, rel=0.1)
 
 
-def test_noise_has_the_memory_that_is_asked_for(climate):
+def test_noise_has_the_specified_memory(climate):
     w = generate(climate, np.random.default_rng(2), DAY_0, 20_000)
     season = generator.day_of_year(w.day)
     t = 0.5 * (w.t_min_c + w.t_max_c) - generator.at(climate.t_mean_c, season)
@@ -84,7 +84,7 @@ def test_a_monthly_value_holds_in_the_middle_of_its_month_all_year_round():
     assert generator.at(monthly, 366) == pytest.approx(generator.at(monthly, 0.75), abs=0.1)
 
 
-def test_sampled_climates_are_of_this_world():
+def test_sampled_climates_are_realistic():
     ratios = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -115,7 +115,7 @@ def test_spells_make_wet_and_dry_months_of_the_same_mean(climate):
         assert spells.std() > least * plain.std()
 
 
-def test_without_spells_a_wet_day_is_the_chain_s_and_takes_one_random_number(climate):
+def test_without_spells_a_wet_day_follows_the_chain_and_uses_one_random_number(climate):
     w = generate(climate, np.random.default_rng(7), DAY_0, 500)
     rng, wet, chain = np.random.default_rng(7), False, []
     for u in rng.random(500):
@@ -134,7 +134,7 @@ def test_a_population_with_spells_gives_each_place_its_own():
     assert sample_climate(np.random.default_rng(1)).spell_sigma == 0.0
 
 
-def test_rain_falls_in_the_season_that_the_regime_says():
+def test_rain_falls_in_the_season_of_the_regime():
     ratio = []
     for mean in (-0.7, 0.7):
         places = (sample_climate(np.random.default_rng(i), regime=(mean, 0.1)) for i in range(30))

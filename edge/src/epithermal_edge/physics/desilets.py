@@ -11,7 +11,7 @@ A_0, A_1, A_2 = 0.0808, 0.372, 0.115  # Desilets, Zreda & Ferre (2010), eq. A1
 
 
 def bound_water(lattice_water_g_g: ArrayLike, organic_water_g_g: ArrayLike) -> Array:
-    """Add up the water that is bound in minerals and organic matter, (...) [g g-1]."""
+    """Sum the water bound in minerals and in organic matter, (...) [g g-1]."""
     lattice = np.asarray(lattice_water_g_g, dtype=np.float64)
     return np.asarray(lattice + np.asarray(organic_water_g_g, dtype=np.float64))
 
@@ -23,14 +23,14 @@ def desilets_theta(
     lattice_water_g_g: ArrayLike = 0.0,
     organic_water_g_g: ArrayLike = 0.0,
 ) -> Array:
-    """Water content from a corrected count, by the N0 function.
+    """Compute water content from a corrected count rate by the N0 function.
 
     Parameters
     ----------
     n_cph : (...) [counts h-1]
-        Corrected, the humidity included.
+        Corrected rate, the correction for humidity included.
     n0_cph : (...) [counts h-1]
-        Rate over dry soil; from a calibration.
+        Rate over dry soil, from a calibration.
     bulk_density_g_cm3 : (...) [g cm-3]
     lattice_water_g_g, organic_water_g_g : (...) [g g-1]
         Hydrogen that is not soil water.
@@ -38,8 +38,8 @@ def desilets_theta(
     Returns
     -------
     (...) [m3 m-3]
-        NaN at and below 0.372 N0, a rate that no water content gives. Not clipped: a soil
-        that is wetter or drier than possible shows a wrong N0.
+        NaN at and below 0.372 N0, a rate that no water content gives. Not clipped: an
+        impossible water content shows that N0 is wrong.
 
     References
     ----------
@@ -59,7 +59,7 @@ def desilets_rate(
     lattice_water_g_g: ArrayLike = 0.0,
     organic_water_g_g: ArrayLike = 0.0,
 ) -> Array:
-    """Corrected count over a soil, by the N0 function: the inverse of `desilets_theta`.
+    """Compute the corrected count rate over a soil by the N0 function, inverse of `desilets_theta`.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def desilets_rate(
 def desilets_sigma(
     n_cph: ArrayLike, n_sigma_cph: ArrayLike, n0_cph: ArrayLike, bulk_density_g_cm3: ArrayLike
 ) -> Array:
-    """Standard error of `desilets_theta` from counting statistics, to the third order.
+    """Compute the standard error of `desilets_theta` from counting statistics, to third order.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def desilets_sigma(
     Returns
     -------
     (...) [m3 m-3]
-        0.4 to 12 % more than the first order between 0.02 and 0.6 m3 m-3. NaN as `desilets_theta`.
+        0.4 to 12 % above the first order between 0.02 and 0.6 m3 m-3. NaN as `desilets_theta`.
 
     References
     ----------

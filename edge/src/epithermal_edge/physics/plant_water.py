@@ -1,21 +1,21 @@
-"""Field capacity, wilting point and the threshold at which to irrigate, of a site's soil."""
+"""Compute field capacity, wilting point and plant-available water of a site's soil."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-STORAGE_MM = 300.0  # of a soil of water, 0-30 cm
-WILTING_CM = 15_000.0  # suction at which plants wilt for good
+STORAGE_MM = 300.0  # depth of water in 0-30 cm at a water content of 1
+WILTING_CM = 15_000.0  # suction at the permanent wilting point
 
 
 @dataclass(frozen=True, slots=True)
 class SoilWater:
-    """What is constant: the bounds of the water that plants can take, 0-30 cm."""
+    """The constant limits of plant-available water in 0-30 cm."""
 
     field_capacity: float  # [m3 m-3]
     wilting_point: float  # [m3 m-3]
-    threshold: float  # used part at which to irrigate [1]
+    threshold: float  # depletion at which to irrigate [1]
 
     @property
     def capacity_mm(self) -> float:
@@ -28,20 +28,20 @@ class SoilWater:
         return self.field_capacity - self.threshold * (self.field_capacity - self.wilting_point)
 
     def available_mm(self, theta: float) -> float:
-        """Water that plants can take; what is above field capacity drains and does not count."""
+        """Compute plant-available water; water above field capacity drains and is excluded."""
         above = theta - self.wilting_point
         return min(max(STORAGE_MM * above, 0.0), self.capacity_mm) if above == above else above
 
     def depletion(self, theta: float) -> float:
-        """Used part of it, 0 to 1; FAO-56, eq. 86 keeps it between these."""
+        """Compute the depleted fraction of the total available water, 0 to 1; FAO-56, eq. 86."""
         return 1.0 - self.available_mm(theta) / self.capacity_mm
 
 
 def field_capacity(theta_r: float, theta_s: float, n: float, ks_cm_d: float) -> float:
-    """Water content at which drainage has become slow, 0.01 cm/d [m3 m-3].
+    """Compute the water content at which drainage has slowed to 0.01 cm/d [m3 m-3].
 
-    A flux is the same measure for sand and clay; a suction (-330 cm) leaves sand without any
-    water for plants.
+    A flux is an equal criterion for sand and clay; a fixed suction (330 cm) would leave sand
+    without plant-available water.
 
     References
     ----------
@@ -52,6 +52,11 @@ def field_capacity(theta_r: float, theta_s: float, n: float, ks_cm_d: float) -> 
 
 
 def wilting_point(theta_r: float, theta_s: float, alpha_per_cm: float, n: float) -> float:
-    """Water content at -15 000 cm [m3 m-3]; van Genuchten (1980), eq. 3, with m = 1 - 1/n."""
+    """Compute the water content at a head of -15 000 cm [m3 m-3].
+
+    References
+    ----------
+    Van Genuchten (1980), eq. 3, with m = 1 - 1/n.
+    """
     saturation = math.pow(1.0 + math.pow(alpha_per_cm * WILTING_CM, n), 1.0 / n - 1.0)
     return theta_r + (theta_s - theta_r) * saturation

@@ -20,7 +20,7 @@ from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import Bundle, State, StepFn, Vector, open_bundle
 from epithermal_edge.inference.features import HELD_AT_START, HOURS
 from epithermal_edge.inference.pipeline import RESTART_H
-from epithermal_host.compute.crew import Crew, Lost, each
+from epithermal_host.compute.crew import Crew, Lost, map_unordered
 from epithermal_host.training.series import NAMES
 
 Array = NDArray[np.float64]
@@ -178,7 +178,7 @@ def gathered(
         The bundle's runtime ended its process.
     """
     parts: dict[int, P] = {}
-    for number, part in each(work, tasks, who):
+    for number, part in map_unordered(work, tasks, who):
         if isinstance(part, Lost):
             raise BundleError(f"{bundle.path}: {part.reason}: take the other runtime")
         parts[number] = part

@@ -194,7 +194,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     config = read_run(arguments.config)
     done = campaign.run(config, arguments.out, workers=arguments.workers, dask=arguments.dask)
     print(
-        f"simulated {done.made} soils x {config.campaign.years} years, {done.found} were there, "
+        f"simulated {done.simulated} soils x {config.campaign.years} years, {done.reused} reused, "
         f"{len(done.failed)} failed"
     )
     if done.failed:

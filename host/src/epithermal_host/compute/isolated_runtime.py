@@ -1,7 +1,7 @@
-"""A model file on a TFLite runtime in a process of its own.
+"""Run a model file on a TFLite runtime in a separate process.
 
-tflite-runtime cannot live in a process that has loaded TensorFlow, and a runtime that meets a
-model it does not understand may take its process with it. So the host asks for answers here.
+tflite-runtime cannot run in a process that has loaded TensorFlow, and a runtime may crash its
+process on a model that it does not support.
 """
 
 from __future__ import annotations

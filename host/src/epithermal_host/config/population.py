@@ -14,43 +14,43 @@ HYDRAULICS = ("carsel_parrish", "rosetta")
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """What scenarios are drawn from: section [population] of run.toml.
+    """Distributions of scenarios: section [population] of run.toml.
 
-    Shares are between 0 and 1. By default each trouble of a real place that has a key of its own is
-    off; host/campaigns/rootzone.toml is the population that was held to real sites.
+    Shares are between 0 and 1. By default the complications of real places are off;
+    host/campaigns/rootzone.toml is the population that was compared with real sites.
     """
 
-    textures: tuple[str, ...] = tuple(CATALOGUE)  # one named twice is twice as likely
-    hydraulics: Hydraulics = "carsel_parrish"  # or "rosetta": of class and bulk density
-    ks_least_cm_d: float = 0.0  # soils that are tighter are drawn again
+    textures: tuple[str, ...] = tuple(CATALOGUE)  # a class named twice is twice as likely
+    hydraulics: Hydraulics = "carsel_parrish"  # or "rosetta": from class and bulk density
+    ks_least_cm_d: float = 0.0  # soils with a lower Ks are drawn again
     plain_share: float = 0.0  # see `textbook`
     layered_share: float = 0.5  # columns of two materials
     bare_share: float = 0.25
     crop_share: float = 0.35
     forest_share: float = 0.0  # the rest is grass
-    roots_grow: bool = True  # a crop's, from sowing on; HYDRUS-1D cannot
-    climates: tuple[str, ...] = ()  # files of `weather fit`, beside run.toml
-    prior_share: float = 0.5  # where climates are named: drawn from the prior all the same
-    observed: tuple[str, ...] = ()  # the same files: the station's own days, not generated ones
-    observed_share: float = 1.0  # where they are named: scenarios that live under such days
+    roots_grow: bool = True  # roots of a crop, from sowing on; not possible with HYDRUS-1D
+    climates: tuple[str, ...] = ()  # files of `weather fit`, relative to run.toml
+    prior_share: float = 0.5  # if climates are named: share still drawn from the prior
+    observed: tuple[str, ...] = ()  # such files, for observed instead of generated weather
+    observed_share: float = 1.0  # if observed is set: share of scenarios with such weather
     aridity_min: float = 0.2  # of the prior: mean annual precipitation over ET0
     aridity_max: float = 1.4
     southern_share: float = 0.3
     mountain_share: float = 0.0  # of the prior: at 1000 to 3000 m, with snow
     regime_mean: float = 0.0  # of the prior: below 0, winters are wetter than summers
     regime_sigma: float = 0.35
-    spell_sigma_max: float = 0.0  # of the prior: wet and dry months; large ones cost rain
+    spell_sigma_max: float = 0.0  # of the prior: wet and dry months; large values reduce rain
     depth_min_cm: float = 100.0
     depth_max_cm: float = 150.0
     nodes: int = 41
     top_dz_cm: float = 0.5
     evaporation_share_min: float = 0.4  # soil evaporation over its potential: litter, mulch
     interception: bool = True
-    litter_share: float = 0.0  # covered places with litter, whose water the counts see
-    litter_max_mm: float = 6.0  # what it holds, uniform up to; half more in forests
-    biomass_max_mm: float = 0.0  # water of a full-grown crop, uniform up to; it takes counts away
-    snow_on_counts: bool = False  # snow takes counts away, as water above the soil
-    cosmic_sigma: float = 0.0  # relative, of COSMIC's alpha and L3 about their regressions
+    litter_share: float = 0.0  # vegetated places with litter, whose water reduces the counts
+    litter_max_mm: float = 6.0  # water capacity, uniform up to this; half more in forests
+    biomass_max_mm: float = 0.0  # water of a full-grown crop, uniform up to this; reduces counts
+    snow_on_counts: bool = False  # snow reduces the counts, as water above the soil
+    cosmic_sigma: float = 0.0  # relative scatter of COSMIC's alpha and L3 about their regressions
     dry_rate_min_cph: float = 300.0  # detector's corrected rate at theta 0.05
     dry_rate_max_cph: float = 10000.0
 
@@ -85,10 +85,10 @@ class Population:
             raise ValueError("; ".join(faults))
 
 
-TEXTBOOK_KS_CM_D = 1.0  # a shower of 10 mm goes in within a day; own choice
+TEXTBOOK_KS_CM_D = 1.0  # a shower of 10 mm infiltrates within a day; own choice
 
 
-KEPT_IN_TEXTBOOK = (
+TEXTBOOK_KEYS = (
     "roots_grow",
     "climates",
     "prior_share",
@@ -105,10 +105,11 @@ KEPT_IN_TEXTBOOK = (
 
 
 def textbook(population: Population) -> Population:
-    """Places of the textbook: the defaults, one material to the bottom, nothing on the counts.
+    """Derive the population of textbook scenarios: the defaults, with one uniform material.
 
-    Their stations err in counting alone and know their site (`instrument`). Soils after Carsel and
-    Parrish, but not the three in ten that let in less than 1 cm of water a day.
+    The keys in `TEXTBOOK_KEYS` are copied. Soils after Carsel and Parrish, without the three in
+    ten with a Ks below 1 cm/d. The stations of such scenarios have counting noise alone and a known
+    site (`simulation.detector`).
     """
-    kept = {name: getattr(population, name) for name in KEPT_IN_TEXTBOOK}
-    return Population(layered_share=0.0, ks_least_cm_d=TEXTBOOK_KS_CM_D, **kept)
+    copied = {name: getattr(population, name) for name in TEXTBOOK_KEYS}
+    return Population(layered_share=0.0, ks_least_cm_d=TEXTBOOK_KS_CM_D, **copied)

@@ -22,7 +22,7 @@ from epithermal_edge.errors import EpithermalError
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Integers
-from epithermal_host.compute.crew import Crew, Lost, each
+from epithermal_host.compute.crew import Crew, Lost, map_unordered
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.errors import SolverError
 from epithermal_host.evaluation.methods import COSMIC, network_with
@@ -93,7 +93,7 @@ def compare(
     began = time.monotonic()
     bar = tqdm(total=len(rows), desc=NAME, unit="soil", disable=not progress)
     with bar:
-        for number, answer in each(run_soil, tasks, who):
+        for number, answer in map_unordered(run_soil, tasks, who):
             if isinstance(answer, Lost):
                 raise EpithermalError(f"{NAME}: {answer.reason}")
             theta[number] = answer

@@ -1,6 +1,6 @@
-"""Draw and write in one style for all reports.
+"""Draw plots and format text in one style for all reports.
 
-In: figures, tables, values. Out: bytes of a PNG, parts of an HTML page that needs nothing but
-itself, Markdown, and values that JSON can hold.
+In: figures, tables, values. Out: content of a PNG, parts of a self-contained HTML page, Markdown,
+and values that JSON can represent.
 Open `plots` first.
 """

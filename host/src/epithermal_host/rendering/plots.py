@@ -1,6 +1,6 @@
-"""Draw every picture in one style, and turn it into bytes of a PNG.
+"""Draw all plots in one style and render them as PNG.
 
-Colours are those of Okabe and Ito (2008), which can be distinguished with any colour vision.
+Colours are those of Okabe and Ito (2008), which readers with any colour vision can distinguish.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from epithermal_host.arrays import Z90, Array, Mask
 GREEN, BLUE, PURPLE = "#009E73", "#0072B2", "#CC79A7"
 ORANGE, VERMILION = "#E69F00", "#D55E00"
 GREY = "0.55"
-COLOURS = (GREEN, BLUE, PURPLE, ORANGE)  # of the network, by its inputs
+COLOURS = (GREEN, BLUE, PURPLE, ORANGE)  # of the network, by set of inputs
 UNIT = "m³ m⁻³"
 DPI = 150
 ROW_D = 1000  # days at most in one row of a long record
@@ -36,31 +36,31 @@ SAMPLE_MARK: dict[str, Any] = {"c": ORANGE, "mec": "k", "ms": 7.0, "zorder": 5} 
 
 
 def plot_style() -> AbstractContextManager[None]:
-    """Apply the style to what is drawn inside the `with` block."""
+    """Apply the style to all plots inside a `with` block."""
     context: AbstractContextManager[None] = mpl.rc_context(STYLE)
     return context
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """Begin an empty figure whose parts do not overlap."""
+    """Create an empty figure whose parts do not overlap."""
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
 def png(figure: Figure) -> bytes:
-    """Turn a figure into the content of a PNG file."""
+    """Render a figure as the content of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
 def date_axis(axes: Any) -> None:
-    """Label the abscissa with dates, as short as they can be."""
+    """Label the abscissa with dates in their shortest form."""
     dates: Any = ConciseDateFormatter  # untyped
     axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
 
 
 def legend_above(figure: Figure, axes: Any, columns: int) -> None:
-    """Put the legend of one panel above all panels."""
+    """Place the legend of one panel above all panels."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns,
                   frameon=False, fontsize=9.0)  # fmt: skip
 
@@ -72,7 +72,7 @@ def band_90(axes: Any, time: Any, theta: Array, sigma: Array, colour: str) -> No
 
 
 def shade_days(axes: Any, time: Any, days: Mask, label: str | None = None) -> None:
-    """Give some days, (T,), a grey ground over the whole height of a panel."""
+    """Mark selected days, (T,), by a grey background over the whole height of a panel."""
     axes.fill_between(time, 0.0, 1.0, where=days, color="0.92", lw=0.0, zorder=0, label=label,
                       transform=axes.get_xaxis_transform(), step="mid")  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Turn values into what JSON and Markdown can hold."""
+"""Format values for JSON and tables for Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Reduce a value to plain numbers, lists and tables; null for what is not a number."""
+    """Convert a value to plain numbers, lists and dictionaries; NaN and infinity to null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, dict):
@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
 
 
 def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Write a table in Markdown."""
+    """Format a table in Markdown."""
     header = tuple(header)
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -16,7 +16,7 @@ from epithermal_host.rendering.html import (
     row,
     section,
     table,
-    words,
+    text_cell,
 )
 from epithermal_host.reports.field_result import FieldReport, Line, Middle, Place
 
@@ -89,8 +89,8 @@ def _medians(report: FieldReport) -> str:
 
 def _row(m: Middle, inversion: float) -> str:
     cells = [
-        words(m.method),
-        words(m.inputs),
+        text_cell(m.method),
+        text_cell(m.inputs),
         cell(m.sites, "{:d}"),
         cell(m.ubrmse, "{:.4f}"),
         cell(m.ubrmse / inversion, "{:.2f}"),
@@ -112,7 +112,7 @@ def _seasons(report: FieldReport) -> str:
         head += [f"{name}: sites", "ubRMSE", "r"]
     rows = []
     for m in report.medians:
-        cells = [words(m.method), words(m.inputs)]
+        cells = [text_cell(m.method), text_cell(m.inputs)]
         for name in names:
             n, ubrmse, r = m.seasons.get(name, (0, float("nan"), float("nan")))
             cells += [cell(n, "{:d}"), cell(ubrmse, "{:.4f}"), cell(r, "{:.3f}")]
@@ -131,7 +131,7 @@ def _site_seasons(report: FieldReport) -> str:
     for place in report.places:
         rows.append(heading(place.series.name, len(head)))
         for x in place.lines:
-            cells = [words(x.method), words(x.inputs)]
+            cells = [text_cell(x.method), text_cell(x.inputs)]
             for name in names:
                 s = x.seasons.get(name)
                 cells += [
@@ -152,7 +152,7 @@ def _samples(report: FieldReport) -> str:
         lines = [(x, x.sampled) for x in place.lines if x.sampled]
         rows += [heading(place.series.name, len(head))] if lines else []
         for x, s in lines:
-            cells = [words(x.method), words(x.inputs), cell(s.days, "{:d}")]
+            cells = [text_cell(x.method), text_cell(x.inputs), cell(s.days, "{:d}")]
             cells += [cell(s.rmse, "{:.4f}"), cell(s.bias, "{:+.4f}")]
             rows.append(_tr(x.method, cells))
     if not rows:
@@ -172,7 +172,7 @@ def _own(report: FieldReport) -> str:
             rows.append(remark("; ".join(x.reasons), len(head)))
         for line in x.lines:
             s = line.stats
-            cells = [words(line.method), words(line.inputs), cell(s.days, "{:d}")]
+            cells = [text_cell(line.method), text_cell(line.inputs), cell(s.days, "{:d}")]
             cells += [cell(s.ubrmse, "{:.4f}"), cell(s.r, "{:.3f}"), cell(s.rmse, "{:.4f}")]
             rows.append(_tr(line.method, [*cells, cell(s.bias, "{:+.4f}")]))
     return table(head, rows) + note(
@@ -197,8 +197,8 @@ def _sites(report: FieldReport) -> str:
 def _line(x: Line, inversion: float) -> str:
     p = x.probes
     cells = [
-        words(x.method),
-        words(x.inputs),
+        text_cell(x.method),
+        text_cell(x.inputs),
         cell(p.days, "{:d}"),
         cell(p.ubrmse, "{:.4f}"),
         cell(p.ubrmse / inversion, "{:.2f}"),

@@ -18,7 +18,7 @@ from epithermal_host.rendering.html import (
     row,
     section,
     table,
-    words,
+    text_cell,
 )
 from epithermal_host.reports.simulated_result import (
     IN_GROUPS,
@@ -118,7 +118,7 @@ def _shortfalls(report: Report) -> str:
     rows = []
     for group in (g for g in report.groups if (g.kind, g.name) in short):
         counted = group.lines[0].stats
-        cells = [words(_named(group)), cell(counted.soils, "{:d}"), cell(counted.days, "{:d}")]
+        cells = [text_cell(_named(group)), cell(counted.soils, "{:d}"), cell(counted.days, "{:d}")]
         for label in report.inputs:
             _, of_cosmic, of_filter, _, inside = _group_cells(group, label)
             cells += [of_cosmic, of_filter, inside]
@@ -149,8 +149,8 @@ def _overall(report: Report) -> str:
         s = line.stats
         cover = cell(s.coverage_90, "{:.1%}", OVERALL if own else None)
         cells = [
-            words(line.method),
-            words(line.inputs),
+            text_cell(line.method),
+            text_cell(line.inputs),
             cell(line.t_d, "{:g}"),
             cell(s.soils, "{:d}"),
             cell(s.rmse, "{:.4f}"),
@@ -194,7 +194,7 @@ def _groups(report: Report) -> str:
         inversion, filtered = (group.line(m, labels[0]) for m in (COSMIC, BEST_FILTERED))
         assert inversion and filtered
         cells = [
-            words(group.name),
+            text_cell(group.name),
             cell(inversion.stats.soils, "{:d}"),
             cell(inversion.stats.days, "{:d}"),
             cell(inversion.stats.rmse, "{:.4f}"),
@@ -240,7 +240,9 @@ def _reference(report: Report) -> str:
     told = report.reference
     if told is None:
         return ""
-    rows = [row((words(str(name)), cell(value, "{:.4f}"))) for name, value in told["rmse"].items()]
+    rows = [
+        row((text_cell(str(name)), cell(value, "{:.4f}"))) for name, value in told["rmse"].items()
+    ]
     text = escape(str(told["text"]))
     errors = table(("l:method", "RMSE"), rows)
     return section("A particle filter on our own column", f"<p>{text}</p>", errors)
@@ -255,8 +257,8 @@ def _layers(report: Report) -> str:
     rows = []
     for x in report.layers:
         cells = [
-            words(x.layer.removeprefix("theta_").replace("_", "–") + " cm"),
-            words(x.inputs),
+            text_cell(x.layer.removeprefix("theta_").replace("_", "–") + " cm"),
+            text_cell(x.inputs),
             cell(x.stats.soils, "{:d}"),
             cell(x.stats.rmse, "{:.4f}"),
             cell(x.stats.ubrmse, "{:.4f}"),
@@ -286,8 +288,8 @@ def _soils(report: Report) -> str:
     for soil in sorted(report.soils, key=key, reverse=True)[:WORST]:
         cells = [
             cell(soil.scenario, "{:d}"),
-            words(soil.texture.replace("_", " ")),
-            words(soil.cover),
+            text_cell(soil.texture.replace("_", " ")),
+            text_cell(soil.cover),
             cell(soil.precipitation_over_et0, "{:.2f}"),
             *(cell(soil.rmse[name], "{:.4f}") for name in names),
         ]

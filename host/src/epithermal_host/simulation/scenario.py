@@ -1,4 +1,4 @@
-"""Scenario: one simulated place - soil, cover, climate, detector - and drawing it from a seed."""
+"""Draw a scenario, one simulated place with soil, cover, climate and detector, from a seed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from epithermal_host.arrays import Array
 from epithermal_host.config.population import Population, textbook
 from epithermal_host.rendering.text import plain
 from epithermal_host.simulation.sample_place import sample_cover, sample_site
-from epithermal_host.simulation.sample_soil import one_model, sample_lattice, sample_soil
+from epithermal_host.simulation.sample_soil import sample_lattice, sample_soil, share_air_entry
 from epithermal_host.simulation.vegetation import Cover
 from epithermal_host.soil.hydraulics import SoilHydraulics
 from epithermal_host.soil.profile import Grid, graded_grid, root_density
 from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.generator import Climate
-from epithermal_host.weather.observed import Station, choose
+from epithermal_host.weather.observed import Station, choose_station
 
 STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One place, as it truly is. What the station knows of it is drawn by `instrument`."""
+    """One place with its true properties; `detector` draws the description that a station has."""
 
     index: int
     seed: int
@@ -45,28 +45,28 @@ class Scenario:
     roots_grow: bool
     climate: Climate
     snow_on_counts: bool
-    site: Site  # the truth, also the detector's
-    observed: str = ""  # station whose days it lives under; empty: generated weather
-    observed_day: int = 0  # of the station's record, that the spin-up begins on, since 1970-01-01
+    site: Site  # true values, also of the detector
+    observed: str = ""  # station whose observed weather is used; empty: generated weather
+    observed_day: int = 0  # first day of the spin-up in the station's record, since 1970-01-01
 
     @property
     def texture(self) -> str:
-        """Class of the uppermost material."""
+        """Texture class of the uppermost material."""
         return self.soils[0].name
 
     def rng(self, stream: str, again: int = 0) -> np.random.Generator:
-        """The random numbers of one purpose; they depend on seed, index and `again` only."""
+        """Create the random generator of one purpose; it depends on seed, index and `again`."""
         return np.random.default_rng([self.seed, self.index, STREAMS[stream], again])
 
     def grid(self) -> Grid:
-        """Nodes, materials and roots of the column."""
+        """Build the grid of the column: nodes, materials and roots."""
         grid = graded_grid(self.depth_cm, self.nodes, self.top_dz_cm, self.layer_bottoms_cm)
         if self.cover.kind == "bare":
             return grid
         return dataclasses.replace(grid, root=root_density(grid.z_cm, self.cover.root_depth_cm))
 
     def cosmic_parameters(self, bulk_density_g_cm3: Array) -> tuple[Array, Array]:
-        """COSMIC's alpha [-] and L3 [g cm-2] of layers of a bulk density at this place."""
+        """Compute COSMIC's alpha [-] and L3 [g cm-2] of layers at this place."""
         alpha, l3_g_cm2 = cosmic_parameters(bulk_density_g_cm3)
         site = self.site
         if np.isnan(site.alpha):
@@ -75,7 +75,7 @@ class Scenario:
         return alpha * (site.alpha / usual[0]), l3_g_cm2 * (site.l3_g_cm2 / usual[1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and names, for JSON; NaN as None."""
+        """Convert to numbers and strings for JSON; NaN becomes None."""
         value: dict[str, Any] = plain(self)
         return value
 
@@ -87,18 +87,23 @@ def sample(
     climates: Sequence[Climate] = (),
     observed: Sequence[Station] = (),
 ) -> Scenario:
-    """Draw one scenario; the same seed and index give the same scenario, whatever ran before.
+    """Draw one scenario; seed and index alone determine it.
 
     Parameters
     ----------
     population :
-        What to draw from.
+        The distributions to draw from.
     seed, index :
-        Of the campaign, of the scenario.
+        Seed of the campaign, index of the scenario.
     climates :
-        What the files in population.climates hold.
+        Contents of the files in population.climates.
     observed :
-        What the files in population.observed hold.
+        Contents of the files in population.observed.
+
+    Raises
+    ------
+    ValueError
+        `climates` or `observed` does not have one entry per file that the population names.
     """
     if len(climates) != len(population.climates):
         raise ValueError("climates must hold one climate for each file in population.climates")
@@ -107,7 +112,7 @@ def sample(
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     plain = bool(rng.random() < population.plain_share)
     p = textbook(population) if plain else population
-    station, begin_day = choose(rng, observed, p.observed_share)
+    station, begin_day = choose_station(rng, observed, p.observed_share)
     climate = _sample_place(rng, p, climates) if station is None else station.climate
     names = [str(rng.choice(p.textures))]
     bottoms: tuple[float, ...] = ()
@@ -118,7 +123,7 @@ def sample(
         sample_soil(rng, p.hydraulics, name, layer, p.ks_least_cm_d)
         for layer, name in enumerate(names)
     ]
-    soils = one_model([soil for soil, _ in drawn])
+    soils = share_air_entry([soil for soil, _ in drawn])
     density = tuple(d for _, d in drawn)
     depth_cm = float(rng.uniform(p.depth_min_cm, p.depth_max_cm))
     cover = sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm)
@@ -148,7 +153,7 @@ def sample(
 
 
 def _sample_place(rng: np.random.Generator, p: Population, climates: Sequence[Climate]) -> Climate:
-    """A climate of the prior, or one of those that were fitted, equally likely."""
+    """Draw a climate from the prior, or one of the fitted climates with equal probability."""
     if climates and rng.random() >= p.prior_share:
         return climates[rng.integers(len(climates))]
     return sample_climate(

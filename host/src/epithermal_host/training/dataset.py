@@ -24,7 +24,7 @@ from epithermal_edge.inference.features import FEATURES, Window
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32
-from epithermal_host.compute.crew import Crew, Lost, crew, each
+from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run, write_run
@@ -112,7 +112,7 @@ def run(
     bar = tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress)
     with bar, crew(workers, dask) as anyone:
         who = dataclasses.replace(anyone, ahead=2)  # a batch is up to 35 MB
-        for number, part in each(_work, _batches(config, run_folder, indices, who), who):
+        for number, part in map_unordered(_work, _batches(config, run_folder, indices, who), who):
             if isinstance(part, Lost):
                 raise EpithermalError(
                     f"{run_folder}: data set: {part.reason}; out of memory perhaps: set a smaller "

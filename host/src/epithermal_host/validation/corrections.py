@@ -1,4 +1,4 @@
-"""The station's corrections and inversions beside columns of published packages."""
+"""Compare the station's corrections and inversions with columns of published packages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from epithermal_edge.physics.uts import UTS_PARAMETERS, uts_rate, uts_theta
 from epithermal_host.arrays import Array
 
 Table = dict[str, Array]
-Check = tuple[str, Array, float]  # column, ours, tolerance relative to the column
+Check = tuple[str, Array, float]  # column, computed values, tolerance relative to the column
 
-DIGITS = 1e-12  # 16 printed digits, less rounding
-BOUGUER = 1e-7  # neptoon's 2 pi G differs from the right one
+DIGITS = 1e-12  # 16 printed digits, minus rounding
+BOUGUER = 1e-7  # the value of 2 pi G in neptoon is inexact
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One column of a table: the largest relative difference from it."""
+    """Largest relative difference from one column of a table."""
 
     file: str
     column: str
@@ -33,17 +33,17 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """Within the limit; a NaN on one side only is not."""
+        """True within the limit; False where a NaN is on one side only."""
         return bool(self.difference <= self.limit)
 
 
 def validate_corrections(folder: Path) -> list[Row]:
-    """Every column that we compute, of every table that is there.
+    """Compare every column that the station computes, in every table of a folder.
 
     Raises
     ------
     ConfigError
-        No table is there, or one cannot be read.
+        The folder has no table, or a table cannot be read.
     """
     rows = []
     for name, checks in CHECKS.items():
@@ -52,23 +52,22 @@ def validate_corrections(folder: Path) -> list[Row]:
             continue
         table, words = _read(path)
         try:
-            found = list(checks(table, words))
-            for column, ours, limit in found:
-                difference = _difference(ours, table[column])
-                rows.append(Row(name, column, ours.size, difference, limit))
+            for column, computed, limit in list(checks(table, words)):
+                difference = _difference(computed, table[column])
+                rows.append(Row(name, column, computed.size, difference, limit))
         except KeyError as error:
             raise ConfigError(f"{path}: no column {error}") from error
     if not rows:
-        raise ConfigError(f"{folder}: none of {', '.join(CHECKS)} is in it")
+        raise ConfigError(f"{folder}: contains none of {', '.join(CHECKS)}")
     return rows
 
 
-def _difference(ours: Array, printed: Array) -> float:
-    if not np.array_equal(np.isnan(ours), np.isnan(printed)):
+def _difference(computed: Array, printed: Array) -> float:
+    if not np.array_equal(np.isnan(computed), np.isnan(printed)):
         return float("inf")
     known = np.isfinite(printed)
     scale = np.maximum(np.abs(printed[known]), 1e-3)
-    return float(np.max(np.abs(ours[known] - printed[known]) / scale, initial=0.0))
+    return float(np.max(np.abs(computed[known] - printed[known]) / scale, initial=0.0))
 
 
 def _read(path: Path) -> tuple[Table, dict[str, list[str]]]:
@@ -76,7 +75,7 @@ def _read(path: Path) -> tuple[Table, dict[str, list[str]]]:
         with path.open(encoding="utf-8", newline="") as lines:
             header, *rows = csv.reader(lines)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error or 'it is empty'}") from error
+        raise ConfigError(f"{path}: {error or 'the file is empty'}") from error
     table: Table = {}
     words: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 2):
@@ -224,7 +223,7 @@ CHECKS: dict[str, Callable[[Table, dict[str, list[str]]], Iterator[Check]]] = {
 
 
 def line(row: Row) -> str:
-    """A row of the printed table."""
+    """Format a row of the table."""
     verdict = "ok" if row.passed else "MISSED"
     return f"{row.file:<26} {row.column:<46} {row.count:5d} {row.difference:9.1e} {verdict}"
 

@@ -1,4 +1,4 @@
-"""Generated weather beside the observed: the numbers a hydrologist would ask for, and a picture."""
+"""Compare generated with observed weather: statistics that matter in hydrology, and a plot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "O
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The quantities that both have; NaN where not measured."""
+    """Quantities of both observed and generated weather; NaN where not measured."""
 
     day: Integers
     rain_mm: Array
@@ -35,18 +35,18 @@ class Series:
 
     @property
     def month(self) -> Integers:
-        """0 is January."""
+        """Month of each day; 0 is January."""
         return self.day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
 
     @property
     def wet(self) -> Mask:
-        """Days with rain."""
+        """True on days with rain."""
         return self.rain_mm >= DRIZZLE_MM
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of both; without a tolerance it is told and not judged."""
+    """One statistic of both; without a tolerance it is listed but not judged."""
 
     name: str
     unit: str
@@ -57,18 +57,18 @@ class Row:
 
     @property
     def difference(self) -> float:
-        """Generated less observed, relative or absolute as the tolerance is."""
+        """Generated minus observed, relative or absolute like the tolerance."""
         d = self.generated - self.observed
         return d / abs(self.observed) if self.kind == "relative" else d
 
     @property
     def ok(self) -> bool:
-        """Whether it is within the tolerance."""
+        """True within the tolerance."""
         return self.tolerance is None or abs(self.difference) <= self.tolerance
 
 
 def observed_series(weather: DailyWeather) -> Series:
-    """What is compared, of a station."""
+    """Extract the compared quantities of a station."""
     return Series(
         day=weather.day,
         rain_mm=weather.rain_mm,
@@ -81,7 +81,7 @@ def observed_series(weather: DailyWeather) -> Series:
 
 
 def generated_series(climate: Climate, years: int = 200, seed: int = 1) -> Series:
-    """What is compared, of generated weather."""
+    """Generate weather and extract the compared quantities."""
     w: Weather = generate(climate, np.random.default_rng(seed), 0, round(years * 365.25))
     return Series(
         day=w.day,
@@ -95,12 +95,11 @@ def generated_series(climate: Climate, years: int = 200, seed: int = 1) -> Serie
 
 
 def compare(observed: Series, generated: Series) -> tuple[Row, ...]:
-    """The rows of the table.
+    """Compute the rows of the table.
 
-    Judged are: annual rain and ET0 within 5 %, share of wet days within 0.03, autocorrelations
-    from day to day within 0.1 (of the series, and of what is left without the seasons), each
-    month's mean within 15 % (temperature: within 1 degC or 15 %). Quantities that were not
-    measured are left out.
+    Tolerances: annual rain and ET0 5 %, fraction of wet days 0.03, autocorrelation from day to day
+    0.1 (of the series, and of the series without its season), mean of each month 15 %
+    (temperature: 1 degC or 15 %). Quantities that were not measured are omitted.
     """
     both = (observed, generated)
     rows = []
@@ -111,7 +110,7 @@ def compare(observed: Series, generated: Series) -> tuple[Row, ...]:
     rows.append(Row("wet days", "-", o, g, WET_TOLERANCE))
     rows += _memories(observed, generated)
     rows += _months(observed, generated)
-    rows += _told(observed, generated)
+    rows += _unjudged(observed, generated)
     return tuple(row for row in rows if np.isfinite(row.observed))
 
 
@@ -139,7 +138,7 @@ def _memories(observed: Series, generated: Series) -> list[Row]:
 
 
 def _months(observed: Series, generated: Series) -> list[Row]:
-    """The worst month of each quantity, and of the wet days."""
+    """Compare the worst month of each quantity and of the fraction of wet days."""
     rows = []
     for name, label, unit in (*QUANTITIES, ("wet", "share of wet days", "-")):
         o = monthly_means(observed, name)
@@ -158,8 +157,8 @@ def _months(observed: Series, generated: Series) -> list[Row]:
     return rows
 
 
-def _told(observed: Series, generated: Series) -> list[Row]:
-    """What is not judged, but worth knowing before one trusts a generator."""
+def _unjudged(observed: Series, generated: Series) -> list[Row]:
+    """Compare statistics without a tolerance, which characterize the generator."""
     pairs: list[tuple[str, str, Callable[[Series], float]]] = [
         (f"{label}, sd of days", unit, partial(_spread, name)) for name, label, unit in QUANTITIES
     ]
@@ -186,21 +185,21 @@ def _spread(name: str, series: Series) -> float:
 
 
 def _drying(series: Series) -> float:
-    """Correlation of ET0 with humidity; NaN where either is not measured."""
+    """Compute the correlation of ET0 with humidity; NaN where either is not measured."""
     if not np.isfinite(series.et0_mm + series.relative_humidity_pct).all():
         return float("nan")
     return float(np.corrcoef(series.et0_mm, series.relative_humidity_pct)[0, 1])
 
 
 def lag_1(x: Array) -> float:
-    """Autocorrelation from one day to the next; NaN where not measured."""
+    """Compute the autocorrelation from one day to the next; NaN where not measured."""
     if not np.isfinite(x).all():
         return float("nan")
     return float(np.corrcoef(x[1:], x[:-1])[0, 1])
 
 
 def without_season(x: Array, day: Integers) -> Array:
-    """What is left after the mean and two harmonics of the year."""
+    """Subtract the mean and two harmonics of the year."""
     if not np.isfinite(x).all():
         return x
     w = 2.0 * np.pi * day_of_year(day) / 365.25
@@ -209,26 +208,26 @@ def without_season(x: Array, day: Integers) -> Array:
 
 
 def monthly_means(series: Series, name: str) -> Array:
-    """Mean of a day in each month, (12,)."""
+    """Compute the mean of a quantity in each month, (12,)."""
     x, month = getattr(series, name), series.month
     return np.array([x[month == k].mean() for k in range(12)])
 
 
 def annual(series: Series) -> Array:
-    """Rain of each whole year."""
+    """Sum the rain of each complete year."""
     year = series.day.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)
     years, days = np.unique(year, return_counts=True)
     return np.array([series.rain_mm[year == y].sum() for y in years[days >= 365]])
 
 
 def spells(days: Mask) -> Integers:
-    """Lengths of the runs of such days [d]."""
+    """List the lengths of runs of consecutive True days [d]."""
     edge = np.diff(np.concatenate([[0], days.astype(np.int64), [0]]))
     return np.flatnonzero(edge == -1) - np.flatnonzero(edge == 1)
 
 
 def table(rows: tuple[Row, ...]) -> list[str]:
-    """Lines of the comparison, for people."""
+    """Format the comparison as lines of text."""
     lines = [f"{'':38}{'unit':>6}{'observed':>11}{'generated':>11}{'difference':>12}{'allowed':>9}"]
     for r in rows:
         relative = r.kind == "relative"
@@ -248,11 +247,11 @@ def draw(observed: Series, generated: Series, path: Path, title: str) -> None:
     Parameters
     ----------
     observed, generated :
-        What is drawn; a quantity that was not measured is left out.
+        Series to plot; a quantity that was not measured is omitted.
     path :
         PNG, PDF or SVG by its suffix.
     title :
-        Over the picture.
+        Title of the figure.
     """
     from epithermal_host.rendering.plots import DPI, VERMILION, new_figure, plot_style  # slow
 
