@@ -10,8 +10,7 @@ from tests.support.rig import BUNDLE, ROOT, SITE, START_S, station_toml, validat
 
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages import station
+from epithermal_edge.messages import observation, station
 from epithermal_edge.messages.message import Identity, encode
 from epithermal_edge.messages.station import session_of
 from epithermal_edge.messages.topics import OBS_RAW, OBS_THETA, STATE_THETA
@@ -49,7 +48,7 @@ def corrected(value, quality=0):
 
 def payload(bundle, record=None, estimate=GOOD, value=900.0):
     record = record or RawRecord(START_S, 900.0, 900.0, 1000.0, 20.0, 50.0, 0.2)
-    return messages.obs_theta(ME, 7, record, corrected(value), estimate, bundle)
+    return observation.obs_theta(ME, 7, record, corrected(value), estimate, bundle)
 
 
 def test_a_full_payload_says_what_the_estimate_says(bundle):
@@ -72,7 +71,7 @@ def test_a_full_payload_says_what_the_estimate_says(bundle):
 
 def test_a_raw_record_is_told_as_it_was_given():
     record = RawRecord(START_S, 900.0, 321.0, 1000.25, NAN, 50.0, 0.2)
-    message = messages.raw_message(ME, 7, record)
+    message = observation.raw_message(ME, 7, record)
     told = json.loads(message.payload)
     validator("obs-raw").validate(told)
     assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", OBS_RAW)
@@ -114,7 +113,7 @@ def test_the_manual_says_what_each_flag_does_to_q():
         if flag == Quality.GOOD:
             continue
         row = next(x for x in manual.splitlines() if x.startswith(f"| `{flag.name.lower()}` |"))
-        q = messages.qartod(flag, 0.2)
+        q = observation.qartod(flag, 0.2)
         assert row.split("|")[4].strip() in ({1: ("-", "9"), 3: ("3",), 4: ("4",)}[q])
 
 
@@ -137,7 +136,7 @@ def test_the_example_in_the_manual_is_valid():
     ],
 )
 def test_qartod_follows_from_flags(quality, theta, q):
-    assert messages.qartod(quality, theta) == q
+    assert observation.qartod(quality, theta) == q
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ def test_times_are_utc(time_s, text):
 
 @pytest.mark.parametrize(("age_s", "live"), [(10.0, True), (8999.0, True), (9001.0, False)])
 def test_only_a_new_record_goes_to_dashboards(bundle, age_s, live):
-    told = messages.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
+    told = observation.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
     assert [m.kind for m in told] == ([OBS_THETA, STATE_THETA] if live else [OBS_THETA])
     assert [m.kind.retain for m in told] == ([False, True] if live else [False])
     if live:
@@ -165,9 +164,9 @@ def test_only_a_new_record_goes_to_dashboards(bundle, age_s, live):
 
 def test_a_late_or_future_record_is_not_live(bundle):
     told = payload(bundle)
-    assert len(messages.obs_messages(ME, told, START_S, START_S - 86400.0)) == 1
+    assert len(observation.obs_messages(ME, told, START_S, START_S - 86400.0)) == 1
     late = {**told, "flags": ["late"]}
-    assert len(messages.obs_messages(ME, late, START_S, START_S + 10.0)) == 1
+    assert len(observation.obs_messages(ME, late, START_S, START_S + 10.0)) == 1
 
 
 def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):

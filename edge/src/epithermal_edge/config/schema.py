@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from epithermal_edge.config import quality_table
-from epithermal_edge.config import weather_tables as inputs
+from epithermal_edge.config import quality_table, weather_tables
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.config.water_table import WATER
@@ -200,6 +199,6 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
         Key("port", int, "its TCP port", default=8480, low=1024, high=65535),
     ),
-    **inputs.TABLES,
+    **weather_tables.TABLES,
 }
 REQUIRED = ("station", "site", "source", "model")
