@@ -12,6 +12,7 @@ INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
+SOIL_WORD = {0.0: "unknown"} | {code: word for word, code in SOIL_KNOWN.items()}
 TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
 
 PAGE_LISTEN = "127.0.0.1"
