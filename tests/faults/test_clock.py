@@ -27,7 +27,7 @@ from tests.support.rig import (
 )
 
 from epithermal_edge.config.station_toml import read_config
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.daemon import Station
@@ -304,9 +304,9 @@ class Hands:
 
 def stamped(text, error_s):
     """A line of records.csv by a clock with an error."""
-    context, _ = frames.parse(frames.start("records"), frames.RECORDS_HEADER[:-1])
-    record = frames.parse(context, text.rstrip(b"\n"))[1]
-    return frames.format_record(RawRecord(record.end_s + error_s, *fields_of(record)[1:]))
+    context, _ = parser.parse(parser.start("records"), parser.RECORDS_HEADER[:-1])
+    record = parser.parse(context, text.rstrip(b"\n"))[1]
+    return parser.format_record(RawRecord(record.end_s + error_s, *fields_of(record)[1:]))
 
 
 def fields_of(record):

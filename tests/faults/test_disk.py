@@ -23,7 +23,7 @@ from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
-from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import observation
 from epithermal_edge.messages.message import Identity
 from epithermal_edge.messages.station import event
 from epithermal_edge.messages.topics import OBS_RAW
@@ -231,8 +231,10 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
 
     def keep(record):
         new, out = engines.advance(engine, state, record)
-        told = messages.obs_theta(me, seq + 1, record, out.corrected, out.estimate, engine.bundle)
-        sent = messages.obs_messages(me, told, record.end_s, record.end_s)
+        told = observation.obs_theta(
+            me, seq + 1, record, out.corrected, out.estimate, engine.bundle
+        )
+        sent = observation.obs_messages(me, told, record.end_s, record.end_s)
         journal.commit(seq + 1, record, new, engine.fingerprint(), sent)
         return seq + 1, new
 

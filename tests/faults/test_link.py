@@ -27,8 +27,7 @@ from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.messages.topics import EVENT
-from epithermal_edge.mqtt import backoff, delivery, presence
-from epithermal_edge.mqtt import sender as mqtt
+from epithermal_edge.mqtt import backoff, delivery, presence, sender
 
 SEED = 5
 FLAT_BYTES = 2_000_000  # growth of resident memory that counts as none
@@ -120,7 +119,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
 def test_swallowed_acknowledgements_delete_nothing(
     tmp_path, broker, closing, monkeypatch, record_property
 ):
-    monkeypatch.setattr(mqtt, "ACK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sender, "ACK_TIMEOUT_S", 0.3)
     count, rng = size(100, 2000), random.Random(SEED)
     proxy, ears = closing(Proxy(broker.port)), closing(Subscriber(broker.port))
     rig = closing(SenderRig(tmp_path, settings(proxy.port)))

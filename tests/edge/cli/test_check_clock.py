@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from epithermal_edge.cli import check_clock as timing
+from epithermal_edge.cli import check_clock
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,14 @@ from epithermal_edge.cli import check_clock as timing
     ],
 )
 def test_each_state_of_a_clock_has_its_reason_and_remedy(facts, why, remedy):
-    told = timing.judge(*facts)
+    told = check_clock.judge(*facts)
     assert why in told[0] and remedy in told[1] and bool(remedy) == bool(told[1])
 
 
 def test_only_a_true_clock_that_outlives_a_power_cut_needs_nothing():
     ways = itertools.product([True, False], [True, False], ["on", "off", "missing", None], [0, 1])
     for is_synchronised, since, ntp, has_rtc in ways:
-        _, remedy = timing.judge(is_synchronised, since, ntp, bool(has_rtc))
+        _, remedy = check_clock.judge(is_synchronised, since, ntp, bool(has_rtc))
         assert (remedy == "") == (is_synchronised and bool(has_rtc))
 
 
@@ -42,13 +42,13 @@ def test_only_a_true_clock_that_outlives_a_power_cut_needs_nothing():
     ],
 )
 def test_timedatectl_is_understood(says, ntp):
-    assert timing._ntp(("sh", "-c", says)) == ntp
+    assert check_clock._ntp(("sh", "-c", says)) == ntp
 
 
 def test_without_timedatectl_the_kernel_alone_is_asked():
-    assert timing._ntp(("/nowhere/timedatectl",)) is None
+    assert check_clock._ntp(("/nowhere/timedatectl",)) is None
 
 
 def test_the_machine_that_tests_has_a_clock_of_which_something_is_said():
-    why, _ = timing.examine()
+    why, _ = check_clock.examine()
     assert "synchronised" in why

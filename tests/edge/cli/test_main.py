@@ -24,7 +24,7 @@ from tests.support.rig import (
     wait_until,
 )
 
-from epithermal_edge.cli import main as cli
+from epithermal_edge.cli import main
 
 STREAM = b"".join(lines(40.0))
 
@@ -46,7 +46,7 @@ def complains(done, code, *parts):
         assert part in said[0]
 
 
-@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+@pytest.mark.parametrize("command", sorted(main.COMMANDS))
 def test_every_command_has_help_with_an_example_and_the_exit_codes(command):
     done = edge(*command.split(), "--help")
     assert done.returncode == 0

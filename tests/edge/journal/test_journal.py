@@ -16,7 +16,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
-from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import observation
 from epithermal_edge.messages.message import Identity
 
 
@@ -38,8 +38,8 @@ def keep(journal, engine, records, state=None, now_s=0.0):
     for record in records:
         seq = journal.last_seq() + 1
         state, out = engines.advance(engine, state, record)
-        told = messages.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
-        sent = messages.obs_messages(me, told, record.end_s, now_s or record.end_s)
+        told = observation.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
+        sent = observation.obs_messages(me, told, record.end_s, now_s or record.end_s)
         journal.commit(seq, record, state, engine.fingerprint(), sent)
     return state
 

@@ -9,7 +9,7 @@ from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import STATE_THETA
-from epithermal_edge.mqtt import sender as mqtt
+from epithermal_edge.mqtt import sender
 from epithermal_edge.mqtt.connection import Acknowledged, Down
 
 
@@ -44,7 +44,7 @@ def test_never_more_than_sixteen_are_in_flight(tmp_path, broker, rigs):
     rig.post(*range(100))
     for _ in range(5):
         rig.sender.pump(time.monotonic(), time.time())  # without hearing any acknowledgement
-    assert rig.sender._in_flight() == mqtt.IN_FLIGHT
+    assert rig.sender._in_flight() == sender.IN_FLIGHT
 
 
 def test_what_was_not_acknowledged_goes_again_after_a_broker_restart(tmp_path, broker, rigs):
@@ -141,7 +141,7 @@ def test_the_pause_between_attempts_grows_with_full_jitter(tmp_path, rigs):
 def test_a_broker_that_never_acknowledges_gets_a_new_connection(
     tmp_path, broker, rigs, monkeypatch
 ):
-    monkeypatch.setattr(mqtt, "ACK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sender, "ACK_TIMEOUT_S", 0.3)
     rig = rigs(tmp_path, settings(broker.port))
     rig.turn_until(rig.connected)
     rig.post(1)

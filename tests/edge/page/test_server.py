@@ -17,8 +17,7 @@ from tests.support.rig import ROOT, edge, free_port, station_toml, wait_until
 
 from epithermal_edge.config.station_toml import Page, read_config
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_edge.page import sentences as words
-from epithermal_edge.page import server as page
+from epithermal_edge.page import sentences, server
 from epithermal_edge.records import FACTORS, Quality
 
 
@@ -33,7 +32,7 @@ def served(folder):
     """The page of a station that never ran, on a free port of ours."""
     config = read_config(station_toml(folder))
     settings = Page("127.0.0.1", free_port())
-    with page.serving(config, settings):
+    with server.serving(config, settings):
         wait_until(lambda: answers(settings.port), what="the page")
         yield settings.port
 
@@ -107,7 +106,7 @@ def test_the_history_has_one_value_a_window_and_all_of_the_rain(station):
     assert {len(past[name]) for name in ("p05", "p95", "theta_classical", "q")} == {len(rows)}
 
 
-@pytest.mark.parametrize("name", [*page.FILES, "/now.json", "/history.json", "/nothing"])
+@pytest.mark.parametrize("name", [*server.FILES, "/now.json", "/history.json", "/nothing"])
 def test_nothing_may_be_loaded_from_elsewhere_framed_or_kept(station, name):
     code, headers, body = ask(station.port, name)
     assert code == (404 if name == "/nothing" else 200)
@@ -159,9 +158,9 @@ def test_silent_clients_neither_stop_measuring_nor_keep_others_out(station):
 
 
 def test_who_is_too_slow_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(page.Handler, "timeout", 0.3)
+    monkeypatch.setattr(server.Handler, "timeout", 0.3)
     with served(tmp_path) as port:
-        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(page.CONNECTIONS)]
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(server.CONNECTIONS)]
         for link in slow:
             link.sendall(b"GET / HT")
         wait_until(lambda: ask_or_none(port) == 200, what="a free connection")
@@ -177,11 +176,11 @@ def ask_or_none(port):
 def test_more_listeners_than_there_is_room_for_are_turned_away(tmp_path):
     with served(tmp_path) as port:
         links = []
-        for _ in range(page.LISTENERS + 1):
+        for _ in range(server.LISTENERS + 1):
             link = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             link.request("GET", "/events")
             links.append((link, link.getresponse()))
-        assert [answer.status for _, answer in links] == [200] * page.LISTENERS + [503]
+        assert [answer.status for _, answer in links] == [200] * server.LISTENERS + [503]
         for link, answer in links:
             answer.close()
             link.close()
@@ -196,10 +195,10 @@ def test_a_station_that_never_ran_is_told_as_such(tmp_path):
 
 
 def test_an_address_that_is_taken_is_asked_for_again(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(page, "RETRY_S", 0.1)
+    monkeypatch.setattr(server, "RETRY_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        thread = page.PageThread(read_config(station_toml(tmp_path)), Page("127.0.0.1", port))
+        thread = server.PageThread(read_config(station_toml(tmp_path)), Page("127.0.0.1", port))
         thread.start()
         wait_until(lambda: "Address already in use" in caplog.text, what="the warning")
         time.sleep(0.3)
@@ -216,7 +215,7 @@ def test_an_answer_is_made_once_for_all_who_ask():
         made.append(1)
         return {"n": len(made)}
 
-    kept = page.Kept(make, lambda: "same", 0.0)
+    kept = server.Kept(make, lambda: "same", 0.0)
     threads = [threading.Thread(target=kept.get) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -234,7 +233,7 @@ def test_a_failure_passes_and_is_told_meanwhile():
             raise fault
         return {}
 
-    kept = page.Kept(make, lambda: "same", 0.0)
+    kept = server.Kept(make, lambda: "same", 0.0)
     with pytest.raises(EpithermalError, match="the disk sleeps"):
         kept.get()
     assert kept.get() == (1, b"{}")
@@ -252,11 +251,11 @@ def test_check_knows_its_own_page_from_a_port_that_is_taken(tmp_path, station):
 
 
 def test_every_flag_has_its_sentence():
-    assert set(words.WORDS) == {flag for flag in Quality if flag}
-    for text in words.WORDS.values():
+    assert set(sentences.WORDS) == {flag for flag in Quality if flag}
+    for text in sentences.WORDS.values():
         assert text.endswith(".") and len(text) < 90
-    assert words.sentences(Quality.GAP | Quality.WARM_UP) == [
-        words.WORDS[Quality.GAP], words.WORDS[Quality.WARM_UP]
+    assert sentences.sentences(Quality.GAP | Quality.WARM_UP) == [
+        sentences.WORDS[Quality.GAP], sentences.WORDS[Quality.WARM_UP]
     ]  # fmt: skip
 
 
@@ -272,6 +271,6 @@ def test_without_its_table_there_is_no_page_and_for_the_lan_it_must_be_asked(tmp
 
 
 def test_the_files_are_small_and_of_our_own():
-    for file, _ in page.FILES.values():
+    for file, _ in server.FILES.values():
         text = (ROOT / "edge" / "src" / "epithermal_edge" / "page" / file).read_text()
         assert len(text) < 12_000 and len(text.splitlines()) < 250, file

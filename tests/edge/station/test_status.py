@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.support.rig import Broker, Daemon, Line, edge, lines, station_toml, wait_until
 
-from epithermal_edge.config import schema as station_keys
+from epithermal_edge.config import schema
 from epithermal_edge.station import status
 
 NOW_S = 1_780_000_000.0
@@ -149,7 +149,7 @@ def test_a_damaged_journal_is_told(tmp_path):
 
 
 def test_its_defaults_are_those_of_the_configuration():
-    (interval,) = (k for k in station_keys.TABLES["source"] if k.name == "interval_s")
+    (interval,) = (k for k in schema.TABLES["source"] if k.name == "interval_s")
     assert interval.default == status.INTERVAL_S
 
 

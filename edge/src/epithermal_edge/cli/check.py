@@ -51,9 +51,9 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _clock() -> Finding:
     """A clock that is not true is no fault: records are ordered by boot time, and told as such."""
-    from epithermal_edge.cli import check_clock as timing
+    from epithermal_edge.cli import check_clock
 
-    why, remedy = timing.examine()
+    why, remedy = check_clock.examine()
     return Finding("clock", not remedy, why, remedy)
 
 
@@ -142,14 +142,14 @@ def _source(config: Config) -> str:
 
 
 def _broker(config: Config) -> str:
-    from epithermal_edge.cli import check_broker as probe
+    from epithermal_edge.cli import check_broker
 
     if config.mqtt is None:
         return "none: estimates stay in the journal"
     running = _running(config)
     if running is not None:
         return _as_told(running, "broker")
-    return probe.broker(config.id, config.mqtt)
+    return check_broker.broker(config.id, config.mqtt)
 
 
 def _page(config: Config) -> str:

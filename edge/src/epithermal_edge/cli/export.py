@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from epithermal_edge.cli import replay
-from epithermal_edge.journal import history as archive
+from epithermal_edge.journal import history
 from epithermal_edge.journal.history import Told
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.times import utc
@@ -61,11 +61,11 @@ def follow(
     EpithermalError
         The journal is not there or cannot be read.
     """
-    db, inode = archive.open_readonly(path), path.stat().st_ino
-    after = archive.before_last(db, last)
+    db, inode = history.open_readonly(path), path.stat().st_ino
+    after = history.before_last(db, last)
     try:
         while True:
-            for entry in archive.told(db, after):
+            for entry in history.told(db, after):
                 after = entry.seq
                 yield entry
             if not forever:
@@ -74,6 +74,6 @@ def follow(
             now = path.stat().st_ino if path.exists() else inode
             if now != inode:
                 db.close()
-                db, inode, after = archive.open_readonly(path), now, 0
+                db, inode, after = history.open_readonly(path), now, 0
     finally:
         db.close()

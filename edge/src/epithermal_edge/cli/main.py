@@ -97,9 +97,9 @@ def _page(config: Config) -> contextlib.AbstractContextManager[None]:
     """The station's page, where it is asked for."""
     if config.page is None:
         return contextlib.nullcontext()
-    from epithermal_edge.page import server as page
+    from epithermal_edge.page import server
 
-    return page.serving(config, config.page)
+    return server.serving(config, config.page)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -126,11 +126,11 @@ def _tail(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from epithermal_edge.cli import export
-    from epithermal_edge.journal import history as archive
+    from epithermal_edge.journal import history
     from epithermal_edge.station.status import JOURNAL_FILE, glance
 
-    db = archive.open_readonly(glance(arguments.station).state_dir / JOURNAL_FILE)
-    entries = archive.told(db, 0, *_bounds(arguments))
+    db = history.open_readonly(glance(arguments.station).state_dir / JOURNAL_FILE)
+    entries = history.told(db, 0, *_bounds(arguments))
     with _output(arguments.csv) as out:
         count = export.write(entries, out)
     print(f"records={count}", file=sys.stderr)
@@ -153,12 +153,12 @@ def _output(path: Path | None) -> Iterator[IO[str]]:
 
 
 def _model(arguments: argparse.Namespace) -> int:
-    from epithermal_edge.cli import model as model_commands
+    from epithermal_edge.cli import model
     from epithermal_edge.config.station_toml import read_config
 
     if not arguments.verbose:  # what it prints is enough
         logging.getLogger("epithermal_edge").setLevel(logging.WARNING)
-    verb = model_commands.VERBS[arguments.command]
+    verb = model.VERBS[arguments.command]
     return verb(read_config(arguments.station), arguments, print)
 
 

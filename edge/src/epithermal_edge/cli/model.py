@@ -8,15 +8,15 @@ from pathlib import Path
 
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference.bundle import Bundle
-from epithermal_edge.rollout import installed as models
+from epithermal_edge.rollout import installed
 
 Out = Callable[[str], object]
 
 
 def listing(config: Config, _arguments: argparse.Namespace, out: Out) -> int:
     """The bundles that are here, how far each is, and whose they are."""
-    folder = models.models_folder(config)
-    found = models.installed(folder)
+    folder = installed.models_folder(config)
+    found = installed.bundles(folder)
     for entry in found:
         signed = f"key {entry.signed}" if entry.signed else "not signed"
         what = entry.fault or f"{entry.name}  sha256 {entry.sha256[:12]}  {signed}"
@@ -30,7 +30,7 @@ def install(config: Config, arguments: argparse.Namespace, out: Out) -> int:
     """Take one in."""
     from epithermal_edge.rollout import download, rollout
 
-    folder, given = models.models_folder(config), arguments.bundle
+    folder, given = installed.models_folder(config), arguments.bundle
     pulled = "://" in given
     request = rollout.Request(
         trust=config.trust,
@@ -49,12 +49,12 @@ def install(config: Config, arguments: argparse.Namespace, out: Out) -> int:
     finally:
         if pulled:
             source.unlink(missing_ok=True)
-    if use == models.CURRENT:
+    if use == installed.CURRENT:
         _told(bundle, out)
         return 0
     out(
-        f"verified {models.title(bundle)}, sha256 {bundle.sha256[:12]}: the running station tries"
-        f" it on its journal and then for {config.trial_hours} h beside the one in use; see"
+        f"verified {installed.title(bundle)}, sha256 {bundle.sha256[:12]}: the running station"
+        f" tries it on its journal and then for {config.trial_hours} h beside the one in use; see"
         " `model list`, or give --now to use it without"
     )
     return 0
@@ -62,12 +62,12 @@ def install(config: Config, arguments: argparse.Namespace, out: Out) -> int:
 
 def rollback(config: Config, _arguments: argparse.Namespace, out: Out) -> int:
     """Back to the one before."""
-    _told(models.roll_back(models.models_folder(config)), out)
+    _told(installed.roll_back(installed.models_folder(config)), out)
     return 0
 
 
 def _told(bundle: Bundle, out: Out) -> None:
-    out(f"current is {models.title(bundle)}, sha256 {bundle.sha256[:12]}")
+    out(f"current is {installed.title(bundle)}, sha256 {bundle.sha256[:12]}")
     out("a running station takes it within seconds")
 
 

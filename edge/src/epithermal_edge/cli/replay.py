@@ -11,7 +11,7 @@ from typing import IO
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.engine import Engine, Outcome
-from epithermal_edge.journal import history as archive
+from epithermal_edge.journal import history
 from epithermal_edge.loggers.files import ReadResult, read_records
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.records import FACTORS, RawRecord
@@ -61,8 +61,8 @@ def from_journal(config: Config) -> Iterator[RawRecord]:
     EpithermalError
         There is no journal, or it cannot be read.
     """
-    db = archive.open_readonly(config.state_dir / JOURNAL_FILE)
-    return (entry.outcome.record for entry in archive.told(db))
+    db = history.open_readonly(config.state_dir / JOURNAL_FILE)
+    return (entry.outcome.record for entry in history.told(db))
 
 
 def within(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[Outcome]:

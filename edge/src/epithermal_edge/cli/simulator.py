@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from epithermal_edge.errors import ConfigError, SourceError
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.corrections import humidity_factor, pressure_factor
 from epithermal_edge.physics.cosmic import cosmic_rate
@@ -114,8 +114,8 @@ def _hydroinnova(number: int, record: RawRecord) -> bytes:
 
 DIALECTS: dict[str, tuple[bytes, Callable[[int, RawRecord], bytes]]] = {
     "records": (
-        frames.RECORDS_HEADER,
-        lambda _, record: frames.format_record(record),
+        parser.RECORDS_HEADER,
+        lambda _, record: parser.format_record(record),
     ),
     "hydroinnova": (HYDROINNOVA_HEADER, _hydroinnova),
 }

@@ -2,7 +2,7 @@
 
 A power cut leaves either all of a record's traces or none. The state is a cache: when it does not
 fit the model, or a byte of it has changed, it is computed again from the raw records. When there
-is no more room, rows go by class (`room.CLASSES`); what is to be told of theta never does.
+is no more room, rows go by class (`pruning.CLASSES`); what is to be told of theta never does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from pathlib import Path
 
 from epithermal_edge.inference.engine import EngineState
 from epithermal_edge.inference.snapshot import Part, StateLostError, binding, from_parts, to_parts
-from epithermal_edge.journal import pruning as room
-from epithermal_edge.journal import recovery
+from epithermal_edge.journal import pruning, recovery
 from epithermal_edge.journal.metadata import About
 from epithermal_edge.journal.outbox import Outbox, Outgoing
 from epithermal_edge.journal.rows import (
@@ -198,8 +197,8 @@ class Journal:
         self._transaction(write)
         self._written, self._sums = state, sums
         self._mark.write(self.epoch, seq)
-        if seq % room.PRUNE_ROWS == 0:
-            room.prune(self._db, self._about)
+        if seq % pruning.PRUNE_ROWS == 0:
+            pruning.prune(self._db, self._about)
 
     def store(self, state: EngineState, made_for: str, messages: Sequence[Message] = ()) -> None:
         """A whole state that was computed again, with what there is to say about it."""
@@ -260,7 +259,7 @@ class Journal:
                     self._db.transaction(write)
                     break
                 except FullError:
-                    if self._db.is_near_cap() and room.make(self._db, self._about):
+                    if self._db.is_near_cap() and pruning.make(self._db, self._about):
                         continue
                     if shrunk or not self._db.shrink():
                         raise
@@ -363,7 +362,7 @@ class Journal:
 
     def knows(self, end_s: float) -> bool:
         """Whether a record with this end was taken; one older than the oldest kept counts so."""
-        if end_s <= float(self._about.get(room.PRUNED_TO, "-inf")):
+        if end_s <= float(self._about.get(pruning.PRUNED_TO, "-inf")):
             return True
         return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
 

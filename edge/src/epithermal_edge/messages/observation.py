@@ -9,7 +9,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from epithermal_edge.inference import irrigation as water
+from epithermal_edge.inference import irrigation
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.irrigation import Z_95, Range
 from epithermal_edge.messages.message import Identity, Message, V, encode, rounded
@@ -151,8 +151,8 @@ def water_told(soil: SoilWater, estimate: Estimate) -> dict[str, Any]:
     """What an estimate means for plants; docs/water.md."""
     days = Range(estimate.days_to_threshold, estimate.days_p05, estimate.days_p95)
     return {
-        "available_mm": _range(water.available_mm(soil, estimate), 2),
-        "depletion": _range(water.depletion(soil, estimate), 4),
+        "available_mm": _range(irrigation.available_mm(soil, estimate), 2),
+        "depletion": _range(irrigation.depletion(soil, estimate), 4),
         "capacity_mm": round(soil.capacity_mm, 2),
         "threshold": round(soil.threshold, 4),
         "rate_mm_d": rounded(estimate.rate_mm_d, 4),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from epithermal_edge import __version__
+from epithermal_edge.config.schema import SOIL_WORD
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.features import FEATURES
@@ -61,6 +62,7 @@ def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:
         return [rounded(v, 4) for v in value] if isinstance(value, tuple) else rounded(value, 8)
 
     site = {name: told(value) for name, value in known.items()}
+    site["soil_known"] = SOIL_WORD[float(config.site.soil_known)]
     return encode(
         {
             "v": V,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from epithermal_edge.messages.message import Identity
 from epithermal_edge.messages.topics import COMMAND
-from epithermal_edge.mqtt import connection as link
+from epithermal_edge.mqtt import connection
 from epithermal_edge.mqtt.commands import Command, Commands
 from epithermal_edge.mqtt.connection import Received
 
@@ -26,7 +26,7 @@ class Ordered:
     command: Command
 
 
-LinkEvent = link.LinkEvent | Ordered
+LinkEvent = connection.LinkEvent | Ordered
 
 
 class Inbox:
@@ -45,7 +45,7 @@ class Inbox:
         self._orders = identity.topic(COMMAND, "")
         self._room = threading.Semaphore(ROOM)
 
-    def offer(self, event: link.LinkEvent) -> None:
+    def offer(self, event: connection.LinkEvent) -> None:
         """Hand over what is worth it; called from the connection's thread."""
         if not isinstance(event, Received):
             self._put(event)

@@ -15,10 +15,10 @@ from epithermal_edge import __version__
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.inference.irrigation import Z_95
-from epithermal_edge.journal import history as archive
+from epithermal_edge.journal import history
 from epithermal_edge.journal.history import Told
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.page import sentences as words
+from epithermal_edge.messages import observation
+from epithermal_edge.page import sentences
 from epithermal_edge.records import FACTORS
 from epithermal_edge.station import status
 from epithermal_edge.times import DAY_S, utc
@@ -43,8 +43,8 @@ def newest_window(config: Config) -> float | None:
     """End of the window that the newest record tells [s, Unix time]; None: no such."""
     path = config.state_dir / status.JOURNAL_FILE
     try:
-        with closing(archive.open_readonly(path)) as db:
-            return archive.newest_window(db)
+        with closing(history.open_readonly(path)) as db:
+            return history.newest_window(db)
     except EpithermalError:
         return None
 
@@ -60,8 +60,8 @@ def now(config: Config, now_s: float) -> dict[str, Any]:
     latest = None
     try:
         path = config.state_dir / status.JOURNAL_FILE
-        with closing(archive.open_readonly(path)) as db:
-            latest = next(archive.told(db, archive.before_last(db, 1)), None)
+        with closing(history.open_readonly(path)) as db:
+            latest = next(history.told(db, history.before_last(db, 1)), None)
     except EpithermalError:  # `found` tells it
         pass
     water = config.soil_water
@@ -82,7 +82,7 @@ def record(config: Config, told: Told) -> dict[str, Any]:
     """One record with what was told of it; null where nothing is known."""
     raw, corrected, estimate = told.outcome.record, told.outcome.corrected, told.outcome.estimate
     theta, reach = estimate.theta, Z_95 * estimate.theta_sigma
-    q = messages.qartod(estimate.quality, theta)
+    q = observation.qartod(estimate.quality, theta)
     soil = config.soil_water
     return {
         "seq": told.seq,
@@ -99,7 +99,7 @@ def record(config: Config, told: Told) -> dict[str, Any]:
         },
         "storage_mm": _number(estimate.storage_mm),
         "d86_cm": _number(estimate.d86_cm),
-        "water": None if soil is None else messages.water_told(soil, estimate),
+        "water": None if soil is None else observation.water_told(soil, estimate),
         "n": {
             "counts": _number(raw.counts),
             "live_s": _number(raw.duration_s),
@@ -110,13 +110,13 @@ def record(config: Config, told: Told) -> dict[str, Any]:
         "factors": {f.name: _number(getattr(corrected, f.name)[0]) for f in FACTORS},
         "air": {name: _number(getattr(raw, name)) for name in AIR},
         "q": q,
-        "verdict": words.VERDICT[q],
-        "doubts": words.sentences(estimate.quality),
+        "verdict": sentences.VERDICT[q],
+        "doubts": sentences.sentences(estimate.quality),
         "model": told.model or None,
     }
 
 
-def history(config: Config, now_s: float) -> dict[str, Any]:
+def past(config: Config, now_s: float) -> dict[str, Any]:
     """The last 30 days, one value a window, in columns.
 
     Raises
@@ -125,8 +125,8 @@ def history(config: Config, now_s: float) -> dict[str, Any]:
         The journal is not there or cannot be read.
     """
     columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "end", "q")}
-    with closing(archive.open_readonly(config.state_dir / status.JOURNAL_FILE)) as db:
-        for told, rain_mm in archive.windows(db, now_s - DAYS * DAY_S):
+    with closing(history.open_readonly(config.state_dir / status.JOURNAL_FILE)) as db:
+        for told, rain_mm in history.windows(db, now_s - DAYS * DAY_S):
             estimate = told.outcome.estimate
             theta, reach = estimate.theta, Z_95 * estimate.theta_sigma
             row = (
@@ -136,7 +136,7 @@ def history(config: Config, now_s: float) -> dict[str, Any]:
             for name, value in zip(COLUMNS, row, strict=True):
                 columns[name].append(_number(value))
             columns["end"].append(round(estimate.window_end_s))
-            columns["q"].append(messages.qartod(estimate.quality, theta))
+            columns["q"].append(observation.qartod(estimate.quality, theta))
     return {"v": 1, "from": round(now_s - DAYS * DAY_S), "to": round(now_s), **columns}
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from epithermal_edge.config.station_toml import Config, Page
 from epithermal_edge.errors import EpithermalError
-from epithermal_edge.page import data as page_data
+from epithermal_edge.page import data
 
 CONNECTIONS = 12  # at once; more are turned away
 LISTENERS = 6  # of these, for events
@@ -109,13 +109,13 @@ class Server(ThreadingMixIn, HTTPServer):
         self.timeout = POLL_S
         wall = time.time
         self.now = Kept(
-            lambda: page_data.now(config, wall()),
-            lambda: (page_data.key(config), wall() // 60.0),  # what is silent grows older
+            lambda: data.now(config, wall()),
+            lambda: (data.key(config), wall() // 60.0),  # what is silent grows older
             LOOK_S,
         )
         self.history = Kept(
-            lambda: page_data.history(config, wall()),
-            lambda: page_data.newest_window(config),
+            lambda: data.past(config, wall()),
+            lambda: data.newest_window(config),
             0.0,  # a page asks once a window: an older answer would stay on its chart for an hour
         )
         super().__init__((settings.listen, settings.port), Handler)

@@ -58,7 +58,7 @@ def models_folder(config: Config) -> Path:
     return config.bundle.parent
 
 
-def installed(folder: Path) -> list[Installed]:
+def bundles(folder: Path) -> list[Installed]:
     """The bundles of a folder by name; hashes and schema are verified, golden vectors are not."""
     uses = {link: target(folder, link) for link in (CURRENT, PREVIOUS)}
     candidate = read(folder).candidate if folder.is_dir() else None

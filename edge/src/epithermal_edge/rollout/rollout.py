@@ -13,9 +13,7 @@ from pathlib import Path
 from epithermal_edge.config.station_toml import Trust
 from epithermal_edge.errors import BundleError
 from epithermal_edge.inference.bundle import MANIFEST, SIGNATURE, Bundle, open_bundle
-from epithermal_edge.rollout import installed as models
-from epithermal_edge.rollout import staging
-from epithermal_edge.rollout import state_file as rollout_file
+from epithermal_edge.rollout import installed, staging, state_file
 from epithermal_edge.rollout.installed import CURRENT, PREVIOUS, title
 from epithermal_edge.rollout.state_file import (
     STAGED,
@@ -73,7 +71,7 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
     if not folder.is_dir():
         folder.mkdir(parents=True)
         hand_over(folder, folder.parent)
-    with models.locked(folder):
+    with installed.locked(folder):
         finish(folder, request.trust)
         staged = staging.stage(folder, source)
         same = _is_current(folder, staged)
@@ -121,7 +119,7 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
     staged = folder / staging.PLACE
     try:
         signer = check_signature(staged, trust)
-        bundle = models.prove(staged)
+        bundle = installed.prove(staged)
         _check_version(folder, record, candidate, bundle)
         name = _free_name(folder, bundle)
     except BundleError as fault:
@@ -136,7 +134,7 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
     write(folder, record.told("model_verified", text, verified))
     _move(folder, name)
     bundle = replace(bundle, path=folder / name)
-    if candidate.now or not models.has_current(folder):
+    if candidate.now or not installed.has_current(folder):
         commit(folder, bundle, "without a trial")
         return bundle, CURRENT
     return bundle, VERIFIED
@@ -218,7 +216,7 @@ def _move(folder: Path, name: str) -> None:
 
 def finish(folder: Path, trust: Trust) -> None:
     """Go on where a cut left the roll-out; the lock is held. A second time does nothing."""
-    rollout_file.clear(folder)
+    state_file.clear(folder)
     record = read(folder)
     candidate = record.candidate
     if candidate is None:
@@ -233,7 +231,7 @@ def finish(folder: Path, trust: Trust) -> None:
             log.error("%s", fault)  # and told as an event
         return
     _move(folder, candidate.folder)
-    if models.target(folder, CURRENT) == candidate.folder:  # cut between the link and the file
+    if installed.target(folder, CURRENT) == candidate.folder:  # cut between the link and the file
         commit(folder, open_bundle(folder / candidate.folder), "its link was led already")
     elif candidate.now:
         commit(folder, open_bundle(folder / candidate.folder), "without a trial")
@@ -249,11 +247,11 @@ def settle(folder: Path, trust: Trust) -> None:
     """
     candidate = read(folder).candidate
     if candidate is None or (
-        candidate.state == TRIAL and models.target(folder, CURRENT) != candidate.folder
+        candidate.state == TRIAL and installed.target(folder, CURRENT) != candidate.folder
     ):
         return
     try:
-        with models.locked(folder):
+        with installed.locked(folder):
             finish(folder, trust)
     except BundleError as fault:
         log.info("%s", fault)
@@ -267,7 +265,7 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
     newest_seq :
         Number of the newest record in the journal: what comes later is judged live.
     """
-    with models.locked(folder):
+    with installed.locked(folder):
         record = read(folder)
         candidate = record.candidate
         if candidate is None or candidate.state not in (VERIFIED, TRIAL):
@@ -286,11 +284,11 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
 
 def commit(folder: Path, bundle: Bundle, why: str) -> None:
     """Use a proved bundle of the folder from now on; the lock is held."""
-    before, name = models.target(folder, CURRENT), bundle.path.name
+    before, name = installed.target(folder, CURRENT), bundle.path.name
     if before is not None and before != name:
-        models.lead(folder, PREVIOUS, before)
+        installed.lead(folder, PREVIOUS, before)
     if before != name:
-        models.lead(folder, CURRENT, name)
+        installed.lead(folder, CURRENT, name)
     record = read(folder).with_highest(bundle.name, bundle.version)
     text = f"{title(bundle)}, sha256 {bundle.sha256[:12]}: {why}"
     write(folder, record.told("model_committed", text, None))

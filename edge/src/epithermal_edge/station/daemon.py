@@ -27,7 +27,7 @@ from epithermal_edge.mqtt.connection import Acknowledged, Down
 from epithermal_edge.mqtt.inbox import LinkEvent
 from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.rollout.loading import start_engine
-from epithermal_edge.station import health_file as health
+from epithermal_edge.station import health_file
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Counts, Intake
 from epithermal_edge.station.model_switch import Succession
@@ -84,7 +84,7 @@ class Station:
         self._senders = 0
         self._again = self._send_again = 0.0  # when the disk is asked again [s, monotonic]
         self._disk = DiskTrouble()
-        self._file = health.HealthFile(config.state_dir)
+        self._file = health_file.HealthFile(config.state_dir)
         self._beats = dict.fromkeys(("engine", "sender"), time.monotonic())
         self._progress = self._clock.monotonic()
         self._started_s = self._clock.wall()
@@ -335,7 +335,7 @@ class Station:
             return
         found = self.health()
         self._file.write(now, found)
-        self._service.status(health.line(found))
+        self._service.status(health_file.line(found))
         if self._sender:
             self._sender.publish_health(found)
 

@@ -19,8 +19,7 @@ from epithermal_edge.inference.engine import Engine, EngineState
 from epithermal_edge.inference.snapshot import StateLostError
 from epithermal_edge.journal.journal import Journal, JournalError
 from epithermal_edge.journal.rows import estimate_row
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages import station
+from epithermal_edge.messages import observation, station
 from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.station.clock import Clock
@@ -293,15 +292,15 @@ class Intake:
     ) -> tuple[Message, ...]:
         """What a record gives to tell."""
         record, bundle = outcome.record, self._engine.bundle
-        payload = messages.obs_theta(
+        payload = observation.obs_theta(
             *(self._identity, number, record, outcome.corrected, outcome.estimate, bundle),
             time_q,
             before_s,
             self._engine.soil_water,
         )
-        told = messages.obs_messages(self._identity, payload, record.end_s, self.now_s())
+        told = observation.obs_messages(self._identity, payload, record.end_s, self.now_s())
         if self._config.mqtt is not None and self._config.mqtt.raw:
-            told += (messages.raw_message(self._identity, number, record, time_q),)
+            told += (observation.raw_message(self._identity, number, record, time_q),)
         return told
 
     def tell(self) -> None:
@@ -330,7 +329,7 @@ class Intake:
             "last_end": utc(self.newest_s()),
             "window_end": utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
-            "water": None if soil is None else messages.water_told(soil, newest),
-            "flags": messages.quality_flags(newest.quality),
+            "water": None if soil is None else observation.water_told(soil, newest),
+            "flags": observation.quality_flags(newest.quality),
             "model": self._model,
         }

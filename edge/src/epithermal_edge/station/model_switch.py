@@ -19,7 +19,7 @@ from epithermal_edge.errors import BundleError, EpithermalError
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import Journal, JournalError
 from epithermal_edge.messages import station
-from epithermal_edge.rollout import installed as models
+from epithermal_edge.rollout import installed
 from epithermal_edge.rollout.loading import load_engine
 from epithermal_edge.rollout.state_file import TRIAL, VERIFIED, Rollout, read
 from epithermal_edge.station.intake import Intake
@@ -56,7 +56,7 @@ class Succession:
     def __init__(self, config: Config, intake: Intake, adopt: Callable[[Engine], object]) -> None:
         self._config, self._intake, self._adopt = config, intake, adopt
         bundle = config.bundle
-        self._folder: Path | None = bundle.parent if bundle.name == models.CURRENT else None
+        self._folder: Path | None = bundle.parent if bundle.name == installed.CURRENT else None
         self._look_at = -math.inf
         self._goal: Goal | None = None
         self._shadow: Shadow | None = None
@@ -125,7 +125,7 @@ class Succession:
             journal.keep({TOLD: str(new[-1].serial)}, events)
 
     def _goal_of(self, folder: Path, record: Rollout) -> Goal | None:
-        used, candidate = models.target(folder, models.CURRENT), record.candidate
+        used, candidate = installed.target(folder, installed.CURRENT), record.candidate
         used = used and Path(used).name
         mine = self._intake.engine.bundle
         if used is not None and used != mine.path.name:
@@ -152,7 +152,7 @@ class Succession:
         except BundleError as fault:
             self._refuse(folder, goal, str(fault))
             return
-        shadow = Shadow(engine, models.title(mine.bundle), since_seq)
+        shadow = Shadow(engine, installed.title(mine.bundle), since_seq)
         shadow.tally.step_s = time_steps(engine.step, engine.bundle)
         shadow.tally.step_current_s = time_steps(mine.step, mine.bundle)
         self._shadow, self._behind = shadow, True
@@ -161,7 +161,7 @@ class Succession:
         from epithermal_edge.rollout import rollout
 
         if goal.sha256:
-            with models.locked(folder):
+            with installed.locked(folder):
                 rollout.reject(folder, why)
             self._look_at = -math.inf
         else:
@@ -170,14 +170,14 @@ class Succession:
 
     def _follow(self, folder: Path, journal: Journal, shadow: Shadow) -> None:
         """Take some records in; when there are no more, decide."""
-        from epithermal_edge.journal import history as archive
+        from epithermal_edge.journal import history
         from epithermal_edge.rollout import trial
 
         assert self._goal is not None
         last = journal.last_seq()
         if shadow.seq < last:
-            with closing(archive.open_readonly(journal.path)) as db:
-                entries = list(archive.told(db, shadow.seq, limit=BATCH))
+            with closing(history.open_readonly(journal.path)) as db:
+                entries = list(history.told(db, shadow.seq, limit=BATCH))
             try:
                 for entry in entries:
                     shadow.take(entry)
@@ -204,7 +204,7 @@ class Succession:
             self._refuse(folder, goal, f"trial: {verdict.why}; {shadow.tally.hours} h were judged")
             return
         if goal.sha256:
-            with models.locked(folder):
+            with installed.locked(folder):
                 candidate = read(folder).candidate
                 if candidate is None or candidate.sha256 != goal.sha256:
                     return  # another took its place meanwhile; the next look tells
@@ -212,7 +212,7 @@ class Succession:
         self.forget()
         self._look_at = -math.inf
         bundle = shadow.engine.bundle
-        log.info("%s takes over from %s", models.title(bundle), goal.beside)
+        log.info("%s takes over from %s", installed.title(bundle), goal.beside)
         self._adopt(shadow.engine)
         self._intake.switch(shadow.engine, shadow.state)
 
@@ -222,7 +222,7 @@ class Succession:
             return None
         bundle, tally = self._shadow.engine.bundle, self._shadow.tally
         return {
-            "model": models.title(bundle),
+            "model": installed.title(bundle),
             "trial": bool(self._goal.sha256),
             "hours": tally.hours,
             "live_hours": tally.live_hours,

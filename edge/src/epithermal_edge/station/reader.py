@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 
 from epithermal_edge.config.station_toml import Source
 from epithermal_edge.errors import FrameError, SourceError
-from epithermal_edge.loggers import parser as frames
-from epithermal_edge.loggers import ports
+from epithermal_edge.loggers import parser, ports
 from epithermal_edge.loggers.columns import Options
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.clock import read_boottime
@@ -90,7 +89,7 @@ class Reader(threading.Thread):
         self._source, self._put, self._stopping = source, put, stopping
         self._boottime, self._newest_s = boottime, newest_s
         self._room = threading.Semaphore(AHEAD)
-        self._context = frames.start(source.dialect, source_options(source))
+        self._context = parser.start(source.dialect, source_options(source))
         self._ask = False  # lines may have been missed
         self._asked = -math.inf  # [s], monotonic
         self.damaged = 0
@@ -129,7 +128,7 @@ class Reader(threading.Thread):
             if not chunk:
                 continue
             self.last_read, self._last_read_wall = time.monotonic(), time.time()
-            buffer, lines = frames.split(buffer, chunk, limit)
+            buffer, lines = parser.split(buffer, chunk, limit)
             for line in lines:
                 self._take(line)
 
@@ -167,7 +166,7 @@ class Reader(threading.Thread):
 
     def _take(self, line: bytes) -> None:
         try:
-            self._context, record = frames.parse(self._context, line)
+            self._context, record = parser.parse(self._context, line)
         except FrameError as fault:
             self.damaged += 1
             self._ask = True

@@ -66,20 +66,21 @@ def restart_commands(config: Config, restart: Callable[[], object]) -> dict[str,
     """
 
     def restart_if_it_can_start(args: dict[str, Any]) -> dict[str, Any]:
-        from epithermal_edge.rollout import installed as models
+
+        from epithermal_edge.rollout import installed
 
         _without(args)
-        models.prove(read_config(config.path).bundle.resolve())
+        installed.prove(read_config(config.path).bundle.resolve())
         restart()
         return {}
 
     def roll_back(args: dict[str, Any]) -> dict[str, Any]:
-        from epithermal_edge.rollout import installed as models
+        from epithermal_edge.rollout import installed
 
         _without(args)
-        folder = models.models_folder(read_config(config.path))
+        folder = installed.models_folder(read_config(config.path))
         try:
-            bundle = models.roll_back(folder)
+            bundle = installed.roll_back(folder)
         except OSError as error:
             text = f"{folder}: {error.strerror}; the station's user must be able to write there"
             raise EpithermalError(text) from error
