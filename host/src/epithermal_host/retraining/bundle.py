@@ -19,7 +19,7 @@ from epithermal_host.bundles.tflite_head import Head
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.retraining import text as retrain_text
-from epithermal_host.training import lstm as network
+from epithermal_host.training.head import RESIDUAL
 
 if TYPE_CHECKING:
     from epithermal_host.retraining.retrain import Retraining
@@ -70,8 +70,8 @@ def moved(done: Retraining) -> bytes:
     head = tflite_head.read_head(content)
     weights, bias = head.weights.copy(), head.bias.copy()
     for unit in MOVED:  # every layer by the same, so that they still add up
-        weights[unit] += (w / network.RESIDUAL).astype(np.float32)
-        bias[unit] += np.float32(b / network.RESIDUAL)
+        weights[unit] += (w / RESIDUAL).astype(np.float32)
+        bias[unit] += np.float32(b / RESIDUAL)
     return tflite_head.with_head(content, Head(weights, bias))
 
 

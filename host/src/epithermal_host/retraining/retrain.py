@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
-from epithermal_host.bundles.hidden_states import Hidden
+from epithermal_host.bundles.hidden_states import Hidden, head_input
 from epithermal_host.bundles.signing import SecretKey
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field import series as field
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.retraining import bundle as retrain_bundle
 from epithermal_host.retraining import plot as retrain_draw
 from epithermal_host.retraining import rehearsal
 from epithermal_host.retraining import text as retrain_text
@@ -120,6 +121,7 @@ def run(
     """
     options = options or Options()
     site_file, parent = read_site(site_path), open_bundle(parent_path)
+    head_input(parent)  # refused before anything is simulated
     if not site_file.probes and site_file.sampling is None:
         raise ConfigError(f"{site_path}: neither [[probe]] nor [sampling]: nothing to retrain on")
     until_s = _until(options.until)
@@ -134,10 +136,6 @@ def run(
     )
     bundle = None
     if done.change is not None:
-        from epithermal_host.retraining import (
-            bundle as retrain_bundle,  # TensorFlow: not before the runtimes are done
-        )
-
         bundle = retrain_bundle.release_bundle(
             done, out, options.name, options.version, options.key
         )

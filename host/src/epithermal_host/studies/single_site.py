@@ -25,6 +25,7 @@ from epithermal_host.evaluation.metrics import Stats, stats
 from epithermal_host.reports.simulated_text import plain
 from epithermal_host.studies import single_site_place as study_place
 from epithermal_host.studies.single_site_place import Record, StudyConfig, wet_season
+from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import (
     DATASET,
     LAYERS,
@@ -110,12 +111,10 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
     _write_dataset(out, own, parts)
 
     from epithermal_host.studies import single_site_plots as study_draw
-    from epithermal_host.training import lstm as network
-    from epithermal_host.training import train  # TensorFlow takes seconds
+    from epithermal_host.training import kinds, train
 
     trained = train.run(out, train_config, progress=progress)
-    model = network.from_weights(train.read_weights(out))
-    answer = network.sequence_function(model)
+    answer = kinds.sequence(read_weights(out))
     t_d = _best_t(seen, parts["train"], train_config.spin_up_steps)
     estimates = _estimates(seen, answer, t_d)
     study = Study(
