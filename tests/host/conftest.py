@@ -11,6 +11,14 @@ import pytest
 
 from epithermal_edge.inference.features import FEATURES
 
+NAMES = [feature.name for feature in FEATURES]
+TOLD = (  # features that the buckets have; any other is 0
+    *("theta_inv", "theta_inv_sigma", "gap", "rain_mm", "rain_known", "et0_mm", "et0_known"),
+    *("bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma", "soil_known", "soil_theta_r"),
+    *("soil_theta_s", "soil_log_alpha", "soil_log_n", "soil_log_ks", "cover_known"),
+    *("cover_canopy", "cover_root_depth_cm", "cover_evaporation", "radiation_mm"),
+)
+
 
 def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
     """Arrays of a data set: the count sees the upper bucket first, theta is mostly the lower."""
@@ -94,7 +102,9 @@ def _arrays(
         ),
         axis=-1,
     )
-    features = np.concatenate((seen_daily, place), axis=-1)
+    told = np.concatenate((seen_daily, place), axis=-1)
+    features = np.zeros((soils, days, len(FEATURES)))
+    features[..., [NAMES.index(name) for name in TOLD]] = told
     third = max(1, soils // 6)
     split = np.zeros(soils, dtype=np.int8)
     split[-2 * third : -third], split[-third:] = 1, 2
@@ -105,7 +115,7 @@ def _arrays(
         "snow_mm": np.zeros((soils, days)),
         "split": split,
         "scenario": np.arange(soils),
-        "feature_names": np.array([f.name for f in FEATURES]),
+        "feature_names": np.array(NAMES),
         "day_end_s": 86400.0 * np.arange(1, days + 1),
         "data_hash": np.array(hashlib.sha256(features.tobytes()).hexdigest()),
     }

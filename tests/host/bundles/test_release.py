@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,10 @@ from epithermal_edge.inference import bundle as bundles
 from epithermal_edge.inference import runtime
 from epithermal_edge.signatures import minisign
 from epithermal_host.bundles import release, signing
+from epithermal_host.compute.isolated_runtime import answer
+from epithermal_host.evaluation import evaluate
+from epithermal_host.training import network
+from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import NAMES, TEST, read_series
 
 
@@ -59,7 +66,16 @@ def test_its_toml_tells_ranges_provenance_and_the_ladder(released, finished_run)
     assert rain["training_minimum"] == 0.0 < rain["training_maximum"] and rain["unit"] == "mm"
     assert table["provenance"]["data_hash"] == read_series(finished_run).data_hash
     assert {"python", "numpy", "tensorflow"} <= set(table["provenance"]["software"])
-    assert len(table["quantization"]["rungs"]) == 4
+    (network,) = table["network"]
+    assert (network["file"], network["kind"], network["head_input"]) == (
+        "model.tflite",
+        "lstm",
+        "h",
+    )
+    assert network["state"] == [{"name": name, "shape": [32]} for name in ("h", "c")]
+    assert len(network["offset"]) == len(network["scale"]) == len(NAMES)
+    assert len(network["quantization"]["rungs"]) == 4 and network["train"]["epochs"] == 12
+    assert table["schema"] == 2
     assert "created" not in table
 
 
@@ -142,3 +158,65 @@ def test_a_bundle_released_with_a_key_is_signed_and_again_the_same(finished_run,
     assert minisign.verify((first.path / "MANIFEST").read_bytes(), signature, trusted)
     again = release.run(finished_run, tmp_path, "bucket", "0.3.0", key=key)
     assert not again.fresh and (again.path / bundles.SIGNATURE).read_bytes() == signature
+
+
+@pytest.fixture(scope="module")
+def twin(finished_run, tmp_path_factory):
+    """A run of the same data set whose network is another one, with another sigma."""
+    run = tmp_path_factory.mktemp("twin")
+    for file in ("network.npz", "model.tflite", "train.json", "quantize.json"):
+        shutil.copy(finished_run / file, run)
+    weights = read_weights(run)
+    other = dataclasses.replace(weights, sigma_scale=(2.0, 2.0))
+    (run / "network.npz").write_bytes(network.save_bytes(other))
+    from epithermal_host.training.quantize import convert
+
+    (run / "model.tflite").write_bytes(convert("float32", other, None))
+    return run
+
+
+def test_several_runs_are_an_ensemble_that_answers_with_their_mean(finished_run, twin, tmp_path):
+    scores = evaluate.report(evaluate.judge([finished_run, twin], progress=False)[0])
+    runs = {"others": [twin], "scores": scores}
+    path = release.run(finished_run, tmp_path, "duo", "0.1.0", **runs).path
+    bundle = bundles.open_bundle(path)
+    assert [n.file for n in bundle.networks] == ["model-0.tflite", "model-1.tflite"]
+    assert [s.name for s in bundle.states] == ["0.h", "0.c", "1.h", "1.c"]
+    each = [
+        answer(path / n.file, "litert", bundle.golden_inputs[None], n.states)[0]
+        for n in bundle.networks
+    ]
+    whole = answer(path, "litert", bundle.golden_inputs[None])[0]
+    np.testing.assert_allclose(whole[:, 0], np.mean(each, axis=0)[:, 0], atol=1e-6)
+    assert (whole[:, 1] > each[0][:, 1]).all() and (whole[:, 1] < each[1][:, 1]).all()
+    card = (path / "CARD.md").read_text("utf-8")
+    assert "networks (an LSTM of 32 units, an LSTM of 32 units)" in card
+    assert card.count("; `") == 2  # the ladder of each
+
+
+def test_the_scores_of_an_ensemble_are_of_its_joined_answer(finished_run, twin):
+    alone, both = (evaluate.judge(runs, progress=False)[0] for runs in (
+        [finished_run], [finished_run, twin]))  # fmt: skip
+    assert alone.score("network", evaluate.COUNTS).coverage_90 < 1.0
+    assert both.score("network", evaluate.COUNTS).coverage_90 > 0.9
+    name = "inversion"
+    assert both.score(name, evaluate.COUNTS) == alone.score(name, evaluate.COUNTS)
+
+
+def test_runs_that_do_not_go_together_are_refused(finished_run, twin, tmp_path):
+    with pytest.raises(ConfigError, match="scores of its joined answer"):
+        release.run(finished_run, tmp_path, "duo", "0.1.0", others=[twin])
+    run = Path(shutil.copytree(twin, tmp_path / "run"))
+    report = json.loads((run / "train.json").read_text())
+    (run / "train.json").write_text(json.dumps(report | {"data_hash": "0" * 64}))
+    with pytest.raises(ConfigError, match="another data set"):
+        release.run(finished_run, tmp_path, "duo", "0.1.0", others=[run], scores={})
+    weights = read_weights(twin)
+    fewer = dataclasses.replace(
+        weights, inputs=weights.inputs[:3], scaling=weights.scaling.of([0, 1, 2])
+    )
+    shutil.copy(twin / "train.json", run)
+    (run / "network.npz").write_bytes(network.save_bytes(fewer))
+    with pytest.raises(ConfigError, match="other inputs"):
+        release.run(finished_run, tmp_path, "duo", "0.1.0", others=[run], scores={})
+    assert not list(tmp_path.glob("duo*"))

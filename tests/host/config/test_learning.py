@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -26,14 +27,39 @@ def test_a_nan_is_out_of_every_range():
         TrainConfig(learning_rate=float("nan"))
 
 
-def test_settings_evaluation_and_release_load_no_tensorflow():
+@pytest.mark.parametrize(
+    ("inputs", "fault"),
+    [
+        (("theta_inv", "moon"), "inputs: moon is none of theta_inv, theta_inv_sigma"),
+        (("theta_inv", "gap", "gap"), "inputs: a name appears twice"),
+        (("gap", "rain_mm"), "inputs must include theta_inv"),
+    ],
+)
+def test_inputs_that_the_station_does_not_compute_or_the_network_needs_are_faults(inputs, fault):
+    with pytest.raises(ValueError, match=fault):
+        TrainConfig(inputs=inputs)
+    assert TrainConfig(inputs=("gap", "theta_inv")).inputs == ("gap", "theta_inv")
+
+
+def test_importing_settings_training_evaluation_and_release_loads_no_tensorflow():
     code = (
-        "import sys; from epithermal_host.bundles import release; "
-        "from epithermal_host.compute import isolated_runtime; "
-        "from epithermal_host.config import learning; "
-        "from epithermal_host.evaluation import evaluate; "
-        "sys.exit(int('tensorflow' in sys.modules))"
+        "import os, sys; before = os.fstat(2)\n"
+        "from epithermal_host.bundles import release\n"
+        "from epithermal_host.compute import isolated_runtime\n"
+        "from epithermal_host.config import learning\n"
+        "from epithermal_host.evaluation import evaluate\n"
+        "from epithermal_host.retraining import retrain\n"
+        "from epithermal_host.training import quantize, train\n"
+        "assert os.fstat(2) == before and 'TF_CPP_MIN_LOG_LEVEL' not in os.environ\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True, timeout=60)  # fmt: skip
-    assert done.stdout == "False\n"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
+import shutil
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.bundles import list_again
 from tests.support.counts import write_counts
 from tests.support.sites import THETA_SAMPLING, made_up_site, probe
 
@@ -222,6 +225,28 @@ def test_probes_that_cannot_be_vetted_or_months_unseen_decline_with_status_1(
 def test_a_date_that_is_none_is_one_clear_line(site_toml, finished_run, tmp_path, capsys):
     assert main(command(site_toml, finished_run, tmp_path, "--until", "summer")) == 2
     assert "--until summer: not a date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("trio-0.1.0", "an ensemble of 3 networks has no head that could be retrained"),
+        ("headless-0.1.0", r"its network \(gru\) has no linear head over its state"),
+    ],
+)
+def test_a_network_without_a_head_to_move_is_refused_before_anything_is_simulated(
+    site_toml, tmp_path, capsys, name, why
+):
+    headless = tmp_path / "headless-0.1.0"
+    shutil.copytree(BUNDLE.parent / "gru-0.1.0", headless)
+    text = (headless / "bundle.toml").read_text("utf-8")
+    (headless / "bundle.toml").write_text(text.replace('head_input = "h"\n', ""), "utf-8")
+    list_again(headless)
+    parent = headless if name.startswith("headless") else BUNDLE.parent / name
+    out = tmp_path / "out"
+    assert main(["retrain", str(site_toml), "--from", str(parent), "--out", str(out)]) == 3
+    assert re.search(why, capsys.readouterr().err)
+    assert not out.exists()
 
 
 def test_probes_off_the_samples_are_not_of_the_field(series):

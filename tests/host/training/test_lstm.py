@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 
 from epithermal_edge.inference import runtime
 from epithermal_host.compute.isolated_runtime import answer
+from epithermal_host.training import head, kinds, lstm, network
+from epithermal_host.training.scaling import fit_scaling
 from epithermal_host.training.series import NAMES, counts_alone, mask
 
 DAYS = 3 * 365 + 1
-
-
-@pytest.fixture(scope="module")
-def network():
-    from epithermal_host.training import lstm as network
-
-    return network
+THETA_INV = NAMES.index("theta_inv")
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +25,24 @@ def features(make_run):
 
 
 @pytest.fixture(scope="module")
-def weights(network, features):
+def weights(features):
     """Weights as lively as those of a trained network."""
-    scaling = network.fit_scaling(features)
-    model = network.build(32, scaling, seed=5)
+    return lively(features, NAMES)
+
+
+def lively(features, inputs):
+    scaling = fit_scaling(features).of(network.columns(inputs))
+    model = lstm.build(32, inputs, scaling, seed=5)
     rng = np.random.default_rng(5)
-    values = [v + 0.3 * rng.standard_normal(v.shape) for v in model.get_weights()]
-    model.set_weights(values)
-    return dataclasses.replace(network.get_weights(model, scaling), sigma_scale=(1.3, 1.7))
+    values = [
+        v + 0.3 * rng.standard_normal(v.shape).astype(np.float32) for v in model.get_weights()
+    ]
+    return kinds.named("lstm", inputs, values, scaling, (1.3, 1.7))
 
 
 @pytest.mark.parametrize("name", runtime.MODULES)
 def test_three_years_streamed_step_by_step_equal_the_sequence_graph(
-    network, weights, features, tmp_path, name
+    weights, features, tmp_path, name
 ):
     if name not in runtime.available():
         pytest.skip(f"{name} is not installed")
@@ -48,56 +50,54 @@ def test_three_years_streamed_step_by_step_equal_the_sequence_graph(
 
     model = tmp_path / "float32.tflite"
     model.write_bytes(convert("float32", weights, None))
-    expected = network.sequence_function(network.from_weights(weights))(features[:2])
-    assert np.ptp(expected[..., 0] - features[:2, :, network.THETA_INV]) > 0.01  # it is no identity
+    expected = kinds.sequence(weights)(features[:2])
+    assert np.ptp(expected[..., 0] - features[:2, :, THETA_INV]) > 0.01  # it is no identity
     np.testing.assert_allclose(
-        answer(model, name, features[:2], network.state_tensors(weights)),
+        answer(model, name, features[:2], kinds.state_tensors(weights)),
         expected,
         rtol=0,
         atol=1e-5,
     )
 
 
-def test_an_untrained_network_is_the_inversion(network, features):
-    model = network.build(8, network.fit_scaling(features), seed=1)
-    answers = network.sequence_function(model)(features)
-    inverted = features[..., network.THETA_INV]
+def test_an_untrained_network_is_the_inversion(features):
+    model = lstm.build(8, NAMES, fit_scaling(features), seed=1)
+    answers = kinds.sequence_function(model, NAMES)(features)
+    inverted = features[..., THETA_INV]
     for column in (0, 2, 4):
         np.testing.assert_array_equal(answers[..., column], inverted)
     np.testing.assert_allclose(answers[..., 3], inverted, atol=1e-7)
     assert (answers[..., 1] > 0).all()
 
 
-def test_the_upper_layers_add_up_to_the_whole(network, weights, features):
-    y = network.sequence_function(network.from_weights(weights))(features[:2])
+def test_the_upper_layers_add_up_to_the_whole(weights, features):
+    y = kinds.sequence(weights)(features[:2])
     assert np.std(y[..., 2] - y[..., 3]) > 0.01  # they are not the same
     np.testing.assert_allclose(y[..., 0], (10 * y[..., 2] + 20 * y[..., 3]) / 30, atol=1e-6)
 
 
 @pytest.mark.parametrize(("n_sigma", "factor"), [(0.0, 1.3), (0.02, 1.7)])
-def test_the_scale_of_sigma_multiplies_all_but_its_floor(
-    network, weights, features, n_sigma, factor
-):
+def test_the_scale_of_sigma_multiplies_all_but_its_floor(weights, features, n_sigma, factor):
     x = features[:1].copy()
     x[..., NAMES.index("cosmic_n_sigma")] = n_sigma
     learnt, scaled = (
-        network.sequence_function(network.from_weights(w))(x)
+        kinds.sequence(w)(x)
         for w in (dataclasses.replace(weights, sigma_scale=(1.0, 1.0)), weights)
     )
-    floor = network.SIGMA_FLOOR
+    floor = head.SIGMA_FLOOR
     np.testing.assert_allclose(scaled[..., 1] - floor, factor * (learnt[..., 1] - floor), rtol=1e-4)
     np.testing.assert_array_equal(np.delete(scaled, 1, axis=-1), np.delete(learnt, 1, axis=-1))
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(network, features):
-    scaling = network.fit_scaling(features)
-    first, again, other = (network.build(8, scaling, seed).get_weights() for seed in (1, 1, 2))
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(features):
+    scaling = fit_scaling(features)
+    first, again, other = (lstm.build(8, NAMES, scaling, seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
 
 
-def test_unknown_weather_and_flags_are_not_moved_by_the_scaling(network, features):
-    scaling = network.fit_scaling(features)
+def test_unknown_weather_and_flags_are_not_moved_by_the_scaling(features):
+    scaling = fit_scaling(features)
     moved = [NAMES[i] for i in np.flatnonzero(scaling.offset)]
     assert moved == [
         "theta_inv", "theta_inv_sigma", "bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma",
@@ -107,10 +107,10 @@ def test_unknown_weather_and_flags_are_not_moved_by_the_scaling(network, feature
     assert (scaling.scale[flags] == 1).all()
 
 
-def test_rain_and_soil_are_divided_by_their_rms_where_they_are_known(network, features):
+def test_rain_and_soil_are_divided_by_their_rms_where_they_are_known(features):
     half = features.copy()
     half[::2] = mask(half[::2], rain=True, et0=True, soil=True, cover=True)
-    scaling = network.fit_scaling(half)
+    scaling = fit_scaling(half)
     for name, flag in (
         ("rain_mm", "rain_known"),
         ("soil_log_ks", "soil_known"),
@@ -121,11 +121,9 @@ def test_rain_and_soil_are_divided_by_their_rms_where_they_are_known(network, fe
         assert scaling.scale[NAMES.index(name)] == pytest.approx(1 / rms, rel=1e-6)
 
 
-def test_a_feature_that_is_constant_or_unknown_in_training_is_not_blown_up_elsewhere(
-    network, features
-):
+def test_a_feature_that_is_constant_or_unknown_in_training_is_not_blown_up_elsewhere(features):
     constant = np.repeat(counts_alone(features)[:1, :1], 5, axis=1)
-    scaling = network.fit_scaling(constant)
+    scaling = fit_scaling(constant)
     for name, other in (
         ("bulk_density_g_cm3", 0.5),
         ("bound_water_g_g", 0.05),
@@ -138,26 +136,73 @@ def test_a_feature_that_is_constant_or_unknown_in_training_is_not_blown_up_elsew
         assert scaling.scale[NAMES.index(name)] * other <= 20.0001
 
 
-def test_states_in_numpy_are_those_of_the_graph(network, weights, features):
-    h, c = network.states(weights, features[0])
-    model = network.from_weights(weights)
-    zero = np.zeros((1, weights.hidden), dtype=np.float32)
+def test_states_in_numpy_are_those_of_the_graph(weights, features):
+    h, c = lstm.states(weights, features[0])
+    model = kinds.sequence_graph(weights)
+    zero = np.zeros((1, lstm.hidden(weights)), dtype=np.float32)
     _, h_graph, c_graph = model([features[:1, :-1], zero, zero])
     np.testing.assert_allclose(h[-1], h_graph[0], atol=1e-4)
     np.testing.assert_allclose(c[-1], c_graph[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("hidden", [8, 48, 64, 100])
-def test_no_part_of_the_kernel_is_large_enough_to_be_quantized(network, hidden):
+def test_no_part_of_the_kernel_is_large_enough_to_be_quantized(hidden):
     kernel = np.arange(len(NAMES) * 4 * hidden, dtype=np.float32).reshape(len(NAMES), -1)
-    parts = network._in_parts(kernel)
+    parts = lstm._in_parts(kernel)
     assert max(part.size for part in parts) < 1024
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), kernel)
 
 
-def test_weights_survive_a_file(network, weights):
+def test_weights_survive_a_file(weights):
     back = network.load_weights(network.save_bytes(weights))
-    for name in network.WEIGHT_NAMES:
-        np.testing.assert_array_equal(getattr(back, name), getattr(weights, name))
+    assert (back.kind, back.inputs) == ("lstm", weights.inputs)
+    assert tuple(back.arrays) == lstm.WEIGHT_NAMES
+    for name, array in weights.arrays.items():
+        np.testing.assert_array_equal(back.arrays[name], array)
     assert back.sigma_scale == pytest.approx((1.3, 1.7), rel=1e-7)
     np.testing.assert_array_equal(back.scaling.scale, weights.scaling.scale)
+
+
+def test_a_file_of_0_1_0_is_an_lstm_of_all_features(weights):
+    buffer = io.BytesIO()
+    scaling = {"offset": weights.scaling.offset, "scale": weights.scaling.scale}
+    np.savez(buffer, **scaling, sigma_scale=np.float32(1.5), **weights.arrays)
+    back = network.load_weights(buffer.getvalue())
+    assert (back.kind, back.inputs, back.sigma_scale) == ("lstm", NAMES, (1.5, 1.5))
+    with pytest.raises(ValueError, match="other features: 20"):
+        network.load_weights(_npz(scaling["offset"][:20], weights))
+
+
+def _npz(offset, weights):
+    buffer = io.BytesIO()
+    np.savez(buffer, offset=offset, scale=offset, sigma_scale=np.float32(1.5), **weights.arrays)
+    return buffer.getvalue()
+
+
+THREE = ("gap", "theta_inv", "theta_inv_sigma")
+
+
+def test_a_network_of_three_inputs_is_shown_these_alone_and_in_its_own_order(features, tmp_path):
+    from epithermal_host.training.quantize import convert
+
+    weights = lively(features, THREE)
+    columns = weights.columns
+    assert columns == [NAMES.index(name) for name in THREE]
+    answer_of = kinds.sequence(weights)
+    expected = answer_of(features[:2])
+    other = features[:2].copy()
+    other[..., [i for i in range(len(NAMES)) if i not in columns]] += 1.0
+    np.testing.assert_array_equal(answer_of(other), expected)
+    model = tmp_path / "three.tflite"
+    model.write_bytes(convert("float32", weights, None))
+    y = answer(model, "litert", features[:2][..., columns], kinds.state_tensors(weights))
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+
+
+def test_a_network_that_is_not_shown_how_well_n_is_known_has_one_scale_of_sigma(features):
+    weights = lively(features, THREE)
+    x = features[:1].copy()
+    scaled = kinds.sequence(weights)(x)
+    plain = kinds.sequence(dataclasses.replace(weights, sigma_scale=(9.0, 1.0)))(x)
+    floor = head.SIGMA_FLOOR
+    np.testing.assert_allclose(scaled[..., 1] - floor, 1.7 * (plain[..., 1] - floor), rtol=1e-4)

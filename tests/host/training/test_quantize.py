@@ -10,7 +10,8 @@ import pytest
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.inference import runtime
 from epithermal_host.compute.isolated_runtime import answer
-from epithermal_host.training.network import read_states
+from epithermal_host.training import kinds
+from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import DESCRIPTION, NAMES, TEST, read_series
 
 
@@ -79,14 +80,11 @@ def test_a_rung_on_which_the_runtimes_disagree_does_not_ship(quantize, finished_
 def test_the_shipped_file_streams_like_the_float_network_on_all_runtimes(
     quantize, finished_run, ladder
 ):
-    from epithermal_host.training import lstm as network
-    from epithermal_host.training import train
-
+    weights = read_weights(finished_run)
     stream = quantize.gate_stream(read_series(finished_run).part(TEST), 2)
-    model = network.from_weights(train.read_weights(finished_run))
-    expected = network.sequence_function(model)(stream)
+    expected = kinds.sequence(weights)(stream)
     for name in runtime.available():
-        answers = answer(finished_run / "model.tflite", name, stream, read_states(finished_run))
+        answers = answer(finished_run / "model.tflite", name, stream, kinds.state_tensors(weights))
         assert np.max(np.abs(answers - expected)) <= ladder["gate_m3_m3"]
 
 

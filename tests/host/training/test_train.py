@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host.training import frameworks, kinds, lstm
+from epithermal_host.training.network import read_weights
+from epithermal_host.training.scaling import fit_scaling
 from epithermal_host.training.series import NAMES, TEST, VALIDATION, counts_alone, mask, read_series
 
 SMALL = {"epochs": 4, "batch": 4, "chunk": 60, "hidden": 6, "spin_up_steps": 20}
@@ -98,12 +101,9 @@ def test_it_learns_what_the_inversion_cannot_know(finished_run):
 
 
 def test_after_training_ninety_percent_of_the_validation_s_truth_is_in_its_interval(finished_run):
-    from epithermal_host.training import lstm as network
-    from epithermal_host.training import train
-
     validation = read_series(finished_run).part(VALIDATION)
-    weights = train.read_weights(finished_run)
-    answer = network.sequence_function(network.from_weights(weights))
+    weights = read_weights(finished_run)
+    answer = kinds.sequence(weights)
     inside = []
     known = validation.features
     for features in (counts_alone(known), mask(known, soil=True), known):
@@ -127,13 +127,9 @@ def test_the_scale_of_sigma_makes_a_boaster_honest(train):
 
 
 def test_the_layers_are_learnt_with_the_whole(finished_run):
-    from epithermal_host.training import lstm as network
-    from epithermal_host.training import train
-
     test = read_series(finished_run).part(TEST)
-    model = network.from_weights(train.read_weights(finished_run))
-    y = network.sequence_function(model)(test.features)[:, 40:]
-    inverted = test.features[:, 40:, network.THETA_INV]
+    y = kinds.sequence(read_weights(finished_run))(test.features)[:, 40:]
+    inverted = test.features[:, 40:, NAMES.index("theta_inv")]
     for i, column in enumerate((2, 3, 4)):
         truth = test.layers[:, 40:, i]
         rmse = np.sqrt(np.mean((y[..., column] - truth) ** 2))
@@ -142,15 +138,13 @@ def test_the_layers_are_learnt_with_the_whole(finished_run):
 
 def update_once(train, n_sigma=0.02, **settings):
     """Gradient step on one chunk of noise; the loss, and weights before and after."""
-    from epithermal_host.training import lstm as network
-
     config = train.TrainConfig(**SMALL | settings)
     rng = np.random.default_rng(2)
     x = rng.random((4, 30, len(NAMES)), dtype=np.float32)
     x[..., NAMES.index("cosmic_n_sigma")] = n_sigma
-    scaling = network.fit_scaling(x)
-    model, average = (network.build(config.hidden, scaling, 1) for _ in range(2))
-    optimizer = network.keras.optimizers.Adam(1e-2)
+    scaling = fit_scaling(x)
+    model, average = (lstm.build(config.hidden, NAMES, scaling, 1) for _ in range(2))
+    optimizer = frameworks.load()[0].optimizers.Adam(1e-2)
     optimizer.build(model.trainable_variables)
     update = train.update_function(model, average, optimizer, config)
     label = np.repeat(x[..., :1], 3, axis=-1) + 0.05 * np.array([1.0, 2.0, 4.0], dtype=np.float32)
@@ -295,13 +289,12 @@ def test_a_spin_up_longer_than_the_series_is_refused(train, make_run):
 
 def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_unknown(train):
     from epithermal_host.training import augmentation as told
-    from epithermal_host.training import lstm as network
 
     rng = np.random.default_rng(3)
     features = rng.uniform(0.1, 0.4, (40, 30, len(NAMES))).astype(np.float32)
     unknown = [i for i, name in enumerate(NAMES) if name.startswith(("soil_", "cover_"))]
     features[20:, :, unknown] = 0.0
-    scaling = network.fit_scaling(features)
+    scaling = fit_scaling(features)
     config = train.TrainConfig(jitter=0.1)
     one, two = (told.jittered(features, config, epoch, scaling) for epoch in (1, 2))
     np.testing.assert_array_equal(one, told.jittered(features, config, 1, scaling))

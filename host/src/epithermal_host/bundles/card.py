@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from epithermal_host.rendering.text import markdown
@@ -11,9 +11,8 @@ TEXT = """\
 # {name} {version}
 
 Mean water content of 0-30 cm (m³ m⁻³), its standard error and the means of 0-10, 10-30 and
-30-60 cm from the counts of a cosmic-ray neutron sensor: an LSTM of {hidden} units that takes one
-step a day on features of the last 24 hours and corrects the homogeneous COSMIC inversion. What is
-known of the soil is among its inputs; it may be unknown.
+30-60 cm from the counts of a cosmic-ray neutron sensor: {network} that takes one
+step a day on features of the last 24 hours and corrects the homogeneous COSMIC inversion.{soil}
 
 ## What it was trained on
 
@@ -53,17 +52,17 @@ that the 90 % interval held 90 % of the validation soils' truth.
   here. Judge it on your site by soil samples.
 * The calibration (COSMIC's N, bulk density, lattice and organic water) is taken as given, N with
   its standard error. An error of N shifts the answer much as it shifts the inversion, and a slow
-  drift of the detector or of the biomass is not told from drying.
-* A soil that is described wrongly is believed. Where its parameters are a guess, leave them away.
+  drift of the detector or of the biomass is not told from drying.{soil_fails}
 * In the first {spin_up_steps} days after a cold start the estimate is flagged WARM_UP; the table
-  above shows that error. It begins as the inversion.
-* In a gap it goes on with rain and ET0 if there are any, else it holds; see the row of gaps.
+  above shows that error. It begins as the inversion.{gap_fails}
 * {snow}
 * Frozen soil, ponding, a water table and irrigation that no gauge sees are outside of what it was
   shown.
 
 ## Quantization
+{quantization}"""
 
+QUANTIZATION = """
 Largest error against the float network on unseen soils, gate {gate_m3_m3:g} m³ m⁻³, and largest
 difference between two runtimes, gate {agree_m3_m3:g} m³ m⁻³, over streams of {stream_years:.1f}
 years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
@@ -72,6 +71,17 @@ years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
 """
 
 
+SOIL = " What is\nknown of the soil is among its inputs; it may be unknown."
+SOIL_FAILS = (
+    "\n* A soil that is described wrongly is believed. Where its parameters are a guess, leave them"
+    " away."
+)
+GAP_FAILS = {  # whether rain or ET0 is among its inputs
+    True: """
+* In a gap it goes on with rain and ET0 if there are any, else it holds; see the row of gaps.""",
+    False: """
+* In a gap it holds; see the row of gaps.""",
+}
 SNOW = {
     True: "Under snow the counts tell nothing of the soil: it was shown snow, and no day with\n"
     "  snow is judged.",
@@ -79,19 +89,25 @@ SNOW = {
 }
 
 
-def card(table: Mapping[str, Any], reports: Mapping[str, Any], notes: str = "") -> str:
+def card(
+    table: Mapping[str, Any], titles: Sequence[str], scores: Mapping[str, Any], notes: str = ""
+) -> str:
     """The card's text.
 
     Parameters
     ----------
     table :
         What goes into bundle.toml.
-    reports :
-        Content of train.json, quantize.json and evaluate.json, by command.
+    titles :
+        What each network is, "an LSTM of 32 units".
+    scores :
+        Content of evaluate.json.
     notes :
         What examinations showed, in Markdown.
     """
-    scores, quantize = reports["evaluate"], reports["quantize"]
+    networks = table["network"]
+    inputs = {feature["name"] for feature in table["features"]}
+    soil = "soil_known" in inputs
     provenance = table["provenance"]
     population = provenance["run"].get("population", {})
     known = " Its configuration is in bundle.toml, provenance.run." if provenance["run"] else ""
@@ -99,7 +115,10 @@ def card(table: Mapping[str, Any], reports: Mapping[str, Any], notes: str = "") 
         name=table["name"],
         notes=f"{notes.strip()}\n\n" if notes.strip() else "",
         version=table["version"],
-        hidden=table["network"][0]["state"][0]["shape"][0],
+        network=titles[0] if len(titles) == 1 else ensemble(titles),
+        soil=SOIL if soil else "",
+        soil_fails=SOIL_FAILS if soil else "",
+        gap_fails=GAP_FAILS[bool(inputs & {"rain_mm", "et0_mm"})],
         spin_up_steps=table["spin_up_steps"],
         soils=provenance["soils"],
         days=provenance["days"],
@@ -114,14 +133,28 @@ def card(table: Mapping[str, Any], reports: Mapping[str, Any], notes: str = "") 
         ),
         quantiles=", ".join(f"{q} {v:.4f}" for q, v in scores["rmse_of_soils"].items()),
         layers=_layers(scores["rmse_of_layers"]),
-        sigma_scale=" and ".join(f"{k:.2f}" for k in reports["train"]["sigma_scale"]),
-        gate_m3_m3=quantize["gate_m3_m3"],
-        agree_m3_m3=quantize["agree_m3_m3"],
-        stream_years=quantize["stream_days"] / 365.25,
-        scheme=quantize["scheme"],
+        sigma_scale="; ".join(
+            " and ".join(f"{k:.2f}" for k in network["sigma_scale"]) for network in networks
+        ),
         snow=SNOW[bool(population.get("snow_on_counts"))],
-        size_bytes=quantize["size_bytes"],
-        rungs=rungs_table(quantize["rungs"]),
+        quantization="".join(_quantization(network["quantization"]) for network in networks),
+    )
+
+
+def ensemble(titles: Sequence[str]) -> str:
+    """What several networks are together."""
+    return f"the mean of {len(titles)}\nnetworks ({', '.join(titles)})"
+
+
+def _quantization(report: Mapping[str, Any]) -> str:
+    """How one network was quantized."""
+    return QUANTIZATION.format(
+        gate_m3_m3=report["gate_m3_m3"],
+        agree_m3_m3=report["agree_m3_m3"],
+        stream_years=report["stream_days"] / 365.25,
+        scheme=report["scheme"],
+        size_bytes=report["size_bytes"],
+        rungs=rungs_table(report["rungs"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Put a run's model into a bundle that a station can verify, and prove it before it is there."""
+"""Put runs' models into a bundle that a station can verify, and prove it before it is there."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference import bundle as bundles
 from epithermal_edge.inference import runtime
+from epithermal_edge.inference.ensemble import joined
 from epithermal_edge.inference.features import FEATURES
 from epithermal_host.bundles import signing
 from epithermal_host.bundles.card import card
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.compute.isolated_runtime import answer
-from epithermal_host.training.network import read_states
+from epithermal_host.training import kinds
+from epithermal_host.training.network import Weights, read_weights
 from epithermal_host.training.series import NAMES, TEST, TRAIN, Series, read_series
 
 STEP_S, PHASES = 86400, 24
@@ -35,6 +37,17 @@ SOFTWARE = ("epithermal-edge", "epithermal-host", "tensorflow", "keras", "numpy"
 # Largest error that another processor or runtime may make; a misread model is off by 0.01 to 0.2.
 # 8-bit schemes round the state in each step, and a last bit that differs may round the other way.
 TOLERANCE = {"dynamic_int8": 5e-4, "int16x8": 5e-4, "float16": 1e-4, "float32": 1e-4}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """The network of a run that was trained and quantized."""
+
+    folder: Path
+    weights: Weights
+    model: bytes
+    train: Mapping[str, Any]  # train.json
+    quantize: Mapping[str, Any]  # quantize.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +66,15 @@ def run(
     name: str,
     version: str,
     *,
+    others: Sequence[Path] = (),
+    scores: Mapping[str, Any] | None = None,
     created: str | None = None,
     notes: str = "",
     key: signing.SecretKey | None = None,
 ) -> ReleaseResult:
     """Write TO/<name>-<version>/ from a run that was trained, quantized and evaluated.
 
-    The same run gives the same bytes: no clock is read.
+    The same runs give the same bytes: no clock is read.
 
     Parameters
     ----------
@@ -67,6 +82,11 @@ def run(
         With dataset.npz, network.npz, model.tflite and the reports of each command.
     to :
         Folder of bundles.
+    others :
+        Runs of the same data set and inputs whose networks join this one's in an ensemble.
+    scores :
+        What `evaluate` says of the model, for the card; None: RUN/evaluate.json, which is of this
+        run's network alone.
     created :
         Date for bundle.toml; None: none is written.
     notes :
@@ -77,8 +97,8 @@ def run(
     Raises
     ------
     ConfigError
-        A file of the run is missing, the name or version is not allowed, or another bundle of
-        that name and version is there.
+        A file of a run is missing, the name or version is not allowed, the runs do not go
+        together, or another bundle of that name and version is there.
     BundleError
         The bundle fails its own golden vectors on an installed runtime.
     """
@@ -86,8 +106,17 @@ def run(
         bundles.check_name(name, version)
     except BundleError as fault:
         raise ConfigError(str(fault)) from fault
-    contents = _contents(run_folder, name, version, created, notes)
-    return place(contents, to / f"{name}-{version}", key)
+    if others and scores is None:
+        raise ConfigError("an ensemble needs the scores of its joined answer, not of one member")
+    series = read_series(run_folder)
+    members = [_member(folder) for folder in (run_folder, *others)]
+    _check_together(series, members)
+    scores = _report(run_folder, "evaluate") if scores is None else scores
+    head = {"schema": bundles.SCHEMA, "name": name, "version": version}
+    table = head | _table(series, members)
+    if created is not None:
+        table["created"] = created
+    return place(_contents(series, members, table, scores, notes), to / f"{name}-{version}", key)
 
 
 def place(
@@ -128,68 +157,79 @@ def place(
     return ReleaseResult(path=target, sha256=bundle.sha256, golden_errors=errors, fresh=fresh)
 
 
+def _member(run_folder: Path) -> Member:
+    """What a run has to give."""
+    train, quantize = (_report(run_folder, command) for command in ("train", "quantize"))
+    model = _bytes(run_folder, "model.tflite", "quantize")
+    return Member(run_folder, read_weights(run_folder), model, train, quantize)
+
+
+def _check_together(series: Series, members: Sequence[Member]) -> None:
+    """Raise ConfigError where the networks cannot be one bundle."""
+    first = members[0]
+    for member in members[1:]:
+        if member.train["data_hash"] != series.data_hash:
+            raise ConfigError(
+                f"{member.folder}: trained on another data set than {first.folder}:"
+                " an ensemble is of one"
+            )
+        if member.weights.inputs != first.weights.inputs:
+            raise ConfigError(
+                f"{member.folder}: its network has other inputs than that of {first.folder}:"
+                " an ensemble has one list of them"
+            )
+
+
 def _contents(
-    run_folder: Path, name: str, version: str, created: str | None, notes: str
+    series: Series,
+    members: Sequence[Member],
+    table: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    notes: str,
 ) -> dict[str, bytes]:
     """Every file of the bundle, MANIFEST too."""
-    series = read_series(run_folder)
-    reports = {key: _report(run_folder, key) for key in ("train", "quantize", "evaluate")}
-    model = _bytes(run_folder, "model.tflite", "quantize")
-    scheme = str(reports["quantize"]["scheme"])
-    inputs = golden_inputs(series.part(TEST))
+    weights = members[0].weights
+    inputs = golden_inputs(series.part(TEST))[:, weights.columns]
     names = runtime.available()
     if not names:
         raise ConfigError("no TFLite runtime: install tflite-runtime or ai-edge-litert")
-    states = read_states(run_folder)
-    outputs = answer(run_folder / "model.tflite", names[0], inputs[None], states)[0]
-    table = _table(run_folder, series, reports, TOLERANCE[scheme])
-    table = {"schema": bundles.SCHEMA, "name": name, "version": version, **table}
-    if created is not None:
-        table["created"] = created
+    answers = []
+    for member in members:
+        path, states = member.folder / "model.tflite", kinds.state_tensors(member.weights)
+        answers.append(answer(path, names[0], inputs[None], states)[0])
+    outputs = answers[0] if len(answers) == 1 else joined(np.stack(answers))
+    files = [network["file"] for network in table["network"]]
     contents = {
         bundles.BUNDLE_TOML: tomli_w.dumps(_without_none(table)).encode("utf-8"),
-        bundles.MODEL: model,
-        bundles.GOLDEN: golden_csv(NAMES, inputs, outputs),
-        bundles.CARD: card(table, reports, notes).encode("utf-8"),
+        **{file: member.model for file, member in zip(files, members, strict=True)},
+        bundles.GOLDEN: golden_csv(weights.inputs, inputs, outputs),
+        bundles.CARD: card(
+            table, [kinds.title(m.weights) for m in members], scores, notes
+        ).encode(),
     }
     return {**contents, bundles.MANIFEST: bundles.manifest_text(contents).encode("ascii")}
 
 
-def _table(
-    run_folder: Path, series: Series, reports: Mapping[str, Any], tolerance: float
-) -> dict[str, Any]:
+def _table(series: Series, members: Sequence[Member]) -> dict[str, Any]:
     """bundle.toml without its head."""
     features = series.part(TRAIN).features
-    with np.load(io.BytesIO(_bytes(run_folder, "network.npz", "train"))) as file:
-        offset, scale = file["offset"], file["scale"]
-    config = reports["train"]["config"]
+    weights = members[0].weights
+    tolerance = max(TOLERANCE[str(member.quantize["scheme"])] for member in members)
     return {
         "step_s": STEP_S,
         "phases": PHASES,
-        "spin_up_steps": int(config["spin_up_steps"]),
+        "spin_up_steps": max(int(m.train["config"]["spin_up_steps"]) for m in members),
+        "outputs": [{"name": name, "unit": unit} for name, unit in bundles.OUTPUTS],
         "features": [
             {
-                "name": feature.name,
-                "unit": feature.unit,
+                "name": FEATURES[i].name,
+                "unit": FEATURES[i].unit,
                 "training_minimum": float(features[..., i].min()),
                 "training_maximum": float(features[..., i].max()),
             }
-            for i, feature in enumerate(FEATURES)
+            for i in weights.columns
         ],
-        "network": [
-            {
-                "file": bundles.MODEL,
-                "kind": "lstm",
-                "head_input": "h",
-                "state": [
-                    {"name": state.name, "shape": list(state.shape)}
-                    for state in read_states(run_folder)
-                ],
-                "offset": offset.tolist(),
-                "scale": scale.tolist(),
-            }
-        ],
-        "outputs": [{"name": name, "unit": unit} for name, unit in bundles.OUTPUTS],
+        "network": [_network(m, i, len(members)) for i, m in enumerate(members)],
         "golden": {"tolerance": tolerance, "steps": bundles.GOLDEN_STEPS},
         "provenance": {
             "data_hash": series.data_hash,
@@ -197,28 +237,42 @@ def _table(
             "days": int(series.theta.shape[1]),
             "git_commit": _git_commit(),
             "software": _software(),
-            "train": config,
-            "run": _run_toml(run_folder),
+            "run": _run_toml(members[0].folder),
         },
-        "quantization": reports["quantize"],
+    }
+
+
+def _network(member: Member, number: int, of: int) -> dict[str, Any]:
+    """One [[network]] of bundle.toml."""
+    weights = member.weights
+    return {
+        "file": bundles.MODEL if of == 1 else bundles.MODEL.replace(".", f"-{number}."),
+        "kind": weights.kind,
+        "state": [{"name": s.name, "shape": [*s.shape]} for s in kinds.state_tensors(weights)],
+        "head_input": kinds.kind(weights.kind).HEAD_INPUT,
+        "offset": weights.scaling.offset.tolist(),
+        "scale": weights.scaling.scale.tolist(),
+        "sigma_scale": member.train["sigma_scale"],
+        "train": member.train["config"],
+        "quantization": member.quantize,
     }
 
 
 def golden_inputs(test: Series) -> NDArray[np.float32]:
-    """(GOLDEN_STEPS, F) of unseen weather from a cold start, with a gap in it.
+    """All features (GOLDEN_STEPS, F) of unseen weather from a cold start, with a gap in it.
 
     The soil with most gaps is taken; shorter series are joined, and where no soil has a gap
     three days are made one.
     """
     days = min(bundles.GOLDEN_STEPS, test.theta.shape[1])
-    gap = NAMES.index("gap")
+    *held, gap = (NAMES.index(name) for name in ("theta_inv", "theta_inv_sigma", "gap"))
     order = np.argsort(-test.features[:, :days, gap].sum(axis=1), kind="stable")
     joined = np.concatenate(test.features[order][: -(-bundles.GOLDEN_STEPS // days)])
     while len(joined) < bundles.GOLDEN_STEPS:
         joined = np.concatenate([joined, joined])
     inputs: NDArray[np.float32] = joined[: bundles.GOLDEN_STEPS].copy()
     if not inputs[:, gap].any():
-        inputs[200:203, : gap + 1] = inputs[199, : gap + 1]  # the inversion is held in a gap
+        inputs[200:203, held] = inputs[199, held]  # the inversion is held in a gap
         inputs[200:203, gap] = 1.0
     return inputs
 

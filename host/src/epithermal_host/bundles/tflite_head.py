@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.errors import BundleError
-from epithermal_host.training import lstm as network
+from epithermal_host.training.frameworks import quiet
+from epithermal_host.training.head import UNITS
 
 Array = NDArray[np.float32]
 
@@ -21,7 +22,7 @@ NOT_OURS = "no head as `release` writes it in 32 or 16 bits: take another bundle
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """d = V h' + v of `epithermal_host.training.lstm`."""
+    """d = V h' + v, which goes into `epithermal_host.training.head`."""
 
     weights: Array  # (UNITS, H) V
     bias: Array  # (UNITS,) v
@@ -36,7 +37,7 @@ def read_head(model: bytes) -> Head:
         The file has none that could be replaced.
     """
     weights, bias = _views(bytearray(model))
-    wide = weights.astype(np.float32).reshape(network.UNITS, -1)
+    wide = weights.astype(np.float32).reshape(UNITS, -1)
     return Head(wide, bias.astype(np.float32))
 
 
@@ -59,7 +60,7 @@ def with_head(model: bytes, head: Head) -> bytes:
 
 def _views(content: bytearray) -> tuple[Any, Any]:
     """V (UNITS * H,) and v (UNITS,) where they stand in the file: writing to them changes it."""
-    with network.quiet():
+    with quiet():
         from tensorflow.lite.python import schema_py_generated as schema
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
@@ -72,7 +73,7 @@ def _views(content: bytearray) -> tuple[Any, Any]:
         if code != schema.BuiltinOperator.FULLY_CONNECTED or operator.InputsLength() != 3:
             continue
         weights, bias = operator.Inputs(1), operator.Inputs(2)
-        if bias >= 0 and graph.Tensors(bias).ShapeAsNumpy().tolist() == [network.UNITS]:
+        if bias >= 0 and graph.Tensors(bias).ShapeAsNumpy().tolist() == [UNITS]:
             stored = [widened.get(t, t) for t in (weights, bias)]
             found.append([_floats(schema, model, graph.Tensors(t)) for t in stored])
     if len(found) != 1 or any(view is None for view in found[0]):

@@ -86,8 +86,10 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _run_folder(p)
     _add_evaluate(commands)
     p = _add(commands, "release", _release, "a model bundle with golden vectors",
-             "release runs/a --to models --name rootzone --version 1.0.0")  # fmt: skip
-    _run_folder(p)
+             "release runs/a --to models --name rootzone --version 1.0.0\n"
+             "  epithermal-host release runs/a runs/b runs/c --to models")  # fmt: skip
+    p.add_argument("run", type=Path, nargs="+", metavar="RUN",
+                   help="run folder; several of one data set become an ensemble")  # fmt: skip
     p.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle goes in here")
     p.add_argument("--name", help="default: run.toml")
     p.add_argument("--version", dest="model_version", help="default: run.toml")
@@ -287,13 +289,19 @@ def _study(arguments: argparse.Namespace) -> int:
 def _release(arguments: argparse.Namespace) -> int:
     from epithermal_host.config.run_toml import read_run
 
-    wanted = read_run(arguments.run).release
+    first, *others = arguments.run
+    wanted = read_run(first).release
     key = sign.secret_key(arguments)
     from epithermal_host.bundles import release
+    from epithermal_host.evaluation import evaluate
 
+    # the answer of an ensemble is judged here; that of one network was, by `evaluate`
+    scores = evaluate.report(evaluate.judge(arguments.run)[0]) if others else None
     done = release.run(
-        arguments.run,
+        first,
         arguments.to,
+        others=others,
+        scores=scores,
         name=arguments.name or wanted.name,
         version=arguments.model_version or wanted.version,
         notes=arguments.notes.read_text("utf-8") if arguments.notes else "",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from epithermal_edge.inference.features import FEATURES
 
 Range = tuple[str, float, float]
 
@@ -13,6 +16,8 @@ class TrainConfig:
 
     seed: int = 1
     begin_with: str = ""  # network.npz to continue from, relative to run.toml; empty: a new network
+    network: str = "lstm"  # its kind, see training/kinds.py
+    inputs: tuple[str, ...] = ()  # names of the features that the network uses; empty: all
     hidden: int = 32  # width of the state
     epochs: int = 100  # maximum
     batch: int = 32  # series; small campaigns need many steps, large ones (2000 soils) use 256
@@ -66,6 +71,7 @@ class TrainConfig:
             ("mask_cover", 0, 1),
             ("jitter", 0, 1),
             ("weather_error", 0, 1),
+            more=_input_faults(self.inputs),
         )
 
 
@@ -88,12 +94,25 @@ class QuantizeConfig:
         )
 
 
-def _check(config: object, *ranges: Range) -> None:
-    """Raise ValueError that lists every number outside its range."""
+def _input_faults(inputs: tuple[str, ...]) -> list[str]:
+    """List what is wrong with the names of a network's inputs; an empty tuple means all."""
+    known = [feature.name for feature in FEATURES]
+    unknown = [name for name in inputs if name not in known]
+    faults = [f"inputs: {name} is none of {', '.join(known)}" for name in unknown]
+    if len(set(inputs)) < len(inputs):
+        faults.append("inputs: a name appears twice")
+    if inputs and "theta_inv" not in inputs:
+        faults.append("inputs must include theta_inv, which the network corrects")
+    return faults
+
+
+def _check(config: object, *ranges: Range, more: Sequence[str] = ()) -> None:
+    """Raise ValueError that lists every number outside its range, and more faults."""
     faults = [
         f"{name} must be within {low:g} to {high:g}"
         for name, low, high in ranges
         if not low <= getattr(config, name) <= high
     ]
+    faults += more
     if faults:
         raise ValueError("; ".join(faults))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator, runtime
-from epithermal_edge.inference.bundle import OUTPUTS, State, StepFn, zeros
+from epithermal_edge.inference.bundle import OUTPUTS, zeros
+from epithermal_edge.inference.ensemble import joined
 from epithermal_host.arrays import Array, Array32, Mask
-from epithermal_host.compute.files import write_atomic, write_json
+from epithermal_host.compute.files import write_json
 from epithermal_host.evaluation import evaluate_plot
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
 from epithermal_host.evaluation.layers import columns, layer_lines
@@ -34,7 +36,8 @@ from epithermal_host.evaluation.methods import (
 )
 from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.rendering.text import plain
-from epithermal_host.training.network import read_states
+from epithermal_host.training.kinds import state_tensors
+from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import (
     DESCRIPTION,
     LAYERS,
@@ -86,21 +89,39 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     BundleError
         No TFLite runtime runs the model.
     """
+    result, figure = judge([run_folder], progress=progress)
+    figure.savefig(result.picture_path, dpi=120)
+    write_json(result.report_path, report(result))
+    return result
+
+
+def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[EvaluateResult, Any]:
+    """Judge the model of a run, or the joined models of several as an ensemble; write nothing.
+
+    Parameters
+    ----------
+    run_folders :
+        The first one's test soils are streamed.
+
+    Returns
+    -------
+    EvaluateResult, matplotlib figure
+
+    Raises
+    ------
+    ConfigError, BundleError
+        As `run`.
+    """
+    run_folder = run_folders[0]
     test = read_series(run_folder).part(TEST)
     spin_up = read_spin_up(run_folder)
-    model_path = run_folder / "model.tflite"
-    if not model_path.is_file():
-        raise ConfigError(
-            f"{model_path}: no model: run `epithermal-host quantize {run_folder}` first"
-        )
+    models = [_load_model(folder) for folder in run_folders]
     judged = judged_days(test, spin_up)
     if not judged.any():
         raise ConfigError(f"{run_folder}: no test day left after {spin_up} days of spin-up")
-    states = read_states(run_folder)
-    step, cold = runtime.load_model(model_path, states), zeros(states)
-    counts = stream(step, cold, counts_alone(test.features), COUNTS, progress)
-    weather = stream(step, cold, mask(test.features, soil=True), WITH_WEATHER, progress)
-    all_known = stream(step, cold, test.features, "all inputs", progress)
+    counts = stream(models, counts_alone(test.features), COUNTS, progress)
+    weather = stream(models, mask(test.features, soil=True), WITH_WEATHER, progress)
+    all_known = stream(models, test.features, "all inputs", progress)
     t_d = best_filter(test, judged)
     estimates = {
         "inversion": test.theta_classical,
@@ -117,21 +138,19 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     each = _rmse_of_each(test, judged, test.theta_classical)
     soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
     name = usual_filtered("inversion")
-    drawn = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
-    write_atomic(run_folder / PICTURE, drawn)
+    figure = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
     result = EvaluateResult(
         scores=tuple(scores),
         best_t_d=t_d,
         spin_up_steps=spin_up,
-        runtime=step.runtime,
+        runtime=models[0].step.runtime,
         rmse_by_condition=_conditions(test, all_known[..., 0], spin_up),
         rmse_of_soils=_quantiles(test, judged, all_known[..., 0]),
         rmse_of_layers=_layers(test, judged, all_known),
         picture_path=run_folder / PICTURE,
         report_path=run_folder / REPORT,
     )
-    write_json(run_folder / REPORT, report(result))
-    return result
+    return result, figure
 
 
 def report(result: EvaluateResult) -> dict[str, Any]:
@@ -188,12 +207,32 @@ def with_soil(series: Series) -> Mask:
     return known
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The quantized model of a run."""
+
+    step: runtime.Step
+    columns: list[int]  # of its inputs among all features
+
+
+def _load_model(run_folder: Path) -> Model:
+    path = run_folder / "model.tflite"
+    if not path.is_file():
+        raise ConfigError(f"{path}: no model: run `epithermal-host quantize {run_folder}` first")
+    weights = read_weights(run_folder)
+    return Model(runtime.load_model(path, state_tensors(weights)), weights.columns)
+
+
 def stream(
-    step: StepFn, cold: State, features: Array32, title: str = "", progress: bool = False
+    models: Sequence[Model], features: Array32, title: str = "", progress: bool = False
 ) -> Array:
-    """The model over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
+    """The joined models over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
     bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
-    return np.stack([estimator.stream(step, cold, x) for x in bar]).astype(np.float64)
+    answers = []
+    for x in bar:
+        each = [estimator.stream(m.step, zeros(m.step.states), x[:, m.columns]) for m in models]
+        answers.append(each[0] if len(each) == 1 else joined(np.stack(each)))
+    return np.stack(answers).astype(np.float64)
 
 
 def best_filter(series: Series, judged: Mask) -> float:

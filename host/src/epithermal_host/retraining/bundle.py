@@ -19,7 +19,7 @@ from epithermal_host.compute.crew import crew
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.retraining import text
 from epithermal_host.retraining.result import Retraining
-from epithermal_host.training import lstm
+from epithermal_host.training.head import RESIDUAL
 
 MOVED = (0, 2, 3)  # units of the head that tell water: 0-30, 0-10, 30-60 cm
 EXACT = 2e-4  # [m3 m-3] of a head that is kept in 16 bits
@@ -67,8 +67,8 @@ def moved(done: Retraining) -> bytes:
     head = tflite_head.read_head(content)
     weights, bias = head.weights.copy(), head.bias.copy()
     for unit in MOVED:  # every layer by the same, so that they still add up
-        weights[unit] += (w / lstm.RESIDUAL).astype(np.float32)
-        bias[unit] += np.float32(b / lstm.RESIDUAL)
+        weights[unit] += (w / RESIDUAL).astype(np.float32)
+        bias[unit] += np.float32(b / RESIDUAL)
     return tflite_head.with_head(content, Head(weights, bias))
 
 

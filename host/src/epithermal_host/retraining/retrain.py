@@ -9,11 +9,12 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
-from epithermal_host.bundles.hidden_states import Hidden
+from epithermal_host.bundles.hidden_states import Hidden, head_input
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.retraining import bundle as retrained_bundle
 from epithermal_host.retraining import plot, rehearsal, text
 from epithermal_host.retraining.head_fit import decide, too_few
 from epithermal_host.retraining.rehearsal import Rehearsal
@@ -50,6 +51,7 @@ def run(
     """
     options = options or Options()
     site_file, parent = read_site(site_path), open_bundle(parent_path)
+    head_input(parent)  # refused before anything is simulated
     if not site_file.probes and site_file.sampling is None:
         raise ConfigError(f"{site_path}: neither [[probe]] nor [sampling]: nothing to retrain on")
     until_s = _until(options.until)
@@ -64,10 +66,9 @@ def run(
     )
     bundle = None
     if done.change is not None:
-        # TensorFlow: not before the runtimes are done
-        from epithermal_host.retraining.bundle import release_bundle
-
-        bundle = release_bundle(done, out, options.name, options.version, options.key)
+        bundle = retrained_bundle.release_bundle(
+            done, out, options.name, options.version, options.key
+        )
     write_atomic(out / PICTURE, plot.picture(done))
     write_json(out / DATA, text.as_json(done))
     write_atomic(out / REPORT, text.report(done).encode("utf-8"))

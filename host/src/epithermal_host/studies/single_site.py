@@ -32,6 +32,7 @@ from epithermal_host.studies.single_site_result import (
     WEATHER,
     Study,
 )
+from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import (
     DATASET,
     LAYERS,
@@ -96,14 +97,10 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
     _write_dataset(out, own, parts)
 
     from epithermal_host.studies import single_site_plots
-    from epithermal_host.training import (
-        lstm,
-        train,  # TensorFlow takes seconds
-    )
+    from epithermal_host.training import kinds, train
 
     trained = train.run(out, train_config, progress=progress)
-    model = lstm.from_weights(train.read_weights(out))
-    answer = lstm.sequence_function(model)
+    answer = kinds.sequence(read_weights(out))
     t_d = _best_t(seen, parts["train"], train_config.spin_up_steps)
     estimates = _estimates(seen, answer, t_d)
     study = Study(

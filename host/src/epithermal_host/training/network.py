@@ -1,32 +1,98 @@
-"""What every trained network says of itself, of whichever kind it is; without TensorFlow."""
+"""A trained network as a value and as a file, of whichever kind it is; without TensorFlow."""
 
 from __future__ import annotations
 
+import io
 import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.inference.bundle import StateTensor
+from epithermal_host.training.scaling import Scaling
+from epithermal_host.training.series import NAMES
+
+Array = NDArray[np.float32]
 
 WEIGHTS = "network.npz"
+DESCRIPTION = ("kind", "inputs", "offset", "scale", "sigma_scale")  # in the file beside the arrays
 
 
-def read_states(run_folder: Path) -> tuple[StateTensor, ...]:
-    """State tensors of a run's network.
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Everything that a network is."""
+
+    kind: str  # a key of kinds.KINDS
+    inputs: tuple[str, ...]  # names of the features that it is shown, in order
+    arrays: Mapping[str, Array]  # by the names of its kind, in the order of its sequence graph
+    scaling: Scaling  # of the inputs
+    sigma_scale: tuple[float, float] = (1.0, 1.0)  # k where N is known without error, and elsewhere
+
+    @property
+    def columns(self) -> list[int]:
+        """Where the inputs stand among all features."""
+        return columns(self.inputs)
+
+
+def columns(inputs: Sequence[str]) -> list[int]:
+    """Where features stand among `NAMES`."""
+    return [NAMES.index(name) for name in inputs]
+
+
+def save_bytes(weights: Weights) -> bytes:
+    """Weights as the content of an npz file."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        kind=np.array(weights.kind),
+        inputs=np.array(weights.inputs),
+        offset=weights.scaling.offset,
+        scale=weights.scaling.scale,
+        sigma_scale=np.array(weights.sigma_scale, dtype=np.float32),
+        **weights.arrays,
+    )
+    return buffer.getvalue()
+
+
+def load_weights(content: bytes) -> Weights:
+    """What `save_bytes` wrote; a file of version 0.1.0, an LSTM of all features, too.
+
+    Raises
+    ------
+    ValueError, KeyError
+        Not such a file, or the network is shown features that there are no more.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        inputs = tuple(map(str, file["inputs"])) if "inputs" in file else NAMES
+        scaling = Scaling(offset=file["offset"], scale=file["scale"])
+        unknown = [name for name in inputs if name not in NAMES]
+        if unknown or scaling.offset.shape != (len(inputs),):
+            raise ValueError(f"other features: {', '.join(unknown) or scaling.offset.size}")
+        known, uncertain = np.broadcast_to(file["sigma_scale"], 2).tolist()
+        return Weights(
+            kind=str(file["kind"]) if "kind" in file else "lstm",
+            inputs=inputs,
+            arrays={name: file[name] for name in file.files if name not in DESCRIPTION},
+            scaling=scaling,
+            sigma_scale=(known, uncertain),
+        )
+
+
+def read_weights(path: Path) -> Weights:
+    """The trained network of a run folder, or of a file.
 
     Raises
     ------
     ConfigError
         There is none, or it is damaged.
     """
-    path = run_folder / WEIGHTS
+    path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
-        raise ConfigError(f"{path}: no network: run `epithermal-host train {run_folder}` first")
+        raise ConfigError(f"{path}: no network: run `epithermal-host train {path.parent}` first")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            shape = (int(file["recurrent"].shape[0]),)
+        return load_weights(path.read_bytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
         raise ConfigError(f"{path}: damaged ({fault}): train again") from fault
-    return StateTensor("h", shape), StateTensor("c", shape)

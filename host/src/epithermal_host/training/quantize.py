@@ -28,10 +28,9 @@ from epithermal_edge.inference.bundle import StateTensor
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.config.learning import QuantizeConfig as QuantizeConfig
-from epithermal_host.training import lstm as network
-from epithermal_host.training.lstm import Array, Weights, tf
+from epithermal_host.training import frameworks, kinds
+from epithermal_host.training.network import Array, Weights, read_weights
 from epithermal_host.training.series import TEST, TRAIN, Series, counts_alone, read_series
-from epithermal_host.training.train import read_weights
 
 MODEL = "model.tflite"
 REPORT = "quantize.json"
@@ -90,7 +89,8 @@ def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> Q
     """
     series, weights = read_series(run_folder), read_weights(run_folder)
     stream = gate_stream(series.part(TEST), config.soils, config.years)
-    expected = network.sequence_function(network.from_weights(weights))(stream)
+    expected = kinds.sequence(weights)(stream)
+    stream = stream[..., weights.columns]
     rungs, models = [], {}
     for scheme in tqdm(SCHEMES, desc="quantize", unit="rung", disable=not progress):
         path = run_folder / "quantize" / f"{scheme}.tflite"
@@ -155,8 +155,9 @@ def convert(scheme: str, weights: Weights, series: Series) -> bytes:
     RuntimeError, ValueError
         The converter refuses.
     """
-    module, function = network.step_module(weights)
-    with network.quiet():
+    _, tf = frameworks.load()
+    module, function = kinds.kind(weights.kind).step_module(weights)
+    with frameworks.quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
         SCHEMES[scheme](converter, weights, series)
         content: bytes = converter.convert()
@@ -164,12 +165,14 @@ def convert(scheme: str, weights: Weights, series: Series) -> bytes:
 
 
 def _dynamic_int8(converter: Any, weights: Weights, series: Series) -> None:
+    _, tf = frameworks.load()
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     # per channel would write FULLY_CONNECTED version 12, which tflite-runtime 2.14 refuses
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
 
 def _int16x8(converter: Any, weights: Weights, series: Series) -> None:
+    _, tf = frameworks.load()
     ops = tf.lite.OpsSet
     int16 = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -179,6 +182,7 @@ def _int16x8(converter: Any, weights: Weights, series: Series) -> None:
 
 
 def _float16(converter: Any, weights: Weights, series: Series) -> None:
+    _, tf = frameworks.load()
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
 
@@ -198,9 +202,12 @@ SCHEMES: dict[str, Callable[[Any, Weights, Series], None]] = {
 def _calibration(weights: Weights, series: Series) -> Iterator[dict[str, Array]]:
     """Steps of training soils with the states that go before them."""
     train = series.part(TRAIN)
-    for features in gate_stream(train, 4)[:, :CALIBRATION_STEPS]:
-        for x, h, c in zip(features, *network.states(weights, features), strict=True):
-            yield {"x": x[None], "h": h[None], "c": c[None]}
+    names = [state.name for state in kinds.state_tensors(weights)]
+    for features in gate_stream(train, 4)[:, :CALIBRATION_STEPS, weights.columns]:
+        before = kinds.kind(weights.kind).states(weights, features)
+        for x, *state in zip(features, *before, strict=True):
+            tensors = zip(names, state, strict=True)
+            yield {"x": x[None], **{name: value[None] for name, value in tensors}}
 
 
 def _climb(
@@ -216,7 +223,7 @@ def _climb(
     except (RuntimeError, ValueError) as fault:
         return Rung(scheme, None, (), None, _first_line(fault), False)
     write_atomic(path, content)
-    states = network.state_tensors(weights)
+    states = kinds.state_tensors(weights)
     tried = [_trial(name, path, states, *gate) for name in runtime.available()]
     trials = tuple(trial for trial, _ in tried)
     pairs = itertools.combinations([errors for _, errors in tried if errors is not None], 2)

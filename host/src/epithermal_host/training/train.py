@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,19 @@ from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_host.arrays import Z90
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig as TrainConfig
-from epithermal_host.training import checkpoint
-from epithermal_host.training import lstm as network
+from epithermal_host.training import checkpoint, frameworks, kinds
 from epithermal_host.training.augmentation import jittered, weathered
 from epithermal_host.training.checkpoint import Epoch, Progress
-from epithermal_host.training.lstm import Array, Scaling, Weights, keras, tf
+from epithermal_host.training.head import SIGMA_FLOOR
+from epithermal_host.training.network import (
+    WEIGHTS,
+    Array,
+    Weights,
+    columns,
+    read_weights,
+    save_bytes,
+)
+from epithermal_host.training.scaling import fit_scaling
 from epithermal_host.training.series import (
     LAYERS,
     NAMES,
@@ -42,7 +49,6 @@ from epithermal_host.training.series import (
 from epithermal_host.training.train_step import HELD, update_function
 
 CHECKPOINT = "train/checkpoint.npz"
-WEIGHTS = "network.npz"
 REPORT = "train.json"
 
 
@@ -77,7 +83,7 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
     Raises
     ------
     ConfigError
-        No usable data set.
+        No usable data set, or one of another shape than the network to begin with.
     EpithermalError
         The loss is not finite any more.
     """
@@ -100,7 +106,7 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
             bar.set_postfix(counts=f"{last.rmse_counts:.4f}", all=f"{last.rmse_all:.4f}")
             bar.update()
     weights = trainer.finish(now)
-    write_atomic(run_folder / WEIGHTS, network.save_bytes(weights))
+    write_atomic(run_folder / WEIGHTS, save_bytes(weights))
     result = TrainResult(
         history=tuple(now.history),
         best_epoch=now.best_epoch,
@@ -114,28 +120,12 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
     return result
 
 
-def read_weights(path: Path) -> Weights:
-    """The trained network of a run folder, or of a file.
-
-    Raises
-    ------
-    ConfigError
-        There is none, or it is damaged.
-    """
-    path = path / WEIGHTS if path.is_dir() else path
-    if not path.is_file():
-        raise ConfigError(f"{path}: no network: run `epithermal-host train {path.parent}` first")
-    try:
-        return network.load_weights(path.read_bytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-        raise ConfigError(f"{path}: damaged ({fault}): train again") from fault
-
-
 def fingerprint(config: TrainConfig, series: Series, first: Weights | None = None) -> str:
     """Identity of a training: the same text means the same weights."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
     shape = ",".join(map(str, series.features.shape))
-    begun = hashlib.sha256(network.save_bytes(first)).hexdigest() if first else ""
+    begun = hashlib.sha256(save_bytes(first)).hexdigest() if first else ""
+    _, tf = frameworks.load()
     return hashlib.sha256(
         f"{text} {series.data_hash} {shape} {tf.__version__} {begun}".encode()
     ).hexdigest()
@@ -170,8 +160,8 @@ def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
     error, sigma : (N,) [m3 m-3]
         Of streams that training did not see, sigma as learnt.
     """
-    learnt = np.maximum(sigma - network.SIGMA_FLOOR, 1e-6)
-    needed = (np.abs(error) / Z90 - network.SIGMA_FLOOR) / learnt  # for this day to be inside
+    learnt = np.maximum(sigma - SIGMA_FLOOR, 1e-6)
+    needed = (np.abs(error) / Z90 - SIGMA_FLOOR) / learnt  # for this day to be inside
     return float(max(np.quantile(needed, 0.9), 0.0))
 
 
@@ -179,17 +169,17 @@ class _Trainer:
     """The graph, its optimizer and the data; what changes is in `Progress`."""
 
     def __init__(self, config: TrainConfig, series: Series, first: Weights | None = None) -> None:
+        keras, _ = frameworks.load()
         self.config = config
+        self.inputs = config.inputs or NAMES
         self.train, self.validation = series.part(TRAIN), series.part(VALIDATION)
-        self.scaling: Scaling = first.scaling if first else network.fit_scaling(self.train.features)
-        self.model = network.build(config.hidden, self.scaling, config.seed)
+        self.scaling = fit_scaling(self.train.features)  # of all features
         if first:
-            if first.hidden != config.hidden:
-                raise ConfigError(
-                    f"[train] begin_with has {first.hidden} units: set hidden = {first.hidden}"
-                )
-            network.set_weights(self.model, first)
-        self.average = network.build(config.hidden, self.scaling, config.seed)
+            _check_same(first, config)
+            self.scaling = self.scaling.replaced(first.columns, first.scaling)
+        self.model, self.average = self._graph(), self._graph()
+        if first:
+            self.model.set_weights(list(first.arrays.values()))
         soils, days = self.train.theta.shape
         self.chunks = np.array_split(np.arange(days), max(1, round(days / config.chunk)))
         updates = max(1, -(-soils // config.batch)) * len(self.chunks)
@@ -198,7 +188,7 @@ class _Trainer:
         )
         self.optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
         self.optimizer.build(self.model.trainable_variables)
-        self._sequence = network.sequence_function(self.average)
+        self._sequence = kinds.sequence_function(self.average, self.inputs)
         self._update = update_function(self.model, self.average, self.optimizer, config)
         self.label, self.weight = _labels(self.train, config)
         judged = np.isfinite(self.validation.theta) & ~self.validation.snow
@@ -211,8 +201,13 @@ class _Trainer:
         self.judged = judged
         known = np.where(knows_n(self.validation), config.known_weight, 1.0)
         self.share = np.broadcast_to(known[:, None], judged.shape)[judged]
-        inversion = self.validation.features[..., network.THETA_INV]
+        inversion = self.validation.features[..., NAMES.index("theta_inv")]
         self.rmse_inversion = self._rmse(inversion.astype(np.float64))
+
+    def _graph(self) -> Any:
+        scaling = self.scaling.of(columns(self.inputs))
+        kind = kinds.kind(self.config.network)
+        return kind.build(self.config.hidden, self.inputs, scaling, self.config.seed)
 
     def start(self) -> Progress:
         weights = self.model.get_weights()
@@ -233,10 +228,12 @@ class _Trainer:
         features = mask(weathered(told, config, number), **hidden)
         losses = []
         for rows in batches:
-            h = c = np.zeros((len(rows), config.hidden), dtype=np.float32)
+            state = kinds.cold_state(self.model, len(rows))
             for days in self.chunks:
                 part = np.ix_(rows, days)
-                loss, h, c = self._update(features[part], self.label[part], self.weight[part], h, c)
+                loss, *state = self._update(
+                    features[part], self.label[part], self.weight[part], *state
+                )
                 losses.append(float(loss))
         loss = float(np.mean(losses))
         if not np.isfinite(loss):
@@ -257,11 +254,14 @@ class _Trainer:
 
     def finish(self, now: Progress) -> Weights:
         """The best epoch's weights, and how far their sigma is to be trusted."""
+        config = self.config
         self.average.set_weights(now.best)
         known = self.validation.features
         sets = (counts_alone(known), mask(known, soil=True), known)
         told = [self._sequence(features)[..., :2].astype(np.float64) for features in sets]
         exact = knows_n(self.validation)[:, None] & self.judged
+        if "cosmic_n_sigma" not in self.inputs:  # then it cannot tell them from the others
+            exact = np.zeros_like(self.judged)
 
         def scale(days: NDArray[np.bool_]) -> float:
             error = np.concatenate([y[..., 0][days] - self.validation.theta[days] for y in told])
@@ -269,7 +269,8 @@ class _Trainer:
 
         groups = (exact, self.judged & ~exact)
         both = [scale(days if days.any() else self.judged) for days in groups]
-        return network.named(now.best, self.scaling, (both[0], both[1]))
+        scaling = self.scaling.of(columns(self.inputs))
+        return kinds.named(config.network, self.inputs, now.best, scaling, (both[0], both[1]))
 
     def _validate(self) -> tuple[float, float, float]:
         """RMSE from counts alone, with rain and ET0, and with all that is known."""
@@ -305,7 +306,19 @@ def _finished(now: Progress, config: TrainConfig) -> bool:
     return done >= config.epochs or done - 1 - now.best_epoch >= config.patience
 
 
+def _check_same(first: Weights, config: TrainConfig) -> None:
+    """Raise ConfigError where a network cannot be the begin of this training."""
+    hidden = kinds.kind(first.kind).hidden(first)
+    if first.kind != config.network:
+        raise ConfigError(f'[train] begin_with is another kind: set network = "{first.kind}"')
+    if hidden != config.hidden:
+        raise ConfigError(f"[train] begin_with has {hidden} units: set hidden = {hidden}")
+    if first.inputs != (config.inputs or NAMES):
+        raise ConfigError(f"[train] begin_with has other inputs: set inputs = {[*first.inputs]}")
+
+
 def _report(result: TrainResult, config: TrainConfig, series: Series) -> dict[str, Any]:
+    keras, tf = frameworks.load()
     return {
         "config": dataclasses.asdict(config),
         "data_hash": series.data_hash,

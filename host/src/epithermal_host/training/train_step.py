@@ -6,8 +6,9 @@ from typing import Any
 
 from epithermal_edge.inference.bundle import OUTPUTS
 from epithermal_host.config.learning import TrainConfig
-from epithermal_host.training import lstm as network
-from epithermal_host.training.lstm import tf
+from epithermal_host.training.frameworks import load
+from epithermal_host.training.head import RESIDUAL
+from epithermal_host.training.network import columns
 from epithermal_host.training.series import NAMES
 
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
@@ -15,20 +16,26 @@ N_SIGMA = NAMES.index("cosmic_n_sigma")
 HELD = ("theta_0_30", "theta_0_10", "theta_30_60")  # outputs that the loss holds to labels
 
 
-def _halves(model: Any, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
+def _halves(model: Any, x: Any, state: tuple[Any, ...]) -> list[Any]:
     """The model over a batch as two, whose steps in time run at once, each on its processor."""
+    _, tf = load()
     half = tf.shape(x)[0] // 2
     parts = [
-        model([x[rows], h[rows], c[rows]], training=True)
+        model([x[rows], *(tensor[rows] for tensor in state)], training=True)
         for rows in (slice(None, half), slice(half, None))
     ]
-    y, h_next, c_next = (tf.concat(both, axis=0) for both in zip(*parts, strict=True))
-    return y, h_next, c_next
+    return [tf.concat(both, axis=0) for both in zip(*parts, strict=True)]
 
 
 def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfig) -> Any:
-    """One step of the optimizer on one chunk: loss and the carried state."""
-    columns = [OUTPUT_NAMES.index(name) for name in HELD]
+    """One step of the optimizer on one chunk, as a function to loss and carried state.
+
+    Its arguments are all features (B, T, len(NAMES)), labels and their weights (B, T, len(HELD)),
+    and the state tensors of the model; the model is shown its inputs alone.
+    """
+    _, tf = load()
+    held = [OUTPUT_NAMES.index(name) for name in HELD]
+    inputs = columns(config.inputs)
 
     def rho(error: Any) -> Any:
         """Square of the error; beyond `huber` its tangent."""
@@ -43,16 +50,16 @@ def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfi
             tf.TensorSpec((None, None, len(NAMES)), tf.float32),
             tf.TensorSpec((None, None, len(HELD)), tf.float32),
             tf.TensorSpec((None, None, len(HELD)), tf.float32),
-            tf.TensorSpec((None, config.hidden), tf.float32),
-            tf.TensorSpec((None, config.hidden), tf.float32),
+            *(tf.TensorSpec(tensor.shape, tf.float32) for tensor in model.inputs[1:]),
         ]
     )
-    def update(x: Any, label: Any, weight: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
+    def update(x: Any, label: Any, weight: Any, *state: Any) -> tuple[Any, ...]:
+        seen = tf.gather(x, inputs, axis=-1) if inputs else x
         with tf.GradientTape() as tape:
-            y, h_next, c_next = _halves(model, x, h, c)
-            errors = (tf.gather(y, columns, axis=-1) - label) / network.RESIDUAL
+            y, *after = _halves(model, seen, state)
+            errors = (tf.gather(y, held, axis=-1) - label) / RESIDUAL
             error, whole = errors[..., 0], weight[..., 0]
-            sigma = y[..., 1] / network.RESIDUAL
+            sigma = y[..., 1] / RESIDUAL
             fixed = tf.stop_gradient(error)  # sigma learns the error, it does not excuse it
             likelihood = tf.math.log(sigma) + 0.5 * (fixed / sigma) ** 2
             days = tf.maximum(tf.reduce_sum(whole, axis=1, keepdims=True), 1e-6)
@@ -73,6 +80,6 @@ def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfi
         decay = tf.minimum(config.average, (1.0 + done) / (10.0 + done))  # short at the start
         for mean_of, variable in zip(average.trainable_variables, variables, strict=True):
             mean_of.assign(decay * mean_of + (1.0 - decay) * variable)
-        return loss, h_next, c_next
+        return loss, *after
 
     return update
