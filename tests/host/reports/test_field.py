@@ -192,7 +192,7 @@ def test_the_population_is_told_beside_a_site_and_the_exit_status_is_its_verdict
 def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkeypatch, enough):
     least = -1.0 if enough else 2.0
     monkeypatch.setattr(
-        population_check, "LEAST", dict.fromkeys(population_check.QUANTITIES, least)
+        population_check, "MIN_AUTOCORRELATION", dict.fromkeys(population_check.QUANTITIES, least)
     )
     assert main(["evaluate", "population", str(run_folder)]) == (0 if enough else 1)
     assert ("NOT MET" in capsys.readouterr().out) == (not enough)
