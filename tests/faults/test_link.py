@@ -126,7 +126,7 @@ def test_swallowed_acknowledgements_delete_nothing(
     rig.post(*range(count))
     proxy.drop = lambda kind, up: kind == PUBACK and not up
     rig.turn_until(lambda: proxy.connections >= 4)
-    assert rig.journal.waiting() == count and rig.sender.health()["sent"] == 0
+    assert rig.journal.count_waiting() == count and rig.sender.health()["sent"] == 0
     assert "no acknowledgement" in rig.sender.health()["last_error"]
     proxy.drop = lambda kind, up: kind == PUBACK and not up and rng.random() < 0.02
     rig.turn_until(rig.connected, 120.0)
@@ -215,7 +215,7 @@ def test_a_broker_of_one_message_a_second_is_waited_for(tmp_path, broker, closin
     assert rig.sender.health()["in_flight"] <= delivery.IN_FLIGHT
     assert proxy.connections == 1 and grown < FLAT_BYTES
     assert 0 < taken <= seconds * per_s + 2
-    assert rig.journal.waiting() >= 1000 - already - taken
+    assert rig.journal.count_waiting() >= 1000 - already - taken
     proxy.per_s = 0.0
     rig.turn_until(rig.connected, 60.0)
     wait_until(lambda: len(ears.of("obs/theta")) == 1000)
@@ -244,9 +244,9 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     rig = closing(SenderRig(tmp_path, settings(broker.port, version=version)))
     rig.post(*range(count))
     rig.put(ME.message(EVENT, b'{"gap":1}', "gap"))
-    rig.turn_until(lambda: len(ears.of("event/gap")) == 1 and rig.journal.waiting() == count)
+    rig.turn_until(lambda: len(ears.of("event/gap")) == 1 and rig.journal.count_waiting() == count)
     rig.turn_for(0.7)  # some more attempts
-    assert rig.journal.waiting() == count and ears.of("obs/theta") == []
+    assert rig.journal.count_waiting() == count and ears.of("obs/theta") == []
     why = "not authorized" if version == "5" else "not read back"
     health = rig.sender.health()
     assert why in health["trouble"] and why in health["last_refusal"] and health["connected"]
@@ -286,7 +286,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
     grown = rss() - before
     record_property("quota_rss_growth_bytes", grown)
     health, refused = rig.sender.health(), broker.refused
-    assert rig.journal.waiting() == count + 1 - 50 and health["sent"] == 50
+    assert rig.journal.count_waiting() == count + 1 - 50 and health["sent"] == 50
     assert health["trouble"] == "quota exceeded" and "quota exceeded" in health["last_refusal"]
     said = [json.loads(p) for t, p in broker.taken if t.endswith("status")]
     assert said[-1]["trouble"] == "quota exceeded"

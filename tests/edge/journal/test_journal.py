@@ -58,7 +58,7 @@ def test_state_records_and_numbers_survive_a_reopening(tmp_path, engine, records
     assert again.epoch == epoch and again.last_seq() == len(records)
     assert same(engine, again.load_state(engine.fingerprint(), engines.start(engine)), state)
     assert [r.end_s for r in again.records()] == [r.end_s for r in records]
-    assert again.knows(records[5].end_s) and not again.knows(records[5].end_s + 1)
+    assert again.has_end(records[5].end_s) and not again.has_end(records[5].end_s + 1)
 
 
 def test_the_state_computed_again_from_raw_records_is_equal_bit_for_bit(tmp_path, engine, records):
@@ -110,17 +110,17 @@ def test_a_commit_that_fails_leaves_no_trace(tmp_path, engine, records):
 def test_the_outbox_keeps_order_and_only_the_newest_live_value(tmp_path, engine, records):
     journal = Journal(tmp_path)
     keep(journal, engine, records[:20])
-    every = journal.outgoing(0, 100, newest=False)
+    every = journal.next_outgoing(0, 100, newest=False)
     assert [o.message.payload.split(b":")[4].split(b'"')[0] for o in every] == [
         str(i).encode() for i in range(1, 21)
     ]
-    (newest,) = journal.outgoing(0, 100, newest=True)
+    (newest,) = journal.next_outgoing(0, 100, newest=True)
     assert newest.message.payload == every[-1].message.payload and newest.message.kind.retain
-    assert [o.id for o in journal.outgoing(every[4].id, 2, newest=False)] == [
+    assert [o.id for o in journal.next_outgoing(every[4].id, 2, newest=False)] == [
         o.id for o in every[5:7]
     ]
-    journal.forget([o.id for o in every])
-    assert journal.waiting() == 1
+    journal.delete_outgoing([o.id for o in every])
+    assert journal.count_waiting() == 1
 
 
 def test_numbers_never_come_back_after_pruning(tmp_path, engine, records):
@@ -137,7 +137,7 @@ def test_the_oldest_raw_records_make_room_below_the_cap(tmp_path, engine, monkey
     journal, state = Journal(tmp_path, max_mb=0.2), None  # 48 pages
     for i in range(0, 600, 10):
         state = keep(journal, engine, many[i : i + 10], state)
-        journal.forget([o.id for o in journal.outgoing(0, 100, newest=False)])
+        journal.delete_outgoing([o.id for o in journal.next_outgoing(0, 100, newest=False)])
     kept = [r.end_s for r in journal.records()]
     assert 50 < len(kept) < 600
     assert kept == [r.end_s for r in many[600 - len(kept) :]]
@@ -221,5 +221,5 @@ def test_a_kill_in_mid_transaction_leaves_what_was_committed(tmp_path, engine, r
     victim.stdin.close()
     victim.stdout.close()
     again = Journal(tmp_path)
-    assert again.last_seq() == 30 and again.waiting() == 31
+    assert again.last_seq() == 30 and again.count_waiting() == 31
     assert same(engine, again.load_state(engine.fingerprint(), engines.start(engine)), state)

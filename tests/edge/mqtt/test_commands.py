@@ -43,8 +43,8 @@ class Desk:
 
     def give(self, payload, topic=PING, retained=False, now=0.0):
         """The answer, None when there was none."""
-        command = self.commands.screen(topic, payload, retained)
-        message = None if command is None else self.commands.obey(command, now)
+        command = self.commands.validate(topic, payload, retained)
+        message = None if command is None else self.commands.execute(command, now)
         return None if message is None else json.loads(message.payload)
 
     def refused(self):
@@ -72,8 +72,8 @@ def test_the_same_command_is_not_obeyed_twice_not_even_after_a_restart(tmp_path,
 
 def test_two_of_the_same_that_wait_together_are_obeyed_once(tmp_path, signer):
     desk, payload = Desk(tmp_path, signer), signer.command()
-    both = [desk.commands.screen(PING, payload, False) for _ in range(2)]
-    assert [desk.commands.obey(c, 0.0) is None for c in both] == [False, True]
+    both = [desk.commands.validate(PING, payload, False) for _ in range(2)]
+    assert [desk.commands.execute(c, 0.0) is None for c in both] == [False, True]
     assert len(desk.done) == 1
 
 

@@ -11,7 +11,7 @@ from tests.support.sender import ME, SenderRig, settings
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import STATE_THETA
 from epithermal_edge.mqtt import delivery, presence
-from epithermal_edge.mqtt.connection import Down, Up
+from epithermal_edge.mqtt.connection import Connected, Disconnected
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_broker_that_forbids_to_read_back_loses_nothing(tmp_path, closing, hur
     rig.post(1, 2, 3)
     rig.turn_until(lambda: rig.sender.health()["trouble"])
     rig.turn_for(0.5)
-    assert rig.journal.waiting() == 3
+    assert rig.journal.count_waiting() == 3
     assert "not read back" in rig.sender.health()["trouble"]
 
 
@@ -82,8 +82,8 @@ def test_a_broker_that_sends_garbage_gets_a_new_connection(tmp_path, closing):
         links = rig.sender._links
         broker.garbage = garbage
         rig.post(1)
-        rig.turn_until(lambda links=links: rig.sender._links > links and rig.sender.idle(), 40.0)
-    assert rig.journal.waiting() == 0
+        rig.turn_until(lambda links=links: rig.sender._links > links and rig.sender.is_idle(), 40.0)
+    assert rig.journal.count_waiting() == 0
 
 
 def test_a_link_that_is_dead_without_a_word_is_noticed_by_keepalive(tmp_path, closing):
@@ -92,7 +92,7 @@ def test_a_link_that_is_dead_without_a_word_is_noticed_by_keepalive(tmp_path, cl
     rig = closing(SenderRig(tmp_path, settings(proxy.port, keepalive_s=1)))
     rig.turn_until(rig.connected)
     proxy.drop = lambda kind, up: True
-    rig.turn_until(lambda: any(isinstance(event, Down) for event in rig.seen))
+    rig.turn_until(lambda: any(isinstance(event, Disconnected) for event in rig.seen))
     assert rig.sender.health()["connected"] is False
     proxy.drop = None
     rig.turn_until(lambda: rig.sender.health()["connected"])
@@ -122,6 +122,6 @@ def test_a_broker_that_takes_one_at_a_time_gets_one_at_a_time(tmp_path, closing)
     rig = closing(SenderRig(tmp_path, settings(broker.port)))
     rig.post(*range(100))
     rig.turn_until(rig.connected)
-    (up,) = (event for event in rig.seen if isinstance(event, Up))
-    assert up.receive_maximum == 1 and not any(isinstance(e, Down) for e in rig.seen)
+    (up,) = (event for event in rig.seen if isinstance(event, Connected))
+    assert up.receive_maximum == 1 and not any(isinstance(e, Disconnected) for e in rig.seen)
     wait_until(lambda: ears.of("obs/theta") == list(range(100)))

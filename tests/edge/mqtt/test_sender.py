@@ -10,7 +10,7 @@ from tests.support.sender import ME, SenderRig, settings
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import STATE_THETA
 from epithermal_edge.mqtt import sender
-from epithermal_edge.mqtt.connection import Acknowledged, Down
+from epithermal_edge.mqtt.connection import Acknowledged, Disconnected
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_never_more_than_sixteen_are_in_flight(tmp_path, broker, rigs):
     rig.turn_until(rig.connected)
     rig.post(*range(100))
     for _ in range(5):
-        rig.sender.pump(time.monotonic(), time.time())  # without hearing any acknowledgement
+        rig.sender.poll(time.monotonic(), time.time())  # without hearing any acknowledgement
     assert rig.sender._in_flight() == sender.IN_FLIGHT
 
 
@@ -54,7 +54,7 @@ def test_what_was_not_acknowledged_goes_again_after_a_broker_restart(tmp_path, b
     rig.post(*range(50))
     for _ in range(10):
         rig.turn()
-    assert rig.journal.waiting() == 50
+    assert rig.journal.count_waiting() == 50
     broker.start()
     ears = Subscriber(broker.port)
     rig.turn_until(rig.connected)
@@ -114,7 +114,7 @@ def test_what_the_broker_forbids_is_kept(tmp_path, rigs):
     rig = rigs(tmp_path, settings(broker.port))
     rig.post(1, 2, 3)
     rig.turn_until(lambda: rig.sender.delivery.refused >= 4)  # three and meta
-    assert rig.journal.waiting() == 3 and not rig.sender.accepted
+    assert rig.journal.count_waiting() == 3 and not rig.sender.accepted
     refused = [e for e in rig.seen if isinstance(e, Acknowledged) and e.reason == 0x87]
     assert len(refused) == 4
     broker.stop()
@@ -126,7 +126,7 @@ def test_a_wrong_password_is_told_and_tried_again_later(tmp_path, rigs):
     (tmp_path / "users").chmod(0o700)
     broker = Broker(tmp_path, f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n")
     rig = rigs(tmp_path, settings(broker.port, user="test-1", password_file=tmp_path / "wrong"))
-    rig.turn_until(lambda: sum(isinstance(event, Down) for event in rig.seen) >= 2)
+    rig.turn_until(lambda: sum(isinstance(event, Disconnected) for event in rig.seen) >= 2)
     assert "Not authorized" in rig.seen[0].reason
     broker.stop()
 
@@ -145,7 +145,7 @@ def test_a_broker_that_never_acknowledges_gets_a_new_connection(
     rig = rigs(tmp_path, settings(broker.port))
     rig.turn_until(rig.connected)
     rig.post(1)
-    rig.sender.pump(time.monotonic(), time.time())
+    rig.sender.poll(time.monotonic(), time.time())
     wait_until(lambda: not rig.events.empty())
     rig.events.get()  # the acknowledgement is swallowed
     rig.turn_until(lambda: rig.sender._links == 2 and rig.connected())

@@ -11,7 +11,7 @@ from typing import IO
 
 from epithermal_edge.cli import replay
 from epithermal_edge.journal import history
-from epithermal_edge.journal.history import Told
+from epithermal_edge.journal.history import JournalEntry
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.times import utc
 
@@ -19,7 +19,7 @@ POLL_S = 0.5  # how often a follower looks
 COLUMNS = ("seq", *replay.COLUMNS, "model")
 
 
-def write(entries: Iterable[Told], out: IO[str]) -> int:
+def write(entries: Iterable[JournalEntry], out: IO[str]) -> int:
     """Records and what was told of them as CSV, one line a record; the number of them."""
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -30,7 +30,7 @@ def write(entries: Iterable[Told], out: IO[str]) -> int:
     return count
 
 
-def line(entry: Told) -> str:
+def line(entry: JournalEntry) -> str:
     """One record for the eye."""
     record, estimate = entry.outcome.record, entry.outcome.estimate
     theta = "-" if math.isnan(estimate.theta) else f"{estimate.theta:.3f}"
@@ -44,7 +44,7 @@ def line(entry: Told) -> str:
 
 def follow(
     path: Path, last: int, forever: bool, sleep: Callable[[float], object] = time.sleep
-) -> Iterator[Told]:
+) -> Iterator[JournalEntry]:
     """The newest records, then each new one as it is committed.
 
     Parameters
@@ -62,10 +62,10 @@ def follow(
         The journal is not there or cannot be read.
     """
     db, inode = history.open_readonly(path), path.stat().st_ino
-    after = history.before_last(db, last)
+    after = history.seq_before_last(db, last)
     try:
         while True:
-            for entry in history.told(db, after):
+            for entry in history.read_entries(db, after):
                 after = entry.seq
                 yield entry
             if not forever:

@@ -16,7 +16,7 @@ Out = Callable[[str], object]
 def listing(config: Config, _arguments: argparse.Namespace, out: Out) -> int:
     """The bundles that are here, how far each is, and whose they are."""
     folder = installed.models_folder(config)
-    found = installed.bundles(folder)
+    found = installed.list_bundles(folder)
     for entry in found:
         signed = f"key {entry.signed}" if entry.signed else "not signed"
         what = entry.fault or f"{entry.name}  sha256 {entry.sha256[:12]}  {signed}"

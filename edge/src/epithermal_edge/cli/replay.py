@@ -62,7 +62,7 @@ def from_journal(config: Config) -> Iterator[RawRecord]:
         There is no journal, or it cannot be read.
     """
     db = history.open_readonly(config.state_dir / JOURNAL_FILE)
-    return (entry.outcome.record for entry in history.told(db))
+    return (entry.outcome.record for entry in history.read_entries(db))
 
 
 def within(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[Outcome]:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JournalEntry:
     """One record of the journal and what was told of it."""
 
     seq: int
@@ -65,13 +65,13 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     return db
 
 
-def told(
+def read_entries(
     db: sqlite3.Connection,
     after: int = 0,
     from_s: float = -math.inf,
     to_s: float = math.inf,
     limit: int = -1,
-) -> Iterator[Told]:
+) -> Iterator[JournalEntry]:
     """Records in the order of their taking, each with what was told of it.
 
     Parameters
@@ -94,7 +94,7 @@ def told(
         yield entry
 
 
-def windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[Told, float]]:
+def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[JournalEntry, float]]:
     """The last record of each window of 24 h, and the rain of all its records [mm], in order.
 
     Parameters
@@ -127,7 +127,7 @@ _JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
 
 def _read(
     db: sqlite3.Connection, query: str, values: Sequence[object], limit: int = -1
-) -> Iterator[tuple[Told, Sequence[Any]]]:
+) -> Iterator[tuple[JournalEntry, Sequence[Any]]]:
     """Whole records of a query in their order, and what it selects beside _SELECTED."""
     width, end = len(RAW) + 2, len(RAW) + 2 + len(SAID) + 4
     try:
@@ -141,7 +141,7 @@ def _read(
         raise EpithermalError(f"the journal cannot be read: {error}") from error
 
 
-def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
+def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> JournalEntry:
     """A record with what was told of it; empty where that is not kept or not whole."""
     if row[0] is None or not is_estimate_whole(row):
         row = (seq, "", int(Quality.NO_MODEL), *[None] * len(SAID), 0)
@@ -158,17 +158,17 @@ def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
         quality=np.array([quality]),
         **{name: np.array([numbers[name]]) for name in CORRECTED},
     )
-    return Told(seq, Outcome(record, corrected, estimate), model)
+    return JournalEntry(seq, Outcome(record, corrected, estimate), model)
 
 
-def newest_window(db: sqlite3.Connection) -> float | None:
+def newest_window_end_s(db: sqlite3.Connection) -> float | None:
     """End of the window that the newest record tells [s, Unix time]."""
     query = "SELECT window_end_s FROM estimate ORDER BY seq DESC LIMIT 1"
     row = db.execute(query).fetchone()
     return None if row is None else row[0]
 
 
-def before_last(db: sqlite3.Connection, count: int) -> int:
+def seq_before_last(db: sqlite3.Connection, count: int) -> int:
     """Number of the record before the last `count` ones."""
     (newest,) = db.execute("SELECT max(seq) FROM record").fetchone()
     return max((newest or 0) - count, 0)

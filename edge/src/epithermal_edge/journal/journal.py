@@ -20,11 +20,11 @@ from epithermal_edge.journal.metadata import About
 from epithermal_edge.journal.outbox import Outbox, Outgoing
 from epithermal_edge.journal.rows import (
     estimate_columns,
+    payload_of,
+    payload_row,
     record_columns,
     record_of,
     record_row,
-    told_of,
-    told_row,
 )
 from epithermal_edge.journal.sqlite import (
     PAGE_BYTES,
@@ -184,7 +184,9 @@ class Journal:
             if estimate:
                 self._db.insert("estimate", estimate_columns(), estimate)
             told = [
-                told_row(seq, message.payload) for message in messages if message.kind == OBS_THETA
+                payload_row(seq, message.payload)
+                for message in messages
+                if message.kind == OBS_THETA
             ]
             self._db.many("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", told)
             sums.update(self._write_state(seq, state, made_for))
@@ -200,7 +202,9 @@ class Journal:
         if seq % pruning.PRUNE_ROWS == 0:
             pruning.prune(self._db, self._about)
 
-    def store(self, state: EngineState, made_for: str, messages: Sequence[Message] = ()) -> None:
+    def store_state(
+        self, state: EngineState, made_for: str, messages: Sequence[Message] = ()
+    ) -> None:
         """A whole state that was computed again, with what there is to say about it."""
         self._written, self._sums = None, {}
         seq = self.last_seq()
@@ -214,7 +218,9 @@ class Journal:
         self._transaction(write)
         self._written, self._sums = state, sums
 
-    def keep(self, values: Mapping[str, str | None], messages: Sequence[Message] = ()) -> None:
+    def put_values(
+        self, values: Mapping[str, str | None], messages: Sequence[Message] = ()
+    ) -> None:
         """Write values, delete those that are None, and post messages, in one transaction."""
 
         def write() -> None:
@@ -227,12 +233,12 @@ class Journal:
         """Add outgoing messages that belong to no record."""
         self._transaction(lambda: self._outbox.post(messages))
 
-    def forget(self, accepted: Sequence[int]) -> None:
+    def delete_outgoing(self, accepted: Sequence[int]) -> None:
         """Delete outgoing messages that the broker has."""
         if accepted:
             self._transaction(lambda: self._outbox.forget(accepted))
 
-    def tell(self, message: Callable[[str, str], Message]) -> None:
+    def post_notes(self, message: Callable[[str, str], Message]) -> None:
         """Put what happened to the journal into the outbox, each thing once; `message` makes one
         of a kind and a text.
         """
@@ -269,11 +275,11 @@ class Journal:
             raise
         self.last_error = None
 
-    def waiting(self) -> int:
+    def count_waiting(self) -> int:
         """Messages that the broker does not have yet."""
-        return self._outbox.waiting()
+        return self._outbox.count()
 
-    def outgoing(self, after: int, limit: int, newest: bool) -> list[Outgoing]:
+    def next_outgoing(self, after: int, limit: int, newest: bool) -> list[Outgoing]:
         """The next messages in order; one that is damaged on the disk is dropped and told.
 
         Parameters
@@ -335,7 +341,7 @@ class Journal:
         files = [self.path, self.path.with_name(FILE + "-wal")]
         return {
             "records": kept,
-            "waiting": self.waiting(),
+            "waiting": self.count_waiting(),
             "oldest_waiting": self._outbox.oldest(),
             "bytes": sum(file.stat().st_size for file in files if file.exists()),
             "max_bytes": self._db.max_pages * PAGE_BYTES,
@@ -353,14 +359,14 @@ class Journal:
         )
         return int(rows[0][0])
 
-    def has(self, record: RawRecord) -> bool:
+    def has_record(self, record: RawRecord) -> bool:
         """Whether this very record was taken: the same end, counting time and counts."""
         told = (float(record.duration_s), float(record.counts))
         values = [None if math.isnan(value) else value for value in told]
         sql = "SELECT 1 FROM record WHERE end_s = ? AND duration_s IS ? AND counts IS ?"
         return bool(self._db.rows(sql, (record.end_s, *values)))
 
-    def knows(self, end_s: float) -> bool:
+    def has_end(self, end_s: float) -> bool:
         """Whether a record with this end was taken; one older than the oldest kept counts so."""
         if end_s <= float(self._about.get(pruning.PRUNED_TO, "-inf")):
             return True
@@ -390,11 +396,11 @@ class Journal:
             text = f"{damaged} raw records are damaged on the disk and were not used"
             self._db.transaction(lambda: self._about.note("journal_salvaged", text))
 
-    def count_told(self, after: int, last: int, from_s: float, to_s: float) -> int:
+    def count_payloads(self, after: int, last: int, from_s: float, to_s: float) -> int:
         """How many records `told` would give."""
         return int(self._db.rows(f"SELECT count(*) {TOLD}", (after, last, from_s, to_s))[0][0])
 
-    def told(
+    def payloads(
         self, after: int, last: int, from_s: float, to_s: float, limit: int
     ) -> list[tuple[int, bytes | None]]:
         """Number and payload of obs/theta of records; None where that is damaged on the disk.
@@ -408,9 +414,10 @@ class Journal:
         """
         sql = f"SELECT told.seq, payload, told.crc32 {TOLD} ORDER BY told.seq LIMIT ?"
         return [
-            (row[0], told_of(row)) for row in self._db.rows(sql, (after, last, from_s, to_s, limit))
+            (row[0], payload_of(row))
+            for row in self._db.rows(sql, (after, last, from_s, to_s, limit))
         ]
 
-    def kept(self, prefix: str) -> dict[str, str]:
+    def get_values(self, prefix: str) -> dict[str, str]:
         """What was kept under keys that begin so; what is damaged is as if it had never been."""
         return self._about.under(prefix)

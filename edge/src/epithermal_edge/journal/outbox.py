@@ -42,7 +42,7 @@ class Outbox:
         """Delete messages."""
         self._db.many("DELETE FROM outbox WHERE id = ?", [(i,) for i in ids])
 
-    def waiting(self) -> int:
+    def count(self) -> int:
         """How many there are."""
         return int(self._db.rows("SELECT count(*) FROM outbox")[0][0])
 

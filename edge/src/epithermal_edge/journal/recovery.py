@@ -25,10 +25,10 @@ from epithermal_edge.journal.rows import (
     is_estimate_whole,
     message_of,
     message_row,
+    payload_of,
     record_columns,
     record_of,
     record_row,
-    told_of,
 )
 from epithermal_edge.journal.sqlite import (
     FAULTS,
@@ -56,7 +56,7 @@ HEADER = (  # bytes of a database header that never differ, https://www.sqlite.o
 log = logging.getLogger(__name__)
 
 
-class DiskTrouble:
+class DiskErrors:
     """What was met of a disk; all times are monotonic [s]."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class DiskTrouble:
         self._unreadable = (0.0, -UNREADABLE_S)  # since when, and when last
         self._damages: list[float] = []  # when a damaged file was met
 
-    def refused(self, error: JournalError, now: float) -> DamagedError | None:
+    def record_error(self, error: JournalError, now: float) -> DamagedError | None:
         """A passing refusal; the damage that it is where it lasts for too long."""
         if self._refusals % TELL_EACH == 0:
             log.error("%s; again each %.0f s", error, RETRY_S)
@@ -77,13 +77,13 @@ class DiskTrouble:
             return None
         return DamagedError(f"{error}; for {UNREADABLE_S:.0f} s")
 
-    def well(self) -> None:
+    def clear_errors(self) -> None:
         """The disk took something."""
         if self._refusals:
             log.info("the disk takes records again")
         self._refusals = 0
 
-    def damaged(self, damage: DamagedError, now: float) -> bool:
+    def record_damage(self, damage: DamagedError, now: float) -> bool:
         """A file is not what was written; whether it was so before, a short while ago.
 
         Raises
@@ -307,7 +307,7 @@ def _copy_told(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) ->
     """Payloads to be said again."""
     for row in old.readable("seq, payload, crc32", "told", "seq"):
         beat()
-        if told_of(row) is not None:
+        if payload_of(row) is not None:
             new.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", row)
 
 

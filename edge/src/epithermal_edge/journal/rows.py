@@ -119,13 +119,13 @@ def _estimate_sum(model: object, quality: object, stored: Sequence[object]) -> i
     return checksum(model, quality, *pairs)
 
 
-def told_row(seq: int, payload: bytes) -> tuple[object, ...]:
+def payload_row(seq: int, payload: bytes) -> tuple[object, ...]:
     """A payload as it is stored: seq, payload, crc32."""
     packed = zlib.compress(payload)
     return (seq, packed, checksum(seq, packed))
 
 
-def told_of(row: Sequence[Any]) -> bytes | None:
+def payload_of(row: Sequence[Any]) -> bytes | None:
     """The payload of a row, None where the row is not what was stored."""
     seq, packed, crc32 = row
     return zlib.decompress(packed) if crc32 == checksum(seq, packed) else None

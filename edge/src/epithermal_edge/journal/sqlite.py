@@ -218,7 +218,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def lock(folder: Path) -> int | None:
+def lock_folder(folder: Path) -> int | None:
     """Keep every other station off a folder for as long as this process lives.
 
     Returns

@@ -181,12 +181,12 @@ class Commands:
     ) -> None:
         self._key, self._identity, self._nonces, self._wall = public_key, identity, nonces, wall
         self.verbs: Mapping[str, Verb] = {}
-        self.obeyed = 0
+        self.executed = 0
         self.refused: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._checks, self._checked_at = CHECKS, 0.0
 
-    def screen(self, topic: str, payload: bytes, retained: bool) -> Command | None:
+    def validate(self, topic: str, payload: bytes, retained: bool) -> Command | None:
         """Everything that can be told without arithmetic; called from the connection's thread."""
         try:
             if retained:
@@ -217,7 +217,7 @@ class Commands:
         if total <= TOLD or total % TOLD_EACH == 0:
             log.warning("command %d refused: %s: %.80s", total, why, topic)
 
-    def obey(self, command: Command, now: float) -> Message | None:
+    def execute(self, command: Command, now: float) -> Message | None:
         """Check the signature, remember the nonce, do it; the answer, None for a forgery.
 
         Parameters
@@ -244,7 +244,7 @@ class Commands:
         except OSError as error:
             self.refuse("no_memory", topic)
             return self._answer(command, "failed", f"cannot be remembered: {error.strerror}", {})
-        self.obeyed += 1
+        self.executed += 1
         log.info("command %s, nonce %s", command.verb, command.nonce)
         try:
             return self._answer(command, "done", "", self.verbs[command.verb](command.args))
@@ -277,4 +277,4 @@ class Commands:
     def health(self) -> dict[str, object]:
         """Counts since the start."""
         with self._counting:
-            return {"obeyed": self.obeyed, "refused": dict(self.refused)}
+            return {"obeyed": self.executed, "refused": dict(self.refused)}

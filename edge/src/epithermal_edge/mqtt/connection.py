@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
+class Connected:
     """The broker let the station in."""
 
     link: int
@@ -46,7 +46,7 @@ class Up:
 
 
 @dataclass(frozen=True, slots=True)
-class Down:
+class Disconnected:
     """The connection could not be made or is lost."""
 
     link: int
@@ -82,11 +82,11 @@ class Received:
     retained: bool
 
 
-LinkEvent = Up | Down | Acknowledged | Subscribed | Received
+LinkEvent = Connected | Disconnected | Acknowledged | Subscribed | Received
 
 
 class Link:
-    """One connection; never used again after `Down`.
+    """One connection; never used again after `Disconnected`.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class Link:
             self._client = client
             self._open(client)
         except (OSError, ValueError) as error:
-            self._put(Down(self.number, str(error) or type(error).__name__))
+            self._put(Disconnected(self.number, str(error) or type(error).__name__))
             return
         if self._abandoned:  # while it was on its way: two clients of one name would fight
             _cut(client)
@@ -170,15 +170,15 @@ class Link:
         if self._abandoned:
             client.disconnect()
         elif reason.is_failure:
-            self._put(Down(self.number, f"the broker refuses: {reason}"))
+            self._put(Disconnected(self.number, f"the broker refuses: {reason}"))
         else:
-            self._put(Up(self.number, getattr(properties, "ReceiveMaximum", 0xFFFF)))
+            self._put(Connected(self.number, getattr(properties, "ReceiveMaximum", 0xFFFF)))
 
     def _on_disconnect(
         self, _client: Any, _data: Any, flags: Any, reason: Any, _properties: Any
     ) -> None:
         code = reason.value if flags.is_disconnect_packet_from_server else 0
-        self._put(Down(self.number, str(reason), code))
+        self._put(Disconnected(self.number, str(reason), code))
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _props: Any) -> None:
         self._put(Acknowledged(self.number, mid, reason.value))

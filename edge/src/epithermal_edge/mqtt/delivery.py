@@ -178,7 +178,7 @@ class Delivery:
         under_way = {f.id for f in self.flights.values()} | set(self.accepted)
         skip = sum(i > after for i in under_way)
         limit = max(room + skip, LOOK_AHEAD if self.holds else 0)
-        for out in self.journal.outgoing(after, limit, newest):
+        for out in self.journal.next_outgoing(after, limit, newest):
             if count >= room:
                 break
             if out.id not in under_way and not self._held(out.message.topic):
@@ -202,7 +202,7 @@ class Delivery:
             waits = hold.probe is not None or now < hold.until or count >= room
             if waits or (key != EVERYTHING and EVERYTHING in self.holds):
                 continue
-            found = self.journal.outgoing(hold.first - 1, 1, hold.newest)
+            found = self.journal.next_outgoing(hold.first - 1, 1, hold.newest)
             mid: int | None = 0
             is_gone = not found or found[0].id in self.accepted
             if not is_gone and key in (EVERYTHING, found[0].message.topic):

@@ -52,7 +52,7 @@ class Inbox:
             return
         offered: LinkEvent | None = event
         if self._commands is not None and event.topic.startswith(self._orders):
-            command = self._commands.screen(event.topic, event.payload, event.retained)
+            command = self._commands.validate(event.topic, event.payload, event.retained)
             offered = Ordered(event.link, command) if command else None
         if offered is None:
             return

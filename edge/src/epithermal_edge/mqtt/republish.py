@@ -41,10 +41,10 @@ class Republisher:
 
     def __init__(self, journal: Journal, identity: Identity) -> None:
         self._journal, self._identity = journal, identity
-        self._range = _kept(journal.kept(KEY).get(KEY))
+        self._range = _kept(journal.get_values(KEY).get(KEY))
         self._fed_at = -math.inf
 
-    def begin(self, args: dict[str, Any]) -> dict[str, Any]:
+    def start(self, args: dict[str, Any]) -> dict[str, Any]:
         """The verb `republish`: how many records will be told again.
 
         Raises
@@ -53,18 +53,18 @@ class Republisher:
             Another range is under way, nothing of this one is kept, or it is not a range.
         """
         if self._range is not None:
-            left = self._journal.count_told(*_bounds(self._range))
+            left = self._journal.count_payloads(*_bounds(self._range))
             raise EpithermalError(f"another range is under way, {left} records are left: wait")
         wanted = _wanted(args, self._journal.base)
-        count = self._journal.count_told(*_bounds(wanted))
+        count = self._journal.count_payloads(*_bounds(wanted))
         if count == 0:
             raise EpithermalError("nothing of this range is kept")
-        self._journal.keep({KEY: json.dumps(asdict(wanted))})
+        self._journal.put_values({KEY: json.dumps(asdict(wanted))})
         self._range = wanted
         log.info("%d records are told again", count)
         return {"records": count}
 
-    def feed(self, now: float) -> None:
+    def post_portion(self, now: float) -> None:
         """Put the next portion into the outbox, when that is nearly empty.
 
         Parameters
@@ -80,12 +80,12 @@ class Republisher:
         if self._range is None or now - self._fed_at < EACH_S:
             return
         self._fed_at = now
-        if self._journal.waiting() >= PORTION:
+        if self._journal.count_waiting() >= PORTION:
             return
-        rows = self._journal.told(*_bounds(self._range), PORTION)
+        rows = self._journal.payloads(*_bounds(self._range), PORTION)
         left = replace(self._range, after=rows[-1][0]) if len(rows) == PORTION else None
         again = [self._identity.message(OBS_THETA, body) for _, body in rows if body is not None]
-        self._journal.keep({KEY: None if left is None else json.dumps(asdict(left))}, again)
+        self._journal.put_values({KEY: None if left is None else json.dumps(asdict(left))}, again)
         self._range = left
 
 

@@ -28,11 +28,11 @@ from epithermal_edge.mqtt.connection import (
     REASONS,
     TAKEN_OVER,
     Acknowledged,
-    Down,
+    Connected,
+    Disconnected,
     Link,
     Received,
     Subscribed,
-    Up,
 )
 from epithermal_edge.mqtt.delivery import IN_FLIGHT, Delivery
 from epithermal_edge.mqtt.inbox import Inbox, LinkEvent, Ordered
@@ -106,7 +106,7 @@ class Sender:
         self._health_at = -math.inf
         self._inbox = Inbox(identity, commands, put)
         if commands is not None:
-            own = {"ping": self._ping, "announce": self._announce, "republish": self._again.begin}
+            own = {"ping": self._ping, "announce": self._announce, "republish": self._again.start}
             commands.verbs = {**own, **(verbs or {})}
 
     @property
@@ -118,9 +118,9 @@ class Sender:
     def accepted(self, ids: list[int]) -> None:
         self.delivery.accepted = ids
 
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether everything was delivered."""
-        return not self._in_flight() and not self.accepted and self._journal.waiting() == 0
+        return not self._in_flight() and not self.accepted and self._journal.count_waiting() == 0
 
     def take_accepted(self) -> list[int]:
         """Ids that the broker has, for the caller to delete in its next transaction."""
@@ -137,20 +137,20 @@ class Sender:
             return
         if isinstance(event, Acknowledged):
             self._acknowledged(event, now)
-        elif isinstance(event, Up):
+        elif isinstance(event, Connected):
             self._let_in(event, now)
-        elif isinstance(event, Down):
+        elif isinstance(event, Disconnected):
             self._down(event.reason, now, event.code)
         elif isinstance(event, Subscribed):
             self._subscriptions.answered(event)
         elif isinstance(event, Ordered):
-            answer = self._commands.obey(event.command, now) if self._commands else None
+            answer = self._commands.execute(event.command, now) if self._commands else None
             if answer is not None:
                 self._presence.waiting.append(answer)
         else:
             self._received(event, now)
 
-    def _let_in(self, event: Up, now: float) -> None:
+    def _let_in(self, event: Connected, now: float) -> None:
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self._up, self._since_s = True, self._wall()
         self._entries += 1
@@ -219,10 +219,10 @@ class Sender:
     def _ping(self, _args: dict[str, Any]) -> dict[str, Any]:
         """The verb `ping`: who answers, and what waits."""
         session = self._link.session if self._link else None
-        waiting = self._journal.waiting()
+        waiting = self._journal.count_waiting()
         return {"epoch": self._identity.epoch, "session": session, "waiting": waiting}
 
-    def tell_meta(self, meta: bytes) -> None:
+    def update_meta(self, meta: bytes) -> None:
         """What is constant has changed."""
         self._presence.change_meta(meta)
         if self._up:
@@ -269,7 +269,7 @@ class Sender:
             found["commands"] = self._commands.health()
         return found
 
-    def pump(self, now: float, wall_s: float) -> None:
+    def poll(self, now: float, wall_s: float) -> None:
         """Connect when it is time, and send what may be sent.
 
         Parameters
@@ -291,7 +291,7 @@ class Sender:
             self._give_up(f"no acknowledgement for {ACK_TIMEOUT_S:.0f} s", now)
         elif self._link.alive():
             self._last_alive = now
-            self._again.feed(now)
+            self._again.post_portion(now)
             self._send(now, wall_s)
 
     def _open(self, now: float) -> None:
@@ -332,7 +332,7 @@ class Sender:
         assert self._link is not None
         return self._link.publish(message, expiry_s)
 
-    def say_goodbye(self) -> None:
+    def publish_stopped(self) -> None:
         """The clean end; call `disconnect` when it is acknowledged, or after a moment."""
         if self._link is not None and self._up:
             now = time.monotonic()

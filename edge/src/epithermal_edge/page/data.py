@@ -16,7 +16,7 @@ from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.inference.irrigation import Z_95
 from epithermal_edge.journal import history
-from epithermal_edge.journal.history import Told
+from epithermal_edge.journal.history import JournalEntry
 from epithermal_edge.messages import observation
 from epithermal_edge.page import sentences
 from epithermal_edge.records import FACTORS
@@ -44,7 +44,7 @@ def newest_window(config: Config) -> float | None:
     path = config.state_dir / status.JOURNAL_FILE
     try:
         with closing(history.open_readonly(path)) as db:
-            return history.newest_window(db)
+            return history.newest_window_end_s(db)
     except EpithermalError:
         return None
 
@@ -61,7 +61,7 @@ def now(config: Config, now_s: float) -> dict[str, Any]:
     try:
         path = config.state_dir / status.JOURNAL_FILE
         with closing(history.open_readonly(path)) as db:
-            latest = next(history.told(db, history.before_last(db, 1)), None)
+            latest = next(history.read_entries(db, history.seq_before_last(db, 1)), None)
     except EpithermalError:  # `found` tells it
         pass
     water = config.soil_water
@@ -78,7 +78,7 @@ def now(config: Config, now_s: float) -> dict[str, Any]:
     }
 
 
-def record(config: Config, told: Told) -> dict[str, Any]:
+def record(config: Config, told: JournalEntry) -> dict[str, Any]:
     """One record with what was told of it; null where nothing is known."""
     raw, corrected, estimate = told.outcome.record, told.outcome.corrected, told.outcome.estimate
     theta, reach = estimate.theta, Z_95 * estimate.theta_sigma
@@ -126,7 +126,7 @@ def past(config: Config, now_s: float) -> dict[str, Any]:
     """
     columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "end", "q")}
     with closing(history.open_readonly(config.state_dir / status.JOURNAL_FILE)) as db:
-        for told, rain_mm in history.windows(db, now_s - DAYS * DAY_S):
+        for told, rain_mm in history.read_windows(db, now_s - DAYS * DAY_S):
             estimate = told.outcome.estimate
             theta, reach = estimate.theta, Z_95 * estimate.theta_sigma
             row = (
