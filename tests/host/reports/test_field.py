@@ -209,7 +209,7 @@ def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkey
         (["--all", "a"], "name BUNDLE before RUN"),
         (["population", "none"], "none"),
         (["--all", "none", "run"], "none"),
-        (["a", "--campaign", "b"], "--campaign goes with --field"),
+        (["a", "--campaign", "b"], "--campaign requires --field"),
     ],
 )
 def test_words_of_evaluate_that_do_not_go_together_are_one_clear_line(words, told, capsys):
