@@ -99,7 +99,7 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--notes", type=Path, metavar="FILE.md",
                    help="text for the model card: results of tests, limitations")  # fmt: skip
     sign.add_secret_key(p)
-    p = _add(commands, "key", _key, "create a key pair to sign bundles and to verify them at stations",
+    p = _add(commands, "key", _key, "create a key pair to sign and verify bundles",
              "key --out keys/farm")  # fmt: skip
     sign.add_key_arguments(p)
     p = _add(commands, "sign", _sign, "sign an existing bundle",
