@@ -22,7 +22,7 @@ from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import OUTPUTS, zeros
 from epithermal_edge.inference.ensemble import joined
 from epithermal_host.arrays import Array, Array32, Mask
-from epithermal_host.compute.files import write_json
+from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation import evaluate_plot
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
 from epithermal_host.evaluation.layers import columns, layer_lines
@@ -89,13 +89,13 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     BundleError
         No TFLite runtime runs the model.
     """
-    result, figure = judge([run_folder], progress=progress)
-    figure.savefig(result.picture_path, dpi=120)
+    result, png = judge([run_folder], progress=progress)
+    write_atomic(result.picture_path, png)
     write_json(result.report_path, report(result))
     return result
 
 
-def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[EvaluateResult, Any]:
+def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[EvaluateResult, bytes]:
     """Judge the model of a run, or the joined models of several as an ensemble; write nothing.
 
     Parameters
@@ -105,7 +105,7 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
 
     Returns
     -------
-    EvaluateResult, matplotlib figure
+    EvaluateResult, picture as PNG
 
     Raises
     ------
@@ -138,7 +138,7 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
     each = _rmse_of_each(test, judged, test.theta_classical)
     soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
     name = usual_filtered("inversion")
-    figure = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
+    png = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
     result = EvaluateResult(
         scores=tuple(scores),
         best_t_d=t_d,
@@ -150,7 +150,7 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
         picture_path=run_folder / PICTURE,
         report_path=run_folder / REPORT,
     )
-    return result, figure
+    return result, png
 
 
 def report(result: EvaluateResult) -> dict[str, Any]:
