@@ -13,7 +13,7 @@ from tests.faults.size import size
 from tests.support.reference import reference, told
 from tests.support.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
-from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import BundleError, ConfigError
@@ -55,7 +55,7 @@ def run(folder, engine=None, records=()):
     """What the daemon does with a folder, without port and broker; the payloads to be sent."""
     config = read_config(folder / "station.toml")
     taken = Intake(
-        config, engine or load_engine(config), Clock(), Surroundings(config), lambda: None
+        config, engine or load_engine(config), Clock(), AncillaryData(config), lambda: None
     )
     journal, _ = taken.open()
     for record in records:
@@ -64,7 +64,7 @@ def run(folder, engine=None, records=()):
             taken.work([])
         taken.tell()
     taken.tell()
-    sent = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
+    sent = [o.message for o in journal.next_outgoing(0, 100_000, newest=False)]
     return taken, config, [(m.topic, json.loads(m.payload)) for m in sent]
 
 
@@ -84,8 +84,8 @@ def base(tmp_path_factory):
     station_toml(folder, url="loop://", bundle="bundle")
     taken, config, _ = run(folder, None, RECORDS[:BEFORE])
     journal = taken.journal
-    done = [o.id for o in journal.outgoing(0, BEFORE - WAITING, newest=False)]
-    journal.forget(done)
+    done = [o.id for o in journal.next_outgoing(0, BEFORE - WAITING, newest=False)]
+    journal.delete_outgoing(done)
     killed = copy(folder / "state", folder / "killed")  # as SIGKILL leaves it
     (killed / f"{FILE}-shm").unlink()
     taken.close()  # the WAL is emptied into the database
@@ -237,7 +237,7 @@ def test_a_journal_that_is_damaged_while_it_runs_is_replaced(tmp_path, broker):
     assert [int(n) for _, n in epochs] == [*range(1, 51), *range(1, 11)]
     assert len({epoch for epoch, _ in epochs}) == 2
     texts = lambda: " ".join(e["text"] for e in ears.of("event/journal_salvaged"))  # noqa: E731
-    wait_until(lambda: "kept are 50 records" in texts(), PATIENCE_S)
+    wait_until(lambda: "recovered: 50 records" in texts(), PATIENCE_S)
     assert station.process.poll() is None
     station.close()
     ears.close()
