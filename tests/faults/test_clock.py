@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import (
     Broker,
     Line,
@@ -362,7 +362,7 @@ def test_a_subscriber_hears_what_a_station_with_true_clocks_says(tmp_path, meado
         station.stop()
         thread.join(20.0)
     right = [text for hour, text in enumerate(sent, 1) if case.logger(hour) != YEAR_S]
-    assert told(ears.of("obs/theta")) == reference(toml, [header, *right])
+    assert published(ears.of("obs/theta")) == reference(toml, [header, *right])
     validate_by_topic(ears.messages)
     steps = ears.of("event/clock_step") + ears.of("event/stamp_refused")
     assert len(steps) == case.steps + case.refused

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.fake_broker import FakeBroker
 from tests.faults.proxy import PUBACK, Proxy
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import (
     PATIENCE,
     Broker,
@@ -110,7 +110,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     record_property(f"{what}_cpu_s", round(cpu_s, 2))
     record_property(f"{what}_live_after_s", round(live_s, 3))
     messages = ears.of("obs/theta")
-    assert told(messages) == reference(toml, lines)
+    assert published(messages) == reference(toml, lines)
     assert ears.of("state/theta") == messages[-1:]
     assert live_s <= 5.0 * PATIENCE and drained_s <= 10.0 * PATIENCE
     validate_by_topic(ears.messages[:: max(1, count // 500)])
@@ -301,7 +301,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
 def test_two_stations_of_one_name_notice_it_and_do_not_fight(
     tmp_path, broker, closing, monkeypatch, record_property
 ):
-    monkeypatch.setattr(backoff, "TAKEN_OVER_PAUSE_S", 0.6)
+    monkeypatch.setattr(backoff, "TAKEOVER_PAUSE_S", 0.6)
     monkeypatch.setattr(presence, "TROUBLE_EACH_S", 0.1)
     ears, rigs = closing(Subscriber(broker.port)), []
     for i in range(2):
@@ -323,6 +323,6 @@ def test_two_stations_of_one_name_notice_it_and_do_not_fight(
     fights = sum(rig.sender.health()["failures"] for rig in rigs) - sum(begin)
     record_property("takeovers_after_notice", fights)
     assert fights <= size(4, 10)  # without a longer pause it would be ten a second
-    assert any("calls itself test-1" in (m["trouble"] or "") for m in ears.of("status"))
+    assert any("uses the id test-1" in (m["trouble"] or "") for m in ears.of("status"))
     wait_until(lambda: turn() and set(ears.of("obs/theta")) == set(range(100)))
     assert all(rig.sender.health()["trouble"] for rig in rigs)

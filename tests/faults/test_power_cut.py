@@ -190,8 +190,8 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
         for name, inode in names.items():
             (folder / name).write_bytes(inode.safe)
         image = Journal(folder)
-        assert len(list(image.records())) == 72 and image.waiting() == 73
-        assert image.has_notes  # that it was salvaged is still to be told
+        assert len(list(image.records())) == 72 and image.count_waiting() == 73
+        assert image.has_notes  # the salvage is not posted yet
         image.close()
         shutil.rmtree(folder)
         images += 1

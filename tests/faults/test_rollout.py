@@ -187,13 +187,13 @@ def place(tmp_path_factory):
 
 def records(folder):
     """In a station's journal."""
-    from epithermal_edge.journal.history import open_readonly, told
+    from epithermal_edge.journal.history import open_readonly, read_entries
 
     path = folder / "state" / "journal.sqlite3"
     if not path.is_file():
         return 0
     with contextlib.closing(open_readonly(path)) as db:
-        return sum(1 for _ in told(db))
+        return sum(1 for _ in read_entries(db))
 
 
 def cut(lives, site, source, rng, number):

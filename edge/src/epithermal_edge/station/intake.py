@@ -334,7 +334,7 @@ class Intake:
             "last_end": utc(self.newest_s()),
             "window_end": utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
-            "water": None if soil is None else observation.water_told(soil, newest),
+            "water": None if soil is None else observation.water_payload(soil, newest),
             "flags": observation.quality_flags(newest.quality),
             "model": self._model,
         }
