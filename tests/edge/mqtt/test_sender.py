@@ -1,4 +1,4 @@
-"""The sender against a real broker: in order, and nothing is deleted that was not taken."""
+"""Test the sender against a real broker: in order, and only acknowledged messages are deleted."""
 
 import json
 import time
@@ -44,10 +44,10 @@ def test_never_more_than_sixteen_are_in_flight(tmp_path, broker, rigs):
     rig.post(*range(100))
     for _ in range(5):
         rig.sender.poll(time.monotonic(), time.time())  # without hearing any acknowledgement
-    assert rig.sender._in_flight() == sender.IN_FLIGHT
+    assert rig.sender._count_pending() == sender.IN_FLIGHT
 
 
-def test_what_was_not_acknowledged_goes_again_after_a_broker_restart(tmp_path, broker, rigs):
+def test_unacknowledged_messages_are_sent_again_after_a_broker_restart(tmp_path, broker, rigs):
     rig = rigs(tmp_path, settings(broker.port))
     rig.turn_until(rig.connected)
     broker.stop()
@@ -107,7 +107,7 @@ def test_a_live_value_that_is_out_of_date_is_not_sent(tmp_path, broker, rigs):
     ears.close()
 
 
-def test_what_the_broker_forbids_is_kept(tmp_path, rigs):
+def test_messages_that_the_broker_forbids_stay_in_the_journal(tmp_path, rigs):
     acl = tmp_path / "acl"
     acl.write_text("topic readwrite crns/v1/test-1/status\n")
     broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n")
@@ -120,7 +120,7 @@ def test_what_the_broker_forbids_is_kept(tmp_path, rigs):
     broker.stop()
 
 
-def test_a_wrong_password_is_told_and_tried_again_later(tmp_path, rigs):
+def test_a_wrong_password_is_reported_and_retried(tmp_path, rigs):
     (tmp_path / "wrong").write_text("secret\n")
     (tmp_path / "users").write_text("")
     (tmp_path / "users").chmod(0o700)
