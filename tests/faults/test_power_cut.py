@@ -48,7 +48,7 @@ for seq, record in enumerate(simulator.records(int(sys.argv[2]) / 24, 7, START_S
     os.write(1, b"begin %d %d\\n" % (seq, len(taken)))
     journal.commit(seq, record, state, engine.fingerprint(), sent, taken)
     os.write(1, b"done %d %d\\n" % (seq, len(taken)))
-    taken = [o.id for o in journal.outgoing(0, 9, False)] if seq % 20 == 0 else []
+    taken = [o.id for o in journal.next_outgoing(0, 9, False)] if seq % 20 == 0 else []
 """
 
 
@@ -108,7 +108,7 @@ def examine(folder, engine, states, progress):
     if count:
         state = journal.load_state(engine.fingerprint(), engines.start(engine))
         assert to_parts(state, engine.fingerprint()) == states[count]
-    waiting = [o.id for o in journal.outgoing(0, 10_000, newest=False)]
+    waiting = [o.id for o in journal.next_outgoing(0, 10_000, newest=False)]
     assert waiting == list(range(count - len(waiting) + 1, count + 1))
     deleted = count - len(waiting)
     assert progress.takes_done <= deleted <= progress.takes_begun
@@ -190,8 +190,8 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
         for name, inode in names.items():
             (folder / name).write_bytes(inode.safe)
         image = Journal(folder)
-        assert len(list(image.records())) == 72 and image.waiting() == 73
-        assert image.has_notes  # that it was salvaged is still to be told
+        assert len(list(image.records())) == 72 and image.count_waiting() == 73
+        assert image.has_notes  # the salvage is not posted yet
         image.close()
         shutil.rmtree(folder)
         images += 1

@@ -219,7 +219,7 @@ def test_a_cable_that_is_pulled_again_and_again_is_read_on(tmp_path, record_prop
 
     def put(read: Read) -> None:
         records.append(read.record)
-        reader.taken()
+        reader.release_slot()
 
     reader = Reader(config.source, put, stopping)
     cable.plug()

@@ -21,6 +21,6 @@ def reference(toml, lines):
     return [(utc(o.record.end_s), rounded(o.estimate.theta, 6)) for o in outcomes]
 
 
-def told(payloads):
+def published(payloads):
     """End and theta of messages as `reference` has them."""
     return [(p["end"], p["theta"]["value"]) for p in payloads]

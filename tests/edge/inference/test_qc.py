@@ -43,10 +43,10 @@ def flags_of(records, limits=DEFAULT, site=SITE):
     """Flags of quality control alone, one a record."""
     state, piped, out = qc.start(), pipeline.start(), []
     for record in records:
-        sieved, doubts = qc.sieve(limits, record)
-        correction = pipeline.correct(site, piped, sieved)
-        state, flags = qc.step(limits, site, state, sieved, correction.corrected)
-        piped, _, _ = pipeline.take(site, piped, sieved, correction, doubts | flags)
+        possible, doubts = qc.drop_impossible(limits, record)
+        correction = pipeline.correct(site, piped, possible)
+        state, flags = qc.step(limits, site, state, possible, correction.corrected)
+        piped, _, _ = pipeline.add_record(site, piped, possible, correction, doubts | flags)
         out.append(Quality(int((doubts | flags)[0])))
     return out
 
@@ -106,10 +106,10 @@ def test_a_count_that_no_soil_gives_is_not_used():
 def windows(records, limits=DEFAULT):
     state, piped, out = qc.start(), pipeline.start(), []
     for record in records:
-        sieved, doubts = qc.sieve(limits, record)
-        correction = pipeline.correct(SITE, piped, sieved)
-        state, flags = qc.step(limits, SITE, state, sieved, correction.corrected)
-        piped, _, made = pipeline.take(SITE, piped, sieved, correction, doubts | flags)
+        possible, doubts = qc.drop_impossible(limits, record)
+        correction = pipeline.correct(SITE, piped, possible)
+        state, flags = qc.step(limits, SITE, state, possible, correction.corrected)
+        piped, _, made = pipeline.add_record(SITE, piped, possible, correction, doubts | flags)
         out += made
     return out
 
@@ -162,9 +162,9 @@ def test_what_the_weather_cannot_be_is_missing_and_flagged(field, value, flag):
     assert limits.pressure_min_hpa == pytest.approx(914.9, abs=1.0)
     records = list(soil(30, **{field: lambda i, v: value if i == 20 else v.get(field, 0.0)}))
     assert flagged(records, flag, limits) == [20]
-    sieved, _ = qc.sieve(limits, records[20])
-    assert np.isnan(getattr(sieved, field)) and getattr(records[20], field) == value
-    assert qc.sieve(limits, records[19])[0] is records[19]
+    possible, _ = qc.drop_impossible(limits, records[20])
+    assert np.isnan(getattr(possible, field)) and getattr(records[20], field) == value
+    assert qc.drop_impossible(limits, records[19])[0] is records[19]
 
 
 @pytest.mark.parametrize(
@@ -251,10 +251,10 @@ def test_a_site_has_the_same_flags_alone_and_among_a_thousand():
     for i in range(60):
         values = {m: np.array([getattr(columns[k][i], m) for k in range(n)]) for m in names}
         record = RawRecord(columns[0][i].end_s, **values)
-        sieved, doubts = qc.sieve(DEFAULT, record)
-        correction = pipeline.correct(SITE, piped, sieved)
-        together, flags = qc.step(DEFAULT, SITE, together, sieved, correction.corrected)
-        piped, _, _ = pipeline.take(SITE, piped, sieved, correction, doubts | flags)
+        possible, doubts = qc.drop_impossible(DEFAULT, record)
+        correction = pipeline.correct(SITE, piped, possible)
+        together, flags = qc.step(DEFAULT, SITE, together, possible, correction.corrected)
+        piped, _, _ = pipeline.add_record(SITE, piped, possible, correction, doubts | flags)
         out.append(doubts | flags)
     for k in (0, 17, 39):
         assert [Quality(int(f[k])) for f in out] == flags_of(columns[k])

@@ -49,48 +49,48 @@ def payload(bundle, record=None, estimate=GOOD, value=900.0):
 
 
 def test_a_full_payload_says_what_the_estimate_says(bundle):
-    told = payload(bundle)
-    validator("obs-theta").validate(told)
-    assert told["id"] == "test-1:0123abcd:7"
-    assert (told["start"], told["end"]) == ("2025-12-31T23:45:00Z", "2026-01-01T00:00:00Z")
-    assert told["theta"] == {
+    obs = payload(bundle)
+    validator("obs-theta").validate(obs)
+    assert obs["id"] == "test-1:0123abcd:7"
+    assert (obs["start"], obs["end"]) == ("2025-12-31T23:45:00Z", "2026-01-01T00:00:00Z")
+    assert obs["theta"] == {
         "value": 0.25, "sigma": 0.02, "p05": 0.217102, "p95": 0.282898, "unit": "m3/m3"
     }  # fmt: skip
-    assert told["layers"] == [
+    assert obs["layers"] == [
         {"top_cm": 0, "bottom_cm": 10, "value": 0.21},
         {"top_cm": 10, "bottom_cm": 30, "value": 0.27},
         {"top_cm": 30, "bottom_cm": 60, "value": 0.3},
     ]
-    assert told["depth"] == {"top_cm": 0, "bottom_cm": 30, "d86_cm": 14.0}
-    assert told["q"] == 1 and told["flags"] == [] and told["met"]["et0_mm"] is None
-    assert told["model"]["state_age_d"] == 40.0
+    assert obs["depth"] == {"top_cm": 0, "bottom_cm": 30, "d86_cm": 14.0}
+    assert obs["q"] == 1 and obs["flags"] == [] and obs["met"]["et0_mm"] is None
+    assert obs["model"]["state_age_d"] == 40.0
 
 
 def test_a_raw_record_is_told_as_it_was_given():
     record = RawRecord(START_S, 900.0, 321.0, 1000.25, NAN, 50.0, 0.2)
     message = observation.raw_message(ME, 7, record)
-    told = json.loads(message.payload)
-    validator("obs-raw").validate(told)
+    obs = json.loads(message.payload)
+    validator("obs-raw").validate(obs)
     assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", OBS_RAW)
-    assert told["id"] == "test-1:0123abcd:7" and told["end"] == "2026-01-01T00:00:00Z"
-    assert (told["counts"], told["pressure_hpa"], told["temperature_c"]) == (321.0, 1000.25, None)
+    assert obs["id"] == "test-1:0123abcd:7" and obs["end"] == "2026-01-01T00:00:00Z"
+    assert (obs["counts"], obs["pressure_hpa"], obs["temperature_c"]) == (321.0, 1000.25, None)
 
 
 def test_nothing_is_nan_and_no_theta_means_missing(bundle):
     record = RawRecord(START_S, NAN, NAN)
-    told = payload(bundle, record, NONE, NAN)
-    validator("obs-theta").validate(told)
-    assert b"NaN" not in encode(told)
-    assert [layer["value"] for layer in told["layers"]] == [None] * 3
-    assert told["q"] == 9 and told["theta"]["value"] is None and told["window_end"] is None
-    assert told["start"] == "2025-12-31T23:00:00Z"  # the nominal interval
+    obs = payload(bundle, record, NONE, NAN)
+    validator("obs-theta").validate(obs)
+    assert b"NaN" not in encode(obs)
+    assert [layer["value"] for layer in obs["layers"]] == [None] * 3
+    assert obs["q"] == 9 and obs["theta"]["value"] is None and obs["window_end"] is None
+    assert obs["start"] == "2025-12-31T23:00:00Z"  # the nominal interval
 
 
 @pytest.mark.parametrize("flag", list(Quality)[1:] if Quality.GOOD in Quality else list(Quality))
 def test_every_flag_is_in_the_contract(bundle, flag):
-    told = payload(bundle, estimate=dataclasses.replace(GOOD, quality=flag))
-    validator("obs-theta").validate(told)
-    assert told["flags"] == [flag.name.lower()]
+    obs = payload(bundle, estimate=dataclasses.replace(GOOD, quality=flag))
+    validator("obs-theta").validate(obs)
+    assert obs["flags"] == [flag.name.lower()]
 
 
 def test_the_manual_says_what_each_flag_does_to_q():
@@ -140,16 +140,16 @@ def test_times_are_utc(time_s, text):
 
 @pytest.mark.parametrize(("age_s", "live"), [(10.0, True), (8999.0, True), (9001.0, False)])
 def test_only_a_new_record_goes_to_dashboards(bundle, age_s, live):
-    told = observation.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
-    assert [m.kind for m in told] == ([OBS_THETA, STATE_THETA] if live else [OBS_THETA])
-    assert [m.kind.retain for m in told] == ([False, True] if live else [False])
+    messages = observation.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
+    assert [m.kind for m in messages] == ([OBS_THETA, STATE_THETA] if live else [OBS_THETA])
+    assert [m.kind.retain for m in messages] == ([False, True] if live else [False])
     if live:
-        assert told[1].expires_s == START_S + 2.5 * 3600.0
-        assert told[1].topic == "crns/v1/test-1/state/theta"
+        assert messages[1].expires_s == START_S + 2.5 * 3600.0
+        assert messages[1].topic == "crns/v1/test-1/state/theta"
 
 
 def test_a_late_or_future_record_is_not_live(bundle):
-    told = payload(bundle)
-    assert len(observation.obs_messages(ME, told, START_S, START_S - 86400.0)) == 1
-    late = {**told, "flags": ["late"]}
+    obs = payload(bundle)
+    assert len(observation.obs_messages(ME, obs, START_S, START_S - 86400.0)) == 1
+    late = {**obs, "flags": ["late"]}
     assert len(observation.obs_messages(ME, late, START_S, START_S + 10.0)) == 1

@@ -11,7 +11,7 @@ from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.messages import station
 from epithermal_edge.messages.message import Identity, encode
-from epithermal_edge.messages.station import session_of
+from epithermal_edge.messages.station import read_session
 
 ME = Identity("test-1", "0123abcd", "crns/v1", 3600.0)
 
@@ -23,8 +23,8 @@ def bundle():
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"1", b'{"session":1}', b"[" * 9000])
 def test_what_is_no_status_names_no_session(payload):
-    assert session_of(payload) is None
-    assert session_of(station.status(ME, "online", "00ff00ff")) == "00ff00ff"
+    assert read_session(payload) is None
+    assert read_session(station.status(ME, "online", "00ff00ff")) == "00ff00ff"
 
 
 def test_a_number_that_is_not_finite_cannot_be_encoded():
@@ -35,8 +35,8 @@ def test_a_number_that_is_not_finite_cannot_be_encoded():
 def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):
     for state in ("online", "stopped", "lost"):
         for trouble in (None, "quota exceeded"):
-            told = station.status(ME, state, "00ff00ff", trouble)
-            validator("status").validate(json.loads(told))
+            payload = station.status(ME, state, "00ff00ff", trouble)
+            validator("status").validate(json.loads(payload))
     event = station.event(ME, "state_rebuilt", START_S, "why")
     validator("event").validate(json.loads(event.payload))
     assert event.topic == "crns/v1/test-1/event/state_rebuilt"

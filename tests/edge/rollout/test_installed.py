@@ -36,7 +36,7 @@ def test_install_then_install_then_roll_back_leads_the_links(tmp_path):
     assert installed.roll_back(folder).version == "0.1.0"
     assert links(folder) == {"current": "bucket-0.1.0", "previous": "bucket-0.2.0"}
     assert open_bundle(folder / "current").version == "0.1.0"
-    told = {e.folder: (e.name, e.uses, e.fault) for e in installed.bundles(folder)}
+    told = {e.folder: (e.name, e.uses, e.fault) for e in installed.list_bundles(folder)}
     assert told["bucket-0.1.0"] == ("bucket 0.1.0", ("current",), "")
     assert told["bucket-0.2.0"] == ("bucket 0.2.0", ("previous",), "")
 
@@ -137,7 +137,7 @@ def test_a_previous_bundle_that_was_damaged_is_not_rolled_back_to(tmp_path):
     with pytest.raises(BundleError):
         installed.roll_back(folder)
     assert links(folder)["current"] == "bucket-0.2.0"
-    assert next(e for e in installed.bundles(folder) if e.uses == ("previous",)).fault
+    assert next(e for e in installed.list_bundles(folder) if e.uses == ("previous",)).fault
 
 
 def test_a_bundle_that_is_no_link_cannot_be_switched(tmp_path):
@@ -175,7 +175,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_current_bundle(tmp_path):
         process.stdout.close()
         assert open_bundle(folder / "current").version in ("0.1.0", "0.2.0")
         install(folder, BUNDLE)
-        assert not [e for e in installed.bundles(folder) if e.fault]
+        assert not [e for e in installed.list_bundles(folder) if e.fault]
         shutil.rmtree(folder / "bucket-0.2.0", ignore_errors=True)  # so that it is copied again
     assert not list(folder.glob(".incoming-*")), (
         "what a kill left is cleared by the next installation"

@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 def trust(signer):
-    return Trust((minisign.public_key(signer.line),))
+    return Trust((minisign.parse_public_key(signer.line),))
 
 
 def kinds(folder):
@@ -49,7 +49,7 @@ def test_the_first_bundle_is_used_at_once_and_the_next_waits_for_its_trial(folde
     assert (bundle.version, use) == ("0.2.0", "verified")
     assert links(folder) == {"current": "bucket-0.1.0"}
     assert kinds(folder)[3:] == ["staged", "verified"]
-    uses = {entry.folder: entry.uses for entry in installed.bundles(folder)}
+    uses = {entry.folder: entry.uses for entry in installed.list_bundles(folder)}
     assert uses == {"bucket-0.1.0": ("current",), "bucket-0.2.0": ("verified",)}
 
 
@@ -59,7 +59,7 @@ def test_a_signature_of_a_trusted_key_lets_a_bundle_in_and_is_told(tmp_path, sig
     rollout.install(folder, signed, rollout.Request(trust(signer)))
     name = trust(signer).keys[0].name
     assert name in state_file.read(folder).events[1].text
-    assert [entry.signed for entry in installed.bundles(folder)] == [name]
+    assert [entry.signed for entry in installed.list_bundles(folder)] == [name]
 
 
 def refused(folder, source, trusted, words):

@@ -154,7 +154,7 @@ def test_a_bundle_released_with_a_key_is_signed_and_again_the_same(finished_run,
     key = signing.make_key()
     first = release.run(finished_run, tmp_path, "bucket", "0.3.0", key=key)
     signature = (first.path / bundles.SIGNATURE).read_bytes()
-    trusted = [minisign.public_key(signing.public_text(key).splitlines()[1])]
+    trusted = [minisign.parse_public_key(signing.public_text(key).splitlines()[1])]
     assert minisign.verify((first.path / "MANIFEST").read_bytes(), signature, trusted)
     again = release.run(finished_run, tmp_path, "bucket", "0.3.0", key=key)
     assert not again.fresh and (again.path / bundles.SIGNATURE).read_bytes() == signature

@@ -207,7 +207,7 @@ def test_the_population_is_told_beside_a_site_and_the_exit_status_is_its_verdict
 def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkeypatch, enough):
     least = -1.0 if enough else 2.0
     monkeypatch.setattr(
-        population_check, "LEAST", dict.fromkeys(population_check.QUANTITIES, least)
+        population_check, "MIN_AUTOCORRELATION", dict.fromkeys(population_check.QUANTITIES, least)
     )
     assert main(["evaluate", "population", str(run_folder)]) == (0 if enough else 1)
     assert ("NOT MET" in capsys.readouterr().out) == (not enough)
@@ -224,7 +224,7 @@ def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkey
         (["--all", "a"], "name BUNDLE before RUN"),
         (["population", "none"], "none"),
         (["--all", "none", "run"], "none"),
-        (["a", "--campaign", "b"], "--campaign goes with --field"),
+        (["a", "--campaign", "b"], "--campaign requires --field"),
     ],
 )
 def test_words_of_evaluate_that_do_not_go_together_are_one_clear_line(words, told, capsys):

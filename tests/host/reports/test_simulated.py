@@ -295,10 +295,10 @@ def test_the_particle_filter_believes_the_members_whose_rates_were_counted():
     log_rate = 7.0 - 2.0 * theta
     seen = 7.0 - 2.0 * 0.25 + 0.005 * rng.standard_normal(days)
     seen[50:60] = np.nan
-    out = particle_filter.weighted(theta, log_rate, seen)
+    out = particle_filter.weighted_mean(theta, log_rate, seen)
     np.testing.assert_allclose(out[20:], 0.25, atol=0.004)
     seen[100:] -= 2.0 * 0.1  # the place becomes wetter, or its members are wrong: they change
-    out = particle_filter.weighted(theta, log_rate, seen)
+    out = particle_filter.weighted_mean(theta, log_rate, seen)
     np.testing.assert_allclose(out[-20:], 0.35, atol=0.004)
 
 

@@ -1,6 +1,6 @@
-"""Receive what other instruments measure: weather over MQTT, counts of a neutron monitor.
+"""Add weather and incoming neutron intensity to the logger's records.
 
-In: messages of weather topics (a second MQTT connection), a file or NMDB's answers over HTTPS. Out:
-raw records with rain, ET0, air and incoming intensity filled in, or flagged as unknown.
-Open `merge` first; then `subscriber` (weather) and `poller` (neutron monitor).
+In: MQTT messages of weather sensors; counts of a neutron monitor by MQTT, from a file or from NMDB.
+Out: the same `RawRecord` with the values of its interval, NaN where unknown.
+Open `merge` first; `gauge` has the rules for sensors, `neutron_monitor` those for counts.
 """

@@ -236,7 +236,7 @@ def _key_faults(keys: list[str] | None) -> list[str]:
     faults = []
     for key in keys or ():
         try:
-            minisign.public_key(key)
+            minisign.parse_public_key(key)
         except ConfigError as error:
             faults += [f"model.keys: {fault}" for fault in error.faults]
     return faults
@@ -282,7 +282,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / model["bundle"],
-        trust=Trust(tuple(map(minisign.public_key, model["keys"] or ())), model["unsigned"]),
+        trust=Trust(tuple(map(minisign.parse_public_key, model["keys"] or ())), model["unsigned"]),
         trial_hours=model["trial_hours"],
         mqtt=mqtt,
         listens_to=_mqtt(values.get("weather"), folder) or mqtt,

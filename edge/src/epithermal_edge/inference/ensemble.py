@@ -21,7 +21,7 @@ class Ensemble:
     runtime: str  # that they run on
 
     def __call__(self, x: Vector, state: State) -> tuple[Vector, State]:
-        """Joined answer and new state; the state holds that of the members, one after the other."""
+        """Return joined answer and new state; the state lists the members' tensors in order."""
         answers: list[Vector] = []
         after: list[Vector] = []
         at = 0
@@ -36,7 +36,7 @@ class Ensemble:
 
 
 def joined(answers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The answer of an ensemble.
+    """Join the answers of the members of an ensemble.
 
     Parameters
     ----------

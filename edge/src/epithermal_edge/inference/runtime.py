@@ -148,7 +148,7 @@ def _check_signature(
 
 
 def available() -> tuple[str, ...]:
-    """Runtimes that are installed, by name and in the order of trial; none of them is run."""
+    """List the installed runtimes by name, in the order of trial, without running them."""
     return tuple(
         name
         for name, module in MODULES.items()
@@ -157,12 +157,12 @@ def available() -> tuple[str, ...]:
 
 
 def load(bundle: Bundle, runtime: str | None = None) -> Step | Ensemble:
-    """The networks of a bundle on the first runtime that can run a step of each.
+    """Load the networks of a bundle on the first runtime that can run a step of each.
 
     Parameters
     ----------
     runtime :
-        "tflite" or "litert": only this one; None: as EPITHERMAL_RUNTIME says, else each in turn.
+        "tflite" or "litert": only this one; None: the one of EPITHERMAL_RUNTIME, else each in turn.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def load(bundle: Bundle, runtime: str | None = None) -> Step | Ensemble:
 
 
 def load_model(model_path: Path, states: Sequence[StateTensor], runtime: str | None = None) -> Step:
-    """One model file that is in no bundle yet; otherwise as `load`."""
+    """Load one model file that is in no bundle yet; otherwise as `load`."""
     return _load([(model_path, states)], runtime)[0]
 
 
@@ -225,7 +225,7 @@ def _load(models: Sequence[tuple[Path, Sequence[StateTensor]]], runtime: str | N
 
 
 def _probed(step: Step) -> Step:
-    """The step itself, if it answers zeros with finite numbers of the right shapes."""
+    """Check that a step from zeros gives finite numbers of the right shapes; return the step."""
     cold = zeros(step.states)
     y, state = step(np.zeros(step.n_features, dtype=np.float32), cold)
     if [array.shape for array in state] != [array.shape for array in cold] or y.ndim != 1:

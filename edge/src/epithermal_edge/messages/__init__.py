@@ -1,6 +1,6 @@
-"""Encode what a station publishes: JSON payloads, each addressed to a topic.
+"""Build the MQTT messages of a station.
 
-In: records, estimates, configuration, events. Out: `Message`s that meet the schemas in docs/mqtt.
-Open `topics` first, the table of all topics; then `observation` (a record) and `station` (status,
-events, meta).
+In: records, estimates, the configuration and the state of the station. Out: `Message`: topic, JSON
+payload and delivery, as docs/mqtt.md and its schemas describe them.
+Open `topics` first (one row per topic), then `observation` (payloads of records).
 """

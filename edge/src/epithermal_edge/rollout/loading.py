@@ -50,4 +50,4 @@ def start_engine(config: Config) -> Engine:
 
         if config.bundle.name != installed.CURRENT or not config.bundle.parent.is_dir():
             raise
-        return load_engine(config, installed.fall_back(config.bundle.parent, fault))
+        return load_engine(config, installed.find_fallback(config.bundle.parent, fault))

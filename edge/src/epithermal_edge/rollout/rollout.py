@@ -21,7 +21,7 @@ from epithermal_edge.rollout.state_file import (
     VERIFIED,
     Candidate,
     Rollout,
-    hand_over,
+    match_owner,
     precedence,
     read,
     sync,
@@ -70,8 +70,8 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
     """
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        hand_over(folder, folder.parent)
-    with installed.locked(folder):
+        match_owner(folder, folder.parent)
+    with installed.lock(folder):
         finish(folder, request.trust)
         staged = staging.stage(folder, source)
         same = _is_current(folder, staged)
@@ -90,7 +90,7 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
             allow_downgrade=request.allow_downgrade,
         )
         record = _without(read(folder), f"{origin} takes its place")
-        write(folder, record.told("model_staged", origin, candidate))
+        write(folder, record.with_event("model_staged", origin, candidate))
         return _verify(folder, request.trust)
 
 
@@ -108,7 +108,7 @@ def _without(record: Rollout, why: str) -> Rollout:
     candidate = record.candidate
     if candidate is None:
         return record
-    return record.told("model_rejected", f"{candidate.title}: {why}", None)
+    return record.with_event("model_rejected", f"{candidate.title}: {why}", None)
 
 
 def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
@@ -119,7 +119,7 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
     staged = folder / staging.PLACE
     try:
         signer = check_signature(staged, trust)
-        bundle = installed.prove(staged)
+        bundle = installed.verify_bundle(staged)
         _check_version(folder, record, candidate, bundle)
         name = _free_name(folder, bundle)
     except BundleError as fault:
@@ -131,7 +131,7 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
         candidate, folder=name, title=title(bundle), state=VERIFIED, sha256=bundle.sha256
     )
     text = f"{title(bundle)}, sha256 {bundle.sha256[:12]}, {signer}"
-    write(folder, record.told("model_verified", text, verified))
+    write(folder, record.with_event("model_verified", text, verified))
     _move(folder, name)
     bundle = replace(bundle, path=folder / name)
     if candidate.now or not installed.has_current(folder):
@@ -231,13 +231,15 @@ def finish(folder: Path, trust: Trust) -> None:
             log.error("%s", fault)  # and told as an event
         return
     _move(folder, candidate.folder)
-    if installed.target(folder, CURRENT) == candidate.folder:  # cut between the link and the file
+    if (
+        installed.read_link(folder, CURRENT) == candidate.folder
+    ):  # cut between the link and the file
         commit(folder, open_bundle(folder / candidate.folder), "its link was led already")
     elif candidate.now:
         commit(folder, open_bundle(folder / candidate.folder), "without a trial")
 
 
-def settle(folder: Path, trust: Trust) -> None:
+def resume(folder: Path, trust: Trust) -> None:
     """`finish`, where a roll-out is unfinished and nobody else is at it.
 
     Raises
@@ -247,11 +249,11 @@ def settle(folder: Path, trust: Trust) -> None:
     """
     candidate = read(folder).candidate
     if candidate is None or (
-        candidate.state == TRIAL and installed.target(folder, CURRENT) != candidate.folder
+        candidate.state == TRIAL and installed.read_link(folder, CURRENT) != candidate.folder
     ):
         return
     try:
-        with installed.locked(folder):
+        with installed.lock(folder):
             finish(folder, trust)
     except BundleError as fault:
         log.info("%s", fault)
@@ -265,7 +267,7 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
     newest_seq :
         Number of the newest record in the journal: what comes later is judged live.
     """
-    with installed.locked(folder):
+    with installed.lock(folder):
         record = read(folder)
         candidate = record.candidate
         if candidate is None or candidate.state not in (VERIFIED, TRIAL):
@@ -277,21 +279,23 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
         if candidate.state == VERIFIED or candidate.since_seq > newest_seq:
             begun = replace(begun, since_seq=newest_seq)
         if candidate.state == VERIFIED:
-            record = record.told("model_trial", f"{candidate.title} beside the one in use", begun)
+            record = record.with_event(
+                "model_trial", f"{candidate.title} beside the one in use", begun
+            )
         write(folder, replace(record, candidate=begun))
         return begun
 
 
 def commit(folder: Path, bundle: Bundle, why: str) -> None:
     """Use a proved bundle of the folder from now on; the lock is held."""
-    before, name = installed.target(folder, CURRENT), bundle.path.name
+    before, name = installed.read_link(folder, CURRENT), bundle.path.name
     if before is not None and before != name:
-        installed.lead(folder, PREVIOUS, before)
+        installed.set_link(folder, PREVIOUS, before)
     if before != name:
-        installed.lead(folder, CURRENT, name)
+        installed.set_link(folder, CURRENT, name)
     record = read(folder).with_highest(bundle.name, bundle.version)
     text = f"{title(bundle)}, sha256 {bundle.sha256[:12]}: {why}"
-    write(folder, record.told("model_committed", text, None))
+    write(folder, record.with_event("model_committed", text, None))
 
 
 def reject(folder: Path, why: str) -> None:

@@ -1,6 +1,7 @@
-"""Run the station: read the port, estimate, store, publish, and report how it is.
+"""Run the station: read the logger, stamp, estimate, store and publish each record.
 
-In: a `Config`. Out: a daemon with a reader thread, one loop that owns engine and journal, a sender;
-health.json for `status` and the page, and notifications to systemd.
-Open `daemon` first; then `reader`, `intake` (records into the journal) and `stamps` (time).
+In: station.toml, the logger's port, the model bundle and the journal of earlier runs. Out: records
+and estimates in the journal, messages to the broker, health.json and systemd notifications; `status`
+reads these again.
+Open `daemon` first, then `intake` (records through engine and journal) and `stamps` (their times).
 """

@@ -16,7 +16,7 @@ class TrainConfig:
 
     seed: int = 1
     begin_with: str = ""  # network.npz to continue from, relative to run.toml; empty: a new network
-    network: str = "lstm"  # its kind, see training/kinds.py
+    network: str = "lstm"  # kind of the network, see training/kinds.py
     inputs: tuple[str, ...] = ()  # names of the features that the network uses; empty: all
     hidden: int = 32  # width of the state
     epochs: int = 100  # maximum
@@ -95,7 +95,7 @@ class QuantizeConfig:
 
 
 def _input_faults(inputs: tuple[str, ...]) -> list[str]:
-    """List what is wrong with the names of a network's inputs; an empty tuple means all."""
+    """List the errors in the names of a network's inputs; an empty tuple means all inputs."""
     known = [feature.name for feature in FEATURES]
     unknown = [name for name in inputs if name not in known]
     faults = [f"inputs: {name} is none of {', '.join(known)}" for name in unknown]
@@ -107,7 +107,7 @@ def _input_faults(inputs: tuple[str, ...]) -> list[str]:
 
 
 def _check(config: object, *ranges: Range, more: Sequence[str] = ()) -> None:
-    """Raise ValueError that lists every number outside its range, and more faults."""
+    """Raise ValueError that lists every number outside its range, and `more` errors."""
     faults = [
         f"{name} must be within {low:g} to {high:g}"
         for name, low, high in ranges
