@@ -15,7 +15,8 @@ ABREAST = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): edge/pyproject.toml host/pyproject.toml requirements-dev.txt constraints.txt
+$(READY): edge/pyproject.toml host/pyproject.toml requirements-dev.txt requirements-docs.txt \
+  requirements-test.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "epithermal needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
@@ -92,6 +93,9 @@ bench-columns: $(READY) ## the Richards solver beside HYDRUS-1D
 docs: $(READY) ## reference pages made from the code
 	$(BIN)/python docs/make_reference.py
 
+site: $(READY) ## the documentation site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 deb: $(READY) ## Debian packages of the station for arm64 and amd64, in build/deb
 	$(BIN)/python deploy/debian/build.py
 
@@ -106,4 +110,4 @@ clean: ## remove what the targets made, but not .venv
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 .PHONY: help dev demo check test test-edge test-slow test-dashboards test-deb test-docs faults faults-short \
-  bench bench-station bench-page bench-stations bench-cosmic bench-columns docs deb clean
+  bench bench-station bench-page bench-stations bench-cosmic bench-columns docs site deb clean

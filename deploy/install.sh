@@ -1,14 +1,14 @@
 #!/bin/sh
-# Install the station on Debian 12 or 13 or Raspberry Pi OS (64 bit), and undo it.
+# Install the station on Debian 12 or 13 or Raspberry Pi OS (64 bit), or uninstall it.
 #
 #   sudo deploy/install.sh                     install or update from this source tree
-#   sudo deploy/install.sh --wheel FILE.whl    the same from a wheel
-#   sudo deploy/install.sh --uninstall         remove the software; settings and records stay
-#   sudo deploy/install.sh --purge             remove settings, records, models and the user too
+#   sudo deploy/install.sh --wheel FILE.whl    install or update from a wheel
+#   sudo deploy/install.sh --uninstall         remove the software, keep settings and records
+#   sudo deploy/install.sh --purge             also remove settings, records, models and the user
 #
-# Again is safe: settings are never overwritten, an update is made beside the old one and then
-# switched to, and the old one is kept as `previous`. With DESTDIR=/some/folder in the environment
-# files go there, and neither users nor services are touched.
+# The script can be run again safely: it never overwrites settings, builds an update next to the old
+# release before it switches, and keeps the old release as `previous`. With DESTDIR=/some/folder in
+# the environment it installs files below that folder and changes neither users nor services.
 set -eu
 
 PREFIX=/opt/epithermal
@@ -35,11 +35,11 @@ check_machine() {
   . /etc/os-release
   case "${ID:-}:${VERSION_ID:-}" in
     debian:12 | debian:13 | raspbian:12 | raspbian:13) ;;
-    *) fail "this is ${PRETTY_NAME:-unknown}; Debian 12 or 13 or Raspberry Pi OS of 2023 or later is needed" ;;
+    *) fail "this is ${PRETTY_NAME:-unknown}; Debian 12 or 13, or Raspberry Pi OS of 2023 or later, is required" ;;
   esac
-  [ "$(getconf LONG_BIT)" = 64 ] || fail "a 64-bit system is needed: TFLite has no wheel for 32 bit"
+  [ "$(getconf LONG_BIT)" = 64 ] || fail "a 64-bit system is required: TFLite has no wheel for 32 bit"
   if on_this_machine; then
-    [ "$(id -u)" = 0 ] || fail "needs root: sudo $0"
+    [ "$(id -u)" = 0 ] || fail "root is required: sudo $0"
     [ ! -d /usr/lib/epithermal ] || fail "the Debian package is installed: apt remove epithermal-edge"
   fi
 }
@@ -52,7 +52,7 @@ find_python() {
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends python3 python3-venv
   fi
-  "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 is needed"
+  "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is required"
 }
 
 make_user() {
@@ -61,8 +61,8 @@ make_user() {
     --home-dir "$STATE" --shell /usr/sbin/nologin "$USER_NAME"
 }
 
-# A name that leads to a folder beside it: changed by a rename, so that it always leads somewhere.
-lead() {
+# Point link $1 to folder $2 next to it, by an atomic rename, so that the link is never missing.
+point_link() {
   ln -sfn "$2" "$1.new"
   mv -T "$1.new" "$1"
 }
@@ -79,8 +79,8 @@ install_software() {
   "$folder/bin/epithermal-edge" --version
   trap - EXIT INT TERM
   before=$(readlink "$DESTDIR$PREFIX/current" || true)
-  [ -z "$before" ] || lead "$DESTDIR$PREFIX/previous" "$before"
-  lead "$DESTDIR$PREFIX/current" "$release"
+  [ -z "$before" ] || point_link "$DESTDIR$PREFIX/previous" "$before"
+  point_link "$DESTDIR$PREFIX/current" "$release"
   for old in "$DESTDIR$PREFIX"/release-*; do
     case "${old##*/}" in
       "$release" | "$before") ;;
@@ -118,7 +118,7 @@ install_service() {
     systemctl daemon-reload
     systemctl enable --quiet "$UNIT"
     reload_udev
-    # an update of a station that runs begins now
+    # restart a running station with the updated software
     systemctl try-restart "$UNIT"
   fi
 }
@@ -139,8 +139,8 @@ install_all() {
   install_service
   say "installed $(readlink "$DESTDIR$PREFIX/current")"
   if [ -n "$FRESH" ]; then
-    say "now:"
-    say "  1. edit $ETC/station.toml; put password and certificates into $ETC/credentials"
+    say "next steps:"
+    say "  1. edit $ETC/station.toml; copy password and certificates to $ETC/credentials"
     say "  2. epithermal-edge model install $ETC/station.toml BUNDLE"
     say "  3. epithermal-edge check $ETC/station.toml"
     say "  4. systemctl start ${UNIT%.service}"
@@ -148,7 +148,7 @@ install_all() {
 }
 
 uninstall() {
-  on_this_machine && [ "$(id -u)" != 0 ] && fail "needs root: sudo $0 --uninstall"
+  on_this_machine && [ "$(id -u)" != 0 ] && fail "root is required: sudo $0 --uninstall"
   if has_systemd && [ -e "/etc/systemd/system/$UNIT" ]; then
     systemctl disable --quiet --now "$UNIT"
   fi
@@ -165,7 +165,7 @@ uninstall() {
     if on_this_machine && getent passwd "$USER_NAME" >/dev/null; then
       userdel "$USER_NAME"
     fi
-    say "removed, with settings, records and models"
+    say "removed, including settings, records and models"
   else
     rmdir "$DESTDIR$PREFIX" 2>/dev/null || true
     say "removed; settings in $ETC, records and models in $STATE are kept"

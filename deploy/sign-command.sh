@@ -1,8 +1,8 @@
 #!/bin/sh
 # Print a signed command: sign-command.sh KEY.pem STATION VERB [ARGS] [PREFIX] | mosquitto_pub -s -q 1 -t ...
-# ARGS is a JSON object, as '{"first":120,"last":168}' of republish.
-# The key: openssl genpkey -algorithm ed25519 -out command.pem
-# For the station: openssl pkey -in command.pem -pubout -out command.pub
+# ARGS is a JSON object, for example '{"first":120,"last":168}' for republish.
+# Create the key: openssl genpkey -algorithm ed25519 -out command.pem
+# Export the station's public key: openssl pkey -in command.pem -pubout -out command.pub
 set -eu
 if [ $# -lt 3 ]; then
   sed -n '2,5s/^# //p' "$0" >&2

@@ -1,7 +1,8 @@
-"""Debian packages of the station, each with the wheels of its architecture: `make deb`.
+"""Build the station's Debian packages, each with the wheels of its architecture: `make deb`.
 
-A package holds one virtual environment for each Python that Debian's releases have; which one is
-used is whichever Python is there. The same commit gives the same bytes.
+A package contains one virtual environment per Python version of the supported Debian releases; the
+program uses the one whose Python is installed. Builds are reproducible: the same commit gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import gzip
 import hashlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -26,19 +28,19 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DEPLOY = ROOT / "deploy"
 NAME = "epithermal-edge"
-PYTHONS = ("3.11", "3.13")  # of Debian 12 and 13, and of Raspberry Pi OS of the same name
+PYTHONS = ("3.11", "3.13")  # Debian 12 and 13, and Raspberry Pi OS of the same name
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
-GLIBC = ("2_34", "2_31", "2_28", "2_27", "2_24", "2_17")  # Debian 12 has 2.36; of wheels' tags
-UNUSED = (".data/", "/tests/", "/__pycache__/", "libLiteRtWebGpuAccelerator.so")  # of wheels
+GLIBC = ("2_34", "2_31", "2_28", "2_27", "2_24", "2_17")  # in wheel tags; Debian 12 has 2.36
+UNUSED = (".data/", "/tests/", "/__pycache__/", "libLiteRtWebGpuAccelerator.so")  # in wheels
 ENVIRONMENTS = "usr/lib/epithermal"
-PACKAGED = {  # what the example says for a folder of one's own, and what is so in a package
+PACKAGED = {  # text of the example, and its replacement in the package
     'state_dir = "state" ': 'state_dir = "/var/lib/epithermal" ',
     'bundle = "model/current" ': 'bundle = "/var/lib/epithermal/models/current" ',
 }
 
 
 def applies(requirement: Requirement, python: str, machine: str) -> bool:
-    """Whether a requirement's marker holds on that Python and machine, not on these here."""
+    """Return whether a requirement's marker holds on the target Python and machine."""
     there = {
         "python_version": python,
         "python_full_version": f"{python}.0",
@@ -50,23 +52,23 @@ def applies(requirement: Requirement, python: str, machine: str) -> bool:
 
 
 def pins(python: str, machine: str) -> dict[str, str]:
-    """Name and version of what constraints.txt pins there."""
+    """Return the versions that constraints.txt pins for the target, by name."""
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {
         normal(r.name): str(r.specifier).removeprefix("==")
-        for r in found
+        for r in requirements
         if applies(r, python, machine)
     }
 
 
 def normal(name: str) -> str:
-    """A distribution's name as pip compares it."""
+    """Return a distribution's name in the form that pip compares."""
     return name.lower().replace("_", "-").replace(".", "-")
 
 
 def wheels(python: str, machine: str, folder: Path) -> list[Path]:
-    """The station's dependencies for that Python and machine, every one of them pinned."""
+    """Download the station's dependencies for a Python and machine; all must be pinned."""
     with (ROOT / "edge" / "pyproject.toml").open("rb") as file:
         wanted = [Requirement(r) for r in tomllib.load(file)["project"]["dependencies"]]
     known = pins(python, machine)
@@ -80,23 +82,29 @@ def wheels(python: str, machine: str, folder: Path) -> list[Path]:
         *(word for tag in tags for word in ("--platform", tag)),
         *(f"{r.name}{r.specifier}" for r in wanted if applies(r, python, machine)),
     )  # fmt: skip
-    found = sorted(folder.glob("*.whl"))
-    for wheel in found:
+    downloaded = sorted(folder.glob("*.whl"))
+    for wheel in downloaded:
         name, version = wheel.name.split("-")[:2]
         if known.get(normal(name)) != version:
             sys.exit(f"{wheel.name}: not pinned for Python {python}: add it to constraints.txt")
-    return found
+    return downloaded
 
 
 def pip(*words: object) -> None:
-    """One command of pip."""
+    """Run one pip command."""
     options = ("--quiet", "--disable-pip-version-check")
     command = [sys.executable, "-m", "pip", *map(str, words), *options]
     subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
 
 
+def station_version() -> str:
+    """Return the version of the edge distribution, from the one file that has it."""
+    source = ROOT / "edge" / "src" / "epithermal_edge" / "__init__.py"
+    return str(runpy.run_path(str(source))["__version__"])
+
+
 def station(folder: Path) -> Path:
-    """The wheel of the edge distribution."""
+    """Build the wheel of the edge distribution."""
     folder.mkdir(parents=True, exist_ok=True)
     pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT / "edge")
     (wheel,) = folder.glob("*.whl")
@@ -104,7 +112,7 @@ def station(folder: Path) -> Path:
 
 
 def environment(root: Path, python: str, packed: list[Path]) -> None:
-    """A virtual environment on Debian's own Python, as `python3 -m venv` would make it."""
+    """Create a virtual environment for Debian's Python, equal to that of `python3 -m venv`."""
     home = root / ENVIRONMENTS / f"python{python}"
     packages = home / "lib" / f"python{python}" / "site-packages"
     packages.mkdir(parents=True)
@@ -115,35 +123,35 @@ def environment(root: Path, python: str, packed: list[Path]) -> None:
     for wheel in packed:
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()
-            kept = [name for name in names if not any(part in name for part in UNUSED)]
-            archive.extractall(packages, kept)
+            used = [name for name in names if not any(part in name for part in UNUSED)]
+            archive.extractall(packages, used)
 
 
 def settings(root: Path) -> None:
-    """The example with the package's own folders, as the configuration to begin with."""
+    """Write the initial configuration: the example with the folders of the package."""
     text = (DEPLOY / "station.example.toml").read_text("utf-8")
     for before, after in PACKAGED.items():
         if text.count(before) != 1:
-            sys.exit(f"station.example.toml: {before!r} must be there once: see PACKAGED")
+            sys.exit(f"station.example.toml: {before!r} must occur exactly once: see PACKAGED")
         text = text.replace(before, after)
     put(root / "etc/epithermal/station.toml", text.encode())
 
 
 def put(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """A file and its folders."""
+    """Write a file, and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     path.chmod(mode)
 
 
 def newest_model() -> Path:
-    """The released model that a new station begins with."""
-    found = (ROOT / "models").glob("rootzone-*/MANIFEST")
-    return max((p.parent for p in found), key=lambda p: Version(p.name.partition("-")[2]))
+    """Return the folder of the newest released model, which a new station starts with."""
+    manifests = (ROOT / "models").glob("rootzone-*/MANIFEST")
+    return max((p.parent for p in manifests), key=lambda p: Version(p.name.partition("-")[2]))
 
 
 def documents(root: Path, version: str, date: int) -> None:
-    """Manual, pages, copyright, changes, and of deploy/ what is an example."""
+    """Write man page, docs, copyright, changelog, and the examples of deploy/."""
     share = root / "usr/share"
     about = share / "doc" / NAME
     put(share / "lintian/overrides" / NAME, (HERE / "lintian-overrides").read_bytes())
@@ -171,12 +179,12 @@ def documents(root: Path, version: str, date: int) -> None:
 
 
 def packed(content: bytes) -> bytes:
-    """gzip without name and time."""
+    """Return the gzip of a content, without name and time."""
     return gzip.compress(content, 9, mtime=0)
 
 
 def stage(root: Path, arch: str, version: str, date: int, work: Path) -> None:
-    """All files of a package."""
+    """Write all files of a package below `root`."""
     machine = MACHINES[arch]
     own = station(work / "edge")
     for python in PYTHONS:
@@ -193,7 +201,7 @@ def stage(root: Path, arch: str, version: str, date: int, work: Path) -> None:
 
 
 def control(root: Path, arch: str, version: str) -> None:
-    """DEBIAN/: what dpkg reads."""
+    """Write DEBIAN/, the control files for dpkg."""
     folder = root / "DEBIAN"
     files = sorted(p for p in root.rglob("*") if p.is_file() and not p.is_symlink())
     size_kb = sum(-(-p.stat().st_size // 1024) for p in files)
@@ -209,7 +217,7 @@ def control(root: Path, arch: str, version: str) -> None:
 
 
 def even(root: Path, date: int) -> None:
-    """Modes and times that do not tell who built it, and when."""
+    """Set modes and times that do not depend on who built the package, and when."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             executable = path.is_dir() or path.stat().st_mode & 0o100
@@ -218,9 +226,8 @@ def even(root: Path, date: int) -> None:
 
 
 def build(arch: str, revision: int, out: Path) -> Path:
-    """One package."""
-    with (ROOT / "edge" / "pyproject.toml").open("rb") as file:
-        version = f"{tomllib.load(file)['project']['version']}-{revision}"
+    """Build one package and return its path."""
+    version = f"{station_version()}-{revision}"
     date = int(os.environ.get("SOURCE_DATE_EPOCH") or commit_date())
     os.environ["SOURCE_DATE_EPOCH"] = str(date)
     root, package = out / f"root-{arch}", out / f"{NAME}_{version}_{arch}.deb"
@@ -237,20 +244,22 @@ def build(arch: str, revision: int, out: Path) -> Path:
 
 
 def commit_date() -> str:
-    """When the source was committed [s]."""
+    """Return the Unix time of the last commit [s]."""
     command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:
-    """Build what was asked for."""
+    """Build the requested packages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--arch", action="append", choices=MACHINES, help="both, if none is named")
-    parser.add_argument("--revision", type=int, default=1, help="of the package (1)")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "deb", help="(build/deb)")
-    asked = parser.parse_args()
-    for arch in asked.arch or MACHINES:
-        package = build(arch, asked.revision, asked.out)
+    parser.add_argument("--arch", action="append", choices=MACHINES, help="default: both")
+    parser.add_argument("--revision", type=int, default=1, help="revision of the package (1)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "deb", help="folder (build/deb)"
+    )
+    options = parser.parse_args()
+    for arch in options.arch or MACHINES:
+        package = build(arch, options.revision, options.out)
         digest = hashlib.sha256(package.read_bytes()).hexdigest()
         size_mb = package.stat().st_size / 1e6
         sys.stdout.write(f"{package}  {size_mb:.1f} MB  sha256 {digest}\n")

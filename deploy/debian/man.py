@@ -1,4 +1,4 @@
-"""The manual page, from the programs' own help texts."""
+"""Generate the man page from the program's help texts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from types import ModuleType
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 MODULE, PROGRAM = "epithermal_edge", "epithermal-edge"
 FILES = {
-    "/etc/epithermal/station.toml": "the station; every key is explained in it",
-    "/etc/epithermal/credentials": "password, certificates, keys; root's",
+    "/etc/epithermal/station.toml": "configuration; explains every key",
+    "/etc/epithermal/credentials": "password, certificates, keys; readable by root only",
     "/var/lib/epithermal": "journal, health.json, models",
-    "/usr/share/epithermal/models": "the model that came with the package",
-    "/usr/share/doc/epithermal-edge/docs": "install.md, station.md, mqtt.md and all others",
+    "/usr/share/epithermal/models": "the model of the package",
+    "/usr/share/doc/epithermal-edge/docs": "install.md, station.md, mqtt.md and all other pages",
     "/usr/share/doc/epithermal-edge/examples": "broker, dashboards, signed commands",
 }
 
 
 def manual(date: int) -> str:
-    """epithermal-edge(1) as roff."""
-    made = _reference()
+    """Return epithermal-edge(1) as roff."""
+    reference = _reference()
     day = time.strftime("%Y-%m-%d", time.gmtime(date))
     parts = [
         f'.TH EPITHERMAL-EDGE 1 "{day}" "epithermal" "User Commands"',
@@ -31,23 +31,23 @@ def manual(date: int) -> str:
         f".B {_plain(PROGRAM)}",
         '.RI [ OPTION ]... " COMMAND" ...',
         ".SH DESCRIPTION",
-        *_verbatim(made.help_of(MODULE)),
+        *_verbatim(reference.help_of(MODULE)),
         ".SH COMMANDS",
     ]
-    for words in _commands(made):
-        parts += [f".SS {_plain(' '.join(words))}", *_verbatim(made.help_of(MODULE, *words))]
+    for words in _commands(reference):
+        parts += [f".SS {_plain(' '.join(words))}", *_verbatim(reference.help_of(MODULE, *words))]
     parts.append(".SH FILES")
     for path, what in FILES.items():
         parts += [".TP", f".I {_plain(path)}", _plain(what)]
     return "\n".join(parts) + "\n"
 
 
-def _commands(made: ModuleType, *words: str) -> list[tuple[str, ...]]:
-    """The words of every command that does something itself."""
-    below = made.subcommands(made.help_of(MODULE, *words))
+def _commands(reference: ModuleType, *words: str) -> list[tuple[str, ...]]:
+    """Return the words of every command without subcommands."""
+    below = reference.subcommands(reference.help_of(MODULE, *words))
     if not below:
         return [words]
-    return [found for name in below for found in _commands(made, *words, name)]
+    return [leaf for name in below for leaf in _commands(reference, *words, name)]
 
 
 def _verbatim(text: str) -> list[str]:
@@ -55,15 +55,15 @@ def _verbatim(text: str) -> list[str]:
 
 
 def _plain(line: str) -> str:
-    """A line that roff sets as it stands."""
+    """Return a line escaped so that roff prints it unchanged."""
     line = line.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{line}" if line.startswith((".", "'")) else line
 
 
 def _reference() -> ModuleType:
-    """docs/make_reference.py, which asks the programs."""
-    spec = importlib.util.spec_from_file_location("made", DOCS / "make_reference.py")
+    """Import docs/make_reference.py, which reads the help texts."""
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "make_reference.py")
     assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    return reference

@@ -1,10 +1,10 @@
 #!/bin/sh
-# An authority of one's own, the broker's certificate, and one for each station.
+# Create a certificate authority, the broker's certificate and one certificate per station.
 #
 #   make-certs.sh FOLDER BROKER-NAME STATION...
 #
-# Again is safe: what is there is kept, so that stations can be added. Keep ca.key off the broker.
-# A station gets ca.pem, STATION.pem and STATION.key; the broker ca.pem, server.pem and server.key.
+# Existing files are kept, so stations can be added later. Do not store ca.key on the broker.
+# A station needs ca.pem, STATION.pem and STATION.key; the broker ca.pem, server.pem and server.key.
 set -eu
 
 [ $# -ge 2 ] || {
@@ -17,12 +17,13 @@ umask 077
 mkdir -p "$folder"
 cd "$folder"
 
-# NAME SUBJECT EXTENSIONS: a key and a certificate that the authority has signed
+# sign NAME SUBJECT EXTENSIONS: create a key and a certificate signed by the authority
 sign() {
   [ ! -e "$1.pem" ] || return 0
   openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
     -keyout "$1.key" -subj "/CN=$2" -out "$1.csr" 2>/dev/null
-  printf '%s\n' "$3" >"$1.ext"
+  # Python 3.13 and newer verify the two identifiers of RFC 5280 too
+  printf '%s\n' "$3" subjectKeyIdentifier=hash authorityKeyIdentifier=keyid >"$1.ext"
   openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
     -extfile "$1.ext" -out "$1.new" 2>/dev/null
   mv "$1.new" "$1.pem"
@@ -45,7 +46,7 @@ extendedKeyUsage=serverAuth"
 for station in "$@"; do
   case "$station" in
     *[!a-z0-9-]* | server | ca)
-      echo "make-certs.sh: $station: a station's id has a-z, 0-9 and -" >&2
+      echo "make-certs.sh: $station: a station id may contain only a-z, 0-9 and -" >&2
       exit 1
       ;;
   esac

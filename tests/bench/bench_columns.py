@@ -16,8 +16,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from epithermal_host.config.population import Population
 from epithermal_host.errors import SolverError
-from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.simulation.scenario import sample
 from epithermal_host.simulation.simulate import column, forcing
 from epithermal_host.soil import hydrus
 from epithermal_host.soil.richards import Column, Forcing, solve

@@ -33,7 +33,7 @@ from tests.bench.many import (
 )
 from tests.dashboards.servers import DASHBOARDS, Postgres
 
-from epithermal_edge.messages.observation import utc
+from epithermal_edge.times import utc
 
 
 class World:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.support.rig import PATIENCE, ROOT, WATERED, Broker, free_port, wait_until
+from tests.support.rig import PATIENCE, ROOT, WATERED, Broker, free_port, topics_of, wait_until
 
 from epithermal_edge.cli import simulator
+from epithermal_edge.times import HOUR_S
 
-HOUR_S = 3600.0
 BUNDLE = ROOT / "models" / "rootzone-1.0.0"
 READER = "dashboard"  # the user of deploy/mosquitto/acl that may read all stations
 TOML = """
@@ -170,10 +170,6 @@ class Stations:
             process.wait(60 * PATIENCE)
 
 
-FOREIGN = ("obs/theta", "obs/raw", "state/theta", "status", "meta", "health", "event/gap",
-           "res/ping", "cmd/ping")  # fmt: skip
-
-
 def attack(port, thief, victim):
     """What a station's own password gives of another's: messages taken, and topics heard.
 
@@ -190,8 +186,7 @@ def attack(port, thief, victim):
     assert done.wait(30 * PATIENCE)
     hears = ["#", "crns/v1/+/+/+", f"crns/v1/{victim}/#", f"crns/v1/{victim}/obs/theta"]
     client.subscribe([(topic, 1) for topic in hears])
-    topics = [f"crns/v1/{victim}/{name}" for name in FOREIGN]
-    topics.append(f"homeassistant/device/crns_{victim}/config")
+    topics = topics_of(victim, commands=True)
     tries = {client.publish(topic, "stolen", qos=1, retain=True).mid: topic for topic in topics}
     own = f"crns/v1/{thief}/obs/check"  # said last, and heard back: what was to be heard is here
     own_mid = client.publish(own, "{}", qos=1).mid

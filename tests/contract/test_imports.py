@@ -21,8 +21,8 @@ HEAVY = {
     *("epithermal_host", "tensorflow", "keras", "pandas", "scipy", "numba", "xarray"),
     *("matplotlib", "pydantic", "requests", "jax", "torch"),
 }
-ALLOWED = {"numpy", "serial", "paho", "msgspec", "tflite_runtime", "ai_edge_litert"}
-LAZY = {"serial", "paho", "tflite_runtime", "ai_edge_litert"}
+ALLOWED = {"numpy", "serial", "paho", "tflite_runtime", "ai_edge_litert", "cryptography"}
+LAZY = {"serial", "paho", "tflite_runtime", "ai_edge_litert", "cryptography", "_cffi_backend"}
 
 FRESH = """
 import importlib, json, sys

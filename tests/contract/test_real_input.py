@@ -28,7 +28,7 @@ from tests.support.rig import (
 
 from epithermal_edge.cli import replay
 from epithermal_edge.config.station_toml import read_config
-from epithermal_edge.messages.observation import utc
+from epithermal_edge.times import utc
 
 pytestmark = pytest.mark.shared
 

@@ -20,11 +20,10 @@ from tests.support.rig import (
 )
 
 from epithermal_edge.cli import simulator
-from epithermal_edge.messages.observation import utc
+from epithermal_edge.times import HOUR_S, utc
 
 from .programs import first_line, starting
 
-HOUR_S = 3600.0
 BUNDLE = ROOT / "models" / "rootzone-1.0.0"
 SITE = f'name = "North field"\n{WATERED}'
 SOURCE = 'dialect = "records"\nstamps = "unchecked"\n'

@@ -108,7 +108,7 @@ def test_every_record_is_stored_as_the_journal_has_it_though_sink_and_database_a
     wait_for(database, 300)
     database.stop()
     farm.send(700)
-    wait_until(lambda: "again in" in second.log.read_text(), what="a refusal of the database")
+    wait_until(lambda: "retry in" in second.log.read_text(), what="a refusal of the database")
     database.start()
     farm.send(farm.count)
     wait_for(database, farm.count)

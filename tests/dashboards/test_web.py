@@ -92,7 +92,7 @@ def test_the_page_shows_the_journals_values_its_past_and_what_is_unavailable(far
         f" && store.of('test-1').points.size >= {24 * 14 - 1}"
     )
     farm.daemon.process.send_signal(signal.SIGKILL)
-    page.until("document.querySelector('#state')?.innerText.includes('the link is lost')")
+    page.until("document.querySelector('#state')?.innerText.includes('the connection is lost')")
     assert page.text("#theta") is None
     page.picture(PICTURES / "web-lost.png")
     assert page.errors == []
@@ -155,5 +155,5 @@ def test_without_mqtt_js_or_broker_the_page_says_so(farm, page):
     page.until("document.querySelector('#link').innerText.startsWith('not connected')")
     (farm.folder / "www" / "mqtt.min.js").unlink()
     page.open(broken.url)
-    assert "mqtt.min.js is not beside this page" in page.text("#link")
+    assert "mqtt.min.js is missing next to this page" in page.text("#link")
     broken.close()

@@ -80,10 +80,13 @@ def lend_packages(container):
 
     packages = numpy.__path__[0].rpartition("/")[0]
     (folder,) = (container.root / "opt/epithermal").glob("release-*/lib/python3*/site-packages")
-    for name in ("numpy", "numpy.libs", "paho", "serial", "tflite_runtime", "ai_edge_litert"):
+    runtimes = ("tflite_runtime", "ai_edge_litert")
+    for name in ("numpy", "numpy.libs", "paho", "serial", "cryptography", *runtimes):
         source = Path(packages, name)
         if source.is_dir():
             shutil.copytree(source, folder / name)
+    for library in Path(packages).glob("_cffi_backend.*.so"):  # of cryptography
+        shutil.copy(library, folder)
 
 
 def show(box, name):

@@ -33,8 +33,8 @@ from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.daemon import Station
 from epithermal_edge.station.stamps import SOUND, Rules
 from epithermal_edge.station.timekeeper import Timekeeper
+from epithermal_edge.times import DAY_S, HOUR_S
 
-HOUR_S, DAY_S = 3600.0, 86400.0
 YEAR_S = 365 * DAY_S
 START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 TOLERANCE_S = 600.0

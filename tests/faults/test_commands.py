@@ -79,7 +79,7 @@ def open_rig(folder, broker, signer):
     verbs = {v: lambda args: ended.append(args) or {} for v in ("restart", "model_rollback")}
     rig = SenderRig(folder, settings(broker.port), commands=mine, verbs=verbs)
     assert {*WORSE} < {*mine.verbs}
-    rig.turn_until(lambda: rig.connected() and not rig.sender._hearing.is_asking)
+    rig.turn_until(lambda: rig.connected() and not rig.sender._subscriptions.is_asking)
     return rig, mine, ended
 
 

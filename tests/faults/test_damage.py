@@ -19,11 +19,11 @@ from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference.bundle import manifest_text
 from epithermal_edge.journal.journal import FILE
-from epithermal_edge.messages.observation import utc
 from epithermal_edge.rollout.loading import load_engine
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Intake
 from epithermal_edge.station.reader import Read
+from epithermal_edge.times import utc
 
 BEFORE, WAITING, AFTER = 200, 60, 10  # records before the damage, told of yet to be, and after it
 START_LIMIT_S = 10.0
@@ -64,7 +64,7 @@ def run(folder, engine=None, records=()):
             taken.work([])
         taken.tell()
     taken.tell()
-    sent = [o.message for o in journal.outgoing(0, 100_000, state=False)]
+    sent = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
     return taken, config, [(m.topic, json.loads(m.payload)) for m in sent]
 
 
@@ -84,7 +84,7 @@ def base(tmp_path_factory):
     station_toml(folder, url="loop://", bundle="bundle")
     taken, config, _ = run(folder, None, RECORDS[:BEFORE])
     journal = taken.journal
-    done = [o.id for o in journal.outgoing(0, BEFORE - WAITING, state=False)]
+    done = [o.id for o in journal.outgoing(0, BEFORE - WAITING, newest=False)]
     journal.forget(done)
     killed = copy(folder / "state", folder / "killed")  # as SIGKILL leaves it
     (killed / f"{FILE}-shm").unlink()

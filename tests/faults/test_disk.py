@@ -24,7 +24,9 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Identity
+from epithermal_edge.messages.station import event
+from epithermal_edge.messages.topics import OBS_RAW
 from epithermal_edge.station import intake
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Intake
@@ -206,7 +208,7 @@ def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine,
 
 
 def events(journal, kind="spool_drop"):
-    waiting = [o.message for o in journal.outgoing(0, 100_000, state=False)]
+    waiting = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
     found = [json.loads(m.payload)["text"] for m in waiting if m.topic.endswith(f"event/{kind}")]
     return found
 
@@ -214,17 +216,17 @@ def events(journal, kind="spool_drop"):
 def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, engine):
     max_mb = size(6, 60) / 10
     journal = Journal(tmp_path, max_mb=max_mb)
-    me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     told_drops, seq, state = [], 0, engines.start(engine)
 
     def tell():
         last = {}  # what finds no room is tried again, and then there is more to tell
 
-        def event(kind, text):
+        def made(kind, text):
             last[text.split()[3]] = text
-            return messages.event(me, kind, 0.0, text)
+            return event(me, kind, 0.0, text)
 
-        journal.tell(event)
+        journal.tell(made)
         told_drops.extend(last.values())
 
     def keep(record):
@@ -234,7 +236,7 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
         journal.commit(seq + 1, record, new, engine.fingerprint(), sent)
         return seq + 1, new
 
-    journal.post([Message(me.topic("obs/raw"), b"r" * 900, "obs") for _ in range(300)])
+    journal.post([me.message(OBS_RAW, b"r" * 900) for _ in range(300)])
     records = simulator.records(size(100, 500), 3, START_S)
     refused = None
     while refused is None:
@@ -245,7 +247,7 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
         except JournalError as error:
             refused = error
     assert refused.passing and "full" in str(refused)
-    waiting = [o.message for o in journal.outgoing(0, 100_000, state=False)]
+    waiting = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
     thetas = [json.loads(m.payload)["id"] for m in waiting if m.topic.endswith("obs/theta")]
     assert thetas == [f"test-1:{journal.epoch}:{n}" for n in range(1, seq + 1)] and seq > size(
         150, 300
@@ -254,7 +256,7 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
     assert dropped["raw"] == 300 and dropped["record"] == seq - len(list(journal.records()))
     assert list(dropped)[:2] == ["record", "raw"]  # in this order
     assert os.path.getsize(tmp_path / FILE) <= max_mb * 1e6
-    taken = [o.id for o in journal.outgoing(0, 50, state=False)]
+    taken = [o.id for o in journal.outgoing(0, 50, newest=False)]
     journal.forget(taken)  # the broker is back
     keep(next(records))
     assert journal.last_seq() == seq + 1

@@ -26,7 +26,7 @@ from tests.support.rig import (
 from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.cli import simulator
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.topics import EVENT
 from epithermal_edge.mqtt import backoff, delivery, presence
 from epithermal_edge.mqtt import sender as mqtt
 
@@ -244,7 +244,7 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     ears = closing(Subscriber(broker.port))
     rig = closing(SenderRig(tmp_path, settings(broker.port, version=version)))
     rig.post(*range(count))
-    rig.put(Message(ME.topic("event/gap"), b'{"gap":1}', "event"))
+    rig.put(ME.message(EVENT, b'{"gap":1}', "gap"))
     rig.turn_until(lambda: len(ears.of("event/gap")) == 1 and rig.journal.waiting() == count)
     rig.turn_for(0.7)  # some more attempts
     assert rig.journal.waiting() == count and ears.of("obs/theta") == []
@@ -279,7 +279,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
     broker = closing(FakeBroker(reason))
     rig = closing(SenderRig(tmp_path, settings(broker.port)))
     rig.post(*range(count))
-    rig.put(Message(ME.topic("event/gap"), b"1", "event"))
+    rig.put(ME.message(EVENT, b"1", "gap"))
     rig.turn_until(lambda: broker.refused > 0)
     rig.turn_for(0.2)
     before = rss()

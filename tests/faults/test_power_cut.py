@@ -17,7 +17,8 @@ from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import to_parts
 from epithermal_edge.journal.journal import FILE, Journal
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Identity, Message
+from epithermal_edge.messages.topics import OBS_THETA
 
 RECORDS = size(80, 400)
 IMAGES = size(40, 6000)  # with a random part of what was not synced
@@ -33,11 +34,12 @@ from epithermal_edge.cli import simulator
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import Journal
+from epithermal_edge.messages.message import Identity
 bundle = open_bundle(BUNDLE)
 engine = Engine(simulator.SITE, bundle, runtime.load(bundle))
 state = engines.start(engine)
 journal = Journal(Path(sys.argv[1]))
-me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
 taken = []
 for seq, record in enumerate(simulator.records(int(sys.argv[2]) / 24, 7, START_S), 1):
     state, out = engines.advance(engine, state, record)
@@ -106,7 +108,7 @@ def examine(folder, engine, states, progress):
     if count:
         state = journal.load_state(engine.fingerprint(), engines.start(engine))
         assert to_parts(state, engine.fingerprint()) == states[count]
-    waiting = [o.id for o in journal.outgoing(0, 10_000, state=False)]
+    waiting = [o.id for o in journal.outgoing(0, 10_000, newest=False)]
     assert waiting == list(range(count - len(waiting) + 1, count + 1))
     deleted = count - len(waiting)
     assert progress.takes_done <= deleted <= progress.takes_begun
@@ -158,7 +160,7 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
     """At every step of a salvage there is either the damaged journal or the new one, whole."""
     state, before = tmp_path / "state", tmp_path / "before"
     journal = Journal(state)
-    me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     memory = engines.start(engine)
     for seq, record in enumerate(simulator.records(3.0, 7, START_S), 1):
         memory, out = engines.advance(engine, memory, record)
@@ -166,7 +168,7 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
         sent = messages.obs_messages(me, told, record.end_s, 0.0)
         journal.commit(seq, record, memory, engine.fingerprint(), sent)
     journal._db.rows("PRAGMA wal_checkpoint(PASSIVE)")
-    journal.post([Message("t", b"in the WAL", "obs")])
+    journal.post([Message("t", b"in the WAL", OBS_THETA)])
     shutil.copytree(state, before, ignore=shutil.ignore_patterns("*-shm"))
     journal.close()
     shutil.rmtree(state)

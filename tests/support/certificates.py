@@ -13,7 +13,8 @@ class Authority:
         self.ca = folder / f"{name}.pem"
         self._key = folder / f"{name}.key"
         openssl("req", "-x509", *EC, "-keyout", self._key, "-out", self.ca, "-days", "2",
-                "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
+                "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
+                "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
 
     def issue(self, name, alternative=None):
         """Certificate and key of a server (with its address as alternative) or a client."""
@@ -21,11 +22,16 @@ class Authority:
         cert, key, request = (stem.with_suffix(s) for s in (".pem", ".key", ".csr"))
         openssl("req", *EC, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
         extensions = stem.with_suffix(".ext")
-        extensions.write_text(f"subjectAltName={alternative}\n" if alternative else "")
+        extensions.write_text(
+            IDENTIFIERS + (f"subjectAltName={alternative}\n" if alternative else "")
+        )
         openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._key,
                 "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", cert)  # fmt: skip
         return cert, key
 
+
+IDENTIFIERS = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+"""Python 3.13 verifies by RFC 5280 to the letter and asks for these."""
 
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 

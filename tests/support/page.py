@@ -18,8 +18,9 @@ from epithermal_edge.inference import engine as engines
 from epithermal_edge.journal.journal import Journal
 from epithermal_edge.journal.rows import estimate_row
 from epithermal_edge.rollout.loading import load_engine
+from epithermal_edge.times import HOUR_S
 
-HOUR_S, INTERVAL_S = 3600.0, 3 * 3600.0
+INTERVAL_S = 3 * HOUR_S
 WATER = "[site.water]\nfield_capacity = 0.35\nwilting_point = 0.12\ncrop = 'maize'\n"
 SOURCE = 'dialect = "records"\nstamps = "unchecked"\ninterval_s = 10800\n'
 

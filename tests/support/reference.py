@@ -5,8 +5,9 @@ from __future__ import annotations
 from epithermal_edge.cli import replay
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.loggers import parser as frames
-from epithermal_edge.messages.observation import _number, utc
+from epithermal_edge.messages.message import rounded
 from epithermal_edge.rollout.loading import load_engine
+from epithermal_edge.times import utc
 
 
 def reference(toml, lines):
@@ -17,7 +18,7 @@ def reference(toml, lines):
         if record is not None:
             records.append(record)
     outcomes = replay.play(load_engine(read_config(toml)), records)
-    return [(utc(o.record.end_s), _number(o.estimate.theta, 6)) for o in outcomes]
+    return [(utc(o.record.end_s), rounded(o.estimate.theta, 6)) for o in outcomes]
 
 
 def told(payloads):

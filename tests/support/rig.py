@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from epithermal_edge.cli import simulator
+from epithermal_edge.messages.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
@@ -81,12 +83,19 @@ def _inlined(schema, definitions):
 
 def schema_of(topic):
     """Name of the schema in docs/mqtt that a topic's messages have to meet."""
-    if topic.startswith("homeassistant/device/"):
-        return "discovery"
-    first, _, rest = topic.split("/", 3)[3].partition("/")
-    if (first, rest) == ("state", "theta"):
-        return "obs-theta"
-    return f"obs-{rest}" if first == "obs" else first
+    (row,) = (row for row in TOPICS if re.fullmatch(_expression(row), topic))
+    return row.schema
+
+
+def _expression(row, station="[a-z0-9-]{3,32}", word="[a-z_]+"):
+    """What the topics of a row match."""
+    return row.fill(word, prefix="crns/v1", homeassistant="homeassistant", station=station)
+
+
+def topics_of(station, commands=False):
+    """Every topic that a station publishes, and with `commands` what it is commanded by."""
+    rows = (row for row in TOPICS if commands or row.published)
+    return [_expression(row, station, "ping") for row in rows]
 
 
 def validate_by_topic(messages):

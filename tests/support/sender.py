@@ -12,7 +12,8 @@ from tests.support.rig import wait_until
 from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages.observation import Identity, Message
+from epithermal_edge.messages.message import Identity
+from epithermal_edge.messages.topics import OBS_THETA
 from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.station.daemon import FLUSH
 
@@ -64,8 +65,7 @@ class SenderRig:
         wait_until(step, seconds)
 
     def post(self, *numbers):
-        topic = ME.topic("obs/theta")
-        self.put(*(Message(topic, b"%d" % number, "obs") for number in numbers))
+        self.put(*(ME.message(OBS_THETA, b"%d" % number) for number in numbers))
 
     def put(self, *messages):
         self.journal.post(messages)

@@ -1,10 +1,10 @@
--- What stations say over MQTT (docs/mqtt.md), for PostgreSQL 12 or later; a hypertable where
--- TimescaleDB is there. Again is safe: what is there is kept.
+-- Tables for the messages of stations (docs/mqtt.md), for PostgreSQL 12 or later; with a hypertable
+-- if TimescaleDB is installed. Can be run again: existing data are kept.
 --
 --   createdb crns && psql -v ON_ERROR_STOP=1 -d crns -f schema.sql
 --
--- A record means (station, ends): told again it changes nothing, unless its rev is higher. So a
--- message may come twice, late, or from a station with a new card, and is stored once.
+-- The key of a record is (station, ends); a duplicate changes nothing unless its rev is higher. A
+-- message that arrives twice, late, or from a station with a new SD card is therefore stored once.
 BEGIN;
 CREATE SCHEMA IF NOT EXISTS crns;
 
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS crns.observation (
   station text NOT NULL,
   ends timestamptz NOT NULL,              -- of the counting interval
   starts timestamptz NOT NULL,
-  window_ends timestamptz,                -- theta is the mean over the 24 h before
+  window_ends timestamptz,                -- end of the 24 h window of theta
   id text NOT NULL,                       -- station:epoch:seq
   rev integer NOT NULL,
   theta double precision,                 -- [m3/m3], 0-30 cm, network
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS crns.observation (
   depletion double precision,             -- of the available water, 0 full to 1 wilting
   depletion_p05 double precision,
   depletion_p95 double precision,
-  threshold double precision,             -- depletion to irrigate at
+  threshold double precision,             -- depletion at which to irrigate
   available_mm double precision,
   capacity_mm double precision,
   rate_mm_d double precision,
@@ -49,8 +49,8 @@ CREATE TABLE IF NOT EXISTS crns.observation (
 CREATE TABLE IF NOT EXISTS crns.station (
   station text PRIMARY KEY,
   meta jsonb,                             -- site, software, units, model
-  status jsonb,                           -- online, stopped or lost, and what is wrong
-  status_at timestamptz                   -- when that was heard
+  status jsonb,                           -- online, stopped or lost, and trouble
+  status_at timestamptz                   -- arrival of the status
 );
 
 CREATE TABLE IF NOT EXISTS crns.event (
@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS crns.event (
   PRIMARY KEY (station, kind, at, text)
 );
 
--- What no station would say: kept for whoever looks for the fault.
+-- Invalid messages, for diagnosis.
 CREATE TABLE IF NOT EXISTS crns.refused (
   at timestamptz NOT NULL DEFAULT now(),
   topic text NOT NULL,
@@ -125,8 +125,8 @@ BEGIN
   RETURN CASE is_new WHEN true THEN 'new' WHEN false THEN 'revised' ELSE 'known' END;
 END $$;
 
--- One message: its station, the rest of its topic, its payload. Answers new, revised, known,
--- ignored or refused, and never fails for what the payload holds.
+-- Store one message, given its station, the rest of its topic and its payload. Returns new, revised,
+-- known, ignored or refused; no payload makes it fail.
 CREATE OR REPLACE FUNCTION crns.take(of_station text, name text, payload text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -157,7 +157,7 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
   RETURN 'refused';
 END $$;
 
--- How each station is: its newest record, which may be late, and its status.
+-- State of each station: its newest record, which may be late, and its status.
 CREATE OR REPLACE VIEW crns.latest AS
 SELECT s.station, s.meta#>>'{site,name}' AS site, s.status->>'state' AS state,
   s.status->>'trouble' AS trouble, s.status_at, o.ends, o.theta, o.theta_p05, o.theta_p95,

@@ -1,4 +1,4 @@
-// The past of one station as SVG: theta with its interval, and what the soil can hold.
+// History of one station as SVG: theta with its interval, and the soil's characteristic values.
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -17,23 +17,23 @@ function niceStep(span, count) {
   return power * [1, 2, 5, 10].find((m) => m * power >= raw);
 }
 
-/** Runs of points without a hole. */
+/** Splits points into runs without gaps. */
 function runs(points, longest) {
-  const found = [];
+  const result = [];
   let last = null;
   for (const point of points) {
     if (point.theta === null) {
       last = null;
       continue;
     }
-    if (last === null || point.end - last > longest) found.push([]);
-    found[found.length - 1].push(point);
+    if (last === null || point.end - last > longest) result.push([]);
+    result[result.length - 1].push(point);
     last = point.end;
   }
-  return found;
+  return result;
 }
 
-/** Heights that the soil gives: field capacity, threshold, wilting point. */
+/** Values of the soil to mark: field capacity, threshold, wilting point. */
 function marksOf(meta) {
   const water = meta?.water;
   if (!water) return [];
@@ -49,8 +49,8 @@ function drawChart(points, { from, to, interval, meta, width, height }) {
   const box = { left: 44, right: width - 8, top: 10, bottom: height - 24 };
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
   const marks = marksOf(meta);
-  const told = points.filter((p) => p.theta !== null);
-  const heights = [...told.flatMap((p) => [p.p05, p.p95]), ...marks.map(([, y]) => y)];
+  const known = points.filter((p) => p.theta !== null);
+  const heights = [...known.flatMap((p) => [p.p05, p.p95]), ...marks.map(([, y]) => y)];
   const low = Math.min(0.1, ...heights);
   const high = Math.max(0.3, ...heights) + 0.01;
   const x = (t) => box.left + ((t - from) / (to - from)) * (box.right - box.left);
@@ -72,7 +72,7 @@ function drawChart(points, { from, to, interval, meta, width, height }) {
     const end = run[run.length - 1];
     root.append(svg("circle", { class: "dot", cx: x(end.end), cy: y(end.theta), r: 2.5 }));
   }
-  root.setAttribute("aria-label", summary(told));
+  root.setAttribute("aria-label", summary(known));
   return root;
 }
 
@@ -98,11 +98,11 @@ function grid(root, box, { from, to, low, high, x, y }) {
   }
 }
 
-/** What a screen reader says in place of the picture. */
-function summary(told) {
-  if (!told.length) return "Soil water: nothing heard yet";
-  const values = told.map((p) => p.theta);
-  const [first, last] = [told[0], told[told.length - 1]];
+/** Text for screen readers in place of the picture. */
+function summary(known) {
+  if (!known.length) return "Soil water: nothing received yet";
+  const values = known.map((p) => p.theta);
+  const [first, last] = [known[0], known[known.length - 1]];
   return (
     `Soil water from ${new Date(first.end).toLocaleString()} to ${new Date(last.end).toLocaleString()}: ` +
     `first ${first.theta.toFixed(3)}, last ${last.theta.toFixed(3)}, between ` +

@@ -1,25 +1,25 @@
-// The page: connects, keeps the store, and draws what has changed. Text goes in as text alone.
+// The page: connects, maintains the store, and redraws. Text is inserted as text only.
 "use strict";
 
-const KEPT = "epithermal-points";
+const STORAGE_KEY = "epithermal-points";
 const SEARCH_FROM = 8; // stations
 const $ = (id) => document.getElementById(id);
 const store = new Store(CONFIG.prefix, CONFIG.days);
 let chosen = decodeURIComponent(location.hash.slice(1));
 let isDue = false;
-let isKept = true;
+let canSave = true;
 
 function element(name, attributes = {}, ...content) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...content);
-  return made;
+  const created = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) created.setAttribute(key, value);
+  created.append(...content);
+  return created;
 }
 
 const fixed = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "-");
 const percent = (value) => (Number.isFinite(value) ? `${Math.round(100 * value)} %` : "-");
 
-function say(text, isBad = false) {
+function showLink(text, isBad = false) {
   $("link").textContent = text;
   $("link").classList.toggle("bad", isBad);
 }
@@ -45,19 +45,19 @@ function figures(live) {
   const theta = range(live.theta);
   const between = theta ? `m³/m³, 90 %: ${fixed(theta.p05, 3)} to ${fixed(theta.p95, 3)}` : "no estimate";
   put("Water content", theta ? fixed(theta.value, 3) : "-", between, "theta");
-  put("By the classical inversion", fixed(live.theta_classical?.value, 3), "m³/m³", "classical");
+  put("Classical inversion", fixed(live.theta_classical?.value, 3), "m³/m³", "classical");
   const water = live.water;
   if (water) {
     const days = range(water.days_to_threshold);
-    put("Used of the plants' water", percent(water.depletion.value),
+    put("Depletion of plant-available water", percent(water.depletion.value),
       `${percent(water.depletion.p05)} to ${percent(water.depletion.p95)}; irrigate at ${percent(water.threshold)}`,
       "depletion");
-    put("Left for plants", `${fixed(water.available_mm.value, 0)} mm`,
+    put("Plant-available water", `${fixed(water.available_mm.value, 0)} mm`,
       `of ${fixed(water.capacity_mm, 0)} mm`, "available");
     put("Irrigation", daysText(water),
       days && days.value > 0 ? `${fixed(days.p05, 0)} to ${fixed(days.p95, 0)} d at ${fixed(water.rate_mm_d, 1)} mm/d` : "",
       "days");
-  } else put("Stored", `${fixed(live.storage_mm, 0)} mm`, "soil not described: no water for plants", "storage");
+  } else put("Storage", `${fixed(live.storage_mm, 0)} mm`, "soil not described: plant-available water unknown", "storage");
   return list;
 }
 
@@ -67,7 +67,7 @@ function drawDetail(now) {
   const station = store.stations.get(chosen);
   const detail = $("detail");
   if (!station) {
-    detail.replaceChildren(element("p", {}, store.stations.size ? "Choose a station." : "No station heard yet."));
+    detail.replaceChildren(element("p", {}, store.stations.size ? "Select a station." : "No station received yet."));
     return;
   }
   const live = station.current(now);
@@ -129,18 +129,18 @@ function draw() {
   drawDetail(now);
 }
 
-/** Draws once for many messages, and keeps the past. */
-function soon() {
+/** Draws once for many messages, and saves the history. */
+function scheduleDraw() {
   if (isDue) return;
   isDue = true;
   setTimeout(() => {
     isDue = false;
     draw();
     try {
-      if (isKept) localStorage.setItem(KEPT, store.save(Date.now()));
+      if (canSave) localStorage.setItem(STORAGE_KEY, store.save(Date.now()));
     } catch {
-      isKept = false;
-      say("connected; this browser has no room to keep the past");
+      canSave = false;
+      showLink("connected; this browser has no space to store the history");
     }
   }, 250);
 }
@@ -148,22 +148,22 @@ function soon() {
 function connect(user, password) {
   const client = mqtt.connect(CONFIG.broker, {
     protocolVersion: 5, username: user, password, reconnectPeriod: 2000, clean: true,
-    timerVariant: "native", // its worker would be a script from elsewhere
+    timerVariant: "native", // its worker would be a script from another origin
   });
   client.on("connect", () => {
-    say("connected");
+    showLink("connected");
     $("login").hidden = true;
     const names = ["status", "meta", "state/theta", "obs/theta"];
     client.subscribe(names.map((name) => `${CONFIG.prefix}/+/${name}`), { qos: 1 });
   });
   client.on("message", (topic, body) => {
-    if (store.take(topic, body.toString(), Date.now())) soon();
+    if (store.handle(topic, body.toString(), Date.now())) scheduleDraw();
   });
-  client.on("close", () => say("not connected to the broker: values may be old", true));
+  client.on("close", () => showLink("not connected to the broker: values may be outdated", true));
   client.on("error", (error) => {
     if (error.code !== 0x86 && error.code !== 0x87) return; // bad user name or password; not authorized
     client.end(true);
-    say("the broker asks for user and password", true);
+    showLink("the broker requires user and password", true);
     $("login").hidden = false;
   });
 }
@@ -177,14 +177,14 @@ addEventListener("hashchange", () => {
   chosen = decodeURIComponent(location.hash.slice(1));
   draw();
 });
-addEventListener("resize", soon);
-setInterval(draw, 30e3); // values grow old without a message
+addEventListener("resize", scheduleDraw);
+setInterval(draw, 30e3); // values expire without a message
 
 try {
-  store.load(localStorage.getItem(KEPT), Date.now());
+  store.load(localStorage.getItem(STORAGE_KEY), Date.now());
 } catch {
-  localStorage.removeItem(KEPT); // of another version of this page
+  localStorage.removeItem(STORAGE_KEY); // of another version of this page
 }
 draw();
-if (typeof mqtt === "undefined") say("mqtt.min.js is not beside this page: see README.md", true);
+if (typeof mqtt === "undefined") showLink("mqtt.min.js is missing next to this page: see README.md", true);
 else connect(CONFIG.user, CONFIG.password);

@@ -1,4 +1,4 @@
-// What is known of the stations: pure bookkeeping, no page and no network.
+// State of the stations: no page and no network access.
 "use strict";
 
 const HOUR = 3600e3; // [ms]
@@ -6,13 +6,13 @@ const LIVE_PERIODS = 2.5; // as docs/mqtt.md: older is not live
 
 const numberOr = (value, other = null) => (Number.isFinite(value) ? value : other);
 
-/** Half-open range of an object {value, p05, p95}; null where there is no value. */
-function range(told) {
-  if (!told || !Number.isFinite(told.value)) return null;
-  return { value: told.value, p05: numberOr(told.p05, told.value), p95: numberOr(told.p95, told.value) };
+/** Value and interval of an object {value, p05, p95}; null if there is no value. */
+function range(estimate) {
+  if (!estimate || !Number.isFinite(estimate.value)) return null;
+  return { value: estimate.value, p05: numberOr(estimate.p05, estimate.value), p95: numberOr(estimate.p95, estimate.value) };
 }
 
-/** A point of the chart; keyed by its end, so that a message may come late, twice, or revised. */
+/** A point of the chart; its key is its end, so that late, duplicate and revised messages are handled. */
 function pointOf(payload) {
   const end = Date.parse(payload.end);
   if (!Number.isFinite(end)) return null;
@@ -35,8 +35,8 @@ class Station {
   }
 
   get name() {
-    const told = this.meta?.site?.name;
-    return typeof told === "string" && told ? told : this.id;
+    const name = this.meta?.site?.name;
+    return typeof name === "string" && name ? name : this.id;
   }
 
   get interval() {
@@ -47,16 +47,16 @@ class Station {
     return this.status?.state === "online";
   }
 
-  /** The newest live message, or null: an old value never looks like a new one. */
+  /** The newest live message, or null: an old value is never shown as a current one. */
   current(now) {
     if (!this.live || !this.isOnline) return null;
     return now - Date.parse(this.live.end) < LIVE_PERIODS * this.interval ? this.live : null;
   }
 
-  /** What keeps a value from being current, in words; "" where it is. */
+  /** Reason why there is no current value; "" if there is one. */
   why(now) {
-    if (!this.status) return "never heard of";
-    if (this.status.state === "lost") return "unavailable: the link is lost";
+    if (!this.status) return "nothing received yet";
+    if (this.status.state === "lost") return "unavailable: the connection is lost";
     if (this.status.state === "stopped") return "unavailable: the station was stopped";
     if (!this.current(now)) return "unavailable: no recent value";
     return "";
@@ -92,8 +92,8 @@ class Store {
     return this.stations.get(id);
   }
 
-  /** Takes a message; false where it is none of a station. */
-  take(topic, text, now) {
+  /** Processes a message; false if it is not from a station. */
+  handle(topic, text, now) {
     if (!topic.startsWith(`${this.prefix}/`)) return false;
     const [id, ...rest] = topic.slice(this.prefix.length + 1).split("/");
     if (!/^[a-z0-9-]{3,32}$/.test(id)) return false;
@@ -116,7 +116,7 @@ class Store {
     return true;
   }
 
-  /** The driest first, then by name; unavailable ones last. */
+  /** Stations by need for irrigation, then by name; unavailable ones last. */
   sorted(now) {
     const need = (s) => {
       const water = s.current(now)?.water;
@@ -127,14 +127,14 @@ class Store {
     );
   }
 
-  /** The past as text, for the next visit: MQTT has no history. */
+  /** The history as text, for the next visit: MQTT has none. */
   save(now) {
-    const kept = {};
+    const saved = {};
     for (const station of this.stations.values())
-      kept[station.id] = station.series(this.oldest(now)).map((p) => [
+      saved[station.id] = station.series(this.oldest(now)).map((p) => [
         p.end, p.rev, p.theta, p.p05, p.p95, p.classical,
       ]);
-    return JSON.stringify(kept);
+    return JSON.stringify(saved);
   }
 
   load(text, now) {

@@ -1,3 +1,3 @@
 """From the counts of a cosmic-ray neutron sensor to root-zone soil water, at the detector."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,8 +1,8 @@
-"""The faults a caller can act on: one class for each reaction."""
+"""Define one class of error for each reaction of a caller."""
 
 
 class EpithermalError(Exception):
-    """Base of every fault that epithermal raises on purpose; its text is one line for the user."""
+    """Base of all errors that epithermal raises itself; the text is one line for the user."""
 
     exit_code = 1
 
@@ -13,7 +13,7 @@ class ConfigError(EpithermalError):
     Parameters
     ----------
     faults :
-        Every fault found, each naming file and key and what to do; all are reported at once.
+        One text per fault, which names the file, the key and the remedy; all are reported at once.
     """
 
     exit_code = 2
@@ -24,16 +24,16 @@ class ConfigError(EpithermalError):
 
 
 class BundleError(EpithermalError):
-    """The model bundle is damaged, unknown or fails its golden vectors: refuse to start."""
+    """The model bundle is damaged, incompatible or fails its golden vectors: refuse to start."""
 
     exit_code = 3
 
 
 class SourceError(EpithermalError):
-    """The detector's port or file cannot be read: reopen with back-off, or stop when a file."""
+    """The logger cannot be read: reopen a port with back-off, stop at a file."""
 
     exit_code = 4
 
 
 class FrameError(EpithermalError):
-    """A line from the logger is damaged: count it, read on."""
+    """A line from the logger is damaged: count it and continue with the next."""

@@ -1,4 +1,4 @@
-"""What corrections, inversions and network must know of a site, all numbers resolved."""
+"""Define the parameters of a site that corrections, inversions and network use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IncomingForm = Literal["none", "plain", "hawdon2014", "mcjannet2023"]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One site, or n of them as arrays (n,); corrections refer to the reference atmosphere here."""
+    """One site, or n sites as arrays (n,); it fixes the reference atmosphere of the corrections."""
 
     cosmic_n_cph: Floats  # COSMIC's N for this detector: corrected rate = COSMIC(N) [counts h-1]
     bulk_density_g_cm3: Floats  # dry soil
@@ -28,16 +28,16 @@ class Site:
     incoming_ref: Floats = NAN  # monitor's count at which f_i = 1
     incoming_scale: Floats = 1.0  # Hawdon's Rc_corr or McJannet and Desilets' tau
     biomass_kg_m2: Floats = 0.0  # water equivalent of the vegetation [kg m-2 = mm]
-    biomass_slope_per_mm: Floats = 0.0  # loss of counts per mm of it
+    biomass_slope_per_mm: Floats = 0.0  # relative loss of counts per mm of biomass
     cosmic_n_sigma: Floats = 0.03  # relative standard error of cosmic_n_cph
-    soil_known: Floats = 0.0  # hydraulics below: 1 measured, 0.5 from texture, 0 unknown
-    soil_theta_r: Floats = NAN  # van Genuchten and Mualem's parameters of the top material;
-    soil_theta_s: Floats = NAN  # one that is NaN makes all of them unknown
+    soil_known: Floats = 0.0  # source of soil_*: 1 measured, 0.5 from texture, 0 unknown
+    soil_theta_r: Floats = NAN  # van Genuchten-Mualem parameters of the top material;
+    soil_theta_s: Floats = NAN  # unknown as soon as one of them is NaN
     soil_alpha_per_cm: Floats = NAN
     soil_n: Floats = NAN
     soil_ks_cm_d: Floats = NAN
-    cover_known: Floats = 0.0  # what grows there, below: 1 known, 0 unknown
-    canopy_cover: Floats | tuple[float, ...] = NAN  # (366,) or (n, 366): share of the ground that
-    # leaves shade on each day of the year
-    root_depth_cm: Floats = NAN  # of full-grown plants; 0 without
-    evaporation_share: Floats = NAN  # the soil's evaporation over its potential: less under mulch
+    cover_known: Floats = 0.0  # vegetation, the three fields below: 1 known, 0 unknown
+    canopy_cover: Floats | tuple[float, ...] = NAN  # (366,) or (n, 366): fraction of the ground
+    # that leaves shade on each day of the year
+    root_depth_cm: Floats = NAN  # of full-grown plants; 0 without plants
+    evaporation_share: Floats = NAN  # soil evaporation relative to its potential; lower under mulch

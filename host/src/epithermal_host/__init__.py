@@ -1,3 +1,5 @@
 """Simulated soil columns to trained, quantized and proven models for epithermal-edge."""
 
-__version__ = "0.1.0"
+import epithermal_edge
+
+__version__ = epithermal_edge.__version__

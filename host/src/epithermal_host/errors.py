@@ -1,4 +1,4 @@
-"""The faults of the host that a caller can act on."""
+"""Define the errors that only the host raises."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from epithermal_edge.errors import EpithermalError
 
 
 class SolverError(EpithermalError):
-    """A soil column could not be solved: drop the scenario, record why.
+    """A soil column could not be solved: drop the scenario and record the reason.
 
     Parameters
     ----------
     soil : [-]
-        What was simulated, for the reader of a campaign's log.
+        Name of the simulated soil, for the campaign's log.
     day : [d]
-        Simulated time at which it stopped; NaN when it never started.
+        Simulated time at which the solver stopped; NaN when it never started.
     reason : [-]
-        What went wrong and, where there is one, the remedy.
+        Cause and, where there is one, remedy.
     """
 
     def __init__(self, soil: str, day: float, reason: str) -> None:

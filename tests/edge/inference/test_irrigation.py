@@ -11,6 +11,7 @@ from tests.support.rig import BUNDLE, SITE, START_S, station_toml, validator
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.config.water_table import DEPLETION
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference import irrigation as water
@@ -21,7 +22,8 @@ from epithermal_edge.inference.irrigation import DAYS, SEN_RANK, Range
 from epithermal_edge.journal.journal import Journal
 from epithermal_edge.journal.rows import estimate_row
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.physics.plant_water import DEPLETION, SoilWater, field_capacity, wilting_point
+from epithermal_edge.messages import station
+from epithermal_edge.physics.plant_water import SoilWater, field_capacity, wilting_point
 from epithermal_edge.records import NAN, Quality
 
 LOAM = (0.078, 0.43, 0.036, 1.56, 24.96)  # theta_r, theta_s, alpha, n, K_s
@@ -268,7 +270,7 @@ def test_the_owner_comes_before_the_soil_and_the_soil_before_silence(tmp_path, t
     assert (found and dataclasses.astuple(found)) == (
         expected and pytest.approx(expected, abs=1e-4)
     )
-    meta = json.loads(messages.meta(config, ME, open_bundle(BUNDLE)))
+    meta = json.loads(station.meta(config, ME, open_bundle(BUNDLE)))
     validator("meta").validate(meta)
     assert (meta["water"] is None) == (expected is None)
 

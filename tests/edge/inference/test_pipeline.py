@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from epithermal_edge.inference import features, pipeline
-from epithermal_edge.inference.features import FEATURES, HOUR_S
+from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
-from epithermal_edge.records import NAN, Quality, RawRecord
+from epithermal_edge.records import FACTORS, NAN, CorrectedRecord, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 
 SITE = Site(cosmic_n_cph=400.0, bulk_density_g_cm3=1.4, lattice_water_g_g=0.03, latitude_deg=50.0)
 MIDNIGHT_S = 19_675 * 86_400.0
@@ -84,10 +85,17 @@ def test_corrections_multiply_and_are_reported():
     )
     record = replace(record, incoming=140.0)
     _, one, _ = pipeline.step(site, pipeline.start(), record)
-    product = one.f_p * one.f_h * one.f_i * one.f_v
+    product = np.prod([getattr(one, factor.name) for factor in FACTORS], axis=0)
     assert one.n_corr_cph == pytest.approx(one.n_raw_cph * product)
     assert one.f_p[0] < 1 < one.f_h[0] and one.f_i[0] == pytest.approx(150 / 140)
     assert one.f_v[0] == pytest.approx(1 / (1 - 0.045))
+
+
+def test_the_table_of_factors_is_what_a_corrected_record_has():
+    names = [factor.name for factor in FACTORS]
+    found = pipeline.factors(SITE, np.array([1000.0]), np.array([8.0]), np.array([np.nan]))
+    assert list(found) == names
+    assert names == [f.name for f in fields(CorrectedRecord) if f.name.startswith("f_")]
 
 
 def test_sigma_is_poisson_of_all_counts_in_the_window():

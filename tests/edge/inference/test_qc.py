@@ -9,16 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from epithermal_edge.config.quality_table import limits_of
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference import qc as quality
-from epithermal_edge.inference.qc_limits import DEFAULT, limits_of
+from epithermal_edge.inference.qc_limits import DEFAULT
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import NAN, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 
 SITE = Site(cosmic_n_cph=2000.0, bulk_density_g_cm3=1.4)
 START_S = 1_767_225_600.0
-HOUR_S = 3600.0
 RATE = float(cosmic_rate(np.array([0.2]), SITE)[0])
 
 

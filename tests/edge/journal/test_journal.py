@@ -17,6 +17,7 @@ from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
 from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages.message import Identity
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def records():
 def keep(journal, engine, records, state=None, now_s=0.0):
     """Commit records as the station does; the state after the last."""
     state = state or engines.start(engine)
-    me = messages.Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     for record in records:
         seq = journal.last_seq() + 1
         state, out = engines.advance(engine, state, record)
@@ -109,13 +110,13 @@ def test_a_commit_that_fails_leaves_no_trace(tmp_path, engine, records):
 def test_the_outbox_keeps_order_and_only_the_newest_live_value(tmp_path, engine, records):
     journal = Journal(tmp_path)
     keep(journal, engine, records[:20])
-    every = journal.outgoing(0, 100, state=False)
+    every = journal.outgoing(0, 100, newest=False)
     assert [o.message.payload.split(b":")[4].split(b'"')[0] for o in every] == [
         str(i).encode() for i in range(1, 21)
     ]
-    (newest,) = journal.outgoing(0, 100, state=True)
-    assert newest.message.payload == every[-1].message.payload and newest.message.retain
-    assert [o.id for o in journal.outgoing(every[4].id, 2, state=False)] == [
+    (newest,) = journal.outgoing(0, 100, newest=True)
+    assert newest.message.payload == every[-1].message.payload and newest.message.kind.retain
+    assert [o.id for o in journal.outgoing(every[4].id, 2, newest=False)] == [
         o.id for o in every[5:7]
     ]
     journal.forget([o.id for o in every])
@@ -136,7 +137,7 @@ def test_the_oldest_raw_records_make_room_below_the_cap(tmp_path, engine, monkey
     journal, state = Journal(tmp_path, max_mb=0.2), None  # 48 pages
     for i in range(0, 600, 10):
         state = keep(journal, engine, many[i : i + 10], state)
-        journal.forget([o.id for o in journal.outgoing(0, 100, state=False)])
+        journal.forget([o.id for o in journal.outgoing(0, 100, newest=False)])
     kept = [r.end_s for r in journal.records()]
     assert 50 < len(kept) < 600
     assert kept == [r.end_s for r in many[600 - len(kept) :]]
@@ -195,10 +196,11 @@ KILLED = """
 import sys
 from pathlib import Path
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import OBS_THETA
 journal = Journal(Path(sys.argv[1]))
 journal._db.cursor("BEGIN IMMEDIATE")
-journal._outbox.post([Message("t", b"half", "obs")])
+journal._outbox.post([Message("t", b"half", OBS_THETA)])
 print("in transaction", flush=True)
 sys.stdin.read()
 """

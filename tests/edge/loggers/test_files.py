@@ -70,7 +70,7 @@ def test_packed_files_and_folders_give_what_the_plain_file_gives(tmp_path):
             archive.writestr(f"x/{number}.txt", half)
     from_folder, from_zip = (read_records([path], "records") for path in (folder, packed))
     assert [r.end_s for r in from_folder.records] == [START + h * HOUR for h in (1, 2, 3)]
-    assert from_zip.records == from_folder.records
+    assert repr(from_zip.records) == repr(from_folder.records)  # NaN where nothing was measured
     assert from_folder.without_record == (str(folder / "empty.txt"),)
     assert [name for name, _ in file_chunks(packed)] == [f"{packed}:x/0.txt", f"{packed}:x/1.txt"]
 
@@ -152,4 +152,4 @@ def test_the_first_and_the_last_line_of_a_real_station_are_its_first_and_last_re
     records = read_records([field_file(shared, name)], "hydroinnova").records
     first = datetime(2016, 12, 31, 22, 33, tzinfo=UTC).timestamp()
     told = {"battery_v": 13.097, "housing_humidity_pct": 68.4}
-    assert records[0] == RawRecord(first, 900, 97, 1009.02, -1.2, 85.5, **told)
+    assert repr(records[0]) == repr(RawRecord(first, 900.0, 97.0, 1009.02, -1.2, 85.5, **told))

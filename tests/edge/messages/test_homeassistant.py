@@ -34,7 +34,7 @@ def rendered(template, value):
 
 def test_the_announcement_is_retained_and_meets_its_schema():
     validator("discovery").validate(json.loads(TOLD.payload))
-    assert TOLD.topic == "homeassistant/device/crns_test-1/config" and TOLD.retain
+    assert TOLD.topic == "homeassistant/device/crns_test-1/config" and TOLD.kind.retain
 
 
 def test_water_content_has_its_own_unit_and_no_device_class():
@@ -95,7 +95,7 @@ def test_the_station_is_announced_again_when_home_assistant_comes_back(tmp_path,
         return sum(topic == TOLD.topic for topic, _ in ears.messages)
 
     rig.turn_until(lambda: rig.connected() and announced() == 1)
-    wait_until(lambda: not rig.sender._hearing.is_asking or rig.turn())
+    wait_until(lambda: not rig.sender._subscriptions.is_asking or rig.turn())
     ears.publish("homeassistant/status", b"offline")
     ears.publish("homeassistant/status", b"online")
     rig.turn_until(lambda: announced() == 2)

@@ -11,9 +11,14 @@ from tests.support.rig import BUNDLE, ROOT, SITE, START_S, station_toml, validat
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import station
+from epithermal_edge.messages.message import Identity, encode
+from epithermal_edge.messages.station import session_of
+from epithermal_edge.messages.topics import OBS_RAW, OBS_THETA, STATE_THETA
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.times import utc
 
-ME = messages.Identity("test-1", "0123abcd", "crns/v1", 3600.0)
+ME = Identity("test-1", "0123abcd", "crns/v1", 3600.0)
 GOOD = Estimate(
     window_end_s=START_S,
     theta=0.25,
@@ -70,22 +75,22 @@ def test_a_raw_record_is_told_as_it_was_given():
     message = messages.raw_message(ME, 7, record)
     told = json.loads(message.payload)
     validator("obs-raw").validate(told)
-    assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", "raw")
+    assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", OBS_RAW)
     assert told["id"] == "test-1:0123abcd:7" and told["end"] == "2026-01-01T00:00:00Z"
     assert (told["counts"], told["pressure_hpa"], told["temperature_c"]) == (321.0, 1000.25, None)
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"1", b'{"session":1}', b"[" * 9000])
 def test_what_is_no_status_names_no_session(payload):
-    assert messages.session_of(payload) is None
-    assert messages.session_of(messages.status(ME, "online", "00ff00ff")) == "00ff00ff"
+    assert session_of(payload) is None
+    assert session_of(station.status(ME, "online", "00ff00ff")) == "00ff00ff"
 
 
 def test_nothing_is_nan_and_no_theta_means_missing(bundle):
     record = RawRecord(START_S, NAN, NAN)
     told = payload(bundle, record, NONE, NAN)
     validator("obs-theta").validate(told)
-    assert b"NaN" not in messages.encode(told)
+    assert b"NaN" not in encode(told)
     assert [layer["value"] for layer in told["layers"]] == [None] * 3
     assert told["q"] == 9 and told["theta"]["value"] is None and told["window_end"] is None
     assert told["start"] == "2025-12-31T23:00:00Z"  # the nominal interval
@@ -93,7 +98,7 @@ def test_nothing_is_nan_and_no_theta_means_missing(bundle):
 
 def test_a_number_that_is_not_finite_cannot_be_encoded():
     with pytest.raises(ValueError, match="JSON"):
-        messages.encode({"x": math.inf})
+        encode({"x": math.inf})
 
 
 @pytest.mark.parametrize("flag", list(Quality)[1:] if Quality.GOOD in Quality else list(Quality))
@@ -145,14 +150,14 @@ def test_qartod_follows_from_flags(quality, theta, q):
     ],
 )
 def test_times_are_utc(time_s, text):
-    assert messages.utc(time_s) == text
+    assert utc(time_s) == text
 
 
 @pytest.mark.parametrize(("age_s", "live"), [(10.0, True), (8999.0, True), (9001.0, False)])
 def test_only_a_new_record_goes_to_dashboards(bundle, age_s, live):
     told = messages.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
-    assert [m.kind for m in told] == (["obs", "state"] if live else ["obs"])
-    assert [m.retain for m in told] == ([False, True] if live else [False])
+    assert [m.kind for m in told] == ([OBS_THETA, STATE_THETA] if live else [OBS_THETA])
+    assert [m.kind.retain for m in told] == ([False, True] if live else [False])
     if live:
         assert told[1].expires_s == START_S + 2.5 * 3600.0
         assert told[1].topic == "crns/v1/test-1/state/theta"
@@ -168,13 +173,13 @@ def test_a_late_or_future_record_is_not_live(bundle):
 def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):
     for state in ("online", "stopped", "lost"):
         for trouble in (None, "quota exceeded"):
-            told = messages.status(ME, state, "00ff00ff", trouble)
+            told = station.status(ME, state, "00ff00ff", trouble)
             validator("status").validate(json.loads(told))
-    event = messages.event(ME, "state_rebuilt", START_S, "why")
+    event = station.event(ME, "state_rebuilt", START_S, "why")
     validator("event").validate(json.loads(event.payload))
     assert event.topic == "crns/v1/test-1/event/state_rebuilt"
     config = read_config(station_toml(tmp_path))
-    meta = json.loads(messages.meta(config, ME, bundle))
+    meta = json.loads(station.meta(config, ME, bundle))
     validator("meta").validate(meta)
     assert meta["site"]["alpha"] is None and meta["model"]["sha256"] == bundle.sha256
 
@@ -183,6 +188,6 @@ def test_meta_tells_the_canopy_of_each_day_of_the_year(tmp_path, bundle):
     cover = '[site.cover]\ncanopy_cover = { "07-01" = 0.5 }\nroot_depth_cm = 60\n'
     site = SITE + cover + "evaporation_share = 0.5\n"
     config = read_config(station_toml(tmp_path, site=site))
-    meta = json.loads(messages.meta(config, ME, bundle))
+    meta = json.loads(station.meta(config, ME, bundle))
     validator("meta").validate(meta)
     assert meta["site"]["canopy_cover"] == [0.5] * 366 and meta["site"]["root_depth_cm"] == 60.0

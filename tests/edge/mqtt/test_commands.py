@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 
 import pytest
@@ -195,6 +196,16 @@ def test_forgeries_cost_a_bounded_number_of_signature_checks(tmp_path, signer, m
         assert desk.give(forged, now=i / 100.0) is None
     assert len(checked) <= commands.CHECKS + 3 * commands.CHECKS_PER_S + 1
     assert desk.give(signer.command(), now=60.0)["outcome"] == "done"
+
+
+def test_a_damaged_installation_obeys_nothing_and_says_why(tmp_path, signer, monkeypatch, caplog):
+    desk = Desk(tmp_path, signer)
+    with monkeypatch.context() as damage:
+        damage.setitem(sys.modules, "cryptography.exceptions", None)
+        assert desk.give(signer.command()) is None
+    assert desk.refused() == {"signature": 1} and desk.done == []
+    assert "no signature can be verified: cryptography: " in caplog.text
+    assert desk.give(signer.command())["outcome"] == "done"
 
 
 def test_commands_come_and_answers_go_over_a_real_broker(tmp_path, signer):

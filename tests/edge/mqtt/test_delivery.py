@@ -8,7 +8,8 @@ from tests.faults.proxy import Proxy
 from tests.support.rig import PATIENCE, Broker, Subscriber, Timed, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import STATE_THETA
 from epithermal_edge.mqtt import delivery, presence
 from epithermal_edge.mqtt.connection import Down, Up
 
@@ -104,7 +105,7 @@ def test_the_backlog_is_throttled_and_the_live_value_is_not(tmp_path, closing):
     rig.post(*range(300))
     rig.turn_for(0.5)
     begun = time.monotonic()
-    rig.put(Message(ME.topic("state/theta"), b"7", "state", True, time.time() + 100.0))
+    rig.put(Message(ME.topic(STATE_THETA), b"7", STATE_THETA, time.time() + 100.0))
     rig.turn_until(lambda: ears.count("state/theta") == 1)
     assert time.monotonic() - begun < 1.0 * PATIENCE and ears.count("obs/theta") < 290
     rig.turn_until(rig.connected)

@@ -7,7 +7,8 @@ import pytest
 from tests.support.rig import Broker, Subscriber, free_port, validate_by_topic, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import STATE_THETA
 from epithermal_edge.mqtt import sender as mqtt
 from epithermal_edge.mqtt.connection import Acknowledged, Down
 
@@ -83,7 +84,7 @@ def test_birth_will_and_meta_are_retained_and_share_the_session(tmp_path, broker
 def test_a_live_value_is_retained_and_goes_before_the_backlog(tmp_path, broker, rigs):
     ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
     rig.post(*range(100))
-    state = Message(ME.topic("state/theta"), b"7", "state", True, time.time() + 100.0)
+    state = Message(ME.topic(STATE_THETA), b"7", STATE_THETA, time.time() + 100.0)
     rig.put(state)
     rig.turn_until(rig.connected)
     wait_until(lambda: len(ears.of("obs/theta")) == 100)
@@ -97,7 +98,7 @@ def test_a_live_value_is_retained_and_goes_before_the_backlog(tmp_path, broker, 
 
 def test_a_live_value_that_is_out_of_date_is_not_sent(tmp_path, broker, rigs):
     ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
-    old = Message(ME.topic("state/theta"), b"7", "state", True, time.time() - 1.0)
+    old = Message(ME.topic(STATE_THETA), b"7", STATE_THETA, time.time() - 1.0)
     rig.put(old)
     rig.post(1)
     rig.turn_until(rig.connected)

@@ -7,7 +7,7 @@ from tests.support.certificates import Authority
 from tests.support.rig import Broker, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.topics import OBS_THETA
 from epithermal_edge.mqtt.connection import Down
 
 RULES = """
@@ -121,7 +121,7 @@ def test_user_and_password_let_in_over_tls(tmp_path, rigs):
     )
     access = {"ca_file": authority.ca, "user": "test-1", "password_file": password}
     rig = rigs(tmp_path, settings(broker.port, **access))
-    rig.put(Message(ME.topic("obs/theta"), b"1", "obs"))
+    rig.put(ME.message(OBS_THETA, b"1"))
     rig.turn_until(rig.connected)
     assert rig.journal.waiting() == 0
     wait_until(lambda: rig.sender.health()["sent"] == 1)

@@ -11,6 +11,8 @@ from tests.support.browser import Tab, find
 from tests.support.page import running
 from tests.support.rig import Daemon, wait_until
 
+from epithermal_edge.records import FACTORS
+
 pytestmark = pytest.mark.skipif(find() is None, reason="no Chromium (apt install chromium)")
 
 SIZES = {"desktop": (1280, 900, False), "phone": (390, 844, True)}
@@ -76,7 +78,7 @@ def holds_what_the_journal_holds(tab, station):
         ("latest.water.available_mm.value", row["available_mm"], 0),
         ("latest.n.counts", row["counts"], 0),
         ("latest.n.corr_cph", row["n_corr_cph"], 1),
-        ("latest.factors.f_p", row["f_p"], 4),
+        *((f"latest.factors.{f.name}", row[f.name], 4) for f in FACTORS),
     ):
         assert float(shown(tab, path)) == pytest.approx(value, abs=0.51 * 10.0**-digits), path
     assert shown(tab, "latest.seq") == str(row["seq"])

@@ -19,7 +19,7 @@ from epithermal_edge.config.station_toml import Page, read_config
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.page import sentences as words
 from epithermal_edge.page import server as page
-from epithermal_edge.records import Quality
+from epithermal_edge.records import FACTORS, Quality
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,7 @@ def journal_row(station):
 def test_what_is_told_is_what_the_journal_holds(station):
     told, row = station.get("now.json"), journal_row(station)
     latest = told["latest"]
+    assert told["factors"].keys() == latest["factors"].keys() == {f.name for f in FACTORS}
     assert latest["seq"] == row["seq"] and told["status"]["journal"]["last_seq"] == row["seq"]
     for shown, stored in (
         (latest["theta"]["value"], row["theta"]),
@@ -76,7 +77,7 @@ def test_what_is_told_is_what_the_journal_holds(station):
         (latest["water"]["depletion"]["value"], row["depletion"]),
         (latest["n"]["counts"], row["counts"]),
         (latest["n"]["corr_cph"], row["n_corr_cph"]),
-        (latest["factors"]["f_p"], row["f_p"]),
+        *((latest["factors"][f.name], row[f.name]) for f in FACTORS),
         (latest["air"]["pressure_hpa"], row["pressure_hpa"]),
     ):
         assert shown == pytest.approx(stored, abs=1e-4)

@@ -1,4 +1,4 @@
-"""Humidity, radiation, pressure: against tables that were printed long before this program."""
+"""Humidity, radiation and pressure agree with published tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The factors: each column of ../shared/reference/corrections, and what must hold of any."""
+"""The factors agree with each column of ../shared/reference/corrections."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_every_factor_is_one_in_the_reference_atmosphere():
 
 
 @pytest.mark.parametrize("form", ["plain", "hawdon2014", "mcjannet2023"])
-def test_fewer_cosmic_rays_are_made_up_for(form):
+def test_a_loss_of_cosmic_rays_raises_the_factor(form):
     f_i = incoming_factor(np.linspace(120.0, 180.0, 61), 150.0, form, 0.8)
     assert np.all(np.diff(f_i) < 0.0)
 
@@ -142,7 +142,7 @@ def test_without_a_monitor_the_factor_is_one():
     np.testing.assert_array_equal(incoming_factor([np.nan, 150.0], np.nan, "none"), [1.0, 1.0])
 
 
-def test_plants_that_would_take_every_count_give_no_factor():
+def test_plants_whose_slope_leaves_no_count_give_no_factor():
     assert np.isnan(biomass_factor([111.2, 200.0])).all()
 
 
@@ -183,7 +183,7 @@ def test_one_site_gives_the_same_bits_as_many():
         np.testing.assert_array_equal(factors(slice(k, k + 1))[:, 0], many[:, k])
 
 
-def test_the_readme_says_of_every_reference_column_how_it_is_met(shared):
+def test_the_readme_states_for_every_reference_column_how_it_is_met(shared):
     readme = Path(__file__).parents[1].joinpath("README.md").read_text()
     for path in sorted((shared / "reference" / "corrections").glob("*.csv")):
         assert f"**{path.name}**" in readme

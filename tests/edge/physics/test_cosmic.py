@@ -1,4 +1,4 @@
-"""The inversions: Desilets against the packages, uniform COSMIC against the integral it solves."""
+"""COSMIC over a uniform soil agrees with the integral that it solves."""
 
 from __future__ import annotations
 
@@ -14,17 +14,12 @@ from epithermal_edge.physics.cosmic import (
     cosmic_rate,
     cosmic_slope,
     cosmic_theta,
-    desilets_rate,
-    desilets_sigma,
-    desilets_theta,
 )
 from epithermal_edge.site import Site
 
-INPUTS = ("N_cph", "N0_cph", "bulk_density_g_cm3", "lattice_water_g_g", "soc_water_g_g")
-
 
 def site_grid(n: int = 1000, seed: int = 3) -> tuple[np.ndarray, Site]:
-    """Water contents (n,) and as many sites, over all the soils that are asked for."""
+    """Sample water contents (n,) and as many sites, over the whole range of soils."""
     rng = np.random.default_rng(seed)
     return rng.uniform(0.01, 0.85, n), Site(
         cosmic_n_cph=rng.uniform(20.0, 3000.0, n),
@@ -32,34 +27,6 @@ def site_grid(n: int = 1000, seed: int = 3) -> tuple[np.ndarray, Site]:
         lattice_water_g_g=rng.uniform(0.0, 0.1, n),
         organic_water_g_g=rng.uniform(0.0, 0.02, n),
     )
-
-
-def test_desilets_agrees_with_both_packages(corrections_table, agrees):
-    table = corrections_table("desilets.csv")
-    n, n0, bd, lattice, organic = (table[name] for name in INPUTS)
-    theta = desilets_theta(n, n0, bd, lattice, organic)
-    agrees(theta, table["theta_vol_neptoon"])
-    agrees(theta, table["theta_vol_crnpy"])
-    theta_g = desilets_theta(n, n0, 1.0, lattice, organic)
-    agrees(theta_g, table["theta_grav_neptoon"])
-    agrees(theta_g, table["theta_grav_reformulated_koehli2021_neptoon"])
-    agrees(desilets_rate(theta, n0, bd, lattice, organic), table["N_back_neptoon"])
-
-
-def test_third_order_sigma_agrees_with_crnpy_and_its_limit_with_neptoon(corrections_table, agrees):
-    table = corrections_table("desilets.csv")
-    n, n0, bd = (table[name] for name in INPUTS[:3])
-    sigma = np.sqrt(n)
-    agrees(sigma, table["sigma_N_crnpy_cph"])
-    agrees(desilets_sigma(n, sigma, n0, bd), table["sigma_theta_vol_crnpy_jakobi2020"])
-    # neptoon stops at the first order: what is left when the error is small
-    first_order = desilets_sigma(n, 1e-6 * sigma, n0, bd) / 1e-6
-    agrees(100.0 * first_order, table["sigma_theta_vol_percent_neptoon"], rtol=1e-11)
-
-
-def test_a_rate_that_no_water_content_gives_has_no_desilets_answer():
-    assert np.isnan(desilets_theta([372.0, 100.0, np.nan], 1000.0, 1.4)).all()
-    assert np.isnan(desilets_sigma(372.0, 19.0, 1000.0, 1.4))
 
 
 def test_cosmic_agrees_with_every_uniform_reference_vector(shared):
@@ -144,7 +111,7 @@ def test_an_impossible_count_is_clipped_and_a_missing_one_stays_missing():
     np.testing.assert_array_equal(theta, [THETA_MAX, THETA_MAX, THETA_MAX, 0.0, 0.0, np.nan])
 
 
-def test_water_in_lattice_and_organic_matter_is_told_from_soil_water():
+def test_water_in_lattice_and_organic_matter_is_subtracted_from_soil_water():
     rate = cosmic_rate(np.array([0.20]), Site(1000.0, 1.5, 0.0))
     theta = cosmic_theta(rate, Site(1000.0, 1.5, 0.04, 0.02))
     assert theta[0] == pytest.approx(0.20 - 1.5 * 0.06, abs=1e-11)
@@ -160,14 +127,14 @@ def test_a_site_may_bring_its_own_cosmic_parameters():
 
 
 @pytest.mark.parametrize("bulk_density", [0.49, 0.0, -1.0, np.nan])
-def test_a_soil_too_light_for_cosmic_is_refused(bulk_density):
+def test_a_soil_too_light_for_cosmic_is_rejected(bulk_density):
     with pytest.raises(ValueError, match=r"bulk_density_g_cm3 must be at least 0\.5"):
         cosmic_parameters(bulk_density)
     with pytest.raises(ValueError, match=r"bulk_density_g_cm3 must be at least 0\.5"):
         cosmic_theta(np.array([500.0]), Site(1000.0, bulk_density))
 
 
-def test_cosmic_is_smooth_where_soil_stops_both_kinds_of_neutrons_alike():
+def test_cosmic_is_smooth_where_soil_attenuates_both_kinds_of_neutrons_equally():
     # L3 from under to over L1: dry soil has b > a, b = a, b < a; the formula's 0 / 0 is between
     l_3 = np.linspace(161.9, 162.1, 2001)
     site = Site(1000.0, 1.4, alpha=0.26, l3_g_cm2=l_3)

@@ -1,4 +1,4 @@
-"""Weights by distance and depth: each column of the schroen2017 tables, and two real campaigns."""
+"""Weights by distance and depth agree with the schroen2017 tables and two real campaigns."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_weight_by_depth_agrees_with_both_packages(corrections_table, agrees):
 
 
 def samples(folder: Path, site: str, date: str) -> dict[str, np.ndarray]:
-    """One campaign: profile, distance, depth and gravimetric water of each sample, mean density."""
+    """Read a campaign: profile, distance, depth, gravimetric water of samples; mean density."""
     name, pattern = CAMPAIGNS[site]
     with (folder / site / name).open(newline="") as file:
         header, *rows = csv.reader(file, skipinitialspace=True)
@@ -87,7 +87,7 @@ def samples(folder: Path, site: str, date: str) -> dict[str, np.ndarray]:
 
 
 def weighted_mean(s: dict[str, np.ndarray], p: float, h: float) -> tuple[float, int]:
-    """Water content of a campaign as the sensor weighs it, and the rounds until it was stable."""
+    """Compute the weighted mean of a campaign and the number of iterations to convergence."""
     bd = np.mean(s["bd"])
     profiles = [s["profile"] == i for i in np.unique(s["profile"])]
     theta, before, rounds = np.mean(s["theta_g"] * bd), np.inf, 0
@@ -122,7 +122,7 @@ def test_weighted_mean_of_two_real_campaigns_agrees_with_both_packages(
         agrees(theta, table[column][row])
 
 
-def test_wet_soil_is_seen_less_deep_and_less_far():
+def test_the_footprint_of_wet_soil_is_shallower_and_narrower():
     theta = np.linspace(0.1, 0.45, 36)
     assert np.all(np.diff(d86_cm(theta, 1.4)) < 0.0)
     assert np.all(np.diff(footprint_radius_m(theta, 8.0)) < 0.0)

@@ -1,12 +1,18 @@
-"""Ed25519: RFC 8032's own vectors, OpenSSL's signatures, and every bit counts."""
+"""Ed25519: RFC 8032's own vectors, OpenSSL's signatures, every bit counts, no weak key is used."""
 
+import json
 import random
 import subprocess
+import sys
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.signatures import ed25519
+
+L = 2**252 + 27742317777372353535851937790883648493  # order of the base point; RFC 8032, table 1
 
 # RFC 8032, section 7.1: public key, message, signature of TEST 1, 2, 3 and SHA(abc)
 VECTORS = [
@@ -57,7 +63,7 @@ def test_no_bit_of_key_message_or_signature_can_be_changed():
 def test_a_signature_has_one_form_only():
     """s + L would satisfy the equation too (RFC 8032, section 8.4: malleability)."""
     key, message, signature = map(bytes.fromhex, VECTORS[1])
-    s = int.from_bytes(signature[32:], "little") + ed25519.L
+    s = int.from_bytes(signature[32:], "little") + L
     assert not ed25519.verify(key, message, signature[:32] + s.to_bytes(32, "little"))
 
 
@@ -89,6 +95,86 @@ def openssl(*arguments):
 def test_a_point_that_fits_many_signatures_is_no_key(weak):
     assert ed25519.is_weak(weak.to_bytes(32, "little"))
     assert not ed25519.is_weak(bytes.fromhex(VECTORS[0][0]))
+
+
+ORDER_8 = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"
+WEAK = [  # the eight points of small order, and the second forms that OpenSSL accepts for them
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    ORDER_8,
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "0100000000000000000000000000000000000000000000000000000000000080",  # x = 0, and yet its sign
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",  # y = P
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",  # y = P + 1
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+]
+
+
+@pytest.mark.parametrize("key", WEAK)
+def test_a_weak_key_verifies_nothing_though_openssl_verifies_with_it(key):
+    """With s = 0 and R of small order the equation holds for one message in eight at least."""
+    key, forms = bytes.fromhex(key), [bytes.fromhex(form) for form in WEAK[:8]]
+    forged = [(b"%d" % i, r + bytes(32)) for i in range(64) for r in forms]
+    fits = [x for x in forged if accepts(key, *x)]
+    assert fits
+    assert ed25519.is_weak(key)
+    assert not any(ed25519.verify(key, *x) for x in fits)
+
+
+def accepts(key, message, signature):
+    """Whether OpenSSL alone, without our look at the key, verifies it."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def test_a_key_in_a_second_form_and_a_y_without_a_point_are_weak():
+    for y in range(19):  # y + P fits into 255 bits
+        assert ed25519.is_weak((y + ed25519.P).to_bytes(32, "little"))
+    # y = 2, 7, 8 have no point; 3, 4, 5, 6 have one
+    assert [y for y in range(2, 9) if ed25519.is_weak(y.to_bytes(32, "little"))] == [2, 7, 8]
+
+
+def test_no_key_that_openssl_makes_is_weak_and_every_second_of_random_bytes_is():
+    rng = random.Random(2)
+    made = [Ed25519PrivateKey.from_private_bytes(rng.randbytes(32)) for _ in range(200)]
+    assert not any(ed25519.is_weak(key.public_key().public_bytes_raw()) for key in made)
+    assert 150 < sum(ed25519.is_weak(rng.randbytes(32)) for _ in range(400)) < 250
+
+
+DAMAGED = """
+import json, sys
+from epithermal_edge.signatures import ed25519
+sys.modules["_cffi_backend"] = None  # as where a file of the installation is gone
+said = []
+for _ in range(2):
+    try:
+        ed25519.verify(bytes.fromhex(sys.argv[1]), b"", bytes(64))
+    except ed25519.VerifierError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+def test_an_installation_whose_library_is_damaged_says_so_each_time():
+    done = subprocess.run(
+        [sys.executable, "-c", DAMAGED, VECTORS[0][0]],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said = json.loads(done.stdout)
+    assert len(said) == 2
+    assert all(x.startswith("no signature can be verified: cryptography: ") for x in said)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import random
 import shutil
 import subprocess
+import sys
 
 import pytest
 from tests.support.signing import Minisigner
@@ -87,6 +88,12 @@ def test_a_key_that_borrows_the_id_of_a_trusted_one_is_found_out(signer, tmp_pat
     other.key_id = signer.key_id
     with pytest.raises(BundleError, match="does not fit"):
         minisign.verify(CONTENT, other.signature(CONTENT), [minisign.public_key(signer.line)])
+
+
+def test_a_damaged_installation_takes_no_bundle_and_says_why(signer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    with pytest.raises(BundleError, match="no signature can be verified: cryptography: "):
+        minisign.verify(CONTENT, signer.signature(CONTENT), [minisign.public_key(signer.line)])
 
 
 @pytest.mark.parametrize("content", [b"", b"\n" * 4, b"\xff", b"x" * 10_000, b"a\nb\nc\nd\n"])

@@ -1,4 +1,4 @@
-"""The command that compares with the reference data, and what it says of bad ones."""
+"""`validate` compares with reference data and reports damaged ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epithermal_host.cli import validate
 
 
 def run(*words: str) -> tuple[int, str]:
-    """Exit status and text of `epithermal-host validate ...`."""
+    """Return exit status and text of `epithermal-host validate ...`."""
     parser = argparse.ArgumentParser()
     validate.add_parser(parser.add_subparsers())
     lines: list[str] = []
@@ -36,7 +36,7 @@ def test_corrections_agree_with_all_columns(shared):
     assert len(json.loads(text)) > 45
 
 
-def test_a_case_is_told_in_a_line_and_in_json(shared):
+def test_a_case_is_reported_in_a_line_and_in_json(shared):
     case = shared / "reference" / "hydrus1d" / "e04_drying_loam"
     code, text = run("hydrus1d", str(case))
     assert code == 0

@@ -1,4 +1,4 @@
-"""Tasks in processes: each is answered once, whatever dies on the way."""
+"""Tasks in processes: each returns one result even when processes die."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from epithermal_host.compute.crew import Lost, crew, each
+from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.compute.processes import TRIES
 
 
@@ -22,7 +22,7 @@ def square(number: int) -> int:
 
 
 def dies(task: tuple[int, Path]) -> int:
-    """13 ends its process always, 5 the first time."""
+    """Return the number; 13 always kills its process, 5 the first time."""
     number, folder = task
     first = folder / str(number)
     if number == 13 or (number == 5 and not first.exists()):
@@ -32,7 +32,7 @@ def dies(task: tuple[int, Path]) -> int:
 
 
 def long_answer(number: int) -> bytes:
-    """Much longer than what a pipe holds, so that a kill mostly comes while it is sent."""
+    """Return more than a pipe's buffer, so that a kill mostly happens while it is sent."""
     return bytes([number]) * 5_000_000
 
 
@@ -41,29 +41,29 @@ def fails(number: int) -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_task_is_answered_once(workers):
+def test_every_task_returns_one_result(workers):
     with crew(workers) as who:
-        assert sorted(each(square, range(50), who)) == [(i, i * i) for i in range(50)]
+        assert sorted(map_unordered(square, range(50), who)) == [(i, i * i) for i in range(50)]
 
 
-def test_tasks_are_taken_as_there_is_room():
-    taken = []
+def test_tasks_are_consumed_as_workers_become_free():
+    consumed = []
 
     def tasks() -> Iterator[int]:
         for i in range(30):
-            taken.append(i)
+            consumed.append(i)
             yield i
 
     with crew(2) as who:
-        for done, _ in enumerate(each(square, tasks(), who), start=1):
-            assert len(taken) <= done + 2 * who.ahead
-    assert len(taken) == 30
+        for done, _ in enumerate(map_unordered(square, tasks(), who), start=1):
+            assert len(consumed) <= done + 2 * who.ahead
+    assert len(consumed) == 30
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_a_task_that_ends_its_workers_is_told_and_the_others_are_done_again(tmp_path, caplog):
+def test_a_task_that_kills_its_workers_is_reported_and_the_others_run_again(tmp_path, caplog):
     with crew(2) as who:
-        answers = dict(each(dies, [(i, tmp_path) for i in range(20)], who))
+        answers = dict(map_unordered(dies, [(i, tmp_path) for i in range(20)], who))
     lost = answers.pop(13)
     assert isinstance(lost, Lost) and "ended 3 processes" in lost.reason
     assert answers == {i: i for i in range(20) if i != 13}
@@ -73,10 +73,12 @@ def test_a_task_that_ends_its_workers_is_told_and_the_others_are_done_again(tmp_
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_a_process_that_is_killed_in_the_middle_of_a_long_answer_holds_nobody_up():
+def test_a_process_that_is_killed_in_the_middle_of_a_long_result_blocks_no_other():
     with crew(2) as who:
         killed = 0
-        for done, (number, answer) in enumerate(each(long_answer, range(60), who), start=1):
+        for done, (number, answer) in enumerate(
+            map_unordered(long_answer, range(60), who), start=1
+        ):
             assert isinstance(answer, bytes) and answer == long_answer(number)
             if done % 5 == 0:
                 workers = psutil.Process().children()
@@ -86,19 +88,19 @@ def test_a_process_that_is_killed_in_the_middle_of_a_long_answer_holds_nobody_up
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_a_task_raises_comes_out(workers):
+def test_an_error_of_a_task_reaches_the_caller(workers):
     with pytest.raises(ZeroDivisionError), crew(workers) as who:
-        list(each(fails, range(5), who))
+        list(map_unordered(fails, range(5), who))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_no_process_stays_when_the_parent_is_killed():
+def test_no_process_remains_when_the_parent_is_killed():
     code = (
         "import math, time\n"
-        "from epithermal_host.compute.crew import crew, each\n"
+        "from epithermal_host.compute.crew import crew, map_unordered\n"
         "if __name__ == '__main__':\n"
         "    with crew(2) as who:\n"
-        "        for _ in each(math.sqrt, range(100000), who):\n"
+        "        for _ in map_unordered(math.sqrt, range(100000), who):\n"
         "            print('x', flush=True)\n"
         "            time.sleep(0.01)\n"
     )

@@ -1,4 +1,4 @@
-"""A campaign on a real Dask cluster of this machine: scheduler and workers by Dask's commands."""
+"""A campaign on a real Dask cluster of this machine, started by Dask's own commands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host.compute import dask_cluster as cluster
-from epithermal_host.compute.crew import Lost, crew, each
+from epithermal_host.compute import dask_cluster
+from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
@@ -38,43 +38,43 @@ years = 1
 
 @contextlib.contextmanager
 def scheduler(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """`dask scheduler` on a free port; its address."""
-    told = folder / "scheduler.log"
-    with told.open("wb") as log:
+    """Run `dask scheduler` on a free port; yield its address and process."""
+    log_path = folder / "scheduler.log"
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0",
              "--no-dashboard"], stderr=log, stdout=log,
         )  # fmt: skip
     try:
-        yield wait_for(r"Scheduler at:\s+(tcp://\S+)", told), process
+        yield wait_for(r"Scheduler at:\s+(tcp://\S+)", log_path), process
     finally:
         stop(process)
 
 
 @contextlib.contextmanager
 def worker(address: str, folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`dask worker` with one thread and nobody who starts it again."""
-    told = folder / f"{name}.log"
-    with told.open("wb") as log:
+    """Run `dask worker` with one thread and without a nanny that restarts it."""
+    log_path = folder / f"{name}.log"
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", "worker", address, "--nthreads", "1", "--no-nanny",
              "--no-dashboard", "--name", name, "--local-directory", str(folder)],
             stderr=log, stdout=log,
         )  # fmt: skip
     try:
-        wait_for(r"(Registered to:)", told)
+        wait_for(r"(Registered to:)", log_path)
         yield process
     finally:
         stop(process)
 
 
-def wait_for(pattern: str, told: Path) -> str:
+def wait_for(pattern: str, log_path: Path) -> str:
     deadline = time.monotonic() + 60.0
     while time.monotonic() < deadline:
-        if found := re.search(pattern, told.read_text(encoding="utf-8", errors="replace")):
+        if found := re.search(pattern, log_path.read_text(encoding="utf-8", errors="replace")):
             return found[1]
         time.sleep(0.05)
-    raise AssertionError(f"no {pattern} in {told.read_text()}")
+    raise AssertionError(f"no {pattern} in {log_path.read_text()}")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -119,7 +119,7 @@ def test_a_worker_killed_half_way_costs_no_scenario_and_no_byte(config, tmp_path
         half.join()
         assert first.poll() is not None
         features = dataset.run(run, dask=address, progress=False)
-    assert (far.made, far.failed) == (24, ())
+    assert (far.simulated, far.failed) == (24, ())
     near = campaign.run(config, tmp_path / "near", workers=2, progress=False)
     assert near.data_hash == far.data_hash
     again = dataset.run(tmp_path / "near", workers=1, progress=False)
@@ -133,18 +133,18 @@ def kill_after(process: subprocess.Popen[bytes], run: Path, files: int) -> None:
 
 
 @needs_dask
-def test_a_task_that_ends_worker_after_worker_is_told(tmp_path):
+def test_a_task_that_kills_worker_after_worker_is_reported(tmp_path):
     with scheduler(tmp_path) as (address, _), contextlib.ExitStack() as workers:
         for name in "abcdef":
             workers.enter_context(worker(address, tmp_path, name))
         with crew(dask=address) as who:
-            answers = dict(each(fatal, range(6), who))
+            answers = dict(map_unordered(fatal, range(6), who))
     assert isinstance(answers.pop(3), Lost)
     assert answers == {i: i for i in range(6) if i != 3}
 
 
 @needs_dask
-def test_a_scheduler_that_is_lost_ends_the_work_with_its_reason(tmp_path):
+def test_a_lost_scheduler_is_an_error_with_its_reason(tmp_path):
     def kill_at(number: int) -> None:
         if number == 5:
             process.kill()
@@ -155,12 +155,12 @@ def test_a_scheduler_that_is_lost_ends_the_work_with_its_reason(tmp_path):
         pytest.raises(EpithermalError, match="scheduler was lost"),
         crew(dask=address) as who,
     ):
-        all(kill_at(number) is None for number, _ in each(slow, range(100), who))
+        all(kill_at(number) is None for number, _ in map_unordered(slow, range(100), who))
 
 
 @needs_dask
 def test_an_address_where_no_scheduler_is_ends_with_what_to_do(monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
+    monkeypatch.setattr(dask_cluster, "CONNECT_S", 1.0)
     with (
         pytest.raises(ConfigError, match="no Dask scheduler answers"),
         crew(dask="tcp://127.0.0.1:9"),
@@ -172,7 +172,7 @@ def test_an_address_where_no_scheduler_is_ends_with_what_to_do(monkeypatch):
 
 @needs_dask
 def test_a_cluster_without_workers_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_S", 2.0)
+    monkeypatch.setattr(dask_cluster, "CONNECT_S", 2.0)
     with (
         scheduler(tmp_path) as (address, _),
         pytest.raises(ConfigError, match="has no workers"),
@@ -188,8 +188,8 @@ def test_without_distributed_the_extra_is_named(monkeypatch):
 
 
 def test_a_worker_of_another_version_is_refused():
-    other = cluster.versions() | {"numpy": "1.0", "epithermal-host": ""}
+    other = dask_cluster.versions() | {"numpy": "1.0", "epithermal-host": ""}
     with pytest.raises(ConfigError) as caught:
-        cluster._guarded(other, slow, 1)
+        dask_cluster._guarded(other, slow, 1)
     assert len(caught.value.faults) == 2 and "numpy is" in str(caught.value)
-    assert cluster._guarded(cluster.versions(), slow, 1) == 1
+    assert dask_cluster._guarded(dask_cluster.versions(), slow, 1) == 1

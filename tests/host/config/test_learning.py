@@ -1,4 +1,4 @@
-"""Settings are refused before they waste an hour, and cost no TensorFlow to read."""
+"""Invalid settings are rejected when run.toml is read, without loading TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from epithermal_host.config.learning import QuantizeConfig, TrainConfig
 
 
-def test_every_number_out_of_range_is_told_at_once():
+def test_all_numbers_out_of_range_are_reported_together():
     with pytest.raises(
         ValueError, match=r"hidden must be within .*; mask_both must be within 0 to 1"
     ):

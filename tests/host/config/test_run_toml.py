@@ -1,4 +1,4 @@
-"""run.toml: every fault at once; what is written back reads as the same run."""
+"""run.toml: all errors are reported together; a written file reads as the same run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host import __version__
+from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import SECTIONS, campaign_key, from_table, read_run, write_run
-from epithermal_host.simulation.scenario import Population
 
 GOOD = "[campaign]\nseed = 3\nsoils = 20\n"
 
@@ -31,7 +31,7 @@ def test_seed_and_soils_are_enough(tmp_path):
     assert config.campaign.first_day == 11323 and config.campaign.days == 1095
 
 
-def test_every_fault_is_told_at_once_with_its_key(tmp_path):
+def test_all_errors_are_reported_together_with_their_keys(tmp_path):
     text = """
         typo = 1
         [campaign]
@@ -49,7 +49,7 @@ def test_every_fault_is_told_at_once_with_its_key(tmp_path):
     """
     with pytest.raises(ConfigError) as caught:
         read_run(run_toml(tmp_path, text))
-    told = "\n".join(caught.value.faults)
+    message = "\n".join(caught.value.faults)
     assert len(caught.value.faults) == 10
     for part in (
         "[typo]: unknown",
@@ -63,38 +63,38 @@ def test_every_fault_is_told_at_once_with_its_key(tmp_path):
         "instrument.outage_max_d: nan is not a finite number",
         "train.epochs: 1.5 is not an integer",
     ):
-        assert part in told
+        assert part in message
     assert all(fault.startswith(str(tmp_path)) for fault in caught.value.faults)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "part"),
     [
-        ('engine = "hydrus"\n', "roots_grow: HYDRUS-1D takes no roots that grow"),
+        ('engine = "hydrus"\n', "roots_grow: HYDRUS-1D does not support growing roots"),
         ('engine = "feflow"\n', "campaign.engine: 'feflow' is none of richards, hydrus"),
         ('hydrus_exe = "bin/hydrus"\n', "hydrus_exe must be an absolute path"),
         ('[population]\nclimates = ["none.toml"]\n', "none.toml: cannot be read"),
         ('[population]\nclimates = ["a.toml", "b/a.toml"]\n', "two files have the same name"),
     ],
 )
-def test_engines_and_climates_that_cannot_be_used_are_told(tmp_path, text, told):
+def test_unusable_engines_and_climates_are_reported(tmp_path, text, part):
     with pytest.raises(ConfigError) as caught:
         read_run(run_toml(tmp_path, GOOD + text))
-    assert told in str(caught.value)
+    assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "part"),
     [(None, "No such file"), ("[campaign", "not TOML"), ("", "[campaign] is missing")],
 )
-def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, text, told):
+def test_an_unreadable_file_gives_a_message_of_one_line(tmp_path, text, part):
     path = tmp_path / "none.toml" if text is None else run_toml(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         read_run(path)
-    assert len(caught.value.faults) == 1 and told in str(caught.value)
+    assert len(caught.value.faults) == 1 and part in str(caught.value)
 
 
-def test_a_run_that_is_written_back_is_the_same_run(tmp_path):
+def test_a_written_run_reads_as_the_same_run(tmp_path):
     text = GOOD + 'start = "1999-07-01"\n[population]\ntextures = ["loam", "clay"]\n'
     config = read_run(run_toml(tmp_path, text))
     write_run(config, tmp_path / "run", "abc")
@@ -105,7 +105,7 @@ def test_a_run_that_is_written_back_is_the_same_run(tmp_path):
     assert f'version = "{__version__}"' in written and 'data_hash = "abc"' in written
 
 
-def test_what_is_simulated_decides_the_key_and_nothing_else(tmp_path):
+def test_the_key_depends_only_on_what_is_simulated(tmp_path):
     key = campaign_key(read_run(run_toml(tmp_path, GOOD)))
     same = GOOD.replace("20", "40") + "[instrument]\nseed = 5\n[train]\nepochs = 3\n"
     assert campaign_key(read_run(run_toml(tmp_path, same))) == key
@@ -116,7 +116,7 @@ def test_what_is_simulated_decides_the_key_and_nothing_else(tmp_path):
         assert campaign_key(read_run(run_toml(tmp_path, other))) != key
 
 
-def test_the_demo_s_run_is_in_order():
+def test_the_demo_s_run_is_valid():
     with resources.as_file(resources.files("epithermal_host.studies") / "demo.toml") as path:
         config = read_run(path)
     assert config.release.name == "demo" and config.campaign.soils >= 100
@@ -129,7 +129,7 @@ def test_reading_a_run_loads_no_tensorflow(tmp_path):
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
 
 
-def test_each_section_is_one_dataclass_that_reads_an_empty_table():
+def test_each_section_accepts_an_empty_table():
     faults: list[str] = []
     for name, section in SECTIONS.items():
         if name != "campaign":
@@ -137,7 +137,7 @@ def test_each_section_is_one_dataclass_that_reads_an_empty_table():
     assert faults == []
 
 
-def test_the_manual_names_every_key_that_shapes_a_campaign():
+def test_the_manual_names_every_key_of_a_campaign():
     manual = (Path(__file__).parents[3] / "docs" / "campaign.md").read_text(encoding="utf-8")
     for section in ("campaign", "population", "instrument", "dataset", "release"):
         for field in dataclasses.fields(SECTIONS[section]):

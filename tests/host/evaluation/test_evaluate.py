@@ -9,7 +9,7 @@ import pytest
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.evaluation import evaluate
-from epithermal_host.evaluation import exponential_filter as filters
+from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.training.series import LAYERS, TEST, mask, read_series
 
 
@@ -19,12 +19,12 @@ def test_the_filter_is_the_written_out_exponential_average():
     for day in range(4):
         weights = np.exp(-(day - np.arange(day + 1)) / t)  # Albergel et al. 2008, eq. 4
         expected = np.sum(weights * theta[0, : day + 1]) / np.sum(weights)
-        assert filters.exponential_filter(theta, t)[0, day] == pytest.approx(expected, rel=1e-12)
+        assert exponential_filter(theta, t)[0, day] == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_filter_over_a_gap_is_the_exponential_average_of_what_there_is():
     theta = np.array([[np.nan, 0.2, np.nan, np.nan, 0.3, np.nan, 0.4]])
-    out = filters.exponential_filter(theta, 5.0)[0]
+    out = exponential_filter(theta, 5.0)[0]
     seen = np.array([1, 4, 6])
     weights = np.exp(-(6 - seen) / 5.0)
     assert np.isnan(out[0]) and out[1] == out[2] == out[3] == 0.2 and out[5] == out[4]
@@ -32,43 +32,11 @@ def test_the_filter_over_a_gap_is_the_exponential_average_of_what_there_is():
 
 
 def test_the_filter_holds_a_constant_and_forgets_a_step_with_its_time_constant():
-    steady = filters.exponential_filter(np.full((1, 300), 0.3), 10.0)
+    steady = exponential_filter(np.full((1, 300), 0.3), 10.0)
     np.testing.assert_allclose(steady, 0.3, rtol=1e-13)
     step = np.concatenate([np.zeros(300), np.ones(40)])[None]
-    out = filters.exponential_filter(step, 10.0)[0]
+    out = exponential_filter(step, 10.0)[0]
     np.testing.assert_allclose(1 - out[309], np.exp(-1.0), rtol=1e-3)
-
-
-def test_scores_of_a_known_error():
-    truth = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
-    estimate = truth + np.array([[0.02], [-0.01]])
-    judged = np.ones((2, 4), dtype=bool)
-    out = evaluate.score("m", "i", truth, estimate, judged, np.full((2, 4), 0.01))
-    assert out.rmse == pytest.approx(np.sqrt((0.02**2 + 0.01**2) / 2))
-    assert out.ubrmse == pytest.approx(0.0, abs=1e-15)
-    assert out.bias == pytest.approx(0.005)
-    assert out.r == pytest.approx(1.0)
-    assert out.coverage_90 == 0.5  # 1.64 sigma hold 0.01 but not 0.02
-    assert (out.soils, out.days) == (2, 8)
-
-
-def test_a_day_that_is_not_judged_has_no_say():
-    truth = np.full((1, 10), 0.2)
-    estimate = truth.copy()
-    estimate[0, :3] = 9.0
-    judged = np.ones((1, 10), dtype=bool)
-    judged[0, :3] = False
-    assert evaluate.score("m", "i", truth, estimate, judged).rmse == 0.0
-
-
-def test_an_honest_sigma_covers_ninety_percent():
-    rng = np.random.default_rng(1)
-    sigma = rng.uniform(0.005, 0.02, (20, 1000))
-    truth = np.full(sigma.shape, 0.3)
-    estimate = truth + sigma * rng.standard_normal(sigma.shape)
-    judged = np.ones(sigma.shape, dtype=bool)
-    out = evaluate.score("m", "i", truth, estimate, judged, sigma)
-    assert out.coverage_90 == pytest.approx(0.9, abs=0.01)
 
 
 def test_all_methods_are_judged_on_the_same_days_after_the_spin_up(finished_run):

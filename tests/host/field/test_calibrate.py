@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from tests.support.counts import write_counts
+from tests.support.sites import made_up_site
 
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.records import Quality
 from epithermal_host.cli.main import main
-from epithermal_host.evaluation.baselines import COSMIC
-from epithermal_host.field import calibrate, calibrate_text
-from epithermal_host.field import series as field
+from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.field import calibrate, calibrate_text, series
+from epithermal_host.field.calibration import Calibration
 from epithermal_host.field.calibration_fit import Day, cosmic_shape, extra_hydrogen, fit, fits
 from epithermal_host.field.network_n import stream
 from epithermal_host.field.sampled_counts import Mean
@@ -36,23 +37,13 @@ BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 FIRST = datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH = 70, 3000.0
 SAMPLED = {40: 0.30, 50: 0.20, 60: 0.12}  # day: water of the soil
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-[soil]
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
+COVER = """
 [cover]
 canopy_cover = { "06-01" = 0.4 }
 root_depth_cm = 60
 evaporation_share = 0.5
-[records]
-files = ["counts.csv"]
-dialect = "records"
+"""
+SAMPLING = """
 [sampling]
 file = "samples.csv"
 time = "day"
@@ -63,6 +54,7 @@ distance_column = "metres"
 profile_column = "name"
 bulk_density_column = "density"
 """
+SITE = made_up_site(COVER, SAMPLING)
 STATION = """
 [station]
 id = "made-up"
@@ -114,8 +106,8 @@ def changed(site_toml: Path, tmp_path: Path, *changes: tuple[str, str]) -> SiteF
     return read_site(path)
 
 
-def calibrated(site_file: SiteFile) -> calibrate.Calibration:
-    records, _ = field.raw_records(site_file)
+def calibrated(site_file: SiteFile) -> Calibration:
+    records, _ = series.raw_records(site_file)
     return calibrate.calibrate(site_file, read_campaigns(site_file), records)
 
 
@@ -277,7 +269,7 @@ def test_one_day_gives_the_n_that_an_evaluation_takes(site_toml, tmp_path):
     one = changed(site_toml, tmp_path, ('kind = "wat', f'day = "{date_of(50)}"\nkind = "wat'))
     made = calibrated(one)
     assert [d.sampled.day for d in made.days] == [date_of(50)]
-    assert made.cosmic_n_cph == pytest.approx(field.load(one).cosmic_n_cph, rel=1e-9)
+    assert made.cosmic_n_cph == pytest.approx(series.load(one).cosmic_n_cph, rel=1e-9)
 
 
 def test_the_counts_are_those_of_the_hours_that_the_site_file_names(site_toml, tmp_path):
@@ -311,13 +303,13 @@ def test_the_command_writes_block_figures_and_picture_and_prints_the_block(
 
 def test_the_networks_n_makes_its_output_the_samples(site_toml):
     site_file, bundle = read_site(site_toml), open_bundle(BUNDLE)
-    records, _ = field.raw_records(site_file)
+    records, _ = series.raw_records(site_file)
     made = calibrate.calibrate(site_file, read_campaigns(site_file), records, bundle)
     network = made.network
     assert network is not None and not network.reason
     weight = np.array([d.sampled.sigma for d in made.days]) ** -2.0
     wanted = float(np.average([d.sampled.theta_0_30 for d in made.days], weights=weight))
-    ends = [field.day_window_end_s(site_file, d.sampled.day) for d in made.days]
+    ends = [series.day_window_end_s(site_file, d.sampled.day) for d in made.days]
 
     def misfit(n_cph: float) -> float:  # a station with this N, from its first record
         told = dataclasses.replace(made.site, cosmic_n_cph=n_cph)
@@ -389,7 +381,7 @@ def published(shared, monkeypatch, tmp_path):
         (tmp_path / "means.csv").write_text("day,theta\n" + rows, "utf-8")
         (tmp_path / "site.toml").write_text(text, "utf-8")
         site_file = read_site(tmp_path / "site.toml")
-        records, _ = field.raw_records(site_file)
+        records, _ = series.raw_records(site_file)
         return site_file, calibrate.sampling_days(site_file, read_campaigns(site_file), records)[0]
 
     return made

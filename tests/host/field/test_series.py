@@ -8,57 +8,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.counts import write_counts
+from tests.support.sites import made_up_site, probe, rain
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
-from epithermal_edge.physics.atmosphere import mean_pressure
-from epithermal_edge.physics.cosmic import cosmic_rate
-from epithermal_edge.records import RawRecord
 from epithermal_host.evaluation.exponential_filter import exponential_filter
-from epithermal_host.field import series as field
 from epithermal_host.field.csv_table import daily_mean, read_table
+from epithermal_host.field.series import load, monitor_faults
 from epithermal_host.field.site_toml import SiteFile, read_site
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST_S = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC).timestamp()
 DAYS, THETA, N_CPH = 8, 0.25, 500.0
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-[soil]
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
-[records]
-files = ["counts.csv"]
-dialect = "records"
-[rain]
-file = "rain.csv"
-time = "day"
-columns = ["north", "south"]
-end_h = 24
+SAMPLING = """
 [sampling]
 file = "samples.csv"
 time = "day"
 value = "water"
 kind = "total_water_g_g"
 depth_column = "depth"
-[[probe]]
-file = "probes.csv"
-time = "stamp"
-columns = ["a", "b"]
-depth_cm = 10
-weight = 1
-[[probe]]
-file = "probes.csv"
-time = "stamp"
-columns = ["c"]
-depth_cm = 25
-weight = 3
 """
+SITE = made_up_site(
+    rain("rain.csv", "north", "south"),
+    SAMPLING,
+    probe("probes.csv", "stamp", "a", "b", depth_cm=10, weight=1),
+    probe("probes.csv", "stamp", "c", depth_cm=25, weight=3),
+)
 
 
 @pytest.fixture
@@ -66,14 +41,7 @@ def made_up(tmp_path) -> SiteFile:
     """Eight days over a soil of one water content; it rains 24 mm on the third."""
     (tmp_path / "site.toml").write_text(SITE, "utf-8")
     site_file = read_site(tmp_path / "site.toml")
-    site = dataclasses.replace(site_file.site, cosmic_n_cph=N_CPH)
-    counts = float(np.round(cosmic_rate(np.array([THETA]), site)[0]))
-    pressure = float(np.round(mean_pressure(0.0), 1))
-    lines = [
-        format_record(RawRecord(FIRST_S + 3600.0 * (i + 1), 3600.0, counts, pressure, 10.0, 0.0))
-        for i in range(24 * DAYS)
-    ]
-    (tmp_path / "counts.csv").write_bytes(RECORDS_HEADER + b"".join(lines))
+    write_counts(tmp_path / "site.toml", np.full(DAYS, THETA), FIRST_S, N_CPH)
     (tmp_path / "rain.csv").write_text("day,north,south\n2024-06-03,20,4\n2024-06-04,,\n", "utf-8")
     wet = THETA / 1.3 + 0.03  # with the lattice water, as an oven and a furnace give it
     (tmp_path / "samples.csv").write_text(
@@ -88,7 +56,7 @@ def made_up(tmp_path) -> SiteFile:
 
 
 def test_the_sampling_day_alone_calibrates_and_deep_samples_do_not_count(made_up):
-    series = field.load(made_up)
+    series = load(made_up)
     assert series.sampled_theta == pytest.approx(THETA, abs=1e-12)
     assert series.sampling_end_s == FIRST_S + 5 * 86400.0
     assert series.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # counts were rounded
@@ -96,14 +64,14 @@ def test_the_sampling_day_alone_calibrates_and_deep_samples_do_not_count(made_up
 
 
 def test_rain_comes_to_the_day_it_fell_on_and_is_unknown_where_not_told(made_up):
-    features = field.load(made_up).features
+    features = load(made_up).features
     rain, known = features[:, 3], features[:, 4]
     assert rain[2] == pytest.approx(24.0, rel=1e-9)
     assert known.tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
 
 
 def test_probes_are_averaged_in_their_depth_and_weighted_between_depths(made_up):
-    truth = field.load(made_up).truth
+    truth = load(made_up).truth
     assert truth[1] == pytest.approx(0.25 * 0.2 + 0.75 * 0.4)
     assert truth[3] == pytest.approx(0.25 * (0.1 * 23 + 0.2) / 24 + 0.3)
 
@@ -111,8 +79,8 @@ def test_probes_are_averaged_in_their_depth_and_weighted_between_depths(made_up)
 def test_a_site_without_samples_asks_for_n(made_up):
     bare = dataclasses.replace(made_up, sampling=None)
     with pytest.raises(ConfigError, match="no \\[sampling\\]"):
-        field.load(bare)
-    assert field.load(bare, N_CPH).cosmic_n_cph == N_CPH
+        load(bare)
+    assert load(bare, N_CPH).cosmic_n_cph == N_CPH
 
 
 def test_a_monitor_that_stands_still_or_collapses_is_not_believed():
@@ -121,7 +89,7 @@ def test_a_monitor_that_stands_still_or_collapses_is_not_believed():
     value[200:260] = value[200]
     value[800:810] = 120.0
     value[1000:1100] *= 0.94  # a Forbush decrease
-    faults = field.monitor_faults(3600.0 * hours, value, 24.0) / 3600.0
+    faults = monitor_faults(3600.0 * hours, value, 24.0) / 3600.0
     assert [200.0, 260.0] in faults.tolist()
     assert any(begin <= 800.0 < end for begin, end in faults)
     assert not any(begin <= h < end for begin, end in faults for h in (100.0, 700.0, 1050.0))
@@ -145,7 +113,7 @@ def test_inversion_and_filter_at_roaring_fork_are_as_known(shared, monkeypatch):
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
     spreads, rs = [], []
     for name in ("c1", "c2", "f3", "r1", "r2", "r5"):
-        series = field.load(read_site(ROOT / f"tests/field/roaring-fork-{name}.toml"))
+        series = load(read_site(ROOT / f"tests/field/roaring-fork-{name}.toml"))
         filtered = exponential_filter(series.theta_classical[None], 5.0)[0]
         days = series.judged & np.isfinite(filtered) & np.isfinite(series.truth)
         error = (filtered - series.truth)[days]

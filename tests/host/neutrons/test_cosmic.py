@@ -1,4 +1,4 @@
-"""COSMIC against the counts of two published implementations, and its own rules of the house."""
+"""COSMIC agrees with two published implementations, and its fast path with its exact rule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOTTOM_CM = cosmic.node_layer_bottoms(Z_CM)
 
 @pytest.fixture(scope="module")
 def vectors(shared: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
-    """Each row of cosmic_vectors.csv with the arguments of `neutron_rate`."""
+    """Read each row of cosmic_vectors.csv and its arguments of `neutron_rate`."""
     folder = shared / "reference" / "cosmic"
     return read_vectors(folder / "cosmic_vectors.csv", folder / "cosmic_vectors_profiles.csv")
 
@@ -63,7 +63,7 @@ def test_fast_path_is_a_hundred_times_quicker():
 
 
 @pytest.mark.parametrize("rule", ["fast", "exact"])
-def test_a_stack_of_profiles_gives_what_each_gives_alone(rule: cosmic.Rule):
+def test_many_profiles_at_once_give_the_result_of_each_alone(rule: cosmic.Rule):
     theta = np.random.default_rng(4).uniform(0.05, 0.4, (2, 3, Z_CM.size))
     density = np.where(Z_CM < 30, 1.2, 1.5)
     lattice = np.array([0.01, 0.02, 0.05])[:, None]
@@ -102,7 +102,7 @@ def test_the_stations_closed_form_is_the_same_for_uniform_soil():
     np.testing.assert_allclose(cosmic_rate(theta, site), rates, rtol=1e-4)
 
 
-def test_layers_that_do_not_fit_the_profile_are_refused():
+def test_layers_that_do_not_fit_the_profile_are_rejected():
     with pytest.raises(ValueError, match="bottom_cm"):
         cosmic.neutron_rate([10.0, 20.0], [0.1, 0.2, 0.3], 1.4)
     with pytest.raises(ValueError, match="below the surface"):

@@ -11,55 +11,30 @@ import numpy as np
 import pytest
 from tests.support import browser
 from tests.support.counts import write_counts
+from tests.support.sites import THETA_SAMPLING, made_up_site, probe, rain
 
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import answers
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
-from epithermal_host.evaluation.baselines import COSMIC
-from epithermal_host.reports import field as field_report
-from epithermal_host.reports import field_judge
-from epithermal_host.reports.simulated import COUNTS, NETWORK, WITH_WEATHER
-from epithermal_host.studies import population_check as population
+from epithermal_host.evaluation.methods import COSMIC, COUNTS, NETWORK, USUAL_FILTERED, WITH_WEATHER
+from epithermal_host.reports import field, field_judge
+from epithermal_host.reports.field_result import Options
+from epithermal_host.studies import population_check
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH, SAMPLED = 130, 3000.0, 3
-QUIET = field_report.Options(workers=1, progress=False)
+QUIET = Options(workers=1, progress=False)
 DARK = range(90, 103)  # days without counts: more than a state outlives
 WETTER = 0.05  # of the probes against the field
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-[soil]
-texture = "silt_loam"
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
-[records]
-files = ["counts.csv"]
-dialect = "records"
-[rain]
-file = "days.csv"
-time = "day"
-columns = ["rain"]
-end_h = 24
-[sampling]
-file = "samples.csv"
-time = "day"
-value = "theta"
-kind = "theta"
-[[probe]]
-file = "days.csv"
-time = "noon"
-columns = ["probe"]
-depth_cm = 15
-weight = 1
-"""
+SITE = made_up_site(
+    rain("days.csv", "rain"),
+    THETA_SAMPLING,
+    probe("days.csv", "noon", "probe"),
+    soil='texture = "silt_loam"',
+)
 
 
 def theta_of(day: np.ndarray) -> np.ndarray:
@@ -87,13 +62,13 @@ def site_toml(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def judged(site_toml, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    return field_report.run(BUNDLE, [site_toml], out, QUIET)
+    return field.run(BUNDLE, [site_toml], out, QUIET)
 
 
 def test_all_methods_are_judged_on_the_same_days_with_counts_and_probes(judged):
     place = judged[0].places[0]
     assert [(x.method, x.inputs) for x in place.lines] == [
-        (COSMIC, ""), (field_judge.FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
+        (COSMIC, ""), (USUAL_FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
     ]  # fmt: skip
     assert {x.probes.days for x in place.lines} == {DAYS - len(DARK)}
     spin_up = open_bundle(BUNDLE).spin_up_steps
@@ -154,7 +129,7 @@ def test_without_rain_there_are_counts_alone(site_toml, tmp_path):
     text = site_toml.read_text("utf-8")
     dry = site_toml.with_name("dry.toml")
     dry.write_text(text[: text.index("[rain]")] + text[text.index("[sampling]") :], "utf-8")
-    done, _ = field_report.run(BUNDLE, [dry], tmp_path, QUIET)
+    done, _ = field.run(BUNDLE, [dry], tmp_path, QUIET)
     assert [e.inputs for e in done.places[0].estimates] == ["", "", COUNTS]
 
 
@@ -163,7 +138,7 @@ def test_the_page_is_one_file_that_says_that_nothing_was_fitted(judged):
     text = page.read_text("utf-8")
     assert "Nothing was fitted on these sites" in text and "silt loam" in text
     assert not re.search(r"https?://|<script|<link|@import|url\(", text)
-    data = json.loads((page.parent / field_report.DATA).read_text())
+    data = json.loads((page.parent / field.DATA).read_text())
     assert data["sites"][0]["lines"][0]["probes"]["days"] == DAYS - len(DARK)
     assert (page.parent / "made-up.png").stat().st_size > 10_000
 
@@ -199,24 +174,26 @@ def test_the_population_is_told_beside_a_site_and_the_exit_status_is_its_verdict
     command = ["evaluate", "population", str(run_folder)]
     status = main([*command, str(site_toml)])
     told = capsys.readouterr().out
-    report = json.loads((run_folder / population.REPORT).read_text())
+    report = json.loads((run_folder / population_check.REPORT).read_text())
     assert [check["name"] for check in report["checks"]] == [
         "autocorrelation 10 d, inverted counts", "spread, inverted counts",
         "autocorrelation 10 d, theta 0-30 cm", "spread, theta 0-30 cm",
     ]  # fmt: skip
     assert status == (0 if all(check["ok"] for check in report["checks"]) else 1)
-    assert "made-up" in told and "1 real, median" in told and population.PICTURE in told
+    assert "made-up" in told and "1 real, median" in told and population_check.PICTURE in told
     assert report["real"]["theta"][0]["name"] == "made-up"
-    assert (run_folder / population.PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert (run_folder / population_check.PICTURE).read_bytes().startswith(b"\x89PNG")
     main(command)
-    checks = json.loads((run_folder / population.REPORT).read_text())["checks"]
+    checks = json.loads((run_folder / population_check.REPORT).read_text())["checks"]
     assert [check["name"][:15] for check in checks] == ["autocorrelation"] * 2
 
 
 @pytest.mark.parametrize("enough", [True, False])
 def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkeypatch, enough):
     least = -1.0 if enough else 2.0
-    monkeypatch.setattr(population, "LEAST", dict.fromkeys(population.QUANTITIES, least))
+    monkeypatch.setattr(
+        population_check, "LEAST", dict.fromkeys(population_check.QUANTITIES, least)
+    )
     assert main(["evaluate", "population", str(run_folder)]) == (0 if enough else 1)
     assert ("NOT MET" in capsys.readouterr().out) == (not enough)
 
@@ -254,7 +231,7 @@ def test_the_faults_of_all_site_files_are_told_at_once(site_toml, tmp_path, caps
 def test_inversion_and_filter_at_a_forest_of_roaring_fork(shared, monkeypatch, tmp_path):
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
     site = ROOT / "tests/field/roaring-fork-f3.toml"
-    done, _ = field_report.run(BUNDLE, [site], tmp_path, QUIET)
+    done, _ = field.run(BUNDLE, [site], tmp_path, QUIET)
     inversion, filtered = done.places[0].lines[:2]
     # an independent computation with Desilets' function: r 0.880 bare, 0.968 filtered
     assert inversion.probes.r == pytest.approx(0.88, abs=0.05)

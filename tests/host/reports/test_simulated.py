@@ -16,21 +16,32 @@ from tests.support import browser
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.physics.cosmic import cosmic_rate, desilets_rate
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.uts import uts_rate
 from epithermal_edge.site import Site
 from epithermal_host.bundles import streams
 from epithermal_host.compute.crew import crew
 from epithermal_host.config.run_toml import read_run
-from epithermal_host.evaluation import baselines, groups, layers, metrics, unseen
-from epithermal_host.evaluation import particle_filter as ensemble
-from epithermal_host.reports import simulated as report
-from epithermal_host.reports import simulated_text as report_text
+from epithermal_host.evaluation import baselines, groups, layers, particle_filter, unseen
+from epithermal_host.evaluation.methods import (
+    BEST_FILTERED,
+    COSMIC,
+    COUNTS,
+    COVER_UNKNOWN,
+    DESILETS,
+    NETWORK,
+    UTS,
+    WITH_SOIL,
+    WITH_WEATHER,
+)
+from epithermal_host.evaluation.result import Options
+from epithermal_host.reports import simulated, simulated_text
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
-from epithermal_host.training.series import NAMES, TEST, read_series
+from epithermal_host.training.series import LAYERS, NAMES, TEST, read_series
 
-QUICK = report.Options(workers=1, progress=False)
+QUICK = Options(workers=1, progress=False)
 RUN = """
 [campaign]
 seed = {seed}
@@ -62,7 +73,7 @@ release.run(run, run / "models", name="tiny", version="0.1.0")
 """
 
 
-def simulated(folder, seed):
+def campaign_of(folder, seed):
     path = folder / "asked.toml"
     path.write_text(RUN.format(seed=seed))
     run = folder / "run"
@@ -74,14 +85,14 @@ def simulated(folder, seed):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run and its released bundle; TensorFlow stays out of this process."""
-    run = simulated(tmp_path_factory.mktemp("trained"), seed=7)
+    run = campaign_of(tmp_path_factory.mktemp("trained"), seed=7)
     subprocess.run([sys.executable, "-c", RELEASE, str(run)], check=True, capture_output=True)
     return run, run / "models" / "tiny-0.1.0"
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    return simulated(tmp_path_factory.mktemp("other"), seed=8)
+    return campaign_of(tmp_path_factory.mktemp("other"), seed=8)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +100,7 @@ def judged(trained, other, tmp_path_factory):
     """The report on all soils of the other campaign, and the page's folder."""
     out = tmp_path_factory.mktemp("out")
     options = dataclasses.replace(QUICK, every_soil=True)
-    done, page = report.run(trained[1], other, out, options)
+    done, page = simulated.run(trained[1], other, out, options)
     return done, page
 
 
@@ -101,7 +112,7 @@ def test_all_methods_are_judged_on_the_same_days(judged):
         assert len({(x.stats.soils, x.stats.days) for x in lines}) == 1
         assert all(np.isfinite([x.stats.rmse, x.stats.r, x.stats.kge]).all() for x in lines)
     assert done.inputs == (
-        report.COUNTS, report.WITH_WEATHER, report.WITH_SOIL, report.UNTOLD
+        COUNTS, WITH_WEATHER, WITH_SOIL, COVER_UNKNOWN
     )  # fmt: skip
 
 
@@ -110,31 +121,29 @@ def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):
     named = {(x.kind, x.group, x.inputs) for x in done.verdict}
     for group in done.groups:
         for inputs in done.inputs:
-            own = group.line(report.NETWORK, inputs)
+            own = group.line(NETWORK, inputs)
             if own is None:
                 continue
-            lost = own.stats.rmse >= group.line(report.FILTERED, inputs).stats.rmse
+            lost = own.stats.rmse >= group.line(BEST_FILTERED, inputs).stats.rmse
             inside = 0.80 <= own.stats.coverage_90 <= 0.97
             assert ((group.kind, group.name, inputs) in named) == (lost or not inside)
-    data = json.loads((page.parent / report.DATA).read_text())
+    data = json.loads((page.parent / simulated.DATA).read_text())
     assert len(data["verdict"]) == len(done.verdict) > 0  # of two epochs
-    line, inversion = (
-        done.overall.line(m, report.COUNTS) for m in (report.NETWORK, "COSMIC inversion")
-    )
+    line, inversion = (done.overall.line(m, COUNTS) for m in (NETWORK, COSMIC))
     ratio = f"{line.stats.rmse / inversion.stats.rmse:9.2f}"
-    assert ratio in report_text.table(done) and "falls short: " in report_text.table(done)
+    assert ratio in simulated_text.table(done) and "falls short: " in simulated_text.table(done)
 
 
 def test_layers_are_judged_by_their_own_labels_beside_one_number_for_all():
     rng = np.random.default_rng(4)
-    labels = {name: rng.uniform(0.1, 0.4, (3, 100)) for name in layers.LAYERS}
+    labels = {name: rng.uniform(0.1, 0.4, (3, 100)) for name in LAYERS}
     told = {name: label + 0.01 for name, label in labels.items()}
     told["theta_10_30"] = labels["theta_10_30"] + rng.choice((-0.02, 0.02), (3, 100))
     mean = labels["theta_0_10"]
     inverted = mean + 0.03
     days = rng.random((3, 100)) < 0.7
     out = layers.layer_lines("all", told, labels, mean, inverted, days)
-    assert [x.layer for x in out] == list(layers.LAYERS)
+    assert [x.layer for x in out] == list(LAYERS)
     assert [x.stats.rmse for x in out] == pytest.approx([0.01, 0.02, 0.01])
     assert (out[0].rmse_inversion, out[0].rmse_mean) == pytest.approx((0.03, 0.0), abs=1e-12)
     assert {x.stats.days for x in out} == {days.sum()}
@@ -143,7 +152,7 @@ def test_layers_are_judged_by_their_own_labels_beside_one_number_for_all():
 
 
 def test_layers_of_a_bundle_stand_where_its_outputs_say():
-    assert layers.columns(("theta_0_30", "theta_0_30_sigma", *layers.LAYERS)) == {
+    assert layers.columns(("theta_0_30", "theta_0_30_sigma", *LAYERS)) == {
         "theta_0_10": 2, "theta_10_30": 3, "theta_30_60": 4,
     }  # fmt: skip
 
@@ -163,18 +172,18 @@ def test_days_with_snow_are_judged_for_no_method(trained, other):
     assert (
         seen.series.snow.sum() > lies.sum() > 0
     )  # the day after, whose window begins in snow, too
-    told, _ = report.judge(open_bundle(trained[1]), other,
+    told, _ = simulated.judge(open_bundle(trained[1]), other,
                            dataclasses.replace(QUICK, every_soil=True))  # fmt: skip
     assert not (told.days & seen.series.snow).any()
 
 
 def test_the_network_of_the_report_is_the_one_of_the_run(trained, tmp_path):
     run, bundle = trained
-    done, _ = report.run(bundle, run, tmp_path, QUICK)
+    done, _ = simulated.run(bundle, run, tmp_path, QUICK)
     in_run = json.loads((run / "evaluate.json").read_text())
     soils = read_series(run).part(TEST)
     assert done.overall.lines[0].stats.soils == len(soils.scenario)
-    network = done.overall.line(report.NETWORK, report.COUNTS)
+    network = done.overall.line(NETWORK, COUNTS)
     row = next(s for s in in_run["scores"] if s["method"] == "network")
     assert network.stats.rmse == pytest.approx(row["rmse"], rel=0.3)  # without the days of snow
 
@@ -182,13 +191,13 @@ def test_the_network_of_the_report_is_the_one_of_the_run(trained, tmp_path):
 def test_training_soils_are_refused(trained, tmp_path):
     run, bundle = trained
     with pytest.raises(ConfigError, match="trained on"):
-        report.run(bundle, run, tmp_path, dataclasses.replace(QUICK, every_soil=True))
+        simulated.run(bundle, run, tmp_path, dataclasses.replace(QUICK, every_soil=True))
     shifted = tmp_path / "shifted"
     shutil.copytree(run, shifted)
     text = (shifted / "run.toml").read_text()
     (shifted / "run.toml").write_text(text.replace("test_share = 0.3", "test_share = 0.4"))
     with pytest.raises(ConfigError, match=r"other .dataset. shares"):
-        report.run(bundle, shifted, tmp_path, QUICK)
+        simulated.run(bundle, shifted, tmp_path, QUICK)
 
 
 def test_the_page_needs_nothing_but_itself(judged):
@@ -199,36 +208,13 @@ def test_the_page_needs_nothing_but_itself(judged):
     pictures = sorted(p.name for p in page.parent.glob("*.png"))
     assert len(sources) == len(pictures) == 8
     assert all(s.startswith("data:image/png;base64,iVBOR") for s in sources)
-    data = json.loads((page.parent / report.DATA).read_text())
+    data = json.loads((page.parent / simulated.DATA).read_text())
     assert data["bundle"]["name"] == "tiny" and len(data["groups"]) == len(done.groups)
 
 
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
 def test_a_browser_shows_every_picture(judged, tmp_path):
     assert browser.verdict(judged[1], tmp_path) == (8, 8, 0, 0)
-
-
-def test_kge_and_r_of_a_scaled_and_shifted_estimate():
-    rng = np.random.default_rng(1)
-    truth = rng.uniform(0.1, 0.4, (3, 200))
-    estimate = 1.2 * (truth - truth.mean(axis=1, keepdims=True))
-    estimate += 1.1 * truth.mean(axis=1, keepdims=True)
-    out = metrics.stats(truth, estimate, np.ones(truth.shape, dtype=bool))
-    assert out.r == pytest.approx(1.0)
-    assert out.kge == pytest.approx(1.0 - np.hypot(0.2, 0.1))  # Gupta et al. 2009, eq. 9
-
-
-def test_a_day_that_is_not_judged_has_no_say_in_any_figure():
-    rng = np.random.default_rng(2)
-    truth = rng.uniform(0.1, 0.4, (4, 100))
-    estimate = truth + 0.02 * rng.standard_normal(truth.shape)
-    judged = rng.random(truth.shape) < 0.7
-    one = metrics.stats(truth, estimate, judged, np.full(truth.shape, 0.02))
-    spoilt = np.where(judged, estimate, np.nan)
-    assert metrics.stats(truth, spoilt, judged, np.full(truth.shape, 0.02)) == one
-    error = (estimate - truth)[judged]
-    assert one.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
-    assert one.bias == pytest.approx(error.mean(), rel=1e-9)
 
 
 def test_other_inversions_agree_with_cosmic_at_the_calibration_and_see_the_same_counts():
@@ -247,8 +233,8 @@ def test_other_inversions_agree_with_cosmic_at_the_calibration_and_see_the_same_
     n_0 = rate[1] / desilets_rate(0.2, 1.0, 1.6, 0.06)
     n_d = rate[1] / uts_rate(0.2, 0.0, 1.0, 0.06, **soil)
     wanted = cosmic_rate(np.array([0.25, 0.25]), site)[1]
-    assert desilets_rate(out[baselines.DESILETS][1, 1], n_0, 1.6, 0.06) == pytest.approx(wanted)
-    assert uts_rate(out[baselines.UTS][1, 1], 0.0, n_d, 0.06, **soil) == pytest.approx(wanted)
+    assert desilets_rate(out[DESILETS][1, 1], n_0, 1.6, 0.06) == pytest.approx(wanted)
+    assert uts_rate(out[UTS][1, 1], 0.0, n_d, 0.06, **soil) == pytest.approx(wanted)
 
 
 def outage_features(days):
@@ -294,17 +280,17 @@ def test_the_particle_filter_believes_the_members_whose_rates_were_counted():
     log_rate = 7.0 - 2.0 * theta
     seen = 7.0 - 2.0 * 0.25 + 0.005 * rng.standard_normal(days)
     seen[50:60] = np.nan
-    out = ensemble.weighted(theta, log_rate, seen)
+    out = particle_filter.weighted(theta, log_rate, seen)
     np.testing.assert_allclose(out[20:], 0.25, atol=0.004)
     seen[100:] -= 2.0 * 0.1  # the place becomes wetter, or its members are wrong: they change
-    out = ensemble.weighted(theta, log_rate, seen)
+    out = particle_filter.weighted(theta, log_rate, seen)
     np.testing.assert_allclose(out[-20:], 0.35, atol=0.004)
 
 
 def test_the_particle_filter_is_told_beside_the_others(trained, other, tmp_path, monkeypatch):
-    monkeypatch.setattr(ensemble, "MEMBERS", 12)
+    monkeypatch.setattr(particle_filter, "MEMBERS", 12)
     options = dataclasses.replace(QUICK, every_soil=True, reference_soils=2)
-    done, page = report.run(trained[1], other, tmp_path, options)
+    done, page = simulated.run(trained[1], other, tmp_path, options)
     assert len(done.reference["soils"]) == 2
-    assert 0.0 < done.reference["rmse"][ensemble.NAME] < 0.1
+    assert 0.0 < done.reference["rmse"][particle_filter.NAME] < 0.1
     assert "particle filter" in page.read_text("utf-8")

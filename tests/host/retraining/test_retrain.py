@@ -14,18 +14,19 @@ import numpy as np
 import pytest
 from tests.support.bundles import list_again
 from tests.support.counts import write_counts
+from tests.support.sites import THETA_SAMPLING, made_up_site, probe
 
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import answers
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
-from epithermal_host.field import series as field
+from epithermal_host.evaluation.result import input_sets
+from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import read_site
-from epithermal_host.reports.field import Options, judged
+from epithermal_host.reports.field import judged
 from epithermal_host.reports.field_calibrated import Shown
-from epithermal_host.reports.field_judge import Calibrated
-from epithermal_host.reports.simulated import input_sets
-from epithermal_host.retraining import head_fit as retrain_fit
+from epithermal_host.reports.field_result import Calibrated, Options
+from epithermal_host.retraining import head_fit
 from epithermal_host.retraining.head_fit import SiteDays, change, decide, too_few
 from epithermal_host.retraining.rehearsal import Moments, Rehearsal
 from epithermal_host.retraining.site_days import Samples, level, probes_are_off, streamed
@@ -34,34 +35,12 @@ from epithermal_host.training.series import counts_alone
 BUNDLE = Path(__file__).resolve().parents[3] / "tests" / "golden" / "bucket-0.1.0"
 FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH = 150, 3000.0
-SITE = """
-[site]
-name = "made-up"
-latitude_deg = 50.0
-longitude_deg = 0.0
-altitude_m = 0
-cutoff_rigidity_gv = 3.0
-season_begins = 4
-season_ends = 8
-[soil]
-bulk_density_g_cm3 = 1.3
-lattice_water_g_g = 0.03
-[records]
-files = ["counts.csv"]
-dialect = "records"
-[sampling]
-file = "samples.csv"
-time = "day"
-value = "theta"
-kind = "theta"
-day = "2024-04-04"
-[[probe]]
-file = "probes.csv"
-time = "noon"
-columns = ["probe"]
-depth_cm = 15
-weight = 1
-"""
+SITE = made_up_site(
+    THETA_SAMPLING,
+    'day = "2024-04-04"\n',
+    probe("probes.csv", "noon", "probe"),
+    site="season_begins = 4\nseason_ends = 8",
+)
 UNITS = 6
 
 
@@ -115,12 +94,12 @@ def test_what_the_state_tells_of_the_probes_is_learnt_and_their_level_is_not(rng
     moved = h @ done.w + done.b
     assert abs(moved.mean()) < 1e-12
     chosen = next(t for t in done.trials if t.strength == done.strength)
-    assert chosen.ubrmse < 0.9 * done.released.ubrmse and chosen.rise < retrain_fit.RISE_MAX
+    assert chosen.ubrmse < 0.9 * done.released.ubrmse and chosen.rise < head_fit.RISE_MAX
 
 
 def test_noise_teaches_nothing_and_is_declined_with_the_figures(rng):
     done = decide(days_of(0.02 * rng.standard_normal(200), slow(rng, 200)), population(rng)[0])
-    assert done.w is None and len(done.reasons) == len(retrain_fit.STRENGTHS)
+    assert done.w is None and len(done.reasons) == len(head_fit.STRENGTHS)
     assert "released 0.0" in done.reasons[0]
 
 
@@ -168,7 +147,7 @@ def site_toml(tmp_path_factory) -> Path:
     write_counts(path, theta, FIRST.timestamp(), N_CPH)
     (folder / "samples.csv").write_text(f"day,theta\n2024-04-04,{theta[3]:.6f}\n", "utf-8")
     write_probes(folder, theta)
-    series = field.load(read_site(path))
+    series = load(read_site(path))
     with crew(1) as who:
         said = streamed(open_bundle(BUNDLE), series, who)
     h = said.h[0] - said.h[0].mean(axis=0)
@@ -178,8 +157,8 @@ def site_toml(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def series(site_toml) -> field.FieldSeries:
-    return field.load(read_site(site_toml))
+def series(site_toml) -> FieldSeries:
+    return load(read_site(site_toml))
 
 
 def write_probes(folder: Path, theta: np.ndarray) -> None:
@@ -199,8 +178,8 @@ def retrained(site_toml, finished_run, tmp_path_factory) -> Path:
     """The folder of a retraining that the data carry."""
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:  # the population has nothing of this site
-        patch.setattr(retrain_fit, "RISE_MAX", 10.0)
-        patch.setattr(retrain_fit, "STRENGTHS", (0.1, 0.01))
+        patch.setattr(head_fit, "RISE_MAX", 10.0)
+        patch.setattr(head_fit, "STRENGTHS", (0.1, 0.01))
         assert main(command(site_toml, finished_run, out, "--believe-probes")) == 0
     return out
 

@@ -19,10 +19,11 @@ import pytest
 import tomli_w
 
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import CampaignConfig, RunConfig, campaign_key, read_run
 from epithermal_host.errors import SolverError
 from epithermal_host.simulation import campaign
-from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.simulation.scenario import sample
 from epithermal_host.simulation.simulate import FLUXES, key_of, read_result, simulate
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
@@ -51,24 +52,24 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_one_worker_and_two_give_the_same_bytes(config, tmp_path):
     one = campaign.run(config, tmp_path / "one", workers=1, progress=False)
     two = campaign.run(config, tmp_path / "two", workers=2, progress=False)
-    assert one == two and one.made == 4
+    assert one == two and one.simulated == 4
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert f'data_hash = "{one.data_hash}"' in (tmp_path / "one" / "run.toml").read_text()
 
 
-def test_what_is_there_is_not_done_again_and_what_is_damaged_is(config, tmp_path):
+def test_complete_files_are_reused_and_damaged_ones_are_simulated_again(config, tmp_path):
     folder = tmp_path / "run"
     whole = campaign.run(config, folder, workers=1, progress=False)
     before = files(folder)
     campaign.scenario_path(folder, 0).unlink()
     damaged = campaign.scenario_path(folder, 2)
     damaged.write_bytes(damaged.read_bytes()[:1000])
-    left_over = folder / "campaign" / ".scenario-000003.npz.123.part"
-    left_over.write_bytes(b"half")
+    partial = folder / "campaign" / ".scenario-000003.npz.123.part"
+    partial.write_bytes(b"half")
     stamp = campaign.scenario_path(folder, 1).stat().st_mtime_ns
     again = campaign.run(config, folder, workers=1, progress=False)
-    assert (again.made, again.found) == (2, 2)
-    assert not left_over.exists()
+    assert (again.simulated, again.reused) == (2, 2)
+    assert not partial.exists()
     assert files(folder) == before and again.data_hash == whole.data_hash
     assert campaign.scenario_path(folder, 1).stat().st_mtime_ns == stamp
 
@@ -77,10 +78,10 @@ def test_a_longer_campaign_keeps_its_first_scenarios(config, tmp_path):
     campaign.run(config, tmp_path / "run", workers=1, progress=False)
     longer = dataclasses.replace(config, campaign=dataclasses.replace(config.campaign, soils=5))
     done = campaign.run(longer, tmp_path / "run", workers=1, progress=False)
-    assert (done.made, done.found) == (1, 4)
+    assert (done.simulated, done.reused) == (1, 4)
 
 
-def test_a_folder_of_another_campaign_is_refused(config, tmp_path):
+def test_a_folder_of_another_campaign_is_rejected(config, tmp_path):
     campaign.run(config, tmp_path / "run", workers=1, progress=False)
     other = dataclasses.replace(config, campaign=dataclasses.replace(config.campaign, seed=6))
     with pytest.raises(ConfigError, match="holds another campaign"):
@@ -97,30 +98,30 @@ def test_a_result_holds_a_water_balance(config):
     stored = (result.theta[-1] - result.theta[0]) @ width
     flux = dict(zip(FLUXES, result.fluxes_cm, strict=True))
     gained = flux["infiltration"] - flux["evaporation"] - flux["transpiration"] - flux["drainage"]
-    assert stored == pytest.approx(gained, abs=1e-3)  # theta is kept in single precision
+    assert stored == pytest.approx(gained, abs=1e-3)  # theta is stored in single precision
     assert np.all((result.means > 0.0) & (result.means < 0.6))
     wetter = np.corrcoef(result.means[1], result.rate_cph)[0, 1]
     assert wetter < -0.3
 
 
-def test_a_failed_scenario_is_recorded_and_the_rest_goes_on(config, tmp_path, monkeypatch):
-    def stubborn(scenario, period, seen=None):
+def test_a_failed_scenario_is_recorded_and_the_others_continue(config, tmp_path, monkeypatch):
+    def failing(scenario, period, station_days=None):
         if scenario.index == 1:
             raise SolverError("loam", 12.5, "will not converge")
-        return simulate(scenario, period, seen)
+        return simulate(scenario, period, station_days)
 
-    monkeypatch.setattr(campaign, "simulate", stubborn)
+    monkeypatch.setattr(campaign, "simulate", failing)
     done = campaign.run(config, tmp_path / "run", workers=1, progress=False)
-    assert (done.made, len(done.failed)) == (3, 1)
+    assert (done.simulated, len(done.failed)) == (3, 1)
     record = json.loads((tmp_path / "run" / campaign.FAILED).read_text())
     assert record == {"index": 1, "soil": "loam", "day": 12.5, "reason": "will not converge"}
     monkeypatch.undo()
-    healed = campaign.run(config, tmp_path / "run", workers=1, progress=False)
-    assert (healed.made, healed.failed) == (1, ())
+    repeated = campaign.run(config, tmp_path / "run", workers=1, progress=False)
+    assert (repeated.simulated, repeated.failed) == (1, ())
     assert not (tmp_path / "run" / campaign.FAILED).exists()
 
 
-def test_a_campaign_gives_up_when_many_fail(config, tmp_path, monkeypatch, caplog):
+def test_a_campaign_aborts_when_many_scenarios_fail(config, tmp_path, monkeypatch, caplog):
     def broken(scenario: object, period: CampaignConfig) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -131,7 +132,7 @@ def test_a_campaign_gives_up_when_many_fail(config, tmp_path, monkeypatch, caplo
 
 
 def start(config: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    """The command in a process group of its own, as from a shell."""
+    """Start the command in a process group of its own, as a shell does."""
     command = [sys.executable, "-m", "epithermal_host", "simulate", str(config),
                "--out", str(folder), *more]  # fmt: skip
     return subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
@@ -157,7 +158,7 @@ def long_run(tmp_path: Path) -> Path:
 
 
 @posix
-def test_ctrl_c_ends_a_campaign_cleanly_and_it_goes_on(long_run, tmp_path):
+def test_ctrl_c_ends_a_campaign_cleanly_and_it_can_be_resumed(long_run, tmp_path):
     folder = tmp_path / "run"
     process = start(long_run, folder, "--workers", "2")
     wait_until(lambda: len(files(folder)) >= 3)
@@ -170,7 +171,7 @@ def test_ctrl_c_ends_a_campaign_cleanly_and_it_goes_on(long_run, tmp_path):
 
 
 @posix
-def test_a_killed_campaign_loses_what_was_in_work_and_ends_with_the_same_bytes(long_run, tmp_path):
+def test_a_killed_campaign_can_be_resumed_and_gives_the_same_bytes(long_run, tmp_path):
     folder = tmp_path / "run"
     process = start(long_run, folder, "--workers", "2")
     wait_until(lambda: len(files(folder)) >= 20)
@@ -178,19 +179,19 @@ def test_a_killed_campaign_loses_what_was_in_work_and_ends_with_the_same_bytes(l
     process.kill()
     process.communicate(timeout=30)
     wait_until(lambda: not any(worker.is_running() for worker in workers), 30.0)
-    kept = files(folder)
-    assert 20 <= len(kept) < 150
+    complete = files(folder)
+    assert 20 <= len(complete) < 150
     config = read_run(long_run)
     key = campaign_key(config)
-    assert all(key_of(folder / "campaign" / name) == key for name in kept)
+    assert all(key_of(folder / "campaign" / name) == key for name in complete)
     again = campaign.run(config, folder, workers=2, progress=False)
-    assert again.found == len(kept) and again.made == 150 - len(kept)
+    assert again.reused == len(complete) and again.simulated == 150 - len(complete)
     whole = campaign.run(config, tmp_path / "whole", workers=2, progress=False)
     assert again.data_hash == whole.data_hash
 
 
 @posix
-def test_a_worker_that_is_killed_costs_nothing_but_work(long_run, tmp_path):
+def test_a_killed_worker_changes_no_result(long_run, tmp_path):
     process = start(long_run, tmp_path / "run", "--workers", "2")
     wait_until(lambda: len(files(tmp_path / "run")) >= 20)
     busy = max(children(process.pid), key=lambda one: one.memory_info().rss)
@@ -203,7 +204,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_work(long_run, tmp_path):
     assert campaign.campaign_hash(tmp_path / "run", 150) == whole.data_hash
 
 
-def test_climates_of_stations_stand_beside_the_prior_and_go_with_the_run(tmp_path):
+def test_climates_of_stations_are_drawn_beside_the_prior_and_copied_with_the_run(tmp_path):
     polder = dataclasses.replace(sample(Population(), 1, 1).climate, latitude_deg=52.1)
     table = {name: list(v) if isinstance(v, tuple) else v
              for name, v in dataclasses.asdict(polder).items()}  # fmt: skip
@@ -217,11 +218,11 @@ def test_climates_of_stations_stand_beside_the_prior_and_go_with_the_run(tmp_pat
     (tmp_path / "polder.toml").unlink()
     moved = shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     again = campaign.run(read_run(moved), moved, workers=1, progress=False)
-    assert (again.made, again.found, again.data_hash) == (0, 4, done.data_hash)
+    assert (again.simulated, again.reused, again.data_hash) == (0, 4, done.data_hash)
 
 
 @pytest.mark.hydrus
-def test_hydrus_1d_answers_the_same_campaign(config, tmp_path):
+def test_hydrus_1d_solves_the_same_campaign(config, tmp_path):
     if not os.environ.get("HYDRUS1D_EXE"):
         pytest.skip("no HYDRUS-1D: set HYDRUS1D_EXE")
     same = dataclasses.replace(config.population, roots_grow=False)
@@ -231,7 +232,7 @@ def test_hydrus_1d_answers_the_same_campaign(config, tmp_path):
     assert campaign_key(ours) != campaign_key(theirs)
     campaign.run(ours, tmp_path / "ours", workers=1, progress=False)
     done = campaign.run(theirs, tmp_path / "theirs", workers=2, progress=False)
-    assert (done.made, done.failed) == (4, ())
+    assert (done.simulated, done.failed) == (4, ())
     for index in range(4):
         a, b = (read_result(campaign.scenario_path(tmp_path / name, index))
                 for name in ("ours", "theirs"))  # fmt: skip
@@ -240,12 +241,10 @@ def test_hydrus_1d_answers_the_same_campaign(config, tmp_path):
         assert np.sqrt(np.mean(np.square(a.means[0] - b.means[0]))) < 4e-3
 
 
-def test_an_engine_that_is_not_there_ends_the_campaign_with_its_reason(
-    config, tmp_path, monkeypatch
-):
+def test_a_missing_engine_aborts_the_campaign_with_the_reason(config, tmp_path, monkeypatch):
     monkeypatch.delenv("HYDRUS1D_EXE", raising=False)
-    asked = dataclasses.replace(config.campaign, engine="hydrus")
+    hydrus = dataclasses.replace(config.campaign, engine="hydrus")
     with pytest.raises(ConfigError, match="no HYDRUS-1D executable"):
-        campaign.run(dataclasses.replace(config, campaign=asked), tmp_path / "run", workers=1,
+        campaign.run(dataclasses.replace(config, campaign=hydrus), tmp_path / "run", workers=1,
                      progress=False)  # fmt: skip
     assert not (tmp_path / "run" / campaign.FAILED).exists()

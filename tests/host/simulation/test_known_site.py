@@ -1,4 +1,4 @@
-"""What a station is told of its site errs as much as its settings say, and says so."""
+"""The site description of a station has the configured errors and reports the error of N."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
-from epithermal_host.config.instrument import UNTROUBLED, InstrumentConfig
+from epithermal_host.config.instrument import NO_FAULTS, InstrumentConfig
+from epithermal_host.config.population import Population
 from epithermal_host.simulation import known_site
 from epithermal_host.simulation.detector import observe
-from epithermal_host.simulation.scenario import Population, Scenario, sample
+from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.vegetation import leaf_area
 from epithermal_host.soil.pedotransfer import CLASS_TEXTURE, from_texture
 from epithermal_host.weather.generator import Weather, day_of_year, generate
@@ -21,7 +22,7 @@ DAYS = 300
 POPULATION = Population(
     hydraulics="rosetta", layered_share=0.0, dry_rate_min_cph=5000.0, aridity_min=0.5
 )
-QUIET = InstrumentConfig(**UNTROUBLED)
+QUIET = InstrumentConfig(**NO_FAULTS)
 EXACT = dataclasses.replace(
     QUIET,
     counting_noise=False,
@@ -38,7 +39,7 @@ def place(index: int, population: Population = POPULATION) -> tuple[Scenario, We
 
 
 def known(index: int, config: InstrumentConfig, population: Population = POPULATION) -> Site:
-    """The site as known at a uniform soil that wets and dries between 0.12 and 0.33."""
+    """Describe the site of a uniform soil that wets and dries between 0.12 and 0.32."""
     scenario, weather = place(index, population)
     theta = 0.22 + 0.1 * np.sin(np.arange(DAYS + 1) / 20.0 + index)
     rate_cph = cosmic_rate(theta, scenario.site)
@@ -47,46 +48,45 @@ def known(index: int, config: InstrumentConfig, population: Population = POPULAT
 
 
 def errors(config: InstrumentConfig, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Relative errors of N, and what `cosmic_n_sigma` says of them."""
+    """Return relative errors of N and the reported `cosmic_n_sigma`."""
     sites = [known(i, config) for i in range(number)]
     true = np.array([sample(POPULATION, 12, i).site.cosmic_n_cph for i in range(number)])
-    told = np.array([site.cosmic_n_cph for site in sites])
-    return told / true - 1.0, np.array([site.cosmic_n_sigma for site in sites])
+    calibrated = np.array([site.cosmic_n_cph for site in sites])
+    return calibrated / true - 1.0, np.array([site.cosmic_n_sigma for site in sites])
 
 
-def test_exact_samples_that_are_weighted_as_the_counts_give_the_true_n():
+def test_exact_samples_weighted_as_the_counts_give_the_true_n():
     error, sigma = errors(EXACT, 40)
     # sensors rounded to tenths and counting times of 3600 +- 2 s: 1e-4
     assert np.abs(error).max() < 3e-4 and np.all(sigma > 0.0)
 
 
-def test_errors_of_n_are_as_large_as_they_are_said_to_be():
-    usual = InstrumentConfig()
-    error, sigma = errors(usual, 200)
-    unsaid = sigma == known_site.UNSAMPLED_N_SIGMA
-    score = (error / sigma)[~unsaid]
+def test_errors_of_n_are_as_large_as_reported():
+    error, sigma = errors(InstrumentConfig(), 200)
+    unsampled = sigma == known_site.UNSAMPLED_N_SIGMA
+    score = (error / sigma)[~unsampled]
     assert 0.6 < score.std() < 1.6
     assert abs(np.median(score)) < 0.4
 
 
-def test_more_days_make_a_smaller_sigma_and_a_smaller_error():
+def test_more_sampling_days_reduce_sigma_and_error():
     one, many = (
         errors(dataclasses.replace(EXACT, sampling_days=days, sampling_sigma=0.03), 150)
         for days in (1, 30)
     )
     assert np.median(many[1]) < 0.5 * np.median(one[1])
     assert many[0].std() < 0.6 * one[0].std()
-    # of one day: its samples' error, by the slope of COSMIC, and some for the profile
+    # of one day: the sampling error times the slope of COSMIC, and the error of the profile
     assert one[0].std() / np.sqrt(np.mean(one[1] ** 2)) == pytest.approx(0.95, abs=0.2)
 
 
-def test_known_n_is_the_truth_and_carries_no_error():
+def test_a_known_n_is_the_true_value_without_error():
     for index in range(10):
         truth, site = place(index)[0].site, known(index, QUIET)
-        told = {f"soil_{name}" for name in (*HYDRAULICS, "known")} | {"cosmic_n_sigma"}
-        told |= {"cover_known", "canopy_cover", "root_depth_cm", "evaporation_share"}
+        described = {f"soil_{name}" for name in (*HYDRAULICS, "known")} | {"cosmic_n_sigma"}
+        described |= {"cover_known", "canopy_cover", "root_depth_cm", "evaporation_share"}
         for field in dataclasses.fields(Site):
-            if field.name not in told:
+            if field.name not in described:
                 assert (
                     getattr(site, field.name)
                     == pytest.approx(getattr(truth, field.name), nan_ok=True)
@@ -95,7 +95,7 @@ def test_known_n_is_the_truth_and_carries_no_error():
         assert site.cosmic_n_sigma == 0.0
 
 
-def test_a_station_at_a_place_of_the_textbook_knows_it_whatever_its_settings():
+def test_a_station_in_a_textbook_scenario_has_the_true_site_whatever_its_settings():
     plain = dataclasses.replace(POPULATION, plain_share=1.0, cosmic_sigma=0.1)
     for index in range(10):
         truth, site = place(index, plain)[0].site, known(index, InstrumentConfig(), plain)
@@ -104,30 +104,30 @@ def test_a_station_at_a_place_of_the_textbook_knows_it_whatever_its_settings():
         assert site.cosmic_n_sigma == 0.0 and np.isnan(site.alpha)
 
 
-def test_cosmic_s_scatter_is_in_the_truth_and_not_in_what_a_sampled_station_knows():
+def test_cosmic_s_scatter_is_in_the_true_site_and_not_in_a_sampled_station_s_description():
     odd = dataclasses.replace(POPULATION, cosmic_sigma=0.1)
     truth, site = place(1, odd)[0].site, known(1, InstrumentConfig(), odd)
     assert np.isfinite([truth.alpha, truth.l3_g_cm2]).all()
     assert np.isnan([site.alpha, site.l3_g_cm2]).all()
 
 
-def test_nobody_calibrates_under_snow():
+def test_no_calibration_under_snow():
     scenario, weather = place(1)
     frozen = dataclasses.replace(weather, snow_mm=np.full(DAYS, 800.0))
     theta = np.full(DAYS + 1, 0.2)
-    rate_cph = 0.2 * cosmic_rate(theta, scenario.site)  # what the snow leaves
+    rate_cph = 0.2 * cosmic_rate(theta, scenario.site)  # the rate under the snow
     site = observe(scenario, frozen, rate_cph, InstrumentConfig(), theta[1:]).site
     assert site.cosmic_n_cph == pytest.approx(scenario.site.cosmic_n_cph, rel=0.15)
     assert site.cosmic_n_sigma == known_site.UNSAMPLED_N_SIGMA
 
 
-def test_sampling_days_without_a_truth_to_sample_are_a_mistake():
+def test_sampling_days_without_true_water_content_raise():
     scenario, weather = place(1)
     with pytest.raises(ValueError, match="true water content"):
         observe(scenario, weather, np.full(DAYS + 1, 900.0), EXACT)
 
 
-def test_density_and_lattice_water_err_as_asked_for():
+def test_density_and_lattice_water_have_the_configured_errors():
     config = dataclasses.replace(QUIET, density_sigma=0.05, lattice_sigma_g_g=0.004)
     ratio, difference = [], []
     for index in range(200):
@@ -139,31 +139,31 @@ def test_density_and_lattice_water_err_as_asked_for():
     assert np.std(difference) == pytest.approx(0.004, rel=0.25)
 
 
-def test_soils_are_known_by_measurement_by_texture_or_not_as_often_as_asked_for():
+def test_soils_are_described_by_measurement_by_texture_or_not_in_the_configured_shares():
     config = dataclasses.replace(QUIET, soil_measured_share=0.3, soil_texture_share=0.4)
     sites = [known(i, config) for i in range(300)]
     how = np.array([site.soil_known for site in sites])
     assert set(how) == {known_site.MEASURED, known_site.FROM_TEXTURE, 0.0} == {1.0, 0.5, 0.0}
     assert np.mean(how == 1.0) == pytest.approx(0.3, abs=0.08)
     assert np.mean(how == 0.5) == pytest.approx(0.4, abs=0.08)
-    nothing = Site(cosmic_n_cph=1.0, bulk_density_g_cm3=1.4)
+    default = Site(cosmic_n_cph=1.0, bulk_density_g_cm3=1.4)
     for site in np.array(sites)[how == 0.0]:
-        told = [getattr(site, f"soil_{name}") for name in HYDRAULICS]
-        assert told == [getattr(nothing, f"soil_{name}") for name in HYDRAULICS]
+        values = [getattr(site, f"soil_{name}") for name in HYDRAULICS]
+        assert values == [getattr(default, f"soil_{name}") for name in HYDRAULICS]
 
 
-def test_a_soil_known_by_texture_is_what_its_user_gets_for_the_class():
+def test_a_soil_described_by_texture_has_the_pedotransfer_estimate_of_its_class():
     config = dataclasses.replace(QUIET, soil_measured_share=0.0, soil_texture_share=1.0)
     for index in range(12):
         scenario, _ = place(index)
-        guess = from_texture(*CLASS_TEXTURE[scenario.texture], scenario.bulk_density_g_cm3[0])
+        estimate = from_texture(*CLASS_TEXTURE[scenario.texture], scenario.bulk_density_g_cm3[0])
         site = known(index, config)
         for name, tolerance in zip(HYDRAULICS, (0.02, 0.01, 0.02, 0.01, 0.04), strict=True):
-            expected = getattr(guess, name)  # between two densities of the table
+            expected = getattr(estimate, name)  # between two densities of the table
             assert getattr(site, f"soil_{name}") == pytest.approx(expected, rel=tolerance), name
 
 
-def test_a_measured_soil_is_the_true_one_but_for_the_laboratory():
+def test_a_measured_soil_is_the_true_one_with_laboratory_errors():
     config = dataclasses.replace(QUIET, soil_measured_share=1.0, soil_texture_share=0.0)
     off = dataclasses.replace(config, soil_error_scale=1.0)
     scatter = []
@@ -176,7 +176,7 @@ def test_a_measured_soil_is_the_true_one_but_for_the_laboratory():
     assert np.std(scatter) == pytest.approx(0.2, rel=0.25)
 
 
-def test_a_cover_is_told_as_often_as_asked_for_and_exactly_where_nothing_errs():
+def test_vegetation_is_described_in_the_configured_share_and_exactly_without_errors():
     sites = [known(i, InstrumentConfig(cover_told_share=0.6)) for i in range(200)]
     how = np.array([site.cover_known for site in sites])
     assert set(how) == {0.0, 1.0} and how.mean() == pytest.approx(0.6, abs=0.1)
@@ -187,12 +187,12 @@ def test_a_cover_is_told_as_often_as_asked_for_and_exactly_where_nothing_errs():
         assert site.root_depth_cm == (0.0 if bare else cover.root_depth_cm)
         assert site.evaporation_share == cover.evaporation_share
         day = day_of_year(weather.day).astype(int)
-        assert np.unique(day).size == DAYS  # each day of the year is met once at most
+        assert np.unique(day).size == DAYS  # each day of the year occurs at most once
         shade = 1.0 - np.exp(-cover.extinction * leaf_area(cover, weather))
         np.testing.assert_allclose(np.array(site.canopy_cover)[day - 1], shade, atol=1e-12)
 
 
-def test_an_owner_errs_in_the_season_s_dates_the_canopy_and_the_roots():
+def test_described_dates_canopy_and_roots_have_errors():
     off = dataclasses.replace(QUIET, cover_error_scale=1.0)
     roots, canopy = [], []
     for index in range(200):
@@ -206,7 +206,7 @@ def test_an_owner_errs_in_the_season_s_dates_the_canopy_and_the_roots():
     assert np.std(np.log(canopy)) == pytest.approx(0.2, rel=0.25)
 
 
-def test_two_runs_give_the_same_bits_and_another_seed_other_ones():
+def test_two_runs_give_the_same_bits_and_another_seed_gives_others():
     population = dataclasses.replace(POPULATION, cosmic_sigma=0.06, layered_share=0.5)
     one, two = (known(3, InstrumentConfig(), population) for _ in range(2))
     assert repr(one) == repr(two)

@@ -1,4 +1,4 @@
-"""Scenarios depend on seed and index only, and are possible places."""
+"""Scenarios depend on seed and index only, and are physically possible."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_rate
-from epithermal_host.simulation import sample_place as scenario_place
-from epithermal_host.simulation import sample_soil as scenario_soil
-from epithermal_host.simulation import scenario
-from epithermal_host.simulation.scenario import Population, sample
+from epithermal_host.config.population import Population
+from epithermal_host.simulation import sample_place, sample_soil, scenario
+from epithermal_host.simulation.scenario import sample
 from epithermal_host.simulation.vegetation import demand, leaf_area
 from epithermal_host.soil.carsel_parrish import N_LEAST
 from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, CATALOGUE, N_WITHOUT_AIR_ENTRY
@@ -36,7 +35,7 @@ def test_soils_are_those_of_carsel_and_parrish_with_their_correlation(many):
     soils = [soil for s in many for soil in s.soils]
     assert {soil.name for soil in soils} == set(CATALOGUE)
     for soil in soils:
-        assert scenario_soil.POROSITY[0] <= soil.theta_s <= scenario_soil.POROSITY[1]
+        assert sample_soil.POROSITY[0] <= soil.theta_s <= sample_soil.POROSITY[1]
         assert N_LEAST <= soil.n < 4.5
     loams = [s.soils[0] for s in (sample(Population(textures=("silt_loam",)), 1, i)
                                   for i in range(200))]  # fmt: skip
@@ -44,13 +43,13 @@ def test_soils_are_those_of_carsel_and_parrish_with_their_correlation(many):
     assert np.corrcoef(log_k, log_alpha)[0, 1] > 0.95  # published: 0.99
 
 
-def test_a_column_has_one_retention_model_and_fine_soils_an_air_entry(many):
+def test_a_column_has_one_retention_model_and_fine_soils_have_an_air_entry(many):
     for s in many:
         fine = any(soil.n < N_WITHOUT_AIR_ENTRY for soil in s.soils)
         assert {soil.air_entry_cm for soil in s.soils} == {AIR_ENTRY_CM if fine else 0.0}
 
 
-def test_density_and_lattice_water_are_those_of_the_soil(many):
+def test_density_and_lattice_water_match_the_soil(many):
     for s in many:
         top = s.soils[0]
         assert s.site.bulk_density_g_cm3 == pytest.approx(2.65 * (1.0 - top.theta_s))
@@ -62,7 +61,7 @@ def test_density_and_lattice_water_are_those_of_the_soil(many):
     assert mean["clay"] == pytest.approx(0.097 * 0.58, abs=0.005) and mean["sand"] < 0.02
 
 
-def test_the_grid_holds_layers_and_roots(many):
+def test_the_grid_has_layers_and_roots(many):
     for s in many[:50]:
         grid = s.grid()
         assert grid.z_cm.size == 41 and grid.z_cm[-1] == pytest.approx(s.depth_cm)
@@ -71,15 +70,14 @@ def test_the_grid_holds_layers_and_roots(many):
     assert {len(s.soils) for s in many} == {1, 2}
 
 
-def test_detectors_count_what_the_population_asks_for(many):
+def test_detectors_have_the_population_s_count_rates(many):
     rates = [
-        float(np.asarray(cosmic_rate(np.array([scenario_place.DRY_THETA]), s.site))[0])
-        for s in many
+        float(np.asarray(cosmic_rate(np.array([sample_place.DRY_THETA]), s.site))[0]) for s in many
     ]
     assert 300.0 <= min(rates) < 400.0 and 7000.0 < max(rates) <= 10000.0
 
 
-def test_covers_share_out_rain_and_et0_without_making_water(many):
+def test_vegetation_partitions_rain_and_et0_without_creating_water(many):
     kinds = set()
     for s in many[:60]:
         w = generate(s.climate, s.rng("weather"), 11323, 730)
@@ -97,7 +95,7 @@ def test_covers_share_out_rain_and_et0_without_making_water(many):
     assert kinds == {"bare", "grass", "crop"}
 
 
-def test_a_scenario_is_plain_json(many):
+def test_a_scenario_converts_to_json(many):
     text = json.dumps(many[0].to_dict(), allow_nan=False)
     back = json.loads(text)
     assert back["site"]["alpha"] is None and back["soils"][0]["name"] == many[0].texture
@@ -112,17 +110,17 @@ def test_a_scenario_is_plain_json(many):
         ({"layered_share": 1.5}, "layered_share"),
     ],
 )
-def test_an_impossible_population_is_refused(change, word):
+def test_an_impossible_population_is_rejected(change, word):
     with pytest.raises(ValueError, match=word):
         Population(**change)
 
 
-def test_climates_that_are_named_and_not_given_are_a_mistake():
+def test_climates_that_are_named_and_not_passed_raise():
     with pytest.raises(ValueError, match="one climate for each file"):
         sample(Population(climates=("a.toml",)), 1, 1)
 
 
-TROUBLED = Population(
+REALISTIC = Population(
     plain_share=0.4,
     hydraulics="rosetta",
     layered_share=0.7,
@@ -135,8 +133,8 @@ TROUBLED = Population(
 )
 
 
-def test_a_place_of_the_textbook_is_one_material_that_alone_makes_the_counts():
-    places = [sample(TROUBLED, 5, i) for i in range(300)]
+def test_a_textbook_scenario_has_one_material_and_nothing_else_acts_on_the_counts():
+    places = [sample(REALISTIC, 5, i) for i in range(300)]
     plain = [s for s in places if s.plain]
     assert len(plain) / 300 == pytest.approx(0.4, abs=0.08)
     for s in plain:
@@ -148,8 +146,8 @@ def test_a_place_of_the_textbook_is_one_material_that_alone_makes_the_counts():
     assert np.mean([len(s.soils) for s in others]) == pytest.approx(1.7, abs=0.1)
 
 
-def test_soils_of_rosetta_scatter_about_their_class_and_fit_their_density():
-    loams = dataclasses.replace(TROUBLED, plain_share=0.0, textures=("loam",))
+def test_soils_of_rosetta_scatter_about_their_class_and_match_their_density():
+    loams = dataclasses.replace(REALISTIC, plain_share=0.0, textures=("loam",))
     places = [sample(loams, 2, i) for i in range(300)]
     log_ks, upper, lower = [], [], []
     for s in places:
@@ -161,13 +159,13 @@ def test_soils_of_rosetta_scatter_about_their_class_and_fit_their_density():
         lower += s.bulk_density_g_cm3[1:]
         assert s.site.bulk_density_g_cm3 == s.bulk_density_g_cm3[0]
     assert np.mean(log_ks) == pytest.approx(0.0, abs=0.06)
-    assert np.std(log_ks) == pytest.approx(scenario_soil.SCATTER["log10_ks"], rel=0.1)
-    usual = typical_bulk_density_g_cm3("loam")
-    assert np.mean(upper) == pytest.approx(usual, abs=0.03)
-    assert np.mean(lower) == pytest.approx(usual + 0.1, abs=0.04)  # the subsoil is denser
+    assert np.std(log_ks) == pytest.approx(sample_soil.SCATTER["log10_ks"], rel=0.1)
+    typical = typical_bulk_density_g_cm3("loam")
+    assert np.mean(upper) == pytest.approx(typical, abs=0.03)
+    assert np.mean(lower) == pytest.approx(typical + 0.1, abs=0.04)  # the subsoil is denser
 
 
-def test_a_place_of_the_textbook_has_the_weather_that_is_asked_for():
+def test_a_textbook_scenario_has_the_configured_weather():
     named = Population(plain_share=1.0, climates=("a.toml",), prior_share=0.0, spell_sigma_max=1.0)
     one = sample(Population(), 1, 1).climate
     assert all(sample(named, 3, i, [one]).climate == one for i in range(20))

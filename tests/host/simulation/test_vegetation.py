@@ -1,4 +1,4 @@
-"""What lies and grows on the soil: litter is a bucket, a crop's water comes and goes with it."""
+"""Litter stores water like a bucket; the water in a crop follows its leaf area."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epithermal_host.simulation.scenario import Population, Scenario, sample
+from epithermal_host.config.population import Population
+from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.vegetation import Cover, biomass_mm, demand
 from epithermal_host.weather.generator import Weather, generate
 
@@ -24,7 +25,7 @@ def covered(scenario: Scenario, **change: object) -> Cover:
     return dataclasses.replace(scenario.cover, evaporation_share=1.0, **change)
 
 
-def test_litter_keeps_the_water_that_it_takes_until_it_dries(crop):
+def test_litter_stores_its_water_until_it_dries(crop):
     scenario, weather = crop
     bare = demand(covered(scenario), weather)
     with_litter = demand(covered(scenario, litter_mm=5.0), weather)
@@ -34,12 +35,12 @@ def test_litter_keeps_the_water_that_it_takes_until_it_dries(crop):
     np.testing.assert_allclose(np.cumsum(caught - dried), held, atol=1e-10)
     assert caught.min() >= -1e-15 and dried.min() >= -1e-15 and held.min() >= 0.0
     assert held.max() == pytest.approx(0.5) and (held == 0.0).sum() > 100  # mm: 5
-    there = np.concatenate(([0.0], held[:-1])) + caught
-    np.testing.assert_allclose(dried, np.minimum(bare.evaporation_cm_d, there), atol=1e-12)
+    available = np.concatenate(([0.0], held[:-1])) + caught
+    np.testing.assert_allclose(dried, np.minimum(bare.evaporation_cm_d, available), atol=1e-12)
     np.testing.assert_array_equal(bare.transpiration_cm_d, with_litter.transpiration_cm_d)
 
 
-def test_litter_fills_before_the_soil_gets_water_and_under_snow_it_does_not_dry(crop):
+def test_litter_fills_before_the_soil_receives_water_and_does_not_dry_under_snow(crop):
     scenario, weather = crop
     bare, litter = demand(covered(scenario), weather), demand(covered(scenario, litter_mm=5.0),
                                                               weather)  # fmt: skip
@@ -53,12 +54,12 @@ def test_litter_fills_before_the_soil_gets_water_and_under_snow_it_does_not_dry(
     assert np.all(dried[lies] == 0.0) and dried[~lies].sum() > 1.0
 
 
-def test_without_litter_none_of_its_water_is_anywhere(crop):
+def test_without_litter_it_holds_no_water(crop):
     scenario, weather = crop
     assert np.all(demand(covered(scenario), weather).litter_cm == 0.0)
 
 
-def test_a_crop_s_water_follows_its_leaves_and_is_gone_out_of_season(crop):
+def test_a_crop_s_water_follows_its_leaves_and_is_zero_out_of_season(crop):
     scenario, weather = crop
     cover = covered(scenario, biomass_mm=4.0, sow_day=100.0, season_d=140.0)
     water = biomass_mm(cover, weather)
@@ -69,7 +70,7 @@ def test_a_crop_s_water_follows_its_leaves_and_is_gone_out_of_season(crop):
     assert np.all(first[(day[:365] > 171.0) & (day[:365] < 211.0)] == pytest.approx(4.0))
 
 
-def test_only_crops_have_water_that_the_counts_see():
+def test_only_crops_have_water_that_reduces_the_counts():
     population = Population(biomass_max_mm=8.0, forest_share=0.3, crop_share=0.3, litter_share=0.5)
     covers = [sample(population, 3, i).cover for i in range(300)]
     assert {cover.kind for cover in covers} == {"bare", "grass", "crop", "forest"}

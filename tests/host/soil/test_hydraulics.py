@@ -64,7 +64,7 @@ def test_head_inverts_retention(soil: SoilHydraulics):
 
 
 @pytest.mark.parametrize("fault", [{"n": 1.0}, {"theta_r": 0.5}, {"ks_cm_d": -1.0}])
-def test_impossible_parameters_are_refused(fault: dict[str, float]):
+def test_impossible_parameters_are_rejected(fault: dict[str, float]):
     good = {"theta_r": 0.05, "theta_s": 0.4, "alpha_per_cm": 0.05, "n": 1.5, "ks_cm_d": 10.0}
     with pytest.raises(ValueError, match="soil parameters"):
         SoilHydraulics(**(good | fault))

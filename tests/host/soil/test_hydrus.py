@@ -1,4 +1,4 @@
-"""HYDRUS-1D as an engine: its output is read once and believed only for what it says."""
+"""HYDRUS-1D as an engine: its output is read and a failed run is rejected by its content."""
 
 from __future__ import annotations
 
@@ -97,23 +97,23 @@ def bounds(end: int = 183) -> Bounds:
 def case(shared: Path, name: str) -> tuple[dict, Column, Forcing]:
     """A reference case as this engine's input, with its description."""
     folder = shared / "reference" / "hydrus1d" / name
-    told = json.loads((folder / "case.json").read_text())
-    air = 2.0 if told["hydrus_iModel"] == 3 else 0.0
+    reference = json.loads((folder / "case.json").read_text())
+    air = 2.0 if reference["hydrus_iModel"] == 3 else 0.0
     keys = ("theta_r", "theta_s", "alpha_per_cm", "n", "Ks_cm_per_d", "l")
     soils = tuple(
         SoilHydraulics(*(m[key] for key in keys), air_entry_cm=air, name=m["name"])
-        for m in told["materials"]
+        for m in reference["materials"]
     )
-    z = np.array(told["node_depth_cm"])
-    root = told["root_distribution_not_normalised"] or np.zeros(z.size)
-    f = told["feddes"]
+    z = np.array(reference["node_depth_cm"])
+    root = reference["root_distribution_not_normalised"] or np.zeros(z.size)
+    f = reference["feddes"]
     feddes = f and Feddes(
         f["P0_cm"], f["POpt_cm"], f["P2H_cm"], f["P2L_cm"], f["P3_cm"],
         f["r2H_cm_per_d"], f["r2L_cm_per_d"], f["omega_c"],
     )  # fmt: skip
-    grid = Grid(z, np.array(told["node_material"]) - 1, np.array(root, dtype=float))
-    h = np.array(told["initial_pressure_head_cm"])
-    column = Column(soils, grid, h, told["top_boundary"]["hCritA_cm"], feddes=feddes)
+    grid = Grid(z, np.array(reference["node_material"]) - 1, np.array(root, dtype=float))
+    h = np.array(reference["initial_pressure_head_cm"])
+    column = Column(soils, grid, h, reference["top_boundary"]["hCritA_cm"], feddes=feddes)
     weather = np.genfromtxt(folder / "weather.csv", delimiter=",", names=True)
     forcing = Forcing(
         weather["day"],
@@ -121,7 +121,7 @@ def case(shared: Path, name: str) -> tuple[dict, Column, Forcing]:
         weather["potential_evaporation_cm_per_d"],
         weather["potential_transpiration_cm_per_d"],
     )
-    return told, column, forcing
+    return reference, column, forcing
 
 
 # ---- reading
@@ -172,59 +172,59 @@ def test_an_end_printed_twice_counts_once(workspaces):
     (folder / "NOD_INF.OUT").write_text(nodes + nodes[nodes.rindex(" Time:") :])
     twice = hydrus_output.read_run(folder, exit_status=2)
     assert np.array_equal(once.nodes.h_cm, twice.nodes.h_cm)
-    hydrus_output.judge(twice, bounds(), "silt loam")  # it died after its last line: all is there
+    hydrus_output.check_run(twice, bounds(), "silt loam")  # it crashed after its last line
 
 
-# ---- judging
+# ---- acceptance
 
 
-def test_a_completed_run_is_believed(completed):
-    hydrus_output.judge(completed, bounds(), "silt loam")
+def test_a_completed_run_is_accepted(completed):
+    hydrus_output.check_run(completed, bounds(), "silt loam")
     error = hydrus_output.balance_error(completed)
-    assert error[-1] == pytest.approx(0.0164, abs=2e-3)  # as case.json of c05 has it: 0.0168
+    assert error[-1] == pytest.approx(0.0164, abs=2e-3)  # case.json of c05: 0.0168
 
 
-def test_a_run_that_stopped_early_is_refused_whatever_its_files_end_with(workspaces):
+def test_a_run_that_stopped_early_is_rejected_although_its_files_end_normally(workspaces):
     run = hydrus_output.read_run(workspaces / "clay_stops_early")
-    with pytest.raises(SolverError, match="stopped early, of 365 days") as fault:
-        hydrus_output.judge(run, bounds(365), "clay")
+    with pytest.raises(SolverError, match="stopped early in a run of 365 days") as fault:
+        hydrus_output.check_run(run, bounds(365), "clay")
     assert fault.value.day == 270.0
 
 
-def test_heads_that_nothing_can_dry_to_are_refused(workspaces):
+def test_heads_that_no_process_can_cause_are_rejected(workspaces):
     run = hydrus_output.read_run(workspaces / "clay_stops_early")
     with pytest.raises(SolverError, match="impossible pressure head") as fault:
-        hydrus_output.judge(run, bounds(270), "clay")
+        hydrus_output.check_run(run, bounds(270), "clay")
     assert fault.value.day == 83.0
     wide = dataclasses.replace(bounds(270), h_min_cm=-np.inf)
     with pytest.raises(SolverError, match="water balance open"):
-        hydrus_output.judge(run, wide, "clay")
+        hydrus_output.check_run(run, wide, "clay")
 
 
-def test_runoff_from_a_dry_surface_is_refused_although_the_balance_closes(completed):
+def test_runoff_from_a_dry_surface_is_rejected_although_the_balance_closes(completed):
     lost = np.where(completed.nodes.h_cm[1:, 0] < -1000.0, 0.5, 0.0)
     levels = {**completed.levels, "sum(RunOff)": np.cumsum(lost)}
     locked = dataclasses.replace(completed, levels=levels)
     with pytest.raises(SolverError, match="false runoff"):
-        hydrus_output.judge(locked, bounds(), "loamy sand")
+        hydrus_output.check_run(locked, bounds(), "loamy sand")
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"message": "Error when reading"}, "refused its input"),
+        ({"message": "Error when reading"}, "rejected its input"),
         ({"unconverged": 100}, "100 of 2385 time steps did not converge"),
         ({"storage_start_cm": 30.0}, "water balance open"),
     ],
 )
 def test_each_fault_is_named(completed, change, reason):
     with pytest.raises(SolverError, match=reason):
-        hydrus_output.judge(dataclasses.replace(completed, **change), bounds(), "silt loam")
+        hydrus_output.check_run(dataclasses.replace(completed, **change), bounds(), "silt loam")
 
 
 def test_an_empty_workspace_is_a_run_that_stopped_at_once(tmp_path):
     with pytest.raises(SolverError, match="stopped early with status 1"):
-        hydrus_output.judge(hydrus_output.read_run(tmp_path, 1), bounds(), "loam")
+        hydrus_output.check_run(hydrus_output.read_run(tmp_path, 1), bounds(), "loam")
 
 
 # ---- input
@@ -237,7 +237,7 @@ def grass(records: int) -> tuple[Column, Forcing]:
     return column, Forcing(days(records), 0.1, 0.0123456789, 0.2)
 
 
-def test_what_phydrus_gets_wrong_is_mended(tmp_path):
+def test_the_errors_of_phydrus_are_corrected(tmp_path):
     pytest.importorskip("phydrus")
     column, forcing = grass(366)  # divisible by 6: a stray blank line before the uptake block
     write_input(column, forcing, tmp_path, Path(sys.executable), Settings())
@@ -258,7 +258,7 @@ def test_a_missing_value_in_the_weather_never_reaches_the_program():
         write_input(head, Forcing(days(3), top_head_cm=np.nan), Path(), Path(), Settings())
 
 
-def test_what_the_program_cannot_express_is_refused(tmp_path):
+def test_input_that_the_program_does_not_support_is_rejected(tmp_path):
     soils = (CATALOGUE["loam"], CATALOGUE["clay"])  # plain, and with air entry
     grid = graded_grid(100.0, 41, 0.5, (50.0,))
     column, forcing = Column(soils, grid), Forcing(days(3))
@@ -272,7 +272,7 @@ def test_what_the_program_cannot_express_is_refused(tmp_path):
         write_input(column, roots, tmp_path, Path(), Settings())
 
 
-def test_a_missing_program_or_package_is_told_with_its_remedy(monkeypatch, tmp_path):
+def test_a_missing_program_or_package_is_reported_with_its_remedy(monkeypatch, tmp_path):
     monkeypatch.delenv(hydrus.EXECUTABLE_VARIABLE, raising=False)
     with pytest.raises(ConfigError, match=hydrus.EXECUTABLE_VARIABLE):
         hydrus.find_executable()
@@ -321,8 +321,8 @@ def test_a_run_that_hangs_is_stopped(tmp_path):
     ],
 )
 def test_hydrus_driven_here_repeats_the_reference_to_its_printed_digits(program, shared, name):
-    told, column, forcing = case(shared, name)
-    n = told["numerics"]["default"]
+    reference, column, forcing = case(shared, name)
+    n = reference["numerics"]["default"]
     settings = Settings(
         n["dt_initial_d"], n["dt_min_d"], n["dt_max_d"], n["max_iterations"],
         n["tol_theta"], n["tol_h_cm"],

@@ -53,7 +53,7 @@ def test_the_triangle_is_covered_without_a_hole():
             assert texture_class(sand, 100 - sand - clay, clay) != "clay"
 
 
-def test_impossible_textures_are_refused():
+def test_impossible_textures_are_rejected():
     with pytest.raises(ValueError, match="is 90, must be 100"):
         texture_class(30, 30, 30)
     with pytest.raises(ValueError, match="within 0 to 100"):
@@ -62,7 +62,7 @@ def test_impossible_textures_are_refused():
         from_texture(30, 30, 40, 2.4)
 
 
-def test_rosetta_answers_as_its_documentation_says():
+def test_rosetta_repeats_the_values_of_its_documentation():
     # rosetta-soil, docstring of rosetta(): arithmetic means, version 3; ours are geometric
     soil = from_texture(55, 25, 20, 1.1)
     assert soil.theta_r == pytest.approx(0.0913, abs=1e-4)

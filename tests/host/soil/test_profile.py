@@ -28,7 +28,7 @@ def test_mean_of_a_linear_profile_is_its_value_in_the_middle():
     np.testing.assert_allclose(mean_theta(z, theta, 10.0, 11.0), [0.121, 0.3])
 
 
-def test_a_mean_below_the_column_is_refused():
+def test_a_mean_below_the_column_is_rejected():
     with pytest.raises(ValueError, match="no mean"):
         mean_theta([0.0, 10.0, 20.0], np.zeros(3), 0.0, 30.0)
 
@@ -38,6 +38,6 @@ def test_roots_end_at_the_rooting_depth():
     np.testing.assert_allclose(density, [1.0, 0.5, 0.0, 0.0])
 
 
-def test_depths_that_do_not_increase_are_refused():
+def test_depths_that_do_not_increase_are_rejected():
     with pytest.raises(ValueError, match="increase"):
         Grid(np.array([0.0, 2.0, 1.0]), np.zeros(3, np.int64), np.zeros(3))

@@ -134,7 +134,7 @@ def test_saturated_soil_under_a_film_of_water_takes_up_its_conductivity():
     assert rate == pytest.approx(CATALOGUE["loam"].ks_cm_d, rel=1e-3)
 
 
-def test_a_storm_beyond_conductivity_runs_off_and_the_rest_is_taken_up():
+def test_a_storm_beyond_conductivity_runs_off_and_the_rest_infiltrates():
     end = np.arange(1.0, 11.0)
     rain = np.where(end == 3.0, 20.0, 0.0)
     profile = solve(column("clay", h_initial_cm=-1000.0), Forcing(end, rain_cm_d=rain))
@@ -184,12 +184,12 @@ def test_coarse_soil_that_roots_have_emptied_does_not_stop():
     assert np.abs(profile.balance_error_cm).max() < 1e-9
 
 
-def test_plain_van_genuchten_with_small_n_is_refused_with_the_remedy():
+def test_plain_van_genuchten_with_small_n_is_rejected_with_the_remedy():
     soil = replace(CATALOGUE["clay"], air_entry_cm=0.0)
-    with pytest.raises(SolverError, match="with_air_entry") as refused:
+    with pytest.raises(SolverError, match="with_air_entry") as rejected:
         solve(Column((soil,), graded_grid(100.0, 51, 1.0)), Forcing(DAYS))
-    copy = pickle.loads(pickle.dumps(refused.value))  # a campaign's worker sends it
-    assert (copy.soil, copy.day, copy.reason) == ("clay", 0.0, refused.value.reason)
+    copy = pickle.loads(pickle.dumps(rejected.value))  # a campaign's worker sends it
+    assert (copy.soil, copy.day, copy.reason) == ("clay", 0.0, rejected.value.reason)
 
 
 @pytest.mark.parametrize(
@@ -201,12 +201,12 @@ def test_plain_van_genuchten_with_small_n_is_refused_with_the_remedy():
         ({"end_d": np.array([1.0, 1.0])}, "increase"),
     ],
 )
-def test_forcing_that_cannot_be_is_refused(fault, text):
+def test_impossible_forcing_is_rejected(fault, text):
     with pytest.raises(ValueError, match=text):
         solve(column(), Forcing(**({"end_d": DAYS} | fault)))
 
 
-def test_columns_that_cannot_be_are_refused():
+def test_impossible_columns_are_rejected():
     grid = Grid(np.linspace(0, 50, 11), np.ones(11, np.int64), np.zeros(11))
     with pytest.raises(ValueError, match="materials"):
         Column((CATALOGUE["loam"],), grid)

@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.cosmic import cosmic_theta
 from epithermal_host.cli.main import main
+from epithermal_host.evaluation.metrics import rms
 from epithermal_host.neutrons.cosmic import neutron_rate
 from epithermal_host.studies import figures
 from epithermal_host.weather.generator import generate
@@ -72,7 +73,7 @@ def test_inverting_the_line_gives_the_line_and_the_cloud_is_inverted_by_it(drawn
 @pytest.mark.parametrize("cover", ["bare", "grass"])
 def test_the_relation_is_not_unique_and_the_surface_tells_why(cover):
     days = figures.own_days(2, cover, years=1)
-    assert 0.01 < figures.rms(days.error) < 0.03
+    assert 0.01 < rms(days.error) < 0.03
     assert days.error[days.wetting].mean() > days.error[~days.wetting].mean() + 0.015
     assert np.corrcoef(days.error, days.contrast)[0, 1] > 0.95
 

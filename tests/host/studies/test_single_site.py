@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.studies import single_site as study
-from epithermal_host.studies import single_site_place as study_place
-from epithermal_host.studies import single_site_plots as study_draw
+from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.studies import single_site, single_site_place, single_site_plots
 from epithermal_host.studies.single_site_place import Record, StudyConfig
+from epithermal_host.studies.single_site_result import BEST, COUNTS, USUAL, WEATHER
 from epithermal_host.training.series import NAMES, TRAIN, VALIDATION, read_series
 
 
@@ -32,7 +32,7 @@ def record(days):
 
 
 def test_training_ends_where_validation_begins_and_test_is_the_last_tenth():
-    parts = study.split(StudyConfig(), 3652)
+    parts = single_site.split(StudyConfig(), 3652)
     assert parts["train"].start == 0 and parts["test"].stop == 3652
     assert parts["train"].stop == parts["validation"].start
     assert parts["validation"].stop == parts["test"].start == 3287
@@ -40,8 +40,8 @@ def test_training_ends_where_validation_begins_and_test_is_the_last_tenth():
 
 def test_no_day_of_test_is_in_the_data_set_of_training(tmp_path):
     records = [record(1000), record(1000)]
-    parts = study.split(StudyConfig(), 1000)
-    study._write_dataset(tmp_path, records, parts)
+    parts = single_site.split(StudyConfig(), 1000)
+    single_site._write_dataset(tmp_path, records, parts)
     series = read_series(tmp_path)
     assert series.theta.shape[1] == parts["test"].start
     train, validation = series.part(TRAIN), series.part(VALIDATION)
@@ -53,45 +53,45 @@ def test_no_day_of_test_is_in_the_data_set_of_training(tmp_path):
 
 def test_the_detector_counts_with_the_error_that_is_asked_for():
     config = StudyConfig(count_error=0.01)
-    place = study_place.place(config, study_place.CATALOGUE["loam"])
-    rate = study_place.cosmic_rate(np.array([study_place.USUAL_THETA]), place.site)
+    place = single_site_place.place(config, single_site_place.CATALOGUE["loam"])
+    rate = single_site_place.cosmic_rate(np.array([single_site_place.USUAL_THETA]), place.site)
     assert 1.0 / np.sqrt(24.0 * rate[0]) == pytest.approx(0.01)
 
 
 def test_each_variant_changes_one_parameter_of_the_soil():
     config = StudyConfig(soil="silt")
-    own, variants = study_place.CATALOGUE["silt"], study_place.variants(config)
+    own, variants = single_site_place.CATALOGUE["silt"], single_site_place.variants(config)
     changed = [name for name in variants if " x " in name]
     assert len(changed) == 20
     for name in changed:
         parameter = name.split(" x ")[0]
-        others = [p for p in study_place.FACTORS if p != parameter]
+        others = [p for p in single_site_place.FACTORS if p != parameter]
         assert getattr(variants[name], parameter) != getattr(own, parameter)
         assert all(getattr(variants[name], p) == getattr(own, p) for p in others)
 
 
 def test_fine_soils_of_a_smaller_n_keep_the_air_entry_that_their_class_has():
-    for name, soil in study_place.variants(StudyConfig(soil="silt")).items():
-        if soil.n < study_place.N_WITHOUT_AIR_ENTRY:
+    for name, soil in single_site_place.variants(StudyConfig(soil="silt")).items():
+        if soil.n < single_site_place.N_WITHOUT_AIR_ENTRY:
             assert soil.air_entry_cm > 0.0, name
 
 
 def test_the_pictures_of_parameters_and_soils_are_drawn_from_the_errors():
-    names = [*study_place.CATALOGUE, *study_place.variants(StudyConfig())]
+    names = [*single_site_place.CATALOGUE, *single_site_place.variants(StudyConfig())]
     rng = np.random.default_rng(2)
-    methods = (study.INVERSION, study.USUAL, study.BEST, study.COUNTS, study.WEATHER)
+    methods = (COSMIC, USUAL, BEST, COUNTS, WEATHER)
     rows = {name: dict(zip(methods, rng.uniform(0.002, 0.03, 5), strict=True)) for name in names}
     other = {**rows, "ks_cm_d x 5": dict.fromkeys(methods, 0.09)}
-    drawn = study_draw.parameters("loam", rows)
-    assert drawn.startswith(b"\x89PNG") and study_draw.parameters("loam", other) != drawn
-    assert study_draw.soils("loam", other) == study_draw.soils("loam", rows) != drawn
+    drawn = single_site_plots.parameters("loam", rows)
+    assert drawn.startswith(b"\x89PNG") and single_site_plots.parameters("loam", other) != drawn
+    assert single_site_plots.soils("loam", other) == single_site_plots.soils("loam", rows) != drawn
 
 
 def test_every_fault_of_site_toml_is_told(tmp_path):
     path = tmp_path / "site.toml"
     path.write_text('[study]\nsoil = "loess"\nyears = 1\n[train]\nepoch = 3\n')
     with pytest.raises(ConfigError) as caught:
-        study.read_study(path)
+        single_site.read_study(path)
     text = str(caught.value)
     assert "soil must be among" in text and "years must be within" in text and "epochs" in text
 
@@ -102,8 +102,8 @@ def test_the_network_beats_the_filter_on_the_last_tenth_of_its_own_soil(tmp_path
     path.write_text("[study]\nyears = 6\ndetectors = 4\n[train]\nepochs = 60\nbatch = 4\n")
     command = [sys.executable, "-m", "epithermal_host", "study", str(path)]
     subprocess.run([*command, "--out", str(tmp_path / "out")], check=True, capture_output=True)
-    told = json.loads((tmp_path / "out" / study.DATA).read_text())
+    told = json.loads((tmp_path / "out" / single_site.DATA).read_text())
     test = told["table"]["test"]
-    assert test[study.COUNTS]["rmse"] < 0.7 * test[study.BEST]["rmse"]
-    assert test[study.WEATHER]["rmse"] < test[study.COUNTS]["rmse"]
-    assert told["elsewhere_rmse"]["sand"][study.WEATHER] > test[study.WEATHER]["rmse"]
+    assert test[COUNTS]["rmse"] < 0.7 * test[BEST]["rmse"]
+    assert test[WEATHER]["rmse"] < test[COUNTS]["rmse"]
+    assert told["elsewhere_rmse"]["sand"][WEATHER] > test[WEATHER]["rmse"]

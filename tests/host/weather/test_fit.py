@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.cli import weather as weather_command
-from epithermal_host.weather import fit_rain as rain_fit
+from epithermal_host.cli.weather import add_parser, column_map, run
+from epithermal_host.weather import fit_rain
 from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.climate_toml import read_climate, write_climate
 from epithermal_host.weather.compare import (
@@ -28,7 +28,7 @@ from epithermal_host.weather.station_series import DailyWeather
 
 
 def station(climate: Climate, years: float, seed: int = 3) -> DailyWeather:
-    """A station in a climate."""
+    """Generate the daily series of a station in a climate."""
     w = generate(climate, np.random.default_rng(seed), 3653, round(years * 365.25))
     return DailyWeather(
         source="made",
@@ -55,7 +55,7 @@ def without(weather: DailyWeather, *names: str) -> DailyWeather:
 
 @pytest.mark.parametrize("seed", [4, 9])
 def test_a_fit_to_generated_weather_generates_it_again(seed):
-    """Also where it hardly rains in summer (seed 4) and in the south (seed 9)."""
+    """Check also a place with little rain in summer (seed 4) and one in the south (seed 9)."""
     climate = sample_climate(np.random.default_rng(seed))
     observed = observed_series(station(climate, 60.0))
     rows = compare(observed, generated_series(fit(station(climate, 60.0)), years=120))
@@ -65,38 +65,38 @@ def test_a_fit_to_generated_weather_generates_it_again(seed):
 
 def test_the_season_of_a_fit_is_that_of_the_climate():
     climate = sample_climate(np.random.default_rng(1))
-    found = fit(station(climate, 60.0))
+    fitted = fit(station(climate, 60.0))
     season = day_of_year(np.arange(365))
     for name, tolerance in (("t_mean_c", 0.8), ("t_range_c", 0.6), ("humidity_pct", 2.0)):
-        difference = at(getattr(found, name), season) - at(getattr(climate, name), season)
+        difference = at(getattr(fitted, name), season) - at(getattr(climate, name), season)
         assert np.sqrt(np.mean(difference**2)) < tolerance, name
-    assert found.wet_reach == 0.0 and abs(found.rain_neighbour_rise) < 0.06
-    assert found.rain_shape == pytest.approx(climate.rain_shape, rel=0.1)
+    assert fitted.wet_reach == 0.0 and abs(fitted.rain_neighbour_rise) < 0.06
+    assert fitted.rain_shape == pytest.approx(climate.rain_shape, rel=0.1)
 
 
-def test_the_expectation_of_rain_is_what_long_series_come_to():
+def test_the_expectation_of_rain_is_the_mean_of_long_series():
     climate = dataclasses.replace(sample_climate(np.random.default_rng(1)), rain_neighbour_rise=0.4)
     nodes = (climate.wet_after_dry, climate.wet_after_wet, climate.rain_wet_day_mm)
     arrays = (np.array(v) for v in nodes)
-    share, rain, kept = rain_fit.expectation(*arrays, float(climate.rain_shape), 0.4)
+    share, rain, recorded = fit_rain.expectation(*arrays, float(climate.rain_shape), 0.4)
     long = generated_series(climate, 150)
     assert share.mean() == pytest.approx(long.wet.mean(), rel=0.02)
     assert rain.mean() == pytest.approx(long.rain_mm.mean(), rel=0.03)
-    assert np.all((kept > 0.9) & (kept < 1.0))
+    assert np.all((recorded > 0.9) & (recorded < 1.0))
 
 
-def test_what_is_not_measured_is_replaced_by_what_is_usual():
+def test_quantities_that_are_not_measured_get_typical_values():
     climate = sample_climate(np.random.default_rng(2))
     poor = without(station(climate, 10.0), "et0_mm", "pressure_hpa", "relative_humidity_pct")
-    found = fit(poor)
-    assert found.et0_factor == 1.0 and found.et0_sigma == 0.0  # Hargreaves' estimate
-    assert found.pressure_hpa == pytest.approx(climate.pressure_hpa, abs=0.1)
-    assert 20.0 < np.mean(found.humidity_pct) < 100.0
-    names = {row.name for row in compare(observed_series(poor), generated_series(found, 5))}
+    fitted = fit(poor)
+    assert fitted.et0_factor == 1.0 and fitted.et0_sigma == 0.0  # Hargreaves' estimate
+    assert fitted.pressure_hpa == pytest.approx(climate.pressure_hpa, abs=0.1)
+    assert 20.0 < np.mean(fitted.humidity_pct) < 100.0
+    names = {row.name for row in compare(observed_series(poor), generated_series(fitted, 5))}
     assert "annual rain" in names and not any("ET0" in n or "humidity" in n for n in names)
 
 
-def test_too_short_or_too_poor_a_series_is_refused():
+def test_a_series_that_is_too_short_or_too_poor_is_rejected():
     climate = sample_climate(np.random.default_rng(2))
     with pytest.raises(ConfigError, match=r"2\.0 years are too few"):
         fit(station(climate, 2.0))
@@ -125,10 +125,10 @@ def test_a_climate_survives_its_file(tmp_path):
         ("t_memory = ", 't_memory = "high" #', "t_memory must be a number"),
         ("altitude_m = ", "altitude_m = [1, 2] #", "altitude_m must be a number"),
         ("[climate]", "[weather]", r"no section \[climate\]"),
-        ("[climate]", "[climate", "no valid TOML"),
+        ("[climate]", "[climate", "invalid TOML"),
     ],
 )
-def test_a_damaged_climate_file_is_refused_with_key_and_remedy(tmp_path, old, new, fault):
+def test_a_damaged_climate_file_is_rejected_with_key_and_remedy(tmp_path, old, new, fault):
     weather = station(sample_climate(np.random.default_rng(2)), 4.0)
     path = tmp_path / "climate.toml"
     write_climate(path, sample_climate(np.random.default_rng(5)), weather)
@@ -143,11 +143,11 @@ def test_rows_are_judged_relative_or_absolute():
     assert Row("a", "mm", 100.0, 104.0, 0.05, "relative").ok
     assert not Row("a", "mm", 100.0, 106.0, 0.05, "relative").ok
     assert Row("a", "-", 0.5, 0.52, 0.03).ok and not Row("a", "-", 0.5, 0.54, 0.03).ok
-    assert Row("a", "-", 0.5, 9.9).ok  # told, not judged
+    assert Row("a", "-", 0.5, 9.9).ok  # listed, not judged
     assert table((Row("a", "mm", 100.0, 106.0, 0.05, "relative"),))[1].endswith("MISSED")
 
 
-def test_a_harmonic_season_is_taken_off_and_spells_are_counted():
+def test_a_harmonic_season_is_subtracted_and_spells_are_counted():
     day = np.arange(3 * 1461)
     wave = 3.0 + np.cos(2 * np.pi * (day_of_year(day) - 20.0) / 365.25)
     np.testing.assert_allclose(without_season(wave, day), 0.0, atol=1e-9)
@@ -156,9 +156,9 @@ def test_a_harmonic_season_is_taken_off_and_spells_are_counted():
 
 def command(*words: object) -> tuple[int, str]:
     parser = argparse.ArgumentParser()
-    weather_command.add_parser(parser.add_subparsers())
+    add_parser(parser.add_subparsers())
     lines: list[str] = []
-    code = weather_command.run(parser.parse_args([str(w) for w in words]), lines.append)
+    code = run(parser.parse_args([str(w) for w in words]), lines.append)
     return code, "\n".join(lines)
 
 
@@ -200,11 +200,11 @@ def test_the_command_exits_with_1_when_the_climate_is_another(tmp_path):
 
 
 def test_a_column_map_is_written_on_the_line_or_in_a_file(tmp_path):
-    assert weather_command.column_map("rain_mm=P*10, date=day") == {
+    assert column_map("rain_mm=P*10, date=day") == {
         "rain_mm": "P*10",
         "date": "day",
     }
     with pytest.raises(ConfigError, match="'P' is not field=column"):
-        weather_command.column_map("P")
+        column_map("P")
     with pytest.raises(ConfigError, match="No such file"):
-        weather_command.column_map(str(tmp_path / "none.toml"))
+        column_map(str(tmp_path / "none.toml"))

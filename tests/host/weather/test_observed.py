@@ -1,4 +1,4 @@
-"""Scenarios under a station's own days: the file's calendar, our snow, and a run that holds all."""
+"""Scenarios with observed weather: calendar of the file, snow, and a self-contained run folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.cli import weather as weather_command
+from epithermal_host.cli import weather
 from epithermal_host.cli.main import main
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run
 from epithermal_host.simulation import campaign
@@ -36,7 +36,7 @@ OPTIONS = ReadOptions(latitude_deg=47.0, altitude_m=300.0, columns=COLUMNS)
 
 
 def station(folder: Path, years: int = 9, seed: int = 5) -> Path:
-    """A cold station's daily file and its climate file."""
+    """Write the daily file and the climate file of a cold station; return the latter's path."""
     climate = sample_climate(np.random.default_rng(seed))
     first = np.datetime64("1990-01-01", "D")
     days = round(years * 365.25)
@@ -93,28 +93,30 @@ def test_a_scenario_has_the_days_of_the_file_from_the_campaigns_calendar_day_on(
 def test_snow_and_melt_are_the_degree_day_rule_on_the_files_days(config):
     scenario = campaign.scenario_of(config, 0)
     place = config.observed[0]
-    seen = observed.window(place, scenario.observed_day, 730)
-    made = generate(place.climate, scenario.rng("weather"), 0, 730)
-    w = observed.under(seen, made, place.climate)
+    seen = observed.cut_window(place, scenario.observed_day, 730)
+    generated = generate(place.climate, scenario.rng("weather"), 0, 730)
+    w = observed.apply_window(seen, generated, place.climate)
     assert w.snow_mm.max() > 1.0
     fallen, reached = np.cumsum(w.precipitation_mm), np.cumsum(w.water_mm)
-    np.testing.assert_allclose(fallen, reached + w.snow_mm, atol=1e-9)  # no water made or lost
+    np.testing.assert_allclose(
+        fallen, reached + w.snow_mm, atol=1e-9
+    )  # the balance of water is closed
     t_mean = 0.5 * (w.t_min_c + w.t_max_c)
     assert not w.water_mm[(t_mean < 0.0) & (t_mean < place.climate.snow_below_c)].any()
 
 
-def test_workers_read_no_file_and_the_run_folder_holds_all_of_it(config, tmp_path):
+def test_workers_read_no_file_and_the_run_folder_is_self_contained(config, tmp_path):
     one = campaign.run(config, tmp_path / "one", workers=1, progress=False)
     for name in ("station.toml", "days.txt"):
         (tmp_path / name).rename(tmp_path / f"away-{name}")
     moved = shutil.move(tmp_path / "one", tmp_path / "elsewhere")
     again = campaign.run(read_run(moved), moved, workers=1, progress=False)
-    assert (again.made, again.found, again.data_hash) == (0, 6, one.data_hash)
+    assert (again.simulated, again.reused, again.data_hash) == (0, 6, one.data_hash)
     two = campaign.run(read_run(moved), tmp_path / "two", workers=2, progress=False)
-    assert (two.made, two.data_hash) == (6, one.data_hash)
+    assert (two.simulated, two.data_hash) == (6, one.data_hash)
 
 
-def test_the_content_of_the_days_is_part_of_a_campaigns_identity_and_their_place_is_not(tmp_path):
+def test_the_content_of_the_daily_file_is_part_of_a_campaigns_identity_its_path_is_not(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         station(tmp_path / name)
@@ -135,19 +137,19 @@ def test_observed_share_leaves_the_others_to_the_generator(tmp_path):
     assert len({s.climate.latitude_deg for s in places if not s.observed}) == 80 - len(own)
 
 
-def test_a_file_that_cannot_serve_is_told_with_the_remedy(tmp_path):
+def test_an_unsuitable_file_is_reported_with_the_remedy(tmp_path):
     path = station(tmp_path, years=2)
-    with pytest.raises(ConfigError, match=r"does not hold the 730 days.*simulate fewer years"):
+    with pytest.raises(ConfigError, match=r"has no window of the 730 days.*simulate fewer years"):
         asked(tmp_path)
     text = path.read_text("utf-8")
     path.write_text(text.replace("rain_mm=rain", "rain_mm=rains"), "utf-8")
     with pytest.raises(ConfigError, match="no column 'rains'"):
         asked(tmp_path)
     path.write_text(text.replace('"t_min_c=low"', '"t_mean_c=low"'), "utf-8")
-    with pytest.raises(ConfigError, match="has no t_min_c; take another one"):
+    with pytest.raises(ConfigError, match="has no t_min_c; use another file"):
         asked(tmp_path)
     path.write_text(text[: text.index("[source.read]")] + text[text.index("[climate]") :], "utf-8")
-    with pytest.raises(ConfigError, match="make it anew with `weather fit`"):
+    with pytest.raises(ConfigError, match="create the file again with `weather fit`"):
         asked(tmp_path)
 
 
@@ -160,9 +162,7 @@ def test_the_rain_of_de_bilt_is_that_of_its_file(shared, tmp_path):
     command += ["--latitude", "52.1", "--altitude", "1.9", "--out", str(tmp_path / "station.toml")]
     assert main(command) == 0
     config = asked(tmp_path, "")
-    options = ReadOptions(
-        latitude_deg=52.1, altitude_m=1.9, columns=weather_command.column_map(columns)
-    )
+    options = ReadOptions(latitude_deg=52.1, altitude_m=1.9, columns=weather.column_map(columns))
     whole = read(daily, "csv", options)
     run = tmp_path / "run"
     campaign.run(config, run, workers=2, progress=False)

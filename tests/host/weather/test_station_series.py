@@ -1,4 +1,4 @@
-"""Weather services' files are read as they are written, and refused with the line when damaged."""
+"""Files of weather services are read as published, and rejected with the line when damaged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.weather import station_series as weather_files
+from epithermal_host.weather import station_series
 from epithermal_host.weather.et0 import fao56_et0, wind_at_2m
 from epithermal_host.weather.station_series import ReadOptions, read
 
@@ -81,7 +81,7 @@ def faults(path: Path, form: str, options: ReadOptions | None = None) -> tuple[s
     return caught.value.faults
 
 
-def test_a_knmi_file_comes_in_tenths_and_a_trace_of_rain_is_none(tmp_path):
+def test_a_knmi_file_is_in_tenths_and_a_trace_of_rain_is_zero(tmp_path):
     w = read(write(tmp_path, KNMI), "knmi", ReadOptions(52.1, 1.9))
     np.testing.assert_allclose(w.rain_mm, [5.8, 0.0, 1.3, 9.1])
     np.testing.assert_allclose(w.t_min_c, [-0.8, -2.1, -6.3, -0.4])
@@ -93,14 +93,14 @@ def test_a_knmi_file_comes_in_tenths_and_a_trace_of_rain_is_none(tmp_path):
     assert w.et0_from == "given: EV24, Makkink"
 
 
-def test_the_place_is_read_where_the_file_tells_it_and_asked_for_where_not(tmp_path):
+def test_the_location_is_read_from_the_file_or_required_as_an_option(tmp_path):
     w = read(write(tmp_path, KNMI_PLACE + KNMI), "knmi")
     assert (w.latitude_deg, w.altitude_m) == (52.1, 1.9)
     (fault,) = faults(write(tmp_path, KNMI), "knmi")
     assert "weather.txt" in fault and "--latitude --altitude" in fault
 
 
-def test_an_open_meteo_file_tells_place_and_units(tmp_path):
+def test_an_open_meteo_file_contains_location_and_units(tmp_path):
     w = read(write(tmp_path, OPEN_METEO), "openmeteo")
     assert (w.latitude_deg, w.altitude_m) == (pytest.approx(50.8966, abs=1e-4), 57.0)
     np.testing.assert_allclose(w.rain_mm, [0.3, 0.0, 1.2])
@@ -132,7 +132,7 @@ def test_days_of_another_station_are_not_mixed_in(tmp_path):
     assert w.date.size == 2
 
 
-def test_missing_and_repeated_days_are_refused_with_their_line(tmp_path):
+def test_missing_and_repeated_days_are_rejected_with_their_line(tmp_path):
     lines = KNMI.splitlines(keepends=True)
     gap = "".join(lines[:7] + lines[9:])
     (fault,) = faults(write(tmp_path, gap), "knmi", ReadOptions(52.1, 1.9))
@@ -158,24 +158,24 @@ def test_missing_and_repeated_days_are_refused_with_their_line(tmp_path):
         ("    5,   80", "    5,  8000", ":9:", "radiation_mj_m2 = 80 (column Q): impossible"),
         ("    5,   80", "    5, 2000", ":9:", "above the"),
         ("19800103", "19800133", ":9:", "not a date"),
-        ("    5,   80", "    x,   80", ":9:", "no number"),
+        ("    5,   80", "    x,   80", ":9:", "not a number"),
     ],
 )
-def test_impossible_values_are_refused_with_line_field_and_remedy(tmp_path, old, new, where, what):
+def test_impossible_values_are_rejected_with_line_field_remedy(tmp_path, old, new, where, what):
     assert KNMI.count(old) == 1
     found = faults(write(tmp_path, KNMI.replace(old, new)), "knmi", ReadOptions(52.1, 1.9))
     assert any(where in fault and what in fault for fault in found), found
 
 
-def test_twenty_faults_are_told_and_the_others_counted(tmp_path):
+def test_twenty_faults_are_listed_and_the_others_counted(tmp_path):
     rows = [f"2001-01-{d:02d},-1.0\n" for d in range(1, 31)]
     path = write(tmp_path, "date,rain_mm\n" + "".join(rows))
     found = faults(path, "csv", ReadOptions(50.0, 0.0))
-    assert len(found) == weather_files.FAULTS_SHOWN + 1
+    assert len(found) == station_series.FAULTS_SHOWN + 1
     assert found[-1] == "and 10 more faults in the same file"
 
 
-def test_a_period_or_a_quantity_can_be_left_out(tmp_path):
+def test_a_period_or_a_quantity_can_be_excluded(tmp_path):
     bad = KNMI.replace("10208,   97", "10208,     ")
     options = ReadOptions(52.1, 1.9, first="1980-01-04")
     assert read(write(tmp_path, bad), "knmi", options).date.size == 1
@@ -193,15 +193,15 @@ def test_a_column_map_names_columns_and_their_factor(tmp_path):
     assert np.isnan(w.et0_mm).all() and w.et0_from == ""
     wrong = ReadOptions(50.0, 0.0, columns={"date": "day", "rain_mm": "rain"})
     assert (
-        "no column 'rain' for rain_mm; there are: day, rain m"
+        "no column 'rain' for rain_mm; columns: day, rain m"
         in faults(write(tmp_path, text), "csv", wrong)[0]
     )
     with pytest.raises(ConfigError, match="no such field: snow"):
         read(write(tmp_path, text), "csv", ReadOptions(columns={"snow": "x"}))
 
 
-def test_a_file_of_another_format_or_none_is_told(tmp_path):
-    assert "is it another format" in faults(write(tmp_path, OPEN_METEO), "knmi")[0]
+def test_a_file_of_another_format_or_a_missing_one_is_reported(tmp_path):
+    assert "check the format" in faults(write(tmp_path, OPEN_METEO), "knmi")[0]
     assert "cannot be read" in faults(tmp_path / "none.csv", "csv")[0]
     assert "format 'grib' is unknown" in faults(write(tmp_path, KNMI), "grib")[0]
 

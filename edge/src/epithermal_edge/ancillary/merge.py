@@ -22,8 +22,8 @@ from epithermal_edge.config.station_toml import Config
 from epithermal_edge.config.weather_tables import Gauge
 from epithermal_edge.errors import FrameError
 from epithermal_edge.loggers.values import LIMITS
-from epithermal_edge.messages.observation import utc
 from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.times import utc
 
 RAIN_REACH_S = 86400.0  # rain since the record before, after a gap at most so far back
 FOLLOWS_ON = 1.5  # intervals between two records that have none missing between them

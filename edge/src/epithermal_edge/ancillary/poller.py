@@ -13,6 +13,7 @@ from pathlib import Path
 from epithermal_edge.ancillary.neutron_monitor import nmdb_query, read_nmdb, read_rows
 from epithermal_edge.config.weather_tables import Incoming
 from epithermal_edge.errors import SourceError
+from epithermal_edge.times import HOUR_S
 
 FILE_EACH_S = 10.0  # a look at the file's size and time
 TAIL_BYTES = 1 << 17  # of a file that grows: the end of it, 16 weeks of hours
@@ -20,7 +21,6 @@ ANSWER_BYTES = 1 << 20  # NEST answers 3 days of hours in 3 kB
 TIMEOUT_S = 30.0
 BACK_S = 3 * 86400.0  # how far back NMDB is asked
 RETRY_S = 60.0  # first limit of the pause after a failure; it doubles up to `every_s`
-HOUR_S = 3600.0
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages.message import Identity
+from epithermal_edge.messages.station import event
 from epithermal_edge.mqtt.connection import FAILURE, read_password
 
 WAIT_S = 5.0
@@ -41,8 +41,8 @@ def broker(station: str, config: Mqtt) -> str:
         if reason.is_failure:
             raise EpithermalError(f"{where} does not let {station} in: {reason}")
         identity = Identity(station, "", config.prefix, 0.0)
-        event = messages.event(identity, "check", time.time(), TEXT)
-        client.publish(event.topic, event.payload, qos=1)
+        message = event(identity, "check", time.time(), TEXT)
+        client.publish(message.topic, message.payload, message.kind.qos)
         reason = _answer(answers, "taken", where)
         if reason.value >= FAILURE:
             raise EpithermalError(f"{where} lets {station} in and refuses its messages: {reason}")

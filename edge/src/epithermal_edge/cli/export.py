@@ -12,7 +12,8 @@ from typing import IO
 from epithermal_edge.cli import replay
 from epithermal_edge.journal import history as archive
 from epithermal_edge.journal.history import Told
-from epithermal_edge.messages.observation import qartod, quality_flags, utc
+from epithermal_edge.messages.observation import qartod, quality_flags
+from epithermal_edge.times import utc
 
 POLL_S = 0.5  # how often a follower looks
 COLUMNS = ("seq", *replay.COLUMNS, "model")

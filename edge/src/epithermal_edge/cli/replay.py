@@ -13,16 +13,18 @@ from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.engine import Engine, Outcome
 from epithermal_edge.journal import history as archive
 from epithermal_edge.loggers.files import ReadResult, read_records
-from epithermal_edge.messages.observation import qartod, quality_flags, utc
-from epithermal_edge.records import RawRecord
+from epithermal_edge.messages.observation import qartod, quality_flags
+from epithermal_edge.records import FACTORS, RawRecord
 from epithermal_edge.station.reader import source_options
 from epithermal_edge.station.status import JOURNAL_FILE
+from epithermal_edge.times import utc
 
 WATER = ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p05", "days_p95")
+RATES = ("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", *(factor.name for factor in FACTORS))
 COLUMNS = (
     *("time_utc", "duration_s", "counts", "pressure_hpa", "temperature_c"),
     *("relative_humidity_pct", "rain_mm", "et0_mm", "incoming", "abs_humidity_g_m3"),
-    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v"),
+    *RATES,
     *("window_end_utc", "theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60"),
     *("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm"),
     *WATER,
@@ -94,14 +96,13 @@ def row(outcome: Outcome) -> list[str]:
     """The cells of one record, as `COLUMNS` names them."""
     record, corrected, estimate = outcome.record, outcome.corrected, outcome.estimate
     meteo = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
-    rates = ("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v")
     theta = ("theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60")
     classical = ("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm")
     return [
         str(utc(record.end_s)),
         *(_text(getattr(record, name)) for name in ("duration_s", "counts", *meteo, "incoming")),
         _text(corrected.abs_humidity_g_m3[0]),
-        *(_text(getattr(corrected, name)[0]) for name in rates),
+        *(_text(getattr(corrected, name)[0]) for name in RATES),
         utc(estimate.window_end_s) or "",
         *(_text(getattr(estimate, name)) for name in (*theta, *classical, *WATER)),
         str(estimate.state_age_steps),

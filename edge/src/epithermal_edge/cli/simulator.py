@@ -21,9 +21,8 @@ from epithermal_edge.physics.corrections import humidity_factor, pressure_factor
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import DAY_S, HOUR_S
 
-HOUR_S = 3600.0
-DAY_S = 86400.0
 POROSITY, DRY = 0.42, 0.08  # [m3 m-3]
 ROOT_MM = 300.0
 RAIN_PER_D, RAIN_MM = 0.25, 9.0  # showers a day, mean depth of one

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from epithermal_edge.config import quality_table
 from epithermal_edge.config import weather_tables as inputs
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.toml_keys import Key
-from epithermal_edge.inference import qc_limits as limits
-from epithermal_edge.physics.plant_water import WATER
+from epithermal_edge.config.water_table import WATER
 from epithermal_edge.records import NAN
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
@@ -125,7 +125,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             default=False,
         ),
     ),
-    "quality": limits.KEYS,
+    "quality": quality_table.KEYS,
     "model": (
         Key("bundle", str, "folder of the model bundle", True),
         Key("keys", list, "minisign public keys of those whose bundles are taken in"),

@@ -13,19 +13,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from epithermal_edge.config import quality_table
 from epithermal_edge.config import weather_tables as inputs
 from epithermal_edge.config.canopy import cover_faults, described_cover
+from epithermal_edge.config.quality_table import limits_of
 from epithermal_edge.config.schema import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
 from epithermal_edge.config.toml_keys import check_tables
+from epithermal_edge.config.water_table import described_water, water_faults
 from epithermal_edge.config.weather_tables import Gauge, Incoming
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.inference import qc_limits as limits
 from epithermal_edge.inference.qc_limits import Limits
 from epithermal_edge.loggers import parser as frames
 from epithermal_edge.loggers.columns import Options
 from epithermal_edge.physics import atmosphere as air
 from epithermal_edge.physics import corrections
-from epithermal_edge.physics.plant_water import SoilWater, described_water, water_faults
+from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import NAN
 from epithermal_edge.signatures import ed25519, minisign
 from epithermal_edge.signatures.minisign import PublicKey
@@ -195,7 +197,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     faults += water_faults("site.water", values.get("site.water", {}), values.get("site.soil", {}))
     faults += cover_faults("site.cover", values.get("site.cover", {}))
     faults += _page_faults(values.get("page", {}))
-    faults += limits.faults(values.get("quality", {}))
+    faults += quality_table.faults(values.get("quality", {}))
     faults += _key_faults(values.get("model", {}).get("keys"))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
     inputs.check(values, folder, faults)
@@ -280,7 +282,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
         soil_water=described_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
-        limits=limits.limits_of(values.get("quality", {}), site["altitude_m"]),
+        limits=limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / model["bundle"],
         trust=Trust(tuple(map(minisign.public_key, model["keys"] or ())), model["unsigned"]),
         trial_hours=model["trial_hours"],

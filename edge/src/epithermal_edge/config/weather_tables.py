@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.config.toml_keys import Key
+from epithermal_edge.times import DAY_S
 
 NMDB_URL = "https://www.nmdb.eu/nest/draw_graph.php"
 TOPIC = r"[^#+\s]+"
-DAY_S = 86400.0
 
 FIELDS = {
     "pressure": "pressure_hpa",

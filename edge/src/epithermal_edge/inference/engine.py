@@ -18,7 +18,7 @@ from epithermal_edge.inference import irrigation as water
 from epithermal_edge.inference import qc as quality
 from epithermal_edge.inference.bundle import Bundle, StepFn
 from epithermal_edge.inference.estimator import EstimatorState
-from epithermal_edge.inference.features import FEATURES, HOUR_S, Window, phase_of
+from epithermal_edge.inference.features import FEATURES, Window, phase_of
 from epithermal_edge.inference.irrigation import WaterState
 from epithermal_edge.inference.pipeline import PipelineState
 from epithermal_edge.inference.qc import QualityState
@@ -28,6 +28,7 @@ from epithermal_edge.physics.footprint import d86_cm
 from epithermal_edge.physics.plant_water import STORAGE_MM, SoilWater
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 
 _COLUMN = {feature.name: i for i, feature in enumerate(FEATURES)}
 NOTHING = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)

@@ -18,11 +18,11 @@ from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, hargr
 from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_slope, cosmic_theta
 from epithermal_edge.records import CorrectedRecord, Floats, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 
 Array = NDArray[np.float64]
 
 HOURS = 24  # bins in a window
-HOUR_S = 3600.0
 ENOUGH_S = 12 * HOUR_S  # less counting than this in a window is a gap, less of a sensor: unknown
 SIGMA_MAX = 0.2  # [m3 m-3] where the inversion is flat its error is only "large"
 HELD_AT_START = np.array([[0.25], [SIGMA_MAX]])  # theta and sigma shown before the first count

@@ -7,13 +7,14 @@ steps thousands abreast with the same lines.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.inference.features import (
-    HOUR_S,
     HOURS,
     Window,
     add_to_bin,
@@ -31,6 +32,7 @@ from epithermal_edge.physics.corrections import (
 from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
 from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
 
 Array = NDArray[np.float64]
 
@@ -214,16 +216,11 @@ def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
     state, humidity = _hold_humidity(site, state, record, quality)
     state, incoming, shared_error = _hold_incoming(site, state, record, quality)
 
-    f_p = pressure_factor(pressure_hpa, site.beta_per_hpa, site.pressure_ref_hpa)
-    f_h = humidity_factor(humidity, site.humidity_ref_g_m3)
-    f_i = sites(
-        incoming_factor(incoming, site.incoming_ref, site.incoming_form, site.incoming_scale)
-    )
-    f_i = np.where(np.isnan(incoming), 1.0, f_i)
-    f_v = sites(biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm))
+    found = factors(site, pressure_hpa, humidity, incoming)
+    found = {name: sites(value) for name, value in found.items()}
     hours = np.where(missing, np.nan, duration_s) / HOUR_S
     n_raw_cph = counts / hours
-    factor = f_p * f_h * f_i * f_v
+    factor = product(found)
     n_corr_cph = np.where(zero, np.nan, n_raw_cph * factor)
     poisson = np.sqrt(counts) / hours * factor
     corrected = CorrectedRecord(
@@ -233,14 +230,44 @@ def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
         n_raw_cph=n_raw_cph,
         n_corr_cph=n_corr_cph,
         n_corr_sigma_cph=np.sqrt(poisson * poisson + (n_corr_cph * shared_error) ** 2),
-        f_p=f_p,
-        f_h=f_h,
-        f_i=f_i,
-        f_v=f_v,
         abs_humidity_g_m3=humidity,
         quality=quality,
+        **found,
     )
     return Correction(state, corrected, shared_error)
+
+
+def factors(
+    site: Site, pressure_hpa: Array, humidity_g_m3: Array, incoming: Array
+) -> dict[str, Array]:
+    """Compute every correction factor, by name and in the order of `records.FACTORS`.
+
+    Parameters
+    ----------
+    site :
+        Floats, or arrays that broadcast against the others.
+    pressure_hpa, humidity_g_m3 : (...) [hPa], [g m-3]
+        Air pressure and absolute humidity; NaN gives NaN.
+    incoming : (...)
+        Neutron monitor, in the unit of the site's reference; NaN: unknown, its factor is 1.
+
+    Returns
+    -------
+    dict of (...) [1]
+        That of the plants has the shape of the site.
+    """
+    f_i = incoming_factor(incoming, site.incoming_ref, site.incoming_form, site.incoming_scale)
+    return {
+        "f_p": pressure_factor(pressure_hpa, site.beta_per_hpa, site.pressure_ref_hpa),
+        "f_h": humidity_factor(humidity_g_m3, site.humidity_ref_g_m3),
+        "f_i": np.where(np.isnan(incoming), 1.0, f_i),
+        "f_v": biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm),
+    }
+
+
+def product(found: Mapping[str, Array]) -> Array:
+    """Multiply the factors of one record, in their order."""
+    return reduce(np.multiply, found.values())
 
 
 def _elapsed_s(state: PipelineState, record: RawRecord) -> float:

@@ -18,15 +18,15 @@ from epithermal_edge.inference.qc_limits import Limits
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import CorrectedRecord, Floats, Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import DAY_S, HOUR_S
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.int64]
 
-HOUR_S = 3600.0
 STALE_S = 6 * HOUR_S  # after a longer silence nothing is compared with the value before
 MEAN_S = 6 * HOUR_S  # memory of the recent mean that a count is compared with
 ENOUGH_S = 3 * HOUR_S  # of counting, before a count is compared with its mean
-DAY_S, MONTH_S = 86400.0, 30 * 86400.0  # memories of the tubes' share: now, and as it used to be
+MONTH_S = 30 * DAY_S  # memory of the tubes' share as it used to be; DAY_S: as it is now
 SHARE_DAYS = 3.0  # of counting before the tubes are compared
 SATURATED_PCT = 99.0  # at which the air's humidity may well stand still
 CHANCE = 1e-9  # probability under which a repeated count is no chance

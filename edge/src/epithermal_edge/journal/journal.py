@@ -8,18 +8,25 @@ is no more room, rows go by class (`room.CLASSES`); what is to be told of theta 
 from __future__ import annotations
 
 import logging
+import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from epithermal_edge.inference.engine import EngineState
 from epithermal_edge.inference.snapshot import Part, StateLostError, binding, from_parts, to_parts
 from epithermal_edge.journal import pruning as room
-from epithermal_edge.journal import salvage
+from epithermal_edge.journal import recovery
 from epithermal_edge.journal.metadata import About
 from epithermal_edge.journal.outbox import Outbox, Outgoing
-from epithermal_edge.journal.reader import Taken
-from epithermal_edge.journal.rows import estimate_columns, record_columns, record_row, told_row
+from epithermal_edge.journal.rows import (
+    estimate_columns,
+    record_columns,
+    record_of,
+    record_row,
+    told_of,
+    told_row,
+)
 from epithermal_edge.journal.sqlite import (
     PAGE_BYTES,
     DamagedError,
@@ -29,19 +36,25 @@ from epithermal_edge.journal.sqlite import (
     Mark,
     fault,
 )
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import OBS_THETA
 from epithermal_edge.records import RawRecord
 
 __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
 
 FILE = "journal.sqlite3"
 MARK = "journal.mark"
+BATCH = 500  # records read at once
+TOLD = (  # payloads that can be published again
+    "FROM told JOIN record USING (seq)"
+    " WHERE told.seq > ? AND told.seq <= ? AND end_s > ? AND end_s <= ?"
+)
 WHOLE = "whole"  # part of the state that says which record it belongs to
 
 log = logging.getLogger(__name__)
 
 
-class Journal(Taken):
+class Journal:
     """The one database of a station; for one thread.
 
     A damaged file is set aside and replaced by one with what is readable of it.
@@ -78,7 +91,7 @@ class Journal(Taken):
         self.last_error: str | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            salvage.finish(self.path)
+            recovery.finish(self.path)
         except OSError as error:
             raise fault(self.path, error) from error
         try:
@@ -86,7 +99,7 @@ class Journal(Taken):
                 raise DamagedError(f"{self.path}: {suspect}")
             self._open()
         except DamagedError as damage:
-            salvage.rescue(self.path, str(damage), beat, bad_sectors=suspect is not None)
+            recovery.rescue(self.path, str(damage), beat, bad_sectors=suspect is not None)
             self._open()
 
     @property
@@ -171,7 +184,9 @@ class Journal(Taken):
             self._db.insert("record", record_columns(), record_row(seq, record))
             if estimate:
                 self._db.insert("estimate", estimate_columns(), estimate)
-            told = [told_row(seq, message.payload) for message in messages if message.kind == "obs"]
+            told = [
+                told_row(seq, message.payload) for message in messages if message.kind == OBS_THETA
+            ]
             self._db.many("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", told)
             sums.update(self._write_state(seq, state, made_for))
             self._outbox.post(messages)
@@ -259,17 +274,17 @@ class Journal(Taken):
         """Messages that the broker does not have yet."""
         return self._outbox.waiting()
 
-    def outgoing(self, after: int, limit: int, state: bool) -> list[Outgoing]:
+    def outgoing(self, after: int, limit: int, newest: bool) -> list[Outgoing]:
         """The next messages in order; one that is damaged on the disk is dropped and told.
 
         Parameters
         ----------
         after :
             Id of the last one that is under way.
-        state :
+        newest :
             Only the newest values, or only the others.
         """
-        sound, damaged = self._outbox.next(after, limit, state)
+        sound, damaged = self._outbox.next(after, limit, newest)
         if damaged:
             self._transaction(lambda: self._outbox.drop(damaged))
         return sound
@@ -330,3 +345,73 @@ class Journal(Taken):
             "writable": self.last_error is None,
             "last_error": self.last_error,
         }
+
+    def last_seq(self) -> int:
+        """Number of the last record ever taken, 0 before the first."""
+        rows = self._db.rows(
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM record),"
+            " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0))"
+        )
+        return int(rows[0][0])
+
+    def has(self, record: RawRecord) -> bool:
+        """Whether this very record was taken: the same end, counting time and counts."""
+        told = (float(record.duration_s), float(record.counts))
+        values = [None if math.isnan(value) else value for value in told]
+        sql = "SELECT 1 FROM record WHERE end_s = ? AND duration_s IS ? AND counts IS ?"
+        return bool(self._db.rows(sql, (record.end_s, *values)))
+
+    def knows(self, end_s: float) -> bool:
+        """Whether a record with this end was taken; one older than the oldest kept counts so."""
+        if end_s <= float(self._about.get(room.PRUNED_TO, "-inf")):
+            return True
+        return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
+
+    def end_before(self, end_s: float) -> float:
+        """End of the record before one that ends so [s, Unix time]; -inf where there is none."""
+        rows = self._db.rows("SELECT max(end_s) FROM record WHERE end_s < ?", (end_s,))
+        return -math.inf if rows[0][0] is None else float(rows[0][0])
+
+    def newest_end_s(self) -> float:
+        """The latest end of a record [s, Unix time]; -inf where there is none."""
+        return self.end_before(math.inf)
+
+    def records(self) -> Iterator[RawRecord]:
+        """The raw records that are kept, in the order of their taking; damaged rows are told."""
+        sql = f"SELECT {record_columns()} FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
+        at, damaged = -1, 0
+        while rows := self._db.rows(sql, (at, BATCH)):
+            for row in rows:
+                record = record_of(row)
+                damaged += record is None
+                if record is not None:
+                    yield record
+            at = rows[-1][0]
+        if damaged:
+            text = f"{damaged} raw records are damaged on the disk and were not used"
+            self._db.transaction(lambda: self._about.note("journal_salvaged", text))
+
+    def count_told(self, after: int, last: int, from_s: float, to_s: float) -> int:
+        """How many records `told` would give."""
+        return int(self._db.rows(f"SELECT count(*) {TOLD}", (after, last, from_s, to_s))[0][0])
+
+    def told(
+        self, after: int, last: int, from_s: float, to_s: float, limit: int
+    ) -> list[tuple[int, bytes | None]]:
+        """Number and payload of obs/theta of records; None where that is damaged on the disk.
+
+        Parameters
+        ----------
+        after, last :
+            Numbers of records in the journal: later than the one, up to the other.
+        from_s, to_s : [s, Unix time]
+            Bounds of the records' ends; from_s is outside, to_s inside.
+        """
+        sql = f"SELECT told.seq, payload, told.crc32 {TOLD} ORDER BY told.seq LIMIT ?"
+        return [
+            (row[0], told_of(row)) for row in self._db.rows(sql, (after, last, from_s, to_s, limit))
+        ]
+
+    def kept(self, prefix: str) -> dict[str, str]:
+        """What was kept under keys that begin so; what is damaged is as if it had never been."""
+        return self._about.under(prefix)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from epithermal_edge.journal.metadata import About
 from epithermal_edge.journal.rows import OUTBOX, message_of, message_row
 from epithermal_edge.journal.sqlite import Database
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import STORED
 
+NEWEST_WORDS = ", ".join(f"'{topic.word}'" for topic in STORED if topic.newest_only)
 COLUMNS = ", ".join((*OUTBOX, "crc32"))
 
 
@@ -32,7 +34,7 @@ class Outbox:
         """Add messages; of the newest values only the newest stays."""
         sql = f"INSERT INTO outbox ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
         for message in messages:
-            if message.kind == "state":
+            if message.kind.newest_only:
                 self._db.cursor("DELETE FROM outbox WHERE topic = ?", (message.topic,))
             self._db.cursor(sql, message_row(message))
 
@@ -44,9 +46,9 @@ class Outbox:
         """How many there are."""
         return int(self._db.rows("SELECT count(*) FROM outbox")[0][0])
 
-    def next(self, after: int, limit: int, state: bool) -> tuple[list[Outgoing], list[int]]:
+    def next(self, after: int, limit: int, newest: bool) -> tuple[list[Outgoing], list[int]]:
         """The next messages in order, and the ids of those that are damaged on the disk."""
-        which = "kind = 'state'" if state else "kind <> 'state'"
+        which = f"kind {'IN' if newest else 'NOT IN'} ({NEWEST_WORDS})"
         sql = f"SELECT id, {COLUMNS} FROM outbox WHERE id > ? AND {which} ORDER BY id LIMIT ?"
         sound: list[Outgoing] = []
         damaged: list[int] = []
@@ -65,7 +67,7 @@ class Outbox:
 
     def oldest(self) -> str | None:
         """When the interval of the first message ended, or its event was."""
-        sound, _ = self.next(0, 1, state=False)
+        sound, _ = self.next(0, 1, newest=False)
         if not sound:
             return None
         payload = json.loads(sound[0].message.payload)

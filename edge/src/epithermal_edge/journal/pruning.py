@@ -6,17 +6,17 @@ import logging
 
 from epithermal_edge.journal.metadata import About
 from epithermal_edge.journal.sqlite import Database, JournalError
+from epithermal_edge.messages.topics import STORED
 
 PRUNE_AT = 0.9  # of the cap: the oldest raw records make room
 PRUNE_ROWS = 1000
 SOME_ROWS = 64
 PRUNED_TO = "pruned_to_s"
 
-CLASSES = {  # what makes room, first to last: table, key, which; obs/theta is not in it
+DROPPED_FIRST = sorted((t.drop_order, t.word) for t in STORED if t.drop_order is not None)
+CLASSES = {  # what makes room, first to last: table, key, which
     "record": ("record", "seq", "1"),
-    "raw": ("outbox", "id", "topic LIKE '%/obs/raw'"),
-    "state": ("outbox", "id", "kind = 'state'"),
-    "event": ("outbox", "id", "kind = 'event'"),
+    **{word: ("outbox", "id", f"kind = '{word}'") for _, word in DROPPED_FIRST},
 }
 
 log = logging.getLogger(__name__)

@@ -9,13 +9,15 @@ from dataclasses import fields
 from typing import Any
 
 from epithermal_edge.inference.engine import Outcome
-from epithermal_edge.messages.observation import Message
-from epithermal_edge.records import Estimate, RawRecord
+from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import stored_topic
+from epithermal_edge.records import FACTORS, Estimate, RawRecord
 
 SCHEMA = 2  # in user_version, and in table about
 RAW = tuple(f.name for f in fields(RawRecord))
 CORRECTED = (
-    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", "f_p", "f_h", "f_i", "f_v"),
+    *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph"),
+    *(factor.name for factor in FACTORS),
     "abs_humidity_g_m3",
 )
 ESTIMATE = tuple(f.name for f in fields(Estimate) if f.name != "quality")
@@ -132,7 +134,8 @@ def told_of(row: Sequence[Any]) -> bytes | None:
 def message_row(message: Message) -> tuple[Any, ...]:
     """A message as it is stored, in the order of OUTBOX and its checksum."""
     expires_s = None if message.expires_s is None else float(message.expires_s)
-    stored = (message.kind, message.topic, message.payload, int(message.retain), expires_s)
+    kind = message.kind
+    stored = (kind.word, message.topic, message.payload, int(kind.retain), expires_s)
     return (*stored, checksum(*stored))
 
 
@@ -141,5 +144,5 @@ def message_of(row: Sequence[Any]) -> Message | None:
     *stored, crc32 = row
     if crc32 != checksum(*stored):
         return None
-    kind, topic, payload, retain, expires_s = stored
-    return Message(topic, payload, kind, bool(retain), expires_s)
+    word, topic, payload, retain, expires_s = stored
+    return Message(topic, payload, stored_topic(word, bool(retain)), expires_s)

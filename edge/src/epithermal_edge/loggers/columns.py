@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from epithermal_edge.errors import FrameError
 from epithermal_edge.loggers import dialects
 from epithermal_edge.loggers.dialects import Dialect
+from epithermal_edge.times import HOUR_S
 
-HOUR_S = 3600.0
 NONE = -1
 
 

@@ -13,7 +13,8 @@ import math
 from typing import Any
 
 from epithermal_edge import __version__
-from epithermal_edge.messages.observation import LIVE_PERIODS, Identity, Message, encode
+from epithermal_edge.messages.message import Identity, Message, encode
+from epithermal_edge.messages.topics import DISCOVERY, LIVE_INTERVALS, STATE_THETA, STATUS
 
 ONLINE = b"online"  # payload of its birth message
 
@@ -69,7 +70,7 @@ def discovery(
         Whether the soil is described, and what plants can take is told.
     """
     device = f"crns_{identity.station}"
-    expire_s = math.ceil(LIVE_PERIODS * identity.interval_s)
+    expire_s = math.ceil(LIVE_INTERVALS * identity.interval_s)
     components: dict[str, dict[str, Any]] = {}
     for title, key, unit, device_class, template, decimals, diagnostic in ENTITIES:
         if (key == "moisture" and not moisture) or (key in WATER and not water):
@@ -100,9 +101,10 @@ def discovery(
             "sw_version": __version__,
         },
         "origin": {"name": "epithermal-edge", "sw_version": __version__},
-        "state_topic": identity.topic("state/theta"),
+        "state_topic": identity.topic(STATE_THETA),
         "qos": 1,
-        "availability": [{"topic": identity.topic("status"), "value_template": online}],
+        "availability": [{"topic": identity.topic(STATUS), "value_template": online}],
         "components": components,
     }
-    return Message(f"{prefix}/device/{device}/config", encode(payload), "discovery", retain=True)
+    topic = DISCOVERY.fill(homeassistant=prefix, station=identity.station)
+    return Message(topic, encode(payload), DISCOVERY)

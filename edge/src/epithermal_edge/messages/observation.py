@@ -5,23 +5,19 @@ The contract is docs/mqtt.md and the schemas beside it; a field's unit is in its
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import fields
 from typing import Any
 
-from epithermal_edge import __version__
-from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference import irrigation as water
 from epithermal_edge.inference.bundle import Bundle
-from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.inference.irrigation import Z_95, Range
+from epithermal_edge.messages.message import Identity, Message, V, encode, rounded
+from epithermal_edge.messages.topics import LIVE_INTERVALS, OBS_RAW, OBS_THETA, STATE_THETA
 from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import LAYERS_CM, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.times import utc
 
-V = 1  # version of every payload; a field may be added without a new one
-LIVE_PERIODS = 2.5  # how long a dashboard shows a value
 TOP_CM, BOTTOM_CM = 0, 30  # what theta and storage are the mean and the sum of
 MISSING, FAIL, SUSPECT, PASS = 9, 4, 3, 1  # QARTOD (2020); 2, not evaluated, is not used yet
 
@@ -47,40 +43,6 @@ SUSPECTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A payload on its way to the broker."""
-
-    topic: str
-    payload: bytes
-    kind: str  # "obs", "raw", "event": every one, in order; "state": only the newest
-    retain: bool = False
-    expires_s: float | None = None  # Unix time after which nobody wants it
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What every message of a station repeats."""
-
-    station: str
-    epoch: str  # random, one for each journal
-    prefix: str
-    interval_s: float
-
-    def topic(self, name: str) -> str:
-        """Full topic of this station."""
-        return f"{self.prefix}/{self.station}/{name}"
-
-
-def utc(time_s: float) -> str | None:
-    """ISO 8601 with Z, to the millisecond where it is needed; None for NaN."""
-    if not math.isfinite(time_s):
-        return None
-    moment = datetime.fromtimestamp(round(time_s, 3), UTC)
-    spec = "seconds" if moment.microsecond == 0 else "milliseconds"
-    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
-
-
 def quality_flags(quality: Quality) -> list[str]:
     """Names of the flags that are set, in lower case."""
     return [str(flag.name).lower() for flag in Quality if flag & quality]
@@ -98,17 +60,6 @@ def qartod(quality: Quality, theta: float) -> int:
     if quality & FAILED:
         return FAIL
     return SUSPECT if quality & SUSPECTED else PASS
-
-
-def encode(payload: dict[str, Any]) -> bytes:
-    """JSON without blanks.
-
-    Raises
-    ------
-    ValueError
-        A number is not finite.
-    """
-    return json.dumps(payload, separators=(",", ":"), allow_nan=False).encode()
 
 
 def obs_theta(
@@ -150,37 +101,37 @@ def obs_theta(
         "end": utc(record.end_s),
         "window_end": utc(estimate.window_end_s),
         "theta": {
-            "value": _number(theta, 6),
-            "sigma": _number(sigma, 6),
-            "p05": _number(max(theta - Z_95 * sigma, 0.0), 6),
-            "p95": _number(min(theta + Z_95 * sigma, 1.0), 6),
+            "value": rounded(theta, 6),
+            "sigma": rounded(sigma, 6),
+            "p05": rounded(max(theta - Z_95 * sigma, 0.0), 6),
+            "p95": rounded(min(theta + Z_95 * sigma, 1.0), 6),
             "unit": "m3/m3",
         },
         "layers": [
             {
                 "top_cm": top,
                 "bottom_cm": bottom,
-                "value": _number(getattr(estimate, f"theta_{top}_{bottom}"), 6),
+                "value": rounded(getattr(estimate, f"theta_{top}_{bottom}"), 6),
             }
             for top, bottom in LAYERS_CM
         ],
         "theta_classical": {
-            "value": _number(estimate.theta_classical, 6),
-            "sigma": _number(estimate.theta_classical_sigma, 6),
+            "value": rounded(estimate.theta_classical, 6),
+            "sigma": rounded(estimate.theta_classical_sigma, 6),
         },
         "depth": {
             "top_cm": TOP_CM,
             "bottom_cm": BOTTOM_CM,
-            "d86_cm": _number(estimate.d86_cm, 1),
+            "d86_cm": rounded(estimate.d86_cm, 1),
         },
-        "storage_mm": _number(estimate.storage_mm, 2),
+        "storage_mm": rounded(estimate.storage_mm, 2),
         "water": None if soil_water is None else water_told(soil_water, estimate),
         "n": {
-            "raw_cph": _number(corrected.n_raw_cph[0], 3),
-            "corr_cph": _number(corrected.n_corr_cph[0], 3),
-            "corr_sigma_cph": _number(corrected.n_corr_sigma_cph[0], 3),
-            "counts": _number(corrected.counts[0], 3),
-            "live_s": _number(live_s if counted else math.nan, 3),
+            "raw_cph": rounded(corrected.n_raw_cph[0], 3),
+            "corr_cph": rounded(corrected.n_corr_cph[0], 3),
+            "corr_sigma_cph": rounded(corrected.n_corr_sigma_cph[0], 3),
+            "counts": rounded(corrected.counts[0], 3),
+            "live_s": rounded(live_s if counted else math.nan, 3),
         },
         "met": _met(record, corrected),
         "q": qartod(estimate.quality, theta),
@@ -204,31 +155,25 @@ def water_told(soil: SoilWater, estimate: Estimate) -> dict[str, Any]:
         "depletion": _range(water.depletion(soil, estimate), 4),
         "capacity_mm": round(soil.capacity_mm, 2),
         "threshold": round(soil.threshold, 4),
-        "rate_mm_d": _number(estimate.rate_mm_d, 4),
+        "rate_mm_d": rounded(estimate.rate_mm_d, 4),
         "days_to_threshold": None if math.isnan(days.value) else _range(days, 2),
     }
 
 
 def _range(told: Range, digits: int) -> dict[str, float | None]:
-    return {name: _number(getattr(told, name), digits) for name in ("value", "p05", "p95")}
+    return {name: rounded(getattr(told, name), digits) for name in ("value", "p05", "p95")}
 
 
 def _met(record: RawRecord, corrected: CorrectedRecord) -> dict[str, float | None]:
     return {
-        "pressure_hpa": _number(record.pressure_hpa, 2),
-        "temperature_c": _number(record.temperature_c, 2),
-        "relative_humidity_pct": _number(record.relative_humidity_pct, 2),
-        "abs_humidity_g_m3": _number(corrected.abs_humidity_g_m3[0], 3),
-        "rain_mm": _number(record.rain_mm, 3),
-        "et0_mm": _number(record.et0_mm, 3),
-        "incoming": _number(record.incoming, 4),
+        "pressure_hpa": rounded(record.pressure_hpa, 2),
+        "temperature_c": rounded(record.temperature_c, 2),
+        "relative_humidity_pct": rounded(record.relative_humidity_pct, 2),
+        "abs_humidity_g_m3": rounded(corrected.abs_humidity_g_m3[0], 3),
+        "rain_mm": rounded(record.rain_mm, 3),
+        "et0_mm": rounded(record.et0_mm, 3),
+        "incoming": rounded(record.incoming, 4),
     }
-
-
-def _number(value: Any, digits: int) -> float | None:
-    """Rounded; None where it is not finite."""
-    number = float(value)
-    return round(number, digits) if math.isfinite(number) else None
 
 
 def obs_messages(
@@ -243,12 +188,11 @@ def obs_messages(
         and not from the future.
     """
     body = encode(payload)
-    every = Message(identity.topic("obs/theta"), body, "obs")
-    expires_s = end_s + LIVE_PERIODS * identity.interval_s
-    if not end_s - identity.interval_s < now_s < expires_s or "late" in payload["flags"]:
+    every = identity.message(OBS_THETA, body)
+    until_s = end_s + LIVE_INTERVALS * identity.interval_s
+    if not end_s - identity.interval_s < now_s < until_s or "late" in payload["flags"]:
         return (every,)
-    topic = identity.topic("state/theta")
-    return every, Message(topic, body, "state", retain=True, expires_s=expires_s)
+    return every, identity.message(STATE_THETA, body, instant_s=end_s)
 
 
 def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "logger") -> Message:
@@ -259,7 +203,7 @@ def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "
     time_q :
         That of the obs/theta of the same record.
     """
-    values = {f.name: _number(getattr(record, f.name), 6) for f in fields(record)}
+    values = {f.name: rounded(getattr(record, f.name), 6) for f in fields(record)}
     del values["end_s"]
     payload = {
         "v": V,
@@ -269,73 +213,4 @@ def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "
         "time_q": time_q,
         "rev": 0,
     }
-    return Message(identity.topic("obs/raw"), encode(payload), "raw")
-
-
-def event(identity: Identity, kind: str, time_s: float, text: str) -> Message:
-    """Something that an operator should know, once."""
-    payload = {"v": V, "station": identity.station, "kind": kind, "time": utc(time_s), "text": text}
-    return Message(identity.topic(f"event/{kind}"), encode(payload), "event")
-
-
-def status(identity: Identity, state: str, session: str, trouble: str | None = None) -> bytes:
-    """Birth ("online"), clean end ("stopped") or last will ("lost") of one connection.
-
-    Parameters
-    ----------
-    trouble :
-        What keeps messages from being delivered.
-    """
-    return encode(
-        {
-            "v": V,
-            "station": identity.station,
-            "state": state,
-            "session": session,
-            "epoch": identity.epoch,
-            "trouble": trouble,
-        }
-    )
-
-
-def session_of(payload: bytes) -> str | None:
-    """The session that a status speaks of; None where it is no status."""
-    try:
-        session = json.loads(payload)["session"]
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return None
-    return session if isinstance(session, str) else None
-
-
-def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:
-    """What is constant: the place, the detector, the soil and the model."""
-    known = {k: v for k, v in {**asdict(config.place), **asdict(config.site)}.items() if v != ""}
-
-    def told(value: Any) -> Any:
-        if value is None or isinstance(value, str):
-            return value
-        return [_number(v, 4) for v in value] if isinstance(value, tuple) else _number(value, 8)
-
-    site = {name: told(value) for name, value in known.items()}
-    return encode(
-        {
-            "v": V,
-            "station": identity.station,
-            "epoch": identity.epoch,
-            "software": {"name": "epithermal-edge", "version": __version__},
-            "site": site,
-            "water": config.soil_water
-            and {k: _number(v, 4) for k, v in asdict(config.soil_water).items()},
-            "source": {"dialect": config.source.dialect, "interval_s": config.source.interval_s},
-            "theta": {"unit": "m3/m3", "top_cm": TOP_CM, "bottom_cm": BOTTOM_CM},
-            "model": {
-                "name": bundle.name,
-                "version": bundle.version,
-                "sha256": bundle.sha256,
-                "step_s": bundle.step_s,
-                "phases": bundle.phases,
-                "spin_up_steps": bundle.spin_up_steps,
-                "features": {f.name: f.unit for f in FEATURES},
-            },
-        }
-    )
+    return identity.message(OBS_RAW, encode(payload))

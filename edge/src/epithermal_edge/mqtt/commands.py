@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.errors import EpithermalError
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages.message import Identity, Message, V, encode
+from epithermal_edge.messages.topics import ANSWER, COMMAND
 from epithermal_edge.signatures import ed25519
+from epithermal_edge.times import utc
 
 FILE = "commands.json"
 MAX_BYTES = 2048
@@ -216,7 +217,7 @@ class Commands:
         if total <= TOLD or total % TOLD_EACH == 0:
             log.warning("command %d refused: %s: %.80s", total, why, topic)
 
-    def obey(self, command: Command, now: float) -> messages.Message | None:
+    def obey(self, command: Command, now: float) -> Message | None:
         """Check the signature, remember the nonce, do it; the answer, None for a forgery.
 
         Parameters
@@ -226,7 +227,7 @@ class Commands:
         now :
             Monotonic clock [s].
         """
-        topic = self._identity.topic(f"cmd/{command.verb}")
+        topic = self._identity.topic(COMMAND, command.verb)
         self._checks = min(CHECKS, self._checks + (now - self._checked_at) * CHECKS_PER_S)
         self._checked_at = now
         try:
@@ -234,7 +235,7 @@ class Commands:
             if self._checks < 1.0:
                 raise RefusedError("busy")
             self._checks -= 1.0
-            if not ed25519.verify(self._key, command.signed, command.signature):
+            if not self._is_signed(command):
                 raise RefusedError("signature")
             self._nonces.use(command.nonce, command.expires_s, self._wall())
         except RefusedError as refusal:
@@ -250,24 +251,28 @@ class Commands:
         except EpithermalError as error:
             return self._answer(command, "failed", str(error), {})
 
-    def _answer(
-        self, command: Command, outcome: str, text: str, result: dict[str, Any]
-    ) -> messages.Message:
+    def _is_signed(self, command: Command) -> bool:
+        try:
+            return ed25519.verify(self._key, command.signed, command.signature)
+        except ed25519.VerifierError as error:  # a damaged installation stops no measurement
+            log.error("%s", error)
+            return False
+
+    def _answer(self, command: Command, outcome: str, text: str, result: dict[str, Any]) -> Message:
         wall_s = self._wall()
-        body = messages.encode(
+        body = encode(
             {
-                "v": messages.V,
+                "v": V,
                 "station": self._identity.station,
                 "verb": command.verb,
                 "nonce": command.nonce,
-                "time": messages.utc(wall_s),
+                "time": utc(wall_s),
                 "outcome": outcome,
                 "text": text,
                 "result": result,
             }
         )
-        topic = self._identity.topic(f"res/{command.verb}")
-        return messages.Message(topic, body, "answer", expires_s=wall_s + LIFE_S)
+        return self._identity.message(ANSWER, body, command.verb, wall_s)
 
     def health(self) -> dict[str, object]:
         """Counts since the start."""

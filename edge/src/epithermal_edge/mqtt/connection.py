@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from epithermal_edge.config.station_toml import Mqtt
+from epithermal_edge.messages.message import Message
+from epithermal_edge.messages.topics import STATUS
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -153,7 +155,7 @@ class Link:
             cert, key = (str(f) if f else None for f in (config.cert_file, config.key_file))
             client.tls_set(str(config.ca_file), cert, key)
         topic, payload = self._will
-        client.will_set(topic, payload(self.session), qos=1, retain=True)
+        client.will_set(topic, payload(self.session), STATUS.qos, STATUS.retain)
         client.on_socket_open = _send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -198,9 +200,7 @@ class Link:
         """Whether paho's thread runs; it ends without a word on bytes that it cannot decode."""
         return getattr(self._client, "_thread", self) is not None
 
-    def publish(
-        self, topic: str, payload: bytes, retain: bool, expiry_s: int | None = None, qos: int = 1
-    ) -> int | None:
+    def publish(self, message: Message, expiry_s: int | None = None) -> int | None:
         """Send; the packet's id, None when the connection is gone."""
         if self._client is None:
             return None
@@ -209,7 +209,8 @@ class Link:
             from paho.mqtt.packettypes import PacketTypes
 
             properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry_s)
-        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        qos, retain = message.kind.qos, message.kind.retain
+        info = self._client.publish(message.topic, message.payload, qos, retain, properties)
         return info.mid if info.rc == 0 else None
 
     def subscribe(self, name: str, retained: bool) -> int | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from epithermal_edge.journal.journal import Journal, Outgoing
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt.connection import FAILURE, REASONS
 
 IN_FLIGHT = 16  # sent and not acknowledged
@@ -126,7 +126,7 @@ class Delivery:
         flight = self.flights.pop(mid)
         self.refused += 1
         self.last_refusal = f"{flight.message.topic}: {why}"
-        is_newest = flight.message.kind == "state"
+        is_newest = flight.message.kind.newest_only
         for other, tried in self.holds.items():
             if tried.probe == mid and other != key:  # refused for another reason than before
                 tried.probe, tried.until = None, now + REFUSED_PAUSE_S

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages.message import Identity
+from epithermal_edge.messages.topics import COMMAND
 from epithermal_edge.mqtt import connection as link
 from epithermal_edge.mqtt.commands import Command, Commands
 from epithermal_edge.mqtt.connection import Received
@@ -41,7 +42,7 @@ class Inbox:
         self, identity: Identity, commands: Commands | None, put: Callable[[LinkEvent], None]
     ) -> None:
         self._commands, self._put = commands, put
-        self._orders = identity.topic("cmd/")
+        self._orders = identity.topic(COMMAND, "")
         self._room = threading.Semaphore(ROOM)
 
     def offer(self, event: link.LinkEvent) -> None:

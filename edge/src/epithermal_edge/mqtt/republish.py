@@ -15,7 +15,8 @@ from typing import Any
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages.observation import Message
+from epithermal_edge.messages.message import Identity
+from epithermal_edge.messages.topics import OBS_THETA
 
 KEY = "republish"  # under which the journal keeps how far it has got
 PORTION = 64  # messages put into the outbox at once, when it holds fewer
@@ -36,16 +37,10 @@ class Range:
 
 
 class Republisher:
-    """One range at a time.
+    """One range at a time."""
 
-    Parameters
-    ----------
-    topic :
-        Of obs/theta.
-    """
-
-    def __init__(self, journal: Journal, topic: str) -> None:
-        self._journal, self._topic = journal, topic
+    def __init__(self, journal: Journal, identity: Identity) -> None:
+        self._journal, self._identity = journal, identity
         self._range = _kept(journal.kept(KEY).get(KEY))
         self._fed_at = -math.inf
 
@@ -89,7 +84,7 @@ class Republisher:
             return
         rows = self._journal.told(*_bounds(self._range), PORTION)
         left = replace(self._range, after=rows[-1][0]) if len(rows) == PORTION else None
-        again = [Message(self._topic, body, "obs") for _, body in rows if body is not None]
+        again = [self._identity.message(OBS_THETA, body) for _, body in rows if body is not None]
         self._journal.keep({KEY: None if left is None else json.dumps(asdict(left))}, again)
         self._range = left
 

@@ -17,8 +17,10 @@ from typing import Any
 
 from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity, Message
+from epithermal_edge.messages import station
+from epithermal_edge.messages.message import Identity, Message, V, encode
+from epithermal_edge.messages.station import session_of
+from epithermal_edge.messages.topics import HEALTH, STATUS
 from epithermal_edge.mqtt.backoff import Backoff
 from epithermal_edge.mqtt.commands import Commands, Verb
 from epithermal_edge.mqtt.connection import (
@@ -34,9 +36,9 @@ from epithermal_edge.mqtt.connection import (
 )
 from epithermal_edge.mqtt.delivery import IN_FLIGHT, Delivery
 from epithermal_edge.mqtt.inbox import Inbox, LinkEvent, Ordered
-from epithermal_edge.mqtt.presence import Presence
+from epithermal_edge.mqtt.presence import Presence, Subscriptions
 from epithermal_edge.mqtt.republish import Republisher
-from epithermal_edge.mqtt.subscriptions import Hearing
+from epithermal_edge.times import utc
 
 UP_TIMEOUT_S = 60.0  # from opening a connection to being let in
 SILENT_S = 1.0  # from the end of paho's thread to giving up on its last word
@@ -85,9 +87,11 @@ class Sender:
         self._birth = f"{config.discovery_prefix}/status" if discovery else None
         self._presence = Presence(identity, meta, discovery)
         self._reads_back = config.version != "5"
-        self._hearing = Hearing(identity, self._birth, commands is not None, self._reads_back)
+        self._subscriptions = Subscriptions(
+            identity, self._birth, commands is not None, self._reads_back
+        )
         self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
-        self._again = Republisher(journal, identity.topic("obs/theta"))
+        self._again = Republisher(journal, identity)
         self._link: Link | None = None
         self._up = False
         self._links = self._entries = 0  # opened, and let in
@@ -138,7 +142,7 @@ class Sender:
         elif isinstance(event, Down):
             self._down(event.reason, now, event.code)
         elif isinstance(event, Subscribed):
-            self._hearing.answered(event)
+            self._subscriptions.answered(event)
         elif isinstance(event, Ordered):
             answer = self._commands.obey(event.command, now) if self._commands else None
             if answer is not None:
@@ -153,14 +157,14 @@ class Sender:
         self._last_ack = self._last_alive = now
         self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
         assert self._link is not None
-        self._hearing.ask(self._link)
+        self._subscriptions.ask(self._link)
         self._presence.greet("online", self._link.session, self.trouble(now), now)
         self._presence.announce()
 
     def _received(self, event: Received, now: float) -> None:
         if event.topic == self._birth:
             self._presence.meet(event.payload, now)
-        elif event.topic == self._identity.topic("status"):
+        elif event.topic == self._identity.topic(STATUS):
             self._meet_status(event, now)
         elif not event.retained and self._reads_back:
             self.delivery.read_back(event.topic, event.payload)
@@ -171,7 +175,7 @@ class Sender:
         mosquitto 2.0.11 cuts a connection that is taken over without the reason that MQTT 5 has
         for it; the other's status tells.
         """
-        session = messages.session_of(event.payload)
+        session = session_of(event.payload)
         is_other = session is not None and session not in self._sessions
         if is_other and (self._entries > 1 or not event.retained):
             self._backoff.taken_over(event.link - 1, now)
@@ -188,7 +192,7 @@ class Sender:
             self._link.release()
         self._link, self._up = None, False
         self._presence.clear()
-        self._hearing.reset()
+        self._subscriptions.reset()
         self.delivery.reset()
         host, port = self._config.host, self._config.port
         log.warning("no connection to %s:%d: %s; again in %.1f s", host, port, reason, pause)
@@ -230,8 +234,8 @@ class Sender:
         if not self._up or self._link is None:
             return
         if now - self._health_at >= self._config.health_interval_s:
-            body = messages.encode({**health, "v": messages.V, "station": self._identity.station})
-            if self._link.publish(self._identity.topic("health"), body, False, qos=0) is not None:
+            body = encode({**health, "v": V, "station": self._identity.station})
+            if self._link.publish(self._identity.message(HEALTH, body)) is not None:
                 self._health_at = now
 
     def trouble(self, now: float) -> str | None:
@@ -240,8 +244,8 @@ class Sender:
             return f"another client calls itself {self._identity.station}"
         for topic, hold in self.delivery.holds.items():
             return f"{topic}: {hold.why}" if topic else hold.why
-        if self._hearing.forbidden:
-            return f"{min(self._hearing.forbidden)}: the broker forbids to subscribe"
+        if self._subscriptions.forbidden:
+            return f"{min(self._subscriptions.forbidden)}: the broker forbids to subscribe"
         return None
 
     def health(self) -> dict[str, object]:
@@ -251,7 +255,7 @@ class Sender:
             "connected": self._up,
             "host": self._config.host,
             "port": self._config.port,
-            "since": messages.utc(self._since_s),
+            "since": utc(self._since_s),
             "in_flight": len(self.delivery.flights),
             "sent": self.delivery.sent,
             "refused": self.delivery.refused,
@@ -292,7 +296,7 @@ class Sender:
 
     def _open(self, now: float) -> None:
         me = self._identity
-        will = (me.topic("status"), lambda session: messages.status(me, "lost", session))
+        will = (me.topic(STATUS), lambda session: station.status(me, "lost", session))
         self._links += 1
         self._link_at = now
         self._link = Link(self._links, me.station, self._config, will, self._inbox.offer)
@@ -306,7 +310,7 @@ class Sender:
     def _awaits(self) -> bool:
         """Whether an acknowledgement is due."""
         flights = self.delivery.flights.values()
-        return bool(self._presence.in_flight or self._hearing.is_asking) or any(
+        return bool(self._presence.in_flight or self._subscriptions.is_asking) or any(
             f.acknowledged_at == math.inf for f in flights
         )
 
@@ -318,7 +322,7 @@ class Sender:
         self.delivery.expire(now)
         flights = self.delivery.flights
         self._presence.send(self._publish, self._limit - len(flights), wall_s)
-        if self._hearing.hears_itself:
+        if self._subscriptions.hears_itself:
             self.delivery.send(self._publish, self._limit - self._flying(), now, wall_s)
 
     def _flying(self) -> int:
@@ -326,7 +330,7 @@ class Sender:
 
     def _publish(self, message: Message, expiry_s: int | None) -> int | None:
         assert self._link is not None
-        return self._link.publish(message.topic, message.payload, message.retain, expiry_s)
+        return self._link.publish(message, expiry_s)
 
     def say_goodbye(self) -> None:
         """The clean end; call `disconnect` when it is acknowledged, or after a moment."""

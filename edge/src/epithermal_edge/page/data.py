@@ -18,13 +18,12 @@ from epithermal_edge.inference.irrigation import Z_95
 from epithermal_edge.journal import history as archive
 from epithermal_edge.journal.history import Told
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import utc
 from epithermal_edge.page import sentences as words
+from epithermal_edge.records import FACTORS
 from epithermal_edge.station import status
+from epithermal_edge.times import DAY_S, utc
 
 DAYS = 30.0
-DAY_S = 86400.0
-FACTORS = ("f_p", "f_h", "f_i", "f_v")
 AIR = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "incoming")
 
 
@@ -73,6 +72,7 @@ def now(config: Config, now_s: float) -> dict[str, Any]:
         "software": __version__,
         "interval_s": config.source.interval_s,
         "water": water and {**asdict(water), "capacity_mm": round(water.capacity_mm, 2)},
+        "factors": {factor.name: factor.of for factor in FACTORS},
         "status": status.as_json(found),
         "latest": None if latest is None else record(config, latest),
     }
@@ -107,7 +107,7 @@ def record(config: Config, told: Told) -> dict[str, Any]:
             "corr_cph": _number(corrected.n_corr_cph[0]),
             "corr_sigma_cph": _number(corrected.n_corr_sigma_cph[0]),
         },
-        "factors": {name: _number(getattr(corrected, name)[0]) for name in FACTORS},
+        "factors": {f.name: _number(getattr(corrected, f.name)[0]) for f in FACTORS},
         "air": {name: _number(getattr(raw, name)) for name in AIR},
         "q": q,
         "verdict": words.VERDICT[q],

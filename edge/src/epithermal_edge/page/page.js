@@ -28,6 +28,19 @@ function list(node, texts) {
   }));
 }
 
+function addFactors() {
+  for (const [name, of] of Object.entries(current.factors)) {
+    const path = `latest.factors.${name}`;
+    if (document.querySelector(`[data-show="${path}"]`)) continue;
+    const term = document.createElement("dt"), cell = document.createElement("dd");
+    const value = document.createElement("span");
+    term.textContent = `Factor of ${of}`;
+    Object.assign(value.dataset, { show: path, digits: "4" });
+    cell.append(value);
+    $("corrections").append(term, cell);
+  }
+}
+
 function showValues() {
   for (const node of document.querySelectorAll("[data-show]")) {
     const value = under(node.dataset.show, current);
@@ -162,6 +175,7 @@ async function fetchPast() {
 function show(event) {
   const before = under("latest.window_end", current);
   current = JSON.parse(event.data);
+  addFactors();
   showValues();
   showStation();
   showWater();

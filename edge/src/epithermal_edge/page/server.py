@@ -116,7 +116,7 @@ class Server(ThreadingMixIn, HTTPServer):
         self.history = Kept(
             lambda: page_data.history(config, wall()),
             lambda: page_data.newest_window(config),
-            LOOK_S,
+            0.0,  # a page asks once a window: an older answer would stay on its chart for an hour
         )
         super().__init__((settings.listen, settings.port), Handler)
 

@@ -1,4 +1,4 @@
-"""The air above the soil: its humidity, and the water it can take up."""
+"""Compute humidity, mean pressure and mass of the air, and reference evapotranspiration."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CAMPBELL_NORMAN_1998 = Magnus(6.11, 17.502, 240.97)  # Campbell & Norman (1998),
 def saturation_vapour_pressure(
     temperature_c: ArrayLike, magnus: Magnus = WMO_2018
 ) -> NDArray[np.float64]:
-    """Vapour pressure of air that is saturated over water.
+    """Compute the vapour pressure of air that is saturated over water.
 
     Parameters
     ----------
     temperature_c : (...) [degC]
         Air temperature, -45 to 60.
     magnus :
-        Constants; the others are there to compare with programs that use them.
+        Constants; the other sets serve comparison with programs that use them.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def saturation_vapour_pressure(
 def absolute_humidity(
     temperature_c: ArrayLike, relative_humidity_pct: ArrayLike, magnus: Magnus = WMO_2018
 ) -> NDArray[np.float64]:
-    """Mass of water vapour in a volume of air, from what a weather shield reads.
+    """Compute absolute humidity from air temperature and relative humidity.
 
     Parameters
     ----------
@@ -64,7 +64,8 @@ def absolute_humidity(
     Returns
     -------
     (...) [g m-3]
-        NaN where either input is NaN, so that a dead sensor stays visible.
+        Mass of water vapour in a volume of air; NaN where either input is NaN, so that a dead
+        sensor stays visible.
 
     References
     ----------
@@ -81,7 +82,7 @@ def absolute_humidity(
 def extraterrestrial_radiation(
     latitude_deg: ArrayLike, day_of_year: ArrayLike
 ) -> NDArray[np.float64]:
-    """Sunshine on top of the atmosphere in a day, as the water it could evaporate.
+    """Compute the daily solar radiation above the atmosphere, as equivalent evaporation.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def extraterrestrial_radiation(
     year = 2.0 * np.pi / 365.0 * np.asarray(day_of_year, dtype=np.float64)
     d_r = 1.0 + 0.033 * np.cos(year)  # eq. 23, inverse relative distance to the sun
     delta = 0.409 * np.sin(year - 1.39)  # eq. 24, solar declination [rad]
-    # eq. 25; clipped: the sun that never sets, or never rises
+    # eq. 25; clipped for polar day and polar night
     omega = np.arccos(np.clip(-np.tan(phi) * np.tan(delta), -1.0, 1.0))
     daily = omega * np.sin(phi) * np.sin(delta) + np.cos(phi) * np.cos(delta) * np.sin(omega)
     r_a = 24.0 * 60.0 / np.pi * 0.0820 * d_r * daily  # eq. 21 [MJ m-2 d-1]
@@ -117,7 +118,7 @@ def hargreaves_et0(
     latitude_deg: ArrayLike,
     day_of_year: ArrayLike,
 ) -> NDArray[np.float64]:
-    """Reference evapotranspiration of a day where only temperature is measured.
+    """Estimate daily reference evapotranspiration from air temperature alone.
 
     Parameters
     ----------
@@ -146,7 +147,9 @@ def hargreaves_et0(
 
 
 def mean_pressure(altitude_m: ArrayLike) -> NDArray[np.float64]:
-    """Pressure of the standard atmosphere, where no long-term mean is known.
+    """Estimate mean air pressure from altitude, by the standard atmosphere.
+
+    Use the site's long-term mean where one is known.
 
     Parameters
     ----------
@@ -166,7 +169,7 @@ def mean_pressure(altitude_m: ArrayLike) -> NDArray[np.float64]:
 
 
 def atmospheric_depth(latitude_deg: ArrayLike, altitude_m: ArrayLike) -> NDArray[np.float64]:
-    """Mean mass of air above a site, which shields it from cosmic rays.
+    """Compute the mean atmospheric depth of a site: the mass of air that shields it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The factors that take the atmosphere, the sun and the plants out of a neutron count.
+"""Compute the factors that correct a neutron count for air, incoming neutrons and biomass.
 
 Every factor multiplies: N_corr = N_raw f_p f_h f_i f_v. All are elementwise, for any shape.
 """
@@ -22,7 +22,9 @@ BetaForm = Literal["desilets_zreda2003", "desilets2021", "tirado_bueno2021"]
 def pressure_factor(
     pressure_hpa: ArrayLike, beta_per_hpa: ArrayLike, pressure_ref_hpa: ArrayLike
 ) -> NDArray[np.float64]:
-    """Factor f_p: more air above the sensor lets fewer neutrons through.
+    """Compute factor f_p, which corrects a count for air pressure.
+
+    More air above the sensor absorbs more neutrons.
 
     Parameters
     ----------
@@ -53,7 +55,9 @@ def pressure_coefficient(
     cutoff_rigidity_gv: ArrayLike,
     form: BetaForm = "desilets_zreda2003",
 ) -> NDArray[np.float64]:
-    """Barometric coefficient beta of a site, where none was fitted to its own counts.
+    """Estimate the barometric coefficient beta of a site from its location.
+
+    Use a coefficient that was fitted to the site's own counts where there is one.
 
     Parameters
     ----------
@@ -63,13 +67,13 @@ def pressure_coefficient(
     cutoff_rigidity_gv : (...) [GV]
         Vertical cutoff rigidity.
     form :
-        Which published fit; "tirado_bueno2021" uses the cutoff rigidity alone.
+        Name of the published fit; "tirado_bueno2021" uses the cutoff rigidity alone.
 
     Returns
     -------
     (...) [hPa-1]
-        The first two are fitted per g cm-2; as in common use one g cm-2 stands for one hPa
-        (2 % in beta). NaN where "tirado_bueno2021" has no cutoff rigidity.
+        The first two were fitted per g cm-2; as is common, one g cm-2 counts as one hPa (an error
+        of 2 % in beta). NaN where "tirado_bueno2021" has no cutoff rigidity.
 
     Raises
     ------
@@ -95,8 +99,8 @@ def pressure_coefficient(
         )
     if form != "desilets2021":
         raise ValueError(f"pressure_coefficient: unknown form {form!r}")
-    # mean over [p, x] of the same polynomial: its integral divided by x - p, term by term;
-    # 0.3333 is the paper's
+    # Mean of the same polynomial over [p, x]: its integral divided by x - p, term by term.
+    # 0.3333 is the value in the paper.
     return np.asarray(
         0.01231386 / (1.0 + np.exp(-0.0554611 * r_c**0.6012159))
         + (4.74235e-6 - 9.66624e-7 * r_c + 1.42783e-9 * r_c**2) * 0.5 * (x + p)
@@ -108,7 +112,7 @@ def pressure_coefficient(
 def _depth_desilets(
     latitude_deg: ArrayLike, pressure_hpa: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Atmospheric depth (...) [g cm-2] as both fits of Desilets use it."""
+    """Compute the atmospheric depth (...) [g cm-2] that both fits of Desilets use."""
     p = pressure_hpa
     phi = np.radians(np.asarray(latitude_deg, dtype=np.float64))
     z = -4.48211e-6 * p**3 + 0.0160234 * p**2 - 27.0977 * p + 15666.1  # altitude [m]
@@ -122,7 +126,9 @@ def humidity_factor(
     humidity_ref_g_m3: ArrayLike = 0.0,
     slope_m3_g: float = 0.0054,
 ) -> NDArray[np.float64]:
-    """Factor f_h: hydrogen of water vapour slows neutrons down before they are counted.
+    """Compute factor f_h, which corrects a count for air humidity.
+
+    Hydrogen of water vapour slows neutrons down before they reach the detector.
 
     Parameters
     ----------
@@ -131,7 +137,7 @@ def humidity_factor(
     humidity_ref_g_m3 : (...) [g m-3]
         Humidity at which the factor is 1.
     slope_m3_g : [m3 g-1]
-        0.0054 for the moderated tube; 0.0021 for a bare one.
+        0.0054 for a moderated tube; 0.0021 for a bare one.
 
     Returns
     -------
@@ -152,12 +158,12 @@ def incoming_factor(
     form: IncomingForm,
     scale: ArrayLike = 1.0,
 ) -> NDArray[np.float64]:
-    """Factor f_i: the flux of cosmic rays itself varies, as a neutron monitor shows.
+    """Compute factor f_i, which corrects a count for the varying flux of cosmic rays.
 
     Parameters
     ----------
     incoming : (...) [count rate of the monitor, any unit]
-        Neutron monitor, corrected for its own air pressure.
+        Count rate of a neutron monitor, corrected for its own air pressure.
     incoming_ref : (...) [the same unit]
         Count rate at which the factor is 1.
     form :
@@ -179,8 +185,8 @@ def incoming_factor(
     References
     ----------
     plain: Zreda et al. (2012). hawdon2014: Hawdon et al. (2014). mcjannet2023: McJannet &
-    Desilets (2023), eq. 10, as published: the site's intensity is tau I / I_ref + 1 - tau, and
-    the factor its inverse.
+    Desilets (2023), eq. 10, as published: the site's intensity is tau I / I_ref + 1 - tau, the
+    factor is the inverse of it.
     """
     i = np.asarray(incoming, dtype=np.float64)
     i_ref = np.asarray(incoming_ref, dtype=np.float64)
@@ -203,20 +209,20 @@ def incoming_factor(
 def biomass_factor(
     biomass_kg_m2: ArrayLike, slope_per_mm: ArrayLike = 0.009
 ) -> NDArray[np.float64]:
-    """Factor f_v: hydrogen of the plants takes counts away.
+    """Compute factor f_v, which corrects a count for the hydrogen of plants.
 
     Parameters
     ----------
     biomass_kg_m2 : (...) [kg m-2 = mm]
-        Biomass, in the meaning that the slope was fitted with: above-ground dry matter with
-        Baatz' 0.009, water equivalent with Morris' 0.010.
+        Biomass, as defined for the slope: above-ground dry matter for Baatz' 0.009, water
+        equivalent for Morris' 0.010.
     slope_per_mm : (...) [mm-1]
         Relative loss of counts for each mm.
 
     Returns
     -------
     (...) [-]
-        NaN where the plants would take every count.
+        NaN where the slope leaves no count.
 
     References
     ----------
@@ -230,7 +236,9 @@ def biomass_factor(
 def hawdon_scale(
     cutoff_rigidity_gv: ArrayLike, cutoff_ref_gv: ArrayLike = JUNG_CUTOFF_GV
 ) -> NDArray[np.float64]:
-    """Scale of f_i by Hawdon: a site at low cutoff rigidity follows the sun more closely.
+    """Compute the scale of f_i by Hawdon.
+
+    A site at low cutoff rigidity follows the sun's activity more closely.
 
     Parameters
     ----------
@@ -256,7 +264,7 @@ def mcjannet_scale(
     cutoff_ref_gv: ArrayLike = JUNG_CUTOFF_GV,
     depth_ref_g_cm2: ArrayLike = JUNG_DEPTH_G_CM2,
 ) -> NDArray[np.float64]:
-    """Scale tau of f_i by McJannet and Desilets, from cutoff rigidity and the air above.
+    """Compute the scale tau of f_i by McJannet and Desilets.
 
     Parameters
     ----------
@@ -276,7 +284,7 @@ def mcjannet_scale(
 
     def response(r_c: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
         x = np.asarray(depth, dtype=np.float64)
-        with np.errstate(divide="ignore"):  # no cutoff at the poles: the limit is right
+        with np.errstate(divide="ignore"):  # cutoff 0 at the poles: the limit is correct
             power = np.asarray(r_c, dtype=np.float64) ** (0.000013 * x - 1.2237)
         return np.asarray((-0.0009 * x + 1.7699) * (1.0 - np.exp(-(0.0064 * x + 1.8855) * power)))
 
@@ -292,7 +300,7 @@ def hertle_scale(
     cutoff_ref_gv: ArrayLike = JUNG_CUTOFF_GV,
     depth_ref_g_cm2: ArrayLike = JUNG_DEPTH_G_CM2,
 ) -> NDArray[np.float64]:
-    """Scale tau of f_i by Hertle; use it with the form "mcjannet2023".
+    """Compute the scale tau of f_i by Hertle, for the form "mcjannet2023".
 
     Parameters
     ----------
@@ -312,7 +320,7 @@ def hertle_scale(
 
     def response(r_c: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
         x = np.asarray(depth, dtype=np.float64)
-        with np.errstate(divide="ignore"):  # no cutoff at the poles: the limit is right
+        with np.errstate(divide="ignore"):  # cutoff 0 at the poles: the limit is correct
             power = np.asarray(r_c, dtype=np.float64) ** (1.831e-3 * x - 2.884)
         return np.asarray((1.0 - 3.052e-4 * x) * -np.expm1((4.194e-2 * x - 48.0) * power))
 

@@ -1,7 +1,7 @@
-"""Counts to water content where the profile is taken as uniform: Desilets, COSMIC.
+"""Convert between counts and water content of a uniform profile by COSMIC, the station's inversion.
 
-COSMIC is the inversion of the station. It works on arrays (n,), one value a site, by elementwise
-operations in a fixed number of steps, so that one site gives the same bits as many.
+All functions work on arrays (n,), one value per site, by elementwise operations in a fixed number
+of steps, so that a single site gives the same bits as many.
 """
 
 from __future__ import annotations
@@ -11,134 +11,42 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from epithermal_edge.physics.desilets import bound_water
 from epithermal_edge.site import Site
 
 Array = NDArray[np.float64]
 
-A_0, A_1, A_2 = 0.0808, 0.372, 0.115  # Desilets, Zreda & Ferre (2010), eq. A1
 
-L1_G_CM2 = 162.0  # COSMIC's attenuation lengths: fast neutrons' makers in soil ...
-L2_G_CM2 = 129.1  # ... and in water,
-L4_G_CM2 = 3.16  # fast neutrons in water; that in soil, L3, belongs to the site
+L1_G_CM2 = 162.0  # COSMIC's attenuation length of high-energy neutrons in soil
+L2_G_CM2 = 129.1  # and in water
+L4_G_CM2 = 3.16  # of fast neutrons in water; L3, in soil, is a parameter of the site
 ANGLE_EXCESS = 1.0 / 360.0  # left rectangle rule at 0.5 degree, over the exact angle integral
-THETA_MAX = 0.9  # the wettest answer of `cosmic_theta`
-BULK_DENSITY_MIN_G_CM3 = 0.5  # COSMIC's L3 falls to nothing below
-NEWTON_STEPS = 5  # 4 reach 2e-12 for theta 0 to 0.9 and any soil
-
-
-def desilets_theta(
-    n_cph: ArrayLike,
-    n0_cph: ArrayLike,
-    bulk_density_g_cm3: ArrayLike,
-    lattice_water_g_g: ArrayLike = 0.0,
-    organic_water_g_g: ArrayLike = 0.0,
-) -> Array:
-    """Water content from a corrected count, by the N0 function.
-
-    Parameters
-    ----------
-    n_cph : (...) [counts h-1]
-        Corrected, the humidity included.
-    n0_cph : (...) [counts h-1]
-        Rate over dry soil; from a calibration.
-    bulk_density_g_cm3 : (...) [g cm-3]
-    lattice_water_g_g, organic_water_g_g : (...) [g g-1]
-        Hydrogen that is not soil water.
-
-    Returns
-    -------
-    (...) [m3 m-3]
-        NaN at and below 0.372 N0, a rate that no water content gives. Not clipped: a soil
-        that is wetter or drier than possible shows a wrong N0.
-
-    References
-    ----------
-    Desilets, Zreda & Ferre (2010), eq. A1, with the other hydrogen as in Hawdon et al. (2014),
-    eq. 7; the same as Koehli et al. (2021), eq. 12.
-    """
-    excess = np.asarray(n_cph, dtype=np.float64) / np.asarray(n0_cph, dtype=np.float64) - A_1
-    bound = _bound_water(lattice_water_g_g, organic_water_g_g)
-    theta_g = A_0 / np.where(excess > 0.0, excess, np.nan) - A_2 - bound
-    return np.asarray(theta_g * np.asarray(bulk_density_g_cm3, dtype=np.float64))
-
-
-def desilets_rate(
-    theta: ArrayLike,
-    n0_cph: ArrayLike,
-    bulk_density_g_cm3: ArrayLike,
-    lattice_water_g_g: ArrayLike = 0.0,
-    organic_water_g_g: ArrayLike = 0.0,
-) -> Array:
-    """Corrected count over a soil, by the N0 function: the inverse of `desilets_theta`.
-
-    Parameters
-    ----------
-    theta : (...) [m3 m-3]
-    n0_cph, bulk_density_g_cm3, lattice_water_g_g, organic_water_g_g :
-        As in `desilets_theta`.
-
-    Returns
-    -------
-    (...) [counts h-1]
-
-    References
-    ----------
-    As `desilets_theta`.
-    """
-    theta_g = np.asarray(theta, dtype=np.float64) / np.asarray(bulk_density_g_cm3, dtype=np.float64)
-    water = theta_g + _bound_water(lattice_water_g_g, organic_water_g_g)
-    return np.asarray(np.asarray(n0_cph, dtype=np.float64) * (A_0 / (water + A_2) + A_1))
-
-
-def desilets_sigma(
-    n_cph: ArrayLike, n_sigma_cph: ArrayLike, n0_cph: ArrayLike, bulk_density_g_cm3: ArrayLike
-) -> Array:
-    """Standard error of `desilets_theta` from counting statistics, to the third order.
-
-    Parameters
-    ----------
-    n_cph, n_sigma_cph : (...) [counts h-1]
-        Corrected rate and its standard error.
-    n0_cph, bulk_density_g_cm3 :
-        As in `desilets_theta`.
-
-    Returns
-    -------
-    (...) [m3 m-3]
-        0.4 to 12 % more than the first order between 0.02 and 0.6 m3 m-3. NaN as `desilets_theta`.
-
-    References
-    ----------
-    Jakobi et al. (2020), eq. 10.
-    """
-    n_0 = np.asarray(n0_cph, dtype=np.float64)
-    sigma = np.asarray(n_sigma_cph, dtype=np.float64)
-    d = np.asarray(n_cph, dtype=np.float64) - A_1 * n_0
-    d = np.where(d > 0.0, d, np.nan)
-    third = np.sqrt(d**4 + 8.0 * sigma**2 * d**2 + 15.0 * sigma**4)
-    bd = np.asarray(bulk_density_g_cm3, dtype=np.float64)
-    return np.asarray(sigma * A_0 * n_0 / d**4 * third * bd)
+THETA_MAX = 0.9  # upper limit of `cosmic_theta`
+BULK_DENSITY_MIN_G_CM3 = 0.5  # COSMIC's L3 approaches zero below
+NEWTON_STEPS = 5  # 4 steps reach an error of 2e-12 for theta 0 to 0.9 and any soil
 
 
 def cosmic_parameters(bulk_density_g_cm3: ArrayLike) -> tuple[Array, Array]:
-    """COSMIC's alpha and L3, where they were not fitted to the site.
+    """Estimate COSMIC's alpha and L3 from bulk density.
+
+    Use values that were fitted to the site where there are any.
 
     Parameters
     ----------
     bulk_density_g_cm3 : (...) [g cm-3]
-        Dry soil, 0.5 or more.
+        Of dry soil, at least 0.5.
 
     Returns
     -------
     alpha : (...) [-]
-        Fast neutrons that soil makes, relative to water.
+        Fast neutrons produced by soil, relative to water.
     l3_g_cm2 : (...) [g cm-2]
         Attenuation length of fast neutrons in dry soil.
 
     Raises
     ------
     ValueError
-        A bulk density under 0.5 g cm-3 (or NaN), for which the fit means nothing.
+        A bulk density below 0.5 g cm-3 or NaN: outside of the fit's range.
 
     References
     ----------
@@ -154,7 +62,7 @@ def cosmic_parameters(bulk_density_g_cm3: ArrayLike) -> tuple[Array, Array]:
 
 
 def cosmic_rate(theta: ArrayLike, site: Site) -> Array:
-    """Corrected count over a uniform soil.
+    """Compute the corrected count rate over a uniform soil.
 
     Parameters
     ----------
@@ -169,7 +77,7 @@ def cosmic_rate(theta: ArrayLike, site: Site) -> Array:
     Raises
     ------
     ValueError
-        As `cosmic_parameters`, where the site does not give both parameters.
+        As `cosmic_parameters`, where alpha or L3 of the site is NaN.
 
     References
     ----------
@@ -180,7 +88,7 @@ def cosmic_rate(theta: ArrayLike, site: Site) -> Array:
 
 
 def cosmic_slope(theta: ArrayLike, site: Site) -> Array:
-    """What the corrected count over a uniform soil loses with more water; negative.
+    """Compute the derivative of the corrected count rate with respect to water content.
 
     Parameters
     ----------
@@ -190,6 +98,7 @@ def cosmic_slope(theta: ArrayLike, site: Site) -> Array:
     Returns
     -------
     (n,) [counts h-1 per m3 m-3]
+        Negative.
 
     Raises
     ------
@@ -204,7 +113,7 @@ def cosmic_slope(theta: ArrayLike, site: Site) -> Array:
 
 
 def cosmic_theta(n_cph: ArrayLike, site: Site) -> Array:
-    """Water content of the uniform soil that gives a corrected count.
+    """Compute the water content of a uniform soil from its corrected count rate.
 
     Parameters
     ----------
@@ -216,7 +125,7 @@ def cosmic_theta(n_cph: ArrayLike, site: Site) -> Array:
     Returns
     -------
     (n,) [m3 m-3]
-        Exactly 0 or THETA_MAX for a count outside the possible ones; NaN for NaN.
+        Exactly 0 or THETA_MAX for a rate outside of the possible range; NaN for NaN.
 
     Raises
     ------
@@ -232,14 +141,14 @@ def cosmic_theta(n_cph: ArrayLike, site: Site) -> Array:
     driest, slope = _rate_and_slope(np.zeros_like(n), soil)
     wettest = _rate_and_slope(np.full_like(n, THETA_MAX), soil)[0]
     possible = np.clip(n, wettest, driest)
-    # First guess: the hyperbola through both ends that has the dry end's slope.
+    # First guess: the hyperbola through both ends with the slope of the dry end.
     bend = (driest - wettest) / (-slope * THETA_MAX)
     c = THETA_MAX * bend / (1.0 - bend)
     theta = -slope * c * c / (possible - driest - slope * c) - c
     log_n = np.log(possible)
     for _ in range(NEWTON_STEPS):
-        # ln rate falls and is convex in theta: no step passes the answer from the dry side, and
-        # one from the wet side lands on the dry side of it.
+        # ln rate decreases and is convex in theta: a step from the dry side never overshoots the
+        # root, and a step from the wet side lands on its dry side.
         theta = np.maximum(theta, 0.0)
         rate, slope = _rate_and_slope(theta, soil)
         theta = theta - (np.log(rate) - log_n) * rate / slope
@@ -247,16 +156,11 @@ def cosmic_theta(n_cph: ArrayLike, site: Site) -> Array:
     return np.asarray(np.where(n <= wettest, THETA_MAX, np.where(n >= driest, 0.0, theta)))
 
 
-def _bound_water(lattice_water_g_g: ArrayLike, organic_water_g_g: ArrayLike) -> Array:
-    lattice = np.asarray(lattice_water_g_g, dtype=np.float64)
-    return np.asarray(lattice + np.asarray(organic_water_g_g, dtype=np.float64))
-
-
 class _Soil(NamedTuple):
-    """What `_rate_and_slope` needs of a site; arrays () or (n,)."""
+    """The parameters of a site that `_rate_and_slope` uses; arrays () or (n,)."""
 
     n_cph: Array
-    made: Array  # alpha times bulk density
+    dry_source: Array  # alpha times bulk density
     bound: Array  # water in lattice and organic matter [g cm-3]
     a_dry: Array  # bulk density / L1
     b_dry: Array  # bulk density / L3
@@ -270,10 +174,10 @@ def _soil(site: Site) -> _Soil:
     alpha_bd, l3_bd = cosmic_parameters(np.where(fitted, 1.0, bd))
     alpha = np.where(np.isfinite(alpha), alpha, alpha_bd)
     l_3 = np.where(np.isfinite(l_3), l_3, l3_bd)
-    bound = _bound_water(site.lattice_water_g_g, site.organic_water_g_g)
+    bound = bound_water(site.lattice_water_g_g, site.organic_water_g_g)
     return _Soil(
         n_cph=np.asarray(site.cosmic_n_cph, dtype=np.float64),
-        made=np.asarray(alpha * bd),
+        dry_source=np.asarray(alpha * bd),
         bound=np.asarray(bound * bd),
         a_dry=np.asarray(bd / L1_G_CM2),
         b_dry=np.asarray(bd / l_3),
@@ -281,11 +185,11 @@ def _soil(site: Site) -> _Soil:
 
 
 def _rate_and_slope(theta: Array, soil: _Soil) -> tuple[Array, Array]:
-    """Rate (n,) [counts h-1] and its derivative by theta, over a uniform half-space."""
+    """Compute the rate (n,) [counts h-1] over a uniform half-space and its derivative by theta."""
     w = theta + soil.bound  # [g cm-3]
-    a = soil.a_dry + w / L2_G_CM2  # decay with depth of what makes fast neutrons [cm-1]
-    b = soil.b_dry + w / L4_G_CM2  # decay with depth of the fast neutrons [cm-1]
-    # At a = b, some dry soil with L3 > L1, the forms below are 0 / 0, their limits are smooth.
+    a = soil.a_dry + w / L2_G_CM2  # decay of high-energy neutrons with depth [cm-1]
+    b = soil.b_dry + w / L4_G_CM2  # decay of fast neutrons with depth [cm-1]
+    # At a = b (a dry soil with L3 > L1) the terms below are 0 / 0; their limits are smooth.
     b = np.where(np.abs(b - a) < 1e-7 * a, a * (1.0 + 1e-7), b)
     half = np.sqrt(np.abs(b - a) / (a + b))
     angle = np.where(b > a, np.arctan(half), np.arctanh(half))
@@ -296,6 +200,6 @@ def _rate_and_slope(theta: Array, soil: _Soil) -> tuple[Array, Array]:
     excess = ANGLE_EXCESS / (a + b)
     escaped = g + excess
     d_escaped = g_a / L2_G_CM2 + g_b / L4_G_CM2 - excess / (a + b) * (1 / L2_G_CM2 + 1 / L4_G_CM2)
-    source = soil.made + w
+    source = soil.dry_source + w
     rate = soil.n_cph * source * escaped
     return rate, soil.n_cph * (escaped + source * d_escaped)

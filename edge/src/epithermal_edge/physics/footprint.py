@@ -1,6 +1,6 @@
-"""Where the counted neutrons met the soil: weight by distance and depth, D86, radius.
+"""Compute the footprint of the sensor: weights by distance and depth, depth D86, radius.
 
-Needed to average soil samples as the sensor does, and to say what depth an estimate speaks of.
+The weights average soil samples as the sensor does; D86 is the depth that an estimate refers to.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 PRESSURE_SEA_LEVEL_HPA = 1013.25
-NEAR_M = 1.0  # borders between the three ranges of W(r)
+NEAR_M = 1.0  # limits between the three ranges of W(r)
 FAR_M = 50.0
-RANGE_M = 600.0  # as far as W(r) was fitted
-TYPICAL_DISTANCE_M = 30.0  # half of the neutrons come from nearer (50 m where dry, 15 m where wet)
+RANGE_M = 600.0  # largest distance of the fit of W(r)
+TYPICAL_DISTANCE_M = 30.0  # half of the neutrons come from within (50 m if dry, 15 m if wet)
 
 
 def rescaled_distance_m(
@@ -23,16 +23,16 @@ def rescaled_distance_m(
     theta: ArrayLike = 0.1,
     vegetation_height_m: ArrayLike = 0.0,
 ) -> Array:
-    """Distance at sea level over bare soil that counts as much as this one does here.
+    """Rescale a distance to sea level and bare soil, for use in `distance_weight`.
 
     Parameters
     ----------
     distance_m : (...) [m]
-        From the sensor.
+        Distance from the sensor.
     pressure_hpa : (...) [hPa]
-        Mean at the site; thin air lets neutrons travel further.
+        Mean at the site; neutrons travel further in thin air.
     theta : (...) [m3 m-3]
-        Only matters under vegetation.
+        Has an effect under vegetation only.
     vegetation_height_m : (...) [m]
 
     Returns
@@ -54,16 +54,16 @@ def rescaled_distance_m(
 
 
 def distance_weight(distance_m: ArrayLike, theta: ArrayLike, abs_humidity_g_m3: ArrayLike) -> Array:
-    """Weight W(r) of a soil profile by its distance from the sensor.
+    """Compute the weight W(r) of a soil profile by its distance from the sensor.
 
-    It is the intensity from the whole ring at r, so that its integral over r counts neutrons.
+    W(r) is the intensity from the whole ring at r: its integral over r is the count rate.
 
     Parameters
     ----------
     distance_m : (...) [m]
         `rescaled_distance_m`, 0 to 600.
     theta : (...) [m3 m-3]
-        Mean of the footprint, 0.02 to 0.5.
+        Mean over the footprint, 0.02 to 0.5.
     abs_humidity_g_m3 : (...) [g m-3]
 
     Returns
@@ -72,8 +72,8 @@ def distance_weight(distance_m: ArrayLike, theta: ArrayLike, abs_humidity_g_m3: 
 
     References
     ----------
-    Schroen et al. (2017), appendix A and table A1, after Koehli et al. (2015). 50 m belong to
-    the middle range.
+    Schroen et al. (2017), appendix A and table A1, after Koehli et al. (2015). r = 50 m belongs
+    to the middle range.
     """
     r = np.asarray(distance_m, dtype=np.float64)
     a_0, a_1, a_2, a_3 = _middle_range(theta, abs_humidity_g_m3)
@@ -85,7 +85,7 @@ def distance_weight(distance_m: ArrayLike, theta: ArrayLike, abs_humidity_g_m3: 
 
 
 def distance_weight_simple(distance_m: ArrayLike) -> Array:
-    """Weight W(r) of a soil profile where neither water nor humidity is known.
+    """Compute the weight W(r) of a soil profile where water content and humidity are unknown.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def d86_cm(
     distance_m: ArrayLike = TYPICAL_DISTANCE_M,
     lattice_water_g_g: ArrayLike = 0.0,
 ) -> Array:
-    """Depth D86 that 86 % of the counted neutrons come from.
+    """Compute the depth D86 that 86 % of the counted neutrons come from.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def d86_cm(
         Soil water.
     bulk_density_g_cm3 : (...) [g cm-3]
     distance_m : (...) [m]
-        `rescaled_distance_m`; the depth falls with it.
+        `rescaled_distance_m`; the depth decreases with it.
     lattice_water_g_g : (...) [g g-1]
         All hydrogen that is not soil water: the paper's theta includes it (eq. 2).
 
@@ -140,7 +140,7 @@ def d86_cm(
 def franz_depth_cm(
     theta: ArrayLike, bulk_density_g_cm3: ArrayLike, lattice_water_g_g: ArrayLike
 ) -> Array:
-    """Effective depth by the older formula, to compare with records that were made with it.
+    """Compute the effective depth by the older formula of Franz, to compare with older records.
 
     Parameters
     ----------
@@ -162,14 +162,14 @@ def franz_depth_cm(
 
 
 def depth_weight(z_cm: ArrayLike, d86_cm: ArrayLike) -> Array:
-    """Weight W(d) of a soil sample by its depth.
+    """Compute the weight W(d) of a soil sample by its depth.
 
     Parameters
     ----------
     z_cm : (...) [cm]
         Depth of the sample's middle.
     d86_cm : (...) [cm]
-        Of its profile.
+        D86 of the sample's profile.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def depth_weight(z_cm: ArrayLike, d86_cm: ArrayLike) -> Array:
 def footprint_radius_m(
     theta: ArrayLike, abs_humidity_g_m3: ArrayLike, fraction: float = 1.0 - np.exp(-2.0)
 ) -> Array:
-    """Distance, at sea level, within which a fraction of the counted neutrons met the soil.
+    """Compute the radius at sea level that a fraction of the counted neutrons comes from.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def footprint_radius_m(
         0.02 to 0.5.
     abs_humidity_g_m3 : (...) [g m-3]
     fraction : [-]
-        0 to 1; two e-folds, 86 %, are the usual footprint.
+        0 to 1; the usual footprint is 86 %, two e-folds.
 
     Returns
     -------
@@ -203,8 +203,8 @@ def footprint_radius_m(
 
     References
     ----------
-    Koehli et al. (2015), doi:10.1002/2015WR017169, by its definition: the integral of W(r),
-    0 to 600 m, here in closed form. Their table, made by simulation, is up to 3.5 % larger.
+    Koehli et al. (2015), doi:10.1002/2015WR017169, by definition: the integral of W(r) from 0
+    to 600 m, here in closed form. Their table, from simulations, is up to 3.5 % larger.
     """
     middle = _middle_range(theta, abs_humidity_g_m3)
     far = _far_range(theta, abs_humidity_g_m3)
@@ -222,7 +222,7 @@ def footprint_radius_m(
     low = np.zeros_like(middle[0])
     high = np.full_like(low, RANGE_M)
     wanted = fraction * within(high)
-    for _ in range(40):  # halvings: 1e-9 m
+    for _ in range(40):  # bisections: 1e-9 m
         r = 0.5 * (low + high)
         beyond = within(r) < wanted
         low, high = np.where(beyond, r, low), np.where(beyond, high, r)
@@ -232,7 +232,7 @@ def footprint_radius_m(
 def _integral(
     range_of_w: tuple[Array, Array, Array, Array], start: float, end: Array, damping_per_m: float
 ) -> Array:
-    """Integral of exp(-damping r) times one range of W(r), from start to end (...) [m]."""
+    """Integrate exp(-damping r) times one range of W(r), from start to end (...) [m]."""
     c_0, c_1, c_2, c_3 = range_of_w
     k_1, k_3 = c_1 + damping_per_m, c_3 + damping_per_m
     return np.asarray(
@@ -244,7 +244,7 @@ def _integral(
 def _middle_range(
     theta: ArrayLike, abs_humidity_g_m3: ArrayLike
 ) -> tuple[Array, Array, Array, Array]:
-    """A0 to A3 of W(r) up to 50 m: Schroen et al. (2017), table A1."""
+    """Compute A0 to A3 of W(r) up to 50 m: Schroen et al. (2017), table A1."""
     x = np.asarray(abs_humidity_g_m3, dtype=np.float64)
     y = np.asarray(theta, dtype=np.float64)
     a_0 = 8735.0 * (1.0 + 0.00978 * x) * np.exp(-22.689 * y)
@@ -257,7 +257,7 @@ def _middle_range(
 
 
 def _far_range(theta: ArrayLike, abs_humidity_g_m3: ArrayLike) -> tuple[Array, Array, Array, Array]:
-    """B0 to B3 of W(r) beyond 50 m: Schroen et al. (2017), table A1."""
+    """Compute B0 to B3 of W(r) beyond 50 m: Schroen et al. (2017), table A1."""
     x = np.asarray(abs_humidity_g_m3, dtype=np.float64)
     y = np.asarray(theta, dtype=np.float64)
     b_0 = (39006.0 - 15002337.0 / (2009.24 * y + x - 0.13)) * (0.01181 - y) * np.exp(-3.146 * y)

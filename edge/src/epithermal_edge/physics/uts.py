@@ -1,4 +1,7 @@
-"""Counts to water content by the universal transport solution, humidity of the air included."""
+"""Convert between counts and water content by the universal transport solution (UTS).
+
+The UTS includes the effect of air humidity.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ UtsParameters = Literal[
     "Mar21_mcnp_drf", "Mar21_uranos_drf", "Mar21_mcnp_ewin", "Mar21_uranos_ewin"
 ]
 
-# p0 to p7 of Koehli et al. (2021): neutron code, and response of the detector (drf) or
-# energy window (ewin). Their p8 is 0 in all four and left out.
+# p0 to p7 of Koehli et al. (2021), by neutron code and by detector response function (drf) or
+# energy window (ewin). p8 is 0 in all four sets and omitted here.
 UTS_PARAMETERS: dict[UtsParameters, tuple[float, ...]] = {
     "Mar21_mcnp_drf": (1.094, 0.028, 0.254, 3.537, 0.139, -0.0014, -0.0088, 0.000115),
     "Mar21_uranos_drf": (1.024, 0.0226, 0.207, 1.625, 0.235, -0.0029, -0.0093, 7.4e-5),
     "Mar21_mcnp_ewin": (1.265, 0.0259, 0.135, 1.237, 0.063, -0.00021, -0.0117, 0.00012),
     "Mar21_uranos_ewin": (1.223, 0.0185, 0.142, 2.568, 0.155, -0.00047, -0.0119, 9.2e-5),
 }
-UTS_BULK_DENSITY_G_CM3 = 1.43  # of the soil that was simulated for the fit
-UTS_WATER_MAX = 3.0  # the most water, bound water included, that the inversion looks for
+UTS_BULK_DENSITY_G_CM3 = 1.43  # of the soil in the simulations of the fit
+UTS_WATER_MAX = 3.0  # upper limit of the inversion, bound water included
 
 
 def uts_rate(
@@ -32,19 +35,19 @@ def uts_rate(
     bulk_density_g_cm3: ArrayLike = UTS_BULK_DENSITY_G_CM3,
     parameters: UtsParameters = "Mar21_mcnp_drf",
 ) -> Array:
-    """Count over a soil under humid air.
+    """Compute the count rate over a soil under humid air.
 
     Parameters
     ----------
     theta : (...) [m3 m-3]
     abs_humidity_g_m3 : (...) [g m-3]
     n_d_cph : (...) [counts h-1]
-        The detector's scale N_D; from a calibration.
+        The detector's scale N_D, from a calibration.
     additional_water_g_g : (...) [g g-1]
         Hydrogen that is not soil water.
     bulk_density_g_cm3 : (...) [g cm-3]
     parameters :
-        Which published set.
+        Name of the published set.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def uts_theta(
     bulk_density_g_cm3: ArrayLike = UTS_BULK_DENSITY_G_CM3,
     parameters: UtsParameters = "Mar21_mcnp_drf",
 ) -> Array:
-    """Water content of the soil that gives a count under humid air: inverse of `uts_rate`.
+    """Compute the water content from a count rate under humid air, the inverse of `uts_rate`.
 
     Parameters
     ----------
@@ -82,12 +85,12 @@ def uts_theta(
     Returns
     -------
     (...) [m3 m-3]
-        NaN for a count outside those of 0 to 3 m3 m-3 in all, and for NaN. Negative where the
-        count asks for less than the additional water.
+        NaN for NaN, and for a rate outside of the range of 0 to 3 m3 m-3 of all water. Negative
+        where the rate corresponds to less water than the additional water.
 
     References
     ----------
-    As `uts_rate`; solved by halving the interval.
+    As `uts_rate`; solved by bisection.
     """
     i = np.asarray(n_cph, dtype=np.float64) / np.asarray(n_d_cph, dtype=np.float64)
     rho_v = np.asarray(abs_humidity_g_m3, dtype=np.float64)
@@ -106,7 +109,7 @@ def uts_theta(
 
 
 def _intensity(water: Array, abs_humidity_g_m3: ArrayLike, parameters: UtsParameters) -> Array:
-    """N / N_D over `water` (...) [m3 m-3 at the fit's bulk density, all hydrogen included]."""
+    """Compute N / N_D over `water` (...) [m3 m-3 at the fit's bulk density, all hydrogen]."""
     p_0, p_1, p_2, p_3, p_4, p_5, p_6, p_7 = UTS_PARAMETERS[parameters]
     h = np.asarray(abs_humidity_g_m3, dtype=np.float64)
     moderated = (p_1 + p_2 * water) / (water + p_1) * (p_0 + p_6 * h + p_7 * h**2)

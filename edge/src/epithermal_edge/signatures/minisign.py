@@ -120,10 +120,13 @@ def verify(content: bytes, signature_file: bytes, trusted: Iterable[PublicKey]) 
     if found.form != PREHASHED:
         raise BundleError("signed in minisign's legacy form: sign again without -l")
     digest = hashlib.blake2b(content).digest()
+    sealed = found.signature + found.comment.encode()
     for key in keys:
-        sealed = found.signature + found.comment.encode()
-        if ed25519.verify(key.key, digest, found.signature) and ed25519.verify(
-            key.key, sealed, found.seal
-        ):
-            return key
+        try:
+            if ed25519.verify(key.key, digest, found.signature) and ed25519.verify(
+                key.key, sealed, found.seal
+            ):
+                return key
+        except ed25519.VerifierError as fault:
+            raise BundleError(str(fault)) from fault
     raise BundleError(f"the signature of key {keys[0].name} does not fit: not what was signed")

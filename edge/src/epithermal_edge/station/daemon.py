@@ -18,23 +18,23 @@ from epithermal_edge.ancillary.merge import Surroundings
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.engine import Engine
-from epithermal_edge.journal.disk_trouble import RETRY_S, DiskTrouble
 from epithermal_edge.journal.journal import Journal, JournalError
+from epithermal_edge.journal.recovery import RETRY_S, DiskTrouble
 from epithermal_edge.journal.sqlite import DamagedError, lock
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages import station
+from epithermal_edge.messages.message import Identity
 from epithermal_edge.mqtt.connection import Acknowledged, Down
 from epithermal_edge.mqtt.inbox import LinkEvent
 from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.rollout.loading import start_engine
 from epithermal_edge.station import health_file as health
-from epithermal_edge.station import restart_commands as verbs
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Counts, Intake
 from epithermal_edge.station.model_switch import Succession
 from epithermal_edge.station.reader import Read, Reader
 from epithermal_edge.station.systemd import Service
-from epithermal_edge.station.uplink import make_sender
+from epithermal_edge.station.uplink import make_sender, restart_commands
+from epithermal_edge.times import utc
 
 TICK_S = 0.25  # the longest wait for an event
 GOODBYE_S = 2.0  # how long a clean stop waits for the broker
@@ -128,16 +128,14 @@ class Station:
                 self._events.put(event)
 
         bundle, wall = self._engine.bundle, self._intake.now_s
-        own = verbs.of_station(self._config, self.restart)
+        own = restart_commands(self._config, self.restart)
         return make_sender(self._config, identity, bundle, journal, put, wall, own)
 
     def _adopt(self, engine: Engine) -> None:
         """Another model is used from now on: tell it."""
         self._engine = engine
         if self._sender:
-            self._sender.tell_meta(
-                messages.meta(self._config, self._intake.identity, engine.bundle)
-            )
+            self._sender.tell_meta(station.meta(self._config, self._intake.identity, engine.bundle))
 
     def stop(self) -> None:
         """Ask for a clean stop, from any thread or a signal handler."""
@@ -320,8 +318,8 @@ class Station:
             "v": 1,
             "pid": os.getpid(),
             "station": self._config.id,
-            "started": messages.utc(self._started_s),
-            "updated": messages.utc(self._clock.wall()),
+            "started": utc(self._started_s),
+            "updated": utc(self._clock.wall()),
             "reader": self._reader.health(),
             "engine": self._intake.health(),
             "sender": self._sender.health() if self._sender else None,

@@ -20,12 +20,14 @@ from epithermal_edge.inference.snapshot import StateLostError
 from epithermal_edge.journal.journal import Journal, JournalError
 from epithermal_edge.journal.rows import estimate_row
 from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity, Message
+from epithermal_edge.messages import station
+from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.reader import Read
 from epithermal_edge.station.stamps import Rules, Stamped, Verdict
 from epithermal_edge.station.timekeeper import PREFIX, Timekeeper
+from epithermal_edge.times import utc
 
 WAITING = 20_000  # records in memory at most: two weeks of minutes, 10 MB
 
@@ -189,7 +191,7 @@ class Intake:
             yield record
 
     def _event(self, kind: str, text: str) -> Message:
-        return messages.event(self._identity, kind, self.now_s(), text)
+        return station.event(self._identity, kind, self.now_s(), text)
 
     def add(self, read: Read) -> None:
         """Take a record that was read; the oldest goes when there are too many."""
@@ -325,8 +327,8 @@ class Intake:
         return {
             **asdict(self.counts),
             "waiting": self.waiting(),
-            "last_end": messages.utc(self.newest_s()),
-            "window_end": messages.utc(newest.window_end_s),
+            "last_end": utc(self.newest_s()),
+            "window_end": utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
             "water": None if soil is None else messages.water_told(soil, newest),
             "flags": messages.quality_flags(newest.quality),

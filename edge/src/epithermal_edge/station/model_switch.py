@@ -18,7 +18,7 @@ from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import BundleError, EpithermalError
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import Journal, JournalError
-from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import station
 from epithermal_edge.rollout import installed as models
 from epithermal_edge.rollout.loading import load_engine
 from epithermal_edge.rollout.state_file import TRIAL, VERIFIED, Rollout, read
@@ -121,7 +121,7 @@ class Succession:
         identity = self._intake.identity
         new = [e for e in record.events if e.serial > told]
         if new:
-            events = [messages.event(identity, e.kind, e.time_s, e.text) for e in new]
+            events = [station.event(identity, e.kind, e.time_s, e.text) for e in new]
             journal.keep({TOLD: str(new[-1].serial)}, events)
 
     def _goal_of(self, folder: Path, record: Rollout) -> Goal | None:

@@ -15,9 +15,9 @@ from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.loggers import parser as frames
 from epithermal_edge.loggers import ports
 from epithermal_edge.loggers.columns import Options
-from epithermal_edge.messages.observation import utc
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.clock import read_boottime
+from epithermal_edge.times import utc
 
 AHEAD = 256  # records that may wait for the engine before the reader stops reading
 TOLD, TOLD_EACH = 20, 1000  # the first damaged lines are shown, later only each so many

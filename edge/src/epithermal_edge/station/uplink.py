@@ -1,16 +1,17 @@
-"""The sender that a configuration asks for, with what it says of the station."""
+"""Make the sender that a configuration describes, and the commands that restart the station."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from epithermal_edge.config.station_toml import Config
+from epithermal_edge.config.station_toml import Config, read_config
+from epithermal_edge.errors import EpithermalError
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.journal.journal import Journal
-from epithermal_edge.messages import homeassistant
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages.observation import Identity
+from epithermal_edge.messages import homeassistant, station
+from epithermal_edge.messages.message import Identity
 from epithermal_edge.mqtt.commands import FILE, Commands, Nonces, Verb
 from epithermal_edge.mqtt.inbox import LinkEvent
 from epithermal_edge.mqtt.sender import Sender
@@ -45,7 +46,7 @@ def make_sender(
     if settings.command_key_file is not None:
         key = ed25519.read_public_key(settings.command_key_file)
         commands = Commands(key, identity, Nonces(config.state_dir / FILE, wall()), wall)
-    meta = messages.meta(config, identity, bundle)
+    meta = station.meta(config, identity, bundle)
     return Sender(
         *(settings, identity, meta, journal, put),
         discovery=discovery,
@@ -53,3 +54,41 @@ def make_sender(
         wall=wall,
         verbs=verbs,
     )
+
+
+def restart_commands(config: Config, restart: Callable[[], object]) -> dict[str, Verb]:
+    """The verbs `restart` and `model_rollback`.
+
+    Parameters
+    ----------
+    restart :
+        Ends the station in order, to be started again; the answer goes out before.
+    """
+
+    def restart_if_it_can_start(args: dict[str, Any]) -> dict[str, Any]:
+        from epithermal_edge.rollout import installed as models
+
+        _without(args)
+        models.prove(read_config(config.path).bundle.resolve())
+        restart()
+        return {}
+
+    def roll_back(args: dict[str, Any]) -> dict[str, Any]:
+        from epithermal_edge.rollout import installed as models
+
+        _without(args)
+        folder = models.models_folder(read_config(config.path))
+        try:
+            bundle = models.roll_back(folder)
+        except OSError as error:
+            text = f"{folder}: {error.strerror}; the station's user must be able to write there"
+            raise EpithermalError(text) from error
+        restart()
+        return {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256}
+
+    return {"restart": restart_if_it_can_start, "model_rollback": roll_back}
+
+
+def _without(args: dict[str, Any]) -> None:
+    if args:
+        raise EpithermalError(f"args: {min(args)}: this verb takes none")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from epithermal_host.rendering.text import markdown
+
 TEXT = """\
 # {name} {version}
 
@@ -156,13 +158,6 @@ def _quantization(report: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table."""
-    header = tuple(header)
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def rungs_table(rungs: Iterable[Mapping[str, Any]]) -> str:
     """The ladder of quantization, one row for each rung and runtime."""
     rows = []
@@ -192,7 +187,8 @@ def _scores(scores: Iterable[Mapping[str, Any]]) -> str:
     header = ("inputs", "method", "soils", "RMSE", "ubRMSE", "bias", "r", "coverage")
     rows = []
     for s in scores:
-        errors = (f"{s['rmse']:.4f}", f"{s['ubrmse']:.4f}", f"{s['bias']:+.4f}", f"{s['r']:.3f}")
+        r = "" if s["r"] is None else f"{s['r']:.3f}"
+        errors = (f"{s['rmse']:.4f}", f"{s['ubrmse']:.4f}", f"{s['bias']:+.4f}", r)
         covered = "" if s["coverage_90"] is None else f"{100 * s['coverage_90']:.1f} %"
         rows.append((s["inputs"], s["method"], str(s["soils"]), *errors, covered))
     return markdown(header, rows)

@@ -17,9 +17,9 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.bundles.streams import (
     TASK_SOILS,
     gathered,
-    proved,
     restarts,
     streamed_steps,
+    verified,
 )
 from epithermal_host.compute.crew import Crew
 
@@ -106,7 +106,7 @@ def hidden(
 
 
 def _work(task: _Task) -> Hidden:
-    model = proved(task.bundle, task.runtime)
+    model = verified(task.bundle, task.runtime)
     at = head_input(model.bundle)
     soils = zip(task.features, task.restart, strict=True)
     told = [list(streamed_steps(model, x, restart)) for x, restart in soils]

@@ -1,14 +1,11 @@
 """Keys that sign bundles, and signatures, as minisign writes them: the other half of
 `epithermal_edge.signatures.minisign`.
 
-Plain integers, on the maker's own machine: the time that signing takes depends on the secret, so
-do not offer it as a service.
-
 References
 ----------
-F. Denis, minisign, https://jedisct1.github.io/minisign/, "Secret key format". RFC 8032 (2017),
-section 5.1.6: signing. C. Percival and S. Josefsson, RFC 7914 (2016): scrypt; its parameters from
-libsodium's opslimit and memlimit as in crypto_pwhash_scryptsalsa208sha256.
+F. Denis, minisign, https://jedisct1.github.io/minisign/, "Secret key format". C. Percival and
+S. Josefsson, RFC 7914 (2016): scrypt; its parameters from libsodium's opslimit and memlimit as in
+crypto_pwhash_scryptsalsa208sha256.
 """
 
 from __future__ import annotations
@@ -20,10 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import bundle as bundles
 from epithermal_edge.inference.bundle import SIGNATURE
-from epithermal_edge.signatures import ed25519, minisign
+from epithermal_edge.signatures import minisign
 from epithermal_host.compute.files import write_atomic
 
 SCRYPT, PLAIN, CHECKSUM = b"Sc", b"\0\0", b"B2"
@@ -46,8 +45,7 @@ class SecretKey:
 def make_key(seed: bytes | None = None) -> SecretKey:
     """A new key; of a given seed (32 bytes) always the same but for its id."""
     seed = os.urandom(32) if seed is None else seed
-    scalar, _ = _expanded(seed)
-    return SecretKey(os.urandom(8), seed, _times_base(scalar))
+    return SecretKey(os.urandom(8), seed, _public(seed))
 
 
 def public_text(key: SecretKey) -> str:
@@ -103,7 +101,7 @@ def read_secret_key(path: Path, ask: Ask) -> SecretKey:
     elif raw[2:4] != PLAIN:
         raise ConfigError(f"{path}: encrypted in a way that is not known")
     key = SecretKey(body[:8], body[8:40], body[40:72])
-    if _times_base(_expanded(key.seed)[0]) != key.public:
+    if _public(key.seed) != key.public:
         raise ConfigError(f"{path}: damaged: its halves are not of one key")
     return key
 
@@ -116,8 +114,9 @@ def sign(key: SecretKey, content: bytes, comment: str) -> bytes:
     comment :
         One line that is signed too.
     """
-    signature = _sign(key, hashlib.blake2b(content).digest())
-    seal = _sign(key, signature + comment.encode())
+    secret = Ed25519PrivateKey.from_private_bytes(key.seed)
+    signature = secret.sign(hashlib.blake2b(content).digest())
+    seal = secret.sign(signature + comment.encode())
     line = base64.b64encode(minisign.PREHASHED + key.key_id + signature).decode()
     text = f"untrusted comment: signature by epithermal-host\n{line}\n"
     text += f"{minisign.TRUSTED}{comment}\n{base64.b64encode(seal).decode()}\n"
@@ -159,24 +158,8 @@ def write_keys(stem: Path, key: SecretKey, password: str | None) -> tuple[Path, 
     return secret, public
 
 
-def _expanded(seed: bytes) -> tuple[int, bytes]:
-    """Secret scalar and prefix; RFC 8032, section 5.1.5."""
-    digest = hashlib.sha512(seed).digest()
-    scalar = int.from_bytes(digest[:32], "little")
-    return scalar & ((1 << 254) - 8) | 1 << 254, digest[32:]
-
-
-def _times_base(scalar: int) -> bytes:
-    return ed25519.encoded(ed25519.times(ed25519.BASE, scalar, ed25519.BASE, 0))
-
-
-def _sign(key: SecretKey, message: bytes) -> bytes:
-    """RFC 8032, section 5.1.6."""
-    scalar, prefix = _expanded(key.seed)
-    r = int.from_bytes(hashlib.sha512(prefix + message).digest(), "little") % ed25519.L
-    point = _times_base(r)
-    k = int.from_bytes(hashlib.sha512(point + key.public + message).digest(), "little")
-    return point + ((r + k * scalar) % ed25519.L).to_bytes(32, "little")
+def _public(seed: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
 def _checksum(body: bytes) -> bytes:

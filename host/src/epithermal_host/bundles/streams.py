@@ -20,7 +20,7 @@ from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import Bundle, State, StepFn, Vector, open_bundle
 from epithermal_edge.inference.features import HELD_AT_START, HOURS
 from epithermal_edge.inference.pipeline import RESTART_H
-from epithermal_host.compute.crew import Crew, Lost, each
+from epithermal_host.compute.crew import Crew, Lost, map_unordered
 from epithermal_host.training.series import NAMES
 
 Array = NDArray[np.float64]
@@ -178,7 +178,7 @@ def gathered(
         The bundle's runtime ended its process.
     """
     parts: dict[int, P] = {}
-    for number, part in each(work, tasks, who):
+    for number, part in map_unordered(work, tasks, who):
         if isinstance(part, Lost):
             raise BundleError(f"{bundle.path}: {part.reason}: take the other runtime")
         parts[number] = part
@@ -187,7 +187,7 @@ def gathered(
 
 
 @dataclass(frozen=True, slots=True)
-class Proved:
+class Verified:
     """A bundle on a runtime on which its golden vectors hold."""
 
     bundle: Bundle
@@ -195,16 +195,16 @@ class Proved:
     runtime: str
 
 
-def proved(path: Path, runtime_name: str | None) -> Proved:
+def verified(path: Path, runtime_name: str | None) -> Verified:
     """A bundle's step on a runtime on which its golden vectors hold."""
     bundle = open_bundle(path)
     step = runtime.load(bundle, runtime_name)
     estimator.check_golden(bundle, step)
-    return Proved(bundle, step, step.runtime)
+    return Verified(bundle, step, step.runtime)
 
 
 def streamed_steps(
-    model: Proved, features: Floats, restart: Mask
+    model: Verified, features: Floats, restart: Mask
 ) -> Iterator[tuple[Vector, State]]:
     """Output and state after each step of one series, features (T, F), restart (T,)."""
     cold = state = model.bundle.cold_state()
@@ -214,7 +214,7 @@ def streamed_steps(
 
 
 def _work(task: Task) -> Answers:
-    model = proved(task.bundle, task.runtime)
+    model = verified(task.bundle, task.runtime)
     stream = _stream if task.outage_after is None else _outage
     pairs = [stream(model, task, i) for i in range(len(task.features))]
     return Answers(
@@ -224,12 +224,12 @@ def _work(task: Task) -> Answers:
     )
 
 
-def _stream(model: Proved, task: Task, row: int) -> tuple[Floats, Floats]:
+def _stream(model: Verified, task: Task, row: int) -> tuple[Floats, Floats]:
     said = [y for y, _ in streamed_steps(model, task.features[row], task.restart[row])]
     return np.array(said), np.zeros(0, dtype=np.float32)
 
 
-def _outage(model: Proved, task: Task, row: int) -> tuple[Floats, Floats]:
+def _outage(model: Verified, task: Task, row: int) -> tuple[Floats, Floats]:
     assert task.outage_after is not None
     step, columns = model.step, model.bundle.columns
     begin, seen = task.outage_after, task.features[row]

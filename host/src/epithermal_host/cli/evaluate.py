@@ -154,40 +154,41 @@ def _own(run_folder: Path, write: Write) -> int:
 
 
 def _report(asked: Asked, arguments: argparse.Namespace, write: Write) -> int:
-    from epithermal_host.reports import simulated as report
-    from epithermal_host.reports import simulated_text as report_text
+    from epithermal_host.evaluation.result import Options
+    from epithermal_host.reports import simulated, simulated_text
 
-    options = report.Options(
+    options = Options(
         every_soil=arguments.every_soil,
         runtime=arguments.runtime,
         workers=arguments.workers,
         reference_soils=arguments.reference,
     )
     assert asked.bundle is not None and asked.run is not None
-    done, page = report.run(asked.bundle, asked.run, arguments.out, options)
-    write(report_text.table(done))
+    done, page = simulated.run(asked.bundle, asked.run, arguments.out, options)
+    write(simulated_text.table(done))
     write(f"report: {page}")
     return 0
 
 
 def _field(asked: Asked, arguments: argparse.Namespace, write: Write) -> int:
-    from epithermal_host.reports import field as field_report
+    from epithermal_host.reports import field
+    from epithermal_host.reports.field_result import Options
 
     assert asked.bundle is not None
-    options = field_report.Options(
+    options = Options(
         campaign=arguments.campaign, runtime=arguments.runtime, workers=arguments.workers
     )
-    done, page = field_report.run(asked.bundle, asked.sites, arguments.out, options)
-    write(field_report.table(done))
+    done, page = field.run(asked.bundle, asked.sites, arguments.out, options)
+    write(field.table(done))
     write(f"report: {page}")
     return 0
 
 
 def _population(asked: Asked, write: Write) -> int:
-    from epithermal_host.studies import population_check as population
+    from epithermal_host.studies import population_check
 
     assert asked.run is not None
-    done = population.run(asked.run, asked.sites)
-    write(population.table(done))
+    done = population_check.run(asked.run, asked.sites)
+    write(population_check.table(done))
     write(f"report: {done.report_path}, picture: {done.picture_path}")
     return 0 if done.ok else 1

@@ -9,11 +9,7 @@ from pathlib import Path
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_host import __version__
-from epithermal_host.cli import evaluate as evaluate_command
-from epithermal_host.cli import retrain as retrain_command
-from epithermal_host.cli import sign as signing_command
-from epithermal_host.cli import validate
-from epithermal_host.cli import weather as weather_command
+from epithermal_host.cli import evaluate, retrain, sign, validate, weather
 
 # Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
 
@@ -68,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
-    weather_command.add_parser(commands)
+    weather.add_parser(commands)
     commands.choices["weather"].set_defaults(handler=_weather)
     return parser
 
@@ -99,13 +95,13 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--version", dest="model_version", help="default: run.toml")
     p.add_argument("--notes", type=Path, metavar="FILE.md",
                    help="for the card: what examinations showed, where it fails")  # fmt: skip
-    signing_command.add_secret_key(p)
+    sign.add_secret_key(p)
     p = _add(commands, "key", _key, "a pair of keys: one signs bundles, stations trust the other",
              "key --out keys/farm")  # fmt: skip
-    signing_command.add_key_arguments(p)
+    sign.add_key_arguments(p)
     p = _add(commands, "sign", _sign, "a bundle that is there already",
              "sign models/rootzone-1.0.0 --key keys/farm.key")  # fmt: skip
-    signing_command.add_sign_arguments(p)
+    sign.add_sign_arguments(p)
     p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
              "demo --out build/demo")  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
@@ -113,8 +109,8 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
-             evaluate_command.EXAMPLES)  # fmt: skip
-    evaluate_command.add_arguments(p, _positive)
+             evaluate.EXAMPLES)  # fmt: skip
+    evaluate.add_arguments(p, _positive)
 
 
 def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -133,8 +129,8 @@ def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _add_retrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _add(commands, "retrain", _retrain, "a released model, moved to a site",
-             retrain_command.EXAMPLE)  # fmt: skip
-    retrain_command.add_arguments(p, _positive)
+             retrain.EXAMPLE)  # fmt: skip
+    retrain.add_arguments(p, _positive)
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -200,7 +196,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     config = read_run(arguments.config)
     done = campaign.run(config, arguments.out, workers=arguments.workers, dask=arguments.dask)
     print(
-        f"simulated {done.made} soils x {config.campaign.years} years, {done.found} were there, "
+        f"simulated {done.simulated} soils x {config.campaign.years} years, {done.reused} reused, "
         f"{len(done.failed)} failed"
     )
     if done.failed:
@@ -253,7 +249,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    return evaluate_command.run(arguments, print)
+    return evaluate.run(arguments, print)
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
@@ -276,16 +272,17 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
-    return retrain_command.run(arguments, print)
+    return retrain.run(arguments, print)
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    from epithermal_host.studies import single_site as study
+    from epithermal_host.studies import single_site
 
-    study.read_study(arguments.config)
-    done = study.run(arguments.config, arguments.out)
-    print(study.text(done))
-    print(f"picture: {arguments.out / study.PICTURE}, figures: {arguments.out / study.DATA}")
+    single_site.read_study(arguments.config)
+    done = single_site.run(arguments.config, arguments.out)
+    print(single_site.text(done))
+    picture, data = arguments.out / single_site.PICTURE, arguments.out / single_site.DATA
+    print(f"picture: {picture}, figures: {data}")
     return 0
 
 
@@ -294,7 +291,7 @@ def _release(arguments: argparse.Namespace) -> int:
 
     first, *others = arguments.run
     wanted = read_run(first).release
-    key = signing_command.secret_key(arguments)
+    key = sign.secret_key(arguments)
     from epithermal_host.bundles import release
     from epithermal_host.evaluation import evaluate
 
@@ -315,11 +312,11 @@ def _release(arguments: argparse.Namespace) -> int:
 
 
 def _key(arguments: argparse.Namespace) -> int:
-    return signing_command.make_key(arguments, print)
+    return sign.make_key(arguments, print)
 
 
 def _sign(arguments: argparse.Namespace) -> int:
-    return signing_command.sign(arguments, print)
+    return sign.sign(arguments, print)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -345,7 +342,7 @@ def _figures(arguments: argparse.Namespace) -> int:
 
 
 def _weather(arguments: argparse.Namespace) -> int:
-    return weather_command.run(arguments, print)
+    return weather.run(arguments, print)
 
 
 def _validate(arguments: argparse.Namespace) -> int:

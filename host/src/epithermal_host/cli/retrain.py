@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from epithermal_host.cli import sign as signing_command
+from epithermal_host.cli import sign
 
 EXAMPLE = """retrain site.toml --from models/rootzone-1.0.0 --out retrained
   epithermal-host retrain site.toml --from models/rootzone-1.0.0 --until 2023-12-31"""
@@ -36,7 +36,7 @@ def add_arguments(p: argparse.ArgumentParser, number: Callable[[str], int]) -> N
     )
     p.add_argument("--name", default="", help="of the new bundle; default: PARENT-SITE")
     p.add_argument("--version", default="", dest="model_version", help="default: the parent's")
-    signing_command.add_secret_key(p)
+    sign.add_secret_key(p)
     p.add_argument("--out", type=Path, metavar="DIR",
                    help="bundle, report and picture go in here; default: retrain-SITE")  # fmt: skip
     p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
@@ -45,22 +45,22 @@ def add_arguments(p: argparse.ArgumentParser, number: Callable[[str], int]) -> N
 
 def run(arguments: argparse.Namespace, write: Callable[[str], None]) -> int:
     """Retrain, or decline with status 1; lines for people go to `write`."""
-    from epithermal_host.retraining import retrain
-    from epithermal_host.retraining import text as retrain_text
+    from epithermal_host.retraining import retrain, text
+    from epithermal_host.retraining.result import Options
 
-    options = retrain.Options(
+    options = Options(
         campaign=arguments.campaign,
         until=arguments.until,
         cosmic_n_cph=arguments.cosmic_n,
         believe_probes=arguments.believe_probes,
         name=arguments.name,
         version=arguments.model_version,
-        key=signing_command.secret_key(arguments),
+        key=sign.secret_key(arguments),
         runtime=arguments.runtime,
         workers=arguments.workers,
     )
     done, out, bundle = retrain.run(arguments.site, arguments.parent, arguments.out, options)
-    write(retrain_text.markdown(done))
+    write(text.report(done))
     write(f"written: {out / retrain.REPORT}, {out / retrain.DATA}, {out / retrain.PICTURE}")
     if bundle is None:
         return DECLINED

@@ -1,7 +1,7 @@
-"""A function over many tasks on one executor: processes of this machine, or a Dask cluster's.
+"""Map a function over many tasks, on processes of this machine or on a Dask cluster.
 
-The executor is one of concurrent.futures' kind. Answers come back to the caller; a worker that dies
-costs the tasks that it had in work, and they are done again.
+Both are executors of concurrent.futures. Results return to the caller; when a worker dies, the
+tasks that it was running are run again.
 """
 
 from __future__ import annotations
@@ -25,49 +25,49 @@ Answer = TypeVar("Answer")
 
 AHEAD = 2
 FIRST = concurrent.futures.FIRST_COMPLETED
-PATIENCE_S = 10.0  # without an answer, then we look whether there are workers at all
+PATIENCE_S = 10.0  # without a result; then check whether there are any workers
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """In place of an answer: the task ended every worker that it was given to."""
+    """Result of a task that killed every worker that ran it."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """Who does the work."""
+    """An executor and the number of its workers."""
 
-    executor: Executor | None  # None: it is done here
-    workers: Callable[[], int]  # now: those of a cluster come and go
-    ahead: int = AHEAD  # tasks handed over for each of them, so that none waits for the next
-    killed: type[Exception] = WorkerDiedError  # what it raises for a task that ends its workers
+    executor: Executor | None  # None: run in this process
+    workers: Callable[[], int]  # present number; it varies in a cluster
+    ahead: int = AHEAD  # tasks submitted per worker, so that none waits for the next
+    killed: type[Exception] = WorkerDiedError  # raised for a task that kills its workers
 
 
 @contextlib.contextmanager
 def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew]:
-    """Processes of this machine, or the workers of a Dask cluster.
+    """Start processes on this machine, or connect to the workers of a Dask cluster.
 
     Parameters
     ----------
     workers :
-        Processes; one a processor by default; 1: none, the work is done here.
+        Number of processes; default: one per processor; 1: run in this process.
     dask :
-        Address of a scheduler, tcp://host:port; then `workers` says nothing.
+        Address of a scheduler, tcp://host:port; `workers` is then ignored.
 
     Raises
     ------
     ConfigError
-        No scheduler answers, distributed is not installed, or its workers have other versions.
+        No scheduler answers, distributed is not installed, or versions of the workers differ.
     """
     if dask is not None:
-        from epithermal_host.compute import dask_cluster as cluster
+        from epithermal_host.compute import dask_cluster
 
-        with cluster.connect(dask) as there:
-            yield Crew(there, there.workers, cluster.AHEAD, there.killed)
+        with dask_cluster.connect(dask) as there:
+            yield Crew(there, there.workers, dask_cluster.AHEAD, there.killed)
         return
-    number = processes(workers)
+    number = worker_count(workers)
     if number == 1:
         yield Crew(None, lambda: 1)
         return
@@ -78,8 +78,8 @@ def crew(workers: int | None = None, dask: str | None = None) -> Iterator[Crew]:
         here.shutdown(cancel_futures=True)
 
 
-def processes(workers: int | None) -> int:
-    """How many to use: as asked, else one a processor that we may run on."""
+def worker_count(workers: int | None) -> int:
+    """Return the number of processes: as given, else one per processor available to this one."""
     if workers is not None:
         return workers
     if hasattr(os, "sched_getaffinity"):
@@ -87,17 +87,18 @@ def processes(workers: int | None) -> int:
     return os.cpu_count() or 1
 
 
-def each(
+def map_unordered(
     function: Callable[[Task], Answer], tasks: Iterable[Task], crew: Crew
 ) -> Iterator[tuple[int, Answer | Lost]]:
-    """Number and answer of each task, in the order in which they are done.
+    """Run a function on every task; yield number and result of each in order of completion.
 
     Parameters
     ----------
     function :
-        At the top level of a module, so that a worker finds it.
+        Defined at the top level of a module, so that a worker can import it.
     tasks :
-        Taken as there is room, so that neither tasks nor answers pile up; each is pickled.
+        Consumed as workers become free, so that neither tasks nor results accumulate; each is
+        pickled.
     crew :
         See `crew`.
 
@@ -119,12 +120,12 @@ def each(
 
 
 def _answers(flying: dict[Future[Answer], int], crew: Crew) -> Iterator[tuple[int, Answer | Lost]]:
-    """Of the tasks that are done; waits for one at least."""
-    told = False
+    """Wait for at least one task; yield number and result of all that are complete."""
+    warned = False
     while not (done := concurrent.futures.wait(flying, PATIENCE_S, FIRST).done):
-        if not told and crew.workers() == 0:
+        if not warned and crew.workers() == 0:
             log.warning("the Dask cluster has no workers; waiting for one")
-            told = True
+            warned = True
     for future in done:
         number = flying.pop(future)
         try:
@@ -133,6 +134,6 @@ def _answers(flying: dict[Future[Answer], int], crew: Crew) -> Iterator[tuple[in
             answer = Lost(str(error))
         except concurrent.futures.CancelledError as error:
             raise EpithermalError(
-                "the Dask scheduler was lost: start the command again; what is done stays"
+                "the Dask scheduler was lost: start the command again; completed work is kept"
             ) from error
         yield number, answer

@@ -1,4 +1,4 @@
-"""An existing Dask cluster as an executor. Nothing else imports distributed."""
+"""Use an existing Dask cluster as an executor. No other module imports distributed."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from typing import Any, TypeVar
 from epithermal_edge.errors import ConfigError
 
 CONNECT_S = 10.0
-AHEAD = 4  # tasks for each thread of the cluster: an answer and the next task travel meanwhile
-COUNT_S = 5.0  # after which the threads are counted again: workers come and go
+AHEAD = 4  # tasks per thread of the cluster, as a result and the next task are in transit
+COUNT_S = 5.0  # interval between counts of the threads, because workers come and go
 Answer = TypeVar("Answer")
 
 DECIDE_BITS = ("epithermal-host", "epithermal-edge", "numpy", "numba")
 
 
 class Cluster(Executor):
-    """A Dask client as an executor, whose tasks refuse a worker of other versions."""
+    """A Dask client as an executor; its tasks reject a worker with other versions."""
 
     def __init__(self, distributed: Any, client: Any) -> None:
         self.killed: type[Exception] = distributed.KilledWorker
         self._client = client
-        self._dask = client.get_executor(pure=False)  # a task is done, not looked up
+        self._dask = client.get_executor(pure=False)  # run every task, do not reuse results
         self._threads = 0
         self._counted_s = -COUNT_S
 
     def workers(self) -> int:
-        """Threads of the cluster, each of which takes a task."""
+        """Count the threads of the cluster; each runs one task at a time."""
         now_s = time.monotonic()
         if now_s - self._counted_s >= COUNT_S:
-            with contextlib.suppress(OSError):  # the scheduler is lost: the futures tell
+            with contextlib.suppress(OSError):  # the scheduler is lost: the futures report it
                 self._threads = sum(self._client.nthreads().values())
             self._counted_s = now_s
         return self._threads
 
     def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:
-        """Function, at the top level of a module, and arguments are pickled."""
+        """Submit a call; function (of a module's top level) and arguments are pickled."""
         future: Future[Answer] = self._dask.submit(_guarded, versions(), fn, *args, **kwargs)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End our part of it; the cluster stays."""
+        """Disconnect from the cluster, which continues to run."""
         self._dask.shutdown(wait=wait and not cancel_futures)
 
 
 @contextlib.contextmanager
 def connect(address: str) -> Iterator[Cluster]:
-    """Connect to a scheduler whose workers have our versions.
+    """Connect to a scheduler; require workers with the versions of this machine.
 
     Raises
     ------
     ConfigError
-        distributed is not installed, no scheduler or worker is there, or versions differ.
+        distributed is not installed, no scheduler or no worker answers, or versions differ.
     """
     try:
         distributed = importlib.import_module("distributed")
@@ -86,18 +86,18 @@ def connect(address: str) -> Iterator[Cluster]:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions that decide the bits of a result; "" for what is not installed."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    """List the versions that determine the bits of a result; "" for a missing package."""
+    by_name = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in DECIDE_BITS:
         try:
-            found[name] = metadata.version(name)
+            by_name[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = ""
-    return found
+            by_name[name] = ""
+    return by_name
 
 
 def _compare(client: Any, address: str) -> None:
-    """Refuse workers that would give other bytes."""
+    """Reject workers whose results could differ."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_S)
     except TimeoutError as error:
@@ -117,7 +117,7 @@ def _compare(client: Any, address: str) -> None:
 
 def _differences(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
     return [
-        f"{name} is {theirs[name] or 'missing'}, here it is {ours[name]}: install the same"
+        f"{name} is {theirs[name] or 'missing'}, here it is {ours[name]}: install the same version"
         for name in ours
         if theirs[name] != ours[name]
     ]

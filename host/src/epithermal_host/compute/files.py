@@ -1,4 +1,4 @@
-"""Files of a run folder that are either whole or not there."""
+"""Write files atomically: after an interruption a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that an interruption leaves the old one or the new one, never a part.
+    """Write a file so that an interruption leaves the old or the new content, never a part.
 
     Parameters
     ----------
     path :
-        Its folder is made where it is missing.
+        Its folder is created where missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -26,6 +26,6 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The same for a value of JSON; NaN is refused, a reader elsewhere would choke on it."""
+    """Write a value as JSON in the same way; reject NaN, which is not valid JSON."""
     text = json.dumps(value, indent=2, allow_nan=False)
     write_atomic(path, text.encode("utf-8") + b"\n")

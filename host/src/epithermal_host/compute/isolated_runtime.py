@@ -1,7 +1,7 @@
-"""A model file on a TFLite runtime in a process of its own.
+"""Run a model file on a TFLite runtime in a separate process.
 
-tflite-runtime cannot live in a process that has loaded TensorFlow, and a runtime that meets a
-model it does not understand may take its process with it. So the host asks for answers here.
+tflite-runtime cannot run in a process that has loaded TensorFlow, and a runtime may crash its
+process on a model that it does not support.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import BundleError, EpithermalError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import StateTensor, StepFn, open_bundle, zeros
+from epithermal_host.arrays import Array32
 
 TIMEOUT_S = 3600.0
 
 
 def answer(
-    model: Path,
-    name: str,
-    series: NDArray[np.float32],
-    states: Sequence[StateTensor] | None = None,
-) -> NDArray[np.float32]:
+    model: Path, name: str, series: Array32, states: Sequence[StateTensor] | None = None
+) -> Array32:
     """Stream series through a model, each from a cold state.
 
     Parameters
@@ -66,7 +63,7 @@ def answer(
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"it died with {done.returncode}"]
             raise BundleError(lines[-1])
-        out: NDArray[np.float32] = np.load(answers)
+        out: Array32 = np.load(answers)
     return out
 
 

@@ -1,12 +1,13 @@
-"""How our kernels are compiled: one set of numba options, typed, cached on disk.
+"""Compile kernels with one set of numba options, and cache their machine code on disk.
 
-numba's own cache looks only at the file of the function that is called: a change in a function
-that it calls, in another file, would go unseen. So the cache's folder carries the hash of all
-kernels, and a change of any compiles anew.
+numba's own cache checks only the file of the called function and misses a change of a function
+that this one calls from another file. The name of the cache folder therefore contains a hash of
+all kernels, so that any change recompiles them.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tempfile
@@ -18,8 +19,8 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# NaN and infinity keep their meaning (a diverging column must be seen), everything else may be
-# reordered and fused. error_model "numpy": no branch for a division by zero.
+# NaN and infinity keep their meaning, because a diverging column must be detected; all other
+# operations may be reordered and fused. error_model "numpy": no branch for a division by zero.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 KERNELS = (
     "compute/numba_cache.py",
@@ -30,10 +31,12 @@ KERNELS = (
 )
 
 
+@functools.cache
 def cache_folder() -> Path:
-    """Where machine code is kept: NUMBA_CACHE_DIR or the user's cache, by hash of the kernels.
+    """Create the folder of the compiled kernels, in NUMBA_CACHE_DIR or the user's cache.
 
-    Where that cannot be written, a folder of this process: it compiles for itself.
+    Its name contains a hash of all kernels. If it is not writable, return a temporary folder, so
+    that this process compiles for itself.
     """
     here = Path(__file__).parents[1]
     digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in KERNELS))
@@ -47,16 +50,32 @@ def cache_folder() -> Path:
     return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="epithermal-"))
 
 
-_FOLDER = str(cache_folder())
-
-
 def compiled(function: Function) -> Function:
-    """Compile a kernel to machine code at its first call."""
+    """Compile a kernel to machine code at its first call, or load it from the cache.
+
+    numba creates the cache folder when caching is enabled, so this enables it at the first
+    compilation only: importing a kernel writes no file.
+    """
+    kernel: Any = numba.njit(error_model="numpy", fastmath=FASTMATH)(function)
+    if kernel is function:  # NUMBA_DISABLE_JIT
+        return function
+    compile_or_load = kernel.compile
+
+    def first(signature: Any) -> Any:
+        if vars(kernel).pop("compile", None) is not None:  # restores the method of its class
+            _enable_cache(kernel)
+        return compile_or_load(signature)
+
+    kernel.compile = first
+    return cast(Function, kernel)
+
+
+def _enable_cache(kernel: Any) -> None:
+    """Enable numba's cache in `cache_folder`; numba reads its configuration during this call."""
     config: Any = numba.config
     before = config.CACHE_DIR
-    config.CACHE_DIR = _FOLDER  # numba chooses the file's place here and now
+    config.CACHE_DIR = str(cache_folder())
     try:
-        decorate = numba.njit(cache=True, error_model="numpy", fastmath=FASTMATH)
-        return cast(Function, decorate(function))
+        kernel.enable_caching()
     finally:
         config.CACHE_DIR = before

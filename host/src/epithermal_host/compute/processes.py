@@ -1,7 +1,8 @@
-"""Processes of this machine as an executor that outlives any of them.
+"""Run calls in processes of this machine, with an executor that survives their death.
 
-concurrent.futures' own pool shares one pipe between its processes: one that is killed while it
-answers leaves half a message and a lock, and the parent waits for ever. Here each has its own.
+The pool of concurrent.futures shares one pipe between its processes: a process that is killed
+while it answers leaves half a message and a lock, and the parent waits forever. Here each process
+has its own pipe.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-TRIES = 3  # of a task whose process dies; it may have been killed for another's memory
-END_S = 5.0  # for a process to end by itself
+TRIES = 3  # of a task whose process dies; another process may have exhausted the memory
+END_S = 5.0  # that a process may need to exit by itself
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class WorkerDiedError(Exception):
-    """Every process that worked on a task died."""
+    """Every process that ran a task died."""
 
 
 class Processes(Executor):
-    """Up to `number` processes, each with a thread here that waits for its answers.
+    """Up to `number` processes, each with a thread of this process that waits for its results.
 
-    A process that dies is replaced and its task is given to the next one, TRIES times in all; then
-    the task's future raises WorkerDiedError. No other task notices.
+    A process that dies is replaced and its task is run again, up to TRIES times in total; then the
+    task's future raises WorkerDiedError. Other tasks are unaffected.
     """
 
     def __init__(self, number: int) -> None:
@@ -45,7 +46,7 @@ class Processes(Executor):
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Call] | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:
-        """Function, at the top level of a module, and arguments are pickled."""
+        """Submit a call; function (of a module's top level) and arguments are pickled."""
         future: Future[Answer] = Future()
         self._jobs.put((future, (fn, args, kwargs)))
         if len(self._threads) < self._number:
@@ -54,7 +55,7 @@ class Processes(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes after what was submitted, or after what is in work."""
+        """End the processes after all submitted calls, or after those that are running."""
         while cancel_futures:
             try:
                 job = self._jobs.get_nowait()
@@ -89,22 +90,22 @@ def _fulfil(future: Future[Any], call: Call, process: _Process) -> None:
         else:
             (future.set_result if good else future.set_exception)(value)
             return
-    future.set_exception(WorkerDiedError(f"it ended {TRIES} processes that worked on it ({end})"))
+    future.set_exception(WorkerDiedError(f"the task ended {TRIES} processes ({end})"))
 
 
 class _Process:
-    """A process and our end of its pipe."""
+    """A process and the parent's end of its pipe."""
 
     def __init__(self) -> None:
         self._start()
 
     def _start(self) -> None:
-        # spawn: the same on every system, and no copy of a parent that has TensorFlow's threads
+        # spawn: the same on every system, and safe if the parent has threads of TensorFlow
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
+        theirs.close()  # so that the pipe closes when the process ends
 
     def ask(self, call: Call) -> tuple[bool, Any]:
         self._pipe.send(call)
@@ -112,7 +113,7 @@ class _Process:
         return answer
 
     def replace(self) -> str:
-        """Start anew; how the old one ended."""
+        """Start a new process; return how the old one ended."""
         self.close()
         code = self._process.exitcode or 0
         self._start()
@@ -127,14 +128,14 @@ class _Process:
 
 
 def _serve(pipe: Connection[Any, Any]) -> None:
-    """Answer calls until the parent closes the pipe, or is no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; only the parent answers it
+    """Run calls until the parent closes the pipe or exits."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; only the parent handles it
     with contextlib.suppress(EOFError, OSError):
         while True:
             function, args, kwargs = pipe.recv()
             try:
                 answer = True, function(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 (whose future it is gets it)
+            except Exception as error:  # noqa: BLE001 (the future of the call raises it)
                 error.add_note(f"in a worker process:\n{traceback.format_exc()}")
                 answer = False, error
             pipe.send(answer)

@@ -1,4 +1,4 @@
-"""What run.toml may say about learning; read without loading TensorFlow."""
+"""Define sections [train] and [quantize] of run.toml, without importing TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ Range = tuple[str, float, float]
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """[train] of the run's TOML."""
+    """Training: section [train] of run.toml."""
 
     seed: int = 1
-    begin_with: str = ""  # a network.npz whose training goes on, beside run.toml; else a new one
+    begin_with: str = ""  # network.npz to continue from, relative to run.toml; empty: a new network
     network: str = "lstm"  # its kind, see training/kinds.py
-    inputs: tuple[str, ...] = ()  # features that it is shown, by name; none named: all
+    inputs: tuple[str, ...] = ()  # names of the features that it is shown; empty: all
     hidden: int = 32  # width of the state
-    epochs: int = 100  # at most
-    batch: int = 32  # series; small campaigns need many steps, large ones (2000 soils) take 256
-    chunk: int = 180  # days between two stops of the gradient
-    learning_rate: float = 5e-3  # at the start of the cosine
-    final_rate: float = 0.02  # at its end, as a part of the start
+    epochs: int = 100  # maximum
+    batch: int = 32  # series; small campaigns need many steps, large ones (2000 soils) use 256
+    chunk: int = 180  # days of truncated backpropagation through time
+    learning_rate: float = 5e-3  # at the start of the cosine schedule
+    final_rate: float = 0.02  # at its end, as a share of the rate at the start
     clip_norm: float = 1.0  # of the whole gradient
-    patience: int = 20  # epochs without a better validation before it stops
-    spin_up_steps: int = 60  # days from a cold start that are not judged
-    spin_up_weight: float = 0.1  # of those days in the loss
-    known_weight: float = 1.0  # of soils whose N is known without error: there is most to learn
-    snow_weight: float = 0.1  # of days with snow in the loss; they are not judged
-    anomaly: float = 0.0  # part of the mean error in a chunk that is forgiven, where N is unknown
+    patience: int = 20  # epochs without a better validation before training stops
+    spin_up_steps: int = 60  # days after a cold start that are not evaluated
+    spin_up_weight: float = 0.1  # of these days in the loss
+    known_weight: float = 1.0  # of soils whose N is known without error
+    snow_weight: float = 0.1  # of days with snow in the loss; they are not evaluated
+    anomaly: float = 0.0  # share of the mean error in a chunk that is ignored where N is unknown
     sigma_weight: float = 0.1  # of the likelihood of sigma in the loss
     layers_weight: float = 0.2  # of the mean error of 0-10 and 30-60 cm in the loss
-    sigma_power: float = 1.0  # errors weigh by sigma to minus this: what can be known is learnt
-    huber: float = 0.0  # errors of theta above it count linearly [0.05 m3 m-3]; 0: none do
+    sigma_power: float = 1.0  # errors are weighted by sigma to the power of minus this
+    huber: float = 0.0  # larger errors of theta count linearly [0.05 m3 m-3]; 0: off
     average: float = 0.0  # decay of the weights' moving average per update; 0: the last weights
-    mask_both: float = 0.3  # chance that a series is shown without rain and ET0
-    mask_one: float = 0.1  # chance, for either, that it alone is hidden
-    jitter: float = 0.0  # of what is told of a site, anew in each epoch, over its spread
-    weather_error: float = 0.0  # of a place's rain and ET0, as a logarithm, anew in each epoch
-    mask_soil: float = 0.5  # chance that a series is shown without its soil's description
-    mask_cover: float = 0.3  # chance that it is shown without what grows there
+    mask_both: float = 0.3  # probability that rain and ET0 of a series are hidden
+    mask_one: float = 0.1  # probability, for each, that it alone is hidden
+    jitter: float = 0.0  # noise on a site's description in each epoch, over its spread
+    weather_error: float = 0.0  # log error of a place's rain and ET0, drawn in each epoch
+    mask_soil: float = 0.5  # probability that a series' soil description is hidden
+    mask_cover: float = 0.3  # probability that its vegetation is hidden
 
     def __post_init__(self) -> None:
         _check(
@@ -77,12 +77,12 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeConfig:
-    """[quantize] of the run's TOML."""
+    """Quantization and its acceptance test: section [quantize] of run.toml."""
 
-    gate_m3_m3: float = 0.002  # largest error allowed against the float network
-    agree_m3_m3: float = 1e-5  # largest difference allowed between two runtimes
-    soils: int = 12  # unseen soils in the streams of the gate, with all inputs and counts alone
-    years: float = 5.0  # that a stream lasts at least; shorter series are joined
+    gate_m3_m3: float = 0.002  # largest accepted error against the float network
+    agree_m3_m3: float = 1e-5  # largest accepted difference between two runtimes
+    soils: int = 12  # unseen soils of the test, each with all inputs and with counts alone
+    years: float = 5.0  # minimum length of a test series; shorter ones are joined
 
     def __post_init__(self) -> None:
         _check(
@@ -95,19 +95,19 @@ class QuantizeConfig:
 
 
 def _input_faults(inputs: tuple[str, ...]) -> list[str]:
-    """What is wrong with the names of a network's inputs; nothing where none is named."""
+    """List what is wrong with the names of a network's inputs."""
     known = [feature.name for feature in FEATURES]
     unknown = [name for name in inputs if name not in known]
     faults = [f"inputs: {name} is none of {', '.join(known)}" for name in unknown]
     if len(set(inputs)) < len(inputs):
-        faults.append("inputs: a name stands there twice")
+        faults.append("inputs: a name occurs twice")
     if inputs and "theta_inv" not in inputs:
-        faults.append("inputs must hold theta_inv, which the network corrects")
+        faults.append("inputs must include theta_inv, which the network corrects")
     return faults
 
 
 def _check(config: object, *ranges: Range, more: Sequence[str] = ()) -> None:
-    """Raise ValueError with every number out of its range, and more faults."""
+    """Raise ValueError that lists every number outside its range, and further faults."""
     faults = [
         f"{name} must be within {low:g} to {high:g}"
         for name, low, high in ranges

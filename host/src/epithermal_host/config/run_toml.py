@@ -1,7 +1,7 @@
-"""run.toml to frozen dataclasses; every fault is found and told at once.
+"""Read run.toml into frozen dataclasses and report all of its errors together.
 
-Each section is a dataclass that lives beside what it configures: its fields are the keys, their
-annotations the types, `__post_init__` the ranges.
+Each section is a dataclass: its fields are the keys, their annotations the types, `__post_init__`
+checks the ranges.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from epithermal_host import __version__
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.learning import QuantizeConfig, TrainConfig
-from epithermal_host.simulation.scenario import Population
+from epithermal_host.config.population import Population
 from epithermal_host.weather.climate_toml import read_climate
 from epithermal_host.weather.generator import Climate
 from epithermal_host.weather.observed import Station, copy_station, read_station
 
 RUN_FILE = "run.toml"
-CLIMATES = "climates"  # folder for them in a run folder
+CLIMATES = "climates"  # key, and folder of the climate files in a run folder
 OBSERVED = "observed"
-WRITTEN = "written"  # the section that we add when we write a file back
+WRITTEN = "written"  # section that `write_run` adds
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignConfig:
-    """How much is simulated: section [campaign]."""
+    """Size and period of a campaign: section [campaign]."""
 
     seed: int
     soils: int
-    years: int = 3  # kept
-    spin_up_years: int = 1  # before them, so that the first heads do not matter
-    start: str = "2001-01-01"  # first day that is kept
+    years: int = 3  # stored
+    spin_up_years: int = 1  # before them, so that the initial heads have no effect
+    start: str = "2001-01-01"  # first day stored
     engine: Literal["richards", "hydrus"] = "richards"
-    hydrus_exe: str = ""  # path or command of HYDRUS-1D; else the variable HYDRUS1D_EXE
+    hydrus_exe: str = ""  # path or command of HYDRUS-1D; empty: the variable HYDRUS1D_EXE
 
     def __post_init__(self) -> None:
         faults = [
@@ -64,7 +64,7 @@ class CampaignConfig:
         try:
             datetime.date.fromisoformat(self.start)
         except ValueError:
-            faults.append(f"start must be a date as 2001-01-01, not {self.start!r}")
+            faults.append(f"start must be a date like 2001-01-01, not {self.start!r}")
         if (
             Path(self.hydrus_exe).name != self.hydrus_exe
             and not Path(self.hydrus_exe).is_absolute()
@@ -75,41 +75,41 @@ class CampaignConfig:
 
     @property
     def first_day(self) -> int:
-        """First day that is kept [days since 1970-01-01]."""
+        """First day stored [days since 1970-01-01]."""
         since = datetime.date.fromisoformat(self.start) - datetime.date(1970, 1, 1)
         return since.days
 
     @property
     def days(self) -> int:
-        """Days that are kept."""
+        """Number of days stored."""
         return math.floor(self.years * 365.25)
 
     @property
     def spin_up_days(self) -> int:
-        """Days before them."""
+        """Number of days of the spin-up, before the first day stored."""
         return math.floor(self.spin_up_years * 365.25)
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetConfig:
-    """How scenarios are shared out: section [dataset]."""
+    """Partition of the scenarios: section [dataset]."""
 
     validation_share: float = 0.15
     test_share: float = 0.15
-    batch: int = 256  # scenarios that step abreast; changes memory and speed, no number
+    batch: int = 256  # stations processed together; changes memory and speed but no result
 
     def __post_init__(self) -> None:
         if not (self.validation_share > 0.0 and self.test_share > 0.0):
             raise ValueError("validation_share and test_share must be above 0")
         if self.validation_share + self.test_share >= 1.0:
-            raise ValueError("validation_share + test_share must leave something to train on")
+            raise ValueError("validation_share + test_share must be below 1")
         if not 1 <= self.batch <= 4096:
             raise ValueError("batch must be within 1 to 4096")
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseConfig:
-    """What the bundle is called: section [release]."""
+    """Name and version of the bundle: section [release]."""
 
     name: str = "rootzone"
     version: str = "0.1.0"
@@ -117,7 +117,7 @@ class ReleaseConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """A run, complete and within range."""
+    """A run with every key set and within its range."""
 
     path: Path
     campaign: CampaignConfig
@@ -127,8 +127,8 @@ class RunConfig:
     train: TrainConfig
     quantize: QuantizeConfig
     release: ReleaseConfig
-    climates: tuple[Climate, ...] = ()  # what the files in population.climates hold
-    observed: tuple[Station, ...] = ()  # what those in population.observed hold
+    climates: tuple[Climate, ...] = ()  # contents of the files in population.climates
+    observed: tuple[Station, ...] = ()  # contents of the files in population.observed
 
 
 SECTIONS: dict[str, type] = {
@@ -143,17 +143,17 @@ SECTIONS: dict[str, type] = {
 
 
 def read_run(path: Path) -> RunConfig:
-    """The run that a file describes.
+    """Read the description of a run.
 
     Parameters
     ----------
     path :
-        run.toml, see docs/campaign.md; or a run folder that holds one.
+        run.toml, see docs/campaign.md; or a run folder that contains one.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, or has faults: all of them, each with its key and remedy.
+        The file cannot be read or has errors; lists all of them, each with its key and remedy.
     """
     if path.is_dir():
         path = path / RUN_FILE
@@ -161,7 +161,7 @@ def read_run(path: Path) -> RunConfig:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror}; name a run.toml, or a folder made by simulate"
+            f"{path}: {error.strerror}; name a run.toml, or a folder written by simulate"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
@@ -182,28 +182,27 @@ def read_run(path: Path) -> RunConfig:
 
 
 def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
-    """Write a run back beside its result, every default told, with version and data hash.
+    """Write the configuration of a run beside its results, with defaults, version and data hash.
 
-    The climates and stations that it names are written beside it, so that the folder holds all of
-    the run.
+    Climate and station files that it names are copied, so that the folder is self-contained.
     """
-    tables = {name: _plain(dataclasses.asdict(getattr(config, name))) for name in SECTIONS}
+    tables = {name: _to_toml(dataclasses.asdict(getattr(config, name))) for name in SECTIONS}
     tables["population"][CLIMATES] = _write_climates(config, run_folder)
     tables["population"][OBSERVED] = [
         f"{CLIMATES}/{copy_station(config.path.parent / name, run_folder / CLIMATES)}"
         for name in config.population.observed
     ]
     written = {"version": __version__, "data_hash": data_hash}
-    text = "# Written by epithermal-host; [written] says what made the results beside it.\n"
+    text = "# Written by epithermal-host; [written] describes the origin of the results.\n"
     text += tomli_w.dumps({**tables, WRITTEN: written})
     write_atomic(run_folder / RUN_FILE, text.encode("utf-8"))
 
 
 def campaign_key(config: RunConfig) -> str:
-    """Identity of what is simulated: results with the same key may stand side by side.
+    """Hash everything that determines the results; only results with equal keys may be combined.
 
-    The number of soils is not part of it, so that a campaign can be made longer. Of HYDRUS-1D and
-    of the climates' files the name is not, for both may lie elsewhere; of these the content is.
+    The number of soils is excluded, so that a campaign can be extended. So are the paths of
+    HYDRUS-1D and of climate files, which differ between machines; the files' content is included.
     """
     campaign, population = (dataclasses.asdict(c) for c in (config.campaign, config.population))
     del campaign["soils"], campaign["hydrus_exe"], population[CLIMATES], population[OBSERVED]
@@ -214,48 +213,48 @@ def campaign_key(config: RunConfig) -> str:
 
 
 def from_table(cls: type, table: Any, where: str, faults: list[str]) -> Any:
-    """An instance of a dataclass from a TOML table; None where a fault was added.
+    """Create an instance of a dataclass from a TOML table; None if it has errors.
 
     Parameters
     ----------
     cls :
         Its fields are bool, int, float, str, or tuples of one of them.
     table :
-        As tomllib read it.
+        Value from tomllib.
     where :
-        Name of the table, for the faults.
+        Name of the table, for the messages.
     faults :
-        Gets one line for each fault.
+        One message is appended per error.
     """
     if not isinstance(table, dict):
         faults.append(f"{where}: must be a table, written [{where}]")
         return None
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    found = [unknown(f"{where}.{name}", name, fields) for name in table if name not in fields]
+    new = [unknown(f"{where}.{name}", name, fields) for name in table if name not in fields]
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in table:
-            value, fault = _value(hints[name], table[name])
+            value, fault = _convert(hints[name], table[name])
             values[name] = value
-            found += [f"{where}.{name}: {fault}"] if fault else []
+            new += [f"{where}.{name}: {fault}"] if fault else []
         elif field.default is dataclasses.MISSING:
-            found.append(f"{where}.{name}: missing; add it")
-    if not found:
+            new.append(f"{where}.{name}: missing; add it")
+    if not new:
         try:
             return cls(**values)
         except ValueError as error:
-            found = [f"{where}.{fault}" for fault in str(error).split("; ")]
-    faults += found
+            new = [f"{where}.{fault}" for fault in str(error).split("; ")]
+    faults += new
     return None
 
 
 def _read_climates(
     folder: Path, population: Population | None, faults: list[str]
 ) -> tuple[Climate, ...]:
-    """The climates that a population names; files relative to run.toml."""
+    """Read the climate files that a population names, relative to run.toml."""
     names = population.climates if population is not None else ()
-    if _same_names(names):
+    if _have_duplicates(names):
         faults.append("population.climates: two files have the same name; rename one")
     climates = []
     for name in names:
@@ -272,11 +271,11 @@ def _read_observed(
     population: Population | None,
     faults: list[str],
 ) -> tuple[Station, ...]:
-    """The stations that a population names, with the days of theirs that the campaign can have."""
+    """Read the stations that a population names, with the days that the campaign can use."""
     if campaign is None or population is None:
         return ()
     names = population.observed
-    if _same_names({*names, *population.climates}):
+    if _have_duplicates({*names, *population.climates}):
         faults.append("population.observed: two files have the same name; rename one")
     stations = []
     skip = campaign.spin_up_days
@@ -289,12 +288,13 @@ def _read_observed(
     return tuple(stations)
 
 
-def _same_names(paths: Collection[str]) -> bool:
+def _have_duplicates(paths: Collection[str]) -> bool:
+    """Check whether two of the paths have the same file name."""
     return len({Path(name).name for name in paths}) < len(paths)
 
 
 def _write_climates(config: RunConfig, run_folder: Path) -> list[str]:
-    """Copy the climates' files into a run folder; their names as its run.toml has them."""
+    """Copy the climate files into a run folder; return their paths relative to it."""
     names = []
     for name in config.population.climates:
         content = (config.path.parent / name).read_bytes()
@@ -310,20 +310,20 @@ def _check_engine(
         return
     if population.roots_grow and population.crop_share > 0.0:
         faults.append(
-            "population.roots_grow: HYDRUS-1D takes no roots that grow; with campaign.engine "
+            "population.roots_grow: HYDRUS-1D does not support growing roots; with campaign.engine "
             '"hydrus" set it to false'
         )
 
 
-def _value(hint: Any, value: Any) -> tuple[Any, str]:
-    """A TOML value as the annotation wants it, or why it cannot be that."""
+def _convert(hint: Any, value: Any) -> tuple[Any, str]:
+    """Convert a TOML value to the annotated type; return it and an error message, or ""."""
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):
             return None, f"{value!r} is not a list, written [a, b]"
-        inner = [_value(typing.get_args(hint)[0], v) for v in value]
+        inner = [_convert(typing.get_args(hint)[0], v) for v in value]
         return tuple(v for v, _ in inner), next((fault for _, fault in inner if fault), "")
     if isinstance(hint, types.UnionType):  # X | None: TOML has no null, so it is X
-        return _value(typing.get_args(hint)[0], value)
+        return _convert(typing.get_args(hint)[0], value)
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
         return value, "" if value in choices else f"{value!r} is none of {', '.join(choices)}"
@@ -337,8 +337,8 @@ def _value(hint: Any, value: Any) -> tuple[Any, str]:
     return value, ""
 
 
-def _plain(table: dict[str, Any]) -> dict[str, Any]:
-    """What TOML can hold: lists for tuples, nothing for None."""
+def _to_toml(table: dict[str, Any]) -> dict[str, Any]:
+    """Convert tuples to lists and omit None, for TOML."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in table.items()

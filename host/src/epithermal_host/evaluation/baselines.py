@@ -5,23 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from epithermal_edge.physics.cosmic import (
-    THETA_MAX,
-    cosmic_rate,
-    desilets_rate,
-    desilets_theta,
-)
+from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
+from epithermal_edge.physics.desilets import desilets_rate, desilets_theta
 from epithermal_edge.physics.uts import uts_rate, uts_theta
 from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
-COSMIC, DESILETS, UTS = "COSMIC inversion", "Desilets", "Köhli UTS"
+from epithermal_host.evaluation.methods import COSMIC, DESILETS, UTS, best_filtered, usual_filtered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,10 +83,10 @@ def baselines(
         out.append(Baseline(name, theta))
         filtered = np.where(snow, np.nan, theta)
         usual = exponential_filter(filtered, FILTER_T_D)
-        out.append(Baseline(f"{name} + filter {FILTER_T_D:g} d", usual, FILTER_T_D))
+        out.append(Baseline(usual_filtered(name), usual, FILTER_T_D))
         t_d = best_t(filtered, lambda f: float(np.mean((f - truth)[judged] ** 2)))
         best = exponential_filter(filtered, t_d)
-        out.append(Baseline(f"{name} + best filter", best, t_d))
+        out.append(Baseline(best_filtered(name), best, t_d))
     return tuple(out)
 
 

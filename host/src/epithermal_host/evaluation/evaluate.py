@@ -8,23 +8,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import OUTPUTS, zeros
 from epithermal_edge.inference.ensemble import joined
-from epithermal_host.compute.files import write_json
-from epithermal_host.evaluation import evaluate_plot as evaluate_draw
+from epithermal_host.arrays import Array, Array32, Mask
+from epithermal_host.compute.files import write_atomic, write_json
+from epithermal_host.evaluation import evaluate_plot
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-from epithermal_host.evaluation.metrics import Z90
+from epithermal_host.evaluation.layers import columns, layer_lines
+from epithermal_host.evaluation.methods import (
+    COUNTS,
+    NETWORK,
+    WITH_SOIL,
+    WITH_WEATHER,
+    best_filtered,
+    usual_filtered,
+)
+from epithermal_host.evaluation.metrics import Stats, rms, stats
+from epithermal_host.rendering.text import plain
 from epithermal_host.training.kinds import state_tensors
 from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import (
@@ -38,13 +49,9 @@ from epithermal_host.training.series import (
     read_series,
 )
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
 REPORT = "evaluate.json"
 PICTURE = "evaluate.png"
-COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
 KNOWN_ENOUGH = 0.9  # part of the days with known rain and ET0 that makes a soil one with weather
 
 
@@ -54,13 +61,7 @@ class Score:
 
     method: str
     inputs: str  # COUNTS, WITH_WEATHER or WITH_SOIL
-    soils: int
-    days: int  # judged, all soils together
-    rmse: float  # [m3 m-3]
-    ubrmse: float  # each soil's own bias taken out [m3 m-3]
-    bias: float  # estimate minus truth [m3 m-3]
-    r: float  # median over the soils
-    coverage_90: float | None  # part of the truth inside the 90 % interval; network only
+    stats: Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +78,6 @@ class EvaluateResult:
     picture_path: Path
     report_path: Path
 
-    def score(self, method: str, inputs: str) -> Score:
-        """One row.
-
-        Raises
-        ------
-        KeyError
-            No such row; e.g. no soil has rain and ET0, or none is described.
-        """
-        for row in self.scores:
-            if (row.method, row.inputs) == (method, inputs):
-                return row
-        raise KeyError((method, inputs))
-
 
 def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     """Judge RUN/model.tflite on the test soils; write RUN/evaluate.json and RUN/evaluate.png.
@@ -101,13 +89,13 @@ def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
     BundleError
         No TFLite runtime runs the model.
     """
-    result, figure = judge([run_folder], progress=progress)
-    figure.savefig(result.picture_path, dpi=120)
+    result, picture = judge([run_folder], progress=progress)
+    write_atomic(result.picture_path, picture)
     write_json(result.report_path, report(result))
     return result
 
 
-def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[EvaluateResult, Any]:
+def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[EvaluateResult, bytes]:
     """Judge the model of a run, or the joined models of several as an ensemble; write nothing.
 
     Parameters
@@ -117,7 +105,8 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
 
     Returns
     -------
-    EvaluateResult, matplotlib figure
+    EvaluateResult, bytes
+        Of the picture, PNG.
 
     Raises
     ------
@@ -137,8 +126,8 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
     t_d = best_filter(test, judged)
     estimates = {
         "inversion": test.theta_classical,
-        f"inversion + filter {FILTER_T_D:g} d": exponential_filter(without_snow(test), FILTER_T_D),
-        "inversion + best filter": exponential_filter(without_snow(test), t_d),
+        usual_filtered("inversion"): exponential_filter(without_snow(test), FILTER_T_D),
+        best_filtered("inversion"): exponential_filter(without_snow(test), t_d),
     }
     known = with_weather(test)
     scores = _table(test, judged, estimates, counts, COUNTS, np.ones_like(known))
@@ -149,8 +138,8 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
         scores += _table(test, judged, estimates, all_known, WITH_SOIL, described)
     each = _rmse_of_each(test, judged, test.theta_classical)
     soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
-    name = f"inversion + filter {FILTER_T_D:g} d"
-    figure = evaluate_draw.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
+    name = usual_filtered("inversion")
+    drawn = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
     result = EvaluateResult(
         scores=tuple(scores),
         best_t_d=t_d,
@@ -162,12 +151,16 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
         picture_path=run_folder / PICTURE,
         report_path=run_folder / REPORT,
     )
-    return result, figure
+    return result, drawn
 
 
 def report(result: EvaluateResult) -> dict[str, Any]:
-    """The result as JSON."""
-    value = dataclasses.asdict(result)
+    """List the result for JSON; null for a figure that is not a number."""
+    rows = [
+        {"method": s.method, "inputs": s.inputs, **dataclasses.asdict(s.stats)}
+        for s in result.scores
+    ]
+    value: dict[str, Any] = plain({**dataclasses.asdict(result), "scores": rows})
     del value["picture_path"], value["report_path"]
     return value
 
@@ -232,7 +225,7 @@ def _load_model(run_folder: Path) -> Model:
 
 
 def stream(
-    models: Sequence[Model], features: NDArray[np.float32], title: str = "", progress: bool = False
+    models: Sequence[Model], features: Array32, title: str = "", progress: bool = False
 ) -> Array:
     """The joined models over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
     bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
@@ -248,61 +241,14 @@ def best_filter(series: Series, judged: Mask) -> float:
     return best_t(without_snow(series), lambda f: float(np.mean((f - series.theta)[judged] ** 2)))
 
 
-def score(
-    method: str,
-    inputs: str,
-    truth: Array,
-    estimate: Array,
-    judged: Mask,
-    sigma: Array | None = None,
-) -> Score:
-    """Error figures of an estimate over the judged days.
-
-    Parameters
-    ----------
-    truth, estimate, sigma : (S, T) [m3 m-3]
-    judged : (S, T)
-    """
-    error = np.where(judged, estimate - truth, np.nan)
-    rows = judged.any(axis=1)
-    error, judged = error[rows], judged[rows]
-    own = error - np.nanmean(error, axis=1, keepdims=True)
-    covered = None
-    if sigma is not None:
-        covered = float(np.mean(np.abs(error[judged]) <= Z90 * sigma[rows][judged]))
-    pairs = zip(truth[rows], estimate[rows], judged, strict=True)
-    return Score(
-        method=method,
-        inputs=inputs,
-        soils=int(rows.sum()),
-        days=int(judged.sum()),
-        rmse=_rms(error[judged]),
-        ubrmse=_rms(own[judged]),
-        bias=float(np.mean(error[judged])),
-        r=float(np.median([_correlation(t[j], e[j]) for t, e, j in pairs])),
-        coverage_90=covered,
-    )
-
-
-def _rms(error: Array) -> float:
-    return float(np.sqrt(np.mean(error * error)))
-
-
-def _correlation(a: Array, b: Array) -> float:
-    """Pearson's r; 0 where one of them does not vary."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
-    return float(np.sum(a * b)) / scale if scale > 0.0 else 0.0
-
-
 def _table(
     test: Series, judged: Mask, estimates: dict[str, Array], network: Array, inputs: str, rows: Mask
 ) -> list[Score]:
     """All methods on the same soils."""
     truth, days = test.theta[rows], judged[rows]
-    table = [score(name, inputs, truth, e[rows], days) for name, e in estimates.items()]
+    scores = [Score(name, inputs, stats(truth, e[rows], days)) for name, e in estimates.items()]
     theta, sigma = network[rows, :, 0], network[rows, :, 1]
-    return [*table, score("network", inputs, truth, theta, days, sigma)]
+    return [*scores, Score(NETWORK, inputs, stats(truth, theta, days, sigma))]
 
 
 def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
@@ -315,18 +261,17 @@ def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
         groups[f"year {year + 1}"] = (day // 365 == year) & (day >= spin_up)
     error = theta - test.theta
     days = {name: rows & labelled for name, rows in groups.items()}
-    return {name: _rms(error[rows]) for name, rows in days.items() if rows.any()}
+    return {name: rms(error[rows]) for name, rows in days.items() if rows.any()}
 
 
 def _layers(test: Series, judged: Mask, network: Array) -> dict[str, float]:
     """RMSE of each layer by the network, and by the inversion, which knows no depth."""
+    answers = {name: network[..., column] for name, column in columns(OUTPUT_NAMES).items()}
+    labels = {name: test.layers[..., i] for i, name in enumerate(LAYERS)}
     out = {}
-    for i, name in enumerate(LAYERS):
-        days = judged & np.isfinite(test.layers[..., i])
-        if days.any():
-            truth, column = test.layers[..., i], OUTPUT_NAMES.index(name)
-            out[name] = _rms((network[..., column] - truth)[days])
-            out[f"{name}, inversion"] = _rms((test.theta_classical - truth)[days])
+    for x in layer_lines("", answers, labels, network[..., 0], test.theta_classical, judged):
+        out[x.layer] = x.stats.rmse
+        out[f"{x.layer}, inversion"] = x.rmse_inversion
     return out
 
 
@@ -346,10 +291,11 @@ def table(result: EvaluateResult) -> str:
     """The scores as lines of text."""
     head = f"{'method':26} {'inputs':16} {'RMSE':>7} {'ubRMSE':>7} {'bias':>8} {'r':>6}  in 90 %"
     lines = [head]
-    for s in result.scores:
-        inside = "" if s.coverage_90 is None else f"{s.coverage_90:8.1%}"
+    for row in result.scores:
+        s = row.stats
+        inside = f"{s.coverage_90:8.1%}" if math.isfinite(s.coverage_90) else ""
         lines.append(
-            f"{s.method:26} {s.inputs:16} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
+            f"{row.method:26} {row.inputs:16} {s.rmse:7.4f} {s.ubrmse:7.4f} {s.bias:+8.4f} "
             f"{s.r:6.3f} {inside}".rstrip()
         )
     return "\n".join(lines)

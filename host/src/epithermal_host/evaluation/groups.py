@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.unseen import Places
 from epithermal_host.soil.hydraulics import CATALOGUE
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 ARIDITY = ((0.0, 0.2, "arid"), (0.2, 0.5, "semi-arid"), (0.5, 0.65, "dry sub-humid"),
            (0.65, 1.0, "humid"), (1.0, np.inf, "very humid"))  # fmt: skip

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.metrics import Stats, stats
 from epithermal_host.training.series import LAYERS
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,18 @@
-"""Error figures of an estimate over any choice of soils and days."""
+"""Score an estimate over any choice of soils and days; nothing else computes these figures.
+
+Which soils count for r, and why: docs/decisions/0012-one-scorer.md.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from epithermal_host.arrays import Z90, Array, Integers, Mask
 
-Z90 = 1.6449  # half width of the central 90 % of a Gaussian, in sigma
-ENOUGH_DAYS = 30  # of a soil; fewer have no say in the medians of r and KGE
+ENOUGH_DAYS = 30  # of a soil; one with fewer is left out of the medians of r and KGE
+STEADY = 1e-9  # standard deviation of a series that only rounding moves [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,13 @@ class Stats:
     rmse: float  # [m3 m-3]
     ubrmse: float  # each soil's own bias taken out [m3 m-3]
     bias: float  # estimate minus truth [m3 m-3]
-    r: float  # median over the soils; NaN where none has enough days
+    r: float  # median over the soils whose truth varies on enough days; NaN without such a soil
     kge: float  # the same
     coverage_90: float  # part of the truth inside the 90 % interval; NaN without a sigma
 
 
 def stats(truth: Array, estimate: Array, judged: Mask, sigma: Array | None = None) -> Stats:
-    """Judge an estimate.
+    """Score an estimate.
 
     Parameters
     ----------
@@ -71,21 +72,27 @@ def stats(truth: Array, estimate: Array, judged: Mask, sigma: Array | None = Non
 
 
 def _agreement(
-    t: Array, e: Array, n: NDArray[np.int64], mean_t: Array, mean_e: Array
+    t: Array, e: Array, n: Integers, mean_t: Array, mean_e: Array
 ) -> tuple[float, float]:
-    """Medians over the soils of r and KGE; t and e are anomalies, 0 where not judged."""
+    """Take the medians over the soils of r and KGE; t and e are anomalies, 0 where not judged.
+
+    Where the truth is constant, r has no meaning; where only the estimate is, it follows nothing
+    of the truth: r is 0.
+    """
     s_t, s_e = np.sqrt(np.sum(t * t, axis=1)), np.sqrt(np.sum(e * e, axis=1))
-    use = (n >= ENOUGH_DAYS) & (s_t > 0.0)
+    least = STEADY * np.sqrt(n)
+    use = (n >= ENOUGH_DAYS) & (s_t > least)
     if not use.any():
         return float("nan"), float("nan")
-    t, e, s_t, s_e = t[use], e[use], s_t[use], s_e[use]
-    r = np.sum(t * e, axis=1) / np.where(s_e > 0.0, s_t * s_e, 1.0)
+    t, e, s_t, s_e, least = t[use], e[use], s_t[use], s_e[use], least[use]
+    varies = s_e > least
+    r = np.where(varies, np.sum(t * e, axis=1) / np.where(varies, s_t * s_e, 1.0), 0.0)
     beta = mean_e[use] / mean_t[use]
     kge = 1.0 - np.sqrt((r - 1.0) ** 2 + (s_e / s_t - 1.0) ** 2 + (beta - 1.0) ** 2)
     return float(np.median(r)), float(np.median(kge))
 
 
 def rms(error: Array) -> float:
-    """Root mean square of what is finite; NaN where nothing is."""
+    """Take the root mean square of what is finite; NaN where nothing is."""
     error = error[np.isfinite(error)]
     return float(np.sqrt(np.mean(error * error))) if error.size else float("nan")

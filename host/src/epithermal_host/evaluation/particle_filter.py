@@ -13,20 +13,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
-from epithermal_host.compute.crew import Crew, Lost, each
+from epithermal_host.arrays import Array, Integers
+from epithermal_host.compute.crew import Crew, Lost, map_unordered
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.errors import SolverError
-from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.methods import COSMIC, network_with
 from epithermal_host.evaluation.metrics import rms
+from epithermal_host.evaluation.result import Judged
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.simulation.campaign import scenario_path
 from epithermal_host.simulation.scenario import Scenario, sample
@@ -34,11 +35,6 @@ from epithermal_host.simulation.simulate import column, forcing, read_result
 from epithermal_host.soil.profile import mean_theta
 from epithermal_host.soil.richards import Forcing, solve
 from epithermal_host.weather.generator import Weather
-
-if TYPE_CHECKING:
-    from epithermal_host.reports.simulated import Judged
-
-Array = NDArray[np.float64]
 
 NAME = "particle filter"
 MEMBERS = 300
@@ -97,7 +93,7 @@ def compare(
     began = time.monotonic()
     bar = tqdm(total=len(rows), desc=NAME, unit="soil", disable=not progress)
     with bar:
-        for number, answer in each(run_soil, tasks, who):
+        for number, answer in map_unordered(run_soil, tasks, who):
             if isinstance(answer, Lost):
                 raise EpithermalError(f"{NAME}: {answer.reason}")
             theta[number] = answer
@@ -189,10 +185,10 @@ def _first(weather: Forcing, days: int) -> Forcing:
     )
 
 
-def _told(judged: Judged, rows: NDArray[np.int64], theta: Array, seconds: float) -> dict[str, Any]:
+def _told(judged: Judged, rows: Integers, theta: Array, seconds: float) -> dict[str, Any]:
     days, truth = judged.days[rows], judged.unseen.series.theta[rows]
     named = {b.name: b.theta[rows] for b in judged.baselines if b.name.startswith(COSMIC)}
-    named |= {f"network, {e.inputs.label}": e.theta[rows] for e in judged.estimates}
+    named |= {network_with(e.inputs.label): e.theta[rows] for e in judged.estimates}
     named[NAME] = theta
     errors = {name: np.where(days, t - truth, np.nan) for name, t in named.items()}
     return {

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
-from epithermal_host.bundles.streams import Answers
-from epithermal_host.bundles.streams import outages as stream_outages
+from epithermal_host.arrays import Array, Integers
+from epithermal_host.bundles import streams
 from epithermal_host.compute.crew import Crew
-from epithermal_host.evaluation.baselines import COSMIC
+from epithermal_host.evaluation.methods import COSMIC, NETWORK
 from epithermal_host.evaluation.metrics import rms
-
-if TYPE_CHECKING:
-    from epithermal_host.reports.simulated import Estimate, Judged, Options
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from epithermal_host.evaluation.result import Curve, Estimate, Judged, Options
 
 AGES_D = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 270)  # then each half year
 HALF_YEAR_D = 182
@@ -29,17 +21,6 @@ OUTAGE_D = 30
 LENGTHS_D = (1, 2, 3, 5, 7, 10, 14, 20, 30)
 OUTAGES = 300  # at most; two a soil
 OUTAGE_SEED = 20260
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """RMSE of one method against days."""
-
-    method: str
-    inputs: str
-    what: str  # "age", "outage" (its last day), "after" (the first day with counts again)
-    day: Array  # (n,) middle of the bin, or length [d]
-    rmse: Array  # (n,) [m3 m-3]
 
 
 def since_start(judged: Judged) -> tuple[Curve, ...]:
@@ -86,15 +67,15 @@ def outages(bundle: Bundle, judged: Judged, who: Crew, options: Options) -> tupl
         said = _through(bundle, estimate, soil[own], span[own], who, options)
         after = said.after - label[own][:, WARM_D + lengths]
         error = said.y[..., 0] - label[own]
-        out += _pair("network", estimate.inputs.label, error, after, lengths)
+        out += _pair(NETWORK, estimate.inputs.label, error, after, lengths)
     return tuple(out)
 
 
 def _through(
-    bundle: Bundle, estimate: Estimate, soil: NDArray[np.int64], span: NDArray[np.int64],
+    bundle: Bundle, estimate: Estimate, soil: Integers, span: Integers,
     who: Crew, options: Options,
-) -> Answers:  # fmt: skip
-    return stream_outages(
+) -> streams.Answers:  # fmt: skip
+    return streams.outages(
         bundle,
         estimate.inputs.features[soil[:, None], span],
         WARM_D,
@@ -107,7 +88,7 @@ def _through(
 
 
 def _pair(
-    method: str, inputs: str, error: Array, after: Array | None, lengths: NDArray[np.int64]
+    method: str, inputs: str, error: Array, after: Array | None, lengths: Integers
 ) -> list[Curve]:
     """Curves of the errors (n, WARM_D + OUTAGE_D + 1) and, if any, (n, lengths)."""
     dark = np.broadcast_to(error, (len(error), WARM_D + OUTAGE_D + 1))[:, WARM_D:-1]
@@ -119,7 +100,7 @@ def _pair(
     return curves
 
 
-def _begins(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _begins(judged: Judged) -> tuple[Integers, Integers]:
     """Soils and first days of the outages: counts the day before, no snow then."""
     series = judged.unseen.series
     rng = np.random.default_rng(OUTAGE_SEED)
@@ -139,4 +120,4 @@ def _methods(judged: Judged) -> list[tuple[str, str, Array]]:
     """Those that are drawn: COSMIC, its best filter, the network."""
     out = [(b.name, "", b.theta) for b in judged.baselines if b.name.startswith(COSMIC)]
     out = [m for m in out if "5 d" not in m[0]]
-    return out + [("network", e.inputs.label, e.theta) for e in judged.estimates]
+    return out + [(NETWORK, e.inputs.label, e.theta) for e in judged.estimates]

@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import BUNDLE_TOML, Bundle
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.config.run_toml import RUN_FILE
 from epithermal_host.simulation.campaign import scenario_path
 from epithermal_host.training.series import DATASET, TEST, Series, read_series
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 SITE = ("cosmic_n_cph", "bulk_density_g_cm3", "lattice_water_g_g", "organic_water_g_g", "alpha",
         "l3_g_cm2", "humidity_ref_g_m3")  # fmt: skip

@@ -6,25 +6,24 @@ import dataclasses
 import datetime
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
-from epithermal_edge.physics.cosmic import desilets_theta
+from epithermal_edge.physics.desilets import desilets_theta
 from epithermal_edge.physics.uts import uts_theta
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import DAY_S, HOUR_S
+from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS
-from epithermal_host.field import calibrate_plot as calibrate_draw
-from epithermal_host.field import calibrate_text
+from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
+from epithermal_host.field import calibrate_plot, calibrate_text
+from epithermal_host.field.calibration import HISTORY_D, USUAL_HUMIDITY_G_M3, Calibration
 from epithermal_host.field.calibration_fit import (
     Day,
-    Extra,
     Fit,
     cosmic_shape,
     extra_hydrogen,
@@ -32,7 +31,6 @@ from epithermal_host.field.calibration_fit import (
     fits,
     station_sigma,
 )
-from epithermal_host.field.csv_table import DAY_S, HOUR_S
 from epithermal_host.field.network_n import (
     NEAR,
     NetworkFit,
@@ -49,36 +47,13 @@ from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.simulation.known_site import PROFILE_SIGMA
 
-Array = NDArray[np.float64]
-
 PICTURE, DATA, BLOCK = "calibration.png", "calibration.json", "site-calibrated.toml"
-HISTORY_D = 400.0  # before the first sampling day: a network has forgotten what is older
 AFTER_D = 270.0  # after the last: the rest of the season, for the picture
-USUAL_HUMIDITY_G_M3 = 5.0  # in the weights, where none is known; they hardly depend on it
 DOUBTS = {
     Quality.HUMIDITY_MISSING: "no humidity of the air: f_h is 1",
     Quality.INCOMING_MISSING: "no intensity of the neutron monitor: f_i is 1",
     Quality.INCOMING_HELD: "intensity of the neutron monitor is an older one in part",
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
-    """Everything that is told."""
-
-    site_file: SiteFile
-    site: Site  # calibrated
-    days: tuple[Day, ...]
-    fits: tuple[Fit, ...]  # Desilets, UTS, COSMIC
-    extra: Extra
-    extra_used: bool
-    bundle: Bundle | None
-    cosmic_n_cph: float  # COSMIC's own N, with the extra hydrogen if it is used
-    network: NetworkFit | None
-    notes: tuple[str, ...]
-    day_end_s: Array  # (T,) days of the picture
-    n_cph: Array  # (T,) corrected counts
-    theta: dict[str, Array]  # by method, (T,) [m3 m-3]
 
 
 def run(
@@ -117,7 +92,7 @@ def run(
     records, _ = raw_records(site_file)
     made = calibrate(site_file, campaigns, records, bundle, extra=extra, runtime_name=runtime_name)
     out = out or Path(f"calibration-{site_file.name}")
-    write_atomic(out / PICTURE, calibrate_draw.picture(made))
+    write_atomic(out / PICTURE, calibrate_plot.picture(made))
     write_json(out / DATA, calibrate_text.as_json(made))
     write_atomic(out / BLOCK, calibrate_text.block(made).encode("utf-8"))
     return made, out
@@ -282,7 +257,7 @@ def _series(
         COSMIC: streamed.inversion[0],
     }
     if network is not None:
-        theta["network"] = streamed.theta[0]
+        theta[NETWORK] = streamed.theta[0]
         if not network.reason:
-            theta["network, its own N"] = streamed.theta[2]
+            theta[OWN_N] = streamed.theta[2]
     return n, {name: values for name, values in theta.items() if np.isfinite(values).any()}

@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.dates import ConciseDateFormatter
-from matplotlib.figure import Figure
 
-from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS
+from epithermal_edge.times import DAY_S
+from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
+from epithermal_host.field.calibration import Calibration
+from epithermal_host.field.days import middle_of
 from epithermal_host.field.samples import begin_s
-from epithermal_host.reports.simulated_plots import COLOURS, GREY, ORANGE, UNIT, png
-from epithermal_host.studies.figures_plots import STYLE
+from epithermal_host.rendering.plots import (
+    COLOURS,
+    GREY,
+    SAMPLE_MARK,
+    UNIT,
+    VERMILION,
+    date_axis,
+    new_figure,
+    plot_style,
+    png,
+)
 
-if TYPE_CHECKING:
-    from epithermal_host.field.calibrate import Calibration
-
-NOON_S = 43200.0
 LINES: dict[str, dict[str, Any]] = {
     COSMIC: {"c": "k", "lw": 1.2},
-    DESILETS: {"c": ORANGE, "lw": 1.0},
+    DESILETS: {"c": VERMILION, "lw": 1.0},
     UTS: {"c": GREY, "lw": 1.0},
-    "network": {"c": COLOURS[0], "lw": 1.0, "ls": "--"},
-    "network, its own N": {"c": COLOURS[0], "lw": 1.5},
+    NETWORK: {"c": COLOURS[0], "lw": 1.0, "ls": "--"},
+    OWN_N: {"c": COLOURS[0], "lw": 1.5},
 }
+MARKS = {**SAMPLE_MARK, "fmt": "D", "ecolor": "k"}
 
 
 def picture(made: Calibration) -> bytes:
     """Corrected counts over time with the sampling days; theta by each method with the samples."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10.0, 6.4), layout="constrained")
+    with plot_style():
+        figure = new_figure(10.0, 6.4)
         counts, theta = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
-        time = (made.day_end_s - NOON_S).astype("datetime64[s]")
-        days = np.array([begin_s(d.sampled.day) + NOON_S for d in made.days])
-        sampled = days.astype("datetime64[s]")
+        time = middle_of(made.day_end_s)
+        sampled = middle_of(np.array([begin_s(d.sampled.day) + DAY_S for d in made.days]))
         counts.plot(time, made.n_cph, c=GREY, lw=1.0)
         n = [d.counts.n_cph for d in made.days]
-        counts.errorbar(sampled, n, [d.counts.sigma_cph for d in made.days], **_marks())
+        counts.errorbar(sampled, n, [d.counts.sigma_cph for d in made.days], **MARKS)
         counts.set_ylabel("corrected [counts h⁻¹]")
         counts.set_title(_title(made), loc="left")
         for name, values in made.theta.items():
             theta.plot(time, values, label=name, **LINES[name])
         means = np.array([(d.sampled.theta, d.sampled.theta_0_30) for d in made.days])
         error = [d.sampled.sigma for d in made.days]
-        theta.errorbar(sampled, means[:, 0], error, label="samples, weighted", **_marks())
+        theta.errorbar(sampled, means[:, 0], error, label="samples, weighted", **MARKS)
         theta.plot(sampled, means[:, 1], "s", mfc="none", mec="k", ms=6.0, label="samples, 0–30 cm")
         theta.set(ylabel=f"water content [{UNIT}]", ylim=_limits(made, means))
         theta.legend(ncols=4, frameon=False, fontsize=9.0, loc="lower left", bbox_to_anchor=(0, 1))
-        dates: Any = ConciseDateFormatter  # untyped
-        theta.xaxis.set_major_formatter(dates(theta.xaxis.get_major_locator()))
+        date_axis(theta)
         return png(figure)
-
-
-def _marks() -> dict[str, Any]:
-    return {"fmt": "D", "c": "#E69F00", "mec": "k", "ecolor": "k", "ms": 7.0, "zorder": 5}
 
 
 def _title(made: Calibration) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from epithermal_host import __version__
+from epithermal_host.field.calibration import Calibration
 from epithermal_host.field.calibration_fit import Fit, scatter
-from epithermal_host.reports.simulated_text import plain
-
-if TYPE_CHECKING:
-    from epithermal_host.field.calibrate import Calibration
+from epithermal_host.rendering.text import plain
 
 SYMBOLS = ("N0", "N_D", "N")
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from epithermal_edge.physics.cosmic import cosmic_rate, desilets_rate
+from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.uts import uts_rate
 from epithermal_edge.site import Site
-from epithermal_host.evaluation.baselines import COSMIC, DESILETS, UTS
+from epithermal_host.arrays import Array
+from epithermal_host.evaluation.methods import COSMIC, DESILETS, UTS
 from epithermal_host.field.sampled_counts import Mean
 from epithermal_host.field.weighted_mean import FieldMean
 
-Array = NDArray[np.float64]
 Shape = Callable[[Array], Array]
 """Rate of a detector whose scale is 1, of the water contents (k,) of the sampling days."""
 

@@ -8,16 +8,14 @@ import gzip
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.config.toml_keys import unknown
 from epithermal_edge.errors import ConfigError, SourceError
 from epithermal_edge.records import NAN
+from epithermal_edge.times import DAY_S, HOUR_S
+from epithermal_host.arrays import Array
 from epithermal_host.field.site_toml import TimeColumn
 
-Array = NDArray[np.float64]
-
-HOUR_S, DAY_S = 3600.0, 86400.0
 COVERED = 0.75  # of a day's usual number of readings
 
 

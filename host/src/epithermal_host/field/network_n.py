@@ -15,14 +15,12 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.features import Window
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew, crew
-from epithermal_host.field.csv_table import HOUR_S
 from epithermal_host.field.sampled_counts import Corrected, collect, steps
 from epithermal_host.field.series import from_first_counts
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 SPAN = 0.20  # how far from COSMIC's N it is looked for, relative
 CANDIDATES = 17
@@ -167,6 +165,6 @@ def network_fit(coarse: Streamed, ends_s: Array, theta: Array, sigma: Array) -> 
     return NetworkFit(found, found * error, classical, fitted, age)
 
 
-def _age(restart: Mask) -> NDArray[np.int64]:
+def _age(restart: Mask) -> Integers:
     day = np.arange(restart.size)
     return np.asarray(day - np.maximum.accumulate(np.where(restart, day, 0)))

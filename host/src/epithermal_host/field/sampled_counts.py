@@ -7,15 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import Window
 from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
 from epithermal_edge.site import Site
-from epithermal_host.field.csv_table import HOUR_S
-
-Array = NDArray[np.float64]
+from epithermal_edge.times import HOUR_S
+from epithermal_host.arrays import Array, Integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +28,7 @@ class Corrected:
     f_h: Array  # factor of the humidity
     humidity_g_m3: Array
     pressure_hpa: Array
-    quality: NDArray[np.int64]  # Quality
+    quality: Integers  # Quality
 
 
 @dataclass(frozen=True, slots=True)

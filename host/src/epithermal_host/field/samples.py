@@ -6,13 +6,12 @@ import datetime
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.field.csv_table import DAY_S, number, read_cells
+from epithermal_edge.times import DAY_S
+from epithermal_host.arrays import Array, Integers
+from epithermal_host.field.csv_table import number, read_cells
 from epithermal_host.field.site_toml import Sampling, SiteFile
-
-Array = NDArray[np.float64]
 
 EPOCH = datetime.date(1970, 1, 1)
 
@@ -25,7 +24,7 @@ class Campaign:
     theta: Array  # (n,) water of the soil, without that of lattice and organic matter [m3 m-3]
     depth_cm: Array  # (n,) middle of the sample; NaN: not told
     distance_m: Array  # (n,) from the detector; NaN: not told
-    profile: NDArray[np.int64]  # (n,) which profile, 0 to number of profiles - 1
+    profile: Integers  # (n,) which profile, 0 to number of profiles - 1
 
 
 def begin_s(day: str) -> float:
@@ -123,7 +122,7 @@ def _depth(sampling: Sampling, cells: dict[str, list[str]]) -> Array:
     return depth
 
 
-def _profile(sampling: Sampling, cells: dict[str, list[str]], n: int) -> NDArray[np.int64]:
+def _profile(sampling: Sampling, cells: dict[str, list[str]], n: int) -> Integers:
     """Which samples stand above each other: those of one name, distance and direction.
 
     Where none is told, each sample is a profile if no depth is told either, else all are one.

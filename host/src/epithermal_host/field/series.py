@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.features import Window
@@ -21,15 +20,14 @@ from epithermal_edge.loggers.files import read_records
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import NAN, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import DAY_S, HOUR_S
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.field.csv_table import DAY_S, HOUR_S, daily_mean, nanmean_rows, read_table
+from epithermal_host.field.csv_table import daily_mean, nanmean_rows, read_table
 from epithermal_host.field.sampled_counts import corrected, mean_over, steps
 from epithermal_host.field.samples import begin_s, read_campaigns
 from epithermal_host.field.site_toml import Monitor, Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 FALL_MAX = 0.10  # relative to the fortnight's median; a monitor that falls further is broken
 FALL_WINDOW_D = 15.0

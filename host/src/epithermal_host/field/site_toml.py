@@ -11,7 +11,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -161,6 +161,29 @@ def read_site(path: Path) -> SiteFile:
     if faults:
         raise ConfigError(*(f"{path}: {fault}" for fault in faults))
     return out
+
+
+def read_sites(paths: Sequence[Path]) -> list[SiteFile]:
+    """Read several site files, each of a site with a name of its own.
+
+    Raises
+    ------
+    ConfigError
+        The faults of all files.
+    """
+    faults: list[str] = []
+    sites: list[SiteFile] = []
+    for path in paths:
+        try:
+            sites.append(read_site(path))
+        except ConfigError as error:
+            faults += error.faults
+    names = [site.name for site in sites]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    faults += [f"{name}: two site files have this name" for name in twice]
+    if faults:
+        raise ConfigError(*faults)
+    return sites
 
 
 def _probes(tables: Any, faults: list[str]) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.footprint import (
     TYPICAL_DISTANCE_M,
@@ -15,10 +14,9 @@ from epithermal_edge.physics.footprint import (
     distance_weight,
     rescaled_distance_m,
 )
+from epithermal_host.arrays import Array
 from epithermal_host.config.instrument import SAMPLING_SIGMA
 from epithermal_host.field.samples import Campaign
-
-Array = NDArray[np.float64]
 
 LEAST_DISTANCE_M = 0.5  # W(r) vanishes at the detector's foot, a sample there does not
 CONVERGED = 1e-6  # [m3 m-3]

@@ -1,4 +1,4 @@
-"""COSMIC: water content of a soil profile to the rate of neutrons at its surface."""
+"""Compute the neutron rate over a soil profile with COSMIC, and the depth it comes from."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.neutrons import cosmic_kernel
 
 Rule = Literal["fast", "exact"]
-Array = NDArray[np.float64]
 
 L1_L2_L4_G_CM2 = (162.0, 129.1, 3.16)  # Shuttleworth et al. (2013), table 1
-DEPTH_CM = 300.0  # depth of the soil that COSMIC sums over
-LAYER_CM = 0.1  # and its layers, in the exact rule
-ANGLE_DEG = 0.5  # step of its sum over angles
+DEPTH_CM = 300.0  # depth of the soil column in COSMIC
+LAYER_CM = 0.1  # thickness of its layers in the exact rule
+ANGLE_DEG = 0.5  # step of the sum over angles
 
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """Profiles as flat arrays (np or 1, nl), the snow or litter water as the first layer."""
+    """Profiles as flat arrays (np or 1, nl); the first layer is the water above the soil."""
 
     thickness_cm: Array  # (np or 1, nl)
     bulk_density: Array
@@ -31,14 +31,14 @@ class _Layers:
     alpha: Array
     l3: Array
     n_cph: Array  # (np)
-    shape: tuple[int, ...]  # of the answer
-    lengths: tuple[float, float, float]
+    shape: tuple[int, ...]  # of the result
+    lengths: tuple[float, float, float]  # L1, L2, L4 [g cm-2]
 
 
 def node_layer_bottoms(z_cm: ArrayLike) -> Array:
-    """Layers of a column's nodes: each reaches half way to its neighbours; (nz) to (nz) [cm].
+    """Compute layer bottoms midway between the nodes of a column; (nz) to (nz) [cm].
 
-    The last one is taken down to COSMIC's 300 cm by the functions here.
+    The functions of this module extend the last layer to COSMIC's 300 cm.
     """
     z = np.asarray(z_cm, dtype=np.float64)
     return np.append(0.5 * (z[1:] + z[:-1]), max(DEPTH_CM, 2.0 * z[-1]))
@@ -57,30 +57,30 @@ def neutron_rate(
     l1_l2_l4_g_cm2: tuple[float, float, float] = L1_L2_L4_G_CM2,
     rule: Rule = "fast",
 ) -> Array:
-    """Rate of fast neutrons above a soil, corrected for pressure, humidity and intensity.
+    """Compute the fast neutron rate over a soil, corrected for pressure, humidity and intensity.
 
     Parameters
     ----------
     bottom_cm : (nl) [cm]
-        Lower border of each layer (`node_layer_bottoms` makes them from nodes); the last layer
-        goes on to 300 cm.
+        Bottom of each layer (`node_layer_bottoms` computes it from nodes); the last layer extends
+        to 300 cm.
     theta : (..., nl) [m3 m-3]
         Pore water; any number of profiles.
     bulk_density_g_cm3 : broadcasts against theta [g cm-3]
-        Dry soil, one value or one a layer.
+        Dry bulk density, one value or one per layer.
     lattice_water_m3_m3 : broadcasts against theta [m3 m-3]
-        VOLUMETRIC lattice water and hydrogen of organic matter as water.
+        VOLUMETRIC water equivalent of lattice water and organic matter.
     n_cph : (...) [counts h-1]
-        COSMIC's N of the site and detector.
+        COSMIC's N for the site and detector.
     alpha, l3_g_cm2 : broadcast against theta [-], [g cm-2]
-        Both from the bulk density when None.
+        None: estimated from bulk density.
     surface_water_cm : (...) [cm]
         Water of snow, litter or a pond on the soil.
     l1_l2_l4_g_cm2 : [g cm-2]
-        Attenuation lengths; mHM uses unrounded ones.
+        Attenuation lengths; mHM uses unrounded values.
     rule : [-]
-        "exact": 1 mm layers and 180 angles, as published. "fast": the same angle sum from a table,
-        layers integrated by Gauss' rule; within 0.02 % of the exact rule.
+        "exact": 1 mm layers and 180 angles, as published. "fast": the same sum over angles from a
+        table, layers integrated by Gauss' rule; within 0.02 % of the exact rule.
 
     Returns
     -------
@@ -89,12 +89,12 @@ def neutron_rate(
     Raises
     ------
     ValueError
-        Shapes or parameters that cannot be.
+        Impossible shapes or parameters.
 
     References
     ----------
-    Shuttleworth et al. (2013), eq. 1 to 6; its numerical rule as in NCAR/DART, which counts 0.4 %
-    more than the angle integral.
+    Shuttleworth et al. (2013), eq. 1 to 6, with the numerical rule of NCAR/DART, which exceeds the
+    integral over angles by 0.4 %.
     """
     layers = _layers(bottom_cm, theta, bulk_density_g_cm3, lattice_water_m3_m3, n_cph, alpha,
                      l3_g_cm2, surface_water_cm, l1_l2_l4_g_cm2)  # fmt: skip
@@ -116,18 +116,18 @@ def contributions(
     surface_water_cm: ArrayLike = 0.0,
     l1_l2_l4_g_cm2: tuple[float, float, float] = L1_L2_L4_G_CM2,
 ) -> Array:
-    """Share of the counted neutrons that each layer made; arguments as `neutron_rate`.
+    """Compute the fraction of the counted neutrons from each layer; arguments as `neutron_rate`.
 
     Returns
     -------
     (..., nl) [-]
-        Sums to 1 without surface water; what is missing came from that water.
+        Sums to 1 without surface water; the remainder comes from that water.
     """
     layers = _layers(bottom_cm, theta, bulk_density_g_cm3, lattice_water_m3_m3, 1.0, alpha,
                      l3_g_cm2, surface_water_cm, l1_l2_l4_g_cm2)  # fmt: skip
-    made = np.zeros(layers.water.shape)
-    cosmic_kernel.contributions(escape_table(), *_arguments(layers), made)
-    share = made / made.sum(axis=1, keepdims=True)
+    by_layer = np.zeros(layers.water.shape)
+    cosmic_kernel.contributions(escape_table(), *_arguments(layers), by_layer)
+    share = by_layer / by_layer.sum(axis=1, keepdims=True)
     return np.asarray(share[:, 1:].reshape(np.shape(theta)))
 
 
@@ -144,18 +144,18 @@ def effective_depth(
     share: float = 0.86,
     rule: Rule = "fast",
 ) -> Array:
-    """Depth above which 86 % of the counted neutrons were made (D86); as `neutron_rate`.
+    """Compute the depth D86 that 86 % of the counted neutrons come from; as `neutron_rate`.
 
     Returns
     -------
     (...) [cm]
-        Below the soil's surface. "exact" gives the bottom of a 1 mm layer, as published.
+        Below the soil surface. "exact" returns the bottom of a 1 mm layer, as published.
     """
     layers = _layers(bottom_cm, theta, bulk_density_g_cm3, lattice_water_m3_m3, 1.0, alpha,
                      l3_g_cm2, surface_water_cm, l1_l2_l4_g_cm2)  # fmt: skip
     if rule == "exact":
-        made = np.cumsum(_exact(layers), axis=1)
-        first = np.argmax(made >= share * made[:, -1:], axis=1)
+        cumulated = np.cumsum(_exact(layers), axis=1)
+        first = np.argmax(cumulated >= share * cumulated[:, -1:], axis=1)
         snow = _fine(layers, 0)[0].size - round(DEPTH_CM / LAYER_CM)
         return np.asarray(LAYER_CM * np.maximum(first + 1 - snow, 0.0).reshape(layers.shape))
     rates = np.empty(layers.n_cph.size)
@@ -205,7 +205,7 @@ def _layers(
 
 
 def _rows(value: ArrayLike, shape: tuple[int, ...], in_snow: float) -> Array:
-    """A parameter as (1, nl + 1) where all profiles share it, else (np, nl + 1)."""
+    """Shape a parameter as (1, nl + 1) where all profiles share it, else (np, nl + 1)."""
     v = np.asarray(value, dtype=np.float64)
     shared = v.ndim == 0 or v.shape[:-1] == (1,) * (v.ndim - 1)
     rows = np.broadcast_to(v.reshape(-1) if shared else v, shape[-1:] if shared else shape)
@@ -219,12 +219,12 @@ def _arguments(layers: _Layers) -> tuple[Array, Array, Array, Array, Array, Arra
 
 
 def escape_sum(x: ArrayLike) -> tuple[Array, Array]:
-    """COSMIC's sum over angles and its derivative; x = m_s / L3 + m_w / L4, (n) [-].
+    """Compute COSMIC's sum over angles and its derivative; x = m_s / L3 + m_w / L4, (n) [-].
 
     References
     ----------
     Shuttleworth et al. (2013), eq. 5, by the left rectangle rule of 0.5 degrees. The rule is
-    spectrally accurate but for its first term: sum = integral + exp(-x) / 360.
+    spectrally accurate except for its first term: sum = integral + exp(-x) / 360.
     """
     cosine = np.cos(np.deg2rad(np.arange(0.0, 90.0, ANGLE_DEG)))
     weight = 2.0 / np.pi * np.deg2rad(ANGLE_DEG)
@@ -234,7 +234,7 @@ def escape_sum(x: ArrayLike) -> tuple[Array, Array]:
 
 @functools.cache
 def escape_table() -> Array:
-    """Cubic pieces of the escape sum in s = sqrt(x), where it is smooth; (cells, 4) [-]."""
+    """Tabulate the escape sum by cubic pieces in s = sqrt(x), where it is smooth; (cells, 4)."""
     s = np.linspace(0.0, np.sqrt(cosmic_kernel.X_MAX), cosmic_kernel.CELLS + 1)
     value, slope = escape_sum(s * s)
     ds = s[1]
@@ -246,8 +246,8 @@ def escape_table() -> Array:
     )  # fmt: skip
 
 
-def _fine(layers: _Layers, row: int) -> tuple[Array, NDArray[np.int64]]:
-    """Thickness and input layer of each 1 mm layer of one profile."""
+def _fine(layers: _Layers, row: int) -> tuple[Array, Integers]:
+    """Divide one profile into 1 mm layers; return their thickness and the index of their layer."""
     thickness = layers.thickness_cm[row]
     count = int(np.ceil(thickness[0] / LAYER_CM - 1e-9))
     snow = np.full(count, thickness[0] / max(count, 1))
@@ -259,9 +259,9 @@ def _fine(layers: _Layers, row: int) -> tuple[Array, NDArray[np.int64]]:
 
 
 def _exact(layers: _Layers) -> Array:
-    """Neutrons of each fine layer by the published rule; (np, fine layers)."""
+    """Compute the neutrons of each 1 mm layer by the published rule; (np, fine layers)."""
     l1, l2, l4 = layers.lengths
-    made = []
+    rows = []
     widest = int(np.argmax(layers.thickness_cm[:, 0]))
     size = _fine(layers, widest)[0].size
     for row in range(layers.n_cph.size):
@@ -276,5 +276,5 @@ def _exact(layers: _Layers) -> Array:
         fast = above(dz * density / l3) + above(dz * water) / l4
         high = np.exp(-above(dz * density) / l1 - above(dz * water) / l2)
         flux = dz * high * (alpha * density + water) * escape_sum(fast)[0]
-        made.append(np.append(np.zeros(size - flux.size), flux) * layers.n_cph[row])
-    return np.asarray(made)
+        rows.append(np.append(np.zeros(size - flux.size), flux) * layers.n_cph[row])
+    return np.asarray(rows)

@@ -1,17 +1,15 @@
-"""The inner loops of COSMIC's fast path: layers by Gauss' rule, the escape sum from a table."""
+"""Run the inner loops of COSMIC's fast path: Gauss integration of layers, tabulated escape sum."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
 
-Array = NDArray[np.float64]
-
-X_MAX = 20.0  # optical depth from which nothing escapes: E(20) = 3e-10
+X_MAX = 20.0  # optical depth below which no neutron escapes: E(20) = 3e-10
 CELLS = 1024
 SCALE = CELLS / math.sqrt(X_MAX)
 GAUSS = 0.5 - 0.5 / math.sqrt(3.0)  # first node of the two-point rule on (0, 1)
@@ -19,7 +17,7 @@ GAUSS = 0.5 - 0.5 / math.sqrt(3.0)  # first node of the two-point rule on (0, 1)
 
 @compiled
 def _escape(table: Array, x: float) -> float:
-    """COSMIC's angle sum at optical depth x."""
+    """Interpolate COSMIC's sum over angles at optical depth x."""
     s = math.sqrt(x) * SCALE
     cell = int(s)
     if cell >= CELLS:
@@ -31,7 +29,7 @@ def _escape(table: Array, x: float) -> float:
 
 @compiled
 def _piece(table: Array, x: float, y: float, rx: float, ry: float, step: float) -> float:
-    """Integral of exp(-y) E(x) over a piece of soil in which x and y grow at rates rx and ry."""
+    """Integrate exp(-y) E(x) over a piece of soil in which x and y grow at rates rx and ry."""
     a = GAUSS * step
     b = step - a
     upper = math.exp(-y - ry * a) * _escape(table, x + rx * a)
@@ -41,7 +39,7 @@ def _piece(table: Array, x: float, y: float, rx: float, ry: float, step: float) 
 
 @compiled
 def _longest(x: float, rx: float, ry: float) -> float:
-    """Piece that Gauss' rule can take: short below the surface, where E has a vertical tangent."""
+    """Limit the length of a piece for Gauss' rule: short near the surface, where E is steepest."""
     return min((0.03 + 0.3 * x) / rx, 0.4 / ry)
 
 
@@ -55,14 +53,14 @@ def _walk(
     l3: Array,
     lengths: Array,
     target: float,
-    made: Array,
+    by_layer: Array,
 ) -> tuple[float, float]:
-    """Neutrons of one profile down to `target` of them, and the depth [cm] where that is.
+    """Sum the neutrons of a profile until `target`; return the sum and the depth [cm] reached.
 
-    `made` (nl, or 0 for none) takes what each layer adds.
+    Stores the sum of each layer in `by_layer` (nl), unless it is empty.
     """
     total = x = y = depth = 0.0
-    keep = made.size > 0
+    keep = by_layer.size > 0
     for j in range(thickness.size):
         rx = density[j] / l3[j] + water[j] / lengths[2]
         ry = density[j] / lengths[0] + water[j] / lengths[1]
@@ -80,7 +78,7 @@ def _walk(
             depth += step
             left -= step
         if keep:
-            made[j] = total - before
+            by_layer[j] = total - before
         if x >= X_MAX:
             break
     return total, depth
@@ -90,7 +88,7 @@ def _walk(
 def _inside(
     table: Array, x: float, y: float, rx: float, ry: float, step: float, target: float
 ) -> float:
-    """Length of a piece that holds `target`, by bisection."""
+    """Compute by bisection the length of a piece whose neutrons sum to `target`."""
     low, high = 0.0, step
     for _ in range(30):
         middle = 0.5 * (low + high)
@@ -112,7 +110,7 @@ def rates(
     lengths: Array,
     out: Array,
 ) -> None:
-    """Neutron rate over N of each profile; soil arrays (np or 1, nl), `out` (np)."""
+    """Compute the neutron rate over N of each profile; soil arrays (np or 1, nl), `out` (np)."""
     none = np.empty(0)
     for i in range(out.size):
         d = i if density.shape[0] > 1 else 0
@@ -132,14 +130,16 @@ def contributions(
     alpha: Array,
     l3: Array,
     lengths: Array,
-    made: Array,
+    by_layer: Array,
 ) -> None:
-    """Neutrons that each layer adds; as `rates`, `made` (np, nl) of zeros."""
-    for i in range(made.shape[0]):
+    """Compute the neutrons of each layer; arguments as `rates`, `by_layer` (np, nl) of zeros."""
+    for i in range(by_layer.shape[0]):
         d = i if density.shape[0] > 1 else 0
         a = i if alpha.shape[0] > 1 else 0
         c = i if l3.shape[0] > 1 else 0
-        _walk(table, thickness[i], density[d], water[i], alpha[a], l3[c], lengths, np.inf, made[i])
+        _walk(
+            table, thickness[i], density[d], water[i], alpha[a], l3[c], lengths, np.inf, by_layer[i]
+        )
 
 
 @compiled
@@ -154,7 +154,7 @@ def depths(
     target: Array,
     out: Array,
 ) -> None:
-    """Depth [cm] above which `target` (np) neutrons are made; as `rates`."""
+    """Compute the depth [cm] above which `target` (np) neutrons originate; arguments as `rates`."""
     none = np.empty(0)
     for i in range(out.size):
         d = i if density.shape[0] > 1 else 0

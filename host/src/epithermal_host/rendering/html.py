@@ -1,4 +1,4 @@
-"""Parts of an HTML page that needs nothing but itself."""
+"""Format the parts of a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ td.l { white-space: nowrap }
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """A whole page of parts; empty ones are left out."""
+    """Format a page from its parts; omit empty ones."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -36,12 +36,12 @@ def document(title: str, parts: Iterable[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A heading and what is under it."""
+    """Format a section: a heading and its parts."""
     return "\n".join([f"<h2>{escape(title)}</h2>", *(p for p in parts if p)])
 
 
 def picture(content: bytes, caption: str) -> str:
-    """A PNG, in the page itself."""
+    """Format an image that contains its PNG, with a caption."""
     data = base64.b64encode(content).decode("ascii")
     text = escape(caption)
     image = f'<img src="data:image/png;base64,{data}" alt="{text}">'
@@ -49,17 +49,34 @@ def picture(content: bytes, caption: str) -> str:
 
 
 def note(text: str) -> str:
-    """Small print."""
+    """Format a paragraph in small print."""
     return f'<p class="s">{escape(text)}</p>'
 
 
-def words(text: str) -> str:
-    """A cell of text."""
+def text_cell(text: str) -> str:
+    """Format a table cell with text."""
     return f'<td class="l">{escape(text)}</td>'
 
 
+def row(cells: Iterable[str], strong: bool = False) -> str:
+    """Format a table row; `strong` marks a row of the network."""
+    kind = ' class="n"' if strong else ""
+    return f"<tr{kind}>{''.join(cells)}</tr>"
+
+
+def heading(text: str, columns: int) -> str:
+    """Format a row over all columns as a heading of the rows below it."""
+    return f'<tr class="k"><td colspan="{columns}">{escape(text)}</td></tr>'
+
+
+def remark(text: str, columns: int) -> str:
+    """Format a row of text over all columns."""
+    style = "white-space:normal"
+    return f'<tr><td class="l" style="{style}" colspan="{columns}">{escape(text)}</td></tr>'
+
+
 def table(head: Sequence[str], rows: Iterable[str]) -> str:
-    """Rows of cells under a head; a name that begins with `l:` stands at the left."""
+    """Format a table; the prefix `l:` aligns a column's name to the left."""
     cells = "".join(
         f'<th class="l">{escape(name[2:])}</th>' if name[:2] == "l:" else f"<th>{escape(name)}</th>"
         for name in head
@@ -69,7 +86,7 @@ def table(head: Sequence[str], rows: Iterable[str]) -> str:
 
 
 def cell(value: float | None, form: str, wanted: tuple[float, float] | None = None) -> str:
-    """A number; red where it is not what is wanted, empty where it is none."""
+    """Format a table cell with a number: red outside of the wanted range, empty if not finite."""
     if value is None or not math.isfinite(value):
         return "<td></td>"
     kind = ""

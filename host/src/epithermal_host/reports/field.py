@@ -4,66 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.field.site_toml import SiteFile, read_site
-from epithermal_host.reports import field_calibrated as field_n
-from epithermal_host.reports import field_html, field_retrained
-from epithermal_host.reports import field_plots as field_draw
-from epithermal_host.reports.field_judge import Calibrated, Line, Place, judge
-from epithermal_host.reports.field_retrained import Own
-from epithermal_host.reports.simulated_text import plain
+from epithermal_host.field.site_toml import read_sites
+from epithermal_host.rendering.text import plain
+from epithermal_host.reports import field_calibrated, field_html, field_plots, field_retrained
+from epithermal_host.reports.field_judge import judge
+from epithermal_host.reports.field_result import (
+    Calibrated,
+    FieldReport,
+    Line,
+    Middle,
+    Options,
+    Own,
+    Place,
+)
 
 PAGE, DATA = "field.html", "field.json"
 MEDIANS = ("ubrmse", "rmse", "r", "bias")
-
-
-@dataclass(frozen=True, slots=True)
-class Middle:
-    """Medians over the sites."""
-
-    method: str
-    inputs: str
-    sites: int
-    ubrmse: float  # [m3 m-3]
-    rmse: float  # [m3 m-3]
-    r: float
-    bias: float  # [m3 m-3]
-    rmse_anchored: float  # [m3 m-3]
-    ubrmse_settled: float  # [m3 m-3]
-    ubrmse_in_years: float  # [m3 m-3]
-    seasons: dict[str, tuple[int, float, float]]  # sites, ubRMSE, r
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FieldReport:
-    """Everything that the page shows."""
-
-    bundle: Bundle
-    runtime: str
-    campaign: str  # whose soils a retrained head must not forget; empty: nothing was fitted
-    places: tuple[Place, ...]
-    medians: tuple[Middle, ...]
-    own: tuple[Own, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How it is judged."""
-
-    campaign: Path | None = None  # RUN; with it also what retraining does
-    runtime: str | None = None
-    workers: int | None = None
-    progress: bool = True
 
 
 def run(
@@ -93,12 +58,14 @@ def run(
     options = options or Options()
     bundle = open_bundle(bundle_path)
     out = out or Path(f"field-{bundle.name}-{bundle.version}")
-    files = _read_sites(site_files)
+    files = read_sites(site_files)
     bar = tqdm(files, desc="sites", unit="site", disable=not options.progress)
     with crew(options.workers) as who:
-        sites = [Calibrated(f, *field_n.load(f, bundle, who, options.runtime)) for f in bar]
+        sites = [
+            Calibrated(f, *field_calibrated.load(f, bundle, who, options.runtime)) for f in bar
+        ]
         report = judged(bundle, sites, who, options)
-    pictures = {f"{p.series.name}.png": field_draw.site(p) for p in report.places}
+    pictures = {f"{p.series.name}.png": field_plots.site(p) for p in report.places}
     for name, content in pictures.items():
         write_atomic(out / name, content)
     write_atomic(out / PAGE, field_html.page(report, pictures).encode("utf-8"))
@@ -222,20 +189,3 @@ def _seasons(lines: Sequence[Line]) -> dict[str, tuple[int, float, float]]:
 def _median(values: Sequence[float]) -> float:
     known = [v for v in values if np.isfinite(v)]
     return float(np.median(known)) if known else float("nan")
-
-
-def _read_sites(paths: Sequence[Path]) -> list[SiteFile]:
-    """All of them, or the faults of all."""
-    faults: list[str] = []
-    sites: list[SiteFile] = []
-    for path in paths:
-        try:
-            sites.append(read_site(path))
-        except ConfigError as error:
-            faults += error.faults
-    names = [site.name for site in sites]
-    faults += [f"{name}: two site files have this name" for name in {n for n in names
-               if names.count(n) > 1}]  # fmt: skip
-    if faults:
-        raise ConfigError(*faults)
-    return sites

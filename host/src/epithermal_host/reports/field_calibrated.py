@@ -10,18 +10,24 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.times import DAY_S
+from epithermal_host.arrays import Array
 from epithermal_host.compute.crew import Crew
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.field import series as field
-from epithermal_host.field.calibrate import HISTORY_D
-from epithermal_host.field.csv_table import DAY_S
+from epithermal_host.evaluation.result import InputSet, input_sets
+from epithermal_host.field.calibration import HISTORY_D
 from epithermal_host.field.network_n import candidates, network_fit, said, stream
-from epithermal_host.field.series import FieldSeries
+from epithermal_host.field.series import (
+    FieldSeries,
+    calibrated_n,
+    known_site,
+    load_each,
+    raw_records,
+    sample_day,
+)
 from epithermal_host.field.site_toml import SiteFile
-from epithermal_host.reports.simulated import InputSet, input_sets
 from epithermal_host.training.series import NAMES
 
 RAIN_KNOWN = NAMES.index("rain_known")
@@ -43,13 +49,13 @@ def load(
     Raises
     ------
     ConfigError
-        As `field.load`.
+        As `field.series.load`.
     """
-    records, faulty_s = field.raw_records(site_file)
-    end_s, theta = field.sample_day(site_file)
-    classical = field.calibrated_n(site_file, records, end_s, theta)
+    records, faulty_s = raw_records(site_file)
+    end_s, theta = sample_day(site_file)
+    classical = calibrated_n(site_file, records, end_s, theta)
     around = candidates(classical)
-    site = field.known_site(site_file, theta, around)
+    site = known_site(site_file, theta, around)
     until = [r for r in records if end_s - HISTORY_D * DAY_S < r.end_s <= end_s]
     seen = stream(site, around, until, site_file.day_ends_utc_h, None)
     day, sample, error = np.array([end_s]), np.array([theta]), np.array([SAMPLING_SIGMA])
@@ -58,7 +64,7 @@ def load(
         told = said(bundle, inputs.features, seen.restart, who, runtime_name)
         fit = network_fit(dataclasses.replace(seen, theta=told), day, sample, error)
         n_cph.append(classical if fit.reason or math.isnan(fit.n_cph) else fit.n_cph)
-    first, *own = field.load_each(site_file, np.array([classical, *n_cph]), records, faulty_s)
+    first, *own = load_each(site_file, np.array([classical, *n_cph]), records, faulty_s)
     shown = [
         Shown(_sets(site_file, series.features[None])[i], series.cosmic_n_cph)
         for i, series in enumerate(own)
@@ -66,7 +72,7 @@ def load(
     return first, tuple(shown)
 
 
-def _sets(site_file: SiteFile, features: NDArray[np.float64]) -> tuple[InputSet, ...]:
+def _sets(site_file: SiteFile, features: Array) -> tuple[InputSet, ...]:
     """Counts alone, and the weather where the site file has rain; features (k, T, F)."""
     rain = bool(site_file.rain) and bool(features[..., RAIN_KNOWN].any())
     return input_sets(features.astype(np.float32), np.full(len(features), rain))

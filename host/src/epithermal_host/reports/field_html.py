@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
-from epithermal_host.evaluation.baselines import COSMIC
-from epithermal_host.rendering.html import cell, document, note, picture, section, table, words
-from epithermal_host.reports.field_retrained import OTHERS, RETRAINED
+from epithermal_host.evaluation.methods import COSMIC, NETWORK, OTHERS, RETRAINED
+from epithermal_host.rendering.html import (
+    cell,
+    document,
+    heading,
+    note,
+    picture,
+    remark,
+    row,
+    section,
+    table,
+    text_cell,
+)
+from epithermal_host.reports.field_result import FieldReport, Line, Middle, Place
 
-if TYPE_CHECKING:
-    from epithermal_host.reports.field import FieldReport, Middle
-    from epithermal_host.reports.field_judge import Line, Place
-
-NETWORK = "network"
 NOTHING_FITTED = (
     "Nothing was fitted on these sites. The network has seen simulated soils only; the detector's N"
     " is from the one sampling day of each site, by COSMIC for the inversion and by its own output"
@@ -84,8 +89,8 @@ def _medians(report: FieldReport) -> str:
 
 def _row(m: Middle, inversion: float) -> str:
     cells = [
-        words(m.method),
-        words(m.inputs),
+        text_cell(m.method),
+        text_cell(m.inputs),
         cell(m.sites, "{:d}"),
         cell(m.ubrmse, "{:.4f}"),
         cell(m.ubrmse / inversion, "{:.2f}"),
@@ -107,7 +112,7 @@ def _seasons(report: FieldReport) -> str:
         head += [f"{name}: sites", "ubRMSE", "r"]
     rows = []
     for m in report.medians:
-        cells = [words(m.method), words(m.inputs)]
+        cells = [text_cell(m.method), text_cell(m.inputs)]
         for name in names:
             n, ubrmse, r = m.seasons.get(name, (0, float("nan"), float("nan")))
             cells += [cell(n, "{:d}"), cell(ubrmse, "{:.4f}"), cell(r, "{:.3f}")]
@@ -124,9 +129,9 @@ def _site_seasons(report: FieldReport) -> str:
         head += [f"{name}: days", "ubRMSE", "r", "bias"]
     rows = []
     for place in report.places:
-        rows.append(_heading(place.series.name, len(head)))
+        rows.append(heading(place.series.name, len(head)))
         for x in place.lines:
-            cells = [words(x.method), words(x.inputs)]
+            cells = [text_cell(x.method), text_cell(x.inputs)]
             for name in names:
                 s = x.seasons.get(name)
                 cells += [
@@ -145,9 +150,9 @@ def _samples(report: FieldReport) -> str:
     rows = []
     for place in report.places:
         lines = [(x, x.sampled) for x in place.lines if x.sampled]
-        rows += [_heading(place.series.name, len(head))] if lines else []
+        rows += [heading(place.series.name, len(head))] if lines else []
         for x, s in lines:
-            cells = [words(x.method), words(x.inputs), cell(s.days, "{:d}")]
+            cells = [text_cell(x.method), text_cell(x.inputs), cell(s.days, "{:d}")]
             cells += [cell(s.rmse, "{:.4f}"), cell(s.bias, "{:+.4f}")]
             rows.append(_tr(x.method, cells))
     if not rows:
@@ -162,14 +167,12 @@ def _own(report: FieldReport) -> str:
     rows = []
     for x in report.own:
         title = f"{x.site}, given its {x.given} (to {x.last_day}), judged on {x.later}: {x.verdict}"
-        rows.append(_heading(title, len(head)))
+        rows.append(heading(title, len(head)))
         if x.reasons:
-            why = escape("; ".join(x.reasons))
-            rows.append(f'<tr><td class="l" style="white-space:normal" colspan="{len(head)}">{why}'
-                        "</td></tr>")  # fmt: skip
+            rows.append(remark("; ".join(x.reasons), len(head)))
         for line in x.lines:
             s = line.stats
-            cells = [words(line.method), words(line.inputs), cell(s.days, "{:d}")]
+            cells = [text_cell(line.method), text_cell(line.inputs), cell(s.days, "{:d}")]
             cells += [cell(s.ubrmse, "{:.4f}"), cell(s.r, "{:.3f}"), cell(s.rmse, "{:.4f}")]
             rows.append(_tr(line.method, [*cells, cell(s.bias, "{:+.4f}")]))
     return table(head, rows) + note(
@@ -178,28 +181,24 @@ def _own(report: FieldReport) -> str:
     )
 
 
-def _heading(text: str, columns: int) -> str:
-    return f'<tr class="k"><td colspan="{columns}">{escape(text)}</td></tr>'
-
-
 def _sites(report: FieldReport) -> str:
     head = ("l:method", "l:inputs", "days", "ubRMSE", "of COSMIC", "after warm-up", "r", "RMSE",
             "bias", "RMSE anchored", "within years", "in 90 %")  # fmt: skip
     rows = []
     for place in report.places:
-        rows.append(_heading(place.series.name, len(head)))
+        rows.append(heading(place.series.name, len(head)))
         inversion = next((x.probes.ubrmse for x in place.lines if x.method == COSMIC), float("nan"))
         rows += [_line(x, inversion) for x in place.lines]
         if not place.lines:
-            rows.append(f'<tr><td class="l" colspan="{len(head)}">no day with probes</td></tr>')
+            rows.append(remark("no day with probes", len(head)))
     return table(head, rows)
 
 
 def _line(x: Line, inversion: float) -> str:
     p = x.probes
     cells = [
-        words(x.method),
-        words(x.inputs),
+        text_cell(x.method),
+        text_cell(x.inputs),
         cell(p.days, "{:d}"),
         cell(p.ubrmse, "{:.4f}"),
         cell(p.ubrmse / inversion, "{:.2f}"),
@@ -215,8 +214,7 @@ def _line(x: Line, inversion: float) -> str:
 
 
 def _tr(method: str, cells: list[str]) -> str:
-    kind = ' class="n"' if method in (NETWORK, *RETRAINED_METHODS) else ""
-    return f"<tr{kind}>{''.join(cells)}</tr>"
+    return row(cells, method in (NETWORK, *RETRAINED_METHODS))
 
 
 def _place(place: Place, content: bytes) -> str:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew
-from epithermal_host.evaluation.baselines import COSMIC
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
+from epithermal_host.evaluation.methods import COSMIC, NETWORK, USUAL_FILTERED
 from epithermal_host.evaluation.metrics import Stats, rms, stats
-from epithermal_host.field.csv_table import DAY_S
+from epithermal_host.field.days import month_of, year_of
 from epithermal_host.field.series import FieldSeries
-from epithermal_host.field.site_toml import SiteFile
-from epithermal_host.reports.field_calibrated import Shown
-from epithermal_host.reports.simulated import NETWORK
+from epithermal_host.reports.field_result import Calibrated, Estimate, Line, Place, Sampled
 from epithermal_host.retraining.site_days import Samples, samples
 from epithermal_host.training.series import NAMES
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
-FILTERED = f"{COSMIC} + filter {FILTER_T_D:g} d"
 SEASONS = {
     "March to May": (3, 4, 5),
     "June to August": (6, 7, 8),
@@ -33,68 +26,6 @@ SEASONS = {
     "December to February": (12, 1, 2),
 }
 SEASON_DAYS = 20  # a season with fewer tells nothing
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Estimate:
-    """One method's answers at a site."""
-
-    method: str
-    inputs: str  # of the network
-    theta: Array  # (T,) [m3 m-3]
-    sigma: Array | None  # (T,) [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """How one method did at a site; all methods on the same days."""
-
-    method: str
-    inputs: str
-    probes: Stats  # the judged days, the probes as truth
-    anchored: Stats | None  # the probes shifted to the samples; None: no probes on that day
-    settled: Stats | None  # as `probes`, without the days that the bundle calls warm-up
-    ubrmse_in_years: float  # each calendar year's own bias taken out: N drifts [m3 m-3]
-    seasons: dict[str, Stats]  # of those with enough days, against the probes
-    sampled: Sampled | None  # None: no sampling day but the one that calibrates
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """Against the samples' mean of 0-30 cm, without the day that calibrates."""
-
-    days: int
-    rmse: float  # [m3 m-3]
-    bias: float  # [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibrated:
-    """A site before it is judged."""
-
-    file: SiteFile
-    series: FieldSeries  # with COSMIC's N
-    shown: tuple[Shown, ...]  # to the network, with its own N
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Place:
-    """One site, judged."""
-
-    series: FieldSeries
-    shown: tuple[Shown, ...]  # to the network, and with which N
-    site_file: SiteFile
-    rain_share: float  # of the days with a known rain
-    et0_share: float
-    anchor: float  # what is added to the probes so that they agree with the samples; NaN
-    samples: Samples
-    estimates: tuple[Estimate, ...]
-    lines: tuple[Line, ...]  # none where there is nothing to judge by
-
-    @property
-    def texture(self) -> str:
-        """As the site file has it."""
-        return self.site_file.texture
 
 
 def judge(
@@ -114,7 +45,7 @@ def judge(
     series = site.series
     found = [Estimate(COSMIC, "", series.theta_classical, None)]
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    found.append(Estimate(FILTERED, "", filtered, None))
+    found.append(Estimate(USUAL_FILTERED, "", filtered, None))
     runtime = ""
     for inputs in (x.inputs for x in site.shown):
         said = answers(
@@ -160,17 +91,9 @@ def probed(series: FieldSeries) -> Mask:
     )
 
 
-def month_of(series: FieldSeries) -> NDArray[np.int64]:
-    """(T,) month of each day, 1 to 12."""
-    middle = (series.day_end_s - 0.5 * DAY_S).astype("datetime64[s]").astype("datetime64[M]")
-    return np.asarray(middle.astype(np.int64) % 12 + 1)
-
-
 def within_years(error: Array, judged: Mask, day_end_s: Array) -> float:
     """Root mean square error with the mean of each calendar year taken out [m3 m-3]."""
-    middle = (day_end_s[judged] - 0.5 * DAY_S).astype("datetime64[s]")
-    year = middle.astype("datetime64[Y]").astype(np.int64)
-    _, which = np.unique(year, return_inverse=True)
+    _, which = np.unique(year_of(day_end_s[judged]), return_inverse=True)
     mean = np.bincount(which, error[judged]) / np.bincount(which)
     return rms(error[judged] - mean[which])
 
@@ -182,7 +105,7 @@ def _lines(
     if not judged.any():
         return ()
     old = judged & settled(series.restart, bundle.spin_up_steps)
-    month = month_of(series)
+    month = month_of(series.day_end_s)
     parts = {name: judged & np.isin(month, months) for name, months in SEASONS.items()}
     truth, out = series.truth[None], []
     for e in found:
@@ -214,4 +137,4 @@ def _sampled(series: FieldSeries, taken: Samples, theta: Array) -> Sampled | Non
     error = error[np.isfinite(error)]
     if not error.size:
         return None
-    return Sampled(error.size, float(np.sqrt(np.mean(error**2))), float(error.mean()))
+    return Sampled(error.size, rms(error), float(error.mean()))

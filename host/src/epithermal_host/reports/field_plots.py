@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.dates import ConciseDateFormatter
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import cosmic_rate
-from epithermal_host.evaluation.baselines import COSMIC
-from epithermal_host.evaluation.metrics import Z90
-from epithermal_host.reports.field_judge import FILTERED
-from epithermal_host.reports.field_retrained import OTHERS
-from epithermal_host.reports.simulated import COUNTS, NETWORK, WITH_WEATHER
-from epithermal_host.reports.simulated_plots import COLOURS, GREY, ORANGE, UNIT, png
-from epithermal_host.studies.figures_plots import STYLE
-
-if TYPE_CHECKING:
-    from epithermal_host.reports.field_judge import Place
-
-Array = NDArray[np.float64]
+from epithermal_host.arrays import Array
+from epithermal_host.evaluation.methods import (
+    COSMIC,
+    COUNTS,
+    NETWORK,
+    OTHERS,
+    USUAL_FILTERED,
+    WITH_WEATHER,
+    network_with,
+    short,
+)
+from epithermal_host.field.days import middle_of
+from epithermal_host.rendering.plots import (
+    COLOURS,
+    GREY,
+    SAMPLE_MARK,
+    UNIT,
+    VERMILION,
+    band_90,
+    date_axis,
+    legend_above,
+    new_figure,
+    plot_style,
+    png,
+    row_slices,
+    shade_days,
+)
+from epithermal_host.reports.field_result import Place
 
 SHOWN = (COUNTS, WITH_WEATHER)
-ROW_D = 1000  # at most in a row
 
 
 def site(place: Place) -> bytes:
     """Probes, samples, inversion, filter and network over the record, corrected counts below;
     judged days are white."""
-    with mpl.rc_context(STYLE):
-        days = place.series.day_end_s.size
-        rows = math.ceil(days / ROW_D)
-        figure = Figure(figsize=(10.0, 1.2 + 3.6 * rows), layout="constrained")
-        ratios = [3.0, 1.0] * rows
-        panels = figure.subplots(2 * rows, 1, squeeze=False, height_ratios=ratios)[:, 0]
+    with plot_style():
+        rows = row_slices(place.series.day_end_s.size)
+        figure = new_figure(10.0, 1.2 + 3.6 * len(rows))
+        ratios = [3.0, 1.0] * len(rows)
+        panels = figure.subplots(2 * len(rows), 1, squeeze=False, height_ratios=ratios)[:, 0]
         counts = corrected_counts(place)
-        for row, part in enumerate(np.array_split(np.arange(days), rows)):
-            shown = slice(int(part[0]), int(part[-1]) + 1)
+        for row, shown in enumerate(rows):
             _part(panels[2 * row], place, shown)
             _counts(panels[2 * row + 1], place, counts, shown)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
-                      frameon=False, fontsize=9.0)  # fmt: skip
+        legend_above(figure, panels[0], 4)
         return png(figure)
 
 
@@ -62,15 +69,10 @@ def _counts(axes: Any, place: Place, counts: Array, days: slice) -> None:
     series = place.series
     time = series.day_end_s[days].astype("datetime64[s]")
     axes.plot(time, counts[days], c=GREY, lw=0.8)
-    _unjudged(axes, place, days, time)
+    shade_days(axes, time, ~place.series.judged[days])
     axes.set(xlim=(time[0], time[-1]))
     axes.set_ylabel("counts/h")
     axes.tick_params(labelbottom=False)
-
-
-def _unjudged(axes: Any, place: Place, days: slice, time: Any) -> None:
-    axes.fill_between(time, 0.0, 1.0, where=~place.series.judged[days], color="0.93", lw=0.0,
-                      zorder=0, transform=axes.get_xaxis_transform(), step="mid")  # fmt: skip
 
 
 def _part(axes: Any, place: Place, days: slice) -> None:
@@ -83,14 +85,12 @@ def _part(axes: Any, place: Place, days: slice) -> None:
         axes.plot(time, series.truth[days] + place.anchor, c="k", lw=0.9, ls=":",
                   label="probes at the samples")  # fmt: skip
     taken = place.samples
-    middle = (taken.end_s - 43200.0).astype("datetime64[s]")
-    axes.plot(middle, taken.theta, "D", c="#E69F00", mec="k", ms=7.0, zorder=5, ls="",
-              label="samples, 0–30 cm")  # fmt: skip
-    _unjudged(axes, place, days, time)
+    middle = middle_of(taken.end_s)
+    axes.plot(middle, taken.theta, "D", **SAMPLE_MARK, ls="", label="samples, 0–30 cm")
+    shade_days(axes, time, ~place.series.judged[days])
     axes.set(xlim=(time[0], time[-1]), ylim=_limits(place))
     axes.set_ylabel(f"0–30 cm [{UNIT}]")
-    dates: Any = ConciseDateFormatter  # untyped
-    axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
+    date_axis(axes)
 
 
 def _methods(axes: Any, place: Place, days: slice, time: Any) -> None:
@@ -99,15 +99,13 @@ def _methods(axes: Any, place: Place, days: slice, time: Any) -> None:
     for e in place.estimates:
         if e.method == COSMIC:
             axes.plot(time, e.theta[days], ".", ms=3.0, c=GREY, label=e.method)
-        elif e.method == FILTERED:
-            name = e.method.replace(f"{COSMIC} + ", "with ")
-            axes.plot(time, e.theta[days], c=ORANGE, lw=1.1, label=name)
+        elif e.method == USUAL_FILTERED:
+            name = short(e.method)
+            axes.plot(time, e.theta[days], c=VERMILION, lw=1.1, label=name)
     for i, e in enumerate(networks):
         if e is networks[-1] and e.sigma is not None:
-            half = Z90 * e.sigma[days]
-            band = (e.theta[days] - half, e.theta[days] + half)
-            axes.fill_between(time, *band, color=COLOURS[i], alpha=0.2, lw=0.0, label="90 %")
-        axes.plot(time, e.theta[days], c=COLOURS[i], lw=1.2, label=f"network, {e.inputs}")
+            band_90(axes, time, e.theta[days], e.sigma[days], COLOURS[i])
+        axes.plot(time, e.theta[days], c=COLOURS[i], lw=1.2, label=network_with(e.inputs))
     for e in others[-1:]:
         axes.plot(time, e.theta[days], c=COLOURS[2], lw=1.0, ls="--", label=e.method)
 

@@ -8,55 +8,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.times import DAY_S
+from epithermal_host.arrays import Mask
 from epithermal_host.bundles.hidden_states import Hidden
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
-from epithermal_host.evaluation.metrics import Stats, stats
-from epithermal_host.field.csv_table import DAY_S
+from epithermal_host.evaluation.methods import (
+    COUNTS,
+    OTHERS,
+    RELEASED,
+    RETRAINED,
+    USUAL_FILTERED,
+    WITH_WEATHER,
+)
+from epithermal_host.evaluation.metrics import stats
+from epithermal_host.field.days import date_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
-from epithermal_host.reports.field_judge import FILTERED, Calibrated, Estimate, probed
-from epithermal_host.reports.simulated import COUNTS, WITH_WEATHER
+from epithermal_host.reports.field_judge import probed
+from epithermal_host.reports.field_result import Calibrated, Estimate, LaterLine, Own
 from epithermal_host.retraining.head_fit import RISE_MAX, STRENGTHS, SiteDays, change
 from epithermal_host.retraining.rehearsal import Rehearsal, rehearse
-from epithermal_host.retraining.retrain import Retraining, retrain
+from epithermal_host.retraining.result import Retraining
+from epithermal_host.retraining.retrain import retrain
 from epithermal_host.retraining.site_days import site_days, streamed
-from epithermal_host.retraining.text import by_year
-from epithermal_host.retraining.text import verdict as verdict_of
+from epithermal_host.retraining.text import by_year, verdict
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
-OTHERS = "network, fitted on the other sites"
-RELEASED, RETRAINED = "network, released", "network, retrained"
 YEAR_D = 365.0
 FIRST_YEAR, FIRST_SEASON, FIRST_HALF = "first year", "first season", "first half of the seasons"
 INPUTS = (COUNTS, WITH_WEATHER)
-
-
-@dataclass(frozen=True, slots=True)
-class LaterLine:
-    """One method on days after those that a retraining was given."""
-
-    method: str
-    inputs: str
-    stats: Stats  # each year's own bias taken out; the method's own level for rmse and bias
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """A site's network retrained on the begin of its record, judged on what follows."""
-
-    site: str
-    given: str
-    last_day: str
-    verdict: str
-    reasons: tuple[str, ...]
-    later: str  # which days judge
-    lines: tuple[LaterLine, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,10 +102,10 @@ def on_own(bundle: Bundle, here: Visited, population: Rehearsal) -> list[Own]:
             Own(
                 site=series.name,
                 given=given,
-                last_day=_day(until_s),
-                verdict=verdict_of(done),
+                last_day=date_of(until_s),
+                verdict=verdict(done),
                 reasons=done.reasons,
-                later=f"{_day(series.day_end_s[later][0])} to {_day(series.day_end_s[later][-1])}",
+                later=" to ".join(date_of(end) for end in series.day_end_s[later][[0, -1]]),
                 lines=_later(done, later),
             )
         )
@@ -151,7 +133,7 @@ def _later(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
     rows = by_year(series, days)
     truth = np.broadcast_to(series.truth, rows.shape)
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    named = [(FILTERED, "", filtered)]
+    named = [(USUAL_FILTERED, "", filtered)]
     for i, theta in enumerate(done.said.theta):
         named += [(RELEASED, INPUTS[i], theta), (RETRAINED, INPUTS[i], after[i])]
     return tuple(
@@ -180,7 +162,3 @@ def _pooled(sites: Sequence[Visited]) -> SiteDays | None:
 
 def _new_year_s(year: int) -> float:
     return float(np.datetime64(f"{year}-01-01", "s").astype(np.int64))
-
-
-def _day(end_s: float) -> str:
-    return str(np.datetime64(int(end_s - 0.5 * DAY_S), "s").astype("datetime64[D]"))

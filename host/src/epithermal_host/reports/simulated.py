@@ -3,144 +3,38 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
+from epithermal_host.arrays import Mask
 from epithermal_host.bundles.streams import answers
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.evaluation import particle_filter as ensemble
-from epithermal_host.evaluation.baselines import COSMIC, Baseline, baselines
+from epithermal_host.evaluation import particle_filter
+from epithermal_host.evaluation.baselines import baselines
 from epithermal_host.evaluation.evaluate import judged_days, with_weather
 from epithermal_host.evaluation.groups import groups
 from epithermal_host.evaluation.layers import LayerLine, columns, layer_lines
+from epithermal_host.evaluation.methods import (
+    BEST_FILTERED,
+    COSMIC,
+    NETWORK,
+    network_with,
+)
 from epithermal_host.evaluation.metrics import Stats, rms, stats
-from epithermal_host.evaluation.stream_age import Curve, outages, since_start
-from epithermal_host.evaluation.unseen import Unseen, provenance, read_unseen
-from epithermal_host.reports import simulated_html as report_html
-from epithermal_host.reports import simulated_plots as report_draw
-from epithermal_host.reports import simulated_text as report_text
-from epithermal_host.reports.verdict import Shortfall, shortfalls
-from epithermal_host.training.series import DESCRIPTION, LAYERS, NAMES, Series, counts_alone, mask
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from epithermal_host.evaluation.result import Estimate, Judged, Options, input_sets
+from epithermal_host.evaluation.stream_age import outages, since_start
+from epithermal_host.evaluation.unseen import provenance, read_unseen
+from epithermal_host.reports import simulated_html, simulated_plots, simulated_text
+from epithermal_host.reports.simulated_result import GroupLines, Line, Report, Shortfall, Soil
+from epithermal_host.training.series import LAYERS, Series
 
 PAGE, DATA = "report.html", "report.json"
-NETWORK = "network"
-COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
-UNTOLD = "counts alone, cover not told"
-FILTERED = f"{COSMIC} + best filter"  # what the network must beat in every group
 QUANTILES = (5, 25, 50, 75, 95)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InputSet:
-    """What a station has, and the soils that have it."""
-
-    label: str
-    features: NDArray[np.float32]  # (S, T, F)
-    soils: Mask  # (S,)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Estimate:
-    """The network with one set of inputs; NaN for soils that do not have them."""
-
-    inputs: InputSet
-    theta: Array  # (S, T) [m3 m-3]
-    sigma: Array  # (S, T) [m3 m-3]
-    layers: dict[str, Array]  # (S, T) of the layers that the bundle tells [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One method in one group, on the soils that have the inputs."""
-
-    method: str
-    inputs: str
-    t_d: float | None  # of the filter
-    stats: Stats
-
-
-@dataclass(frozen=True, slots=True)
-class GroupLines:
-    """All methods in one group."""
-
-    kind: str
-    name: str
-    lines: tuple[Line, ...]
-
-    def line(self, method: str, inputs: str) -> Line | None:
-        """One of them, if there is one."""
-        found = (x for x in self.lines if (x.method, x.inputs) == (method, inputs))
-        return next(found, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Soil:
-    """One judged soil."""
-
-    scenario: int
-    texture: str
-    cover: str
-    precipitation_over_et0: float
-    rmse: dict[str, float]  # by method [m3 m-3]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Report:
-    """Everything that the page shows."""
-
-    bundle: Bundle
-    run_folder: Path
-    provenance: dict[str, Any]
-    runtime: str
-    seed: int  # of the campaign that it is judged on
-    spin_up_d: int
-    snow_share: float  # of the days
-    overall: GroupLines
-    groups: tuple[GroupLines, ...]
-    verdict: tuple[Shortfall, ...]  # empty: nothing to complain of in any group
-    layers: tuple[LayerLine, ...]
-    ages: tuple[Curve, ...]
-    outages: tuple[Curve, ...]
-    soils: tuple[Soil, ...]
-    seconds: dict[str, float]
-    reference: dict[str, Any] | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Labels of the sets of inputs, the least first."""
-        return tuple(x.inputs for x in self.overall.lines if x.method == NETWORK)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a bundle is judged."""
-
-    every_soil: bool = False  # of a campaign of another seed
-    runtime: str | None = None
-    workers: int | None = None
-    reference_soils: int = 0  # that the particle filter is run on
-    progress: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """Soils, days and everybody's answers."""
-
-    unseen: Unseen
-    days: Mask  # (S, T)
-    baselines: tuple[Baseline, ...]
-    estimates: tuple[Estimate, ...]
-    runtime: str
 
 
 def run(
@@ -173,11 +67,11 @@ def run(
     bundle = open_bundle(bundle_path)
     out = out or run_folder / f"report-{bundle.name}-{bundle.version}"
     judged, report = judge(bundle, run_folder, options)
-    pictures = report_draw.pictures(report, judged)
+    pictures = simulated_plots.pictures(report, judged)
     for name, content in pictures.items():
         write_atomic(out / name, content)
-    write_atomic(out / PAGE, report_html.page(report, pictures).encode("utf-8"))
-    write_json(out / DATA, report_text.as_json(report))
+    write_atomic(out / PAGE, simulated_html.page(report, pictures).encode("utf-8"))
+    write_json(out / DATA, simulated_text.as_json(report))
     return report, out / PAGE
 
 
@@ -202,7 +96,7 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         reference = None
         if options.reference_soils:
             soils, progress = options.reference_soils, options.progress
-            reference = ensemble.compare(judged, run_folder, soils, who, progress)
+            reference = particle_filter.compare(judged, run_folder, soils, who, progress)
             clock.lap("particle filter")
     told = tuple(
         GroupLines(group.kind, group.name, lines)
@@ -229,25 +123,6 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
     )
     clock.lap("tables")
     return judged, report
-
-
-def input_sets(features: NDArray[np.float32], weather: Mask) -> tuple[InputSet, ...]:
-    """Counts alone; with weather; with the soil's description; counts without the cover's.
-
-    Parameters
-    ----------
-    features : (S, T, F)
-    weather : (S,)
-        Soils that have rain and ET0.
-    """
-    counts, plain = counts_alone(features), mask(features, soil=True)
-    sets = [InputSet(COUNTS, counts, np.ones(len(weather), dtype=bool))]
-    sets.append(InputSet(WITH_WEATHER, plain, weather))
-    described = weather & (features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
-    sets.append(InputSet(WITH_SOIL, features, described))
-    told = (features[..., NAMES.index("cover_known")] > 0.0).any(axis=1)
-    sets.append(InputSet(UNTOLD, mask(counts, cover=True), told))
-    return tuple(s for s in sets if s.soils.any())
 
 
 def _network(
@@ -304,8 +179,8 @@ def _layers(judged: Judged) -> tuple[LayerLine, ...]:
 def _soils(judged: Judged) -> tuple[Soil, ...]:
     """Each soil that has a judged day."""
     series, places = judged.unseen.series, judged.unseen.places
-    named = {b.name: b.theta for b in judged.baselines if b.name in (COSMIC, FILTERED)}
-    named |= {f"{NETWORK}, {e.inputs.label}": e.theta for e in judged.estimates}
+    named = {b.name: b.theta for b in judged.baselines if b.name in (COSMIC, BEST_FILTERED)}
+    named |= {network_with(e.inputs.label): e.theta for e in judged.estimates}
     out = []
     for i in np.flatnonzero(judged.days.any(axis=1)).tolist():
         errors = {name: theta[i] - series.theta[i] for name, theta in named.items()}
@@ -319,6 +194,32 @@ def _soils(judged: Judged) -> tuple[Soil, ...]:
                 rmse={name: rms(error[judged.days[i]]) for name, error in errors.items()},
             )
         )
+    return tuple(out)
+
+
+def shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tuple[Shortfall, ...]:
+    """All of them, by the inputs and then as the groups stand."""
+    out = []
+    for label in inputs:
+        for group in groups:
+            own, inversion, filtered = (
+                group.line(method, label) for method in (NETWORK, COSMIC, BEST_FILTERED)
+            )
+            if own is None or inversion is None or filtered is None:
+                continue
+            found = Shortfall(
+                kind=group.kind,
+                group=group.name,
+                inputs=label,
+                soils=own.stats.soils,
+                days=own.stats.days,
+                rmse=own.stats.rmse,
+                of_cosmic=own.stats.rmse / inversion.stats.rmse,
+                of_filter=own.stats.rmse / filtered.stats.rmse,
+                coverage_90=own.stats.coverage_90,
+            )
+            if found.beaten or found.outside:
+                out.append(found)
     return tuple(out)
 
 

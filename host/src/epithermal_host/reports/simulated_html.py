@@ -5,19 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
 from epithermal_host.bundles.streams import RESTART_D
-from epithermal_host.evaluation.baselines import COSMIC
 from epithermal_host.evaluation.groups import DEFINITIONS
-from epithermal_host.rendering.html import cell, document, note, picture, section, table, words
-from epithermal_host.reports.verdict import IN_GROUPS, OVERALL
+from epithermal_host.evaluation.methods import BEST_FILTERED, COSMIC, NETWORK, network_with
+from epithermal_host.rendering.html import (
+    cell,
+    document,
+    heading,
+    note,
+    picture,
+    row,
+    section,
+    table,
+    text_cell,
+)
+from epithermal_host.reports.simulated_result import (
+    IN_GROUPS,
+    OVERALL,
+    GroupLines,
+    Line,
+    Report,
+    Soil,
+)
 
-if TYPE_CHECKING:
-    from epithermal_host.reports.simulated import GroupLines, Line, Report, Soil
-
-FILTERED = f"{COSMIC} + best filter"
-NETWORK = "network"
 WORST = 8
 FEW_SOILS = 10  # whose figures are as much theirs as the group's
 
@@ -107,11 +118,11 @@ def _shortfalls(report: Report) -> str:
     rows = []
     for group in (g for g in report.groups if (g.kind, g.name) in short):
         counted = group.lines[0].stats
-        cells = [words(_named(group)), cell(counted.soils, "{:d}"), cell(counted.days, "{:d}")]
+        cells = [text_cell(_named(group)), cell(counted.soils, "{:d}"), cell(counted.days, "{:d}")]
         for label in report.inputs:
             _, of_cosmic, of_filter, _, inside = _group_cells(group, label)
             cells += [of_cosmic, of_filter, inside]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     text = (
         "Groups in which the network is not better than the inversion with the best filter (of"
         " filter: not below 1), or its interval holds less than 80 or more than 97 %. The figures"
@@ -138,8 +149,8 @@ def _overall(report: Report) -> str:
         s = line.stats
         cover = cell(s.coverage_90, "{:.1%}", OVERALL if own else None)
         cells = [
-            words(line.method),
-            words(line.inputs),
+            text_cell(line.method),
+            text_cell(line.inputs),
             cell(line.t_d, "{:g}"),
             cell(s.soils, "{:d}"),
             cell(s.rmse, "{:.4f}"),
@@ -150,8 +161,7 @@ def _overall(report: Report) -> str:
             cell(s.kge, "{:.3f}"),
             cover,
         ]
-        kind = ' class="n"' if own else ""
-        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
+        rows.append(row(cells, own))
     small = (
         '<p class="s">RMSE, ubRMSE (each soil\'s own bias taken out) and bias in m³ m⁻³; r and KGE'
         " (Gupta et al. 2009) are medians over the soils. The best T is chosen on these very days."
@@ -175,16 +185,16 @@ def _groups(report: Report) -> str:
     labels = report.inputs
     head = ["l:group", "soils", "days", "COSMIC", "+ best filter"]
     for label in labels:
-        head += [f"network, {label}", "of COSMIC", "of filter", "bias", "in 90 %"]
+        head += [network_with(label), "of COSMIC", "of filter", "bias", "in 90 %"]
     rows, before = [], ""
     for group in report.groups:
         if group.kind != before:
-            rows.append(f'<tr class="k"><td colspan="{len(head)}">{escape(group.kind)}</td></tr>')
+            rows.append(heading(group.kind, len(head)))
         before = group.kind
-        inversion, filtered = (group.line(m, labels[0]) for m in (COSMIC, FILTERED))
+        inversion, filtered = (group.line(m, labels[0]) for m in (COSMIC, BEST_FILTERED))
         assert inversion and filtered
         cells = [
-            words(group.name),
+            text_cell(group.name),
             cell(inversion.stats.soils, "{:d}"),
             cell(inversion.stats.days, "{:d}"),
             cell(inversion.stats.rmse, "{:.4f}"),
@@ -192,7 +202,7 @@ def _groups(report: Report) -> str:
         ]
         for label in labels:
             cells += _group_cells(group, label)
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     small = (
         '<p class="s">RMSE and bias in m³ m⁻³; "of COSMIC", "of filter": the network\'s RMSE over'
         " that of the COSMIC inversion, and of the inversion with the best filter, on the same"
@@ -202,7 +212,7 @@ def _groups(report: Report) -> str:
 
 
 def _group_cells(group: GroupLines, label: str) -> list[str]:
-    line, inversion, filtered = (group.line(m, label) for m in (NETWORK, COSMIC, FILTERED))
+    line, inversion, filtered = (group.line(m, label) for m in (NETWORK, COSMIC, BEST_FILTERED))
     if line is None or inversion is None or filtered is None:
         return ["<td></td>"] * 5
     return [
@@ -231,8 +241,7 @@ def _reference(report: Report) -> str:
     if told is None:
         return ""
     rows = [
-        f'<tr><td class="l">{escape(str(name))}</td>{cell(value, "{:.4f}")}</tr>'
-        for name, value in told["rmse"].items()
+        row((text_cell(str(name)), cell(value, "{:.4f}"))) for name, value in told["rmse"].items()
     ]
     text = escape(str(told["text"]))
     errors = table(("l:method", "RMSE"), rows)
@@ -248,8 +257,8 @@ def _layers(report: Report) -> str:
     rows = []
     for x in report.layers:
         cells = [
-            words(x.layer.removeprefix("theta_").replace("_", "–") + " cm"),
-            words(x.inputs),
+            text_cell(x.layer.removeprefix("theta_").replace("_", "–") + " cm"),
+            text_cell(x.inputs),
             cell(x.stats.soils, "{:d}"),
             cell(x.stats.rmse, "{:.4f}"),
             cell(x.stats.ubrmse, "{:.4f}"),
@@ -258,7 +267,7 @@ def _layers(report: Report) -> str:
             cell(x.rmse_inversion, "{:.4f}"),
             cell(x.rmse_mean, "{:.4f}"),
         ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     text = (
         "m³ m⁻³, the same days as above. Beside them what one number for all depths is worth in a"
         " layer: RMSE of the COSMIC inversion, and of the network's own 0–30 cm, taken as it."
@@ -267,7 +276,7 @@ def _layers(report: Report) -> str:
 
 
 def _soils(report: Report) -> str:
-    last = f"{NETWORK}, {report.inputs[-1]}"
+    last = network_with(report.inputs[-1])
 
     def key(soil: Soil) -> float:
         value = soil.rmse[last]
@@ -279,10 +288,10 @@ def _soils(report: Report) -> str:
     for soil in sorted(report.soils, key=key, reverse=True)[:WORST]:
         cells = [
             cell(soil.scenario, "{:d}"),
-            f'<td class="l">{escape(soil.texture.replace("_", " "))}</td>',
-            f'<td class="l">{escape(soil.cover)}</td>',
+            text_cell(soil.texture.replace("_", " ")),
+            text_cell(soil.cover),
             cell(soil.precipitation_over_et0, "{:.2f}"),
             *(cell(soil.rmse[name], "{:.4f}") for name in names),
         ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(row(cells))
     return f"<p>The {len(rows)} worst soils by RMSE, {escape(last)}:</p>" + table(head, rows)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.dates import ConciseDateFormatter
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from epithermal_host.evaluation.baselines import COSMIC
-from epithermal_host.evaluation.metrics import Z90
-from epithermal_host.evaluation.stream_age import Curve
-from epithermal_host.studies.figures_plots import STYLE
+from epithermal_host.arrays import Array
+from epithermal_host.evaluation.methods import BEST_FILTERED, COSMIC, NETWORK, network_with, short
+from epithermal_host.evaluation.result import Curve, Judged
+from epithermal_host.rendering.plots import (
+    COLOURS,
+    GREY,
+    UNIT,
+    VERMILION,
+    band_90,
+    date_axis,
+    legend_above,
+    new_figure,
+    plot_style,
+    png,
+)
+from epithermal_host.reports.simulated_result import GroupLines, Report
 
-if TYPE_CHECKING:
-    from epithermal_host.reports.simulated import GroupLines, Judged, Report
-
-Array = NDArray[np.float64]
-
-FILTERED = f"{COSMIC} + best filter"
-NETWORK = "network"
-COLOURS = ("#009E73", "#0072B2", "#CC79A7", "#E69F00")  # by inputs; Okabe and Ito (2008)
-GREY, ORANGE = "0.55", "#D55E00"
 SHOWN_D = 730
-UNIT = "m³ m⁻³"
 
 
 def pictures(report: Report, judged: Judged) -> dict[str, bytes]:
@@ -51,16 +48,12 @@ def colour(report: Report, inputs: str) -> str:
     return COLOURS[report.inputs.index(inputs)]
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def _methods(report: Report) -> bytes:
     """RMSE of all methods as bars, ubRMSE as marks."""
-    with mpl.rc_context(STYLE):
+    with plot_style():
         first = report.inputs[0]
         lines = [x for x in report.overall.lines if x.inputs == first or x.method == NETWORK]
-        figure = _figure(8.0, 0.33 * len(lines) + 0.9)
+        figure = new_figure(8.0, 0.33 * len(lines) + 0.9)
         axes = figure.add_subplot()
         for row, line in enumerate(reversed(lines)):
             own = line.method == NETWORK
@@ -68,7 +61,7 @@ def _methods(report: Report) -> bytes:
             axes.barh(row, line.stats.rmse, color=paint, height=0.7)
             axes.plot(line.stats.ubrmse, row, "|", c="k", ms=14.0, mew=1.6)
             axes.text(line.stats.rmse, row, f" {line.stats.rmse:.4f}", va="center", fontsize=9.0)
-        names = [f"network, {x.inputs}" if x.method == NETWORK else x.method for x in lines]
+        names = [network_with(x.inputs) if x.method == NETWORK else x.method for x in lines]
         axes.set_yticks(range(len(lines)), names[::-1])
         axes.tick_params(axis="y", length=0.0)
         axes.margins(x=0.12, y=0.02)
@@ -78,18 +71,18 @@ def _methods(report: Report) -> bytes:
 
 def _groups(report: Report) -> bytes:
     """RMSE of each group: inversion, best filter, network."""
-    with mpl.rc_context(STYLE):
+    with plot_style():
         rows = list(report.groups)
-        figure = _figure(8.0, 0.235 * len(rows) + 1.0)
+        figure = new_figure(8.0, 0.235 * len(rows) + 1.0)
         axes = figure.add_subplot()
         y = _rows(axes, rows)
         first = report.inputs[0]
         series: list[tuple[str, str, str, str, str]] = [
             (COSMIC, first, GREY, "o", COSMIC),
-            (FILTERED, first, ORANGE, "D", "with best filter"),
+            (BEST_FILTERED, first, VERMILION, "D", short(BEST_FILTERED)),
         ]
         series += [
-            (NETWORK, label, colour(report, label), "o", f"network, {label}")
+            (NETWORK, label, colour(report, label), "o", network_with(label))
             for label in report.inputs
         ]
         for method, inputs, paint, mark, label in series:
@@ -105,9 +98,9 @@ def _groups(report: Report) -> bytes:
 
 def _coverage(report: Report) -> bytes:
     """Part of the truth inside the 90 % interval, overall and in each group."""
-    with mpl.rc_context(STYLE):
+    with plot_style():
         rows = [report.overall, *report.groups]
-        figure = _figure(8.0, 0.235 * len(rows) + 1.0)
+        figure = new_figure(8.0, 0.235 * len(rows) + 1.0)
         axes = figure.add_subplot()
         y = _rows(axes, rows)
         axes.axvspan(80.0, 97.0, color="0.94", lw=0.0)
@@ -146,8 +139,8 @@ def _name(group: GroupLines) -> str:
 
 def _curves(report: Report, axes: Any, curves: list[Curve], **style: Any) -> None:
     for curve in curves:
-        paint = {COSMIC: GREY, FILTERED: ORANGE}.get(curve.method)
-        name = curve.method.replace(f"{COSMIC} + ", "with ")
+        paint = {COSMIC: GREY, BEST_FILTERED: VERMILION}.get(curve.method)
+        name = short(curve.method)
         label = f"{name}, {curve.inputs}" if curve.inputs else name
         paint = paint or colour(report, curve.inputs)
         axes.plot(curve.day, curve.rmse, c=paint, label=label, **style)
@@ -155,8 +148,8 @@ def _curves(report: Report, axes: Any, curves: list[Curve], **style: Any) -> Non
 
 def _age(report: Report) -> bytes:
     """Left: the first weeks. Right: the years."""
-    with mpl.rc_context(STYLE):
-        figure = _figure(9.0, 3.6)
+    with plot_style():
+        figure = new_figure(9.0, 3.6)
         left, right = figure.subplots(1, 2, sharey=True)
         curves = list(report.ages)
         _curves(report, left, curves, marker="o", ms=3.5, lw=1.4)
@@ -166,15 +159,14 @@ def _age(report: Report) -> bytes:
         left.set_ylabel(f"RMSE [{UNIT}]")
         right.set(xlim=(60.0, None), xlabel="days since the cold start")
         left.set_ylim(0.0, None)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4,
-                      frameon=False, fontsize=9.0)  # fmt: skip
+        legend_above(figure, left, 4)
         return png(figure)
 
 
 def _outage(report: Report) -> bytes:
     """Left: in the outage. Right: when counts are back."""
-    with mpl.rc_context(STYLE):
-        figure = _figure(9.0, 3.6)
+    with plot_style():
+        figure = new_figure(9.0, 3.6)
         left, right = figure.subplots(1, 2, sharey=True)
         dark = [c for c in report.outages if c.what == "outage"]
         back = [c for c in report.outages if c.what == "after"]
@@ -185,19 +177,18 @@ def _outage(report: Report) -> bytes:
         left.set_ylabel(f"RMSE [{UNIT}]")
         right.set(xlabel="length of the outage: error on the first day after [d]")
         left.set_ylim(0.0, None)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4,
-                      frameon=False, fontsize=9.0)  # fmt: skip
+        legend_above(figure, left, 4)
         return png(figure)
 
 
 def _scatter(judged: Judged) -> bytes:
     """Days by truth and estimate: inversion, best filter, network with each set of inputs."""
-    with mpl.rc_context(STYLE):
+    with plot_style():
         truth = judged.unseen.series.theta
-        named = [(b.name.replace(f"{COSMIC} + ", "with "), b.theta) for b in judged.baselines
-                 if b.name in (COSMIC, FILTERED)]  # fmt: skip
-        named += [(f"network, {e.inputs.label}", e.theta) for e in judged.estimates]
-        figure = _figure(2.6 * len(named) + 0.6, 3.1)
+        named = [(short(b.name), b.theta) for b in judged.baselines
+                 if b.name in (COSMIC, BEST_FILTERED)]  # fmt: skip
+        named += [(network_with(e.inputs.label), e.theta) for e in judged.estimates]
+        figure = new_figure(2.6 * len(named) + 0.6, 3.1)
         panels = figure.subplots(1, len(named), sharex=True, sharey=True, squeeze=False)[0]
         high = float(np.nanquantile(truth[judged.days], 0.9999)) + 0.03
         for axes, (name, theta) in zip(panels, named, strict=True):
@@ -216,12 +207,12 @@ def _scatter(judged: Judged) -> bytes:
 
 def _soils(report: Report) -> bytes:
     """Each soil: the network against the best filter."""
-    with mpl.rc_context(STYLE):
-        figure = _figure(4.6, 4.2)
+    with plot_style():
+        figure = new_figure(4.6, 4.2)
         axes = figure.add_subplot()
-        filtered = np.array([s.rmse[FILTERED] for s in report.soils])
+        filtered = np.array([s.rmse[BEST_FILTERED] for s in report.soils])
         for label in report.inputs:
-            own = np.array([s.rmse.get(f"{NETWORK}, {label}", np.nan) for s in report.soils])
+            own = np.array([s.rmse.get(network_with(label), np.nan) for s in report.soils])
             axes.plot(filtered, own, "o", c=colour(report, label), ms=3.5, alpha=0.7, label=label)
         high = 1.05 * float(max(axes.get_xlim()[1], axes.get_ylim()[1]))
         axes.plot((0.0, high), (0.0, high), c="k", lw=0.8)
@@ -234,19 +225,18 @@ def _soils(report: Report) -> bytes:
 
 def _series(report: Report, judged: Judged) -> bytes:
     """Two years of the median soil and of one of the worst, by the network with most inputs."""
-    with mpl.rc_context(STYLE):
-        known = [s for s in report.soils if np.isfinite(s.rmse[f"{NETWORK}, {report.inputs[-1]}"])]
-        order = sorted(known, key=lambda s: s.rmse[f"{NETWORK}, {report.inputs[-1]}"])
+    with plot_style():
+        known = [s for s in report.soils if np.isfinite(s.rmse[network_with(report.inputs[-1])])]
+        order = sorted(known, key=lambda s: s.rmse[network_with(report.inputs[-1])])
         chosen = [("median soil", order[len(order) // 2]), ("worse than 95 %",
                   order[min(int(0.95 * len(order)), len(order) - 1)])]  # fmt: skip
-        figure = _figure(9.5, 6.0)
+        figure = new_figure(9.5, 6.0)
         panels = figure.subplots(2, 1)
         for axes, (name, soil) in zip(panels, chosen, strict=True):
             _one_series(axes, report, judged, soil.scenario)
             axes.set_title(f"{name}: scenario {soil.scenario}, {soil.texture.replace('_', ' ')},"
                            f" {soil.cover}", loc="left", fontsize=10.0)  # fmt: skip
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5,
-                      frameon=False, fontsize=9.0)  # fmt: skip
+        legend_above(figure, panels[0], 5)
         return png(figure)
 
 
@@ -256,23 +246,14 @@ def _one_series(axes: Any, report: Report, judged: Judged, scenario: int) -> Non
     days = slice(-SHOWN_D, None)
     time = series.day_end_s[days].astype("datetime64[s]")
     axes.plot(time, series.theta_classical[row, days], ".", ms=2.5, c="0.7", label=COSMIC)
-    filtered = next(b.theta for b in judged.baselines if b.name == FILTERED)
-    axes.plot(time, filtered[row, days], c=ORANGE, lw=1.1, label="with best filter")
+    filtered = next(b.theta for b in judged.baselines if b.name == BEST_FILTERED)
+    axes.plot(time, filtered[row, days], c=VERMILION, lw=1.1, label=short(BEST_FILTERED))
     best = judged.estimates[-1]
     theta, sigma = best.theta[row, days], best.sigma[row, days]
     paint = colour(report, best.inputs.label)
-    band = (theta - Z90 * sigma, theta + Z90 * sigma)
-    axes.fill_between(time, *band, color=paint, alpha=0.22, lw=0.0, label="90 %")
-    axes.plot(time, theta, c=paint, lw=1.2, label=f"network, {best.inputs.label}")
+    band_90(axes, time, theta, sigma, paint)
+    axes.plot(time, theta, c=paint, lw=1.2, label=network_with(best.inputs.label))
     axes.plot(time, series.theta[row, days], c="k", lw=1.1, label="truth")
     axes.set_ylabel(f"0–30 cm [{UNIT}]")
-    dates: Any = ConciseDateFormatter  # untyped
-    axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
+    date_axis(axes)
     axes.margins(x=0.01)
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as a file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()

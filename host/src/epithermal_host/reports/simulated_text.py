@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from epithermal_host.evaluation.baselines import COSMIC
 from epithermal_host.evaluation.groups import DEFINITIONS
-
-if TYPE_CHECKING:
-    from epithermal_host.reports.simulated import Report
+from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.rendering.text import plain
+from epithermal_host.reports.simulated_result import Report
 
 
 def table(report: Report) -> str:
@@ -54,16 +51,3 @@ def as_json(report: Report) -> dict[str, Any]:
     }
     told: dict[str, Any] = plain(value)
     return told
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold: plain numbers, lists and tables; null for what is not a number."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = dataclasses.asdict(value)
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

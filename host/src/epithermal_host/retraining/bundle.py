@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tomli_w
 
 from epithermal_edge.errors import BundleError, ConfigError
-from epithermal_edge.inference import bundle as bundles
-from epithermal_edge.inference import runtime
+from epithermal_edge.inference import bundle, runtime
 from epithermal_host.bundles import release, tflite_head
 from epithermal_host.bundles.hidden_states import hidden
 from epithermal_host.bundles.signing import SecretKey
 from epithermal_host.bundles.tflite_head import Head
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.isolated_runtime import answer
-from epithermal_host.retraining import text as retrain_text
+from epithermal_host.retraining import text
+from epithermal_host.retraining.result import Retraining
 from epithermal_host.training.head import RESIDUAL
-
-if TYPE_CHECKING:
-    from epithermal_host.retraining.retrain import Retraining
 
 MOVED = (0, 2, 3)  # units of the head that tell water: 0-30, 0-10, 30-60 cm
 EXACT = 2e-4  # [m3 m-3] of a head that is kept in 16 bits
@@ -54,7 +51,7 @@ def release_bundle(
     name = name or f"{done.parent.name}-{done.site_file.name}"
     version = version or done.parent.version
     try:
-        bundles.check_name(name, version)
+        bundle.check_name(name, version)
     except BundleError as fault:
         raise ConfigError(str(fault)) from fault
     model = moved(done)
@@ -79,20 +76,20 @@ def _contents(
     done: Retraining, name: str, version: str, model: bytes, to: Path
 ) -> dict[str, bytes]:
     parent = done.parent
-    table: dict[str, Any] = tomllib.loads((parent.path / bundles.BUNDLE_TOML).read_text("utf-8"))
+    table: dict[str, Any] = tomllib.loads((parent.path / bundle.BUNDLE_TOML).read_text("utf-8"))
     table["name"], table["version"] = name, version
-    table["provenance"]["retrained"] = retrain_text.provenance(done)
-    told = retrain_text.markdown(done)
-    card = (parent.path / bundles.CARD).read_text("utf-8")
+    table["provenance"]["retrained"] = text.provenance(done)
+    told = text.report(done)
+    card = (parent.path / bundle.CARD).read_text("utf-8")
     outputs = _outputs(done, model, to)
     names = [feature.name for feature in parent.features]
     contents = {
-        bundles.BUNDLE_TOML: tomli_w.dumps(table).encode("utf-8"),
+        bundle.BUNDLE_TOML: tomli_w.dumps(table).encode("utf-8"),
         parent.networks[0].file: model,
-        bundles.GOLDEN: release.golden_csv(names, parent.golden_inputs, outputs),
-        bundles.CARD: f"{told}\n# Card of the parent\n\n{card}".encode(),
+        bundle.GOLDEN: release.golden_csv(names, parent.golden_inputs, outputs),
+        bundle.CARD: f"{told}\n# Card of the parent\n\n{card}".encode(),
     }
-    return {**contents, bundles.MANIFEST: bundles.manifest_text(contents).encode("ascii")}
+    return {**contents, bundle.MANIFEST: bundle.manifest_text(contents).encode("ascii")}
 
 
 def _outputs(done: Retraining, model: bytes, to: Path) -> Any:
@@ -100,7 +97,7 @@ def _outputs(done: Retraining, model: bytes, to: Path) -> Any:
     assert done.change is not None
     w, b = done.change
     inputs = done.parent.golden_inputs
-    path = to / f".{bundles.MODEL}.part"
+    path = to / f".{bundle.MODEL}.part"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model)
     try:

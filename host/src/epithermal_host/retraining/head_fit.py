@@ -15,12 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.retraining.rehearsal import Rehearsal
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 STRENGTHS = (30.0, 10.0, 3.0)  # k, the least change first
 NEARLY = 1.05  # a smaller change is taken where it is as good but for so much
@@ -40,22 +37,22 @@ class SiteDays:
 
     h: Array  # (I, n, H) states
     lack: Array  # (I, n) probes minus the released network's answer [m3 m-3]
-    year: NDArray[np.int64]  # (n,)
-    month: NDArray[np.int64]  # (n,) 1 to 12
+    year: Integers  # (n,)
+    month: Integers  # (n,) 1 to 12
 
-    def seasons(self) -> list[Rows]:
+    def seasons(self) -> list[Integers]:
         """Days of each year that has enough of them."""
         found = [np.flatnonzero(self.year == y) for y in np.unique(self.year)]
         return [rows for rows in found if rows.size >= LEAST_SEASON_DAYS]
 
-    def blocks(self) -> list[Rows]:
+    def blocks(self) -> list[Integers]:
         """Blocks of time to leave out: the seasons, or the quarters of what there is."""
         seasons = self.seasons()
         if len(seasons) > 1 and sum(s.size for s in seasons) == self.year.size:
             return seasons
         return np.array_split(np.arange(self.year.size), PARTS)
 
-    def last(self) -> tuple[Rows, Rows]:
+    def last(self) -> tuple[Integers, Integers]:
         """Days before the last third (of several seasons: before the last), and those in it."""
         blocks, rows = self.blocks(), np.arange(self.year.size)
         begin = blocks[-1][0] if len(self.seasons()) > 1 else 2 * rows.size // 3
@@ -111,7 +108,7 @@ def too_few(days: SiteDays, season: tuple[int, int]) -> list[str]:
 
 
 def change(
-    days: SiteDays, rows: Rows, rehearsal: Rehearsal, strength: float
+    days: SiteDays, rows: Integers, rehearsal: Rehearsal, strength: float
 ) -> tuple[Array, float]:
     """w (H,) and b by which w h + b is added to the answer [m3 m-3], fitted on some days."""
     states, lacks = [], []
@@ -167,7 +164,7 @@ def _trial(days: SiteDays, rehearsal: Rehearsal, strength: float | None) -> Tria
     return Trial(strength or 0.0, total, tuple(errors), rise)
 
 
-def _ubrmse(days: SiteDays, rows: Rows, w: Array) -> float:
+def _ubrmse(days: SiteDays, rows: Integers, w: Array) -> float:
     """Of the answer on some days, each set of inputs and each year with its own mean [m3 m-3]."""
     error = days.h[:, rows] @ w - days.lack[:, rows]
     squares = 0.0

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import BUNDLE_TOML, Bundle
+from epithermal_host.arrays import Array
 from epithermal_host.bundles.hidden_states import hidden
 from epithermal_host.compute.crew import Crew
 from epithermal_host.config.run_toml import RUN_FILE, read_run
@@ -33,9 +33,6 @@ from epithermal_host.training.series import (
     counts_alone,
     read_series,
 )
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 SOILS = 200  # at most, of each part
 OWN_SOILS, OWN_YEARS = 120, 2  # of a campaign that is made here

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.bundles.hidden_states import Hidden, head_input
-from epithermal_host.bundles.signing import SecretKey
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.field import series as field
-from epithermal_host.field.series import FieldSeries
+from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import SiteFile, read_site
-from epithermal_host.retraining import bundle as retrain_bundle
-from epithermal_host.retraining import plot as retrain_draw
-from epithermal_host.retraining import rehearsal
-from epithermal_host.retraining import text as retrain_text
-from epithermal_host.retraining.head_fit import Decision, decide, too_few
+from epithermal_host.retraining import plot, rehearsal, text
+from epithermal_host.retraining.bundle import release_bundle
+from epithermal_host.retraining.head_fit import decide, too_few
 from epithermal_host.retraining.rehearsal import Rehearsal
+from epithermal_host.retraining.result import Options, Retraining
 from epithermal_host.retraining.site_days import (
-    Level,
-    Samples,
     level,
     probes_are_off,
     samples,
@@ -35,69 +27,7 @@ from epithermal_host.retraining.site_days import (
     streamed,
 )
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
 REPORT, DATA, PICTURE = "retrain.md", "retrain.json", "retrain.png"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How it is retrained."""
-
-    campaign: Path | None = None  # RUN that is rehearsed; None: a small one is made
-    until: str = ""  # ISO date: only days up to it are used, later ones are judged
-    cosmic_n_cph: float | None = None  # as in station.toml; None: from the site's sampling day
-    believe_probes: bool = False  # though the samples say that they are not of the field
-    name: str = ""  # of the bundle; empty: PARENT-SITE
-    version: str = ""  # empty: the parent's
-    key: SecretKey | None = None  # signs the bundle; None: it is not signed
-    runtime: str | None = None
-    workers: int | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Retraining:
-    """Everything that is told."""
-
-    site_file: SiteFile
-    parent: Bundle
-    series: FieldSeries
-    said: Hidden  # by the parent; the last set of inputs is the fullest
-    used: Mask  # (T,) days that could be used
-    judged: Mask  # (T,) later days with probes, not used
-    samples: Samples
-    rehearsal: Rehearsal
-    decision: Decision | None  # None: the probes were not tried
-    level: Level | None  # None: the probes carry the retraining, or there are no samples
-    reasons: tuple[str, ...]  # why the probes are not used; none: they are
-    until_s: float  # end of the time that could be used [s, UTC]
-
-    @property
-    def change(self) -> tuple[Array, float] | None:
-        """w (H,) and b: w h + b is added to the answer [m3 m-3]; None: declined."""
-        if self.decision is not None and self.decision.w is not None:
-            return self.decision.w, self.decision.b
-        if self.level is not None and not self.level.reason:
-            return np.zeros(self.said.h.shape[-1]), self.level.b
-        return None
-
-    def theta(self) -> Array:
-        """(I, T) the retrained answer; the parent's where it was declined [m3 m-3]."""
-        change = self.change
-        if change is None:
-            return self.said.theta
-        return np.asarray(self.said.theta + self.said.h @ change[0] + change[1])
-
-    @property
-    def data_hash(self) -> str:
-        """Of everything at the site that was fitted on."""
-        used = self.used & (self.series.day_end_s <= self.until_s)
-        arrays = (self.series.features[used], self.series.truth[used], self.samples.theta)
-        total = hashlib.sha256()
-        for array in arrays:
-            total.update(np.ascontiguousarray(array).tobytes())
-        return total.hexdigest()
 
 
 def run(
@@ -126,7 +56,7 @@ def run(
         raise ConfigError(f"{site_path}: neither [[probe]] nor [sampling]: nothing to retrain on")
     until_s = _until(options.until)
     out = out or Path(f"retrain-{site_file.name}")
-    series = field.load(site_file, options.cosmic_n_cph)
+    series = load(site_file, options.cosmic_n_cph)
     folder = options.campaign or rehearsal.own_campaign(parent, out, options.workers)
     with crew(options.workers) as who:
         remembered = rehearsal.rehearse(parent, folder, who, runtime_name=options.runtime)
@@ -136,12 +66,10 @@ def run(
     )
     bundle = None
     if done.change is not None:
-        bundle = retrain_bundle.release_bundle(
-            done, out, options.name, options.version, options.key
-        )
-    write_atomic(out / PICTURE, retrain_draw.picture(done))
-    write_json(out / DATA, retrain_text.as_json(done))
-    write_atomic(out / REPORT, retrain_text.markdown(done).encode("utf-8"))
+        bundle = release_bundle(done, out, options.name, options.version, options.key)
+    write_atomic(out / PICTURE, plot.picture(done))
+    write_json(out / DATA, text.as_json(done))
+    write_atomic(out / REPORT, text.report(done).encode("utf-8"))
     return done, out, bundle
 
 
@@ -197,13 +125,13 @@ def retrain(
     )
 
 
-def _until(text: str) -> float:
+def _until(date: str) -> float:
     """End of a day [s, UTC]; without one, of all time."""
-    if not text:
+    if not date:
         return float("inf")
     try:
-        day = datetime.date.fromisoformat(text)
+        day = datetime.date.fromisoformat(date)
     except ValueError as fault:
-        raise ConfigError(f"--until {text}: not a date as 2024-10-31") from fault
+        raise ConfigError(f"--until {date}: not a date as 2024-10-31") from fault
     end = datetime.datetime.combine(day, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
     return end.timestamp()

@@ -6,23 +6,21 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.physics.atmosphere import mean_pressure
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.hidden_states import Hidden, hidden
 from epithermal_host.compute.crew import Crew
-from epithermal_host.field.calibrate import USUAL_HUMIDITY_G_M3
-from epithermal_host.field.csv_table import DAY_S
+from epithermal_host.evaluation.metrics import rms
+from epithermal_host.field.calibration import USUAL_HUMIDITY_G_M3
+from epithermal_host.field.days import month_of, year_of
 from epithermal_host.field.samples import read_campaigns
 from epithermal_host.field.series import FieldSeries, day_window_end_s
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.retraining.head_fit import SiteDays
 from epithermal_host.training.series import NAMES, counts_alone
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 PROBE_SIGMA = 0.01  # of the level of a profile of probes in its own soil [m3 m-3]
 STANDARD_ERRORS = 3.0  # probes further off the samples stand in other soil than the field
@@ -104,13 +102,11 @@ def streamed(
 def site_days(series: FieldSeries, said: Hidden, rows: Mask) -> SiteDays:
     """The days among `rows` (T,) on which probes and network can be compared."""
     use = rows & series.judged & np.isfinite(series.truth) & np.isfinite(series.theta_classical)
-    middle = (series.day_end_s[use] - 0.5 * DAY_S).astype("datetime64[s]").astype("datetime64[M]")
-    months = middle.astype(np.int64)
     return SiteDays(
         h=said.h[:, use].astype(np.float64),
         lack=series.truth[use] - said.theta[:, use],
-        year=months // 12 + 1970,
-        month=months % 12 + 1,
+        year=year_of(series.day_end_s[use]),
+        month=month_of(series.day_end_s[use]),
     )
 
 
@@ -126,8 +122,8 @@ def level(series: FieldSeries, said: Hidden, taken: Samples, until_s: float) -> 
         return Level(0.0, n, math.nan, math.nan, reason)
     total, whole = float(weight @ lack), float(weight.sum())
     left_out = (total - weight * lack) / (whole - weight)
-    before = float(np.sqrt(np.mean(lack**2)))
-    after = float(np.sqrt(np.mean((lack - left_out) ** 2)))
+    before = rms(lack)
+    after = rms(lack - left_out)
     if after > LEVEL_GAIN * before:
         reason = (
             f"on sampling days left out RMSE {after:.4f} m3/m3, released {before:.4f}: less than"

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_host import __version__
-from epithermal_host.bundles.card import markdown as table
+from epithermal_host.arrays import Mask
 from epithermal_host.evaluation.metrics import Stats, stats
-from epithermal_host.reports.simulated_text import plain
+from epithermal_host.field.days import date_of
+from epithermal_host.field.series import FieldSeries
+from epithermal_host.rendering.text import markdown, plain
 from epithermal_host.retraining.head_fit import GAIN_MAX, RISE_MAX, SiteDays, Trial
+from epithermal_host.retraining.result import Retraining
 from epithermal_host.retraining.site_days import site_days
-
-if TYPE_CHECKING:
-    from epithermal_host.field.series import FieldSeries
-    from epithermal_host.retraining.retrain import Retraining
-
-Mask = NDArray[np.bool_]
 
 INPUTS = ("counts alone", "all inputs")
 DECLINED = "Declined: the released network stays."
@@ -68,10 +63,10 @@ def verdict(done: Retraining) -> str:
     return f"Level alone, from {done.level.days} sampling days: {done.level.b:+.4f} m3/m3."
 
 
-def markdown(done: Retraining) -> str:
+def report(done: Retraining) -> str:
     """retrain.md, and the head of the bundle's card."""
     parent = done.parent
-    first, last = (_day(s) for s in _span(done))
+    first, last = (date_of(s) for s in _span(done))
     parts = [
         f"# {parent.name} {parent.version} at {done.site_file.name}",
         verdict(done),
@@ -112,8 +107,8 @@ def provenance(done: Retraining) -> dict[str, Any]:
         "cosmic_n_cph": done.series.cosmic_n_cph,
         "data_hash": done.data_hash,
         "days": int(done.used.sum()),
-        "first_day": _day(_span(done)[0]),
-        "last_day": _day(_span(done)[1]),
+        "first_day": date_of(_span(done)[0]),
+        "last_day": date_of(_span(done)[1]),
         "fitted": verdict(done),
         "rehearsal": {
             "data_hash": remembered.data_hash,
@@ -171,7 +166,7 @@ def _trials(released: Trial, trials: tuple[Trial, ...]) -> str:
     ]
     head = ("strength", "ubRMSE, blocks left out", "each block", "RMSE, simulated population")
     return (
-        table(head, rows)
+        markdown(head, rows)
         + f"\n\nAsked: {1 - GAIN_MAX:.0%} less on blocks left out, no block worse by a tenth, and"
         f" the simulated population's RMSE up by {RISE_MAX - 1:.0%} at most."
     )
@@ -190,7 +185,7 @@ def _before_after(done: Retraining) -> str:
     ]  # fmt: skip
     head = ("days", "inputs", "n", "ubRMSE released", "r", "ubRMSE retrained", "r")
     return (
-        "Against the probes, each year's own bias taken out [m3/m3]:\n\n" + table(head, rows)
+        "Against the probes, each year's own bias taken out [m3/m3]:\n\n" + markdown(head, rows)
         if rows
         else ""
     )
@@ -214,10 +209,6 @@ def _span(done: Retraining) -> tuple[float, float]:
     if not ends.size:
         ends = done.series.day_end_s[done.series.day_end_s <= done.until_s]
     return (float(ends[0]), float(ends[-1])) if ends.size else (0.0, 0.0)
-
-
-def _day(end_s: float) -> str:
-    return datetime.datetime.fromtimestamp(end_s - 43200.0, datetime.UTC).date().isoformat()
 
 
 def _number(value: float) -> str:

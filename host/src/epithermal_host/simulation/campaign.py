@@ -1,9 +1,9 @@
-"""Many scenarios on one executor, one file each; what is there already is not done again.
+"""Simulate many scenarios on one executor, one file each; skip those that are already complete.
 
-The seed and the index of a scenario decide its bytes, not the worker that makes them. A scenario
-that fails is recorded in campaign/failed.jsonl and the rest goes on. Workers hand the bytes back
-and this process writes them: a worker needs no file system of ours, and one that is killed leaves
-nothing half written.
+The bytes of a scenario depend on its seed and index only, not on the worker that computes them. A
+scenario that fails is recorded in campaign/failed.jsonl and the others continue. Workers return
+the bytes and this process writes them: workers need no shared file system, and a killed worker
+leaves no partial file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host.compute.crew import Lost, crew, each
+from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import (
     RUN_FILE,
@@ -31,14 +31,14 @@ from epithermal_host.config.run_toml import (
 from epithermal_host.errors import SolverError
 from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import key_of, result_bytes, simulate
-from epithermal_host.weather.observed import Window, window
+from epithermal_host.weather.observed import Window, cut_window
 
 log = logging.getLogger(__name__)
 
 FOLDER = "campaign"
 FAILED = "campaign/failed.jsonl"
-# Of the scenarios; more than that and the population is not what was asked for. HYDRUS-1D failed 3
-# of 40 that our solver solves.
+# Largest share of failed scenarios; above it the rest no longer represents the population.
+# HYDRUS-1D failed on 3 of 40 scenarios that our solver solves.
 FAILED_MAX = {"richards": 0.05, "hydrus": 0.2}
 
 
@@ -54,26 +54,26 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A finished campaign."""
+    """Result of a finished campaign: numbers of scenarios, failures, hash of the files."""
 
-    made: int  # by this call
-    found: int  # by an earlier one
+    simulated: int  # by this call
+    reused: int  # from an earlier call
     failed: tuple[Failure, ...]
     data_hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What a worker needs: some kB."""
+    """Input of a worker for one scenario: a few kB."""
 
     scenario: Scenario
     campaign: CampaignConfig
     key: str
-    seen: Window | None  # the station's days, where there are some: 50 kB more for 4 years
+    station_days: Window | None  # of a scenario with observed weather: 50 kB more for 4 years
 
 
 def scenario_path(run_folder: Path, index: int) -> Path:
-    """File of one scenario's result."""
+    """Return the path of one scenario's result."""
     return run_folder / FOLDER / f"scenario-{index:06d}.npz"
 
 
@@ -85,31 +85,31 @@ def run(
     dask: str | None = None,
     progress: bool = True,
 ) -> Summary:
-    """Simulate a campaign into RUN/campaign, and go on with it where it was interrupted.
+    """Simulate a campaign into RUN/campaign; resume one that was interrupted.
 
     Parameters
     ----------
     config :
-        The run; it is written to RUN/run.toml with every default.
+        The run; written to RUN/run.toml with every default.
     run_folder :
-        Made where it is missing.
+        Created where missing.
     workers :
-        Processes; as many as processors by default.
+        Number of processes; default: one per processor.
     dask :
-        Address of a Dask scheduler, in place of processes.
+        Address of a Dask scheduler to use instead of local processes.
     progress :
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Raises
     ------
     ConfigError
-        The folder holds another campaign, or cannot be written; the engine or the cluster is not
-        there.
+        The folder holds another campaign or is not writable; the engine is not installed; the
+        cluster does not answer.
     EpithermalError
-        Too many scenarios failed, or the cluster was lost.
+        Too many scenarios failed, or the connection to the cluster was lost.
     """
     key = campaign_key(config)
-    _claim(config, run_folder, key)
+    _prepare_folder(config, run_folder, key)
     soils = config.campaign.soils
     todo = [i for i in range(soils) if key_of(scenario_path(run_folder, i)) != key]
     (run_folder / FAILED).unlink(missing_ok=True)
@@ -117,19 +117,19 @@ def run(
     bar = tqdm(total=soils, initial=soils - len(todo), desc="simulate", unit="soil",
                disable=not progress)  # fmt: skip
     with contextlib.ExitStack() as ends, bar, crew(workers, dask) as who:
-        ends.callback(_tidy, run_folder)  # Ctrl-C comes in the middle of a file
+        ends.callback(_remove_partial_files, run_folder)  # Ctrl-C may interrupt a write
         tasks = (_task(config, index, key) for index in todo)
-        for number, answer in each(_work, tasks, who):
-            failure = _keep(config, run_folder, todo[number], answer)
+        for number, answer in map_unordered(_simulate_task, tasks, who):
+            failure = _store(config, run_folder, todo[number], answer)
             if failure is not None:
                 failed.append(failure)
-                _record(run_folder, failed)
+                _record_failures(run_folder, failed)
                 bar.set_postfix(failed=len(failed))
-                _give_up(failed, config.campaign, run_folder)
+                _check_failures(failed, config.campaign, run_folder)
             bar.update()
     summary = Summary(
-        made=len(todo) - len(failed),
-        found=soils - len(todo),
+        simulated=len(todo) - len(failed),
+        reused=soils - len(todo),
         failed=tuple(sorted(failed, key=lambda f: f.index)),
         data_hash=campaign_hash(run_folder, soils),
     )
@@ -138,22 +138,23 @@ def run(
 
 
 def scenario_of(config: RunConfig, index: int) -> Scenario:
-    """One scenario of a campaign."""
+    """Draw one scenario of a campaign."""
     return sample(config.population, config.campaign.seed, index, config.climates, config.observed)
 
 
 def _task(config: RunConfig, index: int, key: str) -> _Task:
-    """A scenario with the days that it lives under: a worker reads no files."""
+    """Combine a scenario with its observed weather, so that workers read no files."""
     scenario, period = scenario_of(config, index), config.campaign
-    seen = None
+    station_days = None
     if scenario.observed:
         station = next(s for s in config.observed if s.name == scenario.observed)
-        seen = window(station, scenario.observed_day, period.spin_up_days + period.days)
-    return _Task(scenario, period, key, seen)
+        days = period.spin_up_days + period.days
+        station_days = cut_window(station, scenario.observed_day, days)
+    return _Task(scenario, period, key, station_days)
 
 
 def campaign_hash(run_folder: Path, soils: int) -> str:
-    """Identity of the results: a hash over the files' names and bytes."""
+    """Hash names and bytes of the result files; equal hashes mean identical campaigns."""
     total = hashlib.sha256()
     for path in (scenario_path(run_folder, i) for i in range(soils)):
         if path.is_file():
@@ -161,8 +162,8 @@ def campaign_hash(run_folder: Path, soils: int) -> str:
     return total.hexdigest()
 
 
-def _give_up(failed: list[Failure], campaign: CampaignConfig, run_folder: Path) -> None:
-    """Stop when too many fail: what is left would be another population."""
+def _check_failures(failed: list[Failure], campaign: CampaignConfig, run_folder: Path) -> None:
+    """Abort when too many scenarios failed: the rest would represent another population."""
     most = FAILED_MAX[campaign.engine]
     if len(failed) > max(most * campaign.soils, 1):
         raise EpithermalError(
@@ -171,53 +172,51 @@ def _give_up(failed: list[Failure], campaign: CampaignConfig, run_folder: Path) 
         )
 
 
-def _claim(config: RunConfig, run_folder: Path, key: str) -> None:
-    """Write run.toml, unless the folder belongs to another campaign."""
+def _prepare_folder(config: RunConfig, run_folder: Path, key: str) -> None:
+    """Write run.toml; reject a folder that holds another campaign."""
     written = run_folder / RUN_FILE
     if written.is_file() and any((run_folder / FOLDER).glob("scenario-*.npz")):
-        there = read_run(written)
-        if campaign_key(there) != key:
+        other = read_run(written)
+        if campaign_key(other) != key:
             raise ConfigError(
-                f"{run_folder}: holds another campaign (seed {there.campaign.seed}, "
-                f"{there.campaign.soils} soils): name another folder, or delete this one"
+                f"{run_folder}: holds another campaign (seed {other.campaign.seed}, "
+                f"{other.campaign.soils} soils): name another folder, or delete this one"
             )
     try:
         write_run(config, run_folder)
         (run_folder / FOLDER).mkdir(exist_ok=True)
-        _tidy(run_folder)  # after one that was killed
+        _remove_partial_files(run_folder)  # of a campaign that was killed
     except OSError as error:
-        raise ConfigError(
-            f"{run_folder}: {error.strerror}: name a folder that can be written"
-        ) from error
+        raise ConfigError(f"{run_folder}: {error.strerror}: name a writable folder") from error
 
 
-def _tidy(run_folder: Path) -> None:
-    """Remove what was half written."""
+def _remove_partial_files(run_folder: Path) -> None:
+    """Remove files whose write was interrupted."""
     for part in (run_folder / FOLDER).glob(".*.part"):
         part.unlink()
 
 
-def _work(task: _Task) -> bytes | Failure:
-    """The file of a scenario; on a worker."""
+def _simulate_task(task: _Task) -> bytes | Failure:
+    """Simulate one scenario on a worker; return the content of its file, or the failure."""
     scenario = task.scenario
     try:
-        result = simulate(scenario, task.campaign, task.seen)
+        result = simulate(scenario, task.campaign, task.station_days)
     except ConfigError:
         raise
     except SolverError as error:
         day = error.day if error.day == error.day else None
         return Failure(scenario.index, error.soil, day, error.reason)
-    except Exception as error:  # one impossible scenario must not cost the others
+    except Exception as error:  # one impossible scenario must not stop the others
         log.exception("scenario %d", scenario.index)
         reason = f"{type(error).__name__}: {error}"
         return Failure(scenario.index, scenario.texture, None, reason)
     return result_bytes(scenario, result, task.key)
 
 
-def _keep(
+def _store(
     config: RunConfig, run_folder: Path, index: int, answer: bytes | Failure | Lost
 ) -> Failure | None:
-    """Write what came back, or say why there is nothing."""
+    """Write a worker's result to its file, or return the reason why there is none."""
     if isinstance(answer, bytes):
         write_atomic(scenario_path(run_folder, index), answer)
         return None
@@ -226,7 +225,7 @@ def _keep(
     return answer
 
 
-def _record(run_folder: Path, failed: list[Failure]) -> None:
+def _record_failures(run_folder: Path, failed: list[Failure]) -> None:
     lines = [
         json.dumps({"index": f.index, "soil": f.soil, "day": f.day, "reason": f.reason})
         for f in sorted(failed, key=lambda f: f.index)

@@ -1,8 +1,8 @@
-"""Instrument: a true neutron rate to the hourly records that a logger would have written.
+"""Simulate a detector: turn a true neutron rate into the hourly records of a logger.
 
-The atmosphere is put back by dividing by the factors that the station multiplies with; then counts
-are drawn, sensors rounded, hours lost. What the station knows of its site is drawn in
-`known_site`, what goes wrong in `faults`.
+The rate is divided by the correction factors that the station multiplies by; then counts are
+drawn, sensor values rounded and hours lost. `known_site` draws the site description that the
+station has, `detector_faults` the errors of its sensors.
 """
 
 from __future__ import annotations
@@ -11,41 +11,40 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from epithermal_edge.inference.features import HOUR_S, HOURS
+from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.records import HOUSEKEEPING, RawRecord
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
+from epithermal_host.arrays import Array
 from epithermal_host.config.instrument import (
     BETA_SIGMA,
+    NO_FAULTS,
     OFFSETS,
-    UNTROUBLED,
     InstrumentConfig,
 )
-from epithermal_host.simulation import detector_faults as faults
-from epithermal_host.simulation.known_site import Days, as_known, factors
+from epithermal_host.simulation import detector_faults
+from epithermal_host.simulation.known_site import Days, correction_factors, describe_site
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.weather.generator import Weather
-
-Array = NDArray[np.float64]
 
 COLUMNS = tuple(
     f.name for f in dataclasses.fields(RawRecord) if f.name not in ("end_s", *HOUSEKEEPING)
 )
-WARMEST_H = 15.0  # of the day, when the temperature peaks
+WARMEST_H = 15.0  # hour of the day at which the temperature peaks
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Hourly records of one station, and its site as the station knows it."""
+    """Hourly records of one station, and its site as described to it."""
 
     site: Site
     end_s: Array  # (hours,) Unix time [s]
     columns: dict[str, Array]  # the fields of RawRecord, each (hours,)
 
     def records(self) -> list[RawRecord]:
-        """The same as records of floats, the way a station meets them."""
+        """Return the rows as the records that a station reads."""
         rows = zip(*(self.columns[name].tolist() for name in COLUMNS), strict=True)
         return [
             RawRecord(end_s, *row) for end_s, row in zip(self.end_s.tolist(), rows, strict=True)
@@ -59,60 +58,60 @@ def observe(
     config: InstrumentConfig,
     theta: Array | None = None,
 ) -> Observation:
-    """Records of a station that stands at a scenario.
+    """Simulate the records of a station at the place of a scenario.
 
     Parameters
     ----------
     scenario :
-        The place; the random numbers depend on its seed and index and on the config's seed.
+        The place; the random numbers depend on its seed, its index and the seed of `config`.
     weather :
-        (days,) of the period that is recorded.
+        (days,) of the recorded period.
     rate_cph : (days + 1,) [counts h-1]
-        Neutron rate without atmosphere at the begin of the period and at each day's end.
+        Neutron rate without atmosphere at the start of the period and at the end of each day.
     config :
-        What goes wrong, and how often.
+        Kinds and frequencies of the errors.
     theta : (days,) [m3 m-3]
-        True mean of 0-30 cm, which sampling days sample; needed where there are some.
+        True mean of 0-30 cm, for the soil samples; required with sampling days.
 
     Raises
     ------
     ValueError
-        Sampling days without theta.
+        `config` has sampling days and `theta` is missing.
     """
     if scenario.plain:
-        config = dataclasses.replace(config, **UNTROUBLED)
+        config = dataclasses.replace(config, **NO_FAULTS)
     rng = scenario.rng("instrument", config.seed)
     days = weather.day.size
     air = _air(weather)
     middle = (np.arange(HOURS * days) + 0.5) / HOURS
     true_site = _true_site(scenario.site, config, rng)
-    sensitivity = faults.drift(HOURS * days, config.drift_sigma, rng)
+    sensitivity = detector_faults.drift(HOURS * days, config.drift_sigma, rng)
     rate = np.interp(middle, np.arange(days + 1.0), rate_cph) * sensitivity
-    rate = rate / factors(true_site, air)
+    rate = rate / correction_factors(true_site, air)
     spread = config.duration_spread_s
     duration_s = HOUR_S + rng.integers(-spread, spread, HOURS * days, endpoint=True)
     expected = rate * duration_s / HOUR_S
     counts = rng.poisson(expected).astype(np.float64) if config.counting_noise else expected
-    told = _sensors(weather, air, config, rng)
-    columns = {"duration_s": duration_s, "counts": counts, **told}
+    readings = _sensors(weather, air, config, rng)
+    columns = {"duration_s": duration_s, "counts": counts, **readings}
     has = rng.random(4) < (
         config.gauge_share,
         config.et0_source_share,
         config.latitude_share,
         config.monitor_share,
     )
-    for name, known in (("rain_mm", has[0]), ("et0_mm", has[1]), ("incoming", has[3])):
-        if not known:
+    for name, measured in (("rain_mm", has[0]), ("et0_mm", has[1]), ("incoming", has[3])):
+        if not measured:
             columns[name][:] = np.nan
-    days_seen = Days(weather, rate_cph, columns, theta)
-    site = as_known(scenario, days_seen, config, rng, knows_latitude=bool(has[2]))
-    faults.lose_hours(columns, config, rng)
+    calibration_days = Days(weather, rate_cph, columns, theta)
+    site = describe_site(scenario, calibration_days, config, rng, knows_latitude=bool(has[2]))
+    detector_faults.lose_hours(columns, config, rng)
     first = int(weather.day[0]) * HOURS
     return Observation(site, (first + 1 + np.arange(HOURS * days)) * HOUR_S, columns)
 
 
 def _true_site(site: Site, config: InstrumentConfig, rng: np.random.Generator) -> Site:
-    """The place with the barometric coefficient that it has, not the one in the tables."""
+    """Replace the tabulated barometric coefficient by the true one of the place."""
     error = BETA_SIGMA * config.offset_scale * rng.standard_normal()
     return dataclasses.replace(site, beta_per_hpa=float(site.beta_per_hpa) * (1.0 + error))
 
@@ -120,11 +119,13 @@ def _true_site(site: Site, config: InstrumentConfig, rng: np.random.Generator) -
 def _sensors(
     weather: Weather, air: dict[str, Array], config: InstrumentConfig, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """What the station is told of the weather, offsets and faults included; (24 * days,) each."""
+    """Simulate the sensor readings with offsets and faults; (24 * days,) each."""
     offset = config.offset_scale * OFFSETS * rng.standard_normal(OFFSETS.size)
     humidity = np.clip(air["relative_humidity_pct"] + offset[2], 0.0, 100.0)
-    rain = _rain(faults.gauged(weather.precipitation_mm, config, rng), rng)
-    incoming = faults.monitored(air["incoming"], config.monitor_faults_per_year, rng)
+    rain = _rain(detector_faults.add_gauge_errors(weather.precipitation_mm, config, rng), rng)
+    incoming = detector_faults.add_monitor_faults(
+        air["incoming"], config.monitor_faults_per_year, rng
+    )
     return {
         "pressure_hpa": np.round(air["pressure_hpa"] + offset[0], 1),
         "temperature_c": np.round(air["temperature_c"] + offset[1], 1),
@@ -136,7 +137,7 @@ def _sensors(
 
 
 def _air(weather: Weather) -> dict[str, Array]:
-    """Hourly air from daily: a cosine between the extremes; the vapour's mass stays in a day."""
+    """Derive hourly from daily air: a cosine between the temperature extremes, constant vapour."""
     days = weather.day.size
     hour = np.tile(np.arange(HOURS) + 0.5, days)
     t_mean = 0.5 * (weather.t_min_c + weather.t_max_c)
@@ -155,7 +156,7 @@ def _air(weather: Weather) -> dict[str, Array]:
 
 
 def _rain(daily_mm: Array, rng: np.random.Generator) -> Array:
-    """A day's rain as one shower of some hours, in tips of 0.1 mm."""
+    """Distribute each day's rain over one shower of several hours, in tips of 0.1 mm."""
     days = daily_mm.size
     begin = rng.integers(0, HOURS, (days, 1))
     length = 1 + rng.poisson(3.0, (days, 1))
@@ -163,12 +164,12 @@ def _rain(daily_mm: Array, rng: np.random.Generator) -> Array:
     weight = rng.exponential(1.0, (days, HOURS)) + 1e-6
     weight *= (hour >= begin) & (hour < begin + length)
     hourly = daily_mm[:, None] * weight / weight.sum(axis=1, keepdims=True)
-    tips = np.round(np.cumsum(hourly.ravel()) * 10.0)  # a bucket carries its remainder over
+    tips = np.round(np.cumsum(hourly.ravel()) * 10.0)  # the bucket holds the remainder
     return np.asarray(np.diff(tips, prepend=0.0) / 10.0)
 
 
 def _et0(daily_mm: Array) -> Array:
-    """A day's ET0 over the hours of light, half a sine from 6 to 18 h."""
+    """Distribute each day's ET0 over daylight: half a sine from 6 to 18 h."""
     hour = np.arange(HOURS) + 0.5
     shape = np.maximum(np.sin(np.pi * (hour - 6.0) / 12.0), 0.0)
     return np.asarray(np.round((daily_mm[:, None] * shape / shape.sum()).ravel(), 3))

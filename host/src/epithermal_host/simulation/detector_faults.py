@@ -1,60 +1,60 @@
-"""What goes wrong at a station: drift, lost hours, a gauge that errs, a monitor that fails."""
+"""Simulate a station's faults: drift, lost hours, errors of rain gauge and neutron monitor."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.inference.features import HOURS
+from epithermal_host.arrays import Array
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.weather.generator import DAYS_PER_YEAR
 
-Array = NDArray[np.float64]
-
-STANDS_D = (0.5, 10.0)  # a monitor that stands still, as seen in archives; own choice
-FALLS_D, FALLS = (0.1, 2.0), (0.03, 0.15)  # one that falls: for how long, by how much; own choice
+# Faults of neutron monitors, shortest and longest [d], smallest and largest relative drop; own
+# choice after archives of monitor data.
+STUCK_D = (0.5, 10.0)
+DROP_D, DROP = (0.1, 2.0), (0.03, 0.15)
 
 
 def drift(hours: int, sigma: float, rng: np.random.Generator) -> Array:
-    """Sensitivity of a detector over its mean, (hours,) [-]: a random walk, `sigma` a year."""
+    """Draw a detector's sensitivity over its mean, (hours,) [-]: a random walk, `sigma` a year."""
     days = -(-hours // HOURS)
     walk = np.cumsum(rng.standard_normal(days)) * sigma / np.sqrt(DAYS_PER_YEAR)
     return np.asarray(np.repeat(1.0 + walk - walk.mean(), HOURS)[:hours])
 
 
-def gauged(daily_mm: Array, config: InstrumentConfig, rng: np.random.Generator) -> Array:
-    """Rain as a gauge has it that errs by a constant factor and, each day, by another."""
+def add_gauge_errors(daily_mm: Array, config: InstrumentConfig, rng: np.random.Generator) -> Array:
+    """Multiply daily rain by a constant gauge factor and by a random factor for each day."""
     constant, each = rng.standard_normal(), rng.standard_normal(daily_mm.size)
     sigma = config.rain_day_sigma
     factor = max(1.0 + config.gauge_sigma * constant, 0.3) * np.exp(sigma * each - 0.5 * sigma**2)
     return np.asarray(daily_mm * factor)
 
 
-def monitored(incoming: Array, per_year: float, rng: np.random.Generator) -> Array:
-    """A neutron monitor's hourly values, some of them false and not flagged."""
+def add_monitor_faults(incoming: Array, per_year: float, rng: np.random.Generator) -> Array:
+    """Add unflagged faults to a neutron monitor's hourly values: stuck values and drops."""
     out = incoming.copy()
     for _ in range(rng.poisson(per_year * out.size / (HOURS * DAYS_PER_YEAR))):
-        begin, stands = int(rng.integers(0, out.size)), rng.random() < 0.5
-        length = max(int(HOURS * rng.uniform(*(STANDS_D if stands else FALLS_D))), 1)
-        if stands:
+        begin, stuck = int(rng.integers(0, out.size)), rng.random() < 0.5
+        length = max(int(HOURS * rng.uniform(*(STUCK_D if stuck else DROP_D))), 1)
+        if stuck:
             out[begin : begin + length] = out[begin]
         else:
-            out[begin : begin + length] *= 1.0 - rng.uniform(*FALLS)
+            out[begin : begin + length] *= 1.0 - rng.uniform(*DROP)
     return out
 
 
 def lose_hours(
     columns: dict[str, Array], config: InstrumentConfig, rng: np.random.Generator
 ) -> None:
-    """Single counts that are lost, and outages in which the whole logger is dark."""
+    """Remove single counts and, during outages of the logger, all values; in place."""
     hours = columns["counts"].size
     lost = rng.random(hours) < rng.random() * config.dropout_share_max
-    dark = np.zeros(hours, dtype=np.bool_)
+    outage = np.zeros(hours, dtype=np.bool_)
     for _ in range(rng.poisson(config.outages_per_year * hours / 8766.0)):
         begin = int(rng.integers(0, hours))
-        dark[begin : begin + int(HOURS * rng.uniform(1.0, config.outage_max_d))] = True
+        outage[begin : begin + int(HOURS * rng.uniform(1.0, config.outage_max_d))] = True
     for name, values in columns.items():
         if name == "duration_s":
-            values[lost | dark] = 0.0
+            values[lost | outage] = 0.0
         else:
-            values[lost | dark if name == "counts" else dark] = np.nan
+            values[lost | outage if name == "counts" else outage] = np.nan

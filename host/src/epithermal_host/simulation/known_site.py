@@ -1,4 +1,4 @@
-"""The site as a station knows it: calibrated on sampling days, its soil described, with errors."""
+"""Simulate the site description of a station: calibration and soil properties, with errors."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.config.canopy import DAYS
-from epithermal_edge.inference.features import HOUR_S, HOURS
+from epithermal_edge.inference import pipeline
+from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
-from epithermal_edge.physics.corrections import (
-    biomass_factor,
-    humidity_factor,
-    incoming_factor,
-    pressure_factor,
-)
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_slope, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_edge.times import HOUR_S
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.config.instrument import COVER_ERRORS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.simulation.vegetation import Cover, leaf_area
@@ -29,18 +25,16 @@ from epithermal_host.soil.hydraulics import SoilHydraulics
 from epithermal_host.soil.pedotransfer import class_hydraulics
 from epithermal_host.weather.generator import Weather, day_of_year
 
-Array = NDArray[np.float64]
-
-SAMPLED_ABOVE_C = 4.0  # mean of the day; nobody samples frozen soil
-PROFILE_SIGMA = 0.010  # what a day's profile adds to the error of N, as theta [m3 m-3]; own choice
-THETA_LEAST = 0.02  # samples are never drier
-UNSAMPLED_N_SIGMA = 0.03  # of N where no day can be sampled: a detector beside it; own choice
+SAMPLED_ABOVE_C = 4.0  # daily mean temperature; frozen soil is not sampled
+PROFILE_SIGMA = 0.010  # error of N due to a day's profile, as theta [m3 m-3]; own choice
+THETA_MIN = 0.02  # driest sample [m3 m-3]
+UNSAMPLED_N_SIGMA = 0.03  # of N from a nearby detector, if no day can be sampled; own choice
 MEASURED, FROM_TEXTURE = 1.0, 0.5  # values of Site.soil_known
 
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """What a calibration may use: the truth that is sampled, the records that are there."""
+    """Input of a calibration: the true water content to be sampled, and the station's records."""
 
     weather: Weather  # (days,)
     rate_cph: Array  # (days + 1,) without atmosphere
@@ -48,7 +42,7 @@ class Days:
     theta: Array | None  # (days,) true mean of 0-30 cm [m3 m-3]
 
 
-def as_known(
+def describe_site(
     scenario: Scenario,
     days: Days,
     config: InstrumentConfig,
@@ -56,19 +50,19 @@ def as_known(
     *,
     knows_latitude: bool,
 ) -> Site:
-    """What the station is told of its site.
+    """Draw the description of its site that a station has.
 
     Notes
     -----
-    N is that by which the counts of the sampling days, corrected as the station corrects, are
-    those of the sampled water content under COSMIC; the mean of the days. `cosmic_n_sigma` is the
-    error that its user would expect of it: of sampling and of the profile, not of COSMIC.
+    N is the mean over the sampling days of: the counts, corrected as the station corrects them,
+    over the COSMIC rate for N = 1 at the sampled water content. `cosmic_n_sigma` is the standard
+    error that a user would expect: from sampling and profile, without errors of COSMIC.
     """
     truth = scenario.site
     e_density, e_lattice = rng.standard_normal(2)
     lattice = float(truth.lattice_water_g_g) + config.lattice_sigma_g_g * e_lattice
-    described: dict[str, Any] = _described(scenario, config, rng)
-    told: dict[str, Any] = _cover_told(scenario.cover, days.weather, config, rng)
+    soil: dict[str, Any] = _describe_soil(scenario, config, rng)
+    cover: dict[str, Any] = _describe_cover(scenario.cover, days.weather, config, rng)
     known = dataclasses.replace(
         truth,
         bulk_density_g_cm3=float(truth.bulk_density_g_cm3)
@@ -76,55 +70,47 @@ def as_known(
         lattice_water_g_g=max(lattice, 0.0),
         latitude_deg=truth.latitude_deg if knows_latitude else NAN,
         cosmic_n_sigma=0.0,
-        **described,
-        **told,
+        **soil,
+        **cover,
     )
     if config.sampling_days == 0:
         return known
     known = dataclasses.replace(known, alpha=NAN, l3_g_cm2=NAN)
-    return _calibrated(scenario, known, days, config, rng)
+    return _calibrate(scenario, known, days, config, rng)
 
 
 def calibration_sigma(site: Site, sampled: Array, sampling_sigma: float) -> float:
-    """Relative standard error to be expected of an N from sampling days [1].
+    """Estimate the relative standard error of an N from sampling days [-].
 
     Parameters
     ----------
     site :
-        As the station knows it; its N does not matter.
+        As described to the station; its N has no effect.
     sampled : (k,) [m3 m-3]
         Field mean of each sampling day.
     sampling_sigma : [m3 m-3]
-        Standard error of one such mean.
+        Standard error of one field mean.
     """
     unit = dataclasses.replace(site, cosmic_n_cph=1.0)
     relative = float(np.mean(np.abs(cosmic_slope(sampled, unit)) / cosmic_rate(sampled, unit)))
     return relative * math.hypot(sampling_sigma, PROFILE_SIGMA) / math.sqrt(sampled.size)
 
 
-def factors(site: Site, air: dict[str, Array]) -> Array:
-    """Product of the factors that correct a count in this air."""
+def correction_factors(site: Site, air: dict[str, Array]) -> Array:
+    """Compute the product of all correction factors of a count in this air."""
     vapour = absolute_humidity(air["temperature_c"], air["relative_humidity_pct"])
-    incoming = incoming_factor(
-        air["incoming"], site.incoming_ref, site.incoming_form, site.incoming_scale
-    )
-    return np.asarray(
-        pressure_factor(air["pressure_hpa"], site.beta_per_hpa, site.pressure_ref_hpa)
-        * humidity_factor(vapour, site.humidity_ref_g_m3)
-        * np.where(np.isnan(incoming), 1.0, incoming)
-        * biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm)
-    )
+    return pipeline.product(pipeline.factors(site, air["pressure_hpa"], vapour, air["incoming"]))
 
 
-def _calibrated(
+def _calibrate(
     scenario: Scenario, known: Site, days: Days, config: InstrumentConfig, rng: np.random.Generator
 ) -> Site:
-    """The site with N from its sampling days."""
+    """Replace N of a site by the value from its sampling days."""
     if days.theta is None:
         raise ValueError("sampling days need the true water content")
     weather = days.weather
     fit = (weather.snow_mm == 0.0) & (weather.t_min_c + weather.t_max_c > 2.0 * SAMPLED_ABOVE_C)
-    if not fit.any():  # snow or frost all the time, under which a sample tells nothing of N
+    if not fit.any():  # permanent snow or frost: samples would not determine N
         n_cph = float(known.cosmic_n_cph) * (1.0 + UNSAMPLED_N_SIGMA * rng.standard_normal())
         return dataclasses.replace(known, cosmic_n_cph=n_cph, cosmic_n_sigma=UNSAMPLED_N_SIGMA)
     choice = np.flatnonzero(fit)
@@ -135,28 +121,29 @@ def _calibrated(
         rate = 0.5 * (days.rate_cph[picked] + days.rate_cph[picked + 1])
         sampled = cosmic_theta(rate, scenario.site)
     sampled = sampled + config.sampling_sigma * rng.standard_normal(number)
-    sampled = np.maximum(sampled, THETA_LEAST)
+    sampled = np.maximum(sampled, THETA_MIN)
     per_n = cosmic_rate(sampled, dataclasses.replace(known, cosmic_n_cph=1.0))
     return dataclasses.replace(
         known,
-        cosmic_n_cph=float(np.mean(_corrected(known, days.columns, picked) / per_n)),
+        cosmic_n_cph=float(np.mean(_corrected_rate(known, days.columns, picked) / per_n)),
         cosmic_n_sigma=calibration_sigma(known, sampled, config.sampling_sigma),
     )
 
 
-def _corrected(site: Site, columns: dict[str, Array], picked: NDArray[np.int64]) -> Array:
-    """Corrected mean rate of some days, (k,) [counts h-1]."""
+def _corrected_rate(site: Site, columns: dict[str, Array], picked: Integers) -> Array:
+    """Compute the corrected mean rate of the picked days, (k,) [counts h-1]."""
     rows = (picked[:, None] * HOURS + np.arange(HOURS)).ravel()
     air = {name: columns[name][rows] for name in
            ("temperature_c", "relative_humidity_pct", "pressure_hpa", "incoming")}  # fmt: skip
-    counts = (columns["counts"][rows] * factors(site, air)).reshape(-1, HOURS).sum(axis=1)
+    corrected = columns["counts"][rows] * correction_factors(site, air)
+    counts = corrected.reshape(-1, HOURS).sum(axis=1)
     return np.asarray(counts / columns["duration_s"][rows].reshape(-1, HOURS).sum(axis=1) * HOUR_S)
 
 
-def _described(
+def _describe_soil(
     scenario: Scenario, config: InstrumentConfig, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Hydraulic parameters of the uppermost material as the station is told, if it is."""
+    """Draw the described hydraulic parameters of the uppermost material; empty: not described."""
     soil = scenario.soils[0]
     u, error = rng.random(), config.soil_error_scale * SOIL_ERRORS * rng.standard_normal(5)
     if u < config.soil_measured_share:
@@ -170,17 +157,17 @@ def _described(
             "soil_ks_cm_d": soil.ks_cm_d * 10.0 ** error[4],
         }
     if u < config.soil_measured_share + config.soil_texture_share:
-        guess = class_hydraulics(soil.name, scenario.bulk_density_g_cm3[0])
-        return {"soil_known": FROM_TEXTURE, **_parameters(guess)}
+        estimate = class_hydraulics(soil.name, scenario.bulk_density_g_cm3[0])
+        return {"soil_known": FROM_TEXTURE, **_parameters(estimate)}
     return {}
 
 
-def _cover_told(
+def _describe_cover(
     cover: Cover, weather: Weather, config: InstrumentConfig, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """What the station is told of the plants around it, if it is: their usual year.
+    """Draw the described mean annual cycle of the vegetation; empty: not described.
 
-    The share of the ground in their shade is that of the energy which does not reach it.
+    Canopy cover is the share of the net radiation that the canopy intercepts.
     """
     has, error = rng.random() < config.cover_told_share, rng.standard_normal(4)
     e_days, e_canopy, e_roots, e_share = config.cover_error_scale * COVER_ERRORS * error
@@ -188,9 +175,9 @@ def _cover_told(
         return {}
     shade = 1.0 - np.exp(-cover.extinction * leaf_area(cover, weather))
     day = day_of_year(weather.day).astype(np.int64)
-    there, place = np.unique(day, return_inverse=True)
-    usual = np.bincount(place, shade) / np.bincount(place)
-    year = np.interp(np.arange(1, DAYS + 1) - e_days, there, usual, period=DAYS)
+    days, index = np.unique(day, return_inverse=True)
+    mean = np.bincount(index, shade) / np.bincount(index)
+    year = np.interp(np.arange(1, DAYS + 1) - e_days, days, mean, period=DAYS)
     return {
         "cover_known": 1.0,
         "canopy_cover": tuple(np.minimum(year * math.exp(e_canopy), 1.0).tolist()),

@@ -1,32 +1,27 @@
-"""Drawing what stands on a scenario's soil: plants, litter, the detector and its place."""
+"""Draw the vegetation, litter and detector of a scenario."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.atmosphere import atmospheric_depth, mean_pressure
 from epithermal_edge.physics.corrections import mcjannet_scale, pressure_coefficient
 from epithermal_edge.physics.cosmic import cosmic_parameters, cosmic_rate
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
+from epithermal_host.config.population import Population
 from epithermal_host.simulation.vegetation import Cover, CoverKind
 from epithermal_host.weather.generator import Climate
 
-if TYPE_CHECKING:
-    from epithermal_host.simulation.scenario import Population
-
-Array = NDArray[np.float64]
-
-DRY_THETA = 0.05  # at which a detector's counting rate is told [m3 m-3]
+DRY_THETA = 0.05  # at which the population specifies a detector's count rate [m3 m-3]
 
 
 def sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm: float) -> Cover:
-    """Bare soil, forest, grass or a crop; suctions by Feddes, as HYDRUS-1D lists them for each."""
+    """Draw bare soil, forest, grass or a crop, with Feddes' pressure heads from HYDRUS-1D."""
     u, winter = rng.random(), rng.random() < 0.4
     kind: CoverKind = "bare" if u < p.bare_share else "grass"
     if p.bare_share <= u < p.bare_share + p.crop_share:
@@ -61,7 +56,7 @@ def sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm:
 
 
 def _sample_litter(rng: np.random.Generator, p: Population, kind: CoverKind) -> float:
-    """Water that litter, residues or moss can hold [mm]; bare soil has none."""
+    """Draw the water capacity of litter, residues or moss [mm]; zero on bare soil."""
     has, amount = rng.random() < p.litter_share, float(rng.uniform(0.0, p.litter_max_mm))
     if kind == "bare" or not has:
         return 0.0
@@ -76,7 +71,7 @@ def sample_site(
     lattice_g_g: float,
     cosmic_factors: Array,
 ) -> Site:
-    """The detector's place: hydrogen of the soil, altitude, cutoff rigidity, counting rate."""
+    """Draw the detector's site: hydrogen of the soil, altitude, cutoff rigidity, count rate."""
     cutoff_gv = 14.9 * math.cos(math.radians(climate.latitude_deg)) ** 4  # Stoermer, dipole
     depth_g_cm2 = float(atmospheric_depth(climate.latitude_deg, climate.altitude_m))
     rate = np.log([p.dry_rate_min_cph, p.dry_rate_max_cph])

@@ -1,12 +1,12 @@
-"""Drawing the soils of a scenario: hydraulic parameters, bulk density, water in the minerals."""
+"""Draw the soils of a scenario: hydraulic parameters, bulk density, lattice water."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
+from epithermal_host.config.population import Hydraulics
 from epithermal_host.soil.carsel_parrish import N_LEAST, THETA_S_LEAST_SPAN, sample_class
 from epithermal_host.soil.hydraulics import (
     AIR_ENTRY_CM,
@@ -21,23 +21,20 @@ from epithermal_host.soil.pedotransfer import (
     typical_bulk_density_g_cm3,
 )
 
-POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, as mineral soils have
-LATTICE_SIGMA_G_G = 0.008  # a class's clay content varies by some 8 %, times 0.097
-DENSITY_SIGMA_G_CM3 = 0.18  # of topsoils about what is typical of their class; own choice
-DENSITY_RANGE_G_CM3 = (0.85, 1.75)  # of mineral soils; denser ones let no root in
-DENSER_BELOW_G_CM3 = (0.0, 0.2)  # the lower material than its own class's topsoil; own choice
-SCATTER = {  # of soils about Rosetta's answer for their class and bulk density
+POROSITY = (0.30, 0.60)  # bulk densities of 1.06 to 1.86 g cm-3, the range of mineral soils
+LATTICE_SIGMA_G_G = 0.008  # clay content varies by about 8 % within a class, times 0.097
+DENSITY_SIGMA_G_CM3 = 0.18  # of topsoils about the typical density of their class; own choice
+DENSITY_RANGE_G_CM3 = (0.85, 1.75)  # of mineral soils; roots cannot enter denser ones
+DENSER_BELOW_G_CM3 = (0.0, 0.2)  # excess of the lower material over a topsoil; own choice
+SCATTER = {  # standard deviations about Rosetta's estimate from class and bulk density
     "theta_r": 0.02,
     "theta_s": 0.03,
     "log10_alpha": 0.3,
     "log10_n": 0.05,
     "log10_ks": 0.45,
 }
-"""Own choice, about two thirds of the residuals that Zhang and Schaap (2017), table 5, print: a
-part of those is the small sample in the laboratory."""
-
-Hydraulics = Literal["carsel_parrish", "rosetta"]
-HYDRAULICS = ("carsel_parrish", "rosetta")
+"""Own choice, about two thirds of the residuals in Zhang and Schaap (2017), table 5, which include
+the variability of small laboratory samples."""
 
 
 def sample_soil(
@@ -47,9 +44,9 @@ def sample_soil(
     layer: int,
     ks_least_cm_d: float = 0.0,
 ) -> tuple[SoilHydraulics, float]:
-    """A soil of a texture class, and its bulk density [g cm-3], in the order of the layers.
+    """Draw a soil of a texture class and its bulk density [g cm-3], for one layer.
 
-    One that takes up less than `ks_least_cm_d` when wet is drawn again.
+    A soil with a saturated conductivity below `ks_least_cm_d` is drawn again.
     """
     while True:
         if hydraulics == "carsel_parrish":
@@ -61,7 +58,7 @@ def sample_soil(
 
 
 def _by_class(rng: np.random.Generator, name: str) -> tuple[SoilHydraulics, float]:
-    """After Carsel and Parrish, with a porosity that leaves a bulk density that soils have."""
+    """Draw a soil after Carsel and Parrish (1988) whose porosity is within `POROSITY`."""
     while True:
         soil = sample_class(name, rng)
         if POROSITY[0] <= soil.theta_s <= POROSITY[1]:
@@ -69,7 +66,7 @@ def _by_class(rng: np.random.Generator, name: str) -> tuple[SoilHydraulics, floa
 
 
 def _by_density(rng: np.random.Generator, name: str, layer: int) -> tuple[SoilHydraulics, float]:
-    """Rosetta's answer for the class and a bulk density, with the scatter of real soils."""
+    """Draw a bulk density, then a soil that scatters about Rosetta's estimate for both."""
     deviation = DENSITY_SIGMA_G_CM3 * rng.standard_normal() + (
         rng.uniform(*DENSER_BELOW_G_CM3) if layer else 0
     )
@@ -93,13 +90,13 @@ def _by_density(rng: np.random.Generator, name: str, layer: int) -> tuple[SoilHy
     return soil, density
 
 
-def one_model(soils: Sequence[SoilHydraulics]) -> tuple[SoilHydraulics, ...]:
-    """The air entry of one material for all: HYDRUS-1D has one retention model a column."""
+def share_air_entry(soils: Sequence[SoilHydraulics]) -> tuple[SoilHydraulics, ...]:
+    """Set the largest air entry in all materials: HYDRUS-1D has one retention model per column."""
     entry_cm = max(soil.air_entry_cm for soil in soils)
     return tuple(soil.with_air_entry(entry_cm) for soil in soils)
 
 
 def sample_lattice(rng: np.random.Generator, name: str) -> float:
-    """Lattice water of a class [g g-1]: by the clay of its middle, and its spread."""
+    """Draw lattice water of a class [g g-1]: from its central clay content, with scatter."""
     middle = lattice_water_g_g(CLASS_TEXTURE[name][2])
     return max(middle + LATTICE_SIGMA_G_G * float(rng.standard_normal()), 0.002)

@@ -1,141 +1,34 @@
-"""Scenario: one simulated place - soil, cover, climate, detector - and drawing it from a seed."""
+"""Draw a scenario, one simulated place with soil, cover, climate and detector, from a seed."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import cosmic_parameters
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
+from epithermal_host.config.population import Population, textbook
+from epithermal_host.rendering.text import plain
 from epithermal_host.simulation.sample_place import sample_cover, sample_site
-from epithermal_host.simulation.sample_soil import (
-    HYDRAULICS,
-    Hydraulics,
-    one_model,
-    sample_lattice,
-    sample_soil,
-)
+from epithermal_host.simulation.sample_soil import sample_lattice, sample_soil, share_air_entry
 from epithermal_host.simulation.vegetation import Cover
-from epithermal_host.soil.hydraulics import CATALOGUE, SoilHydraulics
+from epithermal_host.soil.hydraulics import SoilHydraulics
 from epithermal_host.soil.profile import Grid, graded_grid, root_density
 from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.generator import Climate
-from epithermal_host.weather.observed import Station, choose
-
-Array = NDArray[np.float64]
+from epithermal_host.weather.observed import Station, choose_station
 
 STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Population:
-    """What scenarios are drawn from: section [population] of run.toml.
-
-    Shares are between 0 and 1. By default each trouble of a real place that has a key of its own is
-    off; host/campaigns/rootzone.toml is the population that was held to real sites.
-    """
-
-    textures: tuple[str, ...] = tuple(CATALOGUE)  # one named twice is twice as likely
-    hydraulics: Hydraulics = "carsel_parrish"  # or "rosetta": of class and bulk density
-    ks_least_cm_d: float = 0.0  # soils that are tighter are drawn again
-    plain_share: float = 0.0  # see `textbook`
-    layered_share: float = 0.5  # columns of two materials
-    bare_share: float = 0.25
-    crop_share: float = 0.35
-    forest_share: float = 0.0  # the rest is grass
-    roots_grow: bool = True  # a crop's, from sowing on; HYDRUS-1D cannot
-    climates: tuple[str, ...] = ()  # files of `weather fit`, beside run.toml
-    prior_share: float = 0.5  # where climates are named: drawn from the prior all the same
-    observed: tuple[str, ...] = ()  # the same files: the station's own days, not generated ones
-    observed_share: float = 1.0  # where they are named: scenarios that live under such days
-    aridity_min: float = 0.2  # of the prior: mean annual precipitation over ET0
-    aridity_max: float = 1.4
-    southern_share: float = 0.3
-    mountain_share: float = 0.0  # of the prior: at 1000 to 3000 m, with snow
-    regime_mean: float = 0.0  # of the prior: below 0, winters are wetter than summers
-    regime_sigma: float = 0.35
-    spell_sigma_max: float = 0.0  # of the prior: wet and dry months; large ones cost rain
-    depth_min_cm: float = 100.0
-    depth_max_cm: float = 150.0
-    nodes: int = 41
-    top_dz_cm: float = 0.5
-    evaporation_share_min: float = 0.4  # soil evaporation over its potential: litter, mulch
-    interception: bool = True
-    litter_share: float = 0.0  # covered places with litter, whose water the counts see
-    litter_max_mm: float = 6.0  # what it holds, uniform up to; half more in forests
-    biomass_max_mm: float = 0.0  # water of a full-grown crop, uniform up to; it takes counts away
-    snow_on_counts: bool = False  # snow takes counts away, as water above the soil
-    cosmic_sigma: float = 0.0  # relative, of COSMIC's alpha and L3 about their regressions
-    dry_rate_min_cph: float = 300.0  # detector's corrected rate at theta 0.05
-    dry_rate_max_cph: float = 10000.0
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.textures if name not in CATALOGUE]
-        grid_fits = 0.0 < self.top_dz_cm * (self.nodes - 1) <= self.depth_min_cm
-        checks = [
-            (not self.textures or unknown, f"textures must be among {', '.join(CATALOGUE)}"),
-            (
-                self.bare_share + self.crop_share + self.forest_share > 1.0,
-                "bare_share + crop_share + forest_share must be at most 1",
-            ),
-            (self.hydraulics not in HYDRAULICS, f"hydraulics must be among {HYDRAULICS}"),
-            (not 0.0 <= self.ks_least_cm_d <= 2.0, "ks_least_cm_d must be within 0 to 2"),
-            (not 0.0 <= self.cosmic_sigma <= 0.3, "cosmic_sigma must be within 0 to 0.3"),
-            (not 0.0 <= self.litter_max_mm <= 30.0, "litter_max_mm must be within 0 to 30"),
-            (not 0.0 <= self.biomass_max_mm <= 30.0, "biomass_max_mm must be within 0 to 30"),
-            (not 0.0 <= self.spell_sigma_max <= 2.0, "spell_sigma_max must be within 0 to 2"),
-            (not 0.0 <= self.regime_sigma <= 2.0, "regime_sigma must be within 0 to 2"),
-            (not 0.0 < self.aridity_min <= self.aridity_max, "0 < aridity_min <= aridity_max"),
-            (not 60.0 <= self.depth_min_cm <= self.depth_max_cm <= 500.0, "60 <= depth_.._cm"),
-            (self.nodes < 11, "nodes must be at least 11"),
-            (not grid_fits, "top_dz_cm must be above 0 and fit nodes - 1 times into depth_min_cm"),
-            (not 0.0 < self.dry_rate_min_cph <= self.dry_rate_max_cph, "0 < dry_rate_.._cph"),
-        ]
-        shares = [f.name for f in dataclasses.fields(self) if "_share" in f.name]
-        checks += [
-            (not 0.0 <= getattr(self, s) <= 1.0, f"{s} must be within 0 to 1") for s in shares
-        ]
-        faults = [text for bad, text in checks if bad]
-        if faults:
-            raise ValueError("; ".join(faults))
-
-
-TEXTBOOK_KS_CM_D = 1.0  # a shower of 10 mm goes in within a day; own choice
-KEPT_IN_TEXTBOOK = (
-    "roots_grow",
-    "climates",
-    "prior_share",
-    "observed",
-    "observed_share",
-    "southern_share",
-    "depth_min_cm",
-    "depth_max_cm",
-    "nodes",
-    "top_dz_cm",
-    "dry_rate_min_cph",
-    "dry_rate_max_cph",
-)
-
-
-def textbook(population: Population) -> Population:
-    """Places of the textbook: the defaults, one material to the bottom, nothing on the counts.
-
-    Their stations err in counting alone and know their site (`instrument`). Soils after Carsel and
-    Parrish, but not the three in ten that let in less than 1 cm of water a day.
-    """
-    kept = {name: getattr(population, name) for name in KEPT_IN_TEXTBOOK}
-    return Population(layered_share=0.0, ks_least_cm_d=TEXTBOOK_KS_CM_D, **kept)
-
-
-@dataclass(frozen=True, slots=True)
 class Scenario:
-    """One place, as it truly is. What the station knows of it is drawn by `instrument`."""
+    """One place with its true properties; `detector` draws the description that a station has."""
 
     index: int
     seed: int
@@ -152,28 +45,28 @@ class Scenario:
     roots_grow: bool
     climate: Climate
     snow_on_counts: bool
-    site: Site  # the truth, also the detector's
-    observed: str = ""  # station whose days it lives under; empty: generated weather
-    observed_day: int = 0  # of the station's record, that the spin-up begins on, since 1970-01-01
+    site: Site  # true values, also of the detector
+    observed: str = ""  # station whose observed weather is used; empty: generated weather
+    observed_day: int = 0  # first day of the spin-up in the station's record, since 1970-01-01
 
     @property
     def texture(self) -> str:
-        """Class of the uppermost material."""
+        """Texture class of the uppermost material."""
         return self.soils[0].name
 
     def rng(self, stream: str, again: int = 0) -> np.random.Generator:
-        """The random numbers of one purpose; they depend on seed, index and `again` only."""
+        """Create the random generator of one purpose; it depends on seed, index and `again`."""
         return np.random.default_rng([self.seed, self.index, STREAMS[stream], again])
 
     def grid(self) -> Grid:
-        """Nodes, materials and roots of the column."""
+        """Build the grid of the column: nodes, materials and roots."""
         grid = graded_grid(self.depth_cm, self.nodes, self.top_dz_cm, self.layer_bottoms_cm)
         if self.cover.kind == "bare":
             return grid
         return dataclasses.replace(grid, root=root_density(grid.z_cm, self.cover.root_depth_cm))
 
     def cosmic_parameters(self, bulk_density_g_cm3: Array) -> tuple[Array, Array]:
-        """COSMIC's alpha [-] and L3 [g cm-2] of layers of a bulk density at this place."""
+        """Compute COSMIC's alpha [-] and L3 [g cm-2] of layers at this place."""
         alpha, l3_g_cm2 = cosmic_parameters(bulk_density_g_cm3)
         site = self.site
         if np.isnan(site.alpha):
@@ -182,10 +75,9 @@ class Scenario:
         return alpha * (site.alpha / usual[0]), l3_g_cm2 * (site.l3_g_cm2 / usual[1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and names, for JSON; NaN as None."""
-        plain = _plain(dataclasses.asdict(self))
-        assert isinstance(plain, dict)
-        return plain
+        """Convert to numbers and strings for JSON; NaN becomes None."""
+        value: dict[str, Any] = plain(self)
+        return value
 
 
 def sample(
@@ -195,18 +87,23 @@ def sample(
     climates: Sequence[Climate] = (),
     observed: Sequence[Station] = (),
 ) -> Scenario:
-    """Draw one scenario; the same seed and index give the same scenario, whatever ran before.
+    """Draw one scenario; seed and index alone determine it.
 
     Parameters
     ----------
     population :
-        What to draw from.
+        The distributions to draw from.
     seed, index :
-        Of the campaign, of the scenario.
+        Seed of the campaign, index of the scenario.
     climates :
-        What the files in population.climates hold.
+        Contents of the files in population.climates.
     observed :
-        What the files in population.observed hold.
+        Contents of the files in population.observed.
+
+    Raises
+    ------
+    ValueError
+        `climates` or `observed` does not have one entry per file that the population names.
     """
     if len(climates) != len(population.climates):
         raise ValueError("climates must hold one climate for each file in population.climates")
@@ -215,7 +112,7 @@ def sample(
     rng = np.random.default_rng([seed, index, STREAMS["scenario"], 0])
     plain = bool(rng.random() < population.plain_share)
     p = textbook(population) if plain else population
-    station, begin_day = choose(rng, observed, p.observed_share)
+    station, begin_day = choose_station(rng, observed, p.observed_share)
     climate = _sample_place(rng, p, climates) if station is None else station.climate
     names = [str(rng.choice(p.textures))]
     bottoms: tuple[float, ...] = ()
@@ -226,7 +123,7 @@ def sample(
         sample_soil(rng, p.hydraulics, name, layer, p.ks_least_cm_d)
         for layer, name in enumerate(names)
     ]
-    soils = one_model([soil for soil, _ in drawn])
+    soils = share_air_entry([soil for soil, _ in drawn])
     density = tuple(d for _, d in drawn)
     depth_cm = float(rng.uniform(p.depth_min_cm, p.depth_max_cm))
     cover = sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm)
@@ -256,7 +153,7 @@ def sample(
 
 
 def _sample_place(rng: np.random.Generator, p: Population, climates: Sequence[Climate]) -> Climate:
-    """A climate of the prior, or one of those that were fitted, equally likely."""
+    """Draw a climate from the prior, or one of the fitted climates with equal probability."""
     if climates and rng.random() >= p.prior_share:
         return climates[rng.integers(len(climates))]
     return sample_climate(
@@ -267,13 +164,3 @@ def _sample_place(rng: np.random.Generator, p: Population, climates: Sequence[Cl
         regime=(p.regime_mean, p.regime_sigma),
         spell_sigma_max=p.spell_sigma_max,
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value

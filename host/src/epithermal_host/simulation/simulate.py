@@ -1,4 +1,4 @@
-"""One scenario to one result: weather, column, neutrons; and the result as a file."""
+"""Simulate weather, soil column and neutrons of one scenario; write and read its result file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.corrections import biomass_factor
+from epithermal_host.arrays import Array, Array32
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.simulation.scenario import Scenario
@@ -27,68 +27,66 @@ from epithermal_host.soil.richards import Column, Feddes, Forcing, solve
 from epithermal_host.weather import observed
 from epithermal_host.weather.generator import Weather, generate
 
-Array = NDArray[np.float64]
-
-DEPTHS_CM = ((0, 30), (0, 10), (10, 30), (30, 60))  # of the means of theta
+DEPTHS_CM = ((0, 30), (0, 10), (10, 30), (30, 60))  # depth intervals of mean theta
 FLUXES = ("infiltration", "evaporation", "transpiration", "runoff", "drainage")
 WEATHER = tuple(f.name for f in dataclasses.fields(Weather))
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a scenario did in the period that is kept; row 0 is its begin, row d + 1 day d's end."""
+    """Result of a scenario in the stored period; row 0: its start, row d + 1: the end of day d."""
 
     weather: Weather  # (days,)
     z_cm: Array  # (nz) [cm]
-    theta: NDArray[np.float32]  # (days + 1, nz) [m3 m-3]
+    theta: Array32  # (days + 1, nz) [m3 m-3]
     means: Array  # (len(DEPTHS_CM), days + 1) mean theta of each depth interval
     rate_cph: Array  # (days + 1,) neutrons without atmosphere [counts h-1]
     fluxes_cm: Array  # (len(FLUXES),) sums over the period
-    balance_error_cm: float  # largest, spin-up included
+    balance_error_cm: float  # maximum, including the spin-up
 
 
 def simulate(
-    scenario: Scenario, campaign: CampaignConfig, seen: observed.Window | None = None
+    scenario: Scenario, campaign: CampaignConfig, station_days: observed.Window | None = None
 ) -> Result:
-    """Weather, water and neutrons of one scenario.
+    """Simulate weather, soil water and neutrons of one scenario.
 
     Parameters
     ----------
     scenario :
         The place.
     campaign :
-        The period, the spin-up before it, and the engine.
-    seen :
-        The days that it lives under, spin-up included, where its weather is a station's.
+        The period, its spin-up, and the engine.
+    station_days :
+        Observed weather, including the spin-up, of a scenario that names a station.
 
     Raises
     ------
     ValueError
-        It lives under a station's weather, and there is none; or the other way round.
+        The scenario names a station and `station_days` is missing, or the reverse.
     SolverError
         The column cannot be solved.
     ConfigError
-        The engine is not installed here.
+        The engine is not installed.
     """
     skip = campaign.spin_up_days
     days = skip + campaign.days
-    if bool(scenario.observed) != (seen is not None):
+    if bool(scenario.observed) != (station_days is not None):
         raise ValueError(
-            f"scenario {scenario.index}: weather of {scenario.observed or 'no station'}"
+            f"scenario {scenario.index}: needs the weather of {scenario.observed or 'no station'}"
         )
     weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
-    if seen is not None:
-        weather = observed.under(seen, weather, scenario.climate)
+    if station_days is not None:
+        weather = observed.apply_window(station_days, weather, scenario.climate)
     ground = column(scenario)
     profile = _solve(ground, forcing(scenario, weather), campaign)
-    kept = slice(skip, None)
-    theta = profile.theta[kept]
+    stored = slice(skip, None)
+    theta = profile.theta[stored]
     material = ground.grid.material
     density = np.array(scenario.bulk_density_g_cm3)[material]
     alpha, l3_g_cm2 = scenario.cosmic_parameters(density)
     plants = biomass_factor(_at_ends(biomass_mm(scenario.cover, weather)), BIOMASS_SLOPE_PER_MM)
     return Result(
-        weather=Weather(*(getattr(weather, name)[kept] for name in WEATHER)),
+        weather=Weather(*(getattr(weather, name)[stored] for name in WEATHER)),
         z_cm=profile.z_cm,
         theta=theta.astype(np.float32),
         means=np.stack([mean_theta(profile.z_cm, theta, *depth) for depth in DEPTHS_CM]),
@@ -97,10 +95,10 @@ def simulate(
             theta,
             density,
             density * np.array(scenario.bound_water_g_g)[material],
-            scenario.site.cosmic_n_cph / plants[kept],
+            scenario.site.cosmic_n_cph / plants[stored],
             alpha=alpha,
             l3_g_cm2=l3_g_cm2,
-            surface_water_cm=surface_water(scenario, weather)[kept],
+            surface_water_cm=surface_water(scenario, weather)[stored],
         ),
         fluxes_cm=_fluxes(profile, skip),
         balance_error_cm=float(np.abs(profile.balance_error_cm).max()),
@@ -108,13 +106,16 @@ def simulate(
 
 
 def surface_water(scenario: Scenario, weather: Weather) -> Array:
-    """Water on the soil that the counts see, (days + 1,) [cm]: in litter, and snow where asked."""
+    """Compute the water above the soil that reduces the counts, (days + 1,) [cm].
+
+    It is the water in litter and, with `snow_on_counts`, in snow.
+    """
     litter_cm = demand(scenario.cover, weather).litter_cm
     return _at_ends(litter_cm + 0.1 * weather.snow_mm * scenario.snow_on_counts)
 
 
 def _at_ends(daily: Array) -> Array:
-    """Values at days' ends, with the first day's before it; (days,) to (days + 1,)."""
+    """Add the first day's value before values at days' ends; (days,) to (days + 1,)."""
     return np.concatenate((daily[:1], daily))
 
 
@@ -127,7 +128,7 @@ def _solve(column: Column, forcing: Forcing, campaign: CampaignConfig) -> Profil
 
 
 def column(scenario: Scenario) -> Column:
-    """The scenario's soil as the solver wants it."""
+    """Convert the scenario's soil to the solver's column."""
     bare = scenario.cover.kind == "bare"
     return Column(
         soils=scenario.soils,
@@ -138,25 +139,25 @@ def column(scenario: Scenario) -> Column:
 
 
 def forcing(scenario: Scenario, weather: Weather) -> Forcing:
-    """The scenario's weather as the solver wants it, a record a day."""
-    asked = demand(scenario.cover, weather)
+    """Convert the scenario's weather to the solver's forcing, one record per day."""
+    fluxes = demand(scenario.cover, weather)
     roots = None
     if scenario.cover.kind == "crop" and scenario.roots_grow:
         depth_cm = root_depth(scenario.cover, weather.day)
         roots = root_density(scenario.grid().z_cm / depth_cm[:, None], 1.0)
     return Forcing(
         end_d=np.arange(1.0, weather.day.size + 1.0),
-        rain_cm_d=asked.water_cm_d,
-        pot_evaporation_cm_d=asked.evaporation_cm_d,
-        pot_transpiration_cm_d=asked.transpiration_cm_d,
+        rain_cm_d=fluxes.water_cm_d,
+        pot_evaporation_cm_d=fluxes.evaporation_cm_d,
+        pot_transpiration_cm_d=fluxes.transpiration_cm_d,
         root_density=roots,
     )
 
 
 def result_bytes(scenario: Scenario, result: Result, key: str) -> bytes:
-    """A result as a file; equal results give equal bytes (numpy stamps its archives 1980).
+    """Serialize a result; equal results give equal bytes (numpy dates its archives 1980).
 
-    Not compressed: that would cost more time than the solver and save a quarter.
+    Not compressed: compression would take longer than the solver and save a quarter.
     """
     arrays = {name: getattr(result.weather, name) for name in WEATHER}
     buffer = io.BytesIO()
@@ -176,12 +177,12 @@ def result_bytes(scenario: Scenario, result: Result, key: str) -> bytes:
 
 
 def read_result(path: Path) -> Result:
-    """A result from its file.
+    """Read a result file.
 
     Raises
     ------
     OSError, ValueError, KeyError, zipfile.BadZipFile
-        The file is not there or not whole.
+        The file is missing or damaged.
     """
     with np.load(path, allow_pickle=False) as file:
         return Result(
@@ -196,7 +197,7 @@ def read_result(path: Path) -> Result:
 
 
 def key_of(path: Path) -> str:
-    """What a result's file was made from; empty when it is no result."""
+    """Read the campaign key in a result file; empty if it is missing or damaged."""
     try:
         # np.load of a path leaves the file open when it is damaged
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

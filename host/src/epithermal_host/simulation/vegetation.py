@@ -1,4 +1,4 @@
-"""What grows on the soil: leaves over the season, and how rain and ET0 are shared."""
+"""Simulate vegetation: leaf area over the season, and the partition of rain and ET0."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.weather.generator import Weather, day_of_year
 
-Array = NDArray[np.float64]
 CoverKind = Literal["bare", "grass", "crop", "forest"]
 
 SOWN_CM = 5.0  # depth of the seed, from which roots grow
 BIOMASS_SLOPE_PER_MM = 0.005
 """Relative loss of counts for each mm of water in plants. Own choice: CRNPy has 0.0053, Morris et
-al. (2024) 0.010; too large a one teaches to stretch swings."""
-MID_SEASON = 0.5  # of the season: leaves and roots are full
-LEAVES_START_C, LEAVES_FULL_C = 3.0, 15.0  # running mean temperature: leaves begin, are full
+al. (2024) 0.010; with a value that is too large the network learns to exaggerate variations."""
+MID_SEASON = 0.5  # share of the season after which leaf area and roots are at their maximum
+LEAVES_START_C, LEAVES_FULL_C = 3.0, 15.0  # running mean temperature: first leaves, full leaves
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """What grows on the soil and how it takes water."""
+    """Vegetation of a place, its water uptake and the water that it stores."""
 
     kind: CoverKind
     lai_min: float  # leaf area index outside the season
@@ -34,43 +33,43 @@ class Cover:
     feddes_cm: tuple[float, float, float, float, float]  # h1, h2, h3 high, h3 low, h4
     extinction: float  # of net radiation by leaves, Beer's law
     evaporation_share: float  # soil evaporation over its potential
-    interception_mm: float  # water that a unit of leaf area holds a day
-    litter_mm: float = 0.0  # water that litter on the soil can hold; counts see it
-    biomass_mm: float = 0.0  # water equivalent of a full stand of leaves; counts see it
+    interception_mm: float  # daily water capacity of a unit of leaf area
+    litter_mm: float = 0.0  # water capacity of litter; its water reduces the counts
+    biomass_mm: float = 0.0  # water equivalent of the full-grown plants; it reduces the counts
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Water offered to and asked of the column, a day; each array is (days,), [cm d-1]."""
+    """Daily supply to and potential fluxes from the column; each array is (days,), [cm d-1]."""
 
     water_cm_d: Array  # rain through the canopy and snow melt
     evaporation_cm_d: Array
     transpiration_cm_d: Array
-    litter_cm: Array  # water in the litter at the day's end [cm]
+    litter_cm: Array  # water in the litter at the end of the day [cm]
 
 
 def demand(cover: Cover, weather: Weather) -> Demand:
-    """Split rain and ET0 between canopy, soil and roots.
+    """Partition rain and ET0 between canopy, litter, soil and roots.
 
     Notes
     -----
-    The canopy holds back rain and evaporates it before anything else: at most `interception_mm`
-    times leaf area, the rain, and ET0. What is left of ET0 is shared between roots and soil by
-    Beer's law; snow on the ground stops the soil's evaporation. Litter is a bucket: it fills before
-    the soil gets water, and dries at the rate that would have been the soil's before the soil does.
+    The canopy intercepts rain and evaporates it first: the least of `interception_mm` times leaf
+    area, rain and ET0. The remaining ET0 is partitioned between roots and soil by Beer's law; snow
+    on the ground stops soil evaporation. Litter is a bucket: it fills before the soil receives
+    water, and dries before the soil does, at the soil's potential rate.
 
     References
     ----------
-    Ritchie (1972), eq. 12 (share of the soil); von Hoyningen-Huene (1981) gives about 0.2 to 0.3 mm
-    a unit of leaf area.
+    Ritchie (1972), eq. 12 (share of the soil); von Hoyningen-Huene (1981): about 0.2 to 0.3 mm per
+    unit of leaf area.
     """
     lai = leaf_area(cover, weather)
     rain = np.where(weather.snow_mm > 0.0, 0.0, np.fmin(weather.precipitation_mm, weather.water_mm))
-    kept = np.minimum(np.minimum(cover.interception_mm * lai, rain), weather.et0_mm)
-    left = weather.et0_mm - kept
+    intercepted = np.minimum(np.minimum(cover.interception_mm * lai, rain), weather.et0_mm)
+    left = weather.et0_mm - intercepted
     to_soil = np.exp(-cover.extinction * lai)
     ground_mm = np.where(weather.snow_mm > 0.0, 0.0, left * to_soil)
-    through_mm = weather.water_mm - kept
+    through_mm = weather.water_mm - intercepted
     litter_mm, caught_mm, dried_mm = _litter(cover.litter_mm, through_mm, ground_mm)
     return Demand(
         water_cm_d=0.1 * (through_mm - caught_mm),
@@ -80,34 +79,37 @@ def demand(cover: Cover, weather: Weather) -> Demand:
     )
 
 
-def _litter(capacity_mm: float, offered_mm: Array, asked_mm: Array) -> tuple[Array, Array, Array]:
-    """Water in the litter at each day's end, what it caught and what dried from it [mm]."""
-    stored, caught, dried = (np.zeros_like(offered_mm) for _ in range(3))
+def _litter(capacity_mm: float, supply_mm: Array, demand_mm: Array) -> tuple[Array, Array, Array]:
+    """Compute water in the litter at each day's end, daily uptake and evaporation [mm]."""
+    stored, caught, dried = (np.zeros_like(supply_mm) for _ in range(3))
     if capacity_mm == 0.0:
         return stored, caught, dried
     now = 0.0
-    for i, (offer, ask) in enumerate(zip(offered_mm.tolist(), asked_mm.tolist(), strict=True)):
-        caught[i] = min(offer, capacity_mm - now)
+    for i, (supply, need) in enumerate(zip(supply_mm.tolist(), demand_mm.tolist(), strict=True)):
+        caught[i] = min(supply, capacity_mm - now)
         now += caught[i]
-        dried[i] = min(ask, now)
+        dried[i] = min(need, now)
         now -= dried[i]
         stored[i] = now
     return stored, caught, dried
 
 
 def biomass_mm(cover: Cover, weather: Weather) -> Array:
-    """Water equivalent of the plants on each day, (days,) [mm]: a crop's grows with its leaves,
-    that of others is constant."""
+    """Compute the water equivalent of the plants, (days,) [mm].
+
+    That of a crop is proportional to its leaf area; that of other vegetation is constant.
+    """
     if cover.kind != "crop" or cover.lai_max == 0.0:
         return np.full(weather.day.size, cover.biomass_mm)
     return np.asarray(cover.biomass_mm * leaf_area(cover, weather) / cover.lai_max)
 
 
 def leaf_area(cover: Cover, weather: Weather) -> Array:
-    """Leaf area index of each day, (days,) [-].
+    """Compute the leaf area index of each day, (days,) [-].
 
-    A crop rises for half of its season, stands to four fifths and ripens; grass and forest follow
-    the mean temperature of the last 30 days; bare soil has none.
+    That of a crop increases during the first half of its season, is constant up to four fifths and
+    then decreases; that of grass and forest follows the mean temperature of the last 30 days; bare
+    soil has none.
     """
     if cover.kind == "bare":
         return np.zeros(weather.day.size)
@@ -124,21 +126,21 @@ def leaf_area(cover: Cover, weather: Weather) -> Array:
     return np.asarray(cover.lai_min + (cover.lai_max - cover.lai_min) * shape)
 
 
-def root_depth(cover: Cover, day: NDArray[np.int64]) -> Array:
-    """Rooting depth of a crop on each day, (days,) [cm]; where nothing grows, that of the last.
+def root_depth(cover: Cover, day: Integers) -> Array:
+    """Compute a crop's rooting depth on each day, (days,) [cm]; after harvest the last one.
 
-    From the seed's depth at sowing to the full depth in mid-season.
+    It increases from the seed's depth at sowing to the full depth in mid-season.
 
     References
     ----------
-    Borg and Grimes (1986), eq. 1: a sine from sowing to maturity; here to mid-season, when the
-    leaf area is full.
+    Borg and Grimes (1986), eq. 1: a sine from sowing to maturity; here to mid-season, when leaf
+    area is at its maximum.
     """
     ripe = np.minimum(_age(cover, day) / MID_SEASON, 1.0)
     front = cover.root_depth_cm * (0.5 + 0.5 * np.sin(3.03 * ripe - 1.47))
     return np.asarray(np.maximum(front, min(SOWN_CM, cover.root_depth_cm)))
 
 
-def _age(cover: Cover, day: NDArray[np.int64]) -> Array:
-    """Of a crop since its sowing, as a share of the season; above 1 nothing grows."""
+def _age(cover: Cover, day: Integers) -> Array:
+    """Compute a crop's age since sowing as a share of the season; above 1: no crop."""
     return ((day_of_year(day) - cover.sow_day) % 365.25) / cover.season_d

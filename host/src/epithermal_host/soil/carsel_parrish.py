@@ -1,4 +1,4 @@
-"""Soils drawn from the 12 texture classes with the spread and correlation of real ones."""
+"""Sample soils from the 12 texture classes with the spread and correlation of measured soils."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, N_WITHOUT_AIR_ENTRY, SoilHydraulics
 
-Array = NDArray[np.float64]
 Kind = Literal["LN", "SB", "SU", "NO"]
 
 N_LEAST = 1.05  # below, K(h) falls by decades within the first centimetres of suction
-SPREAD_OF_THETA_S = 2.0  # standard deviations at which theta_s is cut
-THETA_S_LEAST_SPAN = 0.15  # of theta_s above theta_r
+SPREAD_OF_THETA_S = 2.0  # standard deviations at which theta_s is truncated
+THETA_S_LEAST_SPAN = 0.15  # least difference between theta_s and theta_r
 
 
 @dataclass(frozen=True, slots=True)
 class Johnson:
-    """A quantity x whose transform y is normal; Johnson's system.
+    """A quantity x whose transform y is normally distributed; Johnson's system.
 
     LN: y = ln x; SB: y = ln((x - A) / (B - x)); SU: y = asinh((x - A) / (B - A)); NO: y = x.
     """
@@ -31,11 +30,11 @@ class Johnson:
     b: float
     mean: float  # of y
     sd: float
-    low: float = -math.inf  # y was cut here
+    low: float = -math.inf  # limits at which y was truncated
     high: float = math.inf
 
     def inverse(self, y: Array) -> Array:
-        """x of y."""
+        """Compute x from its transform y."""
         if self.kind == "LN":
             return np.exp(y)
         if self.kind == "SB":
@@ -44,14 +43,14 @@ class Johnson:
             return np.asarray(self.a + (self.b - self.a) * np.sinh(y))
         return y
 
-    def allowed(self, x: Array, y: Array) -> NDArray[np.bool_]:
-        """Whether a draw is within the limits and the cuts."""
+    def allowed(self, x: Array, y: Array) -> Mask:
+        """Check whether samples are within the limits of x and of y."""
         return np.asarray((x > self.a) & (x < self.b) & (y > self.low) & (y < self.high))
 
 
 @dataclass(frozen=True, slots=True)
 class TextureClass:
-    """Joint distribution of a class: of Ks [cm h-1], theta_r, alpha [cm-1] and n; of theta_s."""
+    """Joint distribution of Ks [cm h-1], theta_r, alpha [cm-1] and n of a class; and of theta_s."""
 
     ks: Johnson
     theta_r: Johnson
@@ -62,39 +61,39 @@ class TextureClass:
 
     @property
     def variables(self) -> tuple[Johnson, ...]:
-        """In the order of the factor's rows."""
+        """Distributions in the order of the factor's rows."""
         return (self.ks, self.theta_r, self.alpha, self.n)
 
     def triangle(self) -> Array:
-        """Factor of the correlation matrix: the published rows, each scaled to length 1."""
+        """Compute the factor of the correlation matrix: the published rows, scaled to length 1."""
         t = np.zeros((4, 4))
         for i, row in enumerate(self.factor):
             t[i, : i + 1] = row
         return np.asarray(t / np.linalg.norm(t, axis=1, keepdims=True))
 
     def correlation(self) -> Array:
-        """Correlation of the transformed Ks, theta_r, alpha and n, (4, 4)."""
+        """Compute the correlation of the transformed Ks, theta_r, alpha and n, (4, 4)."""
         t = self.triangle()
         return np.asarray(t @ t.T)
 
 
 def sample_class(name: str, rng: np.random.Generator, n_least: float = N_LEAST) -> SoilHydraulics:
-    """Draw a soil of a texture class.
+    """Sample the hydraulic parameters of a soil of a texture class.
 
     Parameters
     ----------
     name :
-        As in the catalogue: sand, loamy_sand, ... clay.
+        Texture class as in the catalogue: sand, loamy_sand, ... clay.
     rng :
-        Every random number comes from here.
+        Source of all random numbers.
     n_least : [-]
-        Draws with a smaller n are repeated: a third of clay's, a fifth of silty clay's.
+        Least n. Samples below are repeated: a third for clay, a fifth for silty clay.
 
     Returns
     -------
     SoilHydraulics
-        Bulk density follows from theta_s; n below 1.3 carries the -2 cm air entry, as in the
-        catalogue.
+        Bulk density follows from theta_s; a soil with n below 1.3 has the -2 cm air entry, as in
+        the catalogue.
 
     Raises
     ------
@@ -103,28 +102,29 @@ def sample_class(name: str, rng: np.random.Generator, n_least: float = N_LEAST) 
 
     References
     ----------
-    Carsel and Parrish (1988), tables 1 to 7. The transforms' means and standard deviations are
-    the published ones; of the factored covariance matrix the correlation is used, for it was
-    computed from the fewer samples that had all four. theta_s is drawn by itself: its correlation
-    with the others was not published. The sandy loam's factor: see CLASSES.
+    Carsel and Parrish (1988), tables 1 to 7. Means and standard deviations of the transforms are
+    the published ones. Only the correlation of the factored covariance matrix is used, because
+    that matrix was computed from the smaller number of samples with all four parameters. theta_s
+    is independent: its correlation with the others was not published. The factor of sandy loam:
+    see CLASSES.
     """
     if name not in CLASSES:
         raise ValueError(f"unknown texture class {name!r}; use one of {', '.join(CLASSES)}")
-    which = CLASSES[name]
-    triangle = which.triangle()
+    texture = CLASSES[name]
+    triangle = texture.triangle()
     while True:
         y = [
             v.mean + v.sd * deviate
-            for v, deviate in zip(which.variables, triangle @ rng.standard_normal(4), strict=True)
+            for v, deviate in zip(texture.variables, triangle @ rng.standard_normal(4), strict=True)
         ]
-        x = [v.inverse(np.asarray(value)) for v, value in zip(which.variables, y, strict=True)]
+        x = [v.inverse(np.asarray(value)) for v, value in zip(texture.variables, y, strict=True)]
         inside = all(
             v.allowed(drawn, np.asarray(value))
-            for v, drawn, value in zip(which.variables, x, y, strict=True)
+            for v, drawn, value in zip(texture.variables, x, y, strict=True)
         )
         ks, theta_r, alpha, n = (float(value) for value in x)
         deviate = float(rng.standard_normal())
-        theta_s = which.theta_s[0] + which.theta_s[1] * deviate
+        theta_s = texture.theta_s[0] + texture.theta_s[1] * deviate
         porous = abs(deviate) < SPREAD_OF_THETA_S and theta_s > theta_r + THETA_S_LEAST_SPAN
         if inside and porous and n >= n_least:
             break
@@ -139,12 +139,12 @@ def sample_class(name: str, rng: np.random.Generator, n_least: float = N_LEAST) 
     )
 
 
-# Carsel and Parrish (1988): table 5 (transform, limits, mean, standard deviation and, where cut,
-# the cuts), tables 6 and 7 (factored covariance, three decimals), table 1 (theta_s). Taken from
-# public transcriptions and checked: drawn means and standard deviations are those of tables 1 to 4
-# (test). In the transcription at hand the last two rows of sandy loam's factor are loamy sand's
-# (their lengths are its standard deviations, not sandy loam's); what stands here is the
-# neighbour's correlation, at sandy loam's own spread.
+# Carsel and Parrish (1988): table 5 (transform, limits, mean, standard deviation and, where
+# truncated, the limits of y), tables 6 and 7 (factored covariance, three decimals), table 1
+# (theta_s). The numbers come from public transcriptions; a test checks that means and standard
+# deviations of samples are those of tables 1 to 4. In the transcription the last two rows of
+# sandy loam's factor are those of loamy sand (their lengths are its standard deviations, not
+# sandy loam's): sandy loam therefore has loamy sand's correlation at its own spread.
 _LOAMY_SAND_ROWS = ((0.037, 0.017, 0.014), (0.211, -0.194, 0.019, 0.108))
 CLASSES: dict[str, TextureClass] = {
     "sand": TextureClass(

@@ -1,22 +1,24 @@
-"""SoilHydraulics: theta(h), K(h), C(h) after van Genuchten and Mualem, and the soil catalogue."""
+"""Compute theta(h), K(h), C(h) after van Genuchten and Mualem, and list the soil catalogue."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from epithermal_host.arrays import Array
 
 PARTICLE_DENSITY_G_CM3 = 2.65  # quartz; the usual value for mineral soil [g cm-3]
 AIR_ENTRY_CM = 2.0  # suction of HYDRUS-1D's air-entry option [cm]
-N_WITHOUT_AIR_ENTRY = 1.3  # below it K(h) is near singular at saturation: use air entry
+N_WITHOUT_AIR_ENTRY = 1.3  # below, K(h) is nearly singular at saturation: use air entry
 
 
 @dataclass(frozen=True, slots=True)
 class SoilHydraulics:
     """Water retention and conductivity of one soil material.
 
-    With `air_entry_cm` = 0 plain van Genuchten-Mualem; above 0 the curve is scaled so that the
+    Plain van Genuchten-Mualem with `air_entry_cm` = 0. Above 0 the curve is scaled so that the
     soil is saturated down to h = -air_entry_cm (HYDRUS-1D's "-2 cm air entry", iModel 3).
 
     References
@@ -48,7 +50,7 @@ class SoilHydraulics:
             if bad
         ]
         if faults:
-            raise ValueError(f"{self.name}: soil parameters must have {'; '.join(faults)}")
+            raise ValueError(f"{self.name}: soil parameters must satisfy {'; '.join(faults)}")
 
     @property
     def m(self) -> float:
@@ -57,31 +59,31 @@ class SoilHydraulics:
 
     @property
     def bulk_density_g_cm3(self) -> float:
-        """Dry bulk density that leaves theta_s as porosity [g cm-3]."""
+        """Dry bulk density of a soil whose porosity is theta_s [g cm-3]."""
         return bulk_density_from_porosity(self.theta_s)
 
     def with_air_entry(self, air_entry_cm: float = AIR_ENTRY_CM) -> SoilHydraulics:
-        """The same soil, saturated down to the air-entry head."""
+        """Return the same soil, saturated down to the air-entry head."""
         return replace(self, air_entry_cm=air_entry_cm)
 
     def _scale(self) -> float:
-        """(theta_m - theta_r) / (theta_s - theta_r), 1 without air entry."""
+        """Compute (theta_m - theta_r) / (theta_s - theta_r), 1 without air entry."""
         return float((1.0 + (self.alpha_per_cm * self.air_entry_cm) ** self.n) ** self.m)
 
-    def _suction(self, h_cm: ArrayLike) -> NDArray[np.float64]:
-        """|h| of the curve, never less than the air entry [cm]."""
+    def _suction(self, h_cm: ArrayLike) -> Array:
+        """Compute the suction |h| of the curve, at least the air entry [cm]."""
         return np.maximum(-np.asarray(h_cm, dtype=np.float64), self.air_entry_cm)
 
-    def theta(self, h_cm: ArrayLike) -> NDArray[np.float64]:
-        """Water content at a pressure head; (...) [cm] to (...) [m3 m-3]."""
+    def theta(self, h_cm: ArrayLike) -> Array:
+        """Compute water content from pressure head; (...) [cm] to (...) [m3 m-3]."""
         h = np.asarray(h_cm, dtype=np.float64)
         x = (self.alpha_per_cm * self._suction(h)) ** self.n
         se = self._scale() * (1.0 + x) ** -self.m
         theta = self.theta_r + (self.theta_s - self.theta_r) * se
         return np.where(h < -self.air_entry_cm, theta, self.theta_s)
 
-    def c(self, h_cm: ArrayLike) -> NDArray[np.float64]:
-        """Capacity d theta / d h, 0 where saturated; (...) [cm] to (...) [cm-1]."""
+    def c(self, h_cm: ArrayLike) -> Array:
+        """Compute the capacity d theta / d h, 0 where saturated; (...) [cm] to (...) [cm-1]."""
         h = np.asarray(h_cm, dtype=np.float64)
         s = self._suction(h)
         x = (self.alpha_per_cm * s) ** self.n
@@ -90,8 +92,8 @@ class SoilHydraulics:
         slope = self._scale() * (self.theta_s - self.theta_r) * slope
         return np.where(h < -self.air_entry_cm, slope, 0.0)
 
-    def k(self, h_cm: ArrayLike) -> NDArray[np.float64]:
-        """Hydraulic conductivity; (...) [cm] to (...) [cm d-1]."""
+    def k(self, h_cm: ArrayLike) -> Array:
+        """Compute hydraulic conductivity from pressure head; (...) [cm] to (...) [cm d-1]."""
         h = np.asarray(h_cm, dtype=np.float64)
         x = (self.alpha_per_cm * self._suction(h)) ** self.n
         x_s = (self.alpha_per_cm * self.air_entry_cm) ** self.n
@@ -99,10 +101,10 @@ class SoilHydraulics:
         f = _mualem(x, self.m) / _mualem(np.asarray(x_s), self.m)
         return np.where(h < -self.air_entry_cm, self.ks_cm_d * se**self.l * f * f, self.ks_cm_d)
 
-    def head(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """Pressure head at a water content in (theta_r, theta_s]; (...) to (...) [cm].
+    def head(self, theta: ArrayLike) -> Array:
+        """Compute pressure head from water content; (...) [m3 m-3] to (...) [cm].
 
-        Saturation gives -air_entry_cm; theta_r or less gives -infinity.
+        theta_s and above give -air_entry_cm; theta_r and below give -infinity.
         """
         se = (np.asarray(theta, dtype=np.float64) - self.theta_r) / (self.theta_s - self.theta_r)
         with np.errstate(divide="ignore"):
@@ -111,19 +113,19 @@ class SoilHydraulics:
         return np.minimum(-suction, -self.air_entry_cm)
 
 
-def _mualem(x: NDArray[np.float64], m: float) -> NDArray[np.float64]:
-    """1 - (x / (1 + x))^m without cancellation where x is large."""
+def _mualem(x: Array, m: float) -> Array:
+    """Compute 1 - (x / (1 + x))^m without cancellation where x is large."""
     with np.errstate(divide="ignore"):
         return np.asarray(-np.expm1(-m * np.log1p(1.0 / x)))
 
 
 def bulk_density_from_porosity(porosity: float) -> float:
-    """Dry bulk density of a mineral soil; porosity [m3 m-3] to [g cm-3]."""
+    """Compute the dry bulk density of a mineral soil; porosity [m3 m-3] to [g cm-3]."""
     return PARTICLE_DENSITY_G_CM3 * (1.0 - porosity)
 
 
 def _catalogue() -> dict[str, SoilHydraulics]:
-    """Carsel and Parrish (1988), tables 6 and 7 (means), as HYDRUS-1D lists them."""
+    """List the means of Carsel and Parrish (1988), tables 6 and 7, as HYDRUS-1D does."""
     rows = {  # theta_r, theta_s, alpha [cm-1], n, Ks [cm d-1]
         "sand": (0.045, 0.43, 0.145, 2.68, 712.8),
         "loamy_sand": (0.057, 0.41, 0.124, 2.28, 350.2),
@@ -146,4 +148,4 @@ def _catalogue() -> dict[str, SoilHydraulics]:
 
 
 CATALOGUE: dict[str, SoilHydraulics] = _catalogue()
-"""The 12 texture classes; those with n < 1.3 carry the -2 cm air entry, as HYDRUS users do."""
+"""The 12 texture classes; those with n < 1.3 have the -2 cm air entry, as is usual in HYDRUS."""

@@ -1,7 +1,8 @@
-"""The Richards call answered by HYDRUS-1D: phydrus writes the input, the user's program runs.
+"""Solve a soil column with the user's HYDRUS-1D; phydrus writes its input.
 
-What phydrus 0.2.0 and HYDRUS-1D 4.08 need from a caller is said in docs/hydrus.md; each trap is
-named here where it is met. Heads and water contents come back as printed: 3 and 4 decimals.
+docs/hydrus.md lists the requirements of phydrus 0.2.0 and HYDRUS-1D 4.08; a comment here marks
+where each matters. Heads and water contents have the precision of the output files: 3 and 4
+decimals.
 """
 
 from __future__ import annotations
@@ -21,44 +22,45 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array
 from epithermal_host.errors import SolverError
 from epithermal_host.soil import hydrus_output
 from epithermal_host.soil.hydrus_input import Settings, write_input
-from epithermal_host.soil.hydrus_output import Bounds, FloatArray, HydrusRun
+from epithermal_host.soil.hydrus_output import Bounds, HydrusRun
 from epithermal_host.soil.profile import Profile
 
 if TYPE_CHECKING:
     from epithermal_host.soil.richards import Column, Forcing
 
 EXECUTABLE_VARIABLE = "HYDRUS1D_EXE"
-# A step of a day can lock the surface of a cropped coarse soil at its driest head. A shorter one
-# cures it, but no one length cures all: sandy loam locked at 5, 0.1 and 0.02 d and not at 0.5 d.
+# A step of a day can lock the surface of a cropped coarse soil at its driest head. A shorter step
+# avoids this, but no single length always does: sandy loam locked at 5, 0.1, 0.02 d, not at 0.5 d.
 ATTEMPTS = tuple(Settings(dt_max_d=dt_max_d) for dt_max_d in (5.0, 0.5, 0.3, 0.1, 0.03))
 logger = logging.getLogger(__name__)
 
 
 def find_executable(executable: str | os.PathLike[str] | None = None) -> Path:
-    """Absolute path of the user's HYDRUS-1D.
+    """Return the absolute path of the user's HYDRUS-1D.
 
     Parameters
     ----------
     executable : [-]
-        Path or command; without it the variable HYDRUS1D_EXE.
+        Path or command; default: the environment variable HYDRUS1D_EXE.
 
     Raises
     ------
     ConfigError
-        None is named, or what is named cannot be started.
+        No program is named, or it cannot be started.
     """
     named = os.fspath(executable) if executable else os.environ.get(EXECUTABLE_VARIABLE, "")
     if not named:
         raise ConfigError(
             f"no HYDRUS-1D executable: name it in the run or in {EXECUTABLE_VARIABLE}"
         )
-    found = shutil.which(named)  # phydrus itself does not search PATH
-    if found is None:
+    path = shutil.which(named)  # phydrus itself does not search PATH
+    if path is None:
         raise ConfigError(f"{named}: not an executable HYDRUS-1D; build or download one first")
-    return Path(found).resolve()
+    return Path(path).resolve()
 
 
 def solve(
@@ -70,7 +72,7 @@ def solve(
     workspace: Path | None = None,
     keep_failed: bool = False,
 ) -> Profile:
-    """Let HYDRUS-1D solve a column; the same call and result as `richards.solve`.
+    """Solve a column with HYDRUS-1D; arguments and result are those of `richards.solve`.
 
     Parameters
     ----------
@@ -79,21 +81,21 @@ def solve(
     executable : [-]
         The user's HYDRUS-1D; see `find_executable`.
     settings : [-]
-        Its numerical settings; without them ATTEMPTS, one after the other until one holds.
+        Numerical settings; default: those in ATTEMPTS, one after the other until a run succeeds.
     workspace : [-]
-        Folder to run in, kept; without it a temporary one, removed.
+        Folder to run in; default: a temporary one, which is removed.
     keep_failed : [-]
-        Keep the temporary workspace of a run that failed in the end and name it in the error.
+        Keep the temporary workspace of the last failed run and name it in the error.
 
     Raises
     ------
     ConfigError
         Executable or phydrus missing.
     ValueError
-        Pressure heads that are not numbers, transpiration without Feddes, a path too long.
+        A pressure head that is not a number, transpiration without Feddes, a path too long.
     SolverError
-        HYDRUS-1D cannot express the column, did not finish, or did what no soil does; see
-        `hydrus_output.judge`.
+        HYDRUS-1D cannot represent the column, did not finish, or gave an impossible result; see
+        `hydrus_output.check_run`.
 
     References
     ----------
@@ -106,14 +108,14 @@ def solve(
         last = attempt is attempts[-1]
         with _folder(workspace, keep_failed and last) as folder:
             write_input(column, forcing, folder, program, attempt)
-            run, used_s = _run(program, folder, attempt.timeout_s, column.name)
-            cpu_s += used_s
+            run, run_cpu_s = _run(program, folder, attempt.timeout_s, column.name)
+            cpu_s += run_cpu_s
             try:
-                hydrus_output.judge(run, bounds(column, forcing), column.name)
+                hydrus_output.check_run(run, bounds(column, forcing), column.name)
             except SolverError as error:
                 if last:
                     raise
-                logger.info("%s; dt_max_d %g did not hold", error, attempt.dt_max_d)
+                logger.info("%s; failed with dt_max_d %g", error, attempt.dt_max_d)
             else:
                 return _profile(column, forcing, run, cpu_s)
     raise AssertionError("unreachable")
@@ -121,30 +123,33 @@ def solve(
 
 @contextlib.contextmanager
 def _folder(workspace: Path | None, keep_failed: bool) -> Iterator[Path]:
-    """The workspace, or a temporary one that goes in the end; a kept one is named in the error."""
+    """Provide the workspace, or a temporary folder that is removed unless `keep_failed` applies.
+
+    A workspace that remains after an error is named in the error.
+    """
     folder = workspace or Path(tempfile.mkdtemp(prefix="hydrus-"))
-    kept = workspace is not None
+    keep = workspace is not None
     try:
         yield folder
     except SolverError as error:
-        kept = kept or keep_failed
-        if not kept:
+        keep = keep or keep_failed
+        if not keep:
             raise
         reason = f"{error.reason} (workspace {folder})"
         raise SolverError(error.soil, error.day, reason) from error
     finally:
-        if not kept:
+        if not keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(program: Path, folder: Path, timeout_s: float, soil: str) -> tuple[HydrusRun, float]:
-    """Start the program and read what it wrote; the second value is its processor time [s]."""
+    """Run the program and read its output; the second value is its processor time [s]."""
     before = _children_cpu_s()
     with (folder / hydrus_output.STDOUT).open("wb") as out:
         try:
-            # Argument 2 keeps it from waiting for the Enter key. phydrus' own simulate() judges
-            # by the exit status and lets the screen output go, so it is not used.
-            done = subprocess.run(
+            # Argument 2 prevents the program from waiting for the Enter key. simulate() of phydrus
+            # relies on the exit status and discards the screen output, so it is not used.
+            process = subprocess.run(
                 [str(program), str(folder.resolve()), "-1"],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 timeout=timeout_s, check=False,
@@ -155,11 +160,11 @@ def _run(program: Path, folder: Path, timeout_s: float, soil: str) -> tuple[Hydr
             raise SolverError(soil, last, reason) from error
         except OSError as error:
             raise ConfigError(f"{program}: cannot be started: {error.strerror}") from error
-    return hydrus_output.read_run(folder, done.returncode), _children_cpu_s() - before
+    return hydrus_output.read_run(folder, process.returncode), _children_cpu_s() - before
 
 
 def _children_cpu_s() -> float:
-    """Processor time of ended child processes; wall time where the system does not tell."""
+    """Return the processor time of ended child processes; wall time where it is not available."""
     if sys.platform == "win32":
         return time.perf_counter()
     import resource
@@ -169,7 +174,7 @@ def _children_cpu_s() -> float:
 
 
 def bounds(column: Column, forcing: Forcing) -> Bounds:
-    """What a run of this column has to reach and to stay within."""
+    """Derive the print times that a run of this column must reach and the limits of its heads."""
     heads = [np.min(column.h_initial_cm), np.max(column.h_initial_cm), column.hcrit_cm, 0.0]
     if column.feddes is not None:
         heads.append(column.feddes.h_3_cm)
@@ -189,10 +194,10 @@ def bounds(column: Column, forcing: Forcing) -> Bounds:
 
 
 def _profile(column: Column, forcing: Forcing, run: HydrusRun, cpu_s: float) -> Profile:
-    """The run as a Profile; at the surface rain = infiltration + runoff, as HYDRUS-1D has it not.
+    """Convert a run to a Profile, whose surface fluxes satisfy rain = infiltration + runoff.
 
-    It prints infiltration net of evaporation while water runs off, so evaporation is taken from
-    the net flux: rain - runoff - net.
+    HYDRUS-1D prints infiltration net of evaporation while water runs off, so evaporation is
+    computed from the net flux: rain - runoff - net.
     """
     level = run.levels
     net = _from_zero(-level["sum(vTop)"])
@@ -223,5 +228,5 @@ def _profile(column: Column, forcing: Forcing, run: HydrusRun, cpu_s: float) -> 
     )
 
 
-def _from_zero(values: FloatArray) -> FloatArray:
+def _from_zero(values: Array) -> Array:
     return np.append(0.0, values)

@@ -1,4 +1,4 @@
-"""Input of HYDRUS-1D, written by phydrus and mended where phydrus 0.2.0 gets it wrong."""
+"""Write the input of HYDRUS-1D with phydrus, and correct the errors of phydrus 0.2.0 in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from epithermal_host.soil.richards import Column, Forcing
 
 INSTALL_HINT = "pip install 'epithermal-host[hydrus]'"
-MODELS = {0.0: 0, 2.0: 3}  # air_entry_cm of the soil: iModel of HYDRUS-1D
+MODELS = {0.0: 0, 2.0: 3}  # iModel of HYDRUS-1D by the soil's air_entry_cm
 MAX_NODES, MAX_TIMES, MAX_PATH = 1001, 30_000, 240  # dimensions compiled into the program
 
 
@@ -25,9 +25,9 @@ MAX_NODES, MAX_TIMES, MAX_PATH = 1001, 30_000, 240  # dimensions compiled into t
 class Settings:
     """Numerical settings of HYDRUS-1D.
 
-    Its interface proposes dt_min_d 1e-5 and 10 iterations, with which loamy sand and layered
-    columns stop early. Below 1e-7 its 32-bit steps miss the end of the run (see `_once` in
-    hydrus_output).
+    The graphical interface proposes dt_min_d 1e-5 and 10 iterations, with which runs of loamy sand
+    and of layered columns stop early. Below 1e-7 the program's 32-bit steps miss the end of the
+    run (see `_first_of_each_time` in hydrus_output).
     """
 
     dt_initial_d: float = 1e-3
@@ -42,16 +42,16 @@ class Settings:
 def write_input(
     column: Column, forcing: Forcing, folder: Path, program: Path, settings: Settings
 ) -> None:
-    """Write SELECTOR.IN, PROFILE.DAT and ATMOSPH.IN through phydrus, and mend what it gets wrong.
+    """Write SELECTOR.IN, PROFILE.DAT and ATMOSPH.IN with phydrus and correct its errors.
 
     Parameters
     ----------
     column, forcing : [-]
         As for `solve`.
     folder : [-]
-        The workspace; made where missing, output of an earlier run is removed.
+        The workspace; created where missing. Output of an earlier run is removed.
     program : [-]
-        The executable, which phydrus wants to exist.
+        The executable; phydrus requires that it exists.
     settings : [-]
         Numerical settings.
 
@@ -60,7 +60,7 @@ def write_input(
     ValueError
         As `solve`.
     """
-    _refuse(column, forcing, folder)
+    _reject_unsupported(column, forcing, folder)
     phydrus, pandas = _import_phydrus()
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.OUT"), folder / "Error.msg", folder / STDOUT):
@@ -74,25 +74,26 @@ def write_input(
         tinit=0.0, tmax=end[-1], dt=settings.dt_initial_d, dtmin=settings.dt_min_d,
         dtmax=settings.dt_max_d, print_array=end,
     )  # fmt: skip
-    # Tables go through DataFrame.to_string: its 6 decimals, or what the user set, cost alpha and Ks
+    # phydrus writes tables by DataFrame.to_string: its 6 decimals, or the user's setting, would
+    # truncate alpha and Ks.
     with pandas.option_context("display.precision", 12, "display.float_format", None):
         model.write_input()
-    _mend_selector(folder / "SELECTOR.IN", column)
+    _correct_selector(folder / "SELECTOR.IN", column)
 
 
 def _import_phydrus() -> tuple[Any, Any]:
-    """phydrus and pandas, needed by nothing else."""
+    """Import phydrus and pandas, which only this engine needs."""
     try:
         import pandas
         import phydrus
     except ImportError as error:
         raise ConfigError(f"engine hydrus needs phydrus: {INSTALL_HINT} ({error})") from error
-    logging.getLogger("phydrus").setLevel(logging.WARNING)  # it prints each file it writes
+    logging.getLogger("phydrus").setLevel(logging.WARNING)  # it logs each file that it writes
     return phydrus, pandas
 
 
-def _refuse(column: Column, forcing: Forcing, folder: Path) -> None:
-    """Raise on what the program would misread, cut off or silently replace."""
+def _reject_unsupported(column: Column, forcing: Forcing, folder: Path) -> None:
+    """Raise on input that the program would misread, truncate or silently replace."""
     heads = [column.h_initial_cm, column.bottom_head_cm]
     if column.top == "head":
         heads.append(np.nan if forcing.top_head_cm is None else forcing.top_head_cm)
@@ -101,21 +102,22 @@ def _refuse(column: Column, forcing: Forcing, folder: Path) -> None:
     if column.feddes is None and np.any(forcing.rate("pot_transpiration_cm_d") > 0.0):
         raise ValueError("potential transpiration needs Column.feddes")
     if len(str(folder.resolve())) > MAX_PATH:
-        raise ValueError(f"HYDRUS-1D cuts paths at {MAX_PATH} characters: {folder}")
+        raise ValueError(f"HYDRUS-1D truncates paths at {MAX_PATH} characters: {folder}")
     entries = {soil.air_entry_cm for soil in column.soils}
     reason = ""
     if len(entries) > 1 or not entries <= set(MODELS):
-        reason = f"HYDRUS-1D knows one air entry a column, of {sorted(MODELS)} cm"
+        choices = " or ".join(f"{cm:g}" for cm in sorted(MODELS))
+        reason = f"HYDRUS-1D supports one air entry per column, {choices} cm"
     if column.grid.z_cm.size > MAX_NODES or forcing.end_d.size >= MAX_TIMES:
-        reason = f"HYDRUS-1D holds {MAX_NODES} nodes and {MAX_TIMES - 1} print times"
+        reason = f"HYDRUS-1D supports at most {MAX_NODES} nodes and {MAX_TIMES - 1} print times"
     if forcing.root_density is not None:
-        reason = "HYDRUS-1D takes no roots that change but its own; use Grid.root"
+        reason = "HYDRUS-1D supports no roots that change with time; use Grid.root"
     if reason:
         raise SolverError(column.name, 0.0, reason)
 
 
 def _add_water_flow(model: Any, column: Column, settings: Settings) -> None:
-    """Blocks B and G: soil model, borders, iterations, uptake."""
+    """Add blocks B and G: soil model, boundary conditions, iterations, uptake."""
     model.add_waterflow(
         model=MODELS[column.soils[0].air_entry_cm], maxit=settings.max_iterations,
         tolth=settings.tol_theta, tolh=settings.tol_h_cm,
@@ -138,17 +140,18 @@ def _add_water_flow(model: Any, column: Column, settings: Settings) -> None:
 
 
 def _add_atmosphere(model: Any, pandas: Any, column: Column, forcing: Forcing) -> None:
-    """ATMOSPH.IN: one row a record, which holds up to its time as Forcing's does."""
+    """Add ATMOSPH.IN: one row per record; as in Forcing, it applies up to its time."""
     rain, evaporation = forcing.rate("rain_cm_d"), forcing.rate("pot_evaporation_cm_d")
     frame = {"tAtm": forcing.end_d, "rRoot": forcing.rate("pot_transpiration_cm_d")}
     if column.top == "head":
         frame["ht"] = np.broadcast_to(np.asarray(forcing.top_head_cm, float), rain.shape)
-    elif column.top == "flux":  # the column Prec is the flux, upward positive; rSoil its kind
+    elif column.top == "flux":  # Prec is the flux, positive upwards; rSoil its kind
         frame |= {"Prec": evaporation - rain, "rSoil": np.full(rain.shape, -1.0)}
     else:
         frame |= {"Prec": rain, "rSoil": evaporation}
     hcrit = 1e9 if column.top == "flux" else -column.hcrit_cm
-    # hcrits: phydrus' 1e30 would pond without limit. Floats: pandas 3 does not widen its integers.
+    # hcrits: the 1e30 of phydrus would allow unlimited ponding. Floats, because pandas 3 does not
+    # convert integer columns to float.
     model.add_atmospheric_bc(
         pandas.DataFrame(frame), hcrits=0.0, hcrita=float(hcrit), tatm=0.0, prec=0.0, rsoil=0.0,
         rroot=0.0, rb=0.0, hb=0.0, ht=0.0, ttop=0.0, tbot=0.0, ampl=0.0,
@@ -156,10 +159,10 @@ def _add_atmosphere(model: Any, pandas: Any, column: Column, forcing: Forcing) -
 
 
 def _add_soil(model: Any, pandas: Any, column: Column) -> None:
-    """PROFILE.DAT, built here: phydrus' own makes uniform grids only."""
+    """Add PROFILE.DAT; the function of phydrus supports uniform grids only."""
     grid = column.grid
     h = np.array(np.broadcast_to(np.asarray(column.h_initial_cm, float), grid.z_cm.shape))
-    if column.bottom == "head":  # the program holds the first state of the last node
+    if column.bottom == "head":  # the program keeps the initial head of the last node
         h[-1] = column.bottom_head_cm
     one = np.ones_like(h)
     model.add_profile(
@@ -173,12 +176,12 @@ def _add_soil(model: Any, pandas: Any, column: Column) -> None:
     )  # fmt: skip
 
 
-def _mend_selector(path: Path, column: Column) -> None:
-    """Mend two faults of phydrus 0.2.0 that end in wrong uptake or in an input error.
+def _correct_selector(path: Path, column: Column) -> None:
+    """Correct two errors of phydrus 0.2.0 that cause wrong uptake or an input error.
 
-    Without solutes HYDRUS-1D reads `iMoSink OmegaC`, phydrus writes three numbers: the second, 0,
-    becomes OmegaC and uptake is fully compensated. And a number of print times divisible by 6
-    leaves a blank line, which shifts every line that follows (the uptake block).
+    Without solutes HYDRUS-1D reads `iMoSink OmegaC`, but phydrus writes three numbers: the second,
+    0, is read as OmegaC and uptake is fully compensated. If the number of print times is divisible
+    by 6, phydrus writes a blank line, which shifts all following lines (the uptake block).
     """
     lines = [line for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
     for i, line in enumerate(lines):

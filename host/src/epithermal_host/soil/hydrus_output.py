@@ -1,7 +1,7 @@
-"""What HYDRUS-1D wrote into its workspace, and whether it can be believed.
+"""Read the output files of HYDRUS-1D and reject a failed run.
 
-The program's exit status is 0 after an input error and after an early stop alike, and it closes
-its files with "end" in both cases: only their content tells (Simunek et al. 2008, 2013).
+The exit status is 0 even after an input error or an early stop, and the files end with "end" in
+both cases: only their content shows a failure (Simunek et al. 2008, 2013).
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array
 from epithermal_host.errors import SolverError
 from epithermal_host.soil.profile import mean_theta
 
-FloatArray = NDArray[np.float64]
-
-LEVELS = (  # columns of T_LEVEL.OUT [cm, cm d-1]; upward is positive, roots take positive
+LEVELS = (  # columns of T_LEVEL.OUT [cm, cm d-1]; upward and root uptake are positive
     "Time", "sum(rTop)", "sum(vTop)", "sum(vRoot)", "sum(vBot)",
     "hTop", "hBot", "sum(RunOff)", "Volume",
 )  # fmt: skip
 FINER = ("sum(rTop)", "sum(vTop)", "sum(vRoot)", "sum(vBot)")  # A_LEVEL.OUT: one digit more
-STDOUT = "stdout.txt"  # where the run's screen output is kept, beside the program's own files
+STDOUT = "stdout.txt"  # screen output of the run, beside the program's own files
 
 # Printed times have 4 decimals.
 _TIME_TOLERANCE_D = 1e-3
@@ -34,73 +32,73 @@ _SHORT_EXPONENT = re.compile(r"([-+]?\d*\.\d+)([-+]\d+)")
 
 @dataclass(frozen=True, slots=True)
 class NodInf:
-    """NOD_INF.OUT: the profile at each print time, the first one the initial state."""
+    """Content of NOD_INF.OUT: the profile at each print time; the first is the initial state."""
 
-    time_d: FloatArray  # (nt) [d]
-    z_cm: FloatArray  # (nz) [cm], down from 0
-    h_cm: FloatArray  # (nt, nz) [cm]
-    theta: FloatArray  # (nt, nz) [m3 m-3]
+    time_d: Array  # (nt) [d]
+    z_cm: Array  # (nz) [cm], down from 0
+    h_cm: Array  # (nt, nz) [cm]
+    theta: Array  # (nt, nz) [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
 class HydrusRun:
-    """All that one run left behind; whatever it did not write is empty, never an error."""
+    """Output of one run; missing output is empty, never an error."""
 
     nodes: NodInf
-    levels: dict[str, FloatArray]  # LEVELS at the print times, without the initial state
+    levels: dict[str, Array]  # LEVELS at the print times, without the initial state
     storage_start_cm: float  # BALANCE.OUT; NaN where absent
-    steps: int  # time steps taken
+    steps: int  # number of time steps
     iterations: int  # of all steps together
     unconverged: int  # steps without convergence
-    message: str  # Error.msg; empty where there is none
+    message: str  # Error.msg; empty where the file is missing
     exit_status: int
 
     @property
     def last_d(self) -> float:
-        """Last time in T_LEVEL.OUT [d]; 0 when there is none."""
+        """Last time in T_LEVEL.OUT [d]; 0 when the table is empty."""
         time = self.levels["Time"]
         return float(time[-1]) if time.size else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a run that can be believed stays within.
+    """Limits that a valid run stays within.
 
     Parameters
     ----------
     time_d : (nt) [d]
-        The print times it had to reach.
+        Print times that the run must reach.
     h_min_cm, h_max_cm : [cm]
-        Driest and wettest pressure head that anything in the column can bring about.
+        Lowest and highest pressure head that any process in the column can cause.
     rain_cm : (nt) [cm]
-        Rain up to each print time; empty where the surface is not the atmosphere.
+        Cumulated rain at each print time; empty unless the column's top is "atmosphere".
     unconverged_share : [-]
-        Share of the time steps that may fail to converge.
+        Largest fraction of time steps without convergence.
     dry_runoff_cm : [cm]
-        Runoff that may come off a surface that is not saturated (it is the program's difference
-        of potential and computed flux, so a little of it is noise); 0.1 % of the rain if more.
+        Largest runoff from an unsaturated surface (the program computes it as the difference of
+        potential and actual flux, so a little of it is noise); 0.1 % of the rain if that is more.
     """
 
-    time_d: FloatArray
+    time_d: Array
     h_min_cm: float
     h_max_cm: float
-    rain_cm: FloatArray
+    rain_cm: Array
     unconverged_share: float = 0.01
     dry_runoff_cm: float = 0.1
 
 
 def read_run(workspace: Path, exit_status: int = 0) -> HydrusRun:
-    """Read everything of a run that `judge` and a Profile need.
+    """Read the output of a run that `check_run` and a Profile need.
 
     Parameters
     ----------
     workspace : [-]
-        The folder HYDRUS-1D worked in.
+        Folder of the run.
     exit_status : [-]
-        What the process returned.
+        Exit status of the process.
     """
-    levels = _once(parse_table(_lines(workspace, "T_LEVEL.OUT"), LEVELS))
-    finer = _once(parse_table(_lines(workspace, "A_LEVEL.OUT"), ("Time", *FINER)))
+    levels = _first_of_each_time(parse_table(_lines(workspace, "T_LEVEL.OUT"), LEVELS))
+    finer = _first_of_each_time(parse_table(_lines(workspace, "A_LEVEL.OUT"), ("Time", *FINER)))
     same = finer["Time"].shape == levels["Time"].shape
     if same and np.all(np.abs(finer["Time"] - levels["Time"]) < _TIME_TOLERANCE_D):
         levels.update({name: finer[name] for name in FINER})
@@ -117,18 +115,19 @@ def read_run(workspace: Path, exit_status: int = 0) -> HydrusRun:
     )
 
 
-def _once(table: dict[str, FloatArray]) -> dict[str, FloatArray]:
-    """The table with one row a time: the first.
+def _first_of_each_time(table: dict[str, Array]) -> dict[str, Array]:
+    """Select the first row of each time.
 
-    The program's 32-bit steps may miss the end by more than half of dt_min. It then takes a last
-    step of some 1e-8 d, prints the end twice, reads past ATMOSPH.IN and dies; all is written.
+    The program's 32-bit steps may miss the end by more than half of dt_min. It then adds a last
+    step of some 1e-8 d, prints the end twice, reads past the end of ATMOSPH.IN and crashes; the
+    output is complete by then.
     """
     new = np.diff(table["Time"], prepend=-1.0) > 0.0
     return {name: column[new] for name, column in table.items()}
 
 
 def _lines(workspace: Path, name: str) -> list[str]:
-    """Lines of a file; none where it does not exist."""
+    """Read the lines of a file; none where it does not exist."""
     path = workspace / name
     if not path.is_file():
         return []
@@ -136,17 +135,17 @@ def _lines(workspace: Path, name: str) -> list[str]:
 
 
 def parse_nod_inf(lines: Iterable[str]) -> NodInf:
-    """Profiles of NOD_INF.OUT in one pass; a block that was cut short is left out.
+    """Parse the profiles of NOD_INF.OUT in one pass; an incomplete block is omitted.
 
     Parameters
     ----------
     lines : [-]
-        The file.
+        Lines of the file.
 
     Returns
     -------
     [-]
-        Heads and water contents as printed: 3 and 4 decimals in the stock formats.
+        Heads and water contents as printed: 3 and 4 decimals in the standard formats.
     """
     times: list[float] = []
     depths: list[float] = []
@@ -163,7 +162,7 @@ def parse_nod_inf(lines: Iterable[str]) -> NodInf:
         z, h, theta = block
         if not depths:
             depths = z
-        if len(z) == len(depths) and (not times or time > times[-1]):  # see _once
+        if len(z) == len(depths) and (not times or time > times[-1]):  # see _first_of_each_time
             times.append(time)
             heads.append(h)
             thetas.append(theta)
@@ -177,7 +176,7 @@ def parse_nod_inf(lines: Iterable[str]) -> NodInf:
 
 
 def _block(rows: Iterable[str]) -> tuple[list[float], list[float], list[float]] | None:
-    """Depth, head and water content of the nodes up to "end"; None where the file stops first."""
+    """Parse depth, head and water content of the nodes up to "end"; None if the file ends first."""
     z: list[float] = []
     h: list[float] = []
     theta: list[float] = []
@@ -193,21 +192,21 @@ def _block(rows: Iterable[str]) -> tuple[list[float], list[float], list[float]] 
     return None
 
 
-def parse_table(lines: Iterable[str], names: Sequence[str]) -> dict[str, FloatArray]:
-    """Columns of T_LEVEL.OUT, A_LEVEL.OUT or RUN_INF.OUT, found by the names in their header.
+def parse_table(lines: Iterable[str], names: Sequence[str]) -> dict[str, Array]:
+    """Parse columns of T_LEVEL.OUT, A_LEVEL.OUT or RUN_INF.OUT by their names in the header.
 
     Parameters
     ----------
     lines : [-]
-        The file.
+        Lines of the file.
     names : [-]
-        The columns wanted. They must stand left of any number that may overflow its width (hBot
-        in A_LEVEL.OUT prints as asterisks joined to its neighbour).
+        Names of the columns. They must precede any number that may overflow its width (hBot in
+        A_LEVEL.OUT is printed as asterisks joined to its neighbour).
 
     Returns
     -------
     (rows) each
-        Empty where the header is missing; NaN for asterisks; a row cut short ends the table.
+        Empty where the header is missing; NaN for asterisks; an incomplete row ends the table.
     """
     rows = iter(lines)
     header: list[str] = next(
@@ -231,7 +230,7 @@ def parse_table(lines: Iterable[str], names: Sequence[str]) -> dict[str, FloatAr
 
 
 def _number(token: str) -> float:
-    """A number as Fortran prints it; NaN for asterisks."""
+    """Parse a number as Fortran prints it; NaN for asterisks."""
     try:
         return float(token)
     except ValueError:
@@ -240,53 +239,53 @@ def _number(token: str) -> float:
 
 
 def _first_storage(lines: Iterable[str]) -> float:
-    """Water in the column before the first step, from BALANCE.OUT [cm]."""
+    """Parse the initial water storage of the column from BALANCE.OUT [cm]."""
     for line in lines:
         if line.lstrip().startswith("W-volume"):
             return _number(line.split("]")[1].split()[0])
     return float("nan")
 
 
-def judge(run: HydrusRun, bounds: Bounds, soil: str) -> None:
-    """Refuse a run that HYDRUS-1D itself calls successful and that no soil would do.
+def check_run(run: HydrusRun, bounds: Bounds, soil: str) -> None:
+    """Reject a run that failed or whose result is physically impossible.
 
     Parameters
     ----------
     run : [-]
-        What the program wrote.
+        Output of the program.
     bounds : [-]
-        What it had to reach and to stay within.
+        Print times that the run must reach and limits of its results.
     soil : [-]
-        Name for the error.
+        Name of the soil, for the error.
 
     Raises
     ------
     SolverError
-        Input refused, stopped early, not converged, numbers not printable, heads that nothing
-        in the column can cause, balance open, or runoff from a dry surface.
+        Input rejected, early stop, no convergence, numbers that overflow, heads that no process
+        in the column can cause, water balance not closed, or runoff from a dry surface.
     """
     if run.message:
-        raise SolverError(soil, run.last_d, f"HYDRUS-1D refused its input: {run.message}")
+        raise SolverError(soil, run.last_d, f"HYDRUS-1D rejected its input: {run.message}")
     end_d = float(bounds.time_d[-1])
     if abs(run.last_d - end_d) > _TIME_TOLERANCE_D:
         status = f" with status {run.exit_status}" if run.exit_status else ""
-        reason = f"HYDRUS-1D stopped early{status}, of {end_d:g} days"
+        reason = f"HYDRUS-1D stopped early{status} in a run of {end_d:g} days"
         raise SolverError(soil, run.last_d, f"{reason}; lower dt_min_d or use the air entry")
     for time in (run.levels["Time"], run.nodes.time_d[1:]):
         if time.shape != bounds.time_d.shape or np.any(
             np.abs(time - bounds.time_d) > _TIME_TOLERANCE_D
         ):
-            raise SolverError(soil, run.last_d, "HYDRUS-1D left out print times")
+            raise SolverError(soil, run.last_d, "HYDRUS-1D omitted print times")
     if run.unconverged > bounds.unconverged_share * max(run.steps, 1):
         reason = f"{run.unconverged} of {run.steps} time steps did not converge"
         raise SolverError(soil, run.last_d, f"{reason}; lower dt_min_d, allow more iterations")
-    _judge_heads(run, bounds, soil)
-    _judge_balance(run, soil)
-    _judge_runoff(run, bounds, soil)
+    _check_heads(run, bounds, soil)
+    _check_balance(run, soil)
+    _check_runoff(run, bounds, soil)
 
 
-def _judge_heads(run: HydrusRun, bounds: Bounds, soil: str) -> None:
-    """Heads must be numbers that evaporation, roots or ponding can bring about."""
+def _check_heads(run: HydrusRun, bounds: Bounds, soil: str) -> None:
+    """Check that heads are finite and that evaporation, roots or ponding can cause them."""
     h, theta = run.nodes.h_cm, run.nodes.theta
     good = np.isfinite(theta) & (h >= bounds.h_min_cm) & (h <= bounds.h_max_cm)
     wrong = np.flatnonzero(~good.all(axis=1))
@@ -297,11 +296,11 @@ def _judge_heads(run: HydrusRun, bounds: Bounds, soil: str) -> None:
         raise SolverError(soil, float(run.nodes.time_d[i]), f"{reason}; use the air entry")
 
 
-def _judge_balance(run: HydrusRun, soil: str) -> None:
-    """Storage must follow the fluxes, as far as HYDRUS-1D's own habits allow.
+def _check_balance(run: HydrusRun, soil: str) -> None:
+    """Check that storage follows the fluxes, within the accuracy of HYDRUS-1D.
 
-    Its printed uptake lags one step behind the one it applied (up to 0.7 cm a year in a stressed
-    grass column), and coarse soils lose up to 0.2 cm a year.
+    The printed uptake lags one step behind the applied one (up to 0.7 cm per year in a stressed
+    grass column), and the balance of coarse soils is open by up to 0.2 cm per year.
     """
     error = np.abs(balance_error(run))
     inflow = -np.minimum(run.levels["sum(vTop)"], 0.0)
@@ -313,29 +312,31 @@ def _judge_balance(run: HydrusRun, soil: str) -> None:
         raise SolverError(soil, day, f"water balance open by {error[i]:.3g} cm; lower dt_max_d")
 
 
-def balance_error(run: HydrusRun) -> FloatArray:
-    """Storage gained minus net inflow since the start, at the print times; (nt) [cm]."""
+def balance_error(run: HydrusRun) -> Array:
+    """Compute gain of storage minus net inflow since the start, at the print times; (nt) [cm]."""
     level = run.levels
     inflow = level["sum(vBot)"] - level["sum(vTop)"] - level["sum(vRoot)"]
     return np.asarray(level["Volume"] - first_storage(run) - inflow)
 
 
 def first_storage(run: HydrusRun) -> float:
-    """Water in the column before the first step [cm]."""
+    """Return the initial water storage of the column [cm]."""
     if np.isfinite(run.storage_start_cm):
         return run.storage_start_cm
-    z = run.nodes.z_cm  # BALANCE.OUT is missing: the printed profile, to some 1e-3 cm
+    z = run.nodes.z_cm  # without BALANCE.OUT: from the printed profile, accurate to some 1e-3 cm
     return float(mean_theta(z, run.nodes.theta[0], 0.0, float(z[-1]))) * float(z[-1])
 
 
-def _judge_runoff(run: HydrusRun, bounds: Bounds, soil: str) -> None:
-    """Water may only run off a saturated surface.
+def _check_runoff(run: HydrusRun, bounds: Bounds, soil: str) -> None:
+    """Check that water runs off a saturated surface only.
 
-    The surface can lock at its driest head while it rains: all rain runs off, the balance closes.
-    Rain is constant over a record, so where it runs off the surface is saturated at its end.
+    The surface can lock at its driest head while it rains: all rain runs off and the balance is
+    closed. Rain is constant over a record, so true runoff leaves a saturated surface at its end.
     """
     runoff = np.diff(run.levels["sum(RunOff)"], prepend=0.0)
-    saturated = run.nodes.h_cm[1:, 0] > -5.0  # past a shower's end the air entry drains first
+    saturated = (
+        run.nodes.h_cm[1:, 0] > -5.0
+    )  # not 0: after rain a soil drains to its air entry first
     dry = np.cumsum(np.where(saturated, 0.0, runoff))
     allowed = np.full(dry.shape, bounds.dry_runoff_cm)
     if bounds.rain_cm.size:

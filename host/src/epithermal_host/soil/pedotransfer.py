@@ -1,4 +1,4 @@
-"""From a soil's texture to its class, its hydraulic parameters and the hydrogen of its clay."""
+"""Derive texture class, hydraulic parameters and lattice water of a soil from its texture."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array
 from epithermal_host.soil.hydraulics import (
     AIR_ENTRY_CM,
     N_WITHOUT_AIR_ENTRY,
@@ -18,9 +18,9 @@ from epithermal_host.soil.hydraulics import (
 ROSETTA_VERSION = 3
 DENSITY_STEP_G_CM3 = 0.05
 DENSITIES_G_CM3 = tuple(round(0.8 + DENSITY_STEP_G_CM3 * i, 2) for i in range(23))  # to 1.9
-SUM_TOLERANCE_PCT = 1.0  # sand + silt + clay as laboratories round them
+SUM_TOLERANCE_PCT = 1.0  # of sand + silt + clay, rounded by laboratories
 
-# Sand, silt, clay [%] of the middle of each class in the USDA triangle.
+# Sand, silt, clay [%] at the centre of each class in the USDA triangle.
 CLASS_TEXTURE: dict[str, tuple[float, float, float]] = {
     "sand": (92.0, 5.0, 3.0),
     "loamy_sand": (82.0, 12.0, 6.0),
@@ -38,17 +38,17 @@ CLASS_TEXTURE: dict[str, tuple[float, float, float]] = {
 
 
 def texture_class(sand_pct: float, silt_pct: float, clay_pct: float) -> str:
-    """Class of a soil in the USDA triangle, named as in the catalogue.
+    """Return the class of a soil in the USDA triangle, named as in the catalogue.
 
     Parameters
     ----------
     sand_pct, silt_pct, clay_pct : [%]
-        By mass, of the fine earth: 2 to 0.05 mm, to 0.002 mm and below; 100 in all.
+        Mass fractions of the fine earth: 2 to 0.05 mm, to 0.002 mm and below; 100 in total.
 
     Raises
     ------
     ValueError
-        Negative, or not 100 in all (within 1).
+        A negative fraction, or a total other than 100 (within 1).
 
     References
     ----------
@@ -74,21 +74,21 @@ def texture_class(sand_pct: float, silt_pct: float, clay_pct: float) -> str:
 def from_texture(
     sand_pct: float, silt_pct: float, clay_pct: float, bulk_density_g_cm3: float | None = None
 ) -> SoilHydraulics:
-    """Hydraulic parameters of a soil by its texture and, better, its bulk density.
+    """Estimate hydraulic parameters of a soil from its texture and, if known, its bulk density.
 
     Parameters
     ----------
     sand_pct, silt_pct, clay_pct : [%]
-        By mass, 100 in all.
+        Mass fractions, 100 in total.
     bulk_density_g_cm3 : [g cm-3]
-        Dry; None leaves it to the texture.
+        Dry bulk density; None: estimate from texture alone.
 
     Returns
     -------
     SoilHydraulics
-        Named by its class. alpha, n and Ks are geometric means of Rosetta's ensemble; l is 0.5,
-        because Rosetta's own goes with its matching point K0, not with Ks. theta_s is at most the
-        porosity. n below 1.3 carries the -2 cm air entry, as in the catalogue.
+        Its name is the texture class. alpha, n and Ks are geometric means of Rosetta's ensemble; l
+        is 0.5, because Rosetta's own l belongs to its matching point K0, not to Ks. theta_s is at
+        most the porosity. A soil with n below 1.3 has the -2 cm air entry, as in the catalogue.
 
     Raises
     ------
@@ -120,17 +120,19 @@ def from_texture(
 
 
 def typical_bulk_density_g_cm3(name: str) -> float:
-    """Bulk density that is usual for topsoils of a texture class [g cm-3].
+    """Return a typical bulk density of topsoils of a texture class [g cm-3].
 
-    Own choice: 1.44 for sand down to 1.22 for clay, as of A horizons that are not ploughed bare.
+    An assumption of this program, without a published source: 1.44 for sand down to 1.22 for clay,
+    as of A horizons that are not ploughed bare.
     """
     return 1.45 - 0.004 * CLASS_TEXTURE[name][2]
 
 
 def class_hydraulics(name: str, bulk_density_g_cm3: float) -> SoilHydraulics:
-    """`from_texture` of a class's middle, linear between bulk densities a twentieth apart.
+    """Interpolate `from_texture` at the centre of a class between bulk densities.
 
-    For populations: Rosetta is asked once a process and not once a soil.
+    Linear between densities 0.05 g cm-3 apart. Serves populations of soils: Rosetta runs once per
+    process, not once per soil.
 
     Raises
     ------
@@ -156,8 +158,11 @@ def class_hydraulics(name: str, bulk_density_g_cm3: float) -> SoilHydraulics:
 
 
 @functools.cache
-def class_table() -> dict[str, NDArray[np.float64]]:
-    """By class, (densities, 5): theta_r, theta_s, log10 of alpha [cm-1], n and Ks [cm d-1]."""
+def class_table() -> dict[str, Array]:
+    """Tabulate theta_r, theta_s, log10 of alpha [cm-1], n and Ks [cm d-1] by class and density.
+
+    (densities, 5) for each class.
+    """
     densities = np.array(DENSITIES_G_CM3)
     records = [[*texture, d] for texture in CLASS_TEXTURE.values() for d in DENSITIES_G_CM3]
     rows = _rosetta(records).reshape(len(CLASS_TEXTURE), densities.size, 5)
@@ -167,24 +172,24 @@ def class_table() -> dict[str, NDArray[np.float64]]:
 
 
 def lattice_water_g_g(clay_pct: float, organic_carbon_pct: float | None = None) -> float:
-    """Hydrogen bound in a soil's minerals, as water.
+    """Estimate the water equivalent of the hydrogen in a soil's minerals.
 
     Parameters
     ----------
     clay_pct : [%]
-        Clay by mass.
+        Mass fraction of clay.
     organic_carbon_pct : [%]
-        By mass; None uses the regression on clay alone.
+        Mass fraction; None: use the regression on clay alone.
 
     Returns
     -------
     float [g g-1]
-        Gravimetric: times bulk density before it joins theta. Never negative.
+        Gravimetric: multiply by bulk density before adding it to theta. Never negative.
 
     Raises
     ------
     ValueError
-        A share outside of 0 to 100 %.
+        A fraction outside of 0 to 100 %.
 
     References
     ----------
@@ -207,13 +212,13 @@ def _check(sand_pct: float, silt_pct: float, clay_pct: float) -> tuple[float, fl
     return parts
 
 
-def _rosetta(records: list[list[float]]) -> NDArray[np.float64]:
-    """theta_r, theta_s, alpha [cm-1], n and Ks [cm d-1] of soils, (n, 5)."""
-    from rosetta import rosetta  # reads its weights, 0.2 s
+def _rosetta(records: list[list[float]]) -> Array:
+    """Run Rosetta: theta_r, theta_s, alpha [cm-1], n and Ks [cm d-1] of soils, (n, 5)."""
+    from rosetta import rosetta  # the import reads the weights, 0.2 s
 
     mean: Any
     mean, _, codes = rosetta(ROSETTA_VERSION, records, estimate_type="geo")
     if np.any(np.asarray(codes) < 0):
         bad = records[int(np.argmin(codes))]
-        raise ValueError(f"Rosetta has no answer for texture and bulk density {bad}")
+        raise ValueError(f"Rosetta gives no estimate for texture and bulk density {bad}")
     return np.array(mean, dtype=np.float64)[:, :5]

@@ -1,4 +1,4 @@
-"""Grid and Profile: the nodes of a column, and theta(t, z) with its fluxes."""
+"""Define the grid of a soil column and the profile: theta(t, z) and the fluxes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from epithermal_host.arrays import Array, Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +22,19 @@ class Grid:
     material : (nz) [-]
         Index of the soil at each node.
     root : (nz) [-]
-        Relative root density, any scale; zeros: no roots.
+        Relative root density, any scale; all 0: no roots.
     """
 
-    z_cm: NDArray[np.float64]
-    material: NDArray[np.int64]
-    root: NDArray[np.float64]
+    z_cm: Array
+    material: Integers
+    root: Array
 
     def __post_init__(self) -> None:
         z = self.z_cm
         if z.ndim != 1 or z.size < 3 or z[0] != 0.0 or not np.all(np.diff(z) > 0.0):
             raise ValueError("z_cm must hold at least 3 depths that begin at 0 and increase")
         if self.material.shape != z.shape or self.root.shape != z.shape:
-            raise ValueError("material and root must have one value a node")
+            raise ValueError("material and root must have one value per node")
         if self.material.min() < 0 or not (np.all(self.root >= 0.0) and np.all(self.root < np.inf)):
             raise ValueError("material and root must not be negative")
 
@@ -44,7 +46,7 @@ def graded_grid(
     layer_bottoms_cm: Sequence[float] = (),
     root: ArrayLike | None = None,
 ) -> Grid:
-    """Grid whose spacing grows geometrically from the surface down.
+    """Create a grid whose spacing grows geometrically from the surface down.
 
     Parameters
     ----------
@@ -55,9 +57,10 @@ def graded_grid(
     top_dz_cm : [cm]
         Spacing at the surface, at most depth_cm / (nodes - 1).
     layer_bottoms_cm : [cm]
-        Depths at which the material's index goes up by one; a node on the border is below it.
+        Depths at which the index of the material increases by one; a node on such a depth belongs
+        to the layer below.
     root : (nz) [-]
-        Relative root density; none without it.
+        Relative root density; default: no roots.
     """
     gaps = nodes - 1
     if nodes < 3 or not 0.0 < top_dz_cm <= depth_cm / gaps * (1.0 + 1e-12):
@@ -74,8 +77,8 @@ def graded_grid(
     return Grid(z, material.astype(np.int64), density)
 
 
-def root_density(z_cm: ArrayLike, root_depth_cm: float, shape: float = 0.0) -> NDArray[np.float64]:
-    """Relative root density at depth z, zero below the rooting depth.
+def root_density(z_cm: ArrayLike, root_depth_cm: float, shape: float = 0.0) -> Array:
+    """Compute the relative root density at depth z, zero below the rooting depth.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def root_density(z_cm: ArrayLike, root_depth_cm: float, shape: float = 0.0) -> N
     root_depth_cm : [cm]
         Rooting depth.
     shape : [-]
-        0: falls linearly to zero at the rooting depth; above 0: exponential, exp(-shape z / depth).
+        0: linear decrease to zero at the rooting depth; above 0: exp(-shape z / depth).
     """
     r = np.asarray(z_cm, dtype=np.float64) / max(root_depth_cm, 1e-9)
     profile = np.exp(-shape * r) if shape > 0.0 else 1.0 - r
@@ -93,41 +96,41 @@ def root_density(z_cm: ArrayLike, root_depth_cm: float, shape: float = 0.0) -> N
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a column did: states at `time_d`, and fluxes cumulated since its first moment.
+    """Solution of a column: states at `time_d`, and fluxes cumulated since the start.
 
-    All arrays have nt + 1 rows; row 0 is the initial state. Fluxes are positive as named:
-    infiltration and evaporation through the surface, transpiration by roots, runoff off the
-    surface, drainage out of the bottom; rain = infiltration + runoff.
+    All arrays have nt + 1 rows; row 0 is the initial state. Fluxes are positive in the direction
+    of their name: infiltration and evaporation through the surface, transpiration by roots, runoff
+    from the surface, drainage out of the bottom; rain = infiltration + runoff.
     """
 
-    time_d: NDArray[np.float64]  # (nt + 1) [d]
-    z_cm: NDArray[np.float64]  # (nz) [cm]
-    theta: NDArray[np.float64]  # (nt + 1, nz) [m3 m-3]
-    h_cm: NDArray[np.float64]  # (nt + 1, nz) [cm]
-    infiltration_cm: NDArray[np.float64]  # (nt + 1) [cm], as the next ones
-    evaporation_cm: NDArray[np.float64]
-    transpiration_cm: NDArray[np.float64]
-    runoff_cm: NDArray[np.float64]
-    drainage_cm: NDArray[np.float64]
-    storage_cm: NDArray[np.float64]  # water in the column
-    balance_error_cm: NDArray[np.float64]  # storage gained minus net inflow, since the start
-    steps: int  # time steps taken
-    forced_steps: int  # of them, accepted at the smallest step without convergence
-    iterations: int  # linear solves, two or more a step
+    time_d: Array  # (nt + 1) [d]
+    z_cm: Array  # (nz) [cm]
+    theta: Array  # (nt + 1, nz) [m3 m-3]
+    h_cm: Array  # (nt + 1, nz) [cm]
+    infiltration_cm: Array  # (nt + 1) [cm], as the following six
+    evaporation_cm: Array
+    transpiration_cm: Array
+    runoff_cm: Array
+    drainage_cm: Array
+    storage_cm: Array  # water in the column
+    balance_error_cm: Array  # gain of storage minus net inflow, since the start
+    steps: int  # number of time steps
+    forced_steps: int  # steps accepted at the smallest length without convergence
+    iterations: int  # linear solves, at least two per step
     cpu_s: float  # processor time spent in the kernel
 
 
 def mean_theta(
     z_cm: ArrayLike, theta: ArrayLike, top_cm: float = 0.0, bottom_cm: float = 30.0
-) -> NDArray[np.float64]:
-    """Mean water content of a depth interval, by the trapezoid rule between nodes.
+) -> Array:
+    """Compute the mean water content of a depth interval by the trapezoid rule.
 
     Parameters
     ----------
     z_cm : (nz) [cm]
         Depth of the nodes.
     theta : (..., nz) [m3 m-3]
-        Water content at the nodes; linear between them.
+        Water content at the nodes, linear between them.
     top_cm, bottom_cm : [cm]
         The interval, inside the column.
 
@@ -137,12 +140,12 @@ def mean_theta(
     """
     z = np.asarray(z_cm, dtype=np.float64)
     if not z[0] <= top_cm < bottom_cm <= z[-1] + 1e-9:
-        raise ValueError(f"no mean over {top_cm}-{bottom_cm} cm in a column of {z[-1]} cm")
+        raise ValueError(f"no mean over {top_cm}-{bottom_cm} cm: the column is {z[-1]} cm deep")
     return np.asarray(theta, dtype=np.float64) @ _mean_weights(z, top_cm, bottom_cm)
 
 
-def _mean_weights(z: NDArray[np.float64], top: float, bottom: float) -> NDArray[np.float64]:
-    """Weight of each node's value in the mean; their sum is 1."""
+def _mean_weights(z: Array, top: float, bottom: float) -> Array:
+    """Compute the weight of each node in the mean; their sum is 1."""
     edges = np.unique(np.concatenate(([top, bottom], z[(z > top) & (z < bottom)])))
     width = np.diff(edges)
     weight_edge = 0.5 * (np.append(width, 0.0) + np.insert(width, 0, 0.0)) / (bottom - top)

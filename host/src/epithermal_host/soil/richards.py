@@ -1,4 +1,4 @@
-"""Richards' equation for one soil column: the call, its inputs, and what it refuses."""
+"""Solve Richards' equation for one soil column: inputs, checks and the call of the kernel."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from epithermal_host.arrays import Array
 from epithermal_host.errors import SolverError
 from epithermal_host.soil import richards_kernel as kernel
-from epithermal_host.soil import richards_newton as richards_stage
-from epithermal_host.soil import richards_time as richards_run
+from epithermal_host.soil import richards_newton, richards_time
 from epithermal_host.soil.hydraulics import N_WITHOUT_AIR_ENTRY, SoilHydraulics
 from epithermal_host.soil.profile import Grid, Profile
 from epithermal_host.soil.richards_table import decay, soil_table, unknown
 
-Array = NDArray[np.float64]
 Top = Literal["atmosphere", "head", "flux"]
 Bottom = Literal["free_drainage", "head", "no_flux"]
 
 
 @dataclass(frozen=True, slots=True)
 class Feddes:
-    """Root water uptake: full between h_opt and h_2, none above h_0 and below h_3.
+    """Stress function of root water uptake: 1 between h_opt and h_2, 0 above h_0 and below h_3.
 
-    h_2 moves with the potential transpiration, from h_2_low (at rate_low) to h_2_high (at
-    rate_high). Default: grass, as HYDRUS-1D lists it.
+    h_2 depends on potential transpiration: from h_2_low at rate_low to h_2_high at rate_high. The
+    default is grass as HYDRUS-1D lists it.
 
     References
     ----------
@@ -46,12 +45,12 @@ class Feddes:
     def __post_init__(self) -> None:
         heads = (self.h_3_cm, self.h_2_low_cm, self.h_2_high_cm, self.h_opt_cm, self.h_0_cm)
         if not (np.all(np.diff(heads) >= 0.0) and self.h_3_cm < self.h_2_low_cm):
-            raise ValueError("Feddes needs h_3 < h_2_low <= h_2_high <= h_opt <= h_0")
+            raise ValueError("Feddes requires h_3 < h_2_low <= h_2_high <= h_opt <= h_0")
         if not (self.rate_high_cm_d >= self.rate_low_cm_d > 0.0 and 0.0 <= self.omega_c <= 1.0):
-            raise ValueError("Feddes needs rate_high >= rate_low > 0 and omega_c within 0 to 1")
+            raise ValueError("Feddes requires rate_high >= rate_low > 0 and omega_c within 0 to 1")
 
     def numbers(self) -> Array:
-        """In the order of HYDRUS-1D's input."""
+        """Return the parameters in the order of HYDRUS-1D's input."""
         return np.array([self.h_0_cm, self.h_opt_cm, self.h_2_high_cm, self.h_2_low_cm,
                          self.h_3_cm, self.rate_high_cm_d, self.rate_low_cm_d,
                          self.omega_c])  # fmt: skip
@@ -59,18 +58,18 @@ class Feddes:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A soil column: materials, nodes, first state and the kind of its borders.
+    """A soil column: materials, nodes, initial state and kinds of its boundary conditions.
 
     Parameters
     ----------
     h_initial_cm : scalar or (nz) [cm]
-        Pressure head at the beginning.
+        Initial pressure head.
     hcrit_cm : [cm]
-        Head below which the surface cannot dry (HYDRUS-1D's hCritA).
+        Lowest head of the surface (HYDRUS-1D's hCritA).
     top :
-        "atmosphere": rain less evaporation, runoff where h would pass 0, less evaporation where
-        it would pass hcrit_cm. "head": Forcing.top_head_cm. "flux": rain less evaporation,
-        without limits.
+        "atmosphere": rain minus evaporation, with runoff where h would exceed 0 and reduced
+        evaporation where h would fall below hcrit_cm. "head": Forcing.top_head_cm. "flux": rain
+        minus evaporation without limits.
     bottom :
         "free_drainage": unit gradient. "head": bottom_head_cm, 0 for a water table. "no_flux".
     """
@@ -86,34 +85,34 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.grid.material.max() >= len(self.soils):
-            raise ValueError(f"the grid names more materials than the {len(self.soils)} soils")
+            raise ValueError(f"the grid has more materials than there are soils, {len(self.soils)}")
         if self.top not in ("atmosphere", "head", "flux"):
-            raise ValueError(f"top is atmosphere, head or flux, not {self.top!r}")
+            raise ValueError(f"top must be atmosphere, head or flux, not {self.top!r}")
         if self.bottom not in ("free_drainage", "head", "no_flux"):
-            raise ValueError(f"bottom is free_drainage, head or no_flux, not {self.bottom!r}")
+            raise ValueError(f"bottom must be free_drainage, head or no_flux, not {self.bottom!r}")
         if not -1e7 < self.hcrit_cm < min(-soil.air_entry_cm for soil in self.soils):
             raise ValueError("hcrit_cm must lie between -1e7 and the air entry")
 
     @property
     def name(self) -> str:
-        """The soils from top to bottom, for messages."""
+        """Names of the soils from top to bottom, for messages."""
         return " over ".join(soil.name for soil in self.soils)
 
 
 @dataclass(frozen=True, slots=True)
 class Forcing:
-    """What happens at the surface: record r holds from end_d[r - 1] (0 at first) to end_d[r].
+    """Fluxes at the surface; record r applies from end_d[r - 1] (0 for the first) to end_d[r].
 
     Parameters
     ----------
     end_d : (nt) [d]
-        End of each record; a day each, or finer.
+        End of each record, daily or finer.
     rain_cm_d, pot_evaporation_cm_d, pot_transpiration_cm_d : (nt) or scalar [cm d-1]
         Rates, none negative.
     top_head_cm : (nt) or scalar [cm]
         For a column whose top is "head".
     root_density : (nt, nz) [-]
-        Relative root density in each record, any scale; the grid's without it.
+        Relative root density in each record, any scale; default: that of the grid.
     """
 
     end_d: Array
@@ -134,37 +133,37 @@ class Forcing:
                 raise ValueError(f"{name} is negative or not a number in record {bad[0]}")
 
     def rate(self, name: str) -> Array:
-        """One of the rates as (nt)."""
+        """Return one of the rates as (nt)."""
         value = np.asarray(getattr(self, name), dtype=np.float64)
         return np.array(np.broadcast_to(value, self.end_d.shape))
 
 
 def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profile:
-    """Water content of a soil column through time.
+    """Solve for water content and fluxes of a soil column over time.
 
     Parameters
     ----------
     column :
-        Soils, grid, first state, borders.
+        Soils, grid, initial state, boundary conditions.
     forcing :
-        Weather; the profile has one row at the end of each record.
+        Weather; the profile has one row for the end of each record.
     tolerance : [m3 m-3]
-        Difference of the two stages' rise of theta, of any node, that a time step may have. The
-        error left in the 0-30 cm mean is about a hundredth of it.
+        Largest difference at any node between the increases of theta in the two stages of a time
+        step. The resulting error of the 0-30 cm mean is about a hundredth of it.
 
     Raises
     ------
     SolverError
         The column cannot be solved: soil, day, reason.
     ValueError
-        Shapes or numbers that cannot be.
+        Impossible shapes or numbers.
 
     References
     ----------
     Mixed form, mass conservative: Celia et al. (1990), eq. 9. SDIRK2: Alexander (1977).
-    docs/equations-columns.md tells the scheme.
+    docs/equations-columns.md describes the scheme.
     """
-    _refuse(column)
+    _reject_unsolvable(column)
     nz, nt = column.grid.z_cm.size, forcing.end_d.size
     theta, h, sums = np.empty((nt + 1, nz)), np.empty((nt + 1, nz)), np.zeros((nt + 1, 4))
     h[0] = np.broadcast_to(np.asarray(column.h_initial_cm, dtype=np.float64), nz)
@@ -185,15 +184,15 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
         _top_heads(column, forcing, work),
         tolerance,
     )
-    counts = np.zeros(richards_run.COUNTS)
+    counts = np.zeros(richards_time.COUNTS)
     start = time.process_time()
-    status = richards_run.run(*arguments, theta, h, sums, counts)
+    status = richards_time.run(*arguments, theta, h, sums, counts)
     cpu_s = time.process_time() - start
-    _judge(column, status, counts)
+    _raise_on_failure(column, status, counts)
     return _profile(column, forcing, work[:, kernel.W], theta, h, sums, counts, cpu_s)
 
 
-def _refuse(column: Column) -> None:
+def _reject_unsolvable(column: Column) -> None:
     for soil in column.soils:
         if soil.n < N_WITHOUT_AIR_ENTRY and soil.air_entry_cm == 0.0:
             reason = (
@@ -203,18 +202,18 @@ def _refuse(column: Column) -> None:
             raise SolverError(soil.name, 0.0, reason)
 
 
-def _judge(column: Column, status: int, counts: Array) -> None:
+def _raise_on_failure(column: Column, status: int, counts: Array) -> None:
     reasons = {
-        richards_run.NOT_FINITE: "the water content is no longer a number",
-        richards_run.TOO_MANY_STEPS: f"more than {richards_run.STEPS_A_RECORD} steps in a record",
-        richards_run.NOT_CONVERGED: f"no convergence with a step of {richards_run.DT_LEAST_D} d",
+        richards_time.NOT_FINITE: "the water content is not a number",
+        richards_time.TOO_MANY_STEPS: f"more than {richards_time.STEPS_A_RECORD} steps in a record",
+        richards_time.NOT_CONVERGED: f"no convergence with a step of {richards_time.DT_LEAST_D} d",
     }
-    if status != richards_run.DONE:
-        raise SolverError(column.name, float(counts[richards_run.REACHED_D]), reasons[status])
+    if status != richards_time.DONE:
+        raise SolverError(column.name, float(counts[richards_time.REACHED_D]), reasons[status])
 
 
 def _work(column: Column, h_cm: Array, theta: Array) -> Array:
-    """The kernel's workspace (nz, FIELDS) with the column's geometry and first state."""
+    """Create the kernel's workspace (nz, FIELDS) with geometry and initial state of the column."""
     z, material = column.grid.z_cm, column.grid.material
     dz = np.diff(z)
     work = np.zeros((z.size, kernel.FIELDS))
@@ -228,7 +227,7 @@ def _work(column: Column, h_cm: Array, theta: Array) -> Array:
 
 
 def _parameters(column: Column, forcing: Forcing, work: Array) -> Array:
-    """The kernel's numbers of a column: Feddes, the heads of its borders, the kind of bottom."""
+    """Collect the kernel's parameters: Feddes, heads at the boundaries, kind of the bottom."""
     surface = unknown(np.array([0.0, column.hcrit_cm]), work[[0, 0], kernel.HS])
     if column.top != "atmosphere":
         surface = np.array([np.inf, -np.inf])
@@ -242,7 +241,7 @@ def _parameters(column: Column, forcing: Forcing, work: Array) -> Array:
 
 
 def _driest(column: Column, forcing: Forcing, work: Array) -> float:
-    """The least u that a node can have: nothing dries a soil below its borders and its roots."""
+    """Compute the least u of a node: no soil dries below the heads of boundaries and roots."""
     heads = [column.hcrit_cm, float(np.min(column.h_initial_cm))]
     if column.feddes is not None:
         heads.append(column.feddes.h_3_cm)
@@ -265,12 +264,12 @@ def _top_heads(column: Column, forcing: Forcing, work: Array) -> Array:
 
 
 def _roots(column: Column, forcing: Forcing, width: Array) -> Array:
-    """Share of the uptake that each node takes, (1 or nt, nz)."""
+    """Compute each node's fraction of the uptake, (1 or nt, nz)."""
     density = column.grid.root[None, :]
     if forcing.root_density is not None:
         density = np.asarray(forcing.root_density, dtype=np.float64)
         if density.shape != (forcing.end_d.size, width.size):
-            raise ValueError("root_density must have one row a record and one value a node")
+            raise ValueError("root_density must have one row per record and one value per node")
     if column.feddes is None:
         if np.any(forcing.rate("pot_transpiration_cm_d") > 0.0):
             raise ValueError("potential transpiration needs Column.feddes")
@@ -297,6 +296,6 @@ def _profile(
     return Profile(
         np.append(0.0, forcing.end_d), z, theta, h, infiltration, evaporation, uptake, runoff,
         bottom, storage, storage - storage[0] - (top - bottom - uptake),
-        int(counts[richards_run.STEPS]), int(np.ceil(counts[richards_run.FORCED])),
-        int(counts[richards_stage.SOLVES]), cpu_s,
+        int(counts[richards_time.STEPS]), int(np.ceil(counts[richards_time.FORCED])),
+        int(counts[richards_newton.SOLVES]), cpu_s,
     )  # fmt: skip

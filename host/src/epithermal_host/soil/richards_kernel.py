@@ -1,7 +1,7 @@
-"""One time step's inner loops of the Richards solver: soil functions, rows, elimination.
+"""Run the inner loops of the Richards solver: soil functions, matrix rows, elimination.
 
-Unknown per node: u with h = h_s + h0 (1 - exp(-u)) for u < 0 and h = h_s + h0 u for u >= 0, so
-logarithmic where dry and linear where saturated. theta(u), K(u) are cubic pieces from a table.
+Unknown per node: u with h = h_s + h0 (1 - exp(-u)) for u < 0 and h = h_s + h0 u for u >= 0, which
+is logarithmic where dry and linear where saturated. theta(u) and K(u) are piecewise cubic tables.
 Flux q is positive downwards. Names: docs/equations-columns.md, "Soil water flow".
 """
 
@@ -9,42 +9,38 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
-
-Array = NDArray[np.float64]
 
 H0_CM = 2.0  # scale between the logarithmic and the linear part of u
 U_RANGE = 16.0  # the table begins at u = -16, h = -2e7 cm
-CELLS = 256  # of the table, all equal in u
+CELLS = 256  # of the table, equal in u
 PER_U = CELLS / U_RANGE
 GAMMA = 1.0 - 1.0 / math.sqrt(2.0)  # SDIRK2, L-stable: Alexander (1977), eq. 10
 
 ITERATIONS = 12
-THETA_LINEAR = 1e-3  # Newton's last step may differ by this from the soil's curve
-THETA_SATURATED = 1e-4  # the same where saturated, for such a node can give no excess back;
-THETA_ENTRY = 3e-5  # less with air entry, where K(h) is not steep
+THETA_LINEAR = 1e-3  # largest distance of Newton's last step from the retention curve
+THETA_SATURATED = 1e-4  # same where saturated, as such a node cannot release an excess;
+THETA_ENTRY = 3e-5  # smaller with air entry, where K(h) is not steep
 DU_ACCEPT, DU_CLIP = 1.0, 1.5  # of unsaturated nodes
-U_CROSSED = -0.3  # where a step out of saturation stops: C begins there, and Newton must see it
-RETURNS = 4  # of the surface to flux within a stage, then a smaller step
+U_CROSSED = -0.3  # where a step out of saturation stops, so that Newton meets C > 0
+RETURNS = 4  # of the surface to FLUX within a stage; beyond, the time step is reduced
 
-# A node's numbers, one row of the workspace (nz, FIELDS): beside each other, because a pass over
-# the nodes needs nearly all of them and has few registers for pointers.
+# Fields of a node, one row of the workspace (nz, FIELDS): adjacent in memory, because a pass over
+# the nodes uses nearly all of them and has few registers for pointers.
 U, DU, TH_LIN, TH, DTH, H, DH, OFFSET, HS, PER_DZ = range(10)  # PER_DZ: to the next node
 LOW, DIAG, UP, NET, Y, CU = range(10, 16)  # Newton's matrix, net flux, eliminated rows
 W, TH_STAR, SINK, DSINK, TH_N, U_N = range(16, 22)
-DU_OLD, DU_MOST = 22, 23  # of a node whose steps change sign
+DU_OLD, DU_MOST = 22, 23  # previous and largest allowed step of a node whose steps change sign
 FIELDS = 24
-# numbers of the column (PARAMETERS)
+# parameters of the column (PARAMETERS)
 P0, P_OPT, P2_HIGH, P2_LOW, P3, RATE_HIGH, RATE_LOW, OMEGA_C = range(8)  # Feddes
-U_POND, U_DRY, U_GIVEN, U_BOTTOM = range(8, 12)  # heads of the borders, as u
+U_POND, U_DRY, U_GIVEN, U_BOTTOM = range(8, 12)  # heads at the boundaries, as u
 K_LOW, DK_LAST_BUT_ONE, DK_LAST = range(12, 15)  # free drainage and its derivatives
 BOTTOM_KIND = 15
-U_MIN = 16  # drier than anything that takes water: no node can pass it but by rounding
+U_MIN = 16  # lowest u that any sink can cause: a node passes it by rounding only
 PARAMETERS = 17
-# the surface: what holds in a stage
+# condition at the surface in a stage
 FLUX, POND, DRY, HEAD = range(4)
 # the bottom
 FREE_DRAINAGE, BOTTOM_HEAD, NO_FLUX = range(3)
@@ -54,7 +50,7 @@ TOP, RUNOFF, UPTAKE, BOTTOM = range(4)
 
 @compiled
 def limited(old: float, step: float, u_min: float) -> tuple[float, bool]:
-    """Where a large step, or one across saturation, may go; whether it went less far."""
+    """Limit a large step or one across saturation; return the new u and whether to iterate on."""
     if old < 0.0:
         new = max(old + max(min(step, DU_CLIP), -DU_CLIP), u_min)
         return new, abs(step) >= DU_ACCEPT or new != old + step
@@ -64,14 +60,14 @@ def limited(old: float, step: float, u_min: float) -> tuple[float, bool]:
 
 @compiled
 def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> int:
-    """Take Newton's step DU of the `active` upper nodes; soil functions and fluxes at the new u.
+    """Apply Newton's step DU to the `active` upper nodes; compute soil functions and fluxes there.
 
-    Leaves the linear theta, exactly conservative, and the rows of the next iteration less their
-    storage terms and boundary fluxes. Returns the lowest node that is not yet good enough, or -1.
-    Longer than a screen on purpose: split in three it takes twice as long, inlined or not.
+    Stores the linear theta, exactly conservative, and the rows of the next iteration without their
+    storage terms and boundary fluxes. Returns the lowest node that has not converged, or -1.
+    Deliberately long: split in three functions it is half as fast, inlined or not.
     """
     nz = work.shape[0]
-    end = nz if active + 2 >= nz else active + 2  # the first row below changes, too
+    end = nz if active + 2 >= nz else active + 2  # the first row below changes as well
     u_min = p[U_MIN]
     k_0 = dk_0 = dk_1 = h_0 = dh_0 = q_0 = below_0 = mean = 0.0
     bad = -1
@@ -109,7 +105,7 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
             h = work[i, HS] + H0_CM - dh
         work[i, H] = h
         work[i, DH] = dh
-        # a driest node that still lacks water carries it: nothing can fill that
+        # A node at u_min that still lacks water carries the deficit: no iteration can fill it.
         if not abs(theta - linear) <= close and not (new <= u_min and linear <= theta):
             bad = i
         if i > 0:
@@ -139,7 +135,7 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
 
 @compiled
 def sink(work: Array, p: Array, beta: Array, t_pot: float) -> None:
-    """Root uptake of each node [cm d-1] and its derivative in u: Feddes et al. (1978)."""
+    """Compute root uptake of each node [cm d-1] and its derivative in u: Feddes et al. (1978)."""
     share = 1.0 if t_pot < p[RATE_LOW] else 0.0
     if p[RATE_LOW] <= t_pot < p[RATE_HIGH]:
         share = (p[RATE_HIGH] - t_pot) / (p[RATE_HIGH] - p[RATE_LOW])
@@ -168,7 +164,7 @@ def sink(work: Array, p: Array, beta: Array, t_pot: float) -> None:
 
 @compiled
 def row(work: Array, i: int, rate: float) -> tuple[float, float]:
-    """Diagonal and right side of a node, storage included; rate = 1 / (gamma dt)."""
+    """Compute diagonal and right-hand side of a node with storage; rate = 1 / (gamma dt)."""
     storage = work[i, W] * rate
     diag = storage * work[i, DTH] + work[i, DIAG] + work[i, DSINK]
     rhs = storage * (work[i, TH_STAR] - work[i, TH]) + work[i, NET] - work[i, SINK]
@@ -181,7 +177,8 @@ def eliminate(
 ) -> None:
     """Solve the `count` upper rows for DU from both ends at once, which halves the latency.
 
-    The first and the last row's diagonal and right side are given: they hold the borders.
+    Diagonal and right-hand side of the first and the last row are arguments: they contain the
+    boundary conditions.
     """
     last = count - 1
     m = count // 2

@@ -1,4 +1,4 @@
-"""Newton's iteration for one stage of a time step: borders, damping, balance."""
+"""Iterate Newton's method for one stage of a time step: boundaries, damping, balance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
 from epithermal_host.soil.richards_kernel import (
     BOTTOM,
@@ -39,7 +40,6 @@ from epithermal_host.soil.richards_kernel import (
     U_POND,
     UP,
     UPTAKE,
-    Array,
     U,
     W,
     eliminate,
@@ -51,16 +51,16 @@ from epithermal_host.soil.richards_kernel import (
 PATIENCE = 5  # iterations before steps are damped
 U_DAMPED = -3.0  # h about -40 cm
 BELOW = 8  # nodes solved again below the lowest that has not converged
-SOLVES = 3  # where a run counts its linear solves
+SOLVES = 3  # index in `counts` of the number of linear solves
 
 
 @compiled
 def solve_rows(
     work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array, part: int, active: int
 ) -> None:
-    """One linear solve for DU with the borders as they are; row `part` of `flux` takes their flux.
+    """Solve once for DU with the present boundaries; store their fluxes in row `part` of `flux`.
 
-    With fewer active nodes than there are, the others stay and so does the flux at the bottom.
+    With fewer active nodes than nodes, the others and the flux at the bottom stay as they are.
     """
     last = active - 1
     whole = active == work.shape[0]
@@ -90,10 +90,10 @@ def solve_rows(
 
 @compiled
 def surface(work: Array, p: Array, q_pot: float, q_top: float, mode: int, crossings: int) -> int:
-    """What must hold at the surface after this step; a new mode, or FLUX again with DU changed.
+    """Return the condition at the surface after this step; it may also shorten DU and keep FLUX.
 
-    Decided on the clipped step. A first passing of h = 0 only stops there: rain on a dry soil
-    overshoots once, and would give false runoff.
+    Decides on the clipped step. The first crossing of h = 0 only stops there: rain on a dry soil
+    overshoots once and would cause false runoff.
     """
     old, step = work[0, U], work[0, DU]
     if mode == FLUX:
@@ -111,7 +111,7 @@ def surface(work: Array, p: Array, q_pot: float, q_top: float, mode: int, crossi
 
 @compiled
 def uptake(work: Array, active: int) -> float:
-    """Root uptake of the whole column, linear in the step of the active nodes [cm d-1]."""
+    """Sum the root uptake of the column, linear in the step of the active nodes [cm d-1]."""
     total = 0.0
     for i in range(work.shape[0]):
         total += work[i, SINK]
@@ -122,7 +122,7 @@ def uptake(work: Array, active: int) -> float:
 
 @compiled
 def close_balance(work: Array, rate: float, flux: Array, part: int, node: int) -> float:
-    """Give what a solve of the upper nodes left of the column's balance to the first below."""
+    """Add the balance residual of a solve of the upper nodes to the first node below them."""
     left = (flux[part, TOP] - flux[part, BOTTOM] - flux[part, UPTAKE]) / rate
     for i in range(work.shape[0]):
         left -= work[i, W] * (work[i, TH_LIN] - work[i, TH_STAR])
@@ -132,10 +132,10 @@ def close_balance(work: Array, rate: float, flux: Array, part: int, node: int) -
 
 @compiled
 def damp(work: Array, active: int, iteration: int) -> bool:
-    """Shorten steps of an iteration that does not come to an end; whether it did.
+    """Shorten the steps of a slow iteration; return whether a step changed.
 
-    Each second time all steps are halved. The reach of a dry node is halved whenever its step
-    changes sign: Newton jumps to and fro over a kink of Feddes' function where C and K vanish.
+    Every second call halves all steps. The largest step of a dry node is halved whenever its step
+    changes sign: Newton oscillates about a kink of Feddes' function where C and K vanish.
     """
     share = 0.5 if (iteration - PATIENCE) % 2 == 0 else 1.0
     changed = share < 1.0
@@ -159,7 +159,7 @@ def stage(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, rate: float, q_pot: float,
     t_pot: float, mode: int, flux: Array, part: int, counts: Array,
 ) -> int:  # fmt: skip
-    """Newton's iteration for one stage; the surface's mode, or -1 - mode without convergence."""
+    """Iterate one stage; return the surface's mode, or -1 - mode without convergence."""
     nz = work.shape[0]
     crossings = returns = 0
     active = nz
@@ -198,9 +198,9 @@ def stage(
 def force(
     work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array, part: int
 ) -> float:
-    """Give up on Newton: theta from the balance of the fluxes at hand, exactly conservative.
+    """Compute theta from the balance of the present fluxes, exactly conservative, without Newton.
 
-    Returns how far theta is then from the soil's curve, at most.
+    Returns the largest distance of theta from the retention curve.
     """
     worst = 0.0
     last = work.shape[0] - 1

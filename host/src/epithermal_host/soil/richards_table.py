@@ -1,4 +1,4 @@
-"""Tables of a soil for the Richards solver: theta(u), K(u) as monotone cubic pieces."""
+"""Tabulate a soil for the Richards solver: theta(u), K(u) as monotone cubic pieces."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from epithermal_host.arrays import Array
 from epithermal_host.soil import richards_kernel as kernel
 from epithermal_host.soil.hydraulics import SoilHydraulics
 
-Array = NDArray[np.float64]
-
-STORATIVITY = 1e-7  # rise of theta per u above saturation: a saturated column stays solvable
+STORATIVITY = 1e-7  # increase of theta per u above saturation: keeps a saturated column solvable
 
 
 def unknown(h_cm: Array, hs_cm: Array | float) -> Array:
-    """The solver's unknown from the pressure head."""
+    """Compute the solver's unknown u from the pressure head."""
     x = (h_cm - hs_cm) / kernel.H0_CM
     u = np.where(x < 0.0, -np.log1p(np.maximum(-x, 0.0)), x)
     return np.maximum(u, -kernel.U_RANGE)
@@ -25,16 +24,17 @@ def unknown(h_cm: Array, hs_cm: Array | float) -> Array:
 
 @functools.cache
 def decay() -> Array:
-    """h0 exp(-u), the slope of h, in the middle of each cell [cm]."""
+    """Compute h0 exp(-u), the slope of h, at the centre of each cell [cm]."""
     middle = (np.arange(kernel.CELLS + 1) + 0.5) / kernel.PER_U
     return np.asarray(kernel.H0_CM * np.exp(kernel.U_RANGE - middle))
 
 
 @functools.lru_cache(maxsize=256)
 def soil_table(soil: SoilHydraulics) -> Array:
-    """Monotone cubic pieces of theta(u) and K(u) / 2; (cells + 1, 8), the last row saturated.
+    """Tabulate cubic pieces of theta(u) and K(u) / 2; (cells + 1, 8), the last row saturated.
 
-    Coefficients of powers of u less the cell's left end. Half of K, because fluxes take the mean.
+    Coefficients of powers of u minus the left end of its cell. Half of K, because a flux uses the
+    mean of two nodes.
     """
     table = np.zeros((kernel.CELLS + 1, 8))
     table[:, :4] = _pieces(soil, soil.theta)
@@ -44,7 +44,7 @@ def soil_table(soil: SoilHydraulics) -> Array:
 
 
 def _pieces(soil: SoilHydraulics, function: Callable[[ArrayLike], Array]) -> Array:
-    """One function of h as cubics in each cell of u; constant where saturated."""
+    """Approximate a function of h by a cubic in each cell of u; constant where saturated."""
 
     def of_u(u: Array) -> Array:
         h = -soil.air_entry_cm - kernel.H0_CM * np.expm1(-np.minimum(u, 0.0))
@@ -60,7 +60,7 @@ def _pieces(soil: SoilHydraulics, function: Callable[[ArrayLike], Array]) -> Arr
 
 
 def _cubic(value: Array, slope: Array) -> Array:
-    """Hermite pieces on unit cells, slopes limited to keep them monotone.
+    """Compute Hermite pieces on unit cells, with slopes limited to keep them monotone.
 
     References
     ----------

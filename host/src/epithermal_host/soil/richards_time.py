@@ -1,4 +1,4 @@
-"""The Richards solver in time: SDIRK2 steps, their control, records."""
+"""Advance the Richards solver in time: SDIRK2 steps, control of their length, records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled
 from epithermal_host.soil.richards_kernel import (
     DU,
@@ -20,7 +21,6 @@ from epithermal_host.soil.richards_kernel import (
     U_GIVEN,
     U_MIN,
     U_N,
-    Array,
     H,
     U,
     evaluate,
@@ -29,16 +29,16 @@ from epithermal_host.soil.richards_kernel import (
 from epithermal_host.soil.richards_newton import force, stage
 
 DT_FIRST_D, DT_MAX_D = 1e-2, 1.0
-DT_FORCED_D = 1e-4  # a step this short may be taken without convergence
-DT_LEAST_D = 1e-9  # and one this short that even so cannot be taken ends the run
-THETA_FORCED = 1e-2  # departure from the soil's curve of a step that is forced
-FIRST_RAIN_CM = 0.1  # what a first step after a change of the surface flux may bring
-GROW, SHRINK, REJECT = 4.0, 0.3, 0.6  # bounds of the step's factor
+DT_FORCED_D = 1e-4  # a step as short as this is accepted (forced) without convergence
+DT_LEAST_D = 1e-9  # a step as short as this that cannot be forced ends the run
+THETA_FORCED = 1e-2  # largest distance of a forced step from the retention curve
+FIRST_RAIN_CM = 0.1  # largest change of water in the first step after a change of surface flux
+GROW, SHRINK, REJECT = 4.0, 0.3, 0.6  # limits of the factor of the step length
 FLUX_WEIGHT = 3.0  # water lost by a change at the surface, against the tolerance of theta [cm-1]
-SHORT_WEIGHT = 100.0  # of water that a driest node lacks, against the tolerance
+SHORT_WEIGHT = 100.0  # weight of water that a node at U_MIN lacks, against the tolerance
 STEPS_A_RECORD = 20000
-DONE, NOT_FINITE, TOO_MANY_STEPS, NOT_CONVERGED = range(4)  # how a run ends
-STEPS, FORCED, REJECTED, REACHED_D = 0, 1, 2, 4  # what it counts, beside SOLVES
+DONE, NOT_FINITE, TOO_MANY_STEPS, NOT_CONVERGED = range(4)  # status of a run
+STEPS, FORCED, REJECTED, REACHED_D = 0, 1, 2, 4  # indices in `counts`, besides SOLVES
 COUNTS = 5
 
 
@@ -47,11 +47,11 @@ def attempt(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, dt: float, q_pot: float,
     t_pot: float, mode: int, flux: Array, counts: Array,
 ) -> tuple[int, float, float]:  # fmt: skip
-    """Both stages of a time step.
+    """Solve both stages of a time step.
 
-    Returns the surface's mode (below 0: failed), the error in theta, and the water [cm] that the
-    surface gave less than asked because it changed its mode within the step. `flux` takes the
-    fluxes of both stages (2, 4).
+    Returns the surface's mode (below 0: failed), the error in theta, and the difference [cm] of
+    potential and actual surface flux if the mode changed within the step. Stores the fluxes of
+    both stages in `flux` (2, 4).
     """
     before = mode
     rate = 1.0 / (GAMMA * dt)
@@ -74,7 +74,10 @@ def attempt(
 
 @compiled
 def error_of(work: Array, p: Array) -> float:
-    """Largest difference of the two stages' rise of theta; more where a driest node lacks water."""
+    """Compute the largest difference between the increases of theta in the two stages.
+
+    A node at U_MIN that lacks water adds to it.
+    """
     error = 0.0
     for i in range(work.shape[0]):
         first = (work[i, TH_STAR] - work[i, TH_N]) * (GAMMA / (1.0 - GAMMA))
@@ -87,7 +90,7 @@ def error_of(work: Array, p: Array) -> float:
 
 @compiled
 def restore(work: Array, table: Array, decay: Array, p: Array, beta: Array, t_pot: float) -> None:
-    """Back to the step's first state: soil functions, fluxes and sink."""
+    """Restore the state at the start of the step: soil functions, fluxes and sink."""
     for i in range(work.shape[0]):
         work[i, U] = work[i, U_N]
         work[i, TH_STAR] = work[i, TH_N]
@@ -102,7 +105,7 @@ def record(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, start: float, end: float,
     q_pot: float, t_pot: float, mode: int, dt: float, tolerance: float, sums: Array, counts: Array,
 ) -> tuple[int, int, float]:  # fmt: skip
-    """Steps from `start` to `end` under one forcing; how it went, the surface's mode, next dt."""
+    """Step from `start` to `end` under one forcing; return status, surface mode and next dt."""
     flux = np.zeros((2, 4))
     t = start
     for _ in range(STEPS_A_RECORD):
@@ -147,8 +150,8 @@ def run(
 ) -> int:  # fmt: skip
     """Solve a column through all records; row r + 1 of theta, h, sums is the state at end_d[r].
 
-    The workspace enters with U_N and TH_N. `roots` (1 or nt, nz); `u_top` (nt) where the surface's
-    head is given, else empty.
+    The workspace must contain U_N and TH_N. `roots` (1 or nt, nz); `u_top` (nt) where the head of
+    the surface is prescribed, else empty.
     """
     total = np.zeros(4)
     t, dt, before = 0.0, DT_FIRST_D, 0.0

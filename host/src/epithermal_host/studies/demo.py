@@ -19,22 +19,33 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
 from epithermal_host.bundles import release
+from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run
 from epithermal_host.evaluation import evaluate
+from epithermal_host.evaluation.metrics import rms
+from epithermal_host.rendering.plots import (
+    BLUE,
+    UNIT,
+    VERMILION,
+    band_90,
+    date_axis,
+    legend_above,
+    new_figure,
+    plot_style,
+    png,
+)
 from epithermal_host.simulation import campaign
-from epithermal_host.studies import demo_rig as rig
+from epithermal_host.studies import demo_rig
 from epithermal_host.training import dataset, quantize, train
 from epithermal_host.training.series import TEST, read_series
 
-Array = NDArray[np.float64]
 Write = Callable[[str], None]
 
 STATION = "demo-01"
@@ -125,10 +136,10 @@ def _play(
 ) -> Received:
     """Feed a detector's bytes to the real station, and listen at the broker."""
     folder.mkdir(parents=True, exist_ok=True)
-    with rig.broker() as port, rig.terminal() as (master, line):
+    with demo_rig.broker() as port, demo_rig.terminal() as (master, line):
         station_toml = _station_toml(folder, site, bundle, line, port)
-        with rig.dashboard(port, TOPIC) as messages, rig.station(station_toml) as daemon:
-            feeder = threading.Thread(target=rig.feed, args=(master, records), daemon=True)
+        with demo_rig.dashboard(port, TOPIC) as messages, demo_rig.station(station_toml) as daemon:
+            feeder = threading.Thread(target=demo_rig.feed, args=(master, records), daemon=True)
             feeder.start()
             return _receive(messages, len(records), daemon, write)
 
@@ -189,27 +200,33 @@ def _picture(path: Path, index: int, got: Received, truth_s: Array, truth: Array
     at = {name: getattr(got, name)[midnight][first] for name in ("theta", "theta_classical")}
     ends = got.window_end_s[midnight][first]
     expected = truth[np.searchsorted(truth_s, ends)]
-    error = {name: float(np.sqrt(np.mean((v - expected) ** 2))) for name, v in at.items()}
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    axes = figure.subplots()
-    when = (got.window_end_s * 1e6).astype("datetime64[us]")
-    low, high = got.theta - 1.645 * got.theta_sigma, got.theta + 1.645 * got.theta_sigma
-    axes.plot(when, got.theta_classical, color="#c98a2b", lw=0.7, label="classical inversion")
-    axes.fill_between(when, low, high, color="#2a6f97", alpha=0.2, lw=0, label="90 % interval")
-    axes.plot(when, got.theta, color="#2a6f97", lw=1.4, label="LSTM, as received over MQTT")
-    axes.plot((truth_s * 1e6).astype("datetime64[us]"), truth, color="black", lw=1.0, label="truth")
-    axes.set_ylabel("water content 0-30 cm [m3 m-3]")
-    axes.set_title(
+    error = {name: rms(v - expected) for name, v in at.items()}
+    title = (
         f"Unseen soil {index}: RMSE of the inversion {error['theta_classical']:.4f}, "
-        f"of the LSTM {error['theta']:.4f} m3 m-3"
+        f"of the LSTM {error['theta']:.4f} {UNIT}"
     )
-    axes.legend(ncols=4, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
+    write_atomic(path, _drawn(title, got, truth_s, truth))
     return (
         f"    RMSE over {len(ends)} days: inversion {error['theta_classical']:.4f}, "
         f"LSTM {error['theta']:.4f} m3/m3"
     )
+
+
+def _drawn(title: str, got: Received, truth_s: Array, truth: Array) -> bytes:
+    """The picture as a PNG."""
+    when = (got.window_end_s * 1e6).astype("datetime64[us]")
+    with plot_style():
+        figure = new_figure(11.0, 4.5)
+        axes = figure.subplots()
+        axes.plot(when, got.theta_classical, c=VERMILION, lw=0.7, label="classical inversion")
+        band_90(axes, when, got.theta, got.theta_sigma, BLUE)
+        axes.plot(when, got.theta, c=BLUE, lw=1.4, label="LSTM, as received over MQTT")
+        axes.plot((truth_s * 1e6).astype("datetime64[us]"), truth, c="k", lw=1.0, label="truth")
+        axes.set_ylabel(f"0–30 cm [{UNIT}]")
+        axes.set_title(title)
+        date_axis(axes)
+        legend_above(figure, axes, 4)
+        return png(figure)
 
 
 def _cover(site: Site) -> dict[str, Any]:

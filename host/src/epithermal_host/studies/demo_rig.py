@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.records import RawRecord
 
 FLUSH_S = 1.0  # pyserial empties a line's input when it opens it
@@ -63,9 +63,9 @@ def feed(master: int, records: list[RawRecord]) -> None:
         while line.poll(0):
             time.sleep(0.05)
         time.sleep(FLUSH_S)
-        os.write(master, frames.RECORDS_HEADER)
+        os.write(master, parser.RECORDS_HEADER)
         for record in records:
-            data = frames.format_record(record)
+            data = parser.format_record(record)
             while data:
                 data = data[os.write(master, data) :]
 

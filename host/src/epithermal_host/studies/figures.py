@@ -14,93 +14,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import CampaignConfig, read_run
+from epithermal_host.evaluation.metrics import rms
 from epithermal_host.neutrons.cosmic import (
     contributions,
     effective_depth,
     neutron_rate,
-    node_layer_bottoms,
 )
 from epithermal_host.simulation.campaign import FOLDER, scenario_path
 from epithermal_host.soil.hydraulics import bulk_density_from_porosity
 from epithermal_host.soil.profile import graded_grid, mean_theta
-from epithermal_host.studies import figures_plots as figures_draw
+from epithermal_host.studies import figures_plots
+from epithermal_host.studies.figures_data import Days, Pair, Soil
 from epithermal_host.studies.uccle import SOIL, UCCLE, CoverName, own_profile, own_site
 from epithermal_host.weather.generator import generate
-
-Array = NDArray[np.float64]
 
 RATE = "rate-against-mean"
 PAIR = "equal-mean-profiles"
 EQUAL_THETA = 1e-3  # means that differ by no more are called equal [m3 m-3]
 SURFACE_CM, BELOW_CM = (0.0, 5.0), (10.0, 30.0)  # whose difference tells wetting from drying
 LINE_POINTS = 161
-
-
-@dataclass(frozen=True, slots=True)
-class Soil:
-    """What the neutrons meet besides pore water, at each node (nz)."""
-
-    z_cm: Array
-    bulk_density_g_cm3: Array
-    bound_water_m3_m3: Array  # lattice and organic
-
-    def layers(self, theta: Array) -> tuple[Array, Array, Array, Array]:
-        """Arguments that the functions of COSMIC have in common."""
-        bottom_cm = node_layer_bottoms(self.z_cm)
-        return bottom_cm, theta, self.bulk_density_g_cm3, self.bound_water_m3_m3
-
-
-@dataclass(frozen=True, slots=True)
-class Days:
-    """Simulated profiles at the end of each day, and what a detector above them would count."""
-
-    title: str
-    day: NDArray[np.int64]  # (days,) that ends then [days since 1970-01-01]
-    soil: Soil
-    theta: Array  # (days, nz) [m3 m-3]
-    mean: Array  # (days,) theta of 0-30 cm
-    contrast: Array  # (days,) theta of 0-5 cm less that of 10-30 cm
-    wetting: NDArray[np.bool_]  # (days,) the mean rose over this day
-    rate_cph: Array  # (days,) corrected, without noise and snow
-    inverted: Array  # (days,) theta of the uniform profile with that rate
-    site: Site
-
-    @property
-    def error(self) -> Array:
-        """Inversion less truth, (days,) [m3 m-3]."""
-        return self.inverted - self.mean
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two profiles of one mean; each tuple and first axis is (wetting, drying)."""
-
-    index: tuple[int, int]  # into Days
-    date: tuple[str, str]
-    mean: Array  # (2,) theta of 0-30 cm
-    rate_cph: Array  # (2,)
-    d86_cm: Array  # (2,)
-    bottom_cm: Array  # (nz) of the nodes' layers
-    share: Array  # (2, nz) of the counted neutrons that each layer made
-
-    @property
-    def difference(self) -> float:
-        """Relative rise of the rate from the wetting to the drying profile."""
-        return float(self.rate_cph[1] / self.rate_cph[0]) - 1.0
-
-    @property
-    def noises(self) -> float:
-        """The same in standard deviations of a day's counting noise."""
-        wet, dry = self.rate_cph
-        return float((dry - wet) / np.sqrt((wet + dry) / 24.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +100,8 @@ def run(
             raise ConfigError("--seed, --cover: of our own place; leave them out with --run")
         days = campaign_days(run_folder, scenario)
     pair = find_pair(days)
-    rate_png = figures_draw.rate_against_mean(days, pair, line(days))
-    pair_png = figures_draw.equal_mean_profiles(days, pair)
+    rate_png = figures_plots.rate_against_mean(days, pair, line(days))
+    pair_png = figures_plots.equal_mean_profiles(days, pair)
     files = {
         f"{RATE}.csv": rate_csv(days).encode("utf-8"),
         f"{RATE}.png": rate_png,
@@ -229,7 +169,7 @@ def campaign_days(run_folder: Path, index: int | None = None) -> Days:
         raise ConfigError(f"{path}: damaged ({fault}); run simulate again") from fault
 
 
-def _scenario_days(day: NDArray[np.int64], theta: Array, told: dict[str, Any]) -> Days:
+def _scenario_days(day: Integers, theta: Array, told: dict[str, Any]) -> Days:
     """A scenario's file; `told` is Scenario.to_dict."""
     grid = graded_grid(told["depth_cm"], told["nodes"], told["top_dz_cm"], told["layer_bottoms_cm"])
     density = np.array([bulk_density_from_porosity(soil["theta_s"]) for soil in told["soils"]])
@@ -247,7 +187,7 @@ def _scenario_days(day: NDArray[np.int64], theta: Array, told: dict[str, Any]) -
     )
 
 
-def to_days(title: str, day: NDArray[np.int64], soil: Soil, theta: Array, site: Site) -> Days:
+def to_days(title: str, day: Integers, soil: Soil, theta: Array, site: Site) -> Days:
     """Profiles as points of the first picture; theta is (days + 1, nz), row 0 the first begin."""
     mean = mean_theta(soil.z_cm, theta)
     contrast = mean_theta(soil.z_cm, theta, *SURFACE_CM) - mean_theta(soil.z_cm, theta, *BELOW_CM)
@@ -289,11 +229,6 @@ def find_pair(days: Days) -> Pair:
             f"{days.title}: no wetting and drying day with equal mean; simulate more years"
         )
     return _pair(days, found)
-
-
-def rms(error: Array) -> float:
-    """Root mean square."""
-    return float(np.sqrt(np.mean(error * error)))
 
 
 def _pair(days: Days, index: tuple[int, int]) -> Pair:

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from epithermal_host.studies.figures import Days, Pair
+from epithermal_host.arrays import Array
+from epithermal_host.evaluation.metrics import rms
+from epithermal_host.rendering.plots import BLUE, VERMILION, new_figure, plot_style, png
+from epithermal_host.studies.figures_data import Days, Pair
 
-Array = NDArray[np.float64]
-
-DPI = 150
-STYLE: Any = {
-    "font.size": 10.0,
-    "axes.titlesize": 11.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "figure.facecolor": "white",
-}
-WET, DRY = "#0072B2", "#D55E00"  # Okabe and Ito (2008): told apart with any colour vision
+WET, DRY = BLUE, VERMILION
 DEEPEST_CM = 50.0  # of the profiles that are shown, where D86 is shallow
 
 
 def rate_against_mean(days: Days, pair: Pair, line: tuple[Array, Array]) -> bytes:
     """Neutron rate against the 0-30 cm mean: the uniform profiles' line, the simulated cloud."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 5.6), layout="constrained")
+    with plot_style():
+        figure = new_figure(8.0, 5.6)
         axes = figure.add_subplot()
         limit = float(np.quantile(np.abs(days.contrast), 0.98))
         order = np.argsort(np.abs(days.contrast))  # the far ones on top
@@ -51,13 +38,13 @@ def rate_against_mean(days: Days, pair: Pair, line: tuple[Array, Array]) -> byte
         bar.set_label("water content, 0–5 cm minus 10–30 cm [m³ m⁻³]")
         bar.ax.set_title("wet\nsurface", fontsize=10.0)
         bar.ax.set_xlabel("dry\nsurface", fontsize=10.0, labelpad=14.0)  # below the arrow
-        return _png(figure)
+        return png(figure)
 
 
 def equal_mean_profiles(days: Days, pair: Pair) -> bytes:
     """Water content and origin of the counted neutrons over depth, for the two of one mean."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 5.2), layout="constrained")
+    with plot_style():
+        figure = new_figure(8.0, 5.2)
         left, right = figure.subplots(1, 2, sharey=True)
         width_cm = np.diff(pair.bottom_cm, prepend=0.0)
         for row, (name, colour) in enumerate((("wetting", WET), ("drying", DRY))):
@@ -77,7 +64,7 @@ def equal_mean_profiles(days: Days, pair: Pair) -> bytes:
         right.legend(*left.get_legend_handles_labels(), loc="lower right", frameon=False)
         figure.suptitle(f"{days.title}: equal means, rates {100.0 * pair.difference:.0f} % apart",
                         fontsize=11.0)  # fmt: skip
-        return _png(figure)
+        return png(figure)
 
 
 def _mark(axes: Any, pair: Pair) -> None:
@@ -102,14 +89,8 @@ def _spread(days: Days) -> str:
     """What the picture's text says of the cloud's width."""
     error = days.error
     text = (
-        f"Inversion of the simulated rates:\nRMSE {np.sqrt(np.mean(error * error)):.3f} m³ m⁻³, "
+        f"Inversion of the simulated rates:\nRMSE {rms(error):.3f} m³ m⁻³, "
         f"mean error {error[days.wetting].mean():+.3f}\non wetting and "
         f"{error[~days.wetting].mean():+.3f} on drying days"
     )
     return text.replace("-", "−")
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()

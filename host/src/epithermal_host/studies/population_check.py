@@ -13,21 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.compute.files import write_json
+from epithermal_host.arrays import Array, Mask
+from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.run_toml import RunConfig, read_run
-from epithermal_host.field import series as field
-from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.field.days import month_of
+from epithermal_host.field.series import load
+from epithermal_host.field.site_toml import SiteFile, read_sites
+from epithermal_host.rendering.plots import BLUE, UNIT, VERMILION, new_figure, plot_style, png
+from epithermal_host.rendering.text import plain
 from epithermal_host.simulation.campaign import scenario_of, scenario_path
 from epithermal_host.simulation.simulate import read_result
 from epithermal_host.training.series import Series, read_series
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 LAGS_D = (1, 5, 10, 30)
 LAG_JUDGED_D = 10
@@ -95,7 +94,7 @@ def run(run_folder: Path, site_files: Sequence[Path], *, progress: bool = True) 
         A site's file cannot be read.
     """
     config, series = read_run(run_folder), read_series(run_folder)
-    sites = _read_sites(site_files)
+    sites = read_sites(site_files)
     real: dict[str, tuple[Memory, ...]] = dict.fromkeys(QUANTITIES, ())
     bar = tqdm(sites, desc="sites", unit="site", disable=not progress)
     for site in bar:
@@ -110,7 +109,7 @@ def run(run_folder: Path, site_files: Sequence[Path], *, progress: bool = True) 
         report_path=run_folder / REPORT,
         picture_path=run_folder / PICTURE,
     )
-    picture(result).savefig(result.picture_path, dpi=120)
+    write_atomic(result.picture_path, picture(result))
     write_json(result.report_path, report(result))
     return result
 
@@ -138,7 +137,7 @@ def memory(name: str, value: Array, usable: Mask) -> Memory:
 
 def of_site(site_file: SiteFile) -> dict[str, Memory]:
     """Memory of a real site; theta only where it has probes."""
-    series = field.load(site_file)
+    series = load(site_file)
     found = {"counts": memory(series.name, series.theta_classical, series.judged)}
     if np.isfinite(series.truth).any():
         found["theta"] = memory(series.name, series.truth, series.judged)
@@ -171,8 +170,7 @@ def warm_days(config: RunConfig, run_folder: Path, index: int, day_end_s: Array)
     """Days of one scenario in the warm season, air warm for a while and no snow; (T,)."""
     latitude = scenario_of(config, index).climate.latitude_deg
     weather = read_result(scenario_path(run_folder, index)).weather
-    middle = (day_end_s - 43200.0).astype("datetime64[s]").astype("datetime64[M]")
-    month = (middle.astype(np.int64) + (6 if latitude < 0.0 else 0)) % 12 + 1
+    month = (month_of(day_end_s) - 1 + (6 if latitude < 0.0 else 0)) % 12 + 1
     first, last = WARM_MONTHS
     t_mean_c = 0.5 * (weather.t_min_c + weather.t_max_c)
     total = np.cumsum(np.concatenate((np.full(WARM_DAYS, t_mean_c[0]), t_mean_c)))
@@ -227,11 +225,6 @@ def table(result: PopulationResult) -> str:
 
 def report(result: PopulationResult) -> dict[str, Any]:
     """The result as JSON; NaN as null."""
-
-    def plain(place: Memory) -> dict[str, Any]:
-        numbers = [v if np.isfinite(v) else None for v in (*place.autocorrelation, place.spread)]
-        return {"name": place.name, "autocorrelation": numbers[:-1], "spread": numbers[-1]}
-
     return {
         "lags_d": LAGS_D,
         "simulated": {
@@ -244,46 +237,41 @@ def report(result: PopulationResult) -> dict[str, Any]:
     }
 
 
-def picture(result: PopulationResult) -> Figure:
-    """Autocorrelation against lag and the spread: the simulated as a band, real sites as lines."""
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
-    axes = figure.subplots(2, 2, width_ratios=(3, 2))
-    for row, (name, title) in enumerate(QUANTITIES.items()):
-        simulated, real = result.simulated[name], result.real[name]
-        memory_axes, spread_axes = axes[row]
-        low, half, high = (_percentile(simulated, q).autocorrelation for q in (10, 50, 90))
-        memory_axes.fill_between(LAGS_D, low, high, color="tab:blue", alpha=0.2, lw=0)
-        memory_axes.plot(LAGS_D, half, c="tab:blue", lw=2, label="simulated: median, 10-90 %")
-        for number, place in enumerate(real):
-            label = "real sites" if number == 0 else None
-            memory_axes.plot(LAGS_D, place.autocorrelation, c="k", lw=0.8, marker=".", label=label)
-        memory_axes.axhline(LEAST[name], c="tab:red", lw=0.8, ls=":")
-        memory_axes.set(xscale="log", xticks=LAGS_D, ylim=(-0.2, 1.02), ylabel=f"r, {title}")
-        memory_axes.set_xticklabels([str(lag) for lag in LAGS_D])
-        memory_axes.minorticks_off()
-        spreads = [place.spread for place in simulated]
-        spread_axes.hist(spreads, bins=np.linspace(0.0, 0.14, 29), color="tab:blue", alpha=0.4)
-        for place in real:
-            spread_axes.axvline(place.spread, c="k", lw=0.8)
-        spread_axes.set(ylabel="simulated soils")
-    axes[0, 0].legend(frameon=False, loc="lower left")
-    axes[1, 0].set_xlabel("lag [d]")
-    axes[1, 1].set_xlabel("standard deviation [m³ m⁻³]; lines: real sites")
-    figure.suptitle("Warm season: memory and spread of simulated and real soils")
-    return figure
+def picture(result: PopulationResult) -> bytes:
+    """Draw autocorrelation and spread as a PNG: the simulated as a band, real sites as lines."""
+    with plot_style():
+        figure = new_figure(11.0, 6.5)
+        axes = figure.subplots(2, 2, width_ratios=(3, 2))
+        for row, (name, title) in enumerate(QUANTITIES.items()):
+            _memory_panel(axes[row, 0], result, name, title)
+            _spread_panel(axes[row, 1], result, name)
+        axes[0, 0].legend(frameon=False, loc="lower left")
+        axes[1, 0].set_xlabel("lag [d]")
+        axes[1, 1].set_xlabel(f"standard deviation [{UNIT}]; lines: real sites")
+        figure.suptitle("Warm season: memory and spread of simulated and real soils")
+        return png(figure)
 
 
-def _read_sites(paths: Sequence[Path]) -> list[SiteFile]:
-    faults: list[str] = []
-    sites = []
-    for path in paths:
-        try:
-            sites.append(read_site(path))
-        except ConfigError as error:
-            faults += error.faults
-    if faults:
-        raise ConfigError(*faults)
-    return sites
+def _memory_panel(axes: Any, result: PopulationResult, name: str, title: str) -> None:
+    simulated = result.simulated[name]
+    low, half, high = (_percentile(simulated, q).autocorrelation for q in (10, 50, 90))
+    axes.fill_between(LAGS_D, low, high, color=BLUE, alpha=0.2, lw=0)
+    axes.plot(LAGS_D, half, c=BLUE, lw=2, label="simulated: median, 10-90 %")
+    for number, place in enumerate(result.real[name]):
+        label = "real sites" if number == 0 else None
+        axes.plot(LAGS_D, place.autocorrelation, c="k", lw=0.8, marker=".", label=label)
+    axes.axhline(LEAST[name], c=VERMILION, lw=0.8, ls=":")
+    axes.set(xscale="log", xticks=LAGS_D, ylim=(-0.2, 1.02), ylabel=f"r, {title}")
+    axes.set_xticklabels([str(lag) for lag in LAGS_D])
+    axes.minorticks_off()
+
+
+def _spread_panel(axes: Any, result: PopulationResult, name: str) -> None:
+    spreads = [place.spread for place in result.simulated[name]]
+    axes.hist(spreads, bins=np.linspace(0.0, 0.14, 29), color=BLUE, alpha=0.4)
+    for place in result.real[name]:
+        axes.axvline(place.spread, c="k", lw=0.8)
+    axes.set(ylabel="simulated soils")
 
 
 def _autocorrelation(x: Array, lag: int) -> float:

@@ -8,23 +8,30 @@ from __future__ import annotations
 import hashlib
 import io
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.config.toml_keys import unknown
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig
 from epithermal_host.config.run_toml import from_table
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-from epithermal_host.evaluation.metrics import Stats, stats
-from epithermal_host.reports.simulated_text import plain
-from epithermal_host.studies import single_site_place as study_place
+from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.evaluation.metrics import Stats, rms, stats
+from epithermal_host.rendering.text import plain
+from epithermal_host.studies import single_site_place
 from epithermal_host.studies.single_site_place import Record, StudyConfig, wet_season
+from epithermal_host.studies.single_site_result import (
+    BEST,
+    COUNTS,
+    USUAL,
+    WEATHER,
+    Study,
+)
 from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import (
     DATASET,
@@ -37,31 +44,10 @@ from epithermal_host.training.series import (
     mask,
 )
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
-INVERSION, USUAL, BEST = "COSMIC inversion", f"with filter {FILTER_T_D:g} d", "with best filter"
-COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
 PICTURE, PARAMETERS, SOILS, DATA = "study.png", "parameters.png", "soils.png", "study.json"
 
 
 TRAIN_DEFAULTS = {"epochs": 300, "patience": 60, "batch": 8}  # a single place has few days
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Study:
-    """The finished study."""
-
-    config: StudyConfig
-    record: Record  # of a detector that training did not have
-    estimates: dict[str, Array]  # (T,) by method [m3 m-3]
-    parts: dict[str, slice]  # days of training, validation and test
-    best_t_d: float  # of the filter, on the days of training
-    table: dict[str, dict[str, Stats]]  # by days, by method
-    elsewhere: dict[str, dict[str, float]]  # RMSE by changed soil, by method [m3 m-3]
-    best_epoch: int
-    epochs: int
-    wall_s: float
 
 
 def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
@@ -105,12 +91,12 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
         The column cannot be solved.
     """
     config, train_config = read_study(path)
-    every = study_place.records(config)
+    every = single_site_place.records(config)
     own, seen = every.train, every.unseen
     parts = split(config, len(seen.truth))
     _write_dataset(out, own, parts)
 
-    from epithermal_host.studies import single_site_plots as study_draw
+    from epithermal_host.studies import single_site_plots
     from epithermal_host.training import kinds, train
 
     trained = train.run(out, train_config, progress=progress)
@@ -129,9 +115,9 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
         epochs=len(trained.history),
         wall_s=trained.wall_s,
     )
-    write_atomic(out / PICTURE, study_draw.record(study))
-    write_atomic(out / PARAMETERS, study_draw.parameters(config.soil, study.elsewhere))
-    write_atomic(out / SOILS, study_draw.soils(config.soil, study.elsewhere))
+    write_atomic(out / PICTURE, single_site_plots.record(study))
+    write_atomic(out / PARAMETERS, single_site_plots.parameters(config.soil, study.elsewhere))
+    write_atomic(out / SOILS, single_site_plots.soils(config.soil, study.elsewhere))
     write_json(out / DATA, _as_json(study))
     return study
 
@@ -196,7 +182,7 @@ def _estimates(record: Record, answer: Any, t_d: float) -> dict[str, Array]:
     both = np.concatenate([counts_alone(features), mask(features, soil=True)])
     y = answer(both)[..., 0].astype(np.float64)
     return {
-        INVERSION: record.inverted,
+        COSMIC: record.inverted,
         USUAL: exponential_filter(inverted, FILTER_T_D)[0],
         BEST: exponential_filter(inverted, t_d)[0],
         COUNTS: y[0],
@@ -232,7 +218,7 @@ def _elsewhere(
     for name, seen in records.items():
         use = ~seen.snow[test]
         out[name] = {
-            method: float(np.sqrt(np.mean((theta[test] - seen.truth[test])[use] ** 2)))
+            method: rms((theta[test] - seen.truth[test])[use])
             for method, theta in _estimates(seen, answer, t_d).items()
         }
     return out

@@ -7,30 +7,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
+from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.evaluation.groups import SEASON_D, running_sum
 from epithermal_host.simulation.detector import COLUMNS, observe
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.simulation.simulate import Result, simulate
-from epithermal_host.simulation.vegetation import Cover
 from epithermal_host.soil.hydraulics import (
     CATALOGUE,
     N_WITHOUT_AIR_ENTRY,
     SoilHydraulics,
 )
-from epithermal_host.soil.richards import Feddes
-from epithermal_host.studies.uccle import UCCLE
+from epithermal_host.studies.uccle import UCCLE, own_cover
 from epithermal_host.training.dataset import stack_sites, through_pipeline
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
-DEPTH_CM, NODES, TOP_DZ_CM, ROOT_DEPTH_CM = 150.0, 61, 0.5, 50.0
+DEPTH_CM, NODES, TOP_DZ_CM = 150.0, 61, 0.5
 USUAL_THETA = 0.25  # at which the counting error is told [m3 m-3]
 FACTORS: dict[str, tuple[float, ...]] = {  # of n: on n - 1
     "theta_r": (0.2, 0.5, 1.5, 2.0),
@@ -73,7 +68,7 @@ class StudyConfig:
 class Record:
     """What one detector saw, and what was."""
 
-    features: NDArray[np.float32]  # (T, F)
+    features: Array32  # (T, F)
     inverted: Array  # (T,) [m3 m-3]
     truth: Array  # (T,) [m3 m-3]
     layers: Array  # (len(LAYERS), T) the same of the layers
@@ -133,7 +128,6 @@ def variant(parameter: str, factor: float) -> str:
 
 def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
     """The place: one soil to the bottom under the weather of Uccle, the site known as it is."""
-    feddes = Feddes()
     unit = Site(
         cosmic_n_cph=1.0,
         bulk_density_g_cm3=soil.bulk_density_g_cm3,
@@ -157,19 +151,7 @@ def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
         nodes=NODES,
         top_dz_cm=TOP_DZ_CM,
         h_initial_cm=-200.0,
-        cover=Cover(
-            kind=config.cover,
-            lai_min=0.3,
-            lai_max=2.5,
-            sow_day=0.0,
-            season_d=1.0,
-            root_depth_cm=ROOT_DEPTH_CM,
-            feddes_cm=(feddes.h_0_cm, feddes.h_opt_cm, feddes.h_2_high_cm, feddes.h_2_low_cm,
-                       feddes.h_3_cm),
-            extinction=0.5,
-            evaporation_share=1.0,
-            interception_mm=0.2,
-        ),
+        cover=own_cover(config.cover),
         roots_grow=False,
         climate=UCCLE,
         snow_on_counts=False,

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.dates import ConciseDateFormatter
-from matplotlib.figure import Figure
 
-from epithermal_host.reports.simulated_plots import GREY, ORANGE, UNIT, png
+from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.rendering.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    UNIT,
+    VERMILION,
+    date_axis,
+    new_figure,
+    plot_style,
+    png,
+)
 from epithermal_host.soil.hydraulics import CATALOGUE
-from epithermal_host.studies.figures_plots import STYLE
 from epithermal_host.studies.single_site_place import FACTORS, variant, wet_season
+from epithermal_host.studies.single_site_result import BEST, COUNTS, WEATHER, Study
 
-if TYPE_CHECKING:
-    from epithermal_host.studies.single_site import Study
-
-INVERSION, BEST = "COSMIC inversion", "with best filter"
-COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
-PAINT = {INVERSION: GREY, BEST: ORANGE, COUNTS: "#009E73", WEATHER: "#0072B2"}
+PAINT = {COSMIC: GREY, BEST: VERMILION, COUNTS: GREEN, WEATHER: BLUE}
 Rmse = Mapping[str, Mapping[str, float]]
 """By soil or changed parameter, then by method [m3 m-3]."""
 SYMBOLS = {"theta_r": ("θr", ""), "theta_s": ("θs", ""), "alpha_per_cm": ("α", " cm⁻¹"),
@@ -31,16 +34,15 @@ PARTS = {"train": "white", "validation": "0.95", "test": "#FFF3D6"}
 
 def record(study: Study) -> bytes:
     """Above: the whole record. Below: the last two years with their seasons, and the errors."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 9.0), layout="constrained")
+    with plot_style():
+        figure = new_figure(11.0, 9.0)
         whole, near, error = figure.subplots(3, 1, height_ratios=(2.2, 3.2, 2.0))
-        _lines(whole, study, slice(0, None), (INVERSION, WEATHER))
-        _lines(near, study, slice(-SHOWN_D, None), (INVERSION, BEST, WEATHER))
+        _lines(whole, study, slice(0, None), (COSMIC, WEATHER))
+        _lines(near, study, slice(-SHOWN_D, None), (COSMIC, BEST, WEATHER))
         _errors(error, study, slice(-SHOWN_D, None))
         for axes in (whole, near, error):
             _mark(axes, study)
-            dates: Any = ConciseDateFormatter  # untyped
-            axes.xaxis.set_major_formatter(dates(axes.xaxis.get_major_locator()))
+            date_axis(axes)
         _seasons(near, study, slice(-SHOWN_D, None))
         config = study.config
         rows = study.table["test"]
@@ -59,7 +61,7 @@ def _lines(axes: Any, study: Study, days: slice, methods: tuple[str, ...]) -> No
     time = study.record.day_end_s[days].astype("datetime64[s]")
     for name in methods:
         style: dict[str, Any] = {"lw": 1.2}
-        if name == INVERSION:
+        if name == COSMIC:
             style = {"ls": "", "marker": ".", "ms": 3.0}
         axes.plot(time, study.estimates[name][days], c=PAINT[name], label=name, **style)
     axes.plot(time, study.record.truth[days], c="k", lw=1.1, label="truth")
@@ -71,7 +73,7 @@ def _lines(axes: Any, study: Study, days: slice, methods: tuple[str, ...]) -> No
 
 def _errors(axes: Any, study: Study, days: slice) -> None:
     time = study.record.day_end_s[days].astype("datetime64[s]")
-    for name in (INVERSION, BEST, WEATHER):
+    for name in (COSMIC, BEST, WEATHER):
         error = np.where(study.record.snow, np.nan, study.estimates[name] - study.record.truth)
         axes.plot(time, error[days], c=PAINT[name], lw=1.0, label=name)
     axes.axhline(0.0, c="k", lw=0.7)
@@ -99,22 +101,22 @@ def _seasons(axes: Any, study: Study, days: slice) -> None:
     time = study.record.day_end_s[days].astype("datetime64[s]")
     wet = wet_season(study.record)[days]
     axes.fill_between(time, 0.975, 1.0, where=wet, transform=axes.get_xaxis_transform(),
-                      color="#0072B2", lw=0.0, step="mid")  # fmt: skip
+                      color=BLUE, lw=0.0, step="mid")  # fmt: skip
     axes.text(1.0, 0.965, "blue: wet season (more rain than ET0 in 60 days)", ha="right", va="top",
-              transform=axes.transAxes, fontsize=8.5, c="#0072B2")  # fmt: skip
+              transform=axes.transAxes, fontsize=8.5, c=BLUE)  # fmt: skip
 
 
 def parameters(soil: str, rmse: Rmse) -> bytes:
     """RMSE where one hydraulic parameter of the soil is another, a panel for each."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 3.9), layout="constrained")
+    with plot_style():
+        figure = new_figure(11.0, 3.9)
         panels = figure.subplots(1, len(FACTORS), sharey=True)
         own = rmse[soil]
         for axes, (name, factors) in zip(panels, FACTORS.items(), strict=True):
             x = sorted((*factors, 1.0))
             rows = [own if f == 1.0 else rmse[variant(name, f)] for f in x]
             for method, paint in PAINT.items():
-                filled: Any = "none" if method == INVERSION else paint
+                filled: Any = "none" if method == COSMIC else paint
                 values = [row[method] for row in rows]
                 axes.plot(x, values, "o-", c=paint, mfc=filled, ms=4.5, lw=1.3, label=method)
             axes.axvline(1.0, c="0.6", lw=0.8, ls="--")
@@ -136,8 +138,8 @@ def parameters(soil: str, rmse: Rmse) -> bytes:
 
 def soils(soil: str, rmse: Rmse) -> bytes:
     """RMSE on each class of the catalogue, the network being that of one."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 4.3), layout="constrained")
+    with plot_style():
+        figure = new_figure(11.0, 4.3)
         axes = figure.add_subplot()
         names = sorted(CATALOGUE, key=lambda name: CATALOGUE[name].ks_cm_d, reverse=True)
         x, width = np.arange(len(names)), 0.8 / len(PAINT)

@@ -79,15 +79,15 @@ def own_site() -> Site:
     return dataclasses.replace(unit, cosmic_n_cph=DRY_RATE_CPH / rate)
 
 
-def own_profile(cover: CoverName, weather: Weather) -> Profile:
-    """Its water under some weather, from a suction of 200 cm on, with free drainage."""
+def own_cover(kind: CoverName) -> Cover:
+    """Bare soil, or grass with roots and suctions of grass."""
     feddes = Feddes()
-    grows = Cover(
-        kind=cover,
+    return Cover(
+        kind=kind,
         lai_min=0.3,
         lai_max=2.5,
         sow_day=0.0,
-        season_d=0.0,
+        season_d=1.0,
         root_depth_cm=ROOT_DEPTH_CM,
         feddes_cm=(feddes.h_0_cm, feddes.h_opt_cm, feddes.h_2_high_cm, feddes.h_2_low_cm,
                    feddes.h_3_cm),
@@ -95,13 +95,17 @@ def own_profile(cover: CoverName, weather: Weather) -> Profile:
         evaporation_share=1.0,
         interception_mm=0.2,
     )  # fmt: skip
+
+
+def own_profile(cover: CoverName, weather: Weather) -> Profile:
+    """Its water under some weather, from a suction of 200 cm on, with free drainage."""
     grid = graded_grid(DEPTH_CM, NODES, TOP_DZ_CM)
     grid = dataclasses.replace(grid, root=root_density(grid.z_cm, ROOT_DEPTH_CM))
-    asked = demand(grows, weather)
+    asked = demand(own_cover(cover), weather)
     forcing = Forcing(
         end_d=np.arange(1.0, weather.day.size + 1.0),
         rain_cm_d=asked.water_cm_d,
         pot_evaporation_cm_d=asked.evaporation_cm_d,
         pot_transpiration_cm_d=asked.transpiration_cm_d,
     )
-    return solve(Column((SOIL,), grid, h_initial_cm=-200.0, feddes=feddes), forcing)
+    return solve(Column((SOIL,), grid, h_initial_cm=-200.0, feddes=Feddes()), forcing)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array32
 from epithermal_host.config.learning import TrainConfig
 from epithermal_host.training.scaling import KNOWN_BY, Scaling
 from epithermal_host.training.series import NAMES
@@ -17,9 +17,7 @@ TOLD = (
 DAYS_RAIN = 2.0  # a day's rain is further off than a year's, by this factor; own choice
 
 
-def jittered(
-    features: NDArray[np.float32], config: TrainConfig, epoch: int, scaling: Scaling
-) -> NDArray[np.float32]:
+def jittered(features: Array32, config: TrainConfig, epoch: int, scaling: Scaling) -> Array32:
     """Features with other errors of what the station is told of its site, by (seed, epoch).
 
     Numbers that stay the same in every epoch are a name by which a soil can be learnt by heart.
@@ -36,9 +34,7 @@ def jittered(
     return out
 
 
-def weathered(
-    features: NDArray[np.float32], config: TrainConfig, epoch: int
-) -> NDArray[np.float32]:
+def weathered(features: Array32, config: TrainConfig, epoch: int) -> Array32:
     """Features of stations whose weather is another place's, by (seed, epoch); N known: exact.
 
     A gauge or a grid cell stands for the field, Hargreaves for ET0: both are off by a factor, and

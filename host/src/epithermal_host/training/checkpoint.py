@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
-
-Array = NDArray[np.float32]
+from epithermal_host.arrays import Array32
 
 LISTS = ("weights", "optimizer", "average", "best")  # of arrays, in Progress
 
@@ -38,10 +37,10 @@ class Epoch:
 class Progress:
     """Everything that the next epoch depends on."""
 
-    weights: list[Array]
+    weights: list[Array32]
     optimizer: list[NDArray[Any]]
-    average: list[Array]  # moving average of the weights: what is judged
-    best: list[Array]  # that of the best epoch
+    average: list[Array32]  # moving average of the weights: what is judged
+    best: list[Array32]  # that of the best epoch
     history: list[Epoch]
 
     @property

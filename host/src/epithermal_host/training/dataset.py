@@ -23,7 +23,8 @@ from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import FEATURES, Window
 from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
-from epithermal_host.compute.crew import Crew, Lost, crew, each
+from epithermal_host.arrays import Array, Array32
+from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run, write_run
@@ -33,8 +34,6 @@ from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.simulation.simulate import DEPTHS_CM, key_of, read_result
 from epithermal_host.training.series import DATASET, TEST, TRAIN, VALIDATION
 from epithermal_host.weather.generator import Weather
-
-Array = NDArray[np.float64]
 
 LABELS = ("theta", *(f"theta_{top}_{bottom}" for top, bottom in DEPTHS_CM[1:]))
 BLOCK_H = 24 * 30  # hours that are turned into double precision at once
@@ -113,7 +112,7 @@ def run(
     bar = tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress)
     with bar, crew(workers, dask) as anyone:
         who = dataclasses.replace(anyone, ahead=2)  # a batch is up to 35 MB
-        for number, part in each(_work, _batches(config, run_folder, indices, who), who):
+        for number, part in map_unordered(_work, _batches(config, run_folder, indices, who), who):
             if isinstance(part, Lost):
                 raise EpithermalError(
                     f"{run_folder}: data set: {part.reason}; out of memory perhaps: set a smaller "
@@ -196,7 +195,7 @@ def stack_sites(sites: Sequence[Site]) -> Site:
     return Site(incoming_form=sites[0].incoming_form, **values)
 
 
-def through_pipeline(site: Site, end_s: Array, columns: dict[str, NDArray[np.float32]]) -> Windows:
+def through_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windows:
     """Step n stations' records hour by hour through the station's pipeline.
 
     Parameters
@@ -250,7 +249,7 @@ def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
 def _work(batch: _Batch) -> dict[str, Array]:
     """Records, features and labels of a batch; on a worker."""
     sites: list[Site] = []
-    columns: dict[str, NDArray[np.float32]] = {}
+    columns: dict[str, Array32] = {}
     for i, station in enumerate(batch.stations):
         observation = _observe(station, batch.instrument)
         sites.append(observation.site)

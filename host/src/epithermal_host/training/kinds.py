@@ -13,9 +13,10 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import StateTensor
+from epithermal_host.arrays import Array32
 from epithermal_host.training import lstm
 from epithermal_host.training.frameworks import load
-from epithermal_host.training.network import Array, Weights, columns
+from epithermal_host.training.network import Weights, columns
 from epithermal_host.training.scaling import Scaling
 
 PARTS_AT_ONCE = 2
@@ -49,7 +50,7 @@ class Kind(Protocol):
         y and each `<name>_next`.
         """
 
-    def states(self, weights: Weights, x: Array) -> tuple[Array, ...]:
+    def states(self, weights: Weights, x: Array32) -> tuple[Array32, ...]:
         """State tensors (T, ...) before each step of one series x (T, F) from a cold start."""
 
 
@@ -80,7 +81,7 @@ def title(weights: Weights) -> str:
     return f"{own.TITLE} of {own.hidden(weights)} units"
 
 
-def named(name: str, inputs: tuple[str, ...], values: Sequence[Array], scaling: Scaling,
+def named(name: str, inputs: tuple[str, ...], values: Sequence[Array32], scaling: Scaling,
           sigma_scale: tuple[float, float] = (1.0, 1.0)) -> Weights:  # fmt: skip
     """Weights from the arrays of a sequence graph, in its order."""
     arrays = dict(zip(kind(name).WEIGHT_NAMES, values, strict=True))
@@ -95,14 +96,14 @@ def sequence_graph(weights: Weights) -> Any:
     return model
 
 
-def cold_state(model: Any, series: int) -> list[Array]:
+def cold_state(model: Any, series: int) -> list[Array32]:
     """State of a sequence graph before the first step of so many series."""
     return [np.zeros((series, *tensor.shape[1:]), dtype=np.float32) for tensor in model.inputs[1:]]
 
 
 def sequence_function(
     model: Any, inputs: Sequence[str], batch: int = 256
-) -> Callable[[Array], Array]:
+) -> Callable[[Array32], Array32]:
     """A sequence graph as a function over whole series, each from a cold state.
 
     Returns
@@ -123,11 +124,11 @@ def sequence_function(
     def forward(x: Any, *state: Any) -> Any:
         return model([x, *state], training=False)[0]
 
-    def answer(features: Array) -> Array:
-        y: Array = forward(features[..., picked], *cold_state(model, len(features))).numpy()
+    def answer(features: Array32) -> Array32:
+        y: Array32 = forward(features[..., picked], *cold_state(model, len(features))).numpy()
         return y
 
-    def run(features: Array) -> Array:
+    def run(features: Array32) -> Array32:
         parts = [features[i : i + batch] for i in range(0, len(features), batch)]
         with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:  # each part in one thread
             return np.concatenate(list(pool.map(answer, parts)))
@@ -135,6 +136,6 @@ def sequence_function(
     return run
 
 
-def sequence(weights: Weights) -> Callable[[Array], Array]:
+def sequence(weights: Weights) -> Callable[[Array32], Array32]:
     """Finished weights as a function over whole series, see `sequence_function`."""
     return sequence_function(sequence_graph(weights), weights.inputs)

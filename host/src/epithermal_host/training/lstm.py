@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from epithermal_edge.inference.bundle import StateTensor
+from epithermal_host.arrays import Array32
 from epithermal_host.training.frameworks import load
 from epithermal_host.training.head import UNITS, outputs
-from epithermal_host.training.network import Array, Weights
+from epithermal_host.training.network import Weights
 from epithermal_host.training.scaling import Scaling
 
 TITLE = "an LSTM"
@@ -88,7 +89,7 @@ def build(
     return keras.Model([x, h, c], [y, h_next, c_next])
 
 
-def states(weights: Weights, x: Array) -> tuple[Array, ...]:
+def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
     """h and c (T, H) [1] before each step of one series x (T, F) from a cold start, in NumPy."""
     w = weights.arrays
     s = (x - weights.scaling.offset) * weights.scaling.scale
@@ -103,8 +104,8 @@ def states(weights: Weights, x: Array) -> tuple[Array, ...]:
     return np.array(hs, dtype=np.float32), np.array(cs, dtype=np.float32)
 
 
-def _logistic(z: Array) -> Array:
-    tanh: Array = np.tanh(0.5 * z)  # never overflows
+def _logistic(z: Array32) -> Array32:
+    tanh: Array32 = np.tanh(0.5 * z)  # never overflows
     return np.float32(0.5) * (np.float32(1.0) + tanh)
 
 
@@ -145,14 +146,14 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
         c_next = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
         h_next = tf.sigmoid(o) * tf.tanh(c_next)
         d = tf.matmul(h_next, w["head"]) + w["head_bias"]
-        told = outputs(x, d, weights.inputs, weights.sigma_scale, tf.sqrt, tf.minimum)
-        return {"y": tf.concat(told, axis=1), "h_next": h_next, "c_next": c_next}
+        y = outputs(x, d, weights.inputs, weights.sigma_scale, tf.sqrt, tf.minimum)
+        return {"y": tf.concat(y, axis=1), "h_next": h_next, "c_next": c_next}
 
     module = tf.Module()
     module.step = step
     return module, step.get_concrete_function()
 
 
-def _in_parts(kernel: Array) -> list[Array]:
+def _in_parts(kernel: Array32) -> list[Array32]:
     """A kernel (F, 4H) in parts of columns, each small enough to be left in float."""
     return np.array_split(kernel, max(4, -(-kernel.size // LEFT_IN_FLOAT)), axis=1)

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array32
 from epithermal_host.training.scaling import Scaling
 from epithermal_host.training.series import NAMES
-
-Array = NDArray[np.float32]
 
 WEIGHTS = "network.npz"
 DESCRIPTION = ("kind", "inputs", "offset", "scale", "sigma_scale")  # in the file beside the arrays
@@ -27,7 +25,7 @@ class Weights:
 
     kind: str  # a key of kinds.KINDS
     inputs: tuple[str, ...]  # names of the features that it is shown, in order
-    arrays: Mapping[str, Array]  # by the names of its kind, in the order of its sequence graph
+    arrays: Mapping[str, Array32]  # by the names of its kind, in the order of its sequence graph
     scaling: Scaling  # of the inputs
     sigma_scale: tuple[float, float] = (1.0, 1.0)  # k where N is known without error, and elsewhere
 

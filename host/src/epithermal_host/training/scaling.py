@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array32
 from epithermal_host.training.series import NAMES
-
-Array = NDArray[np.float32]
 
 LEAST_SPREAD = {  # of each feature, in its unit; None: it stays as it is
     "theta_inv": 0.01,
@@ -46,8 +44,8 @@ KNOWN_BY = {
 class Scaling:
     """s(x) = (x - offset) * scale, constant in both graphs."""
 
-    offset: Array  # (F,)
-    scale: Array  # (F,)
+    offset: Array32  # (F,)
+    scale: Array32  # (F,)
 
     def of(self, columns: list[int]) -> Scaling:
         """That of some features."""
@@ -60,7 +58,7 @@ class Scaling:
         return Scaling(offset, scale)
 
 
-def fit_scaling(features: Array) -> Scaling:
+def fit_scaling(features: Array32) -> Scaling:
     """Scaling of all features from a training set.
 
     Flags stay as they are; rain, ET0, the soil's parameters and the cover are only divided, by

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.records import LAYERS_CM
+from epithermal_host.arrays import Array, Array32, Integers, Mask
 
 DATASET = "dataset.npz"
 TRAIN, VALIDATION, TEST = 0, 1, 2  # values of `split`
@@ -24,14 +25,14 @@ LAYERS = tuple(f"theta_{top}_{bottom}" for top, bottom in LAYERS_CM)
 class Series:
     """S soils by T days; NaN where a label or an inversion does not exist."""
 
-    features: NDArray[np.float32]  # (S, T, F) physical units, finite
-    theta: NDArray[np.float64]  # (S, T) mean of 0-30 cm over the window [m3 m-3]
-    layers: NDArray[np.float64]  # (S, T, len(LAYERS)) their means [m3 m-3]
-    theta_classical: NDArray[np.float64]  # (S, T) homogeneous COSMIC inversion [m3 m-3]
-    snow: NDArray[np.bool_]  # (S, T) it lay at the window's begin or end: nothing is judged
+    features: Array32  # (S, T, F) physical units, finite
+    theta: Array  # (S, T) mean of 0-30 cm over the window [m3 m-3]
+    layers: Array  # (S, T, len(LAYERS)) their means [m3 m-3]
+    theta_classical: Array  # (S, T) homogeneous COSMIC inversion [m3 m-3]
+    snow: Mask  # (S, T) it lay at the window's begin or end: nothing is judged
     split: NDArray[np.int8]  # (S,) TRAIN, VALIDATION or TEST
-    scenario: NDArray[np.int64]  # (S,) its number in the campaign
-    day_end_s: NDArray[np.float64]  # (T,) Unix time of the window's end [s, UTC]
+    scenario: Integers  # (S,) its number in the campaign
+    day_end_s: Array  # (T,) Unix time of the window's end [s, UTC]
     data_hash: str
 
     def part(self, split: int) -> Series:
@@ -83,9 +84,9 @@ def read_series(run_folder: Path) -> Series:
     return series
 
 
-def _lies(snow_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _lies(snow_mm: Array) -> Mask:
     """Where snow lay at the begin or the end of a day, from what lay at its end; (S, T)."""
-    out: NDArray[np.bool_] = snow_mm > 0.0
+    out: Mask = snow_mm > 0.0
     out[:, 1:] |= snow_mm[:, :-1] > 0.0
     return out
 
@@ -108,13 +109,13 @@ def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
 
 
 def mask(
-    features: NDArray[np.float32],
+    features: Array32,
     *,
-    rain: NDArray[np.bool_] | bool = False,
-    et0: NDArray[np.bool_] | bool = False,
-    soil: NDArray[np.bool_] | bool = False,
-    cover: NDArray[np.bool_] | bool = False,
-) -> NDArray[np.float32]:
+    rain: Mask | bool = False,
+    et0: Mask | bool = False,
+    soil: Mask | bool = False,
+    cover: Mask | bool = False,
+) -> Array32:
     """Features as a station would have them that knows less: no rain, ET0, soil or cover.
 
     Parameters
@@ -132,6 +133,6 @@ def mask(
     return out
 
 
-def counts_alone(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def counts_alone(features: Array32) -> Array32:
     """Features (S, T, F) of a station that knows its counts, its place and what grows there."""
     return mask(features, rain=True, et0=True, soil=True)

@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host.arrays import Z90, Array32
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig as TrainConfig
-from epithermal_host.evaluation.metrics import Z90
 from epithermal_host.training import checkpoint, frameworks, kinds
 from epithermal_host.training.augmentation import jittered, weathered
 from epithermal_host.training.checkpoint import Epoch, Progress
 from epithermal_host.training.head import SIGMA_FLOOR
 from epithermal_host.training.network import (
     WEIGHTS,
-    Array,
     Weights,
     columns,
     read_weights,
@@ -290,7 +289,7 @@ def knows_n(series: Series) -> NDArray[np.bool_]:
     return known
 
 
-def _labels(series: Series, config: TrainConfig) -> tuple[Array, Array]:
+def _labels(series: Series, config: TrainConfig) -> tuple[Array32, Array32]:
     """What theta is held to, and the weight of each day, (S, T, len(HELD)); 0 without label."""
     theta = [series.theta, *(series.layers[..., LAYERS.index(name)] for name in HELD[1:])]
     label = np.stack(theta, axis=-1)

@@ -1,4 +1,4 @@
-"""Our Richards solver beside HYDRUS-1D's reference runs, on the same grid."""
+"""Compare the Richards solver with reference runs of HYDRUS-1D on the same grid."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.errors import SolverError
 from epithermal_host.soil.profile import Profile
 from epithermal_host.soil.richards import solve
 from epithermal_host.validation.hydrus_cases import Case, Reference, read_case
 
-Array = NDArray[np.float64]
-
-THETA_RMSE, MEAN_RMSE = 8e-4, 3e-4  # against `converged` [m3 m-3]
-FLUX_SHARE, FLUX_CM = 0.005, 0.1  # of the reference's sum, or this; the greater
+THETA_RMSE, MEAN_RMSE = 8e-4, 3e-4  # limits against `converged` [m3 m-3]
+FLUX_SHARE, FLUX_CM = 0.005, 0.1  # limit as a fraction of the reference's sum, at least FLUX_CM
 BALANCE_CM_YEAR = 1e-4
 
-# Where the reference itself, not its time step, is what differs: limits of theta's rmse and of
-# the fluxes' share, and why.
+# Cases in which the reference itself is inexact, not its time step: limit of theta's rmse, limit
+# of the fluxes as a fraction, and the reason.
 LIMITS: dict[str, tuple[float, float, str]] = {
     "e02_storms_silt_loam": (2e-3, 0.02, "reference has runoff under rain below Ks"),
     "f02_infiltration_dry_sand": (
@@ -35,17 +33,17 @@ FLUXES = ("top", "evaporation", "transpiration", "runoff", "drainage", "storage"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case: differences at its end, ours minus `converged`, and HYDRUS' own beside them."""
+    """Differences of a run from `converged`, fluxes at its end; and those of HYDRUS' default."""
 
     case: str
     passed: bool
-    judged: bool  # False: the reference is no truth
+    judged: bool  # False: the reference is unusable
     note: str
     theta_rmse: float = np.nan  # [m3 m-3]
     theta_max: float = np.nan
     mean_rmse: float = np.nan  # of 0-30 cm
-    infiltration_cm: float = np.nan  # HYDRUS counts it net of evaporation during runoff
-    top_cm: float = np.nan  # infiltration less evaporation
+    infiltration_cm: float = np.nan  # in HYDRUS net of evaporation during runoff
+    top_cm: float = np.nan  # infiltration minus evaporation
     evaporation_cm: float = np.nan
     transpiration_cm: float = np.nan  # against the reference's actual uptake
     runoff_cm: float = np.nan
@@ -60,7 +58,7 @@ class Row:
 
 
 def validate_case(folder: Path, repeats: int = 2) -> Row:
-    """Run one case; the quicker of the runs gives the processor time.
+    """Run one case; processor time is that of the fastest run.
 
     Raises
     ------
@@ -75,19 +73,19 @@ def validate_case(folder: Path, repeats: int = 2) -> Row:
     return compare(case, min(runs, key=lambda run: run.cpu_s))
 
 
-def compare(case: Case, ours: Profile) -> Row:
-    """Differences of a run from the reference, and the judgement."""
+def compare(case: Case, computed: Profile) -> Row:
+    """Compare a run with the reference and check the limits."""
     truth = case.converged
-    theta = ours.theta[_rows(ours.time_d, truth.time_d)]
+    theta = computed.theta[_rows(computed.time_d, truth.time_d)]
     difference = theta - truth.theta
     mean = case.mean(theta) - truth.mean
-    sums, flux = _reference_sums(truth), _our_sums(ours)
+    sums, flux = _reference_sums(truth), _computed_sums(computed)
     delta = {name: float(flux[name] - sums[name]) for name in flux}
     values = {
         "theta_rmse": _rms(difference),
         "theta_max": float(np.abs(difference).max()),
         "mean_rmse": _rms(mean),
-        "balance_error_cm": float(np.abs(ours.balance_error_cm).max()),
+        "balance_error_cm": float(np.abs(computed.balance_error_cm).max()),
         **{f"{name}_cm": value for name, value in delta.items()},
     }
     faults, reason = _faults(case, values, sums)
@@ -95,8 +93,8 @@ def compare(case: Case, ours: Profile) -> Row:
     default_theta, default_mean = _default(case)
     return Row(
         case.name, not faults, not case.unusable, note,
-        cpu_ms_per_year=1e3 * ours.cpu_s / case.years, steps=ours.steps,
-        forced_steps=ours.forced_steps, default_theta_rmse=default_theta,
+        cpu_ms_per_year=1e3 * computed.cpu_s / case.years, steps=computed.steps,
+        forced_steps=computed.forced_steps, default_theta_rmse=default_theta,
         default_mean_rmse=default_mean, **values,
     )  # fmt: skip
 
@@ -123,7 +121,7 @@ def _reference_sums(truth: Reference) -> dict[str, float]:
         "infiltration": last["cum_infiltration_cm"],
         "top": last["cum_actual_top_flux_cm"],
         "evaporation": last["cum_evaporation_cm"],
-        # HYDRUS prints the uptake with the heads after the step; what it took closes the balance
+        # HYDRUS prints the uptake by the heads after the step; the applied one closes the balance
         "transpiration": last["cum_transpiration_cm"]
         - (balance if last["cum_transpiration_cm"] else 0.0),
         "runoff": last["cum_runoff_cm"],
@@ -132,15 +130,15 @@ def _reference_sums(truth: Reference) -> dict[str, float]:
     }
 
 
-def _our_sums(ours: Profile) -> dict[str, float]:
+def _computed_sums(computed: Profile) -> dict[str, float]:
     return {
-        "infiltration": float(ours.infiltration_cm[-1]),
-        "top": float(ours.infiltration_cm[-1] - ours.evaporation_cm[-1]),
-        "evaporation": float(ours.evaporation_cm[-1]),
-        "transpiration": float(ours.transpiration_cm[-1]),
-        "runoff": float(ours.runoff_cm[-1]),
-        "drainage": float(ours.drainage_cm[-1]),
-        "storage": float(ours.storage_cm[-1]),
+        "infiltration": float(computed.infiltration_cm[-1]),
+        "top": float(computed.infiltration_cm[-1] - computed.evaporation_cm[-1]),
+        "evaporation": float(computed.evaporation_cm[-1]),
+        "transpiration": float(computed.transpiration_cm[-1]),
+        "runoff": float(computed.runoff_cm[-1]),
+        "drainage": float(computed.drainage_cm[-1]),
+        "storage": float(computed.storage_cm[-1]),
     }
 
 
@@ -153,8 +151,8 @@ def _default(case: Case) -> tuple[float, float]:
     )
 
 
-def _rows(ours_d: Array, wanted_d: Array) -> NDArray[np.int64]:
-    rows = np.clip(np.searchsorted(ours_d, wanted_d - 1e-6), 0, ours_d.size - 1)
+def _rows(computed_d: Array, wanted_d: Array) -> Integers:
+    rows = np.clip(np.searchsorted(computed_d, wanted_d - 1e-6), 0, computed_d.size - 1)
     return rows.astype(np.int64)
 
 
@@ -170,7 +168,7 @@ HEADER = (
 
 
 def line(row: Row) -> str:
-    """A row of the printed table."""
+    """Format a row of the table."""
     fluxes = " ".join(f"{getattr(row, name + '_cm'):7.3f}" for name in ("infiltration", *FLUXES))
     verdict = "ok" if row.passed else ("MISSED" if row.judged else "not judged")
     text = (

@@ -1,4 +1,4 @@
-"""The station's corrections and inversions beside columns of published packages."""
+"""Compare the station's corrections and inversions with columns of published packages."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.physics import atmosphere as air
-from epithermal_edge.physics import corrections, footprint
-from epithermal_edge.physics import cosmic as moisture
+from epithermal_edge.physics import atmosphere, corrections, desilets, footprint
 from epithermal_edge.physics.uts import UTS_PARAMETERS, uts_rate, uts_theta
+from epithermal_host.arrays import Array
 
-Array = NDArray[np.float64]
 Table = dict[str, Array]
-Check = tuple[str, Array, float]  # column, ours, tolerance relative to the column
+Check = tuple[str, Array, float]  # column, computed values, tolerance relative to the column
 
-DIGITS = 1e-12  # 16 printed digits, less rounding
-BOUGUER = 1e-7  # neptoon's 2 pi G differs from the right one
+DIGITS = 1e-12  # 16 printed digits, minus rounding
+BOUGUER = 1e-7  # the value of 2 pi G in neptoon is inexact
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One column of a table: the largest relative difference from it."""
+    """Largest relative difference from one column of a table."""
 
     file: str
     column: str
@@ -36,17 +33,17 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """Within the limit; a NaN on one side only is not."""
+        """True within the limit; False where a NaN is on one side only."""
         return bool(self.difference <= self.limit)
 
 
 def validate_corrections(folder: Path) -> list[Row]:
-    """Every column that we compute, of every table that is there.
+    """Compare every column that the station computes, in every table of a folder.
 
     Raises
     ------
     ConfigError
-        No table is there, or one cannot be read.
+        The folder has no table, or a table cannot be read.
     """
     rows = []
     for name, checks in CHECKS.items():
@@ -55,23 +52,22 @@ def validate_corrections(folder: Path) -> list[Row]:
             continue
         table, words = _read(path)
         try:
-            found = list(checks(table, words))
-            for column, ours, limit in found:
-                difference = _difference(ours, table[column])
-                rows.append(Row(name, column, ours.size, difference, limit))
+            for column, computed, limit in list(checks(table, words)):
+                difference = _difference(computed, table[column])
+                rows.append(Row(name, column, computed.size, difference, limit))
         except KeyError as error:
             raise ConfigError(f"{path}: no column {error}") from error
     if not rows:
-        raise ConfigError(f"{folder}: none of {', '.join(CHECKS)} is in it")
+        raise ConfigError(f"{folder}: contains none of {', '.join(CHECKS)}")
     return rows
 
 
-def _difference(ours: Array, printed: Array) -> float:
-    if not np.array_equal(np.isnan(ours), np.isnan(printed)):
+def _difference(computed: Array, printed: Array) -> float:
+    if not np.array_equal(np.isnan(computed), np.isnan(printed)):
         return float("inf")
     known = np.isfinite(printed)
     scale = np.maximum(np.abs(printed[known]), 1e-3)
-    return float(np.max(np.abs(ours[known] - printed[known]) / scale, initial=0.0))
+    return float(np.max(np.abs(computed[known] - printed[known]) / scale, initial=0.0))
 
 
 def _read(path: Path) -> tuple[Table, dict[str, list[str]]]:
@@ -79,7 +75,7 @@ def _read(path: Path) -> tuple[Table, dict[str, list[str]]]:
         with path.open(encoding="utf-8", newline="") as lines:
             header, *rows = csv.reader(lines)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error or 'it is empty'}") from error
+        raise ConfigError(f"{path}: {error or 'the file is empty'}") from error
     table: Table = {}
     words: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 2):
@@ -104,13 +100,13 @@ def _pressure(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
 
 def _coefficient(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     place = t["latitude_deg"], t["elevation_m"], t["cutoff_rigidity_gv"]
-    yield "mean_pressure_hpa_neptoon", air.mean_pressure(t["elevation_m"]), DIGITS
+    yield "mean_pressure_hpa_neptoon", atmosphere.mean_pressure(t["elevation_m"]), DIGITS
     yield "beta_desilets_zreda_2003_per_hpa", corrections.pressure_coefficient(*place), DIGITS
     beta = corrections.pressure_coefficient(*place, "desilets2021")
     yield "beta_desilets_2021_per_hpa", beta, DIGITS
     beta = corrections.pressure_coefficient(*place, "tirado_bueno2021")
     yield "beta_tirado_bueno_2021_per_hpa", beta, DIGITS
-    depth = air.atmospheric_depth(t["latitude_deg"], t["elevation_m"])
+    depth = atmosphere.atmospheric_depth(t["latitude_deg"], t["elevation_m"])
     yield "atmospheric_depth_g_cm2_crnpy", depth, DIGITS
     yield "atmospheric_depth_g_cm2_neptoon_md2023", depth, BOUGUER
 
@@ -118,12 +114,12 @@ def _coefficient(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
 def _humidity(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     t_c, rh = t["air_temperature_c"], t["relative_humidity_pct"]
     neptoon, crnpy = t["absolute_humidity_g_m3_neptoon"], t["absolute_humidity_g_m3_crnpy"]
-    e_sat = air.saturation_vapour_pressure(t_c, air.BOLTON_1980)
-    humidity = air.absolute_humidity(t_c, rh, air.BOLTON_1980)
+    e_sat = atmosphere.saturation_vapour_pressure(t_c, atmosphere.BOLTON_1980)
+    humidity = atmosphere.absolute_humidity(t_c, rh, atmosphere.BOLTON_1980)
     yield "saturation_vapour_pressure_hpa_neptoon", e_sat, DIGITS
     yield "vapour_pressure_hpa_neptoon", e_sat * rh / 100.0, DIGITS
     yield "absolute_humidity_g_m3_neptoon", humidity, DIGITS
-    other = air.absolute_humidity(t_c, rh, air.CAMPBELL_NORMAN_1998)
+    other = atmosphere.absolute_humidity(t_c, rh, atmosphere.CAMPBELL_NORMAN_1998)
     yield "absolute_humidity_g_m3_crnpy", other, 3e-5  # its gas constant
     yield "fw_rosolem2013_ref0_neptoon", corrections.humidity_factor(neptoon), DIGITS
     yield "fw_rosolem2013_ref7.5_neptoon", corrections.humidity_factor(neptoon, 7.5), DIGITS
@@ -139,7 +135,7 @@ def _incoming(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     hertle = corrections.hertle_scale(cutoff, depth)
     yield (
         "atmospheric_depth_g_cm2",
-        air.atmospheric_depth(t["latitude_deg"], t["elevation_m"]),
+        atmosphere.atmospheric_depth(t["latitude_deg"], t["elevation_m"]),
         (BOUGUER),
     )
     yield "fi_multiplier_unscaled", corrections.incoming_factor(i, ref, "plain"), DIGITS
@@ -168,14 +164,14 @@ def _biomass(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
 def _desilets(t: Table, _: dict[str, list[str]]) -> Iterator[Check]:
     n, n0, density = t["N_cph"], t["N0_cph"], t["bulk_density_g_cm3"]
     bound = t["lattice_water_g_g"], t["soc_water_g_g"]
-    theta = moisture.desilets_theta(n, n0, density, *bound)
-    by_mass = moisture.desilets_theta(n, n0, 1.0, *bound)
+    theta = desilets.desilets_theta(n, n0, density, *bound)
+    by_mass = desilets.desilets_theta(n, n0, 1.0, *bound)
     yield "theta_grav_neptoon", by_mass, DIGITS
     yield "theta_grav_reformulated_koehli2021_neptoon", by_mass, DIGITS
     yield "theta_vol_neptoon", theta, DIGITS
     yield "theta_vol_crnpy", theta, DIGITS
-    yield "N_back_neptoon", moisture.desilets_rate(theta, n0, density, *bound), DIGITS
-    sigma = moisture.desilets_sigma(n, t["sigma_N_crnpy_cph"], n0, density)
+    yield "N_back_neptoon", desilets.desilets_rate(theta, n0, density, *bound), DIGITS
+    sigma = desilets.desilets_sigma(n, t["sigma_N_crnpy_cph"], n0, density)
     yield "sigma_theta_vol_crnpy_jakobi2020", sigma, DIGITS
 
 
@@ -227,7 +223,7 @@ CHECKS: dict[str, Callable[[Table, dict[str, list[str]]], Iterator[Check]]] = {
 
 
 def line(row: Row) -> str:
-    """A row of the printed table."""
+    """Format a row of the table."""
     verdict = "ok" if row.passed else "MISSED"
     return f"{row.file:<26} {row.column:<46} {row.count:5d} {row.difference:9.1e} {verdict}"
 

@@ -1,4 +1,4 @@
-"""COSMIC beside vectors of published implementations."""
+"""Compare COSMIC with vectors of published implementations."""
 
 from __future__ import annotations
 
@@ -9,35 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.neutrons import cosmic
 
-Array = NDArray[np.float64]
-
-EXACT, FAST, D86_MM = 1e-6, 1e-3, 1.0
+EXACT, FAST, D86_MM = 1e-6, 1e-3, 1.0  # limits, relative for both rules
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The vectors of one kind: largest differences, relative but for the depth."""
+    """Largest differences over the vectors of one kind, relative for both rules."""
 
     kind: str
     count: int
     exact: float
     fast: float
     d86_mm: float
-    worst: str  # id of the vector furthest off by the exact rule
+    worst: str  # id of the vector with the largest difference by the exact rule
 
     @property
     def passed(self) -> bool:
-        """Within the three limits."""
+        """True within the three limits."""
         return self.exact <= EXACT and self.fast <= FAST and self.d86_mm <= D86_MM
 
 
 def read_vectors(vectors: Path, profiles: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
-    """Each vector's row with the arguments of `cosmic.neutron_rate`.
+    """Read the row of each vector and its arguments of `cosmic.neutron_rate`.
 
     Raises
     ------
@@ -51,19 +48,19 @@ def read_vectors(vectors: Path, profiles: Path) -> list[tuple[dict[str, str], di
             layers.setdefault(row["id"], []).append(layer)
         except (KeyError, ValueError, TypeError) as error:
             raise ConfigError(f"{profiles}:{number}: {error!r}") from error
-    found = []
+    cases = []
     for number, row in enumerate(_rows(vectors), 2):
         try:
-            found.append((row, _arguments(row, layers[row["id"]])))
+            cases.append((row, _arguments(row, layers[row["id"]])))
         except (KeyError, ValueError, TypeError) as error:
             raise ConfigError(f"{vectors}:{number}: {error!r}") from error
-    if not found:
+    if not cases:
         raise ConfigError(f"{vectors}: no rows")
-    return found
+    return cases
 
 
 def validate_cosmic(vectors: Path, profiles: Path) -> list[Row]:
-    """Exact rule, fast path and D86, by kind of vector.
+    """Compare the exact rule, the fast path and D86, by kind of vector.
 
     Raises
     ------
@@ -78,12 +75,12 @@ def validate_cosmic(vectors: Path, profiles: Path) -> list[Row]:
             raise ConfigError(f"{vectors}: id {row['id']}: {error}") from error
         kinds.setdefault(row.get("kind", "all"), []).append((row["id"], *differences))
     rows = []
-    for kind, found in kinds.items():
-        values = np.array([differences for _, *differences in found])
+    for kind, of_kind in kinds.items():
+        values = np.array([differences for _, *differences in of_kind])
         worst = values.max(axis=0)
-        worst_id = found[int(values[:, 0].argmax())][0]
+        worst_id = of_kind[int(values[:, 0].argmax())][0]
         exact, fast, d86_mm = (float(value) for value in worst)
-        rows.append(Row(kind, len(found), exact, fast, d86_mm, worst_id))
+        rows.append(Row(kind, len(of_kind), exact, fast, d86_mm, worst_id))
     return rows
 
 
@@ -120,7 +117,7 @@ HEADER = "kind               count   exact rule    fast path   D86 [mm]"
 
 
 def line(row: Row) -> str:
-    """A row of the printed table."""
+    """Format a row of the table."""
     verdict = "ok" if row.passed else f"MISSED (id {row.worst})"
     return (
         f"{row.kind:<18} {row.count:5d} {row.exact:12.1e} {row.fast:12.1e} {row.d86_mm:10.2f}  "

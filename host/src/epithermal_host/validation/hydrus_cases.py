@@ -1,4 +1,4 @@
-"""Reference runs of HYDRUS-1D: a folder's case.json, weather, profiles and fluxes."""
+"""Read reference runs of HYDRUS-1D: case.json, weather, profiles and fluxes of a folder."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array
 from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, SoilHydraulics
 from epithermal_host.soil.profile import Grid, mean_theta
 from epithermal_host.soil.richards import Bottom, Column, Feddes, Forcing, Top
 
-Array = NDArray[np.float64]
-
-MEAN_CM = 30.0  # depth of the mean that is compared
-AIR_ENTRY = {0: 0.0, 3: AIR_ENTRY_CM}  # HYDRUS-1D's iModel
+MEAN_CM = 30.0  # depth of the compared mean
+AIR_ENTRY = {0: 0.0, 3: AIR_ENTRY_CM}  # air entry by HYDRUS-1D's iModel
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What HYDRUS-1D found in one of its variants, `converged` or `default`."""
+    """Result of HYDRUS-1D in one of the variants `converged` and `default`."""
 
     time_d: Array  # (nt)
     theta: Array  # (nt, nz) [m3 m-3]
@@ -36,48 +34,48 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A folder of the reference: our column and forcing, and HYDRUS-1D's answers."""
+    """One case of the reference: column and forcing, and the results of HYDRUS-1D."""
 
     name: str
     column: Column
     forcing: Forcing
     converged: Reference
     default: Reference | None
-    unusable: str  # why `converged` is no truth; empty when it is one
+    unusable: str  # reason why `converged` is not a reference; empty when it is
 
     @property
     def years(self) -> float:
-        """Simulated time."""
+        """Simulated time [a]."""
         return float(self.forcing.end_d[-1]) / 365.0
 
     def mean(self, theta: Array) -> Array:
-        """Mean water content of the upper 30 cm, or of a shorter column."""
+        """Compute the mean water content of the upper 30 cm, or of a shorter column."""
         z = self.column.grid.z_cm
         return mean_theta(z, theta, 0.0, min(MEAN_CM, float(z[-1])))
 
 
 def find_cases(folder: Path) -> list[Path]:
-    """The folders with a case.json in a folder, or itself.
+    """List the folders with a case.json: the given folder or its subfolders.
 
     Raises
     ------
     ConfigError
-        There is none.
+        No folder has one.
     """
-    found = [folder] if (folder / "case.json").is_file() else []
-    found += sorted(path.parent for path in folder.glob("*/case.json"))
-    if not found:
-        raise ConfigError(f"{folder}: no case.json in it or in its folders; name the reference")
-    return found
+    folders = [folder] if (folder / "case.json").is_file() else []
+    folders += sorted(path.parent for path in folder.glob("*/case.json"))
+    if not folders:
+        raise ConfigError(f"{folder}: no case.json here or in a subfolder; give a reference's path")
+    return folders
 
 
 def read_case(folder: Path) -> Case:
-    """A case from its folder.
+    """Read a case from its folder.
 
     Raises
     ------
     ConfigError
-        A file is missing, damaged or asks for what we do not have; one line that names it.
+        A file is missing, damaged or contains an unsupported value; one line that names it.
     """
     path = folder / "case.json"
     try:
@@ -87,11 +85,11 @@ def read_case(folder: Path) -> Case:
         converged = _reference(folder, "converged", column)
         default = _reference(folder, "default", column)
     except KeyError as error:
-        raise ConfigError(f"{path}: no {error} in it or in the files beside it") from error
+        raise ConfigError(f"{path}: this file or one beside it has no {error}") from error
     except (OSError, ValueError, TypeError, BadZipFile) as error:
         raise ConfigError(f"{folder}: {' '.join(str(error).split())}") from error
     if converged is None:
-        raise ConfigError(f"{folder}: no variant 'converged' in profiles.npz or no csv of it")
+        raise ConfigError(f"{folder}: profiles.npz or a csv lacks the variant 'converged'")
     return Case(folder.name, column, forcing, converged, default, _unusable(case))
 
 
@@ -100,14 +98,14 @@ def _unusable(case: Mapping[str, Any]) -> str:
     missed = int(status.get("time_steps_not_converged") or 0)
     if status.get("complete") is False:
         return "HYDRUS-1D stopped early"
-    # one step in ten thousands that missed its tolerance is no matter
+    # a few steps in ten thousands without convergence do not matter
     return f"{missed} steps of the reference did not converge" if missed > 10 else ""
 
 
 def _column(case: Mapping[str, Any]) -> Column:
     model = int(case["hydrus_iModel"])
     if model not in AIR_ENTRY:
-        raise ValueError(f"hydrus_iModel {model}: only {sorted(AIR_ENTRY)} are known")
+        raise ValueError(f"hydrus_iModel {model} is not supported; use one of {sorted(AIR_ENTRY)}")
     soils = tuple(
         SoilHydraulics(
             m["theta_r"], m["theta_s"], m["alpha_per_cm"], m["n"], m["Ks_cm_per_d"], m["l"],
@@ -136,7 +134,7 @@ def _top(boundary: Mapping[str, Any]) -> tuple[Top, float]:
         return "atmosphere", float(boundary["hCritA_cm"])
     if "flux" in kind:
         return "flux", -15000.0
-    raise ValueError(f"top boundary {boundary['type']!r} is not known")
+    raise ValueError(f"top boundary {boundary['type']!r} is not supported")
 
 
 def _bottom(boundary: str | Mapping[str, Any]) -> tuple[Bottom, float]:
@@ -149,7 +147,7 @@ def _bottom(boundary: str | Mapping[str, Any]) -> tuple[Bottom, float]:
         return "head", float(boundary["h_cm"])
     if "no flux" in kind or "zero flux" in kind or "no flow" in kind:
         return "no_flux", 0.0
-    raise ValueError(f"bottom boundary {kind!r} is not known")
+    raise ValueError(f"bottom boundary {kind!r} is not supported")
 
 
 def _feddes(f: Mapping[str, Any] | None) -> Feddes | None:
@@ -172,7 +170,7 @@ def _forcing(case: Mapping[str, Any], folder: Path, roots: bool) -> Forcing:
     weather = _table(folder / "weather.csv")
     day = weather["day"]
     end = np.union1d(day, out[out < day[-1]])
-    record = np.searchsorted(day, end - 1e-9)  # an output within a record splits it
+    record = np.searchsorted(day, end - 1e-9)  # an output time within a record splits it
     transpiration = weather["potential_transpiration_cm_per_d"][record] if roots else 0.0
     return Forcing(
         end,

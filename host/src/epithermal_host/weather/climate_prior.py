@@ -1,14 +1,12 @@
-"""A climate drawn from a broad prior, for places without a station."""
+"""Sample a climate from a broad prior, for places without a station."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.physics.atmosphere import hargreaves_et0, mean_pressure
+from epithermal_host.arrays import Array
 from epithermal_host.weather.generator import DAYS_PER_YEAR, MIDDLE_OF_MONTH, Climate, Monthly
-
-Array = NDArray[np.float64]
 
 
 def sample_climate(
@@ -20,28 +18,29 @@ def sample_climate(
     regime: tuple[float, float] = (0.0, 0.35),
     spell_sigma_max: float = 0.0,
 ) -> Climate:
-    """A place drawn from a broad prior: oceanic to continental, humid to semi-arid, 25 to 60 deg.
+    """Sample a climate: oceanic to continental, humid to semi-arid, latitude 25 to 60 degrees.
 
     Parameters
     ----------
     rng :
-        Every random number comes from here.
+        Source of all random numbers.
     aridity : [-]
-        Lowest and highest mean annual precipitation over ET0, spread evenly.
+        Lowest and highest ratio of mean annual precipitation to ET0; uniform between them.
     southern_share : [-]
-        Share of places in the southern hemisphere, whose seasons are half a year later.
+        Fraction of places in the southern hemisphere, whose seasons are half a year later.
     mountain_share : [-]
-        Share of places at 1000 to 3000 m, where snow stores the winter's water.
+        Fraction of places at 1000 to 3000 m, where snow stores winter precipitation.
     regime : [-]
-        Mean and standard deviation of the seasonality of rain: above 0 summers are wet, below
-        winters are.
+        Mean and standard deviation of the seasonality of rain: above 0 for wet summers, below 0
+        for wet winters.
     spell_sigma_max : [-]
-        Wet and dry months: `Climate.spell_sigma` is uniform up to this.
+        Upper limit of `Climate.spell_sigma` (wet and dry months), which is uniform from 0.
 
     Notes
     -----
-    The numbers are our own choice, so that 25 to 60 degrees, 0 to 2000 m, a seasonal amplitude of 5
-    (oceanic) to 18 degC (continental) and a daily range of 6 (humid) to 16 degC (dry) occur.
+    The numbers are assumptions of this program that give 25 to 60 degrees, 0 to 2000 m, a seasonal
+    amplitude of 5 (oceanic) to 18 degC (continental) and a daily range of 6 (humid) to 16 degC
+    (dry).
     """
     latitude = rng.uniform(25.0, 60.0)
     altitude = min(rng.exponential(350.0), 2000.0)
@@ -81,7 +80,7 @@ def sample_climate(
 
 
 def _sample_days(rng: np.random.Generator, continental: float) -> dict[str, float]:
-    """How a day's rain, temperature and ET0 vary."""
+    """Sample the day-to-day variability of rain, temperature and ET0."""
     return {
         "rain_shape": rng.uniform(0.6, 0.95),
         "t_range_wet": rng.uniform(0.6, 0.85),
@@ -96,7 +95,7 @@ def _sample_days(rng: np.random.Generator, continental: float) -> dict[str, floa
 
 
 def _sample_air(rng: np.random.Generator) -> dict[str, float]:
-    """How pressure, humidity and incoming neutrons vary."""
+    """Sample the variability of pressure, humidity and incoming neutrons."""
     return {
         "pressure_wet_drop_hpa": rng.uniform(2.0, 7.0),
         "pressure_sigma_hpa": rng.uniform(4.0, 9.0),
@@ -125,7 +124,7 @@ def _sample_snow_and_spells(rng: np.random.Generator, spell_sigma_max: float) ->
 def _sample_rain(
     rng: np.random.Generator, annual_mm: float, summer: Array, regime: tuple[float, float]
 ) -> tuple[Monthly, Monthly, Monthly]:
-    """Transition probabilities and wet-day amounts that add up to an annual precipitation."""
+    """Sample transition probabilities and wet-day amounts for a given annual precipitation."""
     share = np.clip(annual_mm / DAYS_PER_YEAR / rng.uniform(3.5, 9.0), 0.06, 0.6)
     wet = np.clip(share * (1.0 + np.clip(rng.normal(*regime), -0.85, 0.85) * summer), 0.01, 0.85)
     persistence = rng.uniform(0.15, 0.4)  # lag-1 autocorrelation of wet and dry
@@ -136,7 +135,7 @@ def _sample_rain(
 
 
 def _days() -> Array:
-    """Day of the year in the middle of each month."""
+    """Return the day of the year in the middle of each month."""
     return np.asarray(np.ceil(MIDDLE_OF_MONTH))
 
 

@@ -1,4 +1,4 @@
-"""A fitted climate as a TOML file."""
+"""Write and read a fitted climate as a TOML file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_climate(
     weather: DailyWeather,
     read: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep a climate, with what it was fitted to and how that is read again, as TOML."""
+    """Write a climate as TOML, with the source of its fit and the options to read that again."""
     plain = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(climate).items()
@@ -52,17 +52,17 @@ def read_climate(path: Path) -> Climate:
     Raises
     ------
     ConfigError
-        No such file, no TOML, keys missing or unknown, values of a wrong shape.
+        The file is missing or not TOML, a key is missing or unknown, a value has a wrong shape.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     except tomllib.TOMLDecodeError as fault:
-        raise ConfigError(f"{path}: no valid TOML: {fault}") from None
+        raise ConfigError(f"{path}: invalid TOML: {fault}") from None
     given = table.get("climate")
     if not isinstance(given, dict):
-        raise ConfigError(f"{path}: no section [climate]; make the file with `weather fit`")
+        raise ConfigError(f"{path}: no section [climate]; create the file with `weather fit`")
     values: dict[str, Any] = {}
     fields = {f.name: f for f in dataclasses.fields(Climate)}
     unknown = sorted(set(given) - set(fields))
@@ -70,7 +70,9 @@ def read_climate(path: Path) -> Climate:
     for name, spec in fields.items():
         if name not in given:
             if spec.default is dataclasses.MISSING:
-                faults.append(f"{path}: [climate] {name} is missing; make the file anew")
+                faults.append(
+                    f"{path}: [climate] {name} is missing; create the file again with `weather fit`"
+                )
             continue
         value = _number_or_twelve(given[name])
         if isinstance(value, SHAPES[str(spec.type)][0]):

@@ -1,4 +1,4 @@
-"""Generated weather beside the observed: the numbers a hydrologist would ask for, and a picture."""
+"""Compare generated with observed weather: statistics that matter in hydrology, and a plot."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Weather, day_of_year, generate
 from epithermal_host.weather.station_series import DailyWeather
-
-Array = NDArray[np.float64]
 
 ANNUAL_TOLERANCE = 0.05
 WET_TOLERANCE = 0.03
@@ -25,9 +23,9 @@ MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "O
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The quantities that both have; NaN where not measured."""
+    """Quantities of both observed and generated weather; NaN where not measured."""
 
-    day: NDArray[np.int64]
+    day: Integers
     rain_mm: Array
     et0_mm: Array
     t_mean_c: Array  # mean of the extremes
@@ -36,19 +34,19 @@ class Series:
     relative_humidity_pct: Array
 
     @property
-    def month(self) -> NDArray[np.int64]:
-        """0 is January."""
+    def month(self) -> Integers:
+        """Month of each day; 0 is January."""
         return self.day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
 
     @property
-    def wet(self) -> NDArray[np.bool_]:
-        """Days with rain."""
+    def wet(self) -> Mask:
+        """True on days with rain."""
         return self.rain_mm >= DRIZZLE_MM
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of both; without a tolerance it is told and not judged."""
+    """One statistic of both; without a tolerance it is listed but not judged."""
 
     name: str
     unit: str
@@ -59,18 +57,18 @@ class Row:
 
     @property
     def difference(self) -> float:
-        """Generated less observed, relative or absolute as the tolerance is."""
+        """Generated minus observed, relative or absolute like the tolerance."""
         d = self.generated - self.observed
         return d / abs(self.observed) if self.kind == "relative" else d
 
     @property
     def ok(self) -> bool:
-        """Whether it is within the tolerance."""
+        """True within the tolerance."""
         return self.tolerance is None or abs(self.difference) <= self.tolerance
 
 
 def observed_series(weather: DailyWeather) -> Series:
-    """What is compared, of a station."""
+    """Extract the compared quantities of a station."""
     return Series(
         day=weather.day,
         rain_mm=weather.rain_mm,
@@ -83,7 +81,7 @@ def observed_series(weather: DailyWeather) -> Series:
 
 
 def generated_series(climate: Climate, years: int = 200, seed: int = 1) -> Series:
-    """What is compared, of generated weather."""
+    """Generate weather and extract the compared quantities."""
     w: Weather = generate(climate, np.random.default_rng(seed), 0, round(years * 365.25))
     return Series(
         day=w.day,
@@ -97,12 +95,11 @@ def generated_series(climate: Climate, years: int = 200, seed: int = 1) -> Serie
 
 
 def compare(observed: Series, generated: Series) -> tuple[Row, ...]:
-    """The rows of the table.
+    """Compute the rows of the table.
 
-    Judged are: annual rain and ET0 within 5 %, share of wet days within 0.03, autocorrelations
-    from day to day within 0.1 (of the series, and of what is left without the seasons), each
-    month's mean within 15 % (temperature: within 1 degC or 15 %). Quantities that were not
-    measured are left out.
+    Tolerances: annual rain and ET0 5 %, fraction of wet days 0.03, autocorrelation from day to day
+    0.1 (of the series, and of the series without its season), mean of each month 15 %
+    (temperature: 1 degC or 15 %). Quantities that were not measured are omitted.
     """
     both = (observed, generated)
     rows = []
@@ -113,7 +110,7 @@ def compare(observed: Series, generated: Series) -> tuple[Row, ...]:
     rows.append(Row("wet days", "-", o, g, WET_TOLERANCE))
     rows += _memories(observed, generated)
     rows += _months(observed, generated)
-    rows += _told(observed, generated)
+    rows += _unjudged(observed, generated)
     return tuple(row for row in rows if np.isfinite(row.observed))
 
 
@@ -141,7 +138,7 @@ def _memories(observed: Series, generated: Series) -> list[Row]:
 
 
 def _months(observed: Series, generated: Series) -> list[Row]:
-    """The worst month of each quantity, and of the wet days."""
+    """Compare the worst month of each quantity and of the fraction of wet days."""
     rows = []
     for name, label, unit in (*QUANTITIES, ("wet", "share of wet days", "-")):
         o = monthly_means(observed, name)
@@ -160,8 +157,8 @@ def _months(observed: Series, generated: Series) -> list[Row]:
     return rows
 
 
-def _told(observed: Series, generated: Series) -> list[Row]:
-    """What is not judged, but worth knowing before one trusts a generator."""
+def _unjudged(observed: Series, generated: Series) -> list[Row]:
+    """Compare statistics without a tolerance, which characterize the generator."""
     pairs: list[tuple[str, str, Callable[[Series], float]]] = [
         (f"{label}, sd of days", unit, partial(_spread, name)) for name, label, unit in QUANTITIES
     ]
@@ -188,21 +185,21 @@ def _spread(name: str, series: Series) -> float:
 
 
 def _drying(series: Series) -> float:
-    """Correlation of ET0 with humidity; NaN where either is not measured."""
+    """Compute the correlation of ET0 with humidity; NaN where either is not measured."""
     if not np.isfinite(series.et0_mm + series.relative_humidity_pct).all():
         return float("nan")
     return float(np.corrcoef(series.et0_mm, series.relative_humidity_pct)[0, 1])
 
 
 def lag_1(x: Array) -> float:
-    """Autocorrelation from one day to the next; NaN where not measured."""
+    """Compute the autocorrelation from one day to the next; NaN where not measured."""
     if not np.isfinite(x).all():
         return float("nan")
     return float(np.corrcoef(x[1:], x[:-1])[0, 1])
 
 
-def without_season(x: Array, day: NDArray[np.int64]) -> Array:
-    """What is left after the mean and two harmonics of the year."""
+def without_season(x: Array, day: Integers) -> Array:
+    """Subtract the mean and two harmonics of the year."""
     if not np.isfinite(x).all():
         return x
     w = 2.0 * np.pi * day_of_year(day) / 365.25
@@ -211,26 +208,26 @@ def without_season(x: Array, day: NDArray[np.int64]) -> Array:
 
 
 def monthly_means(series: Series, name: str) -> Array:
-    """Mean of a day in each month, (12,)."""
+    """Compute the mean of a quantity in each month, (12,)."""
     x, month = getattr(series, name), series.month
     return np.array([x[month == k].mean() for k in range(12)])
 
 
 def annual(series: Series) -> Array:
-    """Rain of each whole year."""
+    """Sum the rain of each complete year."""
     year = series.day.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)
     years, days = np.unique(year, return_counts=True)
     return np.array([series.rain_mm[year == y].sum() for y in years[days >= 365]])
 
 
-def spells(days: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Lengths of the runs of such days [d]."""
+def spells(days: Mask) -> Integers:
+    """List the lengths of runs of consecutive True days [d]."""
     edge = np.diff(np.concatenate([[0], days.astype(np.int64), [0]]))
     return np.flatnonzero(edge == -1) - np.flatnonzero(edge == 1)
 
 
 def table(rows: tuple[Row, ...]) -> list[str]:
-    """Lines of the comparison, for people."""
+    """Format the comparison as lines of text."""
     lines = [f"{'':38}{'unit':>6}{'observed':>11}{'generated':>11}{'difference':>12}{'allowed':>9}"]
     for r in rows:
         relative = r.kind == "relative"
@@ -245,35 +242,35 @@ def table(rows: tuple[Row, ...]) -> list[str]:
 
 
 def draw(observed: Series, generated: Series, path: Path, title: str) -> None:
-    """Picture of the monthly means, observed and generated.
+    """Draw the monthly means, observed and generated.
 
     Parameters
     ----------
     observed, generated :
-        What is drawn; a quantity that was not measured is left out.
+        Series to plot; a quantity that was not measured is omitted.
     path :
         PNG, PDF or SVG by its suffix.
     title :
-        Over the picture.
+        Title of the figure.
     """
-    from matplotlib.figure import Figure
+    from epithermal_host.rendering.plots import DPI, VERMILION, new_figure, plot_style  # slow
 
     shown = [(*q, "") for q in QUANTITIES] + [("wet", "share of wet days", "-", "")]
     shown = [q for q in shown if np.isfinite(monthly_means(observed, q[0])).all()]
-    figure = Figure(figsize=(11.0, 6.0), layout="constrained")
-    axes = figure.subplots(2, 4).ravel()
-    for ax, (name, label, unit, _) in zip(axes, shown, strict=False):
-        for series, style, text in (
-            (observed, "ko-", "observed"),
-            (generated, "C1s--", "generated"),
-        ):
-            ax.plot(range(12), monthly_means(series, name), style, ms=4, lw=1, label=text)
-        ax.set_xticks(range(12), [m[0] for m in MONTH_NAMES])
-        ax.set_title(f"{label} [{unit}]", fontsize=10)
-        ax.set_ylim(bottom=0.0 if name in ("rain_mm", "et0_mm", "t_range_c", "wet") else None)
-    for ax in axes[len(shown) :]:
-        ax.axis("off")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower right")
-    figure.suptitle(f"{title}: mean of a day, by month")
-    figure.savefig(path, dpi=110)
+    kinds = ((observed, "observed", {"c": "k", "marker": "o"}),
+             (generated, "generated", {"c": VERMILION, "marker": "s", "ls": "--"}))  # fmt: skip
+    with plot_style():
+        figure = new_figure(11.0, 6.0)
+        panels = figure.subplots(2, 4).ravel()
+        for axes, (name, label, unit, _) in zip(panels, shown, strict=False):
+            for series, text, kind in kinds:
+                axes.plot(range(12), monthly_means(series, name), ms=4, lw=1, label=text, **kind)
+            axes.set_xticks(range(12), [m[0] for m in MONTH_NAMES])
+            axes.set_title(f"{label} [{unit}]", fontsize=10)
+            axes.set_ylim(bottom=0.0 if name in ("rain_mm", "et0_mm", "t_range_c", "wet") else None)
+        for axes in panels[len(shown) :]:
+            axes.axis("off")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="lower right")
+        figure.suptitle(f"{title}: mean of a day, by month")
+        figure.savefig(path, dpi=DPI)

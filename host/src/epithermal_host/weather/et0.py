@@ -1,4 +1,4 @@
-"""Reference evapotranspiration of a station's days, by what the station measures."""
+"""Compute daily reference evapotranspiration from the measurements of a station."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from epithermal_edge.physics.atmosphere import hargreaves_et0
-
-Array = NDArray[np.float64]
+from epithermal_host.arrays import Array
 
 
 def wind_at_2m(wind_m_s: ArrayLike, height_m: float) -> Array:
-    """Wind speed at 2 m over grass from that at another height.
+    """Convert wind speed over grass to a height of 2 m.
 
     Parameters
     ----------
@@ -42,19 +41,19 @@ def fao56_et0(
     latitude_deg: float,
     altitude_m: float,
 ) -> Array:
-    """Reference evapotranspiration of grass where radiation, wind and humidity are measured.
+    """Compute reference evapotranspiration of grass from radiation, wind, humidity, temperature.
 
     Parameters
     ----------
     date : (days,) [D]
     t_mean_c, t_min_c, t_max_c : (days,) [degC]
     radiation_mj_m2 : (days,) [MJ m-2]
-        Global radiation, the day's sum.
+        Daily sum of global radiation.
     wind_2m_m_s : (days,) [m s-1]
     relative_humidity_pct : (days,) [%]
-        The day's mean.
+        Daily mean.
     latitude_deg, altitude_m :
-        Of the station.
+        Location of the station.
 
     Returns
     -------
@@ -65,7 +64,7 @@ def fao56_et0(
     ----------
     Allen et al. (1998), FAO-56, eq. 6, as pyet computes it: Vremec, Collenteur & Birk (2024).
     """
-    import pandas as pd  # heavy, and only needed here
+    import pandas as pd  # slow to import and used here only
     import pyet
 
     index = pd.DatetimeIndex(date.astype("datetime64[ns]"))
@@ -93,7 +92,7 @@ def hargreaves(
     t_max_c: Array,
     latitude_deg: float,
 ) -> Array:
-    """Reference evapotranspiration where only temperature is measured.
+    """Estimate reference evapotranspiration from temperature alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Climate fitted to a station's daily series."""
+"""Fit a climate to the daily series of a station."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.atmosphere import (
@@ -14,6 +13,7 @@ from epithermal_edge.physics.atmosphere import (
     mean_pressure,
     saturation_vapour_pressure,
 )
+from epithermal_host.arrays import Array
 from epithermal_host.weather.compare import (
     Series,
     generated_series,
@@ -21,19 +21,15 @@ from epithermal_host.weather.compare import (
     observed_series,
     without_season,
 )
-from epithermal_host.weather.fit_months import Months
-from epithermal_host.weather.fit_rain import fit_rain
-from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Monthly
+from epithermal_host.weather.fit_rain import Months, fit_rain
+from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Monthly, wetness
 from epithermal_host.weather.station_series import DailyWeather
-from epithermal_host.weather.wet_days import wetness
-
-Array = NDArray[np.float64]
 
 YEARS_NEEDED = 3
-ET0_LEAST_MM = 0.05  # services round to 0.1 mm; a winter's 0 has no logarithm
+ET0_LEAST_MM = 0.05  # services round to 0.1 mm, and the logarithm of 0 does not exist
 SIGMA_ET0_MOST = 0.8
 TUNE_ROUNDS, TUNE_YEARS, TUNE_SEED = 4, 40, 2026
-UNTOLD: dict[str, float] = {  # what a weather file does not tell: middle of the campaigns' prior
+UNMEASURED: dict[str, float] = {  # not in a weather file: centre of the campaigns' prior
     "incoming_mean": 150.0,
     "incoming_sigma": 0.02,
     "incoming_memory": 0.985,
@@ -45,25 +41,25 @@ UNTOLD: dict[str, float] = {  # what a weather file does not tell: middle of the
 
 
 def fit(weather: DailyWeather) -> Climate:
-    """The climate whose generated weather is like a station's.
+    """Fit the climate whose generated weather has the statistics of a station.
 
     Parameters
     ----------
     weather :
-        At least three years with rain and the extremes of temperature. Without ET0, Hargreaves'
-        estimate stands; without humidity, the minimum temperature is taken as dew point (FAO-56,
-        eq. 48); without pressure, the standard atmosphere with a usual scatter.
+        At least three years with rain and the extremes of temperature. Missing quantities are
+        replaced: ET0 by Hargreaves' estimate; humidity by the minimum temperature as dew point
+        (FAO-56, eq. 48); pressure by the standard atmosphere with a typical scatter.
 
     Raises
     ------
     ConfigError
-        Too short, no temperature, no rain.
+        The series is too short, or has no temperature or no rain.
 
     Notes
     -----
-    Moments by month, for twelve values between which the generator interpolates so that the
-    months' means are kept. What is no moment of one term, the memories and annual ET0, is then
-    tuned on generated weather.
+    Moments by month determine twelve values of each parameter, whose interpolation preserves the
+    monthly means. Memories and annual ET0, which depend on several parameters, are then tuned on
+    generated weather.
     """
     _check(weather)
     months = Months(weather.day, weather.rain_mm >= DRIZZLE_MM)
@@ -88,7 +84,7 @@ def fit(weather: DailyWeather) -> Climate:
         "humidity_memory": 0.5,
         "et0_humidity_correlation": rho,
         "wet_reach": months.reach,
-        **UNTOLD,
+        **UNMEASURED,
     }
     return _tune(Climate(**values), observed_series(weather))
 
@@ -97,9 +93,9 @@ def _check(weather: DailyWeather) -> None:
     faults = []
     years = weather.date.size / 365.25
     if years < YEARS_NEEDED:
-        faults.append(f"{years:.1f} years are too few, {YEARS_NEEDED} are needed, 20 are good")
+        faults.append(f"{years:.1f} years are too few; {YEARS_NEEDED} are required, 20 recommended")
     if np.isnan(weather.t_min_c).any() or np.isnan(weather.t_max_c).any():
-        faults.append("no t_min_c and t_max_c: the generator makes ET0 and snow of them")
+        faults.append("no t_min_c and t_max_c, from which the generator computes ET0 and snow")
     if not (weather.rain_mm >= DRIZZLE_MM).any():
         faults.append("no day with rain")
     if faults:
@@ -107,7 +103,7 @@ def _check(weather: DailyWeather) -> None:
 
 
 def _reach(months: Months, weather: DailyWeather) -> float:
-    """How far wet days reach over their neighbours: what explains pressure best."""
+    """Estimate the reach of a wet day's effect over its neighbours from pressure or temperature."""
     x = weather.pressure_hpa
     if np.isnan(x).any():
         x = 0.5 * (weather.t_min_c + weather.t_max_c)
@@ -122,7 +118,7 @@ def _reach(months: Months, weather: DailyWeather) -> float:
 
 
 def _centred(months: Months, x: Array, mean: str, effect: str, sigma: str) -> dict[str, Monthly]:
-    """Mean, wet days' effect about the mean share of wet days, and the spread left over."""
+    """Fit a mean, the effect of wet days relative to their mean fraction, and the residual sd."""
     wet = wetness(months.reach, months.wet)
     shift = months.nodes(months.effect(x, wet))
     left = x - months.at(shift) * (wet - months.wet.mean())
@@ -133,7 +129,7 @@ def _centred(months: Months, x: Array, mean: str, effect: str, sigma: str) -> di
 
 
 def _range(months: Months, x: Array) -> dict[str, Any]:
-    """Daily range of temperature on dry and wet days, and its spread."""
+    """Fit the daily temperature range on dry and wet days, and its spread."""
     dry, wet = months.mean(x, ~months.wet), months.mean(x, months.wet)
     span = months.nodes(dry, 0.5)
     share = months.nodes(np.clip(wet / dry, 0.2, 1.5))
@@ -147,7 +143,10 @@ def _range(months: Months, x: Array) -> dict[str, Any]:
 
 
 def _evaporation(months: Months, weather: DailyWeather) -> tuple[dict[str, Any], Array]:
-    """ET0 over Hargreaves' estimate on dry and wet days; and the noise left over, 0 if none."""
+    """Fit the ratio of ET0 to Hargreaves' estimate on dry and wet days.
+
+    Returns fields of Climate and the standardized residuals, 0 without measured ET0.
+    """
     t_min, t_max = weather.t_min_c, weather.t_max_c
     guess = hargreaves_et0(0.5 * (t_min + t_max), t_min, t_max, weather.latitude_deg, months.season)
     if np.isnan(weather.et0_mm).any() or np.allclose(weather.et0_mm, guess, atol=0.05):
@@ -161,12 +160,12 @@ def _evaporation(months: Months, weather: DailyWeather) -> tuple[dict[str, Any],
     noise = np.log(np.maximum(weather.et0_mm, ET0_LEAST_MM) / np.maximum(guess, ET0_LEAST_MM))
     noise = noise - months.mean(noise)[months.month]
     sigma = months.nodes(np.sqrt(months.mean(noise**2)), 0.01, SIGMA_ET0_MOST)
-    found = {"et0_factor": factor, "et0_wet": share, "et0_sigma": sigma}
-    return found, noise / months.at(sigma)
+    fields = {"et0_factor": factor, "et0_wet": share, "et0_sigma": sigma}
+    return fields, noise / months.at(sigma)
 
 
 def _pressure(months: Months, weather: DailyWeather) -> dict[str, Any]:
-    """Pressure, lower on wet days; a usual scatter where it is not measured."""
+    """Fit pressure and its drop on wet days; use typical values where it is not measured."""
     if np.isnan(weather.pressure_hpa).any():
         return {
             "pressure_hpa": float(mean_pressure(weather.altitude_m)),
@@ -174,15 +173,18 @@ def _pressure(months: Months, weather: DailyWeather) -> dict[str, Any]:
             "pressure_sigma_hpa": 6.5,
         }
     names = ("pressure_hpa", "pressure_wet_drop_hpa", "pressure_sigma_hpa")
-    found = _centred(months, weather.pressure_hpa, *names)
-    found["pressure_wet_drop_hpa"] = tuple(-v for v in found["pressure_wet_drop_hpa"])
-    return dict(found)
+    fields = _centred(months, weather.pressure_hpa, *names)
+    fields["pressure_wet_drop_hpa"] = tuple(-v for v in fields["pressure_wet_drop_hpa"])
+    return dict(fields)
 
 
 def _humidity(months: Months, weather: DailyWeather) -> tuple[dict[str, Any], Array]:
-    """Relative humidity of dry days, its rise on wet ones, its spread; and the noise left over."""
+    """Fit relative humidity of dry days, its rise on wet days and its spread.
+
+    Returns fields of Climate and the standardized residuals.
+    """
     x = weather.relative_humidity_pct
-    if np.isnan(x).any():  # FAO-56, eq. 48: the night's minimum is the dew point
+    if np.isnan(x).any():  # FAO-56, eq. 48: the minimum temperature is the dew point
         dew = saturation_vapour_pressure(weather.t_min_c)
         middle = 0.5 * (weather.t_min_c + weather.t_max_c)
         x = np.minimum(100.0 * dew / saturation_vapour_pressure(middle), 100.0)
@@ -190,15 +192,15 @@ def _humidity(months: Months, weather: DailyWeather) -> tuple[dict[str, Any], Ar
     dry = months.nodes(months.mean(x - months.at(rise) * months.wet), 5.0, 100.0)
     left = x - months.at(rise) * months.wet - months.at(dry)
     sigma = months.nodes(np.sqrt(months.mean(left**2)), 0.1)
-    found = {"humidity_pct": dry, "humidity_wet_rise_pct": rise, "humidity_sigma_pct": sigma}
-    return found, left / months.at(sigma)
+    fields = {"humidity_pct": dry, "humidity_wet_rise_pct": rise, "humidity_sigma_pct": sigma}
+    return fields, left / months.at(sigma)
 
 
 def _tune(climate: Climate, observed: Series) -> Climate:
-    """Memories and annual ET0, until generated weather has those of the station.
+    """Adjust memories and annual ET0 until generated weather has those of the station.
 
-    Each round generates TUNE_YEARS with the same seed and moves a memory by the difference of the
-    autocorrelations (without the season), and ET0 by its ratio.
+    Each round generates TUNE_YEARS with the same seed, adds to each memory the difference of the
+    autocorrelations (without the season) and multiplies ET0 by the ratio of the means.
     """
     memories = {
         "t_memory": "t_mean_c",

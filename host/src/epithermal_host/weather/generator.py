@@ -1,33 +1,32 @@
-"""Stochastic daily weather: rain, temperature, ET0, air, incoming neutrons, snow and melt."""
+"""Generate daily weather: rain, temperature, ET0, air, incoming neutrons, snow and melt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from epithermal_edge.physics.atmosphere import hargreaves_et0
-from epithermal_host.weather.wet_days import spell_factor, wetness
+from epithermal_host.arrays import Array, Integers, Mask
 
-Array = NDArray[np.float64]
 Monthly = tuple[float, ...]
-"""Twelve values, January first; each holds in the middle of its month, linear between them."""
+"""Twelve values, January first, for the middle of each month; linear between them."""
 Seasonal = float | Monthly
-"""One value for all the year, or twelve."""
+"""One value for the whole year, or twelve."""
 
 DAYS_PER_YEAR = 365.25
 MIDDLE_OF_MONTH = (np.arange(12) + 0.5) * DAYS_PER_YEAR / 12.0  # [d]
-FORBUSH_RECOVERY_D = 6.0  # e-folding time after a Forbush decrease, a usual value
+FORBUSH_RECOVERY_D = 6.0  # e-folding time after a Forbush decrease, a typical value
 FORBUSH_BLOCK_D = 8192  # more than 745 recovery times, after which exp() is 0
-RANGE_MAX_C = 24.0  # the widest daily range; the lognormal's tail would go beyond any desert
-WET_MOST = 0.95  # probability of a wet day, at most
-DRIZZLE_MM = 0.05  # less than this is no rain: half of a gauge's tip
+RANGE_MAX_C = 24.0  # limit of the daily range, as the lognormal's tail exceeds that of any desert
+WET_MOST = 0.95  # upper limit of the probability of a wet day
+DRIZZLE_MM = 0.05  # smaller amounts count as no rain: half of a gauge's tip
 
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """Everything the generator must know of a place; a fit or `sample_climate` makes it.
+    """Parameters of the generator for one place, from `fit` or `sample_climate`.
 
     "Wet" is a day with rain. Noise is first-order autoregressive: `_sigma` is its standard
     deviation, `_memory` its autocorrelation from day to day.
@@ -45,9 +44,9 @@ class Climate:
     rain_wet_day_mm: Monthly  # mean amount of a wet day (with one wet neighbour)
     rain_shape: Seasonal  # shape of the gamma distribution of amounts
     t_mean_c: Monthly  # mean of the daily minimum and maximum
-    t_range_c: Monthly  # maximum less minimum of a dry day
-    t_range_wet: Seasonal  # the same of a wet day, as a share
-    t_wet_shift_c: Seasonal  # a wet day's mean less a dry day's; one value: reversed in winter
+    t_range_c: Monthly  # maximum minus minimum of a dry day
+    t_range_wet: Seasonal  # range of a wet day relative to that of a dry day
+    t_wet_shift_c: Seasonal  # mean of wet minus dry days; a single value is reversed in winter
     t_sigma_c: Seasonal
     t_memory: float
     t_range_sigma: Seasonal  # of its logarithm
@@ -70,22 +69,22 @@ class Climate:
     snow_below_c: float  # precipitation falls as snow on days whose mean is below
     melt_mm_per_c_d: float  # degree-day factor
     rain_neighbour_rise: float = 0.0  # relative rise of an amount with each further wet neighbour
-    et0_factor: Seasonal = 1.0  # mean ET0 of a dry day over Hargreaves' estimate
-    et0_wet: Seasonal = 1.0  # the same of a wet day over that of a dry day
+    et0_factor: Seasonal = 1.0  # ratio of mean ET0 of a dry day to Hargreaves' estimate
+    et0_wet: Seasonal = 1.0  # ratio of that factor on wet days to that on dry days
     et0_humidity_correlation: float = 0.0  # of the two noises; below 0: dry air, more ET0
     wet_reach: float = 0.0  # of a wet day's effect on temperature and pressure: see `wetness`
-    spell_sigma: float = 0.0  # of the logarithm of a wet day's probability: wet and dry months
-    spell_memory: float = 0.97  # of that, from day to day
+    spell_sigma: float = 0.0  # of the log probability of a wet day: causes wet and dry months
+    spell_memory: float = 0.97  # its autocorrelation from day to day
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
     """Daily weather; each array is (days,)."""
 
-    day: NDArray[np.int64]  # that begins at day * 86400 s, Unix time
-    precipitation_mm: Array  # rain and snow, as a heated gauge has it
-    water_mm: Array  # what reaches the ground liquid: rain and melt
-    snow_mm: Array  # water in the snow at the day's end
+    day: Integers  # begins at day * 86400 s, Unix time
+    precipitation_mm: Array  # rain and snow, as a heated gauge measures it
+    water_mm: Array  # liquid water that reaches the ground: rain and melt
+    snow_mm: Array  # water stored in snow at the day's end
     t_min_c: Array
     t_max_c: Array
     et0_mm: Array
@@ -95,18 +94,18 @@ class Weather:
 
 
 def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: int) -> Weather:
-    """Weather of a number of days in a row.
+    """Generate the weather of consecutive days.
 
     Parameters
     ----------
     climate :
-        The place.
+        Parameters of the place.
     rng :
-        Every random number comes from here.
+        Source of all random numbers.
     start_day :
         First day [days since 1970-01-01].
     days :
-        How many.
+        Number of days.
     """
     day = np.arange(start_day, start_day + days, dtype=np.int64)
     season = day_of_year(day)
@@ -149,15 +148,15 @@ def generate(climate: Climate, rng: np.random.Generator, start_day: int, days: i
     )
 
 
-def day_of_year(day: NDArray[np.int64]) -> Array:
-    """Day of the year, 1 to 366, of days since 1970-01-01."""
+def day_of_year(day: Integers) -> Array:
+    """Compute the day of the year, 1 to 366, from days since 1970-01-01."""
     date = day.astype("datetime64[D]")
     since = (date - date.astype("datetime64[Y]")).astype(np.int64)
     return np.asarray(since + 1, dtype=np.float64)
 
 
 def at(monthly: Seasonal, season: ArrayLike) -> Array:
-    """A monthly value on a day of the year (1 to 366); a single value is that of every day."""
+    """Interpolate monthly values to days of the year (1 to 366); a single value is constant."""
     if isinstance(monthly, float | int):
         return np.asarray(monthly, dtype=np.float64)
     day = np.asarray(season, dtype=np.float64) - 0.5
@@ -165,7 +164,7 @@ def at(monthly: Seasonal, season: ArrayLike) -> Array:
 
 
 def autoregressive(innovation: Array, memory: Array) -> Array:
-    """First-order autoregressive series of unit variance, (days, k), one memory a column."""
+    """Compute first-order autoregressive series of unit variance, (days, k), memories (k,)."""
     scale = np.sqrt(1.0 - memory * memory)
     out = np.empty_like(innovation)
     x = innovation[0]
@@ -177,22 +176,66 @@ def autoregressive(innovation: Array, memory: Array) -> Array:
 
 
 def wet_share(wet_after_dry: Array, wet_after_wet: Array) -> Array:
-    """Share of wet days that a first-order chain settles at."""
+    """Compute the equilibrium fraction of wet days of a first-order chain."""
     return wet_after_dry / (1.0 + wet_after_dry - wet_after_wet)
 
 
-def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> NDArray[np.bool_]:
-    """Wet days: a first-order Markov chain whose seasonal probabilities wander slowly.
+def spell_factor(rise: float, wet: Mask) -> Array:
+    """Compute the factor of each day's rain amount by its wet neighbours.
+
+    Rain is heavier inside a wet spell.
+
+    Parameters
+    ----------
+    rise : [-]
+        Relative rise with each wet neighbour; the factor is 1 for a day with one.
+    wet : (days,)
+
+    Returns
+    -------
+    (days,) [-]
 
     References
     ----------
-    Wilks and Wilby (1999) review why: a chain alone has too little variance from month to month.
+    Katz (1977), amounts that depend on the state of the neighbouring days (chain-dependent).
+    """
+    neighbours = np.zeros(wet.size)
+    neighbours[1:] += wet[:-1]
+    neighbours[:-1] += wet[1:]
+    return np.asarray(1.0 + rise * (neighbours - 1.0))
+
+
+def wetness(reach: float, wet: Mask) -> Array:
+    """Spread wet days over two days before and after, as a depression passes; preserve the mean.
+
+    Parameters
+    ----------
+    reach : [-]
+        Weight of a neighbour relative to the day itself, 0 (the day alone) to 1.
+    wet : (days,)
+
+    Returns
+    -------
+    (days,) [-]
+        Between 0 and 1.
+    """
+    weight = reach ** np.abs(np.arange(-2, 3)) if reach > 0.0 else np.array([0.0, 0, 1, 0, 0])
+    padded = np.pad(wet.astype(np.float64), 2, mode="edge")
+    return np.asarray(np.convolve(padded, weight / weight.sum(), mode="valid"))
+
+
+def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> Mask:
+    """Draw wet days by a first-order Markov chain whose seasonal probabilities vary slowly.
+
+    References
+    ----------
+    Wilks and Wilby (1999) review the reason: a chain alone has too little variance between months.
 
     Notes
     -----
-    The factor's mean is 1, but a probability ends at `WET_MOST` and the share of wet days is no
-    linear function of it: up to `spell_sigma` 0.8 the mean rain of a usual place stays within 5 %,
-    at 1.2 it is 7 %, at 1.7 some 28 % less.
+    The factor's mean is 1, but a probability is limited to `WET_MOST` and the fraction of wet days
+    is not a linear function of it: up to `spell_sigma` 0.8 the mean rain of a typical place changes
+    by less than 5 %; at 1.2 it is 7 %, at 1.7 some 28 % less.
     """
     draw = rng.random(season.size)
     after_dry, after_wet = at(climate.wet_after_dry, season), at(climate.wet_after_wet, season)
@@ -213,13 +256,16 @@ def _occurrence(climate: Climate, rng: np.random.Generator, season: Array) -> ND
 
 def _et0(
     climate: Climate,
-    wet: NDArray[np.bool_],
+    wet: Mask,
     season: Array,
     t_min: Array,
     t_max: Array,
     noise: Array,
 ) -> Array:
-    """Hargreaves' estimate times its seasonal factor and a lognormal noise; columns: own, air's."""
+    """Compute ET0: Hargreaves' estimate times a seasonal factor and lognormal noise.
+
+    Columns of `noise`: that of ET0, that of humidity.
+    """
     et0 = hargreaves_et0(0.5 * (t_min + t_max), t_min, t_max, climate.latitude_deg, season)
     factor = at(climate.et0_factor, season) * np.where(wet, at(climate.et0_wet, season), 1.0)
     sigma, rho = at(climate.et0_sigma, season), climate.et0_humidity_correlation
@@ -230,9 +276,9 @@ def _et0(
 
 
 def _temperature(
-    climate: Climate, wet: NDArray[np.bool_], season: Array, mean_noise: Array, range_noise: Array
+    climate: Climate, wet: Mask, season: Array, mean_noise: Array, range_noise: Array
 ) -> tuple[Array, Array]:
-    """Daily minimum and maximum, conditioned on wet and dry days."""
+    """Compute daily minimum and maximum, conditioned on wet and dry days."""
     seasonal = at(climate.t_mean_c, season)
     low, high = min(climate.t_mean_c), max(climate.t_mean_c)
     summer = 2.0 * (seasonal - low) / max(high - low, 1e-9) - 1.0  # 1 in summer, -1 in winter
@@ -248,7 +294,7 @@ def _temperature(
 
 
 def snow_store(climate: Climate, precipitation: Array, t_mean: Array) -> tuple[Array, Array]:
-    """Snow store at the day's end and liquid water that reaches the ground [mm], degree-day."""
+    """Compute snow storage and liquid water at the ground [mm] by the degree-day method."""
     melt_mm = climate.melt_mm_per_c_d * np.maximum(t_mean, 0.0)
     freezes = t_mean < climate.snow_below_c
     store = 0.0
@@ -262,12 +308,12 @@ def snow_store(climate: Climate, precipitation: Array, t_mean: Array) -> tuple[A
 
 
 def _forbush(climate: Climate, rng: np.random.Generator, days: int) -> Array:
-    """Relative loss of incoming neutrons in Forbush decreases: a sudden fall, a slow recovery."""
+    """Draw the relative loss of incoming neutrons in Forbush decreases: sudden, slow recovery."""
     number = rng.poisson(climate.forbush_per_year * days / DAYS_PER_YEAR)
     begin = rng.integers(0, days, number)
     depth = np.minimum(rng.exponential(climate.forbush_depth, number), 0.25)
     total = np.zeros(days)
-    for first in range(0, days, FORBUSH_BLOCK_D):  # a century at once would fill the memory
+    for first in range(0, days, FORBUSH_BLOCK_D):  # in blocks, as a century would fill the memory
         day = np.arange(first, min(first + FORBUSH_BLOCK_D, days))
         near = (begin <= day[-1]) & (begin > first - FORBUSH_BLOCK_D)  # earlier ones are over
         since = day[:, None] - begin[None, near]

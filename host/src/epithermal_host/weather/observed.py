@@ -1,7 +1,7 @@
-"""A real station's daily weather in place of the generator's, a window of it for each scenario.
+"""Use the daily weather of a real station, with one window of it per scenario.
 
-A climate file of `weather fit` tells under [source.read] how its daily file is read. What that
-file does not hold (the neutron monitor, mostly) is generated from the climate.
+A climate file of `weather fit` has the options to read its daily file in [source.read]. Quantities
+that the file lacks (usually the neutron monitor) are generated from the climate.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, cast
 
 import numpy as np
 import tomli_w
-from numpy.typing import NDArray
 
 from epithermal_edge.config.toml_keys import Key, check_tables
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.weather.climate_toml import read_climate
 from epithermal_host.weather.generator import Climate, Weather, snow_store
@@ -33,19 +33,17 @@ from epithermal_host.weather.station_series import (
     read,
 )
 
-Array = NDArray[np.float64]
-
 NEEDED = ("rain_mm", "t_min_c", "t_max_c", "et0_mm")
-TAKEN = (*NEEDED, "pressure_hpa", "relative_humidity_pct")
-READ = (  # [source.read], in the words of `weather fit`
+USED = (*NEEDED, "pressure_hpa", "relative_humidity_pct")
+READ = (  # keys of [source.read], named like the options of `weather fit`
     Key("path", str, "the daily file, relative to this one", True),
     Key("format", str, "its format", True, choices=tuple(LAYOUTS)),
     Key("latitude_deg", float, "degrees north", low=-90, high=90),
     Key("altitude_m", float, "metres above sea level", low=-450, high=6000),
-    Key("station", str, "of a file with several"),
+    Key("station", str, "station to read in a file with several"),
     Key("columns", list, "field=column[*factor]", default=()),
-    Key("first", str, "days before are left out"),
-    Key("last", str, "days after are left out"),
+    Key("first", str, "first day to read"),
+    Key("last", str, "last day to read"),
     Key("without", list, "fields not to read", default=()),
     Key("et0", str, "auto, given, fao56 or hargreaves", default="auto"),
 )
@@ -53,17 +51,17 @@ READ = (  # [source.read], in the words of `weather fit`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Station:
-    """A climate, its daily file as read, and where in it a campaign may begin."""
+    """A climate, its daily series and the days on which a campaign's window may begin."""
 
-    name: str  # the climate file's, without .toml
+    name: str  # of the climate file, without .toml
     climate: Climate
     daily: DailyWeather
-    begins: tuple[int, ...]  # days since 1970-01-01, one a year
+    begins: tuple[int, ...]  # days since 1970-01-01, at most one per year
 
     @property
     def content(self) -> str:
-        """Identity of the weather that is taken from it."""
-        arrays = [self.daily.day, *(getattr(self.daily, name) for name in TAKEN)]
+        """Hash of the weather that scenarios use."""
+        arrays = [self.daily.day, *(getattr(self.daily, name) for name in USED)]
         return hashlib.sha256(
             b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
         ).hexdigest()
@@ -71,7 +69,7 @@ class Station:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """Days in a row of a station; each array is (days,), all NaN where it has no such thing."""
+    """Consecutive days of a station; each array is (days,), all NaN where not measured."""
 
     rain_mm: Array
     t_min_c: Array
@@ -82,48 +80,49 @@ class Window:
 
 
 def read_station(path: Path, first_day: int, days: int) -> Station:
-    """A station from its climate file.
+    """Read a station from its climate file.
 
     Parameters
     ----------
     path :
-        Made by `weather fit`.
+        Climate file of `weather fit`.
     first_day : [days since 1970-01-01]
-        Of the campaign, spin-up included; its calendar day is that of every window.
+        First day of the campaign, spin-up included; every window begins on its calendar day.
     days :
-        Of the campaign, spin-up included.
+        Length of the campaign, spin-up included.
 
     Raises
     ------
     ConfigError
-        The climate file or its daily file is wrong, does not have what is needed, or is too short.
+        The climate file or its daily file is invalid, lacks a required quantity or is too short.
     """
     climate = read_climate(path)
     table = _read_table(path)
     daily = read(path.parent / table.pop("path"), table.pop("format"), _options(table))
     lacking = [name for name in NEEDED if np.isnan(getattr(daily, name)).any()]
     if lacking:
-        raise ConfigError(f"{path}: its daily file has no {', '.join(lacking)}; take another one")
+        raise ConfigError(f"{path}: its daily file has no {', '.join(lacking)}; use another file")
     begins = _begins(daily, first_day, days)
     if not begins:
         raise ConfigError(
-            f"{path}: its daily file, {daily.date[0]} to {daily.date[-1]}, does not hold the "
+            f"{path}: its daily file, {daily.date[0]} to {daily.date[-1]}, has no window of the "
             f"{days} days of the campaign with its spin-up; simulate fewer years"
         )
     return Station(path.stem, climate, daily, begins)
 
 
-def window(station: Station, begin_day: int, days: int) -> Window:
-    """Days of a station from one of its begins on."""
+def cut_window(station: Station, begin_day: int, days: int) -> Window:
+    """Return the days of a station from one of its `begins` on."""
     first = begin_day - int(station.daily.day[0])
-    return Window(*(getattr(station.daily, name)[first : first + days] for name in TAKEN))
+    return Window(*(getattr(station.daily, name)[first : first + days] for name in USED))
 
 
-def under(seen: Window, generated: Weather, climate: Climate) -> Weather:
-    """The weather of a window on the campaign's days; what it lacks stays as generated.
+def apply_window(seen: Window, generated: Weather, climate: Climate) -> Weather:
+    """Replace generated weather by that of a window; quantities that it lacks stay generated.
 
-    Snow and melt are our own degree-day rule on the observed rain and temperature. The climate's
-    pressure and humidity, where they must stand in, know the generated rain and not the observed.
+    Snow and melt follow from observed rain and temperature by the degree-day method. Generated
+    pressure and humidity, where they are needed, correlate with the generated rain, not with the
+    observed.
     """
     air = {
         name: getattr(generated if np.isnan(getattr(seen, name)).any() else seen, name)
@@ -143,7 +142,7 @@ def under(seen: Window, generated: Weather, climate: Climate) -> Weather:
 
 
 def copy_station(path: Path, folder: Path) -> str:
-    """A climate file and its daily file into a folder; the name of the former there."""
+    """Copy a climate file and its daily file into a folder; return the climate file's name."""
     table = tomllib.loads(path.read_text("utf-8"))
     daily = path.parent / table["source"]["read"]["path"]
     name = f"{path.stem}{daily.suffix}" if daily.suffix not in ("", ".toml") else f"{path.stem}.csv"
@@ -157,24 +156,24 @@ def copy_station(path: Path, folder: Path) -> str:
 def read_keys(
     file: Path, form: str, options: ReadOptions, out: Path
 ) -> dict[str, str | float | list[str]]:
-    """The table [source.read] of a climate file `out`: what is needed to read `file` again."""
+    """Create the table [source.read] of a climate file `out`: the options to read `file` again."""
     columns = [f"{name}={column}" for name, column in options.columns.items()]
-    told = {
+    keys = {
         "path": os.path.relpath(file.resolve(), out.resolve().parent),
         "format": {"rmi": "kmi"}.get(form, form),
         **{f.name: getattr(options, f.name) for f in dataclasses.fields(options)},
         "columns": columns,
         "without": list(options.without),
     }
-    return {name: value for name, value in told.items() if value not in (None, [])}
+    return {name: value for name, value in keys.items() if value not in (None, [])}
 
 
 def _read_table(path: Path) -> dict[str, Any]:
     source = tomllib.loads(path.read_text("utf-8")).get("source", {})
     if not isinstance(source, dict) or "read" not in source:
         raise ConfigError(
-            f"{path}: does not tell how its daily file is read, [source.read]; make it anew with"
-            " `weather fit`"
+            f"{path}: no table [source.read] with the options to read its daily file; create the"
+            " file again with `weather fit`"
         )
     faults: list[str] = []
     values = check_tables({"read": READ}, ("read",), {"read": source["read"]}, faults)
@@ -198,20 +197,20 @@ def _options(table: dict[str, Any]) -> ReadOptions:
 
 
 def _begins(daily: DailyWeather, first_day: int, days: int) -> tuple[int, ...]:
-    """The campaign's calendar day in every year after which the file has enough days."""
+    """List the campaign's calendar day in every year from which the file has enough days."""
     wanted = np.datetime64(first_day, "D").astype(datetime.date)
     first, last = int(daily.day[0]), int(daily.day[-1])
     years = range(daily.date[0].astype(object).year, daily.date[-1].astype(object).year + 1)
     day = min(wanted.day, 28) if wanted.month == 2 else wanted.day
-    found = (datetime.date(year, wanted.month, day) for year in years)
-    numbers = ((date - datetime.date(1970, 1, 1)).days for date in found)
+    dates = (datetime.date(year, wanted.month, day) for year in years)
+    numbers = ((date - datetime.date(1970, 1, 1)).days for date in dates)
     return tuple(n for n in numbers if first <= n and n + days - 1 <= last)
 
 
-def choose(
+def choose_station(
     rng: np.random.Generator, stations: Sequence[Station], share: float
 ) -> tuple[Station | None, int]:
-    """A station and the day that its window begins on; None for generated weather."""
+    """Draw a station and the first day of its window; None for generated weather."""
     if not stations or rng.random() >= share:
         return None, 0
     station = stations[int(rng.integers(len(stations)))]

@@ -1,4 +1,4 @@
-"""DailyWeather: a station's daily series, read from the files that weather services publish."""
+"""Read the daily series of a station from the file of a weather service."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, mean_pressure
-from epithermal_host.weather import dialects as weather_dialects
+from epithermal_host.arrays import Array, Integers
+from epithermal_host.weather import dialects
 from epithermal_host.weather.et0 import fao56_et0, hargreaves, wind_at_2m
 from epithermal_host.weather.text_table import FIELDS, Layout, Table, read_rows
 
-Array = NDArray[np.float64]
 Et0Source = Literal["auto", "given", "fao56", "hargreaves"]
 
 FAULTS_SHOWN = 20
@@ -27,16 +27,16 @@ MJ_PER_MM = 2.45  # latent heat of a millimetre of water, FAO-56 [MJ m-2]
 
 @dataclass(frozen=True, slots=True)
 class DailyWeather:
-    """Daily weather of a station without a gap; each array is (days,), all NaN where not given."""
+    """Gapless daily weather of a station; each array is (days,), all NaN where not given."""
 
     source: str  # file and format
-    date: NDArray[np.datetime64]  # [D], one day after the other
+    date: NDArray[np.datetime64]  # [D], consecutive
     rain_mm: Array  # rain and snow
     t_min_c: Array
     t_max_c: Array
     t_mean_c: Array
     et0_mm: Array
-    et0_from: str  # how: as given, FAO-56 or Hargreaves; "" where there is none
+    et0_from: str  # source: the file, FAO-56 or Hargreaves; "" without ET0
     pressure_hpa: Array  # at the station
     relative_humidity_pct: Array
     radiation_mj_m2: Array
@@ -45,50 +45,50 @@ class DailyWeather:
     altitude_m: float
 
     @property
-    def day(self) -> NDArray[np.int64]:
-        """Days since 1970-01-01, as the generator counts them."""
+    def day(self) -> Integers:
+        """Days since 1970-01-01, as in the generator."""
         return self.date.astype("datetime64[D]").astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a file does not say of itself."""
+    """Options to read a file, where it does not contain them."""
 
     latitude_deg: float | None = None  # overrides the file's
     altitude_m: float | None = None
-    station: str | None = None  # of a file with several
+    station: str | None = None  # to read in a file with several
     columns: Mapping[str, str] = field(default_factory=dict)  # field = column [* factor]
-    first: str | None = None  # days before are left out, ISO date
-    last: str | None = None  # days after are left out
-    without: tuple[str, ...] = ()  # fields not to read
+    first: str | None = None  # first day to read, ISO date
+    last: str | None = None  # last day to read
+    without: tuple[str, ...] = ()  # fields to exclude
     et0: Et0Source = "auto"  # given, else FAO-56, else Hargreaves
 
 
 LAYOUTS: dict[str, Callable[[list[str], Mapping[str, str]], Layout]] = {
-    "knmi": weather_dialects.knmi,
-    "kmi": weather_dialects.kmi,
-    "openmeteo": weather_dialects.open_meteo,
-    "csv": weather_dialects.plain_csv,
+    "knmi": dialects.knmi,
+    "kmi": dialects.kmi,
+    "openmeteo": dialects.open_meteo,
+    "csv": dialects.plain_csv,
 }
 
 
 def read(path: Path, form: str, options: ReadOptions | None = None) -> DailyWeather:
-    """Read a station's daily file; what is wrong with it is refused, nothing is filled in.
+    """Read a station's daily file; reject any fault, fill no gap.
 
     Parameters
     ----------
     path :
-        The file, text.
+        The file, as text.
     form :
         knmi, kmi (also rmi), openmeteo or csv.
     options :
-        What the file does not say: place, columns, period, station, source of ET0.
+        Location, columns, period, station and source of ET0.
 
     Raises
     ------
     ConfigError
         Each fault with file, line, field and remedy: missing and repeated days, empty cells,
-        negative rain, values that cannot be; at most 20 are listed, the others counted.
+        negative rain, impossible values; at most 20 are listed, the others counted.
     """
     opts = options or ReadOptions()
     form = {"rmi": "kmi"}.get(form, form)
@@ -108,17 +108,17 @@ def read(path: Path, form: str, options: ReadOptions | None = None) -> DailyWeat
     table = read_rows(
         lines, layout, opts.station, _day(opts.first, "first"), _day(opts.last, "last")
     )
-    refuse([f"{path}:{line}: {text}" for line, text in sorted(_faults(table, opts.without))])
+    reject([f"{path}:{line}: {text}" for line, text in sorted(_faults(table, opts.without))])
     return _assemble(f"{path.name} ({form})", str(path), layout, table, opts)
 
 
-def refuse(faults: list[str]) -> None:
-    """Raise ConfigError when there are faults, 20 of them in words.
+def reject(faults: list[str]) -> None:
+    """Raise ConfigError if there are faults; list at most 20 of them.
 
     Raises
     ------
     ConfigError
-        With every fault up to the twentieth, and how many more there are.
+        The first 20 faults and the number of the others.
     """
     if len(faults) > FAULTS_SHOWN:
         more = len(faults) - FAULTS_SHOWN
@@ -137,9 +137,9 @@ def _day(text: str | None, name: str) -> datetime.date | None:
 
 
 def _faults(table: Table, without: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Everything wrong with the rows, as (line, text)."""
+    """List all faults of the rows as (line, text)."""
     if not table.dates and not table.faults:
-        return [(1, "no day of data in the file (or none in the period asked for)")]
+        return [(1, "no day of data in the file or in the requested period")]
     faults = list(table.faults)
     faults += _calendar_faults(table)
     for name, values in table.values.items():
@@ -149,7 +149,7 @@ def _faults(table: Table, without: tuple[str, ...]) -> list[tuple[int, str]]:
 
 
 def _calendar_faults(table: Table) -> list[tuple[int, str]]:
-    """Days that are missing or there twice; the file's order does not matter."""
+    """List missing and repeated days, in any order of the file."""
     faults = []
     order = sorted(range(len(table.dates)), key=lambda i: (table.dates[i], table.lines[i]))
     for i, j in itertools.pairwise(order):
@@ -160,16 +160,15 @@ def _calendar_faults(table: Table) -> list[tuple[int, str]]:
             faults.append((table.lines[j], text))
         elif gap > 0:
             text = (
-                f"date {after}: {gap} day{'s' if gap > 1 else ''} missing after {before}; fill "
-                "from a neighbouring station yourself, or read a period without gaps (--first, "
-                "--last)"
+                f"date {after}: {gap} day{'s' if gap > 1 else ''} missing after {before}; fill the "
+                "gap from a neighbouring station, or read a period without gaps (--first, --last)"
             )
             faults.append((table.lines[j], text))
     return faults
 
 
 def _value_faults(table: Table, name: str, values: Array) -> list[tuple[int, str]]:
-    """Cells that are empty or hold what cannot be; a column that is empty throughout is absent."""
+    """List empty cells and impossible values; a column without any value counts as absent."""
     empty = np.isnan(values)
     if empty.all():
         return []
@@ -178,21 +177,21 @@ def _value_faults(table: Table, name: str, values: Array) -> list[tuple[int, str
     faults = []
     for i in np.flatnonzero((values < low) | (values > high)).tolist():
         why = "negative rain" if name == "rain_mm" and values[i] < low else "impossible"
-        text = f"{name} = {values[i]:g} (column {column}): {why}, {low:g} to {high:g} is possible"
+        text = f"{name} = {values[i]:g} (column {column}): {why}; possible: {low:g} to {high:g}"
         faults.append((table.lines[i], f"{text}; correct the record or check the column's unit"))
     begins = np.flatnonzero(empty & ~np.concatenate([[False], empty[:-1]])).tolist()
     for i in begins:
         run = int(np.argmin(np.concatenate([empty[i:], [False]])))
         text = f"{name} (column {column}): empty on {table.dates[i]}"
         text += f" and the {run - 1} records after it" if run > 1 else ""
-        remedy = "fill it yourself, read another period (--first, --last)"
-        remedy += "" if name == "rain_mm" else f", or do without it (--without {name})"
+        remedy = "fill it or read another period (--first, --last)"
+        remedy += "" if name == "rain_mm" else f", or exclude the field (--without {name})"
         faults.append((table.lines[i], f"{text}; {remedy}"))
     return faults
 
 
 def _order_faults(table: Table, without: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Days whose minimum temperature is above the maximum or the mean is outside of both."""
+    """List days with a minimum temperature above the maximum, or a mean outside of them."""
     if {"t_min_c", "t_max_c"} & set(without):
         return []
     low, high = table.values.get("t_min_c"), table.values.get("t_max_c")
@@ -216,14 +215,14 @@ def _order_faults(table: Table, without: tuple[str, ...]) -> list[tuple[int, str
 def _assemble(
     source: str, path: str, layout: Layout, table: Table, opts: ReadOptions
 ) -> DailyWeather:
-    """Checked rows in order of time, with pressure at the station, wind at 2 m and ET0."""
+    """Sort valid rows by time; add pressure at the station, wind at 2 m and ET0."""
     latitude = layout.latitude_deg if opts.latitude_deg is None else opts.latitude_deg
     altitude = layout.altitude_m if opts.altitude_m is None else opts.altitude_m
     place = (("latitude", latitude, 90.0), ("altitude", altitude, 6000.0))
     bad = [name for name, value, top in place if not (value is not None and abs(value) <= top)]
     if bad or latitude is None or altitude is None:
         flags = " ".join(f"--{name}" for name in bad)
-        refuse([f"{path}: no (possible) {' and '.join(bad)} of the station; give it with {flags}"])
+        reject([f"{path}: no valid {' and '.join(bad)} of the station; give it with {flags}"])
         raise AssertionError
     order = np.argsort(np.array(table.dates, dtype="datetime64[D]"))
     date = np.array(table.dates, dtype="datetime64[D]")[order]
@@ -233,7 +232,7 @@ def _assemble(
         for name in FIELDS
     }
     if np.isnan(value["rain_mm"]).all():
-        refuse([f"{path}: no column of rain_mm; name it in the column map"])
+        reject([f"{path}: no column of rain_mm; name it in the column map"])
     if np.isnan(value["t_mean_c"]).all():
         value["t_mean_c"] = 0.5 * (value["t_min_c"] + value["t_max_c"])
     if np.isnan(value["pressure_hpa"]).all():
@@ -259,18 +258,18 @@ def _check_radiation(
     path: str,
     date: NDArray[np.datetime64],
     table: Table,
-    order: NDArray[np.int64],
+    order: Integers,
     radiation: Array,
     latitude: float,
 ) -> None:
-    """Refuse more sunshine than arrives at the top of the atmosphere: a wrong unit, mostly."""
+    """Reject radiation above that at the top of the atmosphere, usually due to a wrong unit."""
     top = extraterrestrial_radiation(latitude, _season(date)) * MJ_PER_MM
     faults = []
-    for i in np.flatnonzero(radiation > top + 1.0).tolist():  # 1: reading error on a winter's day
-        text = f"radiation_mj_m2 = {radiation[i]:.3g}: above the {top[i]:.3g} that reach the"
-        text += " atmosphere's top; check the column's unit and the latitude"
+    for i in np.flatnonzero(radiation > top + 1.0).tolist():  # 1: measurement error in winter
+        text = f"radiation_mj_m2 = {radiation[i]:.3g}: above the {top[i]:.3g} at the top of the"
+        text += " atmosphere; check the column's unit and the latitude"
         faults.append(f"{path}:{table.lines[order[i]]}: {text}")
-    refuse(faults)
+    reject(faults)
 
 
 def _season(date: NDArray[np.datetime64]) -> Array:
@@ -287,7 +286,7 @@ def _et0(
     latitude: float,
     altitude: float,
 ) -> tuple[Array, str]:
-    """ET0 and where it is from; NaN when the file has neither it nor what it needs."""
+    """Select or compute ET0 and name its source; NaN if the file has neither it nor its inputs."""
     needs = {
         "given": ("et0_mm",),
         "fao56": ("t_min_c", "t_max_c", "radiation_mj_m2", "wind_2m_m_s", "relative_humidity_pct"),
@@ -295,7 +294,7 @@ def _et0(
     }
     have = [k for k, names in needs.items() if not any(np.isnan(value[n]).any() for n in names)]
     if wish != "auto" and wish not in have:
-        refuse([f"{path}: ET0 by {wish} needs {', '.join(needs[wish])}; use --et0 auto"])
+        reject([f"{path}: ET0 by {wish} needs {', '.join(needs[wish])}; use --et0 auto"])
     way = wish if wish != "auto" else next(iter(have), "")
     if way == "given":
         return value["et0_mm"], f"given: {layout.et0_name}"

@@ -1,4 +1,4 @@
-"""A table of days as text: its layout, and its cells turned to numbers with their line."""
+"""Parse a text table of daily values by its layout; report faults with their line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+
+from epithermal_host.arrays import Array
 
 EMPTY = {"", "nan", "na", "n/a", "null", "none", "-"}
-FIELDS: dict[str, tuple[float, float]] = {  # what a file may hold, and what this world allows
+FIELDS: dict[str, tuple[float, float]] = {  # quantities of a file and their physical limits
     "rain_mm": (0.0, 1825.0),  # 1825 mm: Foc-Foc, La Reunion, January 1966
     "t_min_c": (-90.0, 60.0),
     "t_max_c": (-90.0, 60.0),
@@ -22,7 +23,7 @@ FIELDS: dict[str, tuple[float, float]] = {  # what a file may hold, and what thi
     "pressure_hpa": (450.0, 1090.0),  # at the station
     "pressure_msl_hpa": (850.0, 1090.0),  # reduced to sea level
     "relative_humidity_pct": (1.0, 100.0),
-    "radiation_mj_m2": (0.0, 50.0),  # global, a day's sum
+    "radiation_mj_m2": (0.0, 50.0),  # daily sum of global radiation
     "wind_2m_m_s": (0.0, 60.0),
     "wind_10m_m_s": (0.0, 75.0),
 }
@@ -36,12 +37,12 @@ class Column:
     name: str  # in the file
     factor: float = 1.0
     offset: float = 0.0
-    trace: float | None = None  # the cell's value that means "too little to tell": 0
+    trace: float | None = None  # value that marks an amount below the resolution: read as 0
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the days of a file are."""
+    """Position of the daily values in a file."""
 
     begin: int  # index of the first line with data
     delimiter: str
@@ -50,17 +51,17 @@ class Layout:
     station: int | None = None  # index of the cell with the station
     latitude_deg: float | None = None
     altitude_m: float | None = None
-    et0_name: str = ""  # what the given ET0 is
+    et0_name: str = ""  # method of the file's ET0
     ends_blank: bool = False  # a blank line ends the table
 
 
 @dataclass(slots=True)
 class Table:
-    """Rows as read, in the file's order; line is the number in the file, from 1."""
+    """Rows in the order of the file; lines are numbered from 1."""
 
     dates: list[datetime.date] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    values: dict[str, Array] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)  # name in the file, by field
     faults: list[tuple[int, str]] = field(default_factory=list)
 
@@ -72,18 +73,18 @@ def read_rows(
     first: datetime.date | None,
     last: datetime.date | None,
 ) -> Table:
-    """Cells to numbers; what is no date or no number is told with its line.
+    """Parse the cells as numbers; record each invalid date or number with its line.
 
     Parameters
     ----------
     lines :
-        The whole file.
+        All lines of the file.
     layout :
-        As its dialect says.
+        Layout by the dialect.
     station :
-        The one to read; None when there is one only.
+        Station to read; None for a file with a single one.
     first, last :
-        The period to read; None is open.
+        Period to read; None: open.
     """
     table = Table(columns={name: column.name for name, column in layout.columns.items()})
     rows: list[list[float]] = []
@@ -118,7 +119,7 @@ def read_rows(
 
 
 def parse_date(text: str) -> datetime.date | None:
-    """ISO date, or its eight digits, with or without a time of day behind; else None."""
+    """Parse an ISO date or its eight digits, optionally followed by a time; else return None."""
     match = re.fullmatch(r"(\d{4})-?(\d{2})-?(\d{2})([T ].*|Z)?", text)
     if match is None:
         return None
@@ -139,9 +140,9 @@ def _number(cells: list[str], column: Column, name: str, line: int, table: Table
     try:
         value = float(text)
     except ValueError:
-        remedy = "write it with a decimal point, or leave it empty when it is not known"
+        remedy = "write it with a decimal point, or leave it empty if unknown"
         table.faults.append(
-            (line, f"{name} = {text!r} (column {column.name}): no number; {remedy}")
+            (line, f"{name} = {text!r} (column {column.name}): not a number; {remedy}")
         )
         return math.nan
     if column.trace is not None and value == column.trace:

@@ -1,0 +1,41 @@
+"""Name every method that is judged, and every set of inputs of the network.
+
+The names stand in reports and in their JSON files.
+"""
+
+from __future__ import annotations
+
+from epithermal_host.evaluation.exponential_filter import FILTER_T_D
+
+
+def usual_filtered(inversion: str) -> str:
+    """Name an inversion with the exponential filter of the usual T."""
+    return f"{inversion} + filter {FILTER_T_D:g} d"
+
+
+def best_filtered(inversion: str) -> str:
+    """Name an inversion with the exponential filter of the T that has the least error."""
+    return f"{inversion} + best filter"
+
+
+COSMIC, DESILETS, UTS = "COSMIC inversion", "Desilets", "Köhli UTS"
+USUAL_FILTERED = usual_filtered(COSMIC)
+BEST_FILTERED = best_filtered(COSMIC)  # what a network must beat in every group
+
+NETWORK = "network"
+OWN_N = "network, its own N"  # with the N by which it answers as the samples do
+RELEASED, RETRAINED = "network, released", "network, retrained"
+OTHERS = "network, fitted on the other sites"
+
+COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
+COVER_UNKNOWN = "counts alone, cover not told"
+
+
+def network_with(inputs: str) -> str:
+    """Name the network together with its set of inputs."""
+    return f"{NETWORK}, {inputs}"
+
+
+def short(method: str) -> str:
+    """Shorten the name of a filtered inversion for a legend."""
+    return method.replace(f"{COSMIC} + ", "with ")

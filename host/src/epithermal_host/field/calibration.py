@@ -1,0 +1,40 @@
+"""Hold a calibration: N of every method at a site, and the series that it is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.site import Site
+from epithermal_host.arrays import Array
+from epithermal_host.field.calibration_fit import (
+    Day,
+    Extra,
+    Fit,
+)
+from epithermal_host.field.network_n import (
+    NetworkFit,
+)
+from epithermal_host.field.site_toml import SiteFile
+
+HISTORY_D = 400.0  # before the first sampling day: a network has forgotten what is older
+USUAL_HUMIDITY_G_M3 = 5.0  # in the weights, where none is known; they hardly depend on it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Every figure and every series of a calibration."""
+
+    site_file: SiteFile
+    site: Site  # calibrated
+    days: tuple[Day, ...]
+    fits: tuple[Fit, ...]  # Desilets, UTS, COSMIC
+    extra: Extra
+    extra_used: bool
+    bundle: Bundle | None
+    cosmic_n_cph: float  # COSMIC's own N, with the extra hydrogen if it is used
+    network: NetworkFit | None
+    notes: tuple[str, ...]
+    day_end_s: Array  # (T,) days of the picture
+    n_cph: Array  # (T,) corrected counts
+    theta: dict[str, Array]  # by method, (T,) [m3 m-3]

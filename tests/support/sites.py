@@ -1,0 +1,62 @@
+"""Text of a made-up site's site.toml: what all of them have, and the tables that tests add."""
+
+from __future__ import annotations
+
+THETA_SAMPLING = """
+[sampling]
+file = "samples.csv"
+time = "day"
+value = "theta"
+kind = "theta"
+"""
+
+
+def made_up_site(*tables: str, site: str = "", soil: str = "") -> str:
+    """site.toml with counts.csv beside it.
+
+    Parameters
+    ----------
+    tables :
+        More tables, such as [sampling].
+    site, soil :
+        More keys of [site] and [soil], a line each.
+    """
+    return f"""
+[site]
+name = "made-up"
+latitude_deg = 50.0
+longitude_deg = 0.0
+altitude_m = 0
+cutoff_rigidity_gv = 3.0
+{site}
+[soil]
+bulk_density_g_cm3 = 1.3
+lattice_water_g_g = 0.03
+{soil}
+[records]
+files = ["counts.csv"]
+dialect = "records"
+""" + "".join(tables)
+
+
+def probe(file: str, time: str, *columns: str, depth_cm: float = 15.0, weight: float = 1.0) -> str:
+    """A [[probe]] of one depth."""
+    return f"""
+[[probe]]
+file = "{file}"
+time = "{time}"
+columns = [{", ".join(f'"{name}"' for name in columns)}]
+depth_cm = {depth_cm}
+weight = {weight}
+"""
+
+
+def rain(file: str, *columns: str) -> str:
+    """[rain] of whole days, named by their date."""
+    return f"""
+[rain]
+file = "{file}"
+time = "day"
+columns = [{", ".join(f'"{name}"' for name in columns)}]
+end_h = 24
+"""
