@@ -1,4 +1,4 @@
-"""A model bundle: its networks, the features they want, and the proof that they run here.
+"""Read a model bundle: its networks, the features they want, and golden vectors to verify them.
 
 A folder of `FILES` and the model files that bundle.toml names; MANIFEST holds the sha256 of every
 other file, so that no byte can change unseen. docs/bundle.md describes the format. A bundle names
@@ -59,7 +59,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 @dataclass(frozen=True, slots=True)
 class BundleFeature:
-    """One input of the network and what the training set held of it."""
+    """Describe one input of the networks and its range in the training set."""
 
     name: str
     unit: str
@@ -69,7 +69,7 @@ class BundleFeature:
 
 @dataclass(frozen=True, slots=True)
 class StateTensor:
-    """One array, float32, that a network carries from step to step; zeros at a cold start."""
+    """Describe one float32 array that a network carries from step to step, zeros at first."""
 
     name: str
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ class StateTensor:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One model file of a bundle and its state."""
+    """Describe one model file of a bundle and its state."""
 
     file: str
     states: tuple[StateTensor, ...]
@@ -87,14 +87,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A verified bundle."""
+    """Hold a verified bundle."""
 
     path: Path
     name: str
     version: str
     sha256: str  # of MANIFEST: the identity of the whole
     features: tuple[BundleFeature, ...]
-    columns: NDArray[np.intp]  # (F,) where each of them stands in FEATURES
+    columns: NDArray[np.intp]  # (F,) index of each of them in FEATURES
     outputs: tuple[str, ...]
     networks: tuple[Network, ...]  # several: an ensemble
     step_s: int  # the network's step [s]
@@ -106,7 +106,7 @@ class Bundle:
 
     @property
     def states(self) -> tuple[StateTensor, ...]:
-        """State tensors of all networks in order; those of an ensemble are `<member>.<name>`."""
+        """List the state tensors of all networks; in an ensemble they are `<member>.<name>`."""
         if len(self.networks) == 1:
             return self.networks[0].states
         return tuple(
@@ -116,17 +116,17 @@ class Bundle:
         )
 
     def cold_state(self) -> State:
-        """The state before the first step."""
+        """Return the state before the first step."""
         return zeros(self.states)
 
 
 def zeros(states: Iterable[StateTensor]) -> State:
-    """The state before the first step."""
+    """Return the state before the first step."""
     return tuple(np.zeros(state.shape, dtype=np.float32) for state in states)
 
 
 def check_name(name: str, version: str) -> None:
-    """Refuse a name or a version that no station would take.
+    """Refuse a name or a version that no station accepts.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def check_name(name: str, version: str) -> None:
 
 
 def manifest_text(contents: Mapping[str, bytes]) -> str:
-    """MANIFEST of files given by name and content: `<sha256>  <file>`, sorted by name."""
+    """Return MANIFEST of files given by name and content: `<sha256>  <file>`, sorted by name."""
     lines = (f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents))
     return "".join(lines)
 
@@ -182,7 +182,7 @@ def _read(path: Path) -> bytes:
 
 
 def _verified(path: Path) -> tuple[dict[str, bytes], str]:
-    """Content of every listed file, and the sha256 of the list."""
+    """Return the content of every listed file, and the sha256 of the list."""
     if not path.is_dir():
         raise BundleError(f"{path}: no such folder: give the folder that holds {MANIFEST}")
     where = path / MANIFEST
@@ -218,7 +218,7 @@ def _table(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) -> Bundle:
-    """The bundle that bundle.toml describes; KeyError, TypeError, ValueError where it is wrong."""
+    """Return what bundle.toml describes; KeyError, TypeError or ValueError where it is wrong."""
     features = tuple(
         BundleFeature(
             str(f["name"]),
@@ -260,7 +260,7 @@ def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) ->
 def _golden(
     path: Path, content: bytes, features: tuple[str, ...], outputs: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Inputs (steps, F) and outputs (steps, K) of the golden stream."""
+    """Return inputs (steps, F) and outputs (steps, K) of the golden stream."""
     where = path / GOLDEN
     header, *rows = list(csv.reader(content.decode("utf-8").splitlines())) or [[]]
     if tuple(header) != ("step", *features, *outputs):
@@ -277,14 +277,14 @@ def _golden(
 
 
 def _columns(where: Path, features: tuple[BundleFeature, ...]) -> NDArray[np.intp]:
-    """Where each feature stands in FEATURES.
+    """Find the index of each feature in FEATURES.
 
     Raises
     ------
     BundleError
         This software does not compute a feature, or not in that unit.
     ValueError
-        There is none, or one stands there twice.
+        There is none, or one is named twice.
     """
     computed = [(feature.name, feature.unit) for feature in FEATURES]
     wanted = [(feature.name, feature.unit) for feature in features]
@@ -300,7 +300,7 @@ def _columns(where: Path, features: tuple[BundleFeature, ...]) -> NDArray[np.int
 
 
 def _networks(table: dict[str, Any]) -> tuple[Network, ...]:
-    """The networks; schema 1 has one, an LSTM whose h and c have `hidden` units."""
+    """Return the networks; schema 1 has one, an LSTM whose h and c have `hidden` units."""
     if table["schema"] == 1:
         shape = (int(table["hidden"]),)
         states = (StateTensor("h", shape), StateTensor("c", shape))
@@ -326,7 +326,7 @@ def _networks(table: dict[str, Any]) -> tuple[Network, ...]:
 
 
 def _check_states(network: Network) -> None:
-    """ValueError where the state tensors of a network make no sense."""
+    """Raise ValueError where the state tensors of a network are not valid."""
     names = [state.name for state in network.states]
     wrong = [name for name in names if not _TENSOR.fullmatch(name) or name in RESERVED]
     if wrong or len(set(names)) < len(names):

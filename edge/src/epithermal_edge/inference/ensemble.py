@@ -1,4 +1,4 @@
-"""Several networks as one: the mean of their theta, and a sigma that holds how far they differ."""
+"""Join several networks: the mean of their theta, and a sigma that includes how they differ."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SIGMA = 1  # of the outputs
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """A step function made of several, each with state tensors of its own."""
+    """Join several step functions, each with state tensors of its own, into one."""
 
     members: tuple[StepFn, ...]
     sizes: tuple[int, ...]  # number of state tensors of each member
     runtime: str  # that they run on
 
     def __call__(self, x: Vector, state: State) -> tuple[Vector, State]:
-        """Joined answer and new state; the state holds that of the members, one after the other."""
+        """Return joined answer and new state; the state is that of the members, concatenated."""
         answers: list[Vector] = []
         after: list[Vector] = []
         at = 0
@@ -36,7 +36,7 @@ class Ensemble:
 
 
 def joined(answers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The answer of an ensemble.
+    """Join the answers of the members of an ensemble.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The networks on a stream of windows: one state for each hour of the day, kept outside.
+"""Run the networks on a stream of windows, with one state for each hour of the day.
 
 A network was trained on daily steps. To speak hourly, the station keeps one state for each
 phase of the day; each takes its own daily step on the 24 h that end at its hour.
@@ -22,7 +22,7 @@ GAP, SHOWN_SIGMA = _NAMES.index("gap"), _NAMES.index("theta_inv_sigma")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EstimatorState:
-    """The networks' state for each phase; a value, never changed in place."""
+    """Hold the networks' state of each phase; a value, never changed in place."""
 
     names: tuple[str, ...]  # of the state tensors, as `Bundle.states` has them
     tensors: tuple[Vector, ...]  # each (phases, *shape)
@@ -30,7 +30,7 @@ class EstimatorState:
 
 
 def start(bundle: Bundle) -> EstimatorState:
-    """The cold state of every phase."""
+    """Return the cold state of every phase."""
     return EstimatorState(
         names=tuple(state.name for state in bundle.states),
         tensors=tuple(
@@ -43,7 +43,7 @@ def start(bundle: Bundle) -> EstimatorState:
 def step(
     step_fn: StepFn, bundle: Bundle, state: EstimatorState, window: Window
 ) -> tuple[EstimatorState, NDArray[np.float64]]:
-    """Let the phase of this window take its daily step.
+    """Advance the state of this window's hour of day by one day.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def step(
 def honest(
     y: NDArray[np.float64], features: NDArray[np.float32], cold: bool
 ) -> NDArray[np.float64]:
-    """The answer y (K,), its sigma at least that of what was shown where nothing was counted.
+    """Return the answer y (K,), with the sigma of the held inversion if nothing was ever counted.
 
     Without a count since the state began, the features, all of `FEATURES`, hold a usual soil and a
     large sigma; what a network makes of that is a guess, for which it has no training.
@@ -92,7 +92,7 @@ def honest(
 
 
 def stream(step_fn: StepFn, cold: State, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The answers to a whole series from a cold state.
+    """Return the answers to a whole series from a cold state.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def stream(step_fn: StepFn, cold: State, x: NDArray[np.float32]) -> NDArray[np.f
 
 
 def run_golden(bundle: Bundle, step_fn: StepFn) -> float:
-    """Largest absolute error of the golden stream on the runtime at hand [m3 m-3]; may be NaN."""
+    """Return the largest absolute error of the golden stream on this runtime [m3 m-3], or NaN."""
     answers = stream(step_fn, bundle.cold_state(), bundle.golden_inputs)
     if answers.shape != bundle.golden_outputs.shape:
         return float("nan")
@@ -121,9 +121,9 @@ def run_golden(bundle: Bundle, step_fn: StepFn) -> float:
 
 
 def check_golden(bundle: Bundle, step_fn: StepFn) -> float:
-    """Prove that this runtime computes what the bundle promises.
+    """Verify that this runtime computes what the bundle promises.
 
-    A runtime may load a model that it does not understand and answer nonsense without a word.
+    A runtime may load a model that it does not support and return wrong values without an error.
 
     Returns
     -------

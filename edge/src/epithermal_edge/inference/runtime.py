@@ -1,4 +1,4 @@
-"""The one place that knows a TFLite runtime: a model file in, a pure step function out.
+"""Run model files on a TFLite runtime: a model file in, a pure step function out.
 
 Two packages run TFLite files and neither serves every Python and processor, so both are tried.
 A package that imports may still fail to build an interpreter (tflite-runtime 2.14 under numpy 2)
@@ -40,7 +40,7 @@ _FAULTS = (
 
 
 class Step:
-    """One step of a model: `step(x, state) -> y, new state`, float32.
+    """Run one step of a model: `step(x, state) -> y, new state`, float32.
 
     The interpreter holds buffers only. The state goes in and comes out, and the outputs are
     copies: calling it does not change what it returned before.
@@ -92,7 +92,7 @@ class Step:
         self.n_features, self.n_outputs = inputs["x"]["shape"][1], outputs["y"]["shape"][1]
 
     def __call__(self, x: Vector, state: State) -> tuple[Vector, State]:
-        """Answer and new state.
+        """Return answer and new state.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ def _check_signature(
 
 
 def available() -> tuple[str, ...]:
-    """Runtimes that are installed, by name and in the order of trial; none of them is run."""
+    """List the installed runtimes by name, in the order of trial; none of them is run."""
     return tuple(
         name
         for name, module in MODULES.items()
@@ -157,7 +157,7 @@ def available() -> tuple[str, ...]:
 
 
 def load(bundle: Bundle, runtime: str | None = None) -> Step | Ensemble:
-    """The networks of a bundle on the first runtime that can run a step of each.
+    """Load the networks of a bundle on the first runtime that can run a step of each.
 
     Parameters
     ----------
@@ -193,12 +193,12 @@ def load(bundle: Bundle, runtime: str | None = None) -> Step | Ensemble:
 
 
 def load_model(model_path: Path, states: Sequence[StateTensor], runtime: str | None = None) -> Step:
-    """One model file that is in no bundle yet; otherwise as `load`."""
+    """Load one model file that is in no bundle yet; otherwise as `load`."""
     return _load([(model_path, states)], runtime)[0]
 
 
 def _load(models: Sequence[tuple[Path, Sequence[StateTensor]]], runtime: str | None) -> list[Step]:
-    """Model files with their state tensors, all on one runtime."""
+    """Load model files with their state tensors, all on one runtime."""
     asked = runtime or os.environ.get(RUNTIME_VARIABLE) or None
     if asked is not None and asked not in MODULES:
         names = " or ".join(MODULES)
@@ -225,7 +225,7 @@ def _load(models: Sequence[tuple[Path, Sequence[StateTensor]]], runtime: str | N
 
 
 def _probed(step: Step) -> Step:
-    """The step itself, if it answers zeros with finite numbers of the right shapes."""
+    """Return the step if it answers zeros with finite numbers of the right shapes."""
     cold = zeros(step.states)
     y, state = step(np.zeros(step.n_features, dtype=np.float32), cold)
     if [array.shape for array in state] != [array.shape for array in cold] or y.ndim != 1:

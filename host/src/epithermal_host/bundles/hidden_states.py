@@ -1,4 +1,4 @@
-"""What the head of a released network sees after each step, on the station's runtime.
+"""Compute what the head of a released network sees after each step, on the station's runtime.
 
 Only the head, d = V h' + v, is retrained; everything before it is a fixed function of the features.
 Of a network whose head is linear, bundle.toml says which state tensor is h'.
@@ -46,7 +46,7 @@ class _Task:
 
 
 def head_input(bundle: Bundle) -> int:
-    """Index of the state tensor that the head sees.
+    """Return the index of the state tensor that the head multiplies.
 
     Raises
     ------

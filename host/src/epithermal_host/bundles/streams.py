@@ -188,7 +188,7 @@ def gathered(
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A bundle on a runtime on which its golden vectors hold."""
+    """Hold a bundle and its step on a runtime on which its golden vectors hold."""
 
     bundle: Bundle
     step: StepFn
@@ -196,7 +196,7 @@ class Verified:
 
 
 def verified(path: Path, runtime_name: str | None) -> Verified:
-    """A bundle's step on a runtime on which its golden vectors hold."""
+    """Open a bundle and verify its golden vectors on a runtime."""
     bundle = open_bundle(path)
     step = runtime.load(bundle, runtime_name)
     estimator.check_golden(bundle, step)
@@ -206,7 +206,7 @@ def verified(path: Path, runtime_name: str | None) -> Verified:
 def streamed_steps(
     model: Verified, features: Floats, restart: Mask
 ) -> Iterator[tuple[Vector, State]]:
-    """Output and state after each step of one series, features (T, F), restart (T,)."""
+    """Yield output and state after each step of one series, features (T, F), restart (T,)."""
     cold = state = model.bundle.cold_state()
     for x, void in zip(features[:, model.bundle.columns], restart.tolist(), strict=True):
         y, state = model.step(x, cold if void else state)

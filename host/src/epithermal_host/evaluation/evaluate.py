@@ -210,7 +210,7 @@ def with_soil(series: Series) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The quantized model of a run."""
+    """Hold the quantized model of a run."""
 
     step: runtime.Step
     columns: list[int]  # of its inputs among all features
@@ -227,7 +227,7 @@ def _load_model(run_folder: Path) -> Model:
 def stream(
     models: Sequence[Model], features: Array32, title: str = "", progress: bool = False
 ) -> Array:
-    """The joined models over whole series, each from a cold state: (S, T, K) [m3 m-3]."""
+    """Return the joined answers to whole series, each from a cold state, (S, T, K) [m3 m-3]."""
     bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
     answers = []
     for x in bar:

@@ -1,4 +1,4 @@
-"""The LSTM: a sequence graph to train, a one-step graph to ship, one set of weights.
+"""Build the LSTM: a sequence graph to train, a one-step graph to release, one set of weights.
 
 Both take features in physical units; their scaling is a constant of the graph:
 
@@ -33,12 +33,12 @@ LEFT_IN_FLOAT = 900  # elements; 1024 and more would become 8 bits
 
 
 def hidden(weights: Weights) -> int:
-    """Width H of h and of c."""
+    """Return the width H of h and of c."""
     return int(weights.arrays["recurrent"].shape[0])
 
 
 def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
-    """h and c, (H,) each."""
+    """List h and c, (H,) each."""
     return tuple(StateTensor(name, (hidden(weights),)) for name in ("h", "c"))
 
 
@@ -49,7 +49,7 @@ def build(
     seed: int,
     sigma_scale: tuple[float, float] = (1.0, 1.0),
 ) -> Any:
-    """The sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
+    """Build the sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def build(
 
 
 def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
-    """h and c (T, H) [1] before each step of one series x (T, F) from a cold start, in NumPy."""
+    """Return h and c (T, H) [1] before each step of a series x (T, F), begun cold, in NumPy."""
     w = weights.arrays
     s = (x - weights.scaling.offset) * weights.scaling.scale
     h = c = np.zeros(hidden(weights), dtype=np.float32)
@@ -110,7 +110,7 @@ def _logistic(z: Array32) -> Array32:
 
 
 def step_module(weights: Weights) -> tuple[Any, Any]:
-    """The one-step graph by hand: explicit state tensors, x and h multiplied apart.
+    """Build the one-step graph by hand: explicit state tensors, x and h multiplied apart.
 
     Shaped by what 8 bits do to it, with every constant exact in float:
 
@@ -155,5 +155,5 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
 
 
 def _in_parts(kernel: Array32) -> list[Array32]:
-    """A kernel (F, 4H) in parts of columns, each small enough to be left in float."""
+    """Split a kernel (F, 4H) by columns into parts, each small enough to stay in float."""
     return np.array_split(kernel, max(4, -(-kernel.size // LEFT_IN_FLOAT)), axis=1)

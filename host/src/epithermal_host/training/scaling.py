@@ -48,18 +48,18 @@ class Scaling:
     scale: Array32  # (F,)
 
     def of(self, columns: list[int]) -> Scaling:
-        """That of some features."""
+        """Return the scaling of some features."""
         return Scaling(self.offset[columns], self.scale[columns])
 
     def replaced(self, columns: list[int], part: Scaling) -> Scaling:
-        """The same with that of some features from another one, which is of these alone."""
+        """Return a copy in which some features are scaled as in `part`, which is of these alone."""
         offset, scale = self.offset.copy(), self.scale.copy()
         offset[columns], scale[columns] = part.offset, part.scale
         return Scaling(offset, scale)
 
 
 def fit_scaling(features: Array32) -> Scaling:
-    """Scaling of all features from a training set.
+    """Fit the scaling of all features to a training set.
 
     Flags stay as they are; rain, ET0, the soil's parameters and the cover are only divided, by
     their rms where known, so that unknown stays zero. What hardly varies here may do so at a site,

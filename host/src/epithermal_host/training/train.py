@@ -306,7 +306,7 @@ def _finished(now: Progress, config: TrainConfig) -> bool:
 
 
 def _check_same(first: Weights, config: TrainConfig) -> None:
-    """Raise ConfigError where a network cannot be the begin of this training."""
+    """Raise ConfigError where this training cannot continue from a network."""
     hidden = kinds.kind(first.kind).hidden(first)
     if first.kind != config.network:
         raise ConfigError(f'[train] begin_with is another kind: set network = "{first.kind}"')
