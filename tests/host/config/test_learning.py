@@ -31,8 +31,8 @@ def test_a_nan_is_out_of_every_range():
     ("inputs", "fault"),
     [
         (("theta_inv", "moon"), "inputs: moon is none of theta_inv, theta_inv_sigma"),
-        (("theta_inv", "gap", "gap"), "inputs: a name stands there twice"),
-        (("gap", "rain_mm"), "inputs must hold theta_inv"),
+        (("theta_inv", "gap", "gap"), "inputs: a name occurs twice"),
+        (("gap", "rain_mm"), "inputs must include theta_inv"),
     ],
 )
 def test_inputs_that_the_station_does_not_compute_or_the_network_needs_are_faults(inputs, fault):
