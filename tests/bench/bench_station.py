@@ -23,30 +23,25 @@ import numpy as np
 
 from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.records import RawRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.faults import wire  # noqa: E402
+from tests.support.sites import SITE  # noqa: E402
 
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 RUNS = 5
 IDLE_AFTER_S, IDLE_S = 10.0, 60.0  # after the start; how long it is watched
-STATION = """
+STATION = f"""
 [station]
 id = "bench-01"
-state_dir = "{folder}"
-[site]
-latitude_deg = 50.0
-altitude_m = 100.0
-cutoff_rigidity_gv = 3.0
-bulk_density_g_cm3 = 1.4
-cosmic_n_cph = 500.0
-[source]
+state_dir = "{{folder}}"
+[site]{SITE}[source]
 dialect = "records"
 [model]
-bundle = "{bundle}"
+bundle = "{{bundle}}"
 """
 FRESH = """
 import json, os, sys, time
@@ -99,12 +94,12 @@ def replay_per_s(hours: int = 8760) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "records.csv")
         with path.open("wb") as out:
-            out.write(frames.RECORDS_HEADER + b"\n")
+            out.write(parser.RECORDS_HEADER + b"\n")
             for i in range(hours):
                 end_s = 1_700_002_800.0 + 3600.0 * i
                 counts = float(rng.poisson(1500))
                 record = RawRecord(end_s, 3600.0, counts, 1005.0, 12.0, 70.0)
-                out.write(frames.format_record(record))
+                out.write(parser.format_record(record))
         toml = station(folder)
         t = time.perf_counter()
         subprocess.run(
@@ -192,9 +187,9 @@ def framer_per_s(dialect: str, rows: int = 20_000) -> float:
     records, buffer, t = 0, b"", time.perf_counter()
     for at in range(0, len(data), 4096):
         piece = data[at : at + 4096]
-        buffer, lines = frames.split(buffer, piece, context.dialect.line_bytes)
+        buffer, lines = parser.split(buffer, piece, context.dialect.line_bytes)
         for line in lines:
-            context, record = frames.parse(context, line)
+            context, record = parser.parse(context, line)
             records += record is not None
     seconds = time.perf_counter() - t
     assert records == rows, f"{dialect}: {records} of {rows}"

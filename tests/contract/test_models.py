@@ -19,7 +19,7 @@ AGREE_M3_M3 = 1e-5  # between two runtimes, as the ladder of quantization asks
 
 
 def project_key():
-    return minisign.public_key((MODELS / "epithermal.pub").read_text().splitlines()[1])
+    return minisign.parse_public_key((MODELS / "epithermal.pub").read_text().splitlines()[1])
 
 
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.name)

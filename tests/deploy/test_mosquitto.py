@@ -199,16 +199,16 @@ def test_the_real_station_delivers_over_tls(field, people, tmp_path):
 def test_check_tells_what_the_broker_does_with_the_station(field, tmp_path):
     certs, ports = field
     toml = named(station_toml(tmp_path, **tls(certs, ports["8883"])), "alpha-1")
-    assert "lets alpha-1 in and takes its messages" in edge("check", toml).stdout
+    assert "accepts alpha-1 and its messages" in edge("check", toml).stdout
     named_wrong = named(station_toml(tmp_path, **tls(certs, ports["8883"], "beta-2")), "alpha-1")
     done = edge("check", named_wrong)
     assert done.returncode == 1
-    assert "lets alpha-1 in and refuses its messages: Not authorized" in done.stdout
+    assert "accepts alpha-1 but rejects its messages: Not authorized" in done.stdout
     mqtt = f'ca_file = "{certs}/ca.pem"\nuser = "gamma-3"\npassword_file = "wrong"\n'
     (tmp_path / "wrong").write_text("wrong\n")
     toml = named(station_toml(tmp_path, port=ports["8884"], mqtt=mqtt), "gamma-3")
     done = edge("check", toml)
-    assert done.returncode == 1 and "does not let gamma-3 in: Not authorized" in done.stdout
+    assert done.returncode == 1 and "rejects the login of gamma-3: Not authorized" in done.stdout
     (tmp_path / "other").mkdir()
     made = [FOLDER / "make-certs.sh", tmp_path / "other", "127.0.0.1", "alpha-1"]
     subprocess.run(made, check=True, capture_output=True)

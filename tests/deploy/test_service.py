@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from tests.support.rig import ROOT
 
-from epithermal_edge.config import station_toml as config
+from epithermal_edge.config import station_toml
 
 UNIT = ROOT / "deploy" / "epithermal-edge.service"
 RULES = ROOT / "deploy" / "70-epithermal-edge.rules"
@@ -50,7 +50,7 @@ def test_the_unit_and_the_software_agree():
     text = UNIT.read_text()
     settings = dict(re.findall(r"^([A-Z][A-Za-z]+)=(.+)$", text, re.M))
     assert settings["Type"] == "notify" and int(settings["WatchdogSec"]) > 0
-    assert settings["LoadCredential"].split(":")[0] == config.CREDENTIAL
+    assert settings["LoadCredential"].split(":")[0] == station_toml.CREDENTIAL
     assert settings["RestartPreventExitStatus"] == "2 3"
     assert settings["SystemCallErrorNumber"] == "EPERM"
     assert "dialout" in settings["SupplementaryGroups"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import (
     Broker,
     Line,
@@ -27,7 +27,7 @@ from tests.support.rig import (
 )
 
 from epithermal_edge.config.station_toml import read_config
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.daemon import Station
@@ -168,16 +168,16 @@ class World:
         end_s = self.now_s + self.case.logger(self.hour())
         self.now_s += 2.0  # on the line
         record = RawRecord(end_s, self.interval_s + 1.0, float(number))
-        self.carry_out(self.keeper.judge(record, self.keeper.arrival().boottime_s))
+        self.carry_out(self.keeper.stamp_record(record, self.keeper.arrival().boottime_s))
         self.now_s -= 2.0
 
     def look(self):
-        self.carry_out(self.keeper.settle())
+        self.carry_out(self.keeper.update_clock())
 
     def carry_out(self, verdict):
-        changed = self.keeper.to_keep(verdict.state)
-        self.keeper.adopt(verdict)
-        self.keeper.kept(changed)
+        changed = self.keeper.changes(verdict.state)
+        self.keeper.apply(verdict)
+        self.keeper.mark_stored(changed)
         self.kept = {k: v for k, v in (self.kept | changed).items() if v is not None}
         self.events += verdict.events
         for stamped in verdict.stamped:
@@ -304,9 +304,9 @@ class Hands:
 
 def stamped(text, error_s):
     """A line of records.csv by a clock with an error."""
-    context, _ = frames.parse(frames.start("records"), frames.RECORDS_HEADER[:-1])
-    record = frames.parse(context, text.rstrip(b"\n"))[1]
-    return frames.format_record(RawRecord(record.end_s + error_s, *fields_of(record)[1:]))
+    context, _ = parser.parse(parser.start("records"), parser.RECORDS_HEADER[:-1])
+    record = parser.parse(context, text.rstrip(b"\n"))[1]
+    return parser.format_record(RawRecord(record.end_s + error_s, *fields_of(record)[1:]))
 
 
 def fields_of(record):
@@ -362,7 +362,7 @@ def test_a_subscriber_hears_what_a_station_with_true_clocks_says(tmp_path, meado
         station.stop()
         thread.join(20.0)
     right = [text for hour, text in enumerate(sent, 1) if case.logger(hour) != YEAR_S]
-    assert told(ears.of("obs/theta")) == reference(toml, [header, *right])
+    assert published(ears.of("obs/theta")) == reference(toml, [header, *right])
     validate_by_topic(ears.messages)
     steps = ears.of("event/clock_step") + ears.of("event/stamp_refused")
     assert len(steps) == case.steps + case.refused

@@ -10,10 +10,10 @@ import time
 import pytest
 from tests.faults.rig import PATIENCE_S, Station
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
-from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import BundleError, ConfigError
@@ -54,18 +54,18 @@ def quick_bundle(folder):
 def run(folder, engine=None, records=()):
     """What the daemon does with a folder, without port and broker; the payloads to be sent."""
     config = read_config(folder / "station.toml")
-    taken = Intake(
-        config, engine or load_engine(config), Clock(), Surroundings(config), lambda: None
+    station_intake = Intake(
+        config, engine or load_engine(config), Clock(), AncillaryData(config), lambda: None
     )
-    journal, _ = taken.open()
+    journal, _ = station_intake.open()
     for record in records:
-        taken.add(Read(record, 0.0))
-        while taken.waiting():
-            taken.work([])
-        taken.tell()
-    taken.tell()
-    sent = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
-    return taken, config, [(m.topic, json.loads(m.payload)) for m in sent]
+        station_intake.add(Read(record, 0.0))
+        while station_intake.waiting():
+            station_intake.process_next([])
+        station_intake.post_notes()
+    station_intake.post_notes()
+    sent = [o.message for o in journal.next_outgoing(0, 100_000, newest=False)]
+    return station_intake, config, [(m.topic, json.loads(m.payload)) for m in sent]
 
 
 def thetas(payloads):
@@ -82,13 +82,13 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     quick_bundle(folder / "bundle")
     station_toml(folder, url="loop://", bundle="bundle")
-    taken, config, _ = run(folder, None, RECORDS[:BEFORE])
-    journal = taken.journal
-    done = [o.id for o in journal.outgoing(0, BEFORE - WAITING, newest=False)]
-    journal.forget(done)
+    station_intake, config, _ = run(folder, None, RECORDS[:BEFORE])
+    journal = station_intake.journal
+    done = [o.id for o in journal.next_outgoing(0, BEFORE - WAITING, newest=False)]
+    journal.delete_outgoing(done)
     killed = copy(folder / "state", folder / "killed")  # as SIGKILL leaves it
     (killed / f"{FILE}-shm").unlink()
-    taken.close()  # the WAL is emptied into the database
+    station_intake.close()  # the WAL is emptied into the database
     return folder, load_engine(config)
 
 
@@ -149,7 +149,7 @@ def examine(folder, base, truth, what):
     engine = None if what in ("bundle", "config") else base[1]
     begin = time.process_time()
     try:
-        taken, config, payloads = run(folder, engine, RECORDS[BEFORE:])
+        station_intake, config, payloads = run(folder, engine, RECORDS[BEFORE:])
     except (ConfigError, BundleError) as error:
         if what not in ("bundle", "config"):
             raise
@@ -157,7 +157,7 @@ def examine(folder, base, truth, what):
     seconds = time.process_time() - begin
     assert seconds < START_LIMIT_S
     good, ids = truth
-    journal, said = taken.journal, thetas(payloads)
+    journal, said = station_intake.journal, thetas(payloads)
     own = [p for p in said if p["id"].split(":")[1] == journal.epoch]
     for payload in said:  # a number is never given again
         name = payload["id"].split(":", 1)[1]
@@ -167,9 +167,9 @@ def examine(folder, base, truth, what):
     wrong = [p for p in said if p["q"] == 1 and p["theta"] != good[p["end"]]["theta"]]
     if wrong:  # then rows were lost, and it was said; or the site was changed, and it was said
         assert events(payloads) & {"journal_salvaged", "state_rebuilt"}
-        replayed = replay(folder, config, taken, truth)
+        replayed = replay(folder, config, station_intake, truth)
         assert all(p["theta"] == replayed[p["end"]] for p in wrong)
-    taken.close()
+    station_intake.close()
     if what == "config" and repr(config.site) != repr(read_config(base[0] / "station.toml").site):
         return "other site, told"
     if events(payloads) & {"journal_salvaged"}:
@@ -177,13 +177,13 @@ def examine(folder, base, truth, what):
     return "rebuilt" if "state_rebuilt" in events(payloads) else "unharmed"
 
 
-def replay(folder, config, taken, truth):
+def replay(folder, config, station_intake, truth):
     """Theta of each end by an engine from a cold state over the records that are left."""
     fresh = folder / "fresh"
     fresh.mkdir()
     shutil.copytree(folder / "bundle", fresh / "bundle")
     shutil.copyfile(folder / "station.toml", fresh / "station.toml")
-    again, _, payloads = run(fresh, None, list(taken.journal.records()))
+    again, _, payloads = run(fresh, None, list(station_intake.journal.records()))
     again.close()
     return {p["end"]: p["theta"] for p in thetas(payloads)}
 
@@ -232,12 +232,12 @@ def test_a_journal_that_is_damaged_while_it_runs_is_replaced(tmp_path, broker):
         other.execute("INSERT INTO record (seq, end_s, crc32) VALUES (51, ?, 0)", (end_s,))
     station.line.write(b"".join(sent[50:60]))
     wait_until(lambda: len(ears.theta_once()) == 60, PATIENCE_S, station.log())
-    assert told(ears.theta_once()) == reference(station.toml, [header, *sent[:60]])
+    assert published(ears.theta_once()) == reference(station.toml, [header, *sent[:60]])
     epochs = [p["id"].split(":")[1:] for p in ears.theta_once()]
     assert [int(n) for _, n in epochs] == [*range(1, 51), *range(1, 11)]
     assert len({epoch for epoch, _ in epochs}) == 2
     texts = lambda: " ".join(e["text"] for e in ears.of("event/journal_salvaged"))  # noqa: E731
-    wait_until(lambda: "kept are 50 records" in texts(), PATIENCE_S)
+    wait_until(lambda: "recovered: 50 records" in texts(), PATIENCE_S)
     assert station.process.poll() is None
     station.close()
     ears.close()

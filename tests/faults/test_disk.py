@@ -12,10 +12,10 @@ import time
 import pytest
 from tests.faults.rig import PATIENCE_S, Station
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
 
-from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference import engine as engines
@@ -23,7 +23,7 @@ from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
-from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import observation
 from epithermal_edge.messages.message import Identity
 from epithermal_edge.messages.station import event
 from epithermal_edge.messages.topics import OBS_RAW
@@ -104,7 +104,7 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(broker, stations, record_
         assert station.process.poll() is None
         payloads = [json.loads(p) for _, p in ears[name].messages]
         first = list({p["id"]: p for p in payloads}.values())
-        assert told(first) == reference(station.toml, [HEADER, *LINES[:count]]), name
+        assert published(first) == reference(station.toml, [HEADER, *LINES[:count]]), name
         assert [int(p["id"].split(":")[2]) for p in first] == list(range(1, count + 1))
         assert not list((station.folder / "state").glob("*damaged*"))
         ears[name].close()
@@ -152,10 +152,10 @@ def test_a_start_on_a_disk_that_refuses_waits_for_it(small):
     station, ears, disk = small
     remount(disk, "ro")
     station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
-    wait_until(lambda: "again each" in station.log())
+    wait_until(lambda: "retrying every" in station.log())
     remount(disk, "rw")
     wait_until(lambda: len(ears.theta_once()) == 30, PATIENCE_S)
-    assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:30]])
+    assert published(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:30]])
 
 
 def test_a_disk_that_is_really_full_takes_records_again_when_there_is_room(small):
@@ -165,12 +165,12 @@ def test_a_disk_that_is_really_full_takes_records_again_when_there_is_room(small
     fill(disk / "ballast")
     count = size(200, 400)
     station.line.write(b"".join(LINES[30:count]))
-    wait_until(lambda: "again each" in station.log(), PATIENCE_S)
+    wait_until(lambda: "retrying every" in station.log(), PATIENCE_S)
     time.sleep(size(0, 30))
     assert station.process.poll() is None
     (disk / "ballast").unlink()
     wait_until(lambda: len(ears.theta_once()) == count, PATIENCE_S)
-    assert told(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:count]])
+    assert published(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:count]])
     assert ears.theta_once()[-1]["id"].endswith(f":{count}")
 
 
@@ -185,30 +185,30 @@ def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine,
     records = list(simulator.records(size(5, 100), 3, START_S))
     source = 'dialect = "records"\nstamps = "unchecked"\n'  # a hole does not hold a stamp
     config = read_config(station_toml(tmp_path, url="loop://", source=source))
-    taken = Intake(config, engine, Clock(), Surroundings(config), lambda: None)
-    journal, _ = taken.open()
-    taken.add(Read(records[0], 0.0))
-    assert taken.work([])
+    station_intake = Intake(config, engine, Clock(), AncillaryData(config), lambda: None)
+    journal, _ = station_intake.open()
+    station_intake.add(Read(records[0], 0.0))
+    assert station_intake.process_next([])
     other = sqlite3.connect(tmp_path / "state" / FILE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")  # as a disk that refuses
     for record in records[1:]:
-        taken.add(Read(record, 0.0))
+        station_intake.add(Read(record, 0.0))
     with pytest.raises(JournalError, match="locked"):
-        taken.work([])
+        station_intake.process_next([])
     other.execute("ROLLBACK")
-    while taken.waiting():
-        taken.work([])
-    taken.tell()
-    taken.tell()
+    while station_intake.waiting():
+        station_intake.process_next([])
+    station_intake.post_notes()
+    station_intake.post_notes()
     lost = len(records) - 1 - intake.WAITING
-    assert taken.counts.lost == lost and journal.health()["dropped"] == {"memory": lost}
+    assert station_intake.counts.lost == lost and journal.health()["dropped"] == {"memory": lost}
     kept = [r.end_s for r in journal.records()]
     assert kept == [records[0].end_s, *(r.end_s for r in records[-intake.WAITING :])]
     assert events(journal) == [f"{lost} of class memory dropped, {lost} in all"]
 
 
 def events(journal, kind="spool_drop"):
-    waiting = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
+    waiting = [o.message for o in journal.next_outgoing(0, 100_000, newest=False)]
     found = [json.loads(m.payload)["text"] for m in waiting if m.topic.endswith(f"event/{kind}")]
     return found
 
@@ -226,13 +226,15 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
             last[text.split()[3]] = text
             return event(me, kind, 0.0, text)
 
-        journal.tell(made)
+        journal.post_notes(made)
         told_drops.extend(last.values())
 
     def keep(record):
         new, out = engines.advance(engine, state, record)
-        told = messages.obs_theta(me, seq + 1, record, out.corrected, out.estimate, engine.bundle)
-        sent = messages.obs_messages(me, told, record.end_s, record.end_s)
+        told = observation.obs_theta(
+            me, seq + 1, record, out.corrected, out.estimate, engine.bundle
+        )
+        sent = observation.obs_messages(me, told, record.end_s, record.end_s)
         journal.commit(seq + 1, record, new, engine.fingerprint(), sent)
         return seq + 1, new
 
@@ -247,7 +249,7 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
         except JournalError as error:
             refused = error
     assert refused.passing and "full" in str(refused)
-    waiting = [o.message for o in journal.outgoing(0, 100_000, newest=False)]
+    waiting = [o.message for o in journal.next_outgoing(0, 100_000, newest=False)]
     thetas = [json.loads(m.payload)["id"] for m in waiting if m.topic.endswith("obs/theta")]
     assert thetas == [f"test-1:{journal.epoch}:{n}" for n in range(1, seq + 1)] and seq > size(
         150, 300
@@ -256,8 +258,8 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
     assert dropped["raw"] == 300 and dropped["record"] == seq - len(list(journal.records()))
     assert list(dropped)[:2] == ["record", "raw"]  # in this order
     assert os.path.getsize(tmp_path / FILE) <= max_mb * 1e6
-    taken = [o.id for o in journal.outgoing(0, 50, newest=False)]
-    journal.forget(taken)  # the broker is back
+    taken = [o.id for o in journal.next_outgoing(0, 50, newest=False)]
+    journal.delete_outgoing(taken)  # the broker is back
     keep(next(records))
     assert journal.last_seq() == seq + 1
     tell()

@@ -115,7 +115,7 @@ def estimates(windows):
             if void[k, t]:
                 state = bundle.cold_state()
             out, state = step(x[k, t, bundle.columns], state)
-            y[k, t] = estimator.honest(out, x[k, t], void[k, t])[:2]
+            y[k, t] = estimator.floor_sigma(out, x[k, t], void[k, t])[:2]
     return np.clip(y[..., 0], 0.0, 0.9), np.abs(y[..., 1])
 
 

@@ -11,7 +11,7 @@ import time
 
 from tests.faults.rig import PATIENCE_S
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
 
 KILLS = size(5, 1000)
@@ -142,7 +142,7 @@ def test_a_kill_at_any_moment_loses_repeats_and_changes_nothing(tmp_path, seed, 
         broker.stop()
     first = list({p["id"]: p for p in heard}.values())
     expected = reference(lives.toml, [HEADER, *LINES[:count]])
-    assert told(first) == expected
+    assert published(first) == expected
     assert [int(p["id"].split(":")[2]) for p in first] == list(range(1, count + 1))
     assert len({p["id"].split(":")[1] for p in first}) == 1
     assert all(p == next(q for q in first if q["id"] == p["id"]) for p in heard[-500:])

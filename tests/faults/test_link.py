@@ -11,7 +11,7 @@ import pytest
 from tests.faults.fake_broker import FakeBroker
 from tests.faults.proxy import PUBACK, Proxy
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import (
     PATIENCE,
     Broker,
@@ -27,8 +27,7 @@ from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.messages.topics import EVENT
-from epithermal_edge.mqtt import backoff, delivery, presence
-from epithermal_edge.mqtt import sender as mqtt
+from epithermal_edge.mqtt import backoff, delivery, presence, sender
 
 SEED = 5
 FLAT_BYTES = 2_000_000  # growth of resident memory that counts as none
@@ -111,7 +110,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     record_property(f"{what}_cpu_s", round(cpu_s, 2))
     record_property(f"{what}_live_after_s", round(live_s, 3))
     messages = ears.of("obs/theta")
-    assert told(messages) == reference(toml, lines)
+    assert published(messages) == reference(toml, lines)
     assert ears.of("state/theta") == messages[-1:]
     assert live_s <= 5.0 * PATIENCE and drained_s <= 10.0 * PATIENCE
     validate_by_topic(ears.messages[:: max(1, count // 500)])
@@ -120,14 +119,14 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
 def test_swallowed_acknowledgements_delete_nothing(
     tmp_path, broker, closing, monkeypatch, record_property
 ):
-    monkeypatch.setattr(mqtt, "ACK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sender, "ACK_TIMEOUT_S", 0.3)
     count, rng = size(100, 2000), random.Random(SEED)
     proxy, ears = closing(Proxy(broker.port)), closing(Subscriber(broker.port))
     rig = closing(SenderRig(tmp_path, settings(proxy.port)))
     rig.post(*range(count))
     proxy.drop = lambda kind, up: kind == PUBACK and not up
     rig.turn_until(lambda: proxy.connections >= 4)
-    assert rig.journal.waiting() == count and rig.sender.health()["sent"] == 0
+    assert rig.journal.count_waiting() == count and rig.sender.health()["sent"] == 0
     assert "no acknowledgement" in rig.sender.health()["last_error"]
     proxy.drop = lambda kind, up: kind == PUBACK and not up and rng.random() < 0.02
     rig.turn_until(rig.connected, 120.0)
@@ -216,7 +215,7 @@ def test_a_broker_of_one_message_a_second_is_waited_for(tmp_path, broker, closin
     assert rig.sender.health()["in_flight"] <= delivery.IN_FLIGHT
     assert proxy.connections == 1 and grown < FLAT_BYTES
     assert 0 < taken <= seconds * per_s + 2
-    assert rig.journal.waiting() >= 1000 - already - taken
+    assert rig.journal.count_waiting() >= 1000 - already - taken
     proxy.per_s = 0.0
     rig.turn_until(rig.connected, 60.0)
     wait_until(lambda: len(ears.of("obs/theta")) == 1000)
@@ -245,9 +244,9 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     rig = closing(SenderRig(tmp_path, settings(broker.port, version=version)))
     rig.post(*range(count))
     rig.put(ME.message(EVENT, b'{"gap":1}', "gap"))
-    rig.turn_until(lambda: len(ears.of("event/gap")) == 1 and rig.journal.waiting() == count)
+    rig.turn_until(lambda: len(ears.of("event/gap")) == 1 and rig.journal.count_waiting() == count)
     rig.turn_for(0.7)  # some more attempts
-    assert rig.journal.waiting() == count and ears.of("obs/theta") == []
+    assert rig.journal.count_waiting() == count and ears.of("obs/theta") == []
     why = "not authorized" if version == "5" else "not read back"
     health = rig.sender.health()
     assert why in health["trouble"] and why in health["last_refusal"] and health["connected"]
@@ -287,7 +286,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
     grown = rss() - before
     record_property("quota_rss_growth_bytes", grown)
     health, refused = rig.sender.health(), broker.refused
-    assert rig.journal.waiting() == count + 1 - 50 and health["sent"] == 50
+    assert rig.journal.count_waiting() == count + 1 - 50 and health["sent"] == 50
     assert health["trouble"] == "quota exceeded" and "quota exceeded" in health["last_refusal"]
     said = [json.loads(p) for t, p in broker.taken if t.endswith("status")]
     assert said[-1]["trouble"] == "quota exceeded"
@@ -302,7 +301,7 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
 def test_two_stations_of_one_name_notice_it_and_do_not_fight(
     tmp_path, broker, closing, monkeypatch, record_property
 ):
-    monkeypatch.setattr(backoff, "TAKEN_OVER_PAUSE_S", 0.6)
+    monkeypatch.setattr(backoff, "TAKEOVER_PAUSE_S", 0.6)
     monkeypatch.setattr(presence, "TROUBLE_EACH_S", 0.1)
     ears, rigs = closing(Subscriber(broker.port)), []
     for i in range(2):
@@ -324,6 +323,6 @@ def test_two_stations_of_one_name_notice_it_and_do_not_fight(
     fights = sum(rig.sender.health()["failures"] for rig in rigs) - sum(begin)
     record_property("takeovers_after_notice", fights)
     assert fights <= size(4, 10)  # without a longer pause it would be ten a second
-    assert any("calls itself test-1" in (m["trouble"] or "") for m in ears.of("status"))
+    assert any("uses the id test-1" in (m["trouble"] or "") for m in ears.of("status"))
     wait_until(lambda: turn() and set(ears.of("obs/theta")) == set(range(100)))
     assert all(rig.sender.health()["trouble"] for rig in rigs)

@@ -16,7 +16,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import to_parts
 from epithermal_edge.journal.journal import FILE, Journal
-from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import observation
 from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.messages.topics import OBS_THETA
 
@@ -28,7 +28,7 @@ import os, sys
 from pathlib import Path
 from tests.support.rig import BUNDLE, START_S
 from epithermal_edge.inference import engine as engines
-from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import observation
 from epithermal_edge.inference import runtime
 from epithermal_edge.cli import simulator
 from epithermal_edge.inference.bundle import open_bundle
@@ -43,12 +43,12 @@ me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
 taken = []
 for seq, record in enumerate(simulator.records(int(sys.argv[2]) / 24, 7, START_S), 1):
     state, out = engines.advance(engine, state, record)
-    told = messages.obs_theta(me, seq, record, out.corrected, out.estimate, bundle)
-    sent = messages.obs_messages(me, told, record.end_s, 0.0)
+    told = observation.obs_theta(me, seq, record, out.corrected, out.estimate, bundle)
+    sent = observation.obs_messages(me, told, record.end_s, 0.0)
     os.write(1, b"begin %d %d\\n" % (seq, len(taken)))
     journal.commit(seq, record, state, engine.fingerprint(), sent, taken)
     os.write(1, b"done %d %d\\n" % (seq, len(taken)))
-    taken = [o.id for o in journal.outgoing(0, 9, False)] if seq % 20 == 0 else []
+    taken = [o.id for o in journal.next_outgoing(0, 9, False)] if seq % 20 == 0 else []
 """
 
 
@@ -108,7 +108,7 @@ def examine(folder, engine, states, progress):
     if count:
         state = journal.load_state(engine.fingerprint(), engines.start(engine))
         assert to_parts(state, engine.fingerprint()) == states[count]
-    waiting = [o.id for o in journal.outgoing(0, 10_000, newest=False)]
+    waiting = [o.id for o in journal.next_outgoing(0, 10_000, newest=False)]
     assert waiting == list(range(count - len(waiting) + 1, count + 1))
     deleted = count - len(waiting)
     assert progress.takes_done <= deleted <= progress.takes_begun
@@ -164,8 +164,8 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
     memory = engines.start(engine)
     for seq, record in enumerate(simulator.records(3.0, 7, START_S), 1):
         memory, out = engines.advance(engine, memory, record)
-        told = messages.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
-        sent = messages.obs_messages(me, told, record.end_s, 0.0)
+        told = observation.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
+        sent = observation.obs_messages(me, told, record.end_s, 0.0)
         journal.commit(seq, record, memory, engine.fingerprint(), sent)
     journal._db.rows("PRAGMA wal_checkpoint(PASSIVE)")
     journal.post([Message("t", b"in the WAL", OBS_THETA)])
@@ -190,8 +190,8 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
         for name, inode in names.items():
             (folder / name).write_bytes(inode.safe)
         image = Journal(folder)
-        assert len(list(image.records())) == 72 and image.waiting() == 73
-        assert image.has_notes  # that it was salvaged is still to be told
+        assert len(list(image.records())) == 72 and image.count_waiting() == 73
+        assert image.has_notes  # the salvage is not posted yet
         image.close()
         shutil.rmtree(folder)
         images += 1

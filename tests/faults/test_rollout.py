@@ -22,9 +22,7 @@ from tests.support.signing import Minisigner
 
 from epithermal_edge.config.station_toml import Trust
 from epithermal_edge.errors import BundleError
-from epithermal_edge.rollout import installed as models
-from epithermal_edge.rollout import rollout
-from epithermal_edge.rollout import state_file as rollout_file
+from epithermal_edge.rollout import installed, rollout, state_file
 from epithermal_edge.signatures import minisign
 
 KILLS = size(10, 200)
@@ -132,7 +130,7 @@ class Site:
         )
 
     def candidate(self):
-        return rollout_file.read(self.models).candidate
+        return state_file.read(self.models).candidate
 
     def hear(self, lives):
         """The next hour, once the port is open."""
@@ -172,7 +170,7 @@ def place(tmp_path_factory):
     template = folder / "template"
     template.mkdir()
     old = signer.sign_bundle(shutil.copytree(BUNDLE, folder / "old"))
-    trust = Trust((minisign.public_key(signer.line),))
+    trust = Trust((minisign.parse_public_key(signer.line),))
     rollout.install(template / "models", old, rollout.Request(trust))
     lives, line = Lives(folder), Line()
     toml = station_toml(template, url=line.name, bundle=template / "models" / "current")
@@ -189,13 +187,13 @@ def place(tmp_path_factory):
 
 def records(folder):
     """In a station's journal."""
-    from epithermal_edge.journal.history import open_readonly, told
+    from epithermal_edge.journal.history import open_readonly, read_entries
 
     path = folder / "state" / "journal.sqlite3"
     if not path.is_file():
         return 0
     with contextlib.closing(open_readonly(path)) as db:
-        return sum(1 for _ in told(db))
+        return sum(1 for _ in read_entries(db))
 
 
 def cut(lives, site, source, rng, number):
@@ -221,7 +219,7 @@ def cut(lives, site, source, rng, number):
 
 def holds_a_model(site, case):
     """The model in use is whole, works here, and is none of the bad ones."""
-    bundle = models.prove(site.models / "current")
+    bundle = installed.verify_bundle(site.models / "current")
     assert bundle.version in (("0.1.0", "0.2.0") if case == "good" else ("0.1.0",)), case
     return bundle.version
 
@@ -229,7 +227,7 @@ def holds_a_model(site, case):
 def test_a_kill_at_any_step_leaves_a_model_and_never_a_bad_one(place, seed, record_property):
     folder, signer, made, template, line = place
     rng, lives = random.Random(seed), Lives(folder)
-    trust = Trust((minisign.public_key(signer.line),))
+    trust = Trust((minisign.parse_public_key(signer.line),))
     cut_states, taken = {}, 0
     try:
         for number in range(KILLS):
@@ -249,7 +247,7 @@ def test_a_kill_at_any_step_leaves_a_model_and_never_a_bad_one(place, seed, reco
             assert lives_on(pid), lives.log()[-3000:]
             assert holds_a_model(site, case) == ("0.2.0" if case == "good" else "0.1.0"), number
             taken += case == "good"
-            kinds = [event.kind for event in rollout_file.read(site.models).events]
+            kinds = [event.kind for event in state_file.read(site.models).events]
             assert kinds[-1] == ("model_committed" if case == "good" else "model_rejected")
             wait_until(lambda s=site: records(s.toml.parent) > HISTORY, PATIENCE_S)
             kill(pid)

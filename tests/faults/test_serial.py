@@ -27,8 +27,7 @@ from tests.support.rig import Daemon, Line, station_toml, wait_until
 
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import FrameError
-from epithermal_edge.loggers import parser as frames
-from epithermal_edge.loggers import ports
+from epithermal_edge.loggers import parser, ports
 from epithermal_edge.loggers.parser import RECORDS_HEADER, Context
 from epithermal_edge.loggers.values import LIMITS, YEARS
 from epithermal_edge.records import NAN, RawRecord
@@ -63,7 +62,7 @@ def differs(record: RawRecord, whole: RawRecord) -> bool:
 
 def read_or_none(context: Context, line: bytes) -> RawRecord | None:
     try:
-        return frames.parse(context, line)[1]
+        return parser.parse(context, line)[1]
     except FrameError:
         return None
 
@@ -100,9 +99,9 @@ def test_noise_never_crashes_the_framer_and_how_much_of_it_is_taken_for_a_record
             gc.collect()
             start_kb = resident_kb()
         tried[kind] += 1
-        expected = frames.parse(context, whole)[1]
+        expected = parser.parse(context, whole)[1]
         assert expected is not None
-        buffer, lines = frames.split(buffer, bad + b"\r\n", limit)
+        buffer, lines = parser.split(buffer, bad + b"\r\n", limit)
         records = [record for line in lines if (record := read_or_none(context, line))]
         assert all(possible(record) for record in records)
         wrong[kind] += any(differs(record, expected) for record in records)
@@ -129,14 +128,14 @@ def test_a_context_survives_any_order_of_headers_rows_and_noise(dialect):
         line = rng.choice((wire.header(dialect), rng.choice(rows), rng.randbytes(60)))
         if rng.random() < 0.5:
             line = rng.choice(list(wire.DAMAGES.values()))(line or b"0,1", rng.choice(rows), rng)
-        for part in frames.split(b"", line + b"\n", context.dialect.line_bytes)[1]:
+        for part in parser.split(b"", line + b"\n", context.dialect.line_bytes)[1]:
             try:
-                context, record = frames.parse(context, part)
+                context, record = parser.parse(context, part)
             except FrameError:
                 continue
             assert record is None or possible(record)
     if wire.header(dialect):
-        context, _ = frames.parse(context, wire.header(dialect))
+        context, _ = parser.parse(context, wire.header(dialect))
     assert read_or_none(context, rows[0]) is not None
 
 
@@ -220,7 +219,7 @@ def test_a_cable_that_is_pulled_again_and_again_is_read_on(tmp_path, record_prop
 
     def put(read: Read) -> None:
         records.append(read.record)
-        reader.taken()
+        reader.release_slot()
 
     reader = Reader(config.source, put, stopping)
     cable.plug()

@@ -23,7 +23,7 @@ from tests.support.rig import (
     wait_until,
 )
 
-from epithermal_edge.station.systemd import Service
+from epithermal_edge.station.systemd import Notifier
 
 WATCHDOG_S = 1.6 * PATIENCE  # [s]
 HEADER, *LINES = lines(4.0)
@@ -133,10 +133,10 @@ def test_the_feed_stops_when_a_part_is_blocked_and_only_then(stations, record_pr
 
 def test_an_abstract_socket_and_no_socket_are_served(tmp_path):
     systemd = Systemd(tmp_path, abstract=True)
-    Service({"NOTIFY_SOCKET": systemd.address}).ready()
+    Notifier({"NOTIFY_SOCKET": systemd.address}).notify_ready()
     wait_until(lambda: systemd.has("READY=1"))
     systemd.close()
-    Service({}).ready()
+    Notifier({}).notify_ready()
     foreign = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}
-    Service(foreign).ready()
-    assert Service(foreign).watchdog_s == 0.0
+    Notifier(foreign).notify_ready()
+    assert Notifier(foreign).watchdog_s == 0.0

@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.faults.size import size
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import PATIENCE, Broker, Daemon, Line, edge, station_toml, wait_until
 
 from epithermal_edge.cli import simulator
@@ -212,7 +212,7 @@ def test_a_year_with_faults_mixed_in_delivers_everything_once(tmp_path, seed, rn
     finally:
         field.close()
     heard = list({m["id"]: m for m in map(json.loads, field.judge.heard)}.values())
-    assert told(heard) == reference(field.toml, lines)
+    assert published(heard) == reference(field.toml, lines)
     assert [int(m["id"].split(":")[2]) for m in heard] == list(range(1, len(field.lines) + 1))
     assert not any(done["health"]["journal"]["dropped"].values())
 

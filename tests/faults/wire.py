@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.loggers.parser import Context
 
 T0 = 1_774_440_000.0
@@ -64,7 +64,7 @@ LOGGERS = {
         "{t.month}/{t.day}/{t.year} {t.hour}:{t:%M},{p:.1f},{h:.0f},{c:.1f},-7.4,14.4,{n},716,742",
     ),
     "records": (
-        frames.RECORDS_HEADER.decode().strip(),
+        parser.RECORDS_HEADER.decode().strip(),
         "{t:%Y-%m-%dT%H:%M:%S}Z,{s},{n},{p:.1f},{c:.1f},{h:.1f},0,,150.2,12.6,40,",
     ),
 }
@@ -78,8 +78,8 @@ def header(dialect: str) -> bytes:
 def ready(dialect: str) -> Context:
     """The context after the header."""
     first = header(dialect)
-    context = frames.start(dialect)
-    return frames.parse(context, first)[0] if first else context
+    context = parser.start(dialect)
+    return parser.parse(context, first)[0] if first else context
 
 
 def row(dialect: str, k: int, rng: random.Random) -> bytes:

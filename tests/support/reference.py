@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from epithermal_edge.cli import replay
 from epithermal_edge.config.station_toml import read_config
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.messages.message import rounded
 from epithermal_edge.rollout.loading import load_engine
 from epithermal_edge.times import utc
@@ -12,15 +12,15 @@ from epithermal_edge.times import utc
 
 def reference(toml, lines):
     """End and theta of each record by the engine alone; the first line is the header."""
-    context, records = frames.start("records"), []
+    context, records = parser.start("records"), []
     for line in lines:
-        context, record = frames.parse(context, line.rstrip(b"\n"))
+        context, record = parser.parse(context, line.rstrip(b"\n"))
         if record is not None:
             records.append(record)
     outcomes = replay.play(load_engine(read_config(toml)), records)
     return [(utc(o.record.end_s), rounded(o.estimate.theta, 6)) for o in outcomes]
 
 
-def told(payloads):
+def published(payloads):
     """End and theta of messages as `reference` has them."""
     return [(p["end"], p["theta"]["value"]) for p in payloads]

@@ -15,7 +15,7 @@ from epithermal_edge.journal.journal import Journal
 from epithermal_edge.messages.message import Identity
 from epithermal_edge.messages.topics import OBS_THETA
 from epithermal_edge.mqtt.sender import Sender
-from epithermal_edge.station.daemon import FLUSH
+from epithermal_edge.station.daemon import DELETE_BATCH
 
 ME = Identity("test-1", "0123abcd", "crns/v1", 3600.0)
 
@@ -42,15 +42,15 @@ class SenderRig:
                 event = self.events.get(timeout=0.005)
                 self.seen.append(event)
                 self.sender.handle(event, time.monotonic())
-                self.sender.pump(time.monotonic(), time.time())
-                if len(self.sender.accepted) >= FLUSH:
-                    self.journal.forget(self.sender.take_accepted())
-        self.sender.pump(time.monotonic(), time.time())
-        self.journal.forget(self.sender.take_accepted())
+                self.sender.poll(time.monotonic(), time.time())
+                if len(self.sender.accepted) >= DELETE_BATCH:
+                    self.journal.delete_outgoing(self.sender.take_accepted())
+        self.sender.poll(time.monotonic(), time.time())
+        self.journal.delete_outgoing(self.sender.take_accepted())
 
     def connected(self):
         """Let in, and everything delivered."""
-        return self.sender._up and self.sender.idle()
+        return self.sender._up and self.sender.is_idle()
 
     def turn_for(self, seconds):
         until = time.monotonic() + seconds

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epithermal_edge.ancillary.gauge import KEPT, Heard
+from epithermal_edge.ancillary.gauge import MAX_MESSAGES, GaugeSeries
 from epithermal_edge.ancillary.subscriber import PAYLOAD_BYTES, read_payload
 from epithermal_edge.config.weather_tables import Gauge
 from epithermal_edge.errors import FrameError
@@ -18,12 +18,12 @@ T0 = 1_774_440_000.0
 HOUR = 3600.0
 
 
-def heard(kind: str, *messages: tuple[float, float], max_age_s: float = 900.0) -> Heard:
+def series_of(kind: str, *messages: tuple[float, float], max_age_s: float = 900.0) -> GaugeSeries:
     gauge = Gauge("rain_mm", "yard/rain", None, None, 1.0, 0.0, kind, max_age_s)
-    found = Heard(gauge)
+    series = GaugeSeries(gauge)
     for minute, value in messages:
-        found.take(T0 + 60.0 * minute, value)
-    return found
+        series.add(T0 + 60.0 * minute, value)
+    return series
 
 
 def each(minutes: int, last: int, value: float) -> list[tuple[float, float]]:
@@ -31,21 +31,21 @@ def each(minutes: int, last: int, value: float) -> list[tuple[float, float]]:
 
 
 def test_a_level_is_the_mean_over_the_interval_and_the_last_one_while_it_is_young():
-    level = heard("level", (-5, 99.0), (10, 1.0), (30, 2.0), (50, 6.0))
-    assert level.value(T0, T0 + HOUR, []) == 3.0
-    assert level.value(T0 + HOUR, T0 + HOUR + 240.0, []) == 6.0
-    assert math.isnan(level.value(T0 + HOUR, T0 + HOUR + 360.0, []))  # 16 minutes old
+    level = series_of("level", (-5, 99.0), (10, 1.0), (30, 2.0), (50, 6.0))
+    assert level.interval_value(T0, T0 + HOUR, []) == 3.0
+    assert level.interval_value(T0 + HOUR, T0 + HOUR + 240.0, []) == 6.0
+    assert math.isnan(level.interval_value(T0 + HOUR, T0 + HOUR + 360.0, []))  # 16 minutes old
 
 
 def test_a_level_whose_sensor_fell_silent_within_the_interval_is_unknown():
-    assert math.isnan(heard("level", (1, 5.0), (2, 5.0)).value(T0, T0 + HOUR, []))
+    assert math.isnan(series_of("level", (1, 5.0), (2, 5.0)).interval_value(T0, T0 + HOUR, []))
 
 
 def test_an_amount_is_the_sum_of_what_fell_in_the_interval():
-    rain = heard("amount", *each(10, 130, 0.2))
-    first = rain.value(T0 + 600.0, T0 + 600.0 + HOUR, [])
+    rain = series_of("amount", *each(10, 130, 0.2))
+    first = rain.interval_value(T0 + 600.0, T0 + 600.0 + HOUR, [])
     assert first == pytest.approx(6 * 0.2)
-    both = first + rain.value(T0 + 600.0 + HOUR, T0 + 600.0 + 2 * HOUR, [])
+    both = first + rain.interval_value(T0 + 600.0 + HOUR, T0 + 600.0 + 2 * HOUR, [])
     assert both == pytest.approx(12 * 0.2)
 
 
@@ -59,57 +59,59 @@ def test_an_amount_is_the_sum_of_what_fell_in_the_interval():
     ],
 )
 def test_an_amount_that_may_lack_something_is_unknown(messages, why):
-    assert math.isnan(heard("amount", *messages).value(T0 - 1.0, T0 + HOUR, [])), why
+    assert math.isnan(series_of("amount", *messages).interval_value(T0 - 1.0, T0 + HOUR, [])), why
 
 
 def test_an_amount_is_unknown_where_the_link_was_down_and_a_counter_is_not():
     messages = [(m, 0.1 * (m + 10)) for m in range(-10, 130, 10)]
     down = [(T0 + 1500.0, T0 + 1510.0)]
-    amount, total = heard("amount", *messages), heard("total", *messages)
-    assert math.isnan(amount.value(T0, T0 + HOUR, down))
-    assert math.isfinite(amount.value(T0 + HOUR, T0 + 2 * HOUR, down))
-    assert math.isnan(total.value(T0 - HOUR, T0, down))  # its first value: how much it rose?
-    assert total.value(T0, T0 + HOUR, down) == pytest.approx(6.0)
-    assert total.value(T0 + HOUR, T0 + 2 * HOUR, down) == pytest.approx(6.0)
+    amount, total = series_of("amount", *messages), series_of("total", *messages)
+    assert math.isnan(amount.interval_value(T0, T0 + HOUR, down))
+    assert math.isfinite(amount.interval_value(T0 + HOUR, T0 + 2 * HOUR, down))
+    assert math.isnan(
+        total.interval_value(T0 - HOUR, T0, down)
+    )  # its first value: how much it rose?
+    assert total.interval_value(T0, T0 + HOUR, down) == pytest.approx(6.0)
+    assert total.interval_value(T0 + HOUR, T0 + 2 * HOUR, down) == pytest.approx(6.0)
 
 
 def test_a_counter_tells_after_a_silence_what_fell_in_it():
-    total = heard("total", (0, 10.0), (170, 12.5), (180, 13.0), max_age_s=900.0)
-    assert math.isnan(total.value(T0 - HOUR, T0, []))
-    assert math.isnan(total.value(T0, T0 + HOUR, []))
-    assert math.isnan(total.value(T0 + HOUR, T0 + 2 * HOUR, []))
-    assert total.value(T0 + 2 * HOUR, T0 + 3 * HOUR, []) == 3.0
+    total = series_of("total", (0, 10.0), (170, 12.5), (180, 13.0), max_age_s=900.0)
+    assert math.isnan(total.interval_value(T0 - HOUR, T0, []))
+    assert math.isnan(total.interval_value(T0, T0 + HOUR, []))
+    assert math.isnan(total.interval_value(T0 + HOUR, T0 + 2 * HOUR, []))
+    assert total.interval_value(T0 + 2 * HOUR, T0 + 3 * HOUR, []) == 3.0
 
 
 def test_a_counter_that_was_set_back_is_unknown_once():
-    total = heard("total", (0, 500.0), (30, 500.2), (40, 0.0), (60, 0.4), (120, 1.0))
-    assert math.isnan(total.value(T0 - HOUR, T0, []))
-    assert math.isnan(total.value(T0, T0 + HOUR, []))
-    assert total.value(T0 + HOUR, T0 + 2 * HOUR, []) == pytest.approx(0.6)
+    total = series_of("total", (0, 500.0), (30, 500.2), (40, 0.0), (60, 0.4), (120, 1.0))
+    assert math.isnan(total.interval_value(T0 - HOUR, T0, []))
+    assert math.isnan(total.interval_value(T0, T0 + HOUR, []))
+    assert total.interval_value(T0 + HOUR, T0 + 2 * HOUR, []) == pytest.approx(0.6)
 
 
 def test_a_message_from_before_the_last_one_is_counted_and_not_used():
-    rain = heard("amount", (-10, 0.0), (10, 1.0), (5, 7.0), max_age_s=3600.0)
-    assert rain.value(T0, T0 + HOUR, []) == 1.0
+    rain = series_of("amount", (-10, 0.0), (10, 1.0), (5, 7.0), max_age_s=3600.0)
+    assert rain.interval_value(T0, T0 + HOUR, []) == 1.0
     assert rain.late == 1
 
 
 def test_a_gauge_that_never_stops_takes_no_memory():
-    rain = heard("amount", *((m / 600.0, 0.1) for m in range(3 * KEPT)))
-    assert len(rain.messages) == KEPT
-    days = heard("amount", *((60.0 * h, 0.1) for h in range(1000)))
+    rain = series_of("amount", *((m / 600.0, 0.1) for m in range(3 * MAX_MESSAGES)))
+    assert len(rain.messages) == MAX_MESSAGES
+    days = series_of("amount", *((60.0 * h, 0.1) for h in range(1000)))
     assert len(days.messages) == 26  # a day and its rest
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 5)), min_size=1, max_size=80))
 def test_rain_of_intervals_that_follow_adds_up_to_what_fell(steps):
-    minute, rain = 0, heard("amount", (0, 0.0), max_age_s=86400.0)
+    minute, rain = 0, series_of("amount", (0, 0.0), max_age_s=86400.0)
     for step, tips in steps:
         minute += step
-        rain.take(T0 + 60.0 * minute, 0.2 * tips)
+        rain.add(T0 + 60.0 * minute, 0.2 * tips)
     ends = [T0 + HOUR * k for k in range(minute // 60 + 2)]
-    told = sum(rain.value(a, b, []) for a, b in pairwise(ends))
-    assert told == pytest.approx(sum(0.2 * tips for _, tips in steps))
+    total_mm = sum(rain.interval_value(a, b, []) for a, b in pairwise(ends))
+    assert total_mm == pytest.approx(sum(0.2 * tips for _, tips in steps))
 
 
 def test_a_payload_is_a_plain_number_or_json_with_its_own_time():

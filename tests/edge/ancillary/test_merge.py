@@ -14,7 +14,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from tests.support.rig import (
     MOSQUITTO,
-    SITE,
     Broker,
     Daemon,
     Line,
@@ -23,8 +22,9 @@ from tests.support.rig import (
     validator,
     wait_until,
 )
+from tests.support.sites import SITE
 
-from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.config.station_toml import Config, read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
@@ -80,12 +80,12 @@ class Yard:
     def __init__(self, folder: Path, since_s: float = -math.inf) -> None:
         self.wall = Wall()
         config = configured(folder, YARD.format(port=1))
-        self.around = Surroundings(config, since_s, self.wall)
-        self.around._link(True)
+        self.around = AncillaryData(config, since_s, self.wall)
+        self.around._handle_link(True)
 
     def say(self, minute: float, topic: str, payload: bytes, retained: bool = False) -> None:
         self.wall.now = T0 + 60.0 * minute
-        self.around.take_message(topic, payload, retained)
+        self.around.handle_message(topic, payload, retained)
 
 
 def test_a_record_gets_the_weather_of_its_interval_in_its_units(tmp_path):
@@ -109,16 +109,16 @@ def test_rain_of_records_that_are_missing_is_in_the_next_one(tmp_path):
     for hour in range(-1, 8):
         yard.say(60 * hour + 30, "yard/tips", b"1")
         if hour in (0, 6):
-            told = yard.around.complete(record(hour + 1)).rain_mm
-            assert told == pytest.approx(0.2 if hour == 0 else 1.2)
+            completed = yard.around.complete(record(hour + 1)).rain_mm
+            assert completed == pytest.approx(0.2 if hour == 0 else 1.2)
 
 
 def test_the_logger_s_own_column_is_not_mixed_with_another_gauge(tmp_path):
     yard = Yard(tmp_path)
     logger = record(1, temperature_c=5.0, relative_humidity_pct=50.0, rain_mm=3.0, et0_mm=0.1)
-    told = yard.around.complete(logger)
-    assert math.isnan(told.temperature_c) and math.isnan(told.rain_mm)
-    assert told.et0_mm == 0.1  # has no table
+    completed = yard.around.complete(logger)
+    assert math.isnan(completed.temperature_c) and math.isnan(completed.rain_mm)
+    assert completed.et0_mm == 0.1  # has no table
 
 
 def test_a_record_that_is_late_or_told_again_gets_no_weather(tmp_path):
@@ -135,8 +135,8 @@ def test_what_cannot_be_used_is_counted_and_changes_nothing(tmp_path):
     yard.say(50, "yard/air", b'{"main": {"temp": 20, "rh": 130}}')  # -253 degC, 130 %
     yard.say(51, "yard/air", b"offline")
     yard.say(52, "yard/air", b'{"main": {"temp": 300, "rh": 60}}', retained=True)
-    told = yard.around.complete(record(1))
-    assert (told.temperature_c, told.relative_humidity_pct) == (pytest.approx(10.0), 80.0)
+    completed = yard.around.complete(record(1))
+    assert (completed.temperature_c, completed.relative_humidity_pct) == (pytest.approx(10.0), 80.0)
     health = yard.around.health()
     assert health["refused"] == 6
     assert "retained" in str(health["last_refusal"])
@@ -166,11 +166,11 @@ max_age_s = 7200
 
 def test_a_retained_count_with_its_time_serves_while_it_is_fresh(tmp_path):
     wall = Wall()
-    around = Surroundings(configured(tmp_path, INCOMING_MQTT, site=PLAIN), wall=wall)
+    around = AncillaryData(configured(tmp_path, INCOMING_MQTT, site=PLAIN), wall=wall)
     wall.now = T0 + 1800.0
     payload = b'{"count": 155.5, "time": "2026-11-26T12:00:00Z"}'
-    around.take_message("nm/jung", payload, retained=True)
-    around.take_message("nm/jung", b'{"count": 15.5, "time": 1774440000}', retained=False)
+    around.handle_message("nm/jung", payload, retained=True)
+    around.handle_message("nm/jung", b'{"count": 15.5, "time": 1774440000}', retained=False)
     column = record(1, incoming=99.0)  # another monitor's
     assert [around.complete(column).incoming, around.complete(record(2)).incoming] == [155.5] * 2
     assert math.isnan(around.complete(record(3)).incoming)
@@ -186,7 +186,7 @@ def test_a_retained_count_with_its_time_serves_while_it_is_fresh(tmp_path):
 def test_the_first_record_has_the_count_of_a_file(tmp_path):
     (tmp_path / "jung.txt").write_text("2026-11-26 12:00:00;155.5\n")
     tables = '[incoming]\nsource = "file"\nfile = "jung.txt"\n'
-    around = Surroundings(configured(tmp_path, tables, site=PLAIN))
+    around = AncillaryData(configured(tmp_path, tables, site=PLAIN))
     around.start()
     assert around.complete(record(1)).incoming == 155.5
     around.stop()
@@ -194,7 +194,7 @@ def test_the_first_record_has_the_count_of_a_file(tmp_path):
 
 def test_a_file_that_is_missing_stops_nothing_and_is_told(tmp_path):
     tables = '[incoming]\nsource = "file"\nfile = "jung.txt"\n'
-    around = Surroundings(configured(tmp_path, tables, site=PLAIN))
+    around = AncillaryData(configured(tmp_path, tables, site=PLAIN))
     around.start()
     assert math.isnan(around.complete(record(1)).incoming)
     health = around.health()["incoming"]
@@ -203,7 +203,7 @@ def test_a_file_that_is_missing_stops_nothing_and_is_told(tmp_path):
 
 
 def test_a_station_without_tables_leaves_records_as_they_are(tmp_path):
-    around = Surroundings(configured(tmp_path, ""))
+    around = AncillaryData(configured(tmp_path, ""))
     whole = record(1)
     assert around.complete(whole) is whole
     assert around.health()["link"] is None
@@ -269,7 +269,7 @@ class Sensor:
 def test_a_listener_comes_back_after_its_broker_and_tells_the_break(tmp_path):
     broker = Broker(tmp_path)
     port = broker.port
-    around = Surroundings(configured(tmp_path, YARD.format(port=port)))
+    around = AncillaryData(configured(tmp_path, YARD.format(port=port)))
     around.start()
     try:
         for _ in range(2):
@@ -282,9 +282,9 @@ def test_a_listener_comes_back_after_its_broker_and_tells_the_break(tmp_path):
             wait_until(lambda: not around.health()["link"]["connected"], what="loss")
             broker.start()
         now = time.time()
-        told = around.complete(RawRecord(now, 60.0, 10.0))
-        assert told.temperature_c == pytest.approx(10.0)
-        assert math.isnan(told.rain_mm)
+        completed = around.complete(RawRecord(now, 60.0, 10.0))
+        assert completed.temperature_c == pytest.approx(10.0)
+        assert math.isnan(completed.rain_mm)
     finally:
         around.stop()
         broker.stop()
@@ -292,11 +292,12 @@ def test_a_listener_comes_back_after_its_broker_and_tells_the_break(tmp_path):
 
 def test_a_broker_that_refuses_is_named_in_the_health(tmp_path):
     broker = Broker(tmp_path, "allow_anonymous false\n")
-    around = Surroundings(configured(tmp_path, YARD.format(port=broker.port)))
+    around = AncillaryData(configured(tmp_path, YARD.format(port=broker.port)))
     around.start()
     try:
         wait_until(
-            lambda: "refuses: Not authorized" in str(around.health()["link"]), what="refusal"
+            lambda: "rejects the connection: Not authorized" in str(around.health()["link"]),
+            what="refusal",
         )
     finally:
         around.stop()
@@ -304,12 +305,12 @@ def test_a_broker_that_refuses_is_named_in_the_health(tmp_path):
 
 
 def test_a_topic_that_the_broker_does_not_tell_is_named(tmp_path):
-    around = Surroundings(configured(tmp_path, YARD.format(port=1)))
+    around = AncillaryData(configured(tmp_path, YARD.format(port=1)))
     subscriber = around._subscriber
     assert subscriber is not None
     codes = [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in (1, 0x87)]
     subscriber._on_subscribe(None, None, 1, codes, None)
-    assert "refuses to tell yard/tips (Not authorized)" in str(around.health()["link"])
+    assert "rejects the subscription to yard/tips (Not authorized)" in str(around.health()["link"])
 
 
 def test_a_password_that_cannot_be_read_stops_no_measuring(tmp_path):
@@ -317,7 +318,7 @@ def test_a_password_that_cannot_be_read_stops_no_measuring(tmp_path):
     tables = YARD.format(port=1).replace(
         "[weather.temp", 'user = "u"\npassword_file = "password"\n[weather.temp', 1
     )
-    around = Surroundings(configured(tmp_path, tables))
+    around = AncillaryData(configured(tmp_path, tables))
     around.start()
     assert "check [weather]" in str(around.health()["link"])
     around.stop()
@@ -343,11 +344,11 @@ def test_a_running_station_tells_weather_that_is_there_and_flags_what_is_not(tmp
         row = RawRecord(math.ceil(now) + 1.0, 3600.0, 900.0, 985.0)
         line.write(RECORDS_HEADER + format_record(row))
         wait_until(lambda: listener.of("obs/theta"), what="estimate")
-        (told,) = listener.of("obs/theta")
-        validator("obs-theta").validate(told)
-        assert (told["met"]["temperature_c"], told["met"]["incoming"]) == (10.0, 151.5)
-        assert told["met"]["rain_mm"] is None
-        assert "weather_missing" in told["flags"] and "incoming_held" not in told["flags"]
+        (completed,) = listener.of("obs/theta")
+        validator("obs-theta").validate(completed)
+        assert (completed["met"]["temperature_c"], completed["met"]["incoming"]) == (10.0, 151.5)
+        assert completed["met"]["rain_mm"] is None
+        assert "weather_missing" in completed["flags"] and "incoming_held" not in completed["flags"]
     finally:
         station.kill()
         for end in (sensor, listener, line):

@@ -16,7 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from epithermal_edge.ancillary.neutron_monitor import KEPT, Series, nmdb_query, read_nmdb, read_rows
+from epithermal_edge.ancillary.neutron_monitor import (
+    MAX_COUNTS,
+    CountSeries,
+    nmdb_query,
+    read_nmdb,
+    read_rows,
+)
 from epithermal_edge.ancillary.poller import ANSWER_BYTES, FileTail, Nmdb, Poller, fetch
 from epithermal_edge.config.weather_tables import Incoming
 from epithermal_edge.errors import SourceError
@@ -87,52 +93,52 @@ def test_the_query_asks_for_hours_of_one_monitor_as_text():
 
 
 def test_the_newest_count_serves_until_it_is_too_old():
-    series = Series()
-    series.take([(NOON, 150.0), (NOON - HOUR, 149.0)])
+    series = CountSeries()
+    series.add([(NOON, 150.0), (NOON - HOUR, 149.0)])
     assert series.at(NOON + 2 * HOUR, 3 * HOUR) == 150.0
     assert series.at(NOON - 1.0, 3 * HOUR) == 149.0  # a record that comes late
     assert math.isnan(series.at(NOON + 4 * HOUR, 3 * HOUR))
     assert math.isnan(series.at(NOON - 2 * HOUR, 3 * HOUR))
-    assert series.take([(NOON, 151.0), (NOON, 151.0)]) == 0  # revised
+    assert series.add([(NOON, 151.0), (NOON, 151.0)]) == 0  # revised
     assert series.at(NOON, HOUR) == 151.0
 
 
 def test_a_count_that_cannot_be_that_of_the_reference_s_monitor_is_not_taken():
-    series = Series(reference=159.0)
-    series.take([(NOON, 15.9), (NOON + 1.0, 9540.0), (NOON + 2.0, math.nan), (NOON + 3.0, 128.0)])
-    assert series.refused == 3
+    series = CountSeries(reference=159.0)
+    series.add([(NOON, 15.9), (NOON + 1.0, 9540.0), (NOON + 2.0, math.nan), (NOON + 3.0, 128.0)])
+    assert series.rejected == 3
     assert series.at(NOON + 10.0, HOUR) == 128.0
 
 
 def test_a_series_keeps_a_quarter_of_a_year_and_no_more():
-    series = Series()
-    series.take([(NOON + k * HOUR, 150.0) for k in range(KEPT + 100)])
+    series = CountSeries()
+    series.add([(NOON + k * HOUR, 150.0) for k in range(MAX_COUNTS + 100)])
     assert math.isnan(series.at(NOON + 50 * HOUR, 10 * HOUR))
-    assert series.at(NOON + (KEPT + 99) * HOUR, HOUR) == 150.0
+    assert series.at(NOON + (MAX_COUNTS + 99) * HOUR, HOUR) == 150.0
 
 
 def test_a_file_is_read_again_when_it_has_changed_and_only_whole_lines_of_it(tmp_path):
     path = tmp_path / "jung.txt"
     tail = FileTail(path)
     with pytest.raises(SourceError, match=r"jung\.txt: No such file"):
-        tail.look()
+        tail.poll()
     path.write_text("2026-11-26 11:00:00;150.1\n2026-11-26 12:00:00;15")
-    assert tail.look() == [(NOON - HOUR, 150.1)]
-    assert tail.look() == []
+    assert tail.poll() == [(NOON - HOUR, 150.1)]
+    assert tail.poll() == []
     with path.open("a") as file:
         file.write("1.2\n")
-    assert tail.look() == [(NOON - HOUR, 150.1), (NOON, 151.2)]
+    assert tail.poll() == [(NOON - HOUR, 150.1), (NOON, 151.2)]
     other = tmp_path / "new"
     other.write_text("2026-11-26 12:00:00;152.2\n2026-11-26 13:00:00;1.1\n")
     other.replace(path)
-    assert tail.look() == [(NOON, 152.2), (NOON + HOUR, 1.1)]
+    assert tail.poll() == [(NOON, 152.2), (NOON + HOUR, 1.1)]
 
 
 def test_of_a_long_file_the_end_is_read(tmp_path):
     path = tmp_path / "long.txt"
     stamps = (datetime.fromtimestamp(NOON + k * HOUR, UTC) for k in range(20000))
     path.write_text("".join(f"{stamp:%Y-%m-%d %H:%M:%S};150.123\n" for stamp in stamps))
-    rows = FileTail(path).look()
+    rows = FileTail(path).poll()
     assert 2000 < len(rows) < 5000
     assert rows[-1] == (NOON + 19999 * HOUR, 150.123)
 
@@ -201,7 +207,7 @@ def nest(certificate):
 
 def test_nmdb_gives_the_hours_that_are_over(nest, certificate):
     source = Nmdb(monitor_by_nmdb(nest.url, certificate[0]), lambda: NOON + 1200.0)
-    assert source.look() == [
+    assert source.poll() == [
         *((NOON - 4 * HOUR, 158.204), (NOON - 3 * HOUR, 158.391), (NOON - HOUR, 157.977))
     ]
     (asked,) = nest.asked
@@ -232,7 +238,7 @@ def test_what_is_no_answer_is_a_source_error(nest, certificate, answer, fault):
     for name, value in answer.items():
         setattr(nest, name, value)
     with pytest.raises(SourceError, match=fault) as caught:
-        Nmdb(monitor_by_nmdb(nest.url, certificate[0]), lambda: NOON).look()
+        Nmdb(monitor_by_nmdb(nest.url, certificate[0]), lambda: NOON).poll()
     assert "\n" not in str(caught.value)
 
 
@@ -252,25 +258,25 @@ def test_a_server_that_is_not_there_and_a_bad_authority_are_source_errors(tmp_pa
 
 def test_after_failures_it_waits_longer_and_longer_and_then_as_before():
     answers = iter([SourceError("a"), SourceError("b"), SourceError("c"), None, SourceError("d")])
-    taken: list[object] = []
+    handled: list[object] = []
 
-    def look():
+    def poll():
         answer = next(answers)
         if answer is not None:
             raise answer
         return [(NOON, 150.0)]
 
-    poller = Poller(look, taken.append, 200.0, 60.0, lambda low, high: high)
-    assert [poller.turn() for _ in range(5)] == [60.0, 120.0, 200.0, 200.0, 60.0]
-    assert taken == [[(NOON, 150.0)]]
+    poller = Poller(poll, handled.append, 200.0, 60.0, lambda low, high: high)
+    assert [poller.poll_once() for _ in range(5)] == [60.0, 120.0, 200.0, 200.0, 60.0]
+    assert handled == [[(NOON, 150.0)]]
     assert (poller.failures, poller.last_error) == (1, "d")
 
 
 def test_the_thread_polls_until_it_is_stopped():
-    looked = threading.Event()
-    poller = Poller(lambda: [], lambda _: looked.set(), 0.01)
+    polled = threading.Event()
+    poller = Poller(lambda: [], lambda _: polled.set(), 0.01)
     poller.start()
-    assert looked.wait(5.0)
+    assert polled.wait(5.0)
     poller.stop()
     poller.join(5.0)
     assert not poller.is_alive()

@@ -1,4 +1,4 @@
-"""`tail`, `export` and `replay` of the journal: what was told, and the same computed again."""
+"""`tail`, `export` and `replay` of the journal: stored estimates, and the same computed again."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ HEADER, *LINES = lines(6.0)
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A station that took six days, one damaged and one late line, and what a subscriber heard."""
+    """Run a station over six days with a damaged and a late line; return config and messages."""
     folder = tmp_path_factory.mktemp("ran")
     broker, line = Broker(folder), Line()
     ears = Subscriber(broker.port)
@@ -50,13 +50,13 @@ def theta_of(row):
     return round(float(row["theta"]), 6) if row["theta"] else None
 
 
-def test_export_is_what_the_broker_was_told(ran):
+def test_export_agrees_with_the_published_messages(ran):
     toml, heard = ran
     done = edge("export", toml)
     assert done.returncode == 0 and done.stderr == f"records={len(heard)}\n"
     table = rows(done.stdout)
-    told = [(m["id"].split(":")[2], m["end"], m["q"], " ".join(m["flags"])) for m in heard]
-    assert [(r["seq"], r["time_utc"], int(r["q"]), r["flags"]) for r in table] == told
+    sent = [(m["id"].split(":")[2], m["end"], m["q"], " ".join(m["flags"])) for m in heard]
+    assert [(r["seq"], r["time_utc"], int(r["q"]), r["flags"]) for r in table] == sent
     assert [theta_of(r) for r in table] == [m["theta"]["value"] for m in heard]
     assert {r["model"] for r in table} == {"bucket 0.1.0"}
     assert "late" in table[60]["flags"] and float(table[60]["n_corr_cph"]) > 0
@@ -72,7 +72,7 @@ def test_replay_of_the_journal_gives_the_same_rows_as_export(ran):
     assert rows(again.stdout) == exported
 
 
-def test_from_and_to_choose_rows_and_not_what_the_state_has_seen(ran, tmp_path):
+def test_from_and_to_select_rows_without_an_effect_on_the_state(ran, tmp_path):
     toml, _ = ran
     every = rows(edge("replay", toml).stdout)
     bounds = ("--from", "2026-01-04T00:00:00Z", "--to", "2026-01-05")
@@ -92,7 +92,7 @@ def test_from_and_to_choose_rows_and_not_what_the_state_has_seen(ran, tmp_path):
     assert len(rows(edge("replay", toml, stream, *bounds).stdout)) == 24
 
 
-def test_replay_with_another_model_leaves_what_was_told(ran, tmp_path):
+def test_replay_with_another_site_leaves_the_stored_estimates(ran, tmp_path):
     toml, _ = ran
     before = edge("export", toml).stdout
     text = toml.read_text()
@@ -103,7 +103,7 @@ def test_replay_with_another_model_leaves_what_was_told(ran, tmp_path):
     assert edge("export", other).stdout == before
 
 
-def test_tail_shows_the_last_ones_and_each_new_one_as_it_comes(tmp_path):
+def test_tail_prints_the_newest_records_and_each_new_one(tmp_path):
     line = Line()
     toml = station_toml(tmp_path, url=line.name)
     daemon = Daemon(toml).ready()
@@ -118,11 +118,11 @@ def test_tail_shows_the_last_ones_and_each_new_one_as_it_comes(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
         assert tail.stdout.readline().startswith("2026-01-02T16:00:00Z")
         line.write(b"".join(LINES[40:42]))
-        said = [tail.stdout.readline() for _ in range(2)]
+        new = [tail.stdout.readline() for _ in range(2)]
         tail.send_signal(signal.SIGTERM)
         assert tail.wait(10 * PATIENCE) == -signal.SIGTERM
-    assert [x[:20] for x in said] == ["2026-01-02T17:00:00Z", "2026-01-02T18:00:00Z"]
-    assert all(" theta " in x and " q 3 " in x for x in said)
+    assert [x[:20] for x in new] == ["2026-01-02T17:00:00Z", "2026-01-02T18:00:00Z"]
+    assert all(" theta " in x and " q 3 " in x for x in new)
     assert daemon.stop() == 0
     line.close()
 
@@ -130,13 +130,13 @@ def test_tail_shows_the_last_ones_and_each_new_one_as_it_comes(tmp_path):
 @pytest.mark.parametrize("command", [["tail"], ["export"], ["replay"]])
 def test_without_a_journal_it_is_one_clear_line(tmp_path, command):
     done = edge(*command, station_toml(tmp_path))
-    said = [x for x in done.stderr.splitlines() if not x.startswith("time=")]
-    assert done.returncode == 1 and len(said) == 1 and "no journal" in said[0]
+    errors = [x for x in done.stderr.splitlines() if not x.startswith("time=")]
+    assert done.returncode == 1 and len(errors) == 1 and "no journal" in errors[0]
     assert not (tmp_path / "state").exists()
 
 
-def test_a_journal_of_before_is_exported_without_estimates_and_read_on(tmp_path):
-    """The table of what was told came later than that of records."""
+def test_records_without_a_stored_estimate_are_exported(tmp_path):
+    """Journals of earlier versions have no table of estimates."""
     import sqlite3
 
     line = Line()

@@ -1,4 +1,4 @@
-"""Log lines: one an event, and syslog's priority only where journald will read it."""
+"""Log lines: one per event, with syslog's priority only if journald reads them."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ def test_priorities_are_those_of_syslog(level, prefix):
     assert formatted(getattr(logging, level), "x", priority=True).startswith(f"{prefix}time=")
 
 
-SAYS = """
+SCRIPT = """
 import logging, sys
 from epithermal_edge.cli import logs
 logs.to_stderr(sys.stderr, False)
@@ -44,6 +44,6 @@ def test_the_priority_is_there_when_the_journal_stream_is_ours(tmp_path, named):
         found = os.fstat(err.fileno())
         inode = found.st_ino if named else found.st_ino + 1
         environment = os.environ | {"JOURNAL_STREAM": f"{found.st_dev}:{inode}"}
-        subprocess.run([sys.executable, "-c", SAYS], stderr=err, env=environment, check=True)
+        subprocess.run([sys.executable, "-c", SCRIPT], stderr=err, env=environment, check=True)
         err.seek(0)
         assert err.read().startswith("<3>time=" if named else "time=")

@@ -1,4 +1,4 @@
-"""The commands as a user types them: one clear line for each mistake, the documented exit code."""
+"""The commands as a user types them: one clear line per mistake, and the documented exit code."""
 
 import csv
 import itertools
@@ -12,19 +12,10 @@ import threading
 import tty
 
 import pytest
-from tests.support.rig import (
-    BUNDLE,
-    SITE,
-    Broker,
-    Line,
-    edge,
-    free_port,
-    lines,
-    station_toml,
-    wait_until,
-)
+from tests.support.rig import BUNDLE, Broker, Line, edge, free_port, lines, station_toml, wait_until
+from tests.support.sites import SITE
 
-from epithermal_edge.cli import main as cli
+from epithermal_edge.cli import main
 
 STREAM = b"".join(lines(40.0))
 
@@ -36,22 +27,22 @@ def recorded(tmp_path):
     return path
 
 
-def complains(done, code, *parts):
-    """One line on stderr apart from the log, no traceback, this exit code."""
-    said = [x for x in done.stderr.splitlines() if not x.startswith("time=")]
+def assert_one_error(done, code, *parts):
+    """Check for one line on stderr apart from the log, no traceback, and this exit code."""
+    errors = [x for x in done.stderr.splitlines() if not x.startswith("time=")]
     assert done.returncode == code, done.stderr
-    assert len(said) == 1 and said[0].startswith("epithermal-edge: "), done.stderr
+    assert len(errors) == 1 and errors[0].startswith("epithermal-edge: "), done.stderr
     assert "Traceback" not in done.stderr
     for part in parts:
-        assert part in said[0]
+        assert part in errors[0]
 
 
-@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+@pytest.mark.parametrize("command", sorted(main.COMMANDS))
 def test_every_command_has_help_with_an_example_and_the_exit_codes(command):
     done = edge(*command.split(), "--help")
     assert done.returncode == 0
     assert f"example:\n  epithermal-edge {command}" in done.stdout
-    assert f"exit codes:\n  0  {'well' if command == 'status' else 'done'}" in done.stdout
+    assert f"exit codes:\n  0  {'well' if command == 'status' else 'success'}" in done.stdout
 
 
 def test_a_wrong_command_line_is_exit_2():
@@ -95,21 +86,21 @@ def test_a_bad_file_is_one_clear_line(tmp_path, content, options, code, part):
     path = tmp_path / "file.csv"
     if content is not None:
         path.write_bytes(content)
-    complains(edge("replay", station_toml(tmp_path), path, *options), code, part)
+    assert_one_error(edge("replay", station_toml(tmp_path), path, *options), code, part)
 
 
 def test_an_output_that_cannot_be_written_is_one_clear_line(tmp_path, recorded):
     done = edge("replay", station_toml(tmp_path), recorded, "--out", tmp_path / "no" / "x.csv")
-    complains(done, 1, "x.csv: No such file or directory")
+    assert_one_error(done, 1, "x.csv: No such file or directory")
 
 
-def test_a_config_fault_is_exit_2_and_all_are_told(tmp_path):
+def test_a_config_fault_is_exit_2_and_all_are_reported(tmp_path):
     toml = station_toml(tmp_path, site=SITE.replace("altitude_m", "altitud_m"))
     done = edge("check", toml)
     assert done.returncode == 2 and done.stderr.count("\n") == 2
     assert "site.altitud_m: unknown; did you mean altitude_m?" in done.stderr
-    complains(edge("run", tmp_path / "none.toml"), 2, "No such file")
-    complains(edge("run", station_toml(tmp_path)), 2, "source.url: missing")
+    assert_one_error(edge("run", tmp_path / "none.toml"), 2, "No such file")
+    assert_one_error(edge("run", station_toml(tmp_path)), 2, "source.url: missing")
 
 
 @pytest.mark.parametrize(
@@ -121,21 +112,21 @@ def test_a_bundle_with_one_byte_changed_is_exit_3(tmp_path, recorded, name):
     data = bytearray((bundle / name).read_bytes())
     data[len(data) // 2] ^= 1
     (bundle / name).write_bytes(data)
-    complains(edge("replay", station_toml(tmp_path, bundle=bundle), recorded), 3, "install")
-    complains(edge("selftest", bundle), 3, "install")
+    assert_one_error(edge("replay", station_toml(tmp_path, bundle=bundle), recorded), 3, "install")
+    assert_one_error(edge("selftest", bundle), 3, "install")
 
 
 def test_check_names_each_part_with_its_remedy(tmp_path):
     toml = station_toml(tmp_path, url=tmp_path / "no-port", port=free_port(), bundle=tmp_path)
     done = edge("check", toml)
     assert done.returncode == 3 and "Traceback" not in done.stderr
-    found = done.stdout.splitlines()
-    told = {x.split(":")[0]: x for x in found if not x.startswith(" ")}
-    assert list(told)[:-1] == ["ok    config", "FAULT bundle", "ok    state_dir", "ok    disk",
+    out = done.stdout.splitlines()
+    parts = [x.split(":")[0] for x in out if not x.startswith(" ")]
+    assert parts[:-1] == ["ok    config", "FAULT bundle", "ok    state_dir", "ok    disk",
                                "ok    journal", "FAULT source", "FAULT broker",
                                "ok    page"]  # fmt: skip
-    assert list(told)[-1] in ("ok    clock", "WARN  clock")
-    remedies = [b for a, b in itertools.pairwise(found) if a.startswith("FAULT")]
+    assert parts[-1] in ("ok    clock", "WARN  clock")
+    remedies = [b for a, b in itertools.pairwise(out) if a.startswith("FAULT")]
     assert all(x.startswith("      do: ") for x in remedies)
     words = ("epithermal-edge model install", "source.url", "mqtt.port")
     assert all(word in x for word, x in zip(words, remedies, strict=True))
@@ -150,11 +141,11 @@ def test_check_of_a_station_that_is_well_is_exit_0(tmp_path):
     line.close()
 
 
-def test_check_tells_a_missing_port_as_exit_4(tmp_path):
+def test_check_reports_a_missing_port_as_exit_4(tmp_path):
     assert edge("check", station_toml(tmp_path, url=tmp_path / "none")).returncode == 4
 
 
-def test_selftest_proves_the_bundle_on_every_runtime(tmp_path):
+def test_selftest_verifies_the_bundle_on_every_runtime(tmp_path):
     from epithermal_edge.inference import runtime
 
     done = edge("selftest", BUNDLE)
@@ -197,9 +188,9 @@ def test_simulate_writes_to_a_port_and_plays_files(tmp_path, recorded):
 
 
 def test_simulate_s_mistakes_are_one_clear_line(tmp_path):
-    complains(edge("simulate", "--to", tmp_path / "none"), 4, "name a port that exists")
-    complains(edge("simulate", "--dialect", "x"), 2, "one of records, hydroinnova")
-    complains(edge("simulate", "--from", tmp_path / "none"), 4, "No such file")
+    assert_one_error(edge("simulate", "--to", tmp_path / "none"), 4, "give a port that exists")
+    assert_one_error(edge("simulate", "--dialect", "x"), 2, "one of records, hydroinnova")
+    assert_one_error(edge("simulate", "--from", tmp_path / "none"), 4, "No such file")
 
 
 def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path, recorded):
@@ -214,9 +205,9 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path, recorded):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.readline()
     process.stdout.close()
-    said = process.stderr.read().decode()
+    errors = process.stderr.read().decode()
     process.stderr.close()
-    assert process.wait(30) == 141 and "Traceback" not in said and "Broken" not in said
+    assert process.wait(30) == 141 and "Traceback" not in errors and "Broken" not in errors
 
 
 def test_an_interrupt_ends_a_command_without_traceback(tmp_path):

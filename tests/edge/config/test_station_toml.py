@@ -6,13 +6,13 @@ import re
 import tomllib
 
 import pytest
-from tests.support.rig import ROOT, SITE, station_toml
+from tests.support.rig import ROOT, station_toml
+from tests.support.sites import SITE, SOIL
 
 from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.physics import atmosphere as air
-from epithermal_edge.physics import corrections
+from epithermal_edge.physics import atmosphere, corrections
 
 EXAMPLE = ROOT / "deploy" / "station.example.toml"
 
@@ -27,7 +27,7 @@ def test_a_minimal_file_gives_a_station_with_derived_corrections(tmp_path):
     config = read_config(station_toml(tmp_path))
     assert config.id == "test-1" and config.mqtt is None and config.source.url is None
     assert config.state_dir == tmp_path / "state"
-    assert config.site.pressure_ref_hpa == float(air.mean_pressure(70.0))
+    assert config.site.pressure_ref_hpa == float(atmosphere.mean_pressure(70.0))
     assert config.site.beta_per_hpa == float(corrections.pressure_coefficient(51.0, 70.0, 3.0))
     assert math.isnan(config.site.alpha) and config.site.incoming_scale == 1.0
 
@@ -46,7 +46,7 @@ def test_what_is_given_is_not_derived(tmp_path):
         ("hawdon2014", float(corrections.hawdon_scale(3.0))),
         (
             "mcjannet2023",
-            float(corrections.mcjannet_scale(3.0, air.atmospheric_depth(51.0, 70.0))),
+            float(corrections.mcjannet_scale(3.0, atmosphere.atmospheric_depth(51.0, 70.0))),
         ),
     ],
 )
@@ -111,17 +111,6 @@ def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
         "site.cutoff_rigidity_gv: missing; needed for site.beta_per_hpa and site.incoming.scale,"
         " unless that is given; geomagnetic cutoff rigidity in GV",
     ]
-
-
-SOIL = """
-[site.soil]
-known = "texture"
-theta_r = 0.065
-theta_s = 0.41
-alpha_per_cm = 0.075
-n = 1.89
-ks_cm_d = 106.1
-"""
 
 
 def test_a_described_soil_reaches_the_site_and_none_is_unknown(tmp_path):

@@ -7,22 +7,21 @@ import math
 import numpy as np
 import pytest
 from tests.edge.messages.test_observation import GOOD, ME, NONE, corrected
-from tests.support.rig import BUNDLE, SITE, START_S, station_toml, validator
+from tests.support.rig import BUNDLE, START_S, station_toml, validator
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.config.water_table import DEPLETION
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import engine as engines
-from epithermal_edge.inference import irrigation as water
-from epithermal_edge.inference import runtime
+from epithermal_edge.inference import irrigation, runtime
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.irrigation import DAYS, SEN_RANK, Range
 from epithermal_edge.journal.journal import Journal
 from epithermal_edge.journal.rows import estimate_row
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages import station
+from epithermal_edge.messages import observation, station
 from epithermal_edge.physics.plant_water import SoilWater, field_capacity, wilting_point
 from epithermal_edge.records import NAN, Quality
 
@@ -41,16 +40,16 @@ SOIL = SoilWater(0.30, 0.10, 0.5)  # 60 mm for plants; to irrigate at theta = 0.
 
 def remembered(storage_mm, rain_mm=()):
     """One phase that has seen these days, the oldest first."""
-    state = water.start(1)
+    state = irrigation.start(1)
     rain = [*rain_mm, *[NAN] * (len(storage_mm) - len(rain_mm))]
     for value, fell in zip(storage_mm, rain, strict=True):
         told = dataclasses.replace(GOOD, storage_mm=value)
-        state = water.remember(state, 0, told, fell)
+        state = irrigation.remember(state, 0, told, fell)
     return state
 
 
 def loss(storage_mm, rain_mm=(), full_mm=300.0):
-    return water.loss_mm_d(remembered(storage_mm, rain_mm), 0, full_mm)
+    return irrigation.loss_mm_d(remembered(storage_mm, rain_mm), 0, full_mm)
 
 
 def test_field_capacity_and_wilting_point_of_a_loam_by_hand():
@@ -90,7 +89,7 @@ def test_what_drains_and_what_is_held_too_fast_does_not_count(theta, left, used)
 
 def test_the_interval_is_that_of_theta():
     told = dataclasses.replace(GOOD, theta=0.25, theta_sigma=0.02)
-    left, used = water.available_mm(SOIL, told), water.depletion(SOIL, told)
+    left, used = irrigation.available_mm(SOIL, told), irrigation.depletion(SOIL, told)
     assert left.value == pytest.approx(45.0)
     assert (left.p05, left.p95) == pytest.approx((35.1306, 54.8694))  # -+ 300 * 1.6449 * 0.02
     assert (used.value, used.p05, used.p95) == pytest.approx((0.25, 0.08551, 0.41449))
@@ -145,12 +144,12 @@ def test_what_drains_is_no_measure_of_what_plants_take():
 def test_a_day_that_is_not_known_is_passed_over():
     assert loss([80.0, 78.0, NAN, 74.0, 72.0, 70.0]).value == pytest.approx(2.0)
     unsure = dataclasses.replace(GOOD, storage_mm=30.0, quality=Quality.WARM_UP)
-    state = water.remember(remembered([80.0]), 0, unsure, NAN)
+    state = irrigation.remember(remembered([80.0]), 0, unsure, NAN)
     assert math.isnan(state.storage_mm[0, DAYS])
 
 
 def test_days_until_the_threshold_by_hand():
-    days = water.days_left(Range(20.0, 15.0, 25.0), Range(2.0, 1.6, 2.5))
+    days = irrigation.days_left(Range(20.0, 15.0, 25.0), Range(2.0, 1.6, 2.5))
     # 20 / 2; theta moves it by 2.5, the rate by -2 and +2.5; squares add
     assert days.value == pytest.approx(10.0)
     assert days.p05 == pytest.approx(10.0 - math.hypot(2.5, 2.0))
@@ -158,15 +157,15 @@ def test_days_until_the_threshold_by_hand():
 
 
 def test_beyond_the_threshold_it_is_time_now():
-    days = water.days_left(Range(-2.0, -8.0, 4.0), Range(2.0, 1.5, 2.5))
+    days = irrigation.days_left(Range(-2.0, -8.0, 4.0), Range(2.0, 1.5, 2.5))
     assert (days.value, days.p05) == (0.0, 0.0) and days.p95 == pytest.approx(2.0)
 
 
 def test_no_day_is_told_beyond_the_horizon():
-    assert math.isnan(water.days_left(Range(50.0, 40.0, 60.0), Range(0.5, 0.4, 0.6)).value)
-    unsure = water.days_left(Range(20.0, 15.0, 25.0), Range(1.0, -0.2, 2.0))
+    assert math.isnan(irrigation.days_left(Range(50.0, 40.0, 60.0), Range(0.5, 0.4, 0.6)).value)
+    unsure = irrigation.days_left(Range(20.0, 15.0, 25.0), Range(1.0, -0.2, 2.0))
     assert (unsure.value, unsure.p95) == (20.0, 60.0)
-    assert math.isnan(water.days_left(water.NOTHING, Range(1.0, 0.5, 2.0)).value)
+    assert math.isnan(irrigation.days_left(irrigation.NOTHING, Range(1.0, 0.5, 2.0)).value)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +207,7 @@ def test_a_station_that_is_cut_off_goes_on_with_the_same_days(tmp_path, engine, 
 def test_what_is_told_meets_the_contract(engine, outcomes):
     kinds, contract = set(), validator("obs-theta")
     for seq, (_, out) in enumerate(outcomes[::12], 1):
-        told = messages.obs_theta(
+        told = observation.obs_theta(
             *(ME, seq, out.record, out.corrected, out.estimate, engine.bundle),
             soil_water=engine.soil_water,
         )
@@ -228,14 +227,14 @@ def test_nothing_is_guessed_of_a_soil_that_is_not_described(engine, outcomes):
     state, out = outcomes[-2][0], outcomes[-1][1]
     _, outcome = engines.advance(bare, state, out.record)
     assert math.isfinite(outcome.estimate.theta) and math.isnan(outcome.estimate.depletion)
-    told = messages.obs_theta(ME, 1, out.record, out.corrected, outcome.estimate, engine.bundle)
+    told = observation.obs_theta(ME, 1, out.record, out.corrected, outcome.estimate, engine.bundle)
     assert told["water"] is None
     validator("obs-theta").validate(told)
 
 
 def test_without_theta_only_the_constants_are_told(engine):
     record = next(simulator.records(1.0, 1, START_S))
-    told = messages.obs_theta(
+    told = observation.obs_theta(
         ME, 1, record, corrected(NAN), NONE, engine.bundle, soil_water=engine.soil_water
     )
     validator("obs-theta").validate(told)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.config.quality_table import limits_of
-from epithermal_edge.inference import pipeline
-from epithermal_edge.inference import qc as quality
+from epithermal_edge.inference import pipeline, qc
 from epithermal_edge.inference.qc_limits import DEFAULT
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import NAN, Quality, RawRecord
@@ -42,12 +41,12 @@ def soil(hours, seed=1, interval_s=HOUR_S, **fields):
 
 def flags_of(records, limits=DEFAULT, site=SITE):
     """Flags of quality control alone, one a record."""
-    state, piped, out = quality.start(), pipeline.start(), []
+    state, piped, out = qc.start(), pipeline.start(), []
     for record in records:
-        sieved, doubts = quality.sieve(limits, record)
-        correction = pipeline.correct(site, piped, sieved)
-        state, flags = quality.step(limits, site, state, sieved, correction.corrected)
-        piped, _, _ = pipeline.take(site, piped, sieved, correction, doubts | flags)
+        possible, doubts = qc.drop_impossible(limits, record)
+        correction = pipeline.correct(site, piped, possible)
+        state, flags = qc.step(limits, site, state, possible, correction.corrected)
+        piped, _, _ = pipeline.add_record(site, piped, possible, correction, doubts | flags)
         out.append(Quality(int((doubts | flags)[0])))
     return out
 
@@ -105,12 +104,12 @@ def test_a_count_that_no_soil_gives_is_not_used():
 
 
 def windows(records, limits=DEFAULT):
-    state, piped, out = quality.start(), pipeline.start(), []
+    state, piped, out = qc.start(), pipeline.start(), []
     for record in records:
-        sieved, doubts = quality.sieve(limits, record)
-        correction = pipeline.correct(SITE, piped, sieved)
-        state, flags = quality.step(limits, SITE, state, sieved, correction.corrected)
-        piped, _, made = pipeline.take(SITE, piped, sieved, correction, doubts | flags)
+        possible, doubts = qc.drop_impossible(limits, record)
+        correction = pipeline.correct(SITE, piped, possible)
+        state, flags = qc.step(limits, SITE, state, possible, correction.corrected)
+        piped, _, made = pipeline.add_record(SITE, piped, possible, correction, doubts | flags)
         out += made
     return out
 
@@ -163,9 +162,9 @@ def test_what_the_weather_cannot_be_is_missing_and_flagged(field, value, flag):
     assert limits.pressure_min_hpa == pytest.approx(914.9, abs=1.0)
     records = list(soil(30, **{field: lambda i, v: value if i == 20 else v.get(field, 0.0)}))
     assert flagged(records, flag, limits) == [20]
-    sieved, _ = quality.sieve(limits, records[20])
-    assert np.isnan(getattr(sieved, field)) and getattr(records[20], field) == value
-    assert quality.sieve(limits, records[19])[0] is records[19]
+    possible, _ = qc.drop_impossible(limits, records[20])
+    assert np.isnan(getattr(possible, field)) and getattr(records[20], field) == value
+    assert qc.drop_impossible(limits, records[19])[0] is records[19]
 
 
 @pytest.mark.parametrize(
@@ -233,13 +232,13 @@ def test_a_short_interval_battery_and_desiccant_are_told():
 
 def test_a_late_record_is_judged_by_itself_and_changes_nothing():
     records = list(soil(48))
-    state, piped = quality.start(), pipeline.start()
+    state, piped = qc.start(), pipeline.start()
     for record in records:
         correction = pipeline.correct(SITE, piped, record)
-        state, _ = quality.step(DEFAULT, SITE, state, record, correction.corrected)
+        state, _ = qc.step(DEFAULT, SITE, state, record, correction.corrected)
     late = replace(records[5], battery_v=9.0, pressure_hpa=records[5].pressure_hpa + 30.0)
     correction = pipeline.correct(SITE, piped, late)
-    after, flags = quality.step(DEFAULT, SITE, state, late, correction.corrected)
+    after, flags = qc.step(DEFAULT, SITE, state, late, correction.corrected)
     assert after is state and flags[0] == Quality.LOW_BATTERY
 
 
@@ -248,14 +247,14 @@ def test_a_site_has_the_same_flags_alone_and_among_a_thousand():
     columns = [list(soil(60, seed=k, counts=at(30 + k % 7, lambda v: 1.6 * v["counts"] // 1)))
                for k in range(n)]  # fmt: skip
     names = [f.name for f in dataclasses.fields(RawRecord) if f.name != "end_s"]
-    together, piped, out = quality.start(n), pipeline.start(n), []
+    together, piped, out = qc.start(n), pipeline.start(n), []
     for i in range(60):
         values = {m: np.array([getattr(columns[k][i], m) for k in range(n)]) for m in names}
         record = RawRecord(columns[0][i].end_s, **values)
-        sieved, doubts = quality.sieve(DEFAULT, record)
-        correction = pipeline.correct(SITE, piped, sieved)
-        together, flags = quality.step(DEFAULT, SITE, together, sieved, correction.corrected)
-        piped, _, _ = pipeline.take(SITE, piped, sieved, correction, doubts | flags)
+        possible, doubts = qc.drop_impossible(DEFAULT, record)
+        correction = pipeline.correct(SITE, piped, possible)
+        together, flags = qc.step(DEFAULT, SITE, together, possible, correction.corrected)
+        piped, _, _ = pipeline.add_record(SITE, piped, possible, correction, doubts | flags)
         out.append(doubts | flags)
     for k in (0, 17, 39):
         assert [Quality(int(f[k])) for f in out] == flags_of(columns[k])

@@ -1,4 +1,4 @@
-"""The journal: one transaction a record, a state never trusted blindly, an ordered outbox."""
+"""Test the journal: one transaction a record, a verified state, an ordered outbox."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
-from epithermal_edge.messages import observation as messages
+from epithermal_edge.messages import observation
 from epithermal_edge.messages.message import Identity
 
 
@@ -31,41 +31,41 @@ def records():
     return list(simulator.records(4.0, 3, START_S))
 
 
-def keep(journal, engine, records, state=None, now_s=0.0):
-    """Commit records as the station does; the state after the last."""
+def commit(journal, engine, records, state=None, now_s=0.0):
+    """Commit records as the station does and return the state after the last one."""
     state = state or engines.start(engine)
     me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     for record in records:
         seq = journal.last_seq() + 1
         state, out = engines.advance(engine, state, record)
-        told = messages.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
-        sent = messages.obs_messages(me, told, record.end_s, now_s or record.end_s)
+        payload = observation.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
+        sent = observation.obs_messages(me, payload, record.end_s, now_s or record.end_s)
         journal.commit(seq, record, state, engine.fingerprint(), sent)
     return state
 
 
-def same(engine, one, other):
-    """Whether two states are equal, bit for bit."""
+def equal(engine, one, other):
+    """Return whether two states are equal, bit for bit."""
     return to_parts(one, engine.fingerprint()) == to_parts(other, engine.fingerprint())
 
 
 def test_state_records_and_numbers_survive_a_reopening(tmp_path, engine, records):
     journal = Journal(tmp_path)
-    state = keep(journal, engine, records)
+    state = commit(journal, engine, records)
     epoch = journal.epoch
     journal.close()
-    again = Journal(tmp_path)
-    assert again.epoch == epoch and again.last_seq() == len(records)
-    assert same(engine, again.load_state(engine.fingerprint(), engines.start(engine)), state)
-    assert [r.end_s for r in again.records()] == [r.end_s for r in records]
-    assert again.knows(records[5].end_s) and not again.knows(records[5].end_s + 1)
+    reopened = Journal(tmp_path)
+    assert reopened.epoch == epoch and reopened.last_seq() == len(records)
+    assert equal(engine, reopened.load_state(engine.fingerprint(), engines.start(engine)), state)
+    assert [r.end_s for r in reopened.records()] == [r.end_s for r in records]
+    assert reopened.has_end(records[5].end_s) and not reopened.has_end(records[5].end_s + 1)
 
 
 def test_the_state_computed_again_from_raw_records_is_equal_bit_for_bit(tmp_path, engine, records):
     shuffled = [*records[:50], *records[60:], *records[50:60]]  # ten of them late
     journal = Journal(tmp_path)
-    state = keep(journal, engine, shuffled)
-    assert same(engine, engines.rebuild(engine, journal.records()), state)
+    state = commit(journal, engine, shuffled)
+    assert equal(engine, engines.rebuild(engine, journal.records()), state)
 
 
 @pytest.mark.parametrize(
@@ -77,27 +77,27 @@ def test_the_state_computed_again_from_raw_records_is_equal_bit_for_bit(tmp_path
         ("DELETE FROM state WHERE part = 'phase 23'", "no phase 23"),
     ],
 )
-def test_a_state_that_does_not_fit_is_refused_with_the_reason(
+def test_a_state_that_does_not_fit_is_rejected_with_the_reason(
     tmp_path, engine, records, damage, reason
 ):
     journal = Journal(tmp_path)
-    keep(journal, engine, records[:30])
+    commit(journal, engine, records[:30])
     with sqlite3.connect(tmp_path / FILE) as other:
         other.execute(damage)
     with pytest.raises(StateLostError, match=reason):
         journal.load_state(engine.fingerprint(), engines.start(engine))
 
 
-def test_a_state_of_another_model_or_site_is_refused(tmp_path, engine, records):
+def test_a_state_of_another_model_or_site_is_rejected(tmp_path, engine, records):
     journal = Journal(tmp_path)
-    keep(journal, engine, records[:30])
+    commit(journal, engine, records[:30])
     with pytest.raises(StateLostError, match="another model or site"):
         journal.load_state("f" * 64, engines.start(engine))
 
 
 def test_a_commit_that_fails_leaves_no_trace(tmp_path, engine, records):
     journal = Journal(tmp_path)
-    state = keep(journal, engine, records[:3])
+    state = commit(journal, engine, records[:3])
     before = [list(sqlite3.connect(tmp_path / FILE).execute(f"SELECT * FROM {t}"))
               for t in ("record", "state", "outbox")]  # fmt: skip
     with pytest.raises(JournalError, match="UNIQUE"):
@@ -107,43 +107,43 @@ def test_a_commit_that_fails_leaves_no_trace(tmp_path, engine, records):
     assert before == after and journal.last_seq() == 3
 
 
-def test_the_outbox_keeps_order_and_only_the_newest_live_value(tmp_path, engine, records):
+def test_the_outbox_preserves_order_and_only_the_newest_live_value(tmp_path, engine, records):
     journal = Journal(tmp_path)
-    keep(journal, engine, records[:20])
-    every = journal.outgoing(0, 100, newest=False)
-    assert [o.message.payload.split(b":")[4].split(b'"')[0] for o in every] == [
+    commit(journal, engine, records[:20])
+    queued = journal.next_outgoing(0, 100, newest=False)
+    assert [o.message.payload.split(b":")[4].split(b'"')[0] for o in queued] == [
         str(i).encode() for i in range(1, 21)
     ]
-    (newest,) = journal.outgoing(0, 100, newest=True)
-    assert newest.message.payload == every[-1].message.payload and newest.message.kind.retain
-    assert [o.id for o in journal.outgoing(every[4].id, 2, newest=False)] == [
-        o.id for o in every[5:7]
+    (newest,) = journal.next_outgoing(0, 100, newest=True)
+    assert newest.message.payload == queued[-1].message.payload and newest.message.kind.retain
+    assert [o.id for o in journal.next_outgoing(queued[4].id, 2, newest=False)] == [
+        o.id for o in queued[5:7]
     ]
-    journal.forget([o.id for o in every])
-    assert journal.waiting() == 1
+    journal.delete_outgoing([o.id for o in queued])
+    assert journal.count_waiting() == 1
 
 
-def test_numbers_never_come_back_after_pruning(tmp_path, engine, records):
+def test_numbers_are_not_reused_after_pruning(tmp_path, engine, records):
     journal = Journal(tmp_path)
-    keep(journal, engine, records[:10])
+    commit(journal, engine, records[:10])
     with sqlite3.connect(tmp_path / FILE) as other:
         other.execute("DELETE FROM record")
     assert journal.last_seq() == 10
 
 
-def test_the_oldest_raw_records_make_room_below_the_cap(tmp_path, engine, monkeypatch):
+def test_the_oldest_raw_records_are_dropped_to_stay_below_the_cap(tmp_path, engine, monkeypatch):
     monkeypatch.setattr("epithermal_edge.journal.pruning.PRUNE_ROWS", 20)
     many = list(simulator.records(25.0, 3, START_S))
     journal, state = Journal(tmp_path, max_mb=0.2), None  # 48 pages
     for i in range(0, 600, 10):
-        state = keep(journal, engine, many[i : i + 10], state)
-        journal.forget([o.id for o in journal.outgoing(0, 100, newest=False)])
-    kept = [r.end_s for r in journal.records()]
-    assert 50 < len(kept) < 600
-    assert kept == [r.end_s for r in many[600 - len(kept) :]]
+        state = commit(journal, engine, many[i : i + 10], state)
+        journal.delete_outgoing([o.id for o in journal.next_outgoing(0, 100, newest=False)])
+    stored = [r.end_s for r in journal.records()]
+    assert 50 < len(stored) < 600
+    assert stored == [r.end_s for r in many[600 - len(stored) :]]
 
 
-def test_a_folder_that_is_none_is_one_line(tmp_path):
+def test_a_file_in_place_of_the_folder_is_an_error_of_one_line(tmp_path):
     folder = tmp_path / "state"
     folder.write_text("a file, not a folder")
     with pytest.raises(JournalError, match="state_dir") as caught:
@@ -151,31 +151,29 @@ def test_a_folder_that_is_none_is_one_line(tmp_path):
     assert "\n" not in str(caught.value) and not caught.value.passing
 
 
-def test_what_is_no_database_is_set_aside_unchanged(tmp_path, engine, records):
+def test_a_file_that_is_no_database_is_renamed_unchanged(tmp_path, engine, records):
     content = b"not a database, but long enough to be read" * 30
     (tmp_path / FILE).write_bytes(content)
     journal = Journal(tmp_path)
-    keep(journal, engine, records[:3])
+    commit(journal, engine, records[:3])
     assert journal.last_seq() == 3
     (aside,) = tmp_path.glob(FILE + ".damaged-*")
     assert aside.read_bytes() == content
 
 
 @pytest.mark.parametrize("name", [b"tablerecordrecord", b"indexoutbox_kind", b"tableaboutabout"])
-def test_a_byte_that_is_no_text_in_a_table_s_name_is_damage_like_any_other(
-    tmp_path, engine, records, name
-):
+def test_invalid_utf8_in_a_table_name_is_handled_as_damage(tmp_path, engine, records, name):
     journal = Journal(tmp_path)
-    keep(journal, engine, records[:3])
+    commit(journal, engine, records[:3])
     journal.close()
     content = bytearray((tmp_path / FILE).read_bytes())
     at = content.find(name)
-    content[at + 7], content[at + 14] = 0xC7, 0  # SQLite tells the name in its message
+    content[at + 7], content[at + 14] = 0xC7, 0  # SQLite quotes the name in its message
     (tmp_path / FILE).write_bytes(content)
     toml = station_toml(tmp_path)
     toml.write_text(toml.read_text().replace('"state"', f'"{tmp_path}"'))
     done = edge("status", toml)
-    assert "mends a damaged one itself" in done.stdout and "Traceback" not in done.stderr
+    assert "repairs a damaged journal itself" in done.stdout and "Traceback" not in done.stderr
     done = edge("tail", toml, "--no-follow")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     journal = Journal(tmp_path)
@@ -183,9 +181,9 @@ def test_a_byte_that_is_no_text_in_a_table_s_name_is_damage_like_any_other(
     assert len(list(tmp_path.glob(FILE + ".damaged-*"))) == 1
 
 
-def test_a_journal_of_a_later_software_is_left_alone(tmp_path):
+def test_a_journal_of_a_later_version_is_rejected(tmp_path):
     journal = Journal(tmp_path)
-    journal._db.transaction(lambda: journal._about.put(schema="99"))
+    journal._db.transaction(lambda: journal._metadata.put(schema="99"))
     journal._db.rows("PRAGMA user_version = 99")
     journal.close()
     with pytest.raises(JournalError, match="schema 99"):
@@ -199,7 +197,7 @@ from epithermal_edge.journal.journal import Journal
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import OBS_THETA
 journal = Journal(Path(sys.argv[1]))
-journal._db.cursor("BEGIN IMMEDIATE")
+journal._db.execute("BEGIN IMMEDIATE")
 journal._outbox.post([Message("t", b"half", OBS_THETA)])
 print("in transaction", flush=True)
 sys.stdin.read()
@@ -208,7 +206,7 @@ sys.stdin.read()
 
 def test_a_kill_in_mid_transaction_leaves_what_was_committed(tmp_path, engine, records):
     journal = Journal(tmp_path)
-    state = keep(journal, engine, records[:30])
+    state = commit(journal, engine, records[:30])
     journal.close()
     victim = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path)],
@@ -220,6 +218,6 @@ def test_a_kill_in_mid_transaction_leaves_what_was_committed(tmp_path, engine, r
     victim.wait(10)
     victim.stdin.close()
     victim.stdout.close()
-    again = Journal(tmp_path)
-    assert again.last_seq() == 30 and again.waiting() == 31
-    assert same(engine, again.load_state(engine.fingerprint(), engines.start(engine)), state)
+    reopened = Journal(tmp_path)
+    assert reopened.last_seq() == 30 and reopened.count_waiting() == 31
+    assert equal(engine, reopened.load_state(engine.fingerprint(), engines.start(engine)), state)

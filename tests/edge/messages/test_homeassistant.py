@@ -95,7 +95,7 @@ def test_the_station_is_announced_again_when_home_assistant_comes_back(tmp_path,
         return sum(topic == TOLD.topic for topic, _ in ears.messages)
 
     rig.turn_until(lambda: rig.connected() and announced() == 1)
-    wait_until(lambda: not rig.sender._subscriptions.is_asking or rig.turn())
+    wait_until(lambda: not rig.sender._subscriptions.is_pending or rig.turn())
     ears.publish("homeassistant/status", b"offline")
     ears.publish("homeassistant/status", b"online")
     rig.turn_until(lambda: announced() == 2)

@@ -2,18 +2,14 @@
 
 import dataclasses
 import json
-import math
 
 import numpy as np
 import pytest
-from tests.support.rig import BUNDLE, ROOT, SITE, START_S, station_toml, validator
+from tests.support.rig import BUNDLE, ROOT, START_S, validator
 
-from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages import station
+from epithermal_edge.messages import observation
 from epithermal_edge.messages.message import Identity, encode
-from epithermal_edge.messages.station import session_of
 from epithermal_edge.messages.topics import OBS_RAW, OBS_THETA, STATE_THETA
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.times import utc
@@ -49,63 +45,52 @@ def corrected(value, quality=0):
 
 def payload(bundle, record=None, estimate=GOOD, value=900.0):
     record = record or RawRecord(START_S, 900.0, 900.0, 1000.0, 20.0, 50.0, 0.2)
-    return messages.obs_theta(ME, 7, record, corrected(value), estimate, bundle)
+    return observation.obs_theta(ME, 7, record, corrected(value), estimate, bundle)
 
 
 def test_a_full_payload_says_what_the_estimate_says(bundle):
-    told = payload(bundle)
-    validator("obs-theta").validate(told)
-    assert told["id"] == "test-1:0123abcd:7"
-    assert (told["start"], told["end"]) == ("2025-12-31T23:45:00Z", "2026-01-01T00:00:00Z")
-    assert told["theta"] == {
+    obs = payload(bundle)
+    validator("obs-theta").validate(obs)
+    assert obs["id"] == "test-1:0123abcd:7"
+    assert (obs["start"], obs["end"]) == ("2025-12-31T23:45:00Z", "2026-01-01T00:00:00Z")
+    assert obs["theta"] == {
         "value": 0.25, "sigma": 0.02, "p05": 0.217102, "p95": 0.282898, "unit": "m3/m3"
     }  # fmt: skip
-    assert told["layers"] == [
+    assert obs["layers"] == [
         {"top_cm": 0, "bottom_cm": 10, "value": 0.21},
         {"top_cm": 10, "bottom_cm": 30, "value": 0.27},
         {"top_cm": 30, "bottom_cm": 60, "value": 0.3},
     ]
-    assert told["depth"] == {"top_cm": 0, "bottom_cm": 30, "d86_cm": 14.0}
-    assert told["q"] == 1 and told["flags"] == [] and told["met"]["et0_mm"] is None
-    assert told["model"]["state_age_d"] == 40.0
+    assert obs["depth"] == {"top_cm": 0, "bottom_cm": 30, "d86_cm": 14.0}
+    assert obs["q"] == 1 and obs["flags"] == [] and obs["met"]["et0_mm"] is None
+    assert obs["model"]["state_age_d"] == 40.0
 
 
 def test_a_raw_record_is_told_as_it_was_given():
     record = RawRecord(START_S, 900.0, 321.0, 1000.25, NAN, 50.0, 0.2)
-    message = messages.raw_message(ME, 7, record)
-    told = json.loads(message.payload)
-    validator("obs-raw").validate(told)
+    message = observation.raw_message(ME, 7, record)
+    obs = json.loads(message.payload)
+    validator("obs-raw").validate(obs)
     assert (message.topic, message.kind) == ("crns/v1/test-1/obs/raw", OBS_RAW)
-    assert told["id"] == "test-1:0123abcd:7" and told["end"] == "2026-01-01T00:00:00Z"
-    assert (told["counts"], told["pressure_hpa"], told["temperature_c"]) == (321.0, 1000.25, None)
-
-
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"1", b'{"session":1}', b"[" * 9000])
-def test_what_is_no_status_names_no_session(payload):
-    assert session_of(payload) is None
-    assert session_of(station.status(ME, "online", "00ff00ff")) == "00ff00ff"
+    assert obs["id"] == "test-1:0123abcd:7" and obs["end"] == "2026-01-01T00:00:00Z"
+    assert (obs["counts"], obs["pressure_hpa"], obs["temperature_c"]) == (321.0, 1000.25, None)
 
 
 def test_nothing_is_nan_and_no_theta_means_missing(bundle):
     record = RawRecord(START_S, NAN, NAN)
-    told = payload(bundle, record, NONE, NAN)
-    validator("obs-theta").validate(told)
-    assert b"NaN" not in encode(told)
-    assert [layer["value"] for layer in told["layers"]] == [None] * 3
-    assert told["q"] == 9 and told["theta"]["value"] is None and told["window_end"] is None
-    assert told["start"] == "2025-12-31T23:00:00Z"  # the nominal interval
-
-
-def test_a_number_that_is_not_finite_cannot_be_encoded():
-    with pytest.raises(ValueError, match="JSON"):
-        encode({"x": math.inf})
+    obs = payload(bundle, record, NONE, NAN)
+    validator("obs-theta").validate(obs)
+    assert b"NaN" not in encode(obs)
+    assert [layer["value"] for layer in obs["layers"]] == [None] * 3
+    assert obs["q"] == 9 and obs["theta"]["value"] is None and obs["window_end"] is None
+    assert obs["start"] == "2025-12-31T23:00:00Z"  # the nominal interval
 
 
 @pytest.mark.parametrize("flag", list(Quality)[1:] if Quality.GOOD in Quality else list(Quality))
 def test_every_flag_is_in_the_contract(bundle, flag):
-    told = payload(bundle, estimate=dataclasses.replace(GOOD, quality=flag))
-    validator("obs-theta").validate(told)
-    assert told["flags"] == [flag.name.lower()]
+    obs = payload(bundle, estimate=dataclasses.replace(GOOD, quality=flag))
+    validator("obs-theta").validate(obs)
+    assert obs["flags"] == [flag.name.lower()]
 
 
 def test_the_manual_says_what_each_flag_does_to_q():
@@ -114,7 +99,7 @@ def test_the_manual_says_what_each_flag_does_to_q():
         if flag == Quality.GOOD:
             continue
         row = next(x for x in manual.splitlines() if x.startswith(f"| `{flag.name.lower()}` |"))
-        q = messages.qartod(flag, 0.2)
+        q = observation.qartod(flag, 0.2)
         assert row.split("|")[4].strip() in ({1: ("-", "9"), 3: ("3",), 4: ("4",)}[q])
 
 
@@ -137,7 +122,7 @@ def test_the_example_in_the_manual_is_valid():
     ],
 )
 def test_qartod_follows_from_flags(quality, theta, q):
-    assert messages.qartod(quality, theta) == q
+    assert observation.qartod(quality, theta) == q
 
 
 @pytest.mark.parametrize(
@@ -155,39 +140,16 @@ def test_times_are_utc(time_s, text):
 
 @pytest.mark.parametrize(("age_s", "live"), [(10.0, True), (8999.0, True), (9001.0, False)])
 def test_only_a_new_record_goes_to_dashboards(bundle, age_s, live):
-    told = messages.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
-    assert [m.kind for m in told] == ([OBS_THETA, STATE_THETA] if live else [OBS_THETA])
-    assert [m.kind.retain for m in told] == ([False, True] if live else [False])
+    messages = observation.obs_messages(ME, payload(bundle), START_S, START_S + age_s)
+    assert [m.kind for m in messages] == ([OBS_THETA, STATE_THETA] if live else [OBS_THETA])
+    assert [m.kind.retain for m in messages] == ([False, True] if live else [False])
     if live:
-        assert told[1].expires_s == START_S + 2.5 * 3600.0
-        assert told[1].topic == "crns/v1/test-1/state/theta"
+        assert messages[1].expires_s == START_S + 2.5 * 3600.0
+        assert messages[1].topic == "crns/v1/test-1/state/theta"
 
 
 def test_a_late_or_future_record_is_not_live(bundle):
-    told = payload(bundle)
-    assert len(messages.obs_messages(ME, told, START_S, START_S - 86400.0)) == 1
-    late = {**told, "flags": ["late"]}
-    assert len(messages.obs_messages(ME, late, START_S, START_S + 10.0)) == 1
-
-
-def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):
-    for state in ("online", "stopped", "lost"):
-        for trouble in (None, "quota exceeded"):
-            told = station.status(ME, state, "00ff00ff", trouble)
-            validator("status").validate(json.loads(told))
-    event = station.event(ME, "state_rebuilt", START_S, "why")
-    validator("event").validate(json.loads(event.payload))
-    assert event.topic == "crns/v1/test-1/event/state_rebuilt"
-    config = read_config(station_toml(tmp_path))
-    meta = json.loads(station.meta(config, ME, bundle))
-    validator("meta").validate(meta)
-    assert meta["site"]["alpha"] is None and meta["model"]["sha256"] == bundle.sha256
-
-
-def test_meta_tells_the_canopy_of_each_day_of_the_year(tmp_path, bundle):
-    cover = '[site.cover]\ncanopy_cover = { "07-01" = 0.5 }\nroot_depth_cm = 60\n'
-    site = SITE + cover + "evaporation_share = 0.5\n"
-    config = read_config(station_toml(tmp_path, site=site))
-    meta = json.loads(station.meta(config, ME, bundle))
-    validator("meta").validate(meta)
-    assert meta["site"]["canopy_cover"] == [0.5] * 366 and meta["site"]["root_depth_cm"] == 60.0
+    obs = payload(bundle)
+    assert len(observation.obs_messages(ME, obs, START_S, START_S - 86400.0)) == 1
+    late = {**obs, "flags": ["late"]}
+    assert len(observation.obs_messages(ME, late, START_S, START_S + 10.0)) == 1

@@ -128,7 +128,7 @@ def test_a_word_of_a_later_software_is_delivered_as_it_was_stored(tmp_path):
     assert isinstance(later, Message) and later.kind.retain and later.kind.qos == 1
     journal = Journal(tmp_path)
     journal.post([later])
-    assert [o.message for o in journal.outgoing(0, 9, newest=False)] == [later]
+    assert [o.message for o in journal.next_outgoing(0, 9, newest=False)] == [later]
     journal.close()
 
 

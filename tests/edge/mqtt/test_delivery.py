@@ -1,4 +1,4 @@
-"""What a broker may ask or do that is no fault of the link: limits, silence about what it read."""
+"""Test delivery to brokers that set limits, refuse topics, send garbage or stop responding."""
 
 import time
 
@@ -11,12 +11,12 @@ from tests.support.sender import ME, SenderRig, settings
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import STATE_THETA
 from epithermal_edge.mqtt import delivery, presence
-from epithermal_edge.mqtt.connection import Down, Up
+from epithermal_edge.mqtt.connection import Connected, Disconnected
 
 
 @pytest.fixture
 def closing():
-    """Close at the end, the last one first."""
+    """Close all things at the end, the last one first."""
     things = []
     yield lambda thing: things.append(thing) or thing
     for thing in reversed(things):
@@ -25,14 +25,14 @@ def closing():
 
 @pytest.fixture
 def hurried(monkeypatch):
-    """Pauses a hundred times as short."""
+    """Shorten the pauses a hundredfold."""
     monkeypatch.setattr(delivery, "REFUSED_PAUSE_S", 0.3)
     monkeypatch.setattr(delivery, "REFUSED_PAUSE_MAX_S", 0.6)
     monkeypatch.setattr(delivery, "READ_BACK_S", 0.3)
     monkeypatch.setattr(presence, "TROUBLE_EACH_S", 0.1)
 
 
-def test_a_broker_that_forbids_to_read_back_loses_nothing(tmp_path, closing, hurried):
+def test_a_broker_that_forbids_reading_back_loses_nothing(tmp_path, closing, hurried):
     acl = tmp_path / "acl"
     acl.write_text("topic write crns/v1/test-1/#\n")
     broker = closing(Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n"))
@@ -40,13 +40,11 @@ def test_a_broker_that_forbids_to_read_back_loses_nothing(tmp_path, closing, hur
     rig.post(1, 2, 3)
     rig.turn_until(lambda: rig.sender.health()["trouble"])
     rig.turn_for(0.5)
-    assert rig.journal.waiting() == 3
+    assert rig.journal.count_waiting() == 3
     assert "not read back" in rig.sender.health()["trouble"]
 
 
-def test_a_topic_that_is_forbidden_first_and_over_quota_then_is_tried_on(
-    tmp_path, closing, hurried
-):
+def test_a_topic_that_is_forbidden_and_then_over_quota_is_retried(tmp_path, closing, hurried):
     reasons = [0x87, 0x97, 0x97, 0x87]
     broker = closing(
         FakeBroker(lambda topic: reasons.pop(0) if topic.endswith("theta") and reasons else 0)
@@ -60,7 +58,7 @@ def test_a_topic_that_is_forbidden_first_and_over_quota_then_is_tried_on(
     assert rig.sender.health()["refused"] == 4 and rig.sender.health()["trouble"] is None
 
 
-def test_the_reason_session_taken_over_is_understood(tmp_path, closing):
+def test_the_reason_code_of_a_takeover_is_handled(tmp_path, closing):
     broker = closing(FakeBroker())
     rig = closing(SenderRig(tmp_path, settings(broker.port), lambda top: 0.01))
     for i in range(2):
@@ -82,17 +80,17 @@ def test_a_broker_that_sends_garbage_gets_a_new_connection(tmp_path, closing):
         links = rig.sender._links
         broker.garbage = garbage
         rig.post(1)
-        rig.turn_until(lambda links=links: rig.sender._links > links and rig.sender.idle(), 40.0)
-    assert rig.journal.waiting() == 0
+        rig.turn_until(lambda links=links: rig.sender._links > links and rig.sender.is_idle(), 40.0)
+    assert rig.journal.count_waiting() == 0
 
 
-def test_a_link_that_is_dead_without_a_word_is_noticed_by_keepalive(tmp_path, closing):
+def test_keepalive_detects_a_silently_dead_connection(tmp_path, closing):
     broker = closing(Broker(tmp_path))
     proxy = closing(Proxy(broker.port))
     rig = closing(SenderRig(tmp_path, settings(proxy.port, keepalive_s=1)))
     rig.turn_until(rig.connected)
     proxy.drop = lambda kind, up: True
-    rig.turn_until(lambda: any(isinstance(event, Down) for event in rig.seen))
+    rig.turn_until(lambda: any(isinstance(event, Disconnected) for event in rig.seen))
     assert rig.sender.health()["connected"] is False
     proxy.drop = None
     rig.turn_until(lambda: rig.sender.health()["connected"])
@@ -104,10 +102,10 @@ def test_the_backlog_is_throttled_and_the_live_value_is_not(tmp_path, closing):
     rig = closing(SenderRig(tmp_path, settings(broker.port, backlog_per_s=100.0)))
     rig.post(*range(300))
     rig.turn_for(0.5)
-    begun = time.monotonic()
+    started = time.monotonic()
     rig.put(Message(ME.topic(STATE_THETA), b"7", STATE_THETA, time.time() + 100.0))
     rig.turn_until(lambda: ears.count("state/theta") == 1)
-    assert time.monotonic() - begun < 1.0 * PATIENCE and ears.count("obs/theta") < 290
+    assert time.monotonic() - started < 1.0 * PATIENCE and ears.count("obs/theta") < 290
     rig.turn_until(rig.connected)
     wait_until(lambda: ears.count("obs/theta") == 300)
     took_s = ears.last("obs/theta") - ears.first("obs/theta")
@@ -115,13 +113,13 @@ def test_the_backlog_is_throttled_and_the_live_value_is_not(tmp_path, closing):
     assert ears.of("obs/theta") == list(range(300))
 
 
-def test_a_broker_that_takes_one_at_a_time_gets_one_at_a_time(tmp_path, closing):
+def test_a_broker_with_receive_maximum_1_gets_one_message_at_a_time(tmp_path, closing):
     rules = "allow_anonymous true\nmax_inflight_messages 1\n"
     broker = closing(Broker(tmp_path, rules))
     ears = closing(Subscriber(broker.port))
     rig = closing(SenderRig(tmp_path, settings(broker.port)))
     rig.post(*range(100))
     rig.turn_until(rig.connected)
-    (up,) = (event for event in rig.seen if isinstance(event, Up))
-    assert up.receive_maximum == 1 and not any(isinstance(e, Down) for e in rig.seen)
+    (up,) = (event for event in rig.seen if isinstance(event, Connected))
+    assert up.receive_maximum == 1 and not any(isinstance(e, Disconnected) for e in rig.seen)
     wait_until(lambda: ears.of("obs/theta") == list(range(100)))

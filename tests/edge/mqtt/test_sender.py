@@ -1,4 +1,4 @@
-"""The sender against a real broker: in order, and nothing is deleted that was not taken."""
+"""Test the sender against a real broker: in order, and only acknowledged messages are deleted."""
 
 import json
 import time
@@ -9,8 +9,8 @@ from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import STATE_THETA
-from epithermal_edge.mqtt import sender as mqtt
-from epithermal_edge.mqtt.connection import Acknowledged, Down
+from epithermal_edge.mqtt import sender
+from epithermal_edge.mqtt.connection import Acknowledged, Disconnected
 
 
 @pytest.fixture
@@ -43,18 +43,18 @@ def test_never_more_than_sixteen_are_in_flight(tmp_path, broker, rigs):
     rig.turn_until(rig.connected)
     rig.post(*range(100))
     for _ in range(5):
-        rig.sender.pump(time.monotonic(), time.time())  # without hearing any acknowledgement
-    assert rig.sender._in_flight() == mqtt.IN_FLIGHT
+        rig.sender.poll(time.monotonic(), time.time())  # without hearing any acknowledgement
+    assert rig.sender._count_pending() == sender.IN_FLIGHT
 
 
-def test_what_was_not_acknowledged_goes_again_after_a_broker_restart(tmp_path, broker, rigs):
+def test_unacknowledged_messages_are_sent_again_after_a_broker_restart(tmp_path, broker, rigs):
     rig = rigs(tmp_path, settings(broker.port))
     rig.turn_until(rig.connected)
     broker.stop()
     rig.post(*range(50))
     for _ in range(10):
         rig.turn()
-    assert rig.journal.waiting() == 50
+    assert rig.journal.count_waiting() == 50
     broker.start()
     ears = Subscriber(broker.port)
     rig.turn_until(rig.connected)
@@ -107,26 +107,26 @@ def test_a_live_value_that_is_out_of_date_is_not_sent(tmp_path, broker, rigs):
     ears.close()
 
 
-def test_what_the_broker_forbids_is_kept(tmp_path, rigs):
+def test_messages_that_the_broker_forbids_stay_in_the_journal(tmp_path, rigs):
     acl = tmp_path / "acl"
     acl.write_text("topic readwrite crns/v1/test-1/status\n")
     broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}\n")
     rig = rigs(tmp_path, settings(broker.port))
     rig.post(1, 2, 3)
     rig.turn_until(lambda: rig.sender.delivery.refused >= 4)  # three and meta
-    assert rig.journal.waiting() == 3 and not rig.sender.accepted
+    assert rig.journal.count_waiting() == 3 and not rig.sender.accepted
     refused = [e for e in rig.seen if isinstance(e, Acknowledged) and e.reason == 0x87]
     assert len(refused) == 4
     broker.stop()
 
 
-def test_a_wrong_password_is_told_and_tried_again_later(tmp_path, rigs):
+def test_a_wrong_password_is_reported_and_retried(tmp_path, rigs):
     (tmp_path / "wrong").write_text("secret\n")
     (tmp_path / "users").write_text("")
     (tmp_path / "users").chmod(0o700)
     broker = Broker(tmp_path, f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n")
     rig = rigs(tmp_path, settings(broker.port, user="test-1", password_file=tmp_path / "wrong"))
-    rig.turn_until(lambda: sum(isinstance(event, Down) for event in rig.seen) >= 2)
+    rig.turn_until(lambda: sum(isinstance(event, Disconnected) for event in rig.seen) >= 2)
     assert "Not authorized" in rig.seen[0].reason
     broker.stop()
 
@@ -141,11 +141,11 @@ def test_the_pause_between_attempts_grows_with_full_jitter(tmp_path, rigs):
 def test_a_broker_that_never_acknowledges_gets_a_new_connection(
     tmp_path, broker, rigs, monkeypatch
 ):
-    monkeypatch.setattr(mqtt, "ACK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sender, "ACK_TIMEOUT_S", 0.3)
     rig = rigs(tmp_path, settings(broker.port))
     rig.turn_until(rig.connected)
     rig.post(1)
-    rig.sender.pump(time.monotonic(), time.time())
+    rig.sender.poll(time.monotonic(), time.time())
     wait_until(lambda: not rig.events.empty())
     rig.events.get()  # the acknowledgement is swallowed
     rig.turn_until(lambda: rig.sender._links == 2 and rig.connected())

@@ -1,4 +1,4 @@
-"""TLS against a real mosquitto: who is let in, and what is said to who is not."""
+"""Test TLS against a real mosquitto: which stations are accepted, and which error others get."""
 
 import subprocess
 
@@ -8,7 +8,7 @@ from tests.support.rig import Broker, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.messages.topics import OBS_THETA
-from epithermal_edge.mqtt.connection import Down
+from epithermal_edge.mqtt.connection import Disconnected
 
 RULES = """
 allow_anonymous false
@@ -59,9 +59,9 @@ def rigs():
 
 
 def refusal(rig):
-    """What is said when the station is not let in."""
-    rig.turn_until(lambda: any(isinstance(event, Down) for event in rig.seen), 10.0)
-    assert not rig.sender.health()["connected"] and rig.journal.waiting() == 1
+    """Return the error of a station that the broker does not accept."""
+    rig.turn_until(lambda: any(isinstance(event, Disconnected) for event in rig.seen), 10.0)
+    assert not rig.sender.health()["connected"] and rig.journal.count_waiting() == 1
     return rig.sender.health()["last_error"]
 
 
@@ -77,11 +77,11 @@ def test_a_station_may_not_write_the_topics_of_another(tls, rigs):
     rig = rigs(tls.folder, tls.settings(name="test-2"))
     rig.post(1)
     rig.turn_until(lambda: rig.sender.delivery.last_refusal and rig.sender.trouble(0.0))
-    assert rig.journal.waiting() == 1
+    assert rig.journal.count_waiting() == 1
     assert rig.sender.trouble(0.0) == "crns/v1/test-1/obs/theta: not authorized"
 
 
-def test_without_a_client_certificate_nobody_is_let_in(tls, rigs):
+def test_a_station_without_a_client_certificate_is_refused(tls, rigs):
     rig = rigs(tls.folder, tls.settings(cert_file=None, key_file=None))
     rig.post(1)
     assert refusal(rig)
@@ -108,7 +108,7 @@ def test_a_broker_whose_certificate_is_for_another_name_gets_nothing(tls, rigs):
     assert "certificate verify failed" in refusal(rig)
 
 
-def test_user_and_password_let_in_over_tls(tmp_path, rigs):
+def test_user_and_password_are_accepted_over_tls(tmp_path, rigs):
     authority = Authority(tmp_path)
     cert, key = authority.issue("broker", "IP:127.0.0.1")
     users, password = tmp_path / "users", tmp_path / "password"
@@ -123,6 +123,6 @@ def test_user_and_password_let_in_over_tls(tmp_path, rigs):
     rig = rigs(tmp_path, settings(broker.port, **access))
     rig.put(ME.message(OBS_THETA, b"1"))
     rig.turn_until(rig.connected)
-    assert rig.journal.waiting() == 0
+    assert rig.journal.count_waiting() == 0
     wait_until(lambda: rig.sender.health()["sent"] == 1)
     broker.stop()

@@ -1,4 +1,4 @@
-"""The station's page in a real browser: what is seen, read aloud, reached by keys, and updated."""
+"""The station's page in a real browser: values, screen reader, keyboard and updates."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def tab(tmp_path_factory, station):
 
 
 def opened(tab, station):
-    """The page with all of its values."""
+    """Open the page and wait for all of its values."""
     tab.go(station.url())
     full = "typeof past == 'object' && past !== null && past.end.length > 0"
     wait_until(lambda: tab.run(f"location.href == '{station.url()}' && {full}"), what="the page")
@@ -96,13 +96,13 @@ def test_values_are_the_journals_and_the_chart_has_all_of_them(tab, station):
     assert newest in last_row and tab.run("document.querySelectorAll('#table tr').length") >= 31
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_complains(tab, station):
+def test_nothing_is_loaded_from_elsewhere_and_there_is_no_error(tab, station):
     assert tab.errors == []
     assert len(tab.requests) >= 6
     assert {url for url in tab.requests if not url.startswith((station.url(), "data:"))} == set()
 
 
-def test_everything_has_a_name_to_be_read_aloud(tab):
+def test_every_element_has_a_name_for_screen_readers(tab):
     nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
     found = [
         (node["role"]["value"], node.get("name", {}).get("value", ""))
@@ -118,7 +118,7 @@ def test_everything_has_a_name_to_be_read_aloud(tab):
                    ".startsWith('H1H2')")  # fmt: skip
 
 
-def test_the_keys_reach_and_move_what_can_be_moved(tab):
+def test_the_page_can_be_used_from_the_keyboard(tab):
     tab.run("document.body.focus(); document.activeElement.blur()")
     reached = []
     for _ in range(4):
@@ -140,7 +140,7 @@ def test_the_keys_reach_and_move_what_can_be_moved(tab):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_text_stands_out_and_fits_on_every_screen(tab, size, scheme):
+def test_text_has_contrast_and_fits_on_every_screen(tab, size, scheme):
     width, height, phone = SIZES[size]
     tab.look(width, height, scheme, phone)
     wait_until(lambda: tab.run(f"document.documentElement.clientWidth <= {width}"))
@@ -157,30 +157,30 @@ def test_text_stands_out_and_fits_on_every_screen(tab, size, scheme):
         ({"depletion": {"value": 0.6}}, "now", "The threshold is reached."),
         ({"depletion": {"value": 0.2}, "rate_mm_d": 2.0,
           "days_to_threshold": {"value": 1.2, "p05": 0.4, "p95": 60.0}},
-         "1 day", "0 to 60 or more days, at the recent 2.0 mm a day"),
+         "1 day", "0 to 60 or more days, at the recent loss of 2.0 mm per day"),
         ({"depletion": {"value": 0.2}, "rate_mm_d": 0.1, "days_to_threshold": None},
-         "not known", "More than 60 days ahead"),
+         "unknown", "More than 60 days at the recent loss"),
         ({"depletion": {"value": None}, "rate_mm_d": None, "days_to_threshold": None},
-         "not known", "has not been drying"),
+         "unknown", "has not been drying"),
     ],
 )  # fmt: skip
-def test_what_a_grower_reads_is_one_plain_sentence(tab, station, water, days, advice):
-    told = station.get("now.json")
-    told["latest"]["water"] |= {"threshold": 0.55, **water}
-    tab.run(f"show({{data: {json.dumps(json.dumps(told))}}})")
+def test_the_advice_for_irrigation_is_one_sentence(tab, station, water, days, advice):
+    now = station.get("now.json")
+    now["latest"]["water"] |= {"threshold": 0.55, **water}
+    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
     assert tab.run("document.getElementById('days').textContent") == days
     assert advice in tab.run("document.getElementById('advice').textContent")
 
 
 def test_a_soil_that_is_not_described_leaves_no_empty_cards(tab, station):
-    told = station.get("now.json")
-    told["water"] = told["latest"]["water"] = None
-    tab.run(f"show({{data: {json.dumps(json.dumps(told))}}})")
+    now = station.get("now.json")
+    now["water"] = now["latest"]["water"] = None
+    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
     assert tab.run("document.getElementById('water').getClientRects().length") == 0
     assert tab.run("document.getElementById('undescribed').getClientRects().length") == 1
 
 
-def test_a_new_record_shows_by_itself_and_a_station_that_comes_back_too(tab, station):
+def test_the_page_updates_automatically_and_reconnects(tab, station):
     opened(tab, station)
     before = shown(tab, "latest.seq")
     begin = time.monotonic()
@@ -192,7 +192,7 @@ def test_a_new_record_shows_by_itself_and_a_station_that_comes_back_too(tab, sta
                == station.get("history.json")["end"][-1], what="the chart")  # fmt: skip
     assert tab.errors == []
     assert station.daemon.stop() == 0  # though the browser listens
-    says = "document.getElementById('link').textContent"
-    wait_until(lambda: "No connection" in tab.run(says), what="the notice")
+    link = "document.getElementById('link').textContent"
+    wait_until(lambda: "No connection" in tab.run(link), what="the notice")
     station.daemon = Daemon(station.config.path).ready()
-    wait_until(lambda: "Live" in tab.run(says), 40.0, what="the connection")
+    wait_until(lambda: "Live" in tab.run(link), 40.0, what="the connection")

@@ -1,4 +1,4 @@
-"""The station's page as it is served: read-only, strict, few connections, never in the way."""
+"""The station's page as it is served: read-only, few connections, no effect on measuring."""
 
 import contextlib
 import csv
@@ -17,8 +17,7 @@ from tests.support.rig import ROOT, edge, free_port, station_toml, wait_until
 
 from epithermal_edge.config.station_toml import Page, read_config
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_edge.page import sentences as words
-from epithermal_edge.page import server as page
+from epithermal_edge.page import sentences, server
 from epithermal_edge.records import FACTORS, Quality
 
 
@@ -30,10 +29,10 @@ def station(tmp_path_factory):
 
 @contextlib.contextmanager
 def served(folder):
-    """The page of a station that never ran, on a free port of ours."""
+    """Serve the page of a station that has never run, on a free port."""
     config = read_config(station_toml(folder))
     settings = Page("127.0.0.1", free_port())
-    with page.serving(config, settings):
+    with server.serve(config, settings):
         wait_until(lambda: answers(settings.port), what="the page")
         yield settings.port
 
@@ -45,7 +44,7 @@ def answers(port):
 
 
 def ask(port, name, verb="GET", host="localhost"):
-    """Status, headers and body of one request."""
+    """Send one request; return status, headers and body."""
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     link.request(verb, name, headers={"Host": host})
     answer = link.getresponse()
@@ -55,7 +54,7 @@ def ask(port, name, verb="GET", host="localhost"):
 
 
 def journal_row(station):
-    """Record and estimate of the newest record, as they are stored."""
+    """Read record and estimate of the newest record, as they are stored."""
     db = sqlite3.connect(station.config.state_dir / "journal.sqlite3")
     db.row_factory = sqlite3.Row
     row = db.execute(
@@ -65,11 +64,11 @@ def journal_row(station):
     return row
 
 
-def test_what_is_told_is_what_the_journal_holds(station):
-    told, row = station.get("now.json"), journal_row(station)
-    latest = told["latest"]
-    assert told["factors"].keys() == latest["factors"].keys() == {f.name for f in FACTORS}
-    assert latest["seq"] == row["seq"] and told["status"]["journal"]["last_seq"] == row["seq"]
+def test_the_page_reports_the_values_in_the_journal(station):
+    now, row = station.get("now.json"), journal_row(station)
+    latest = now["latest"]
+    assert now["factors"].keys() == latest["factors"].keys() == {f.name for f in FACTORS}
+    assert latest["seq"] == row["seq"] and now["status"]["journal"]["last_seq"] == row["seq"]
     for shown, stored in (
         (latest["theta"]["value"], row["theta"]),
         (latest["theta"]["p05"], row["theta"] - 1.6449 * row["theta_sigma"]),
@@ -83,13 +82,13 @@ def test_what_is_told_is_what_the_journal_holds(station):
         assert shown == pytest.approx(stored, abs=1e-4)
 
 
-def test_the_table_of_export_has_what_plants_can_take(station):
+def test_the_table_of_export_has_plant_available_water(station):
     row = journal_row(station)
     *_, last = csv.DictReader(io.StringIO(edge("export", station.config.path).stdout))
     assert int(last["seq"]) == row["seq"]
     for name in ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p95"):
-        told = float(last[name]) if last[name] else None
-        assert told == (row[name] if row[name] is None else pytest.approx(row[name], rel=1e-6))
+        value = float(last[name]) if last[name] else None
+        assert value == (row[name] if row[name] is None else pytest.approx(row[name], rel=1e-6))
     assert last["depletion"]
 
 
@@ -107,8 +106,8 @@ def test_the_history_has_one_value_a_window_and_all_of_the_rain(station):
     assert {len(past[name]) for name in ("p05", "p95", "theta_classical", "q")} == {len(rows)}
 
 
-@pytest.mark.parametrize("name", [*page.FILES, "/now.json", "/history.json", "/nothing"])
-def test_nothing_may_be_loaded_from_elsewhere_framed_or_kept(station, name):
+@pytest.mark.parametrize("name", [*server.FILES, "/now.json", "/history.json", "/nothing"])
+def test_nothing_may_be_loaded_from_elsewhere_framed_or_cached(station, name):
     code, headers, body = ask(station.port, name)
     assert code == (404 if name == "/nothing" else 200)
     policy = headers["Content-Security-Policy"]
@@ -142,12 +141,12 @@ def test_it_only_reads(station):
         ("", 421),
     ],
 )
-def test_a_name_of_somebody_else_is_not_answered(station, host, code):
-    """Else a web page elsewhere could give its own name this address and read."""
+def test_a_request_for_another_host_name_is_rejected(station, host, code):
+    """A foreign web page could otherwise point its own name to this address and read the answer."""
     assert ask(station.port, "/now.json", host=host)[0] == code
 
 
-def test_silent_clients_neither_stop_measuring_nor_keep_others_out(station):
+def test_silent_clients_block_neither_measuring_nor_other_clients(station):
     silent = [socket.create_connection(("127.0.0.1", station.port)) for _ in range(40)]
     before = journal_row(station)["seq"]
     station.send(station.later)
@@ -158,10 +157,10 @@ def test_silent_clients_neither_stop_measuring_nor_keep_others_out(station):
     assert "traceback" not in station.daemon.log().lower()
 
 
-def test_who_is_too_slow_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(page.Handler, "timeout", 0.3)
+def test_a_client_that_is_too_slow_is_disconnected(tmp_path, monkeypatch):
+    monkeypatch.setattr(server.Handler, "timeout", 0.3)
     with served(tmp_path) as port:
-        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(page.CONNECTIONS)]
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(server.CONNECTIONS)]
         for link in slow:
             link.sendall(b"GET / HT")
         wait_until(lambda: ask_or_none(port) == 200, what="a free connection")
@@ -174,93 +173,93 @@ def ask_or_none(port):
     return None
 
 
-def test_more_listeners_than_there_is_room_for_are_turned_away(tmp_path):
+def test_too_many_listeners_are_rejected(tmp_path):
     with served(tmp_path) as port:
         links = []
-        for _ in range(page.LISTENERS + 1):
+        for _ in range(server.LISTENERS + 1):
             link = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             link.request("GET", "/events")
             links.append((link, link.getresponse()))
-        assert [answer.status for _, answer in links] == [200] * page.LISTENERS + [503]
+        assert [answer.status for _, answer in links] == [200] * server.LISTENERS + [503]
         for link, answer in links:
             answer.close()
             link.close()
 
 
-def test_a_station_that_never_ran_is_told_as_such(tmp_path):
+def test_a_station_that_has_never_run_is_reported_as_down(tmp_path):
     with served(tmp_path) as port:
-        told = json.loads(ask(port, "/now.json")[2])
-        assert told["latest"] is None and told["status"]["state"] == "down"
+        now = json.loads(ask(port, "/now.json")[2])
+        assert now["latest"] is None and now["status"]["state"] == "down"
         code, _, body = ask(port, "/history.json")
         assert code == 503 and b"no journal" in body
 
 
-def test_an_address_that_is_taken_is_asked_for_again(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(page, "RETRY_S", 0.1)
+def test_an_address_in_use_is_tried_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(server, "RETRY_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        thread = page.PageThread(read_config(station_toml(tmp_path)), Page("127.0.0.1", port))
+        thread = server.PageThread(read_config(station_toml(tmp_path)), Page("127.0.0.1", port))
         thread.start()
         wait_until(lambda: "Address already in use" in caplog.text, what="the warning")
         time.sleep(0.3)
-        assert caplog.text.count("Address already in use") == 1  # told once
+        assert caplog.text.count("Address already in use") == 1  # logged once
     wait_until(lambda: ask_or_none(port) == 200, what="the page")
     thread.stop()
     assert not thread.is_alive() and not answers(port)
 
 
-def test_an_answer_is_made_once_for_all_who_ask():
-    made = []
+def test_an_answer_is_computed_once_for_all_clients():
+    calls = []
 
-    def make():
-        made.append(1)
-        return {"n": len(made)}
+    def compute():
+        calls.append(1)
+        return {"n": len(calls)}
 
-    kept = page.Kept(make, lambda: "same", 0.0)
-    threads = [threading.Thread(target=kept.get) for _ in range(8)]
+    answer = server.CachedAnswer(compute, lambda: "same", 0.0)
+    threads = [threading.Thread(target=answer.get) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert kept.get() == (1, b'{"n":1}') and len(made) == 1
+    assert answer.get() == (1, b'{"n":1}') and len(calls) == 1
 
 
-def test_a_failure_passes_and_is_told_meanwhile():
+def test_an_error_is_reported_until_it_is_over():
     faults = [EpithermalError("the disk sleeps"), None]
 
-    def make():
+    def compute():
         fault = faults.pop(0)
         if fault:
             raise fault
         return {}
 
-    kept = page.Kept(make, lambda: "same", 0.0)
+    answer = server.CachedAnswer(compute, lambda: "same", 0.0)
     with pytest.raises(EpithermalError, match="the disk sleeps"):
-        kept.get()
-    assert kept.get() == (1, b"{}")
+        answer.get()
+    assert answer.get() == (1, b"{}")
 
 
-def test_check_knows_its_own_page_from_a_port_that_is_taken(tmp_path, station):
-    told = edge("check", station.config.path).stdout
-    assert f"ok    page: the running station serves it on 127.0.0.1 port {station.port}" in told
+def test_check_distinguishes_its_own_page_from_a_port_in_use(tmp_path, station):
+    out = edge("check", station.config.path).stdout
+    assert f"ok    page: the running station serves it on 127.0.0.1 port {station.port}" in out
     toml = station_toml(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as other:
         toml.write_text(f"{toml.read_text()}[page]\nport = {other.getsockname()[1]}\n")
-        told = edge("check", toml).stdout
-        assert re.search(r"FAULT page: .*Address already in use\n +do: .*page.port", told)
+        out = edge("check", toml).stdout
+        assert re.search(r"FAULT page: .*Address already in use\n +do: .*page.port", out)
     assert re.search(r"ok    page: 127.0.0.1 port \d+ is free", edge("check", toml).stdout)
 
 
 def test_every_flag_has_its_sentence():
-    assert set(words.WORDS) == {flag for flag in Quality if flag}
-    for text in words.WORDS.values():
+    assert set(sentences.SENTENCES) == {flag for flag in Quality if flag}
+    for text in sentences.SENTENCES.values():
         assert text.endswith(".") and len(text) < 90
-    assert words.sentences(Quality.GAP | Quality.WARM_UP) == [
-        words.WORDS[Quality.GAP], words.WORDS[Quality.WARM_UP]
+    assert sentences.describe(Quality.GAP | Quality.WARM_UP) == [
+        sentences.SENTENCES[Quality.GAP], sentences.SENTENCES[Quality.WARM_UP]
     ]  # fmt: skip
 
 
-def test_without_its_table_there_is_no_page_and_for_the_lan_it_must_be_asked(tmp_path):
+def test_the_page_needs_its_table_and_by_default_serves_this_machine_only(tmp_path):
     toml = station_toml(tmp_path)
     assert read_config(toml).page is None
     text = toml.read_text()
@@ -271,7 +270,7 @@ def test_without_its_table_there_is_no_page_and_for_the_lan_it_must_be_asked(tmp
         read_config(toml)
 
 
-def test_the_files_are_small_and_of_our_own():
-    for file, _ in page.FILES.values():
+def test_the_files_are_small():
+    for file, _ in server.FILES.values():
         text = (ROOT / "edge" / "src" / "epithermal_edge" / "page" / file).read_text()
         assert len(text) < 12_000 and len(text.splitlines()) < 250, file

@@ -15,8 +15,7 @@ from tests.support.rig import BUNDLE, edge, lines, station_toml
 from epithermal_edge.config.station_toml import Trust
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference.bundle import manifest_text, open_bundle
-from epithermal_edge.rollout import installed as models
-from epithermal_edge.rollout import rollout
+from epithermal_edge.rollout import installed, rollout
 
 NOW = rollout.Request(Trust(unsigned=True), now=True, allow_downgrade=True)
 
@@ -34,10 +33,10 @@ def test_install_then_install_then_roll_back_leads_the_links(tmp_path):
     assert links(folder) == {"current": "bucket-0.2.0", "previous": "bucket-0.1.0"}
     assert install(folder, second).version == "0.2.0"
     assert links(folder) == {"current": "bucket-0.2.0", "previous": "bucket-0.1.0"}
-    assert models.roll_back(folder).version == "0.1.0"
+    assert installed.roll_back(folder).version == "0.1.0"
     assert links(folder) == {"current": "bucket-0.1.0", "previous": "bucket-0.2.0"}
     assert open_bundle(folder / "current").version == "0.1.0"
-    told = {e.folder: (e.name, e.uses, e.fault) for e in models.installed(folder)}
+    told = {e.folder: (e.name, e.uses, e.fault) for e in installed.list_bundles(folder)}
     assert told["bucket-0.1.0"] == ("bucket 0.1.0", ("current",), "")
     assert told["bucket-0.2.0"] == ("bucket 0.2.0", ("previous",), "")
 
@@ -122,10 +121,10 @@ def test_the_same_version_with_other_content_is_kept_beside(tmp_path):
 def test_without_a_previous_bundle_there_is_nothing_to_roll_back_to(tmp_path):
     folder = tmp_path / "models"
     with pytest.raises(BundleError, match="install a bundle first"):
-        models.roll_back(folder)
+        installed.roll_back(folder)
     install(folder, BUNDLE)
     with pytest.raises(BundleError, match="no previous bundle"):
-        models.roll_back(folder)
+        installed.roll_back(folder)
     assert links(folder) == {"current": "bucket-0.1.0"}
 
 
@@ -136,16 +135,16 @@ def test_a_previous_bundle_that_was_damaged_is_not_rolled_back_to(tmp_path):
     with (folder / "previous" / "model.tflite").open("ab") as file:
         file.write(b"x")
     with pytest.raises(BundleError):
-        models.roll_back(folder)
+        installed.roll_back(folder)
     assert links(folder)["current"] == "bucket-0.2.0"
-    assert next(e for e in models.installed(folder) if e.uses == ("previous",)).fault
+    assert next(e for e in installed.list_bundles(folder) if e.uses == ("previous",)).fault
 
 
 def test_a_bundle_that_is_no_link_cannot_be_switched(tmp_path):
     from epithermal_edge.config.station_toml import read_config
 
     with pytest.raises(ConfigError, match="models/current"):
-        models.models_folder(read_config(station_toml(tmp_path)))
+        installed.models_folder(read_config(station_toml(tmp_path)))
 
 
 SWITCHING = """
@@ -176,7 +175,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_current_bundle(tmp_path):
         process.stdout.close()
         assert open_bundle(folder / "current").version in ("0.1.0", "0.2.0")
         install(folder, BUNDLE)
-        assert not [e for e in models.installed(folder) if e.fault]
+        assert not [e for e in installed.list_bundles(folder) if e.fault]
         shutil.rmtree(folder / "bucket-0.2.0", ignore_errors=True)  # so that it is copied again
     assert not list(folder.glob(".incoming-*")), (
         "what a kill left is cleared by the next installation"

@@ -11,9 +11,7 @@ from tests.support.signing import Minisigner
 from epithermal_edge.config.station_toml import Trust, read_config
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.rollout import installed as models
-from epithermal_edge.rollout import rollout
-from epithermal_edge.rollout import state_file as rollout_file
+from epithermal_edge.rollout import installed, rollout, state_file
 from epithermal_edge.rollout.state_file import precedence
 from epithermal_edge.signatures import minisign
 
@@ -34,15 +32,15 @@ def folder(tmp_path):
 
 
 def trust(signer):
-    return Trust((minisign.public_key(signer.line),))
+    return Trust((minisign.parse_public_key(signer.line),))
 
 
 def kinds(folder):
-    return [event.kind.removeprefix("model_") for event in rollout_file.read(folder).events]
+    return [event.kind.removeprefix("model_") for event in state_file.read(folder).events]
 
 
 def told(folder):
-    return rollout_file.read(folder).events[-1].text
+    return state_file.read(folder).events[-1].text
 
 
 def test_the_first_bundle_is_used_at_once_and_the_next_waits_for_its_trial(folder, tmp_path):
@@ -51,7 +49,7 @@ def test_the_first_bundle_is_used_at_once_and_the_next_waits_for_its_trial(folde
     assert (bundle.version, use) == ("0.2.0", "verified")
     assert links(folder) == {"current": "bucket-0.1.0"}
     assert kinds(folder)[3:] == ["staged", "verified"]
-    uses = {entry.folder: entry.uses for entry in models.installed(folder)}
+    uses = {entry.folder: entry.uses for entry in installed.list_bundles(folder)}
     assert uses == {"bucket-0.1.0": ("current",), "bucket-0.2.0": ("verified",)}
 
 
@@ -60,8 +58,8 @@ def test_a_signature_of_a_trusted_key_lets_a_bundle_in_and_is_told(tmp_path, sig
     folder = tmp_path / "models"
     rollout.install(folder, signed, rollout.Request(trust(signer)))
     name = trust(signer).keys[0].name
-    assert name in rollout_file.read(folder).events[1].text
-    assert [entry.signed for entry in models.installed(folder)] == [name]
+    assert name in state_file.read(folder).events[1].text
+    assert [entry.signed for entry in installed.list_bundles(folder)] == [name]
 
 
 def refused(folder, source, trusted, words):
@@ -70,7 +68,7 @@ def refused(folder, source, trusted, words):
     with pytest.raises(BundleError, match=words) as fault:
         rollout.install(folder, source, rollout.Request(trusted))
     assert "\n" not in str(fault.value)
-    assert links(folder) == before and rollout_file.read(folder).candidate is None
+    assert links(folder) == before and state_file.read(folder).candidate is None
     assert kinds(folder)[-2:] == ["staged", "rejected"] and told(folder).endswith(str(fault.value))
     assert not list(folder.glob(".incoming*")) and not (folder / ".staged").exists()
 
@@ -119,12 +117,12 @@ def test_a_model_that_fails_its_golden_vectors_here_is_refused(folder, tmp_path)
 
 def test_an_older_version_than_was_ever_used_is_refused_but_on_request(folder, tmp_path):
     rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE, now=True))
-    models.roll_back(folder)
+    installed.roll_back(folder)
     older = version(tmp_path, "0.2.9")
     refused(folder, older, ANYONE, "older than 0.3.0, which was used here")
     request = rollout.Request(ANYONE, now=True, allow_downgrade=True)
     assert rollout.install(folder, older, request)[1] == "current"
-    assert rollout_file.read(folder).highest == {"bucket": "0.3.0"}
+    assert state_file.read(folder).highest == {"bucket": "0.3.0"}
 
 
 def test_without_its_file_of_progress_a_station_still_knows_what_it_uses(folder, tmp_path):

@@ -9,7 +9,7 @@ from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.engine import NOTHING
-from epithermal_edge.journal.history import Told
+from epithermal_edge.journal.history import JournalEntry
 from epithermal_edge.records import NAN, Quality
 from epithermal_edge.rollout.loading import load_engine
 from epithermal_edge.rollout.trial import (
@@ -22,8 +22,8 @@ from epithermal_edge.rollout.trial import (
     STEP_S,
     Shadow,
     Tally,
-    time_steps,
-    verdict,
+    judge,
+    median_step_s,
 )
 
 GOOD = replace(NOTHING, theta=0.25, theta_sigma=0.01, theta_classical=0.27, quality=Quality.WARM_UP)
@@ -36,7 +36,7 @@ def judged(new=GOOD, current=GOOD, hours=100, live=24, **tally):
         found.add(new, current, hour >= hours - live)
     for name, value in tally.items():
         setattr(found, name, value)
-    return verdict(found, 24)
+    return judge(found, 24)
 
 
 def test_a_model_that_answers_alike_is_accepted_with_its_figures():
@@ -88,7 +88,7 @@ def test_a_single_hour_may_not_jump():
     for _ in range(200):
         tally.add(GOOD, GOOD, True)
     tally.add(replace(GOOD, theta=0.25 + LARGEST_DIFFERENCE + 0.01), GOOD, True)
-    found = verdict(tally, 24)
+    found = judge(tally, 24)
     assert not found.accepted and "largest difference" in found.why
 
 
@@ -121,7 +121,7 @@ def entries(engine, days):
     state, told = engines.start(engine), []
     for number, record in enumerate(simulator.records(days, 1, START_S, 600.0), 1):
         state, outcome = engines.advance(engine, state, record)
-        told.append(Told(number, outcome, "bucket 0.1.0"))
+        told.append(JournalEntry(number, outcome, "bucket 0.1.0"))
     return state, told
 
 
@@ -129,7 +129,7 @@ def test_a_shadow_counts_hours_not_records_and_ends_in_the_state_of_the_station(
     state, told = entries(engine, 3.0)
     shadow = Shadow(engine, "bucket 0.1.0", since_seq=len(told) - 5 * 6)
     for entry in told:
-        shadow.take(entry)
+        shadow.add_entry(entry)
     assert shadow.tally.live_hours == 5 and 60 <= shadow.tally.hours <= 72
     assert shadow.tally.difference.count == shadow.tally.hours
     assert shadow.tally.difference.largest == 0.0
@@ -141,9 +141,9 @@ def test_what_another_model_told_is_not_compared(engine):
     _, told = entries(engine, 2.0)
     shadow = Shadow(engine, "bucket 0.0.9")
     for entry in told:
-        shadow.take(entry)
+        shadow.add_entry(entry)
     assert shadow.tally.difference.count == 0 < shadow.tally.to_classical.count
 
 
 def test_a_step_of_the_test_bundle_takes_some_microseconds(engine):
-    assert 0.0 < time_steps(engine.step, engine.bundle) < 0.01
+    assert 0.0 < median_step_s(engine.step, engine.bundle) < 0.01

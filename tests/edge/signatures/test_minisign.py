@@ -29,7 +29,7 @@ def signer(tmp_path_factory):
 
 
 def test_a_signature_of_a_trusted_key_is_verified(signer):
-    trusted = [minisign.public_key(signer.line)]
+    trusted = [minisign.parse_public_key(signer.line)]
     assert minisign.verify(CONTENT, signer.signature(CONTENT), trusted) == trusted[0]
 
 
@@ -40,7 +40,7 @@ def test_a_signature_of_the_real_program_is_verified(tmp_path):
     run("-G", "-W", "-p", tmp_path / "a.pub", "-s", tmp_path / "a.key")
     run("-S", "-s", tmp_path / "a.key", "-m", file, "-t", "rootzone 1.0.0, für Müller")
     comment, line = (tmp_path / "a.pub").read_text().splitlines()
-    key = minisign.public_key(line)
+    key = minisign.parse_public_key(line)
     assert key.name in comment
     signature = (tmp_path / "MANIFEST.minisig").read_bytes()
     assert minisign.verify(CONTENT, signature, [key]) == key
@@ -54,7 +54,7 @@ def test_the_legacy_form_of_the_real_program_is_refused_with_its_remedy(tmp_path
     file.write_bytes(CONTENT)
     run("-G", "-W", "-p", tmp_path / "a.pub", "-s", tmp_path / "a.key")
     run("-S", "-l", "-s", tmp_path / "a.key", "-m", file)
-    key = minisign.public_key((tmp_path / "a.pub").read_text().splitlines()[1])
+    key = minisign.parse_public_key((tmp_path / "a.pub").read_text().splitlines()[1])
     with pytest.raises(BundleError, match="without -l"):
         minisign.verify(CONTENT, (tmp_path / "MANIFEST.minisig").read_bytes(), [key])
 
@@ -68,7 +68,7 @@ def test_the_real_program_verifies_what_the_tests_sign(signer, tmp_path):
 
 
 def test_no_character_of_a_signature_or_its_comment_can_be_changed(signer):
-    trusted, good = [minisign.public_key(signer.line)], signer.signature(CONTENT)
+    trusted, good = [minisign.parse_public_key(signer.line)], signer.signature(CONTENT)
     rng, begin = random.Random(7), good.index(b"\n") + 1
     for _ in range(150):
         bad = bytearray(good)
@@ -80,26 +80,28 @@ def test_no_character_of_a_signature_or_its_comment_can_be_changed(signer):
 def test_a_signature_of_another_key_proves_nothing(signer, tmp_path):
     other = Minisigner(tmp_path)
     with pytest.raises(minisign.UnknownKeyError, match=r"model\.keys"):
-        minisign.verify(CONTENT, other.signature(CONTENT), [minisign.public_key(signer.line)])
+        minisign.verify(CONTENT, other.signature(CONTENT), [minisign.parse_public_key(signer.line)])
 
 
 def test_a_key_that_borrows_the_id_of_a_trusted_one_is_found_out(signer, tmp_path):
     other = Minisigner(tmp_path)
     other.key_id = signer.key_id
     with pytest.raises(BundleError, match="does not fit"):
-        minisign.verify(CONTENT, other.signature(CONTENT), [minisign.public_key(signer.line)])
+        minisign.verify(CONTENT, other.signature(CONTENT), [minisign.parse_public_key(signer.line)])
 
 
 def test_a_damaged_installation_takes_no_bundle_and_says_why(signer, monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
     with pytest.raises(BundleError, match="no signature can be verified: cryptography: "):
-        minisign.verify(CONTENT, signer.signature(CONTENT), [minisign.public_key(signer.line)])
+        minisign.verify(
+            CONTENT, signer.signature(CONTENT), [minisign.parse_public_key(signer.line)]
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"\n" * 4, b"\xff", b"x" * 10_000, b"a\nb\nc\nd\n"])
 def test_what_is_no_signature_is_told(signer, content):
     with pytest.raises(BundleError, match="not a minisign signature"):
-        minisign.verify(CONTENT, content, [minisign.public_key(signer.line)])
+        minisign.verify(CONTENT, content, [minisign.parse_public_key(signer.line)])
 
 
 WEAK = base64.b64encode(b"Ed" + bytes(8) + b"\1" + bytes(31)).decode()  # fits many signatures
@@ -108,4 +110,4 @@ WEAK = base64.b64encode(b"Ed" + bytes(8) + b"\1" + bytes(31)).decode()  # fits m
 @pytest.mark.parametrize("text", ["", "RW", "x" * 56, "RW" + "A" * 54 + "=", WEAK])
 def test_what_is_no_public_key_is_told(text):
     with pytest.raises(ConfigError, match="no minisign public key"):
-        minisign.public_key(text)
+        minisign.parse_public_key(text)

@@ -8,9 +8,8 @@ import sqlite3
 import time
 
 import pytest
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import (
-    SITE,
     Broker,
     Daemon,
     Line,
@@ -20,6 +19,7 @@ from tests.support.rig import (
     validate_by_topic,
     wait_until,
 )
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
 
@@ -63,7 +63,7 @@ def test_every_record_becomes_one_valid_message_in_order(tmp_path, broker, ears,
     wait_until(lambda: len(ears.of("obs/theta")) == len(LINES))
     assert daemon.stop() == 0
     messages = ears.of("obs/theta")
-    assert told(messages) == reference(toml, [HEADER, *LINES])
+    assert published(messages) == reference(toml, [HEADER, *LINES])
     assert [m["id"].split(":")[2] for m in messages] == [str(i) for i in range(1, 241)]
     assert messages[-1]["q"] == 3 and "warm_up" in messages[-1]["flags"]
     wait_until(lambda: len(ears.of("status")) == 2)
@@ -98,7 +98,7 @@ def test_a_kill_between_records_loses_and_repeats_nothing(tmp_path, broker, ears
         wait_until(lambda end=end: len(ears.theta_once()) >= end)
         daemon.kill()
     messages = ears.theta_once()
-    assert told(messages) == reference(toml, [HEADER, *LINES])
+    assert published(messages) == reference(toml, [HEADER, *LINES])
     assert [int(m["id"].split(":")[2]) for m in messages] == list(range(1, 241))
 
 
@@ -122,7 +122,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_committed(
     wait_until(lambda: len(ears.theta_once()) == len(LINES))
     assert daemon.stop() == 0
     messages = ears.theta_once()
-    assert told(messages) == reference(toml, [HEADER, *LINES])
+    assert published(messages) == reference(toml, [HEADER, *LINES])
     assert [int(m["id"].split(":")[2]) for m in messages] == list(range(1, 241))
 
 
@@ -157,7 +157,7 @@ def test_a_state_that_does_not_fit_is_computed_again_and_told(
     daemons(toml).ready()
     line.write(HEADER + b"".join(LINES[100:]))
     wait_until(lambda: len(ears.of("obs/theta")) == len(LINES))
-    assert told(ears.of("obs/theta"))[100:] == reference(toml, [HEADER, *LINES])[100:]
+    assert published(ears.of("obs/theta"))[100:] == reference(toml, [HEADER, *LINES])[100:]
     (event,) = ears.of("event/state_rebuilt")
     assert ("damaged" if damage == "byte" else "another model or site") in event["text"]
     validate_by_topic(ears.messages)
@@ -180,7 +180,7 @@ def test_a_port_that_goes_away_is_opened_again(tmp_path, broker, ears, line, dae
     line.write(HEADER + b"".join(LINES[10:20]))
     wait_until(lambda: len(ears.of("obs/theta")) == 20)
     assert daemon.stop() == 0
-    assert told(ears.of("obs/theta")) == reference(toml, [HEADER, *LINES[:20]])
+    assert published(ears.of("obs/theta")) == reference(toml, [HEADER, *LINES[:20]])
     assert daemon.counts()["damaged"] == 1 and daemon.counts()["opened"] >= 2
 
 
@@ -207,7 +207,7 @@ def test_while_the_broker_is_away_everything_waits_in_the_journal(tmp_path, brok
     broker.start()
     ears = Subscriber(broker.port)
     wait_until(lambda: len(ears.theta_once()) == 100)
-    assert told(ears.theta_once()) == reference(toml, [HEADER, *LINES[:100]])
+    assert published(ears.theta_once()) == reference(toml, [HEADER, *LINES[:100]])
     ears.close()
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from tests.support.bundles import links, nan_bundle, version
-from tests.support.reference import reference, told
+from tests.support.reference import published, reference
 from tests.support.rig import (
     BUNDLE,
     PATIENCE,
@@ -21,9 +21,7 @@ from tests.support.rig import (
 )
 
 from epithermal_edge.config.station_toml import Trust
-from epithermal_edge.rollout import installed as models
-from epithermal_edge.rollout import rollout
-from epithermal_edge.rollout import state_file as rollout_file
+from epithermal_edge.rollout import installed, rollout, state_file
 
 HEADER, *LINES = lines(8.0)
 HISTORY, TRIAL_HOURS = 72, 4
@@ -89,7 +87,7 @@ def scene(tmp_path_factory):
         rollout.install(scene.models, nan_bundle(folder, "0.3.0"), scene.request)
         scene.until("model_rejected")
         scene.seen.append((scene.version_told(), links(scene.models)["current"]))
-        models.roll_back(scene.models)
+        installed.roll_back(scene.models)
         scene.until("model_rolled_back")
         wait_until(lambda: scene.version_told() == "0.1.0", 20.0, scene.daemon.log())
         scene.seen.append(("0.1.0", links(scene.models)["current"]))
@@ -111,7 +109,7 @@ def test_no_hour_is_lost_and_each_estimate_is_as_if_the_model_had_always_been_th
     first = scene.ears.theta_once()
     assert [int(p["id"].split(":")[2]) for p in first] == list(range(1, scene.at + 1))
     expected = reference(scene.toml, [HEADER, *LINES[: scene.at]])  # the versions compute alike
-    assert told(first) == expected
+    assert published(first) == expected
     versions = [p["model"]["version"] for p in first]
     breaks = [b for a, b in itertools.pairwise(versions) if a != b]
     assert [versions[0], *breaks] == ["0.1.0", "0.2.0", "0.1.0"]
@@ -137,7 +135,7 @@ def test_every_step_is_told_once_in_order_and_by_contract(scene):
     kinds = ["staged", "verified", "committed", *way, "committed", *way, "rejected", "rolled_back"]
     assert [kind for kind, _ in told] == kinds
     assert "not a number" in told[-2][1] and "bucket 0.3.0" in told[-2][1]
-    assert [e.kind for e in rollout_file.read(scene.models).events] == [f"model_{k}" for k in kinds]
+    assert [e.kind for e in state_file.read(scene.models).events] == [f"model_{k}" for k in kinds]
 
 
 def test_what_is_constant_is_told_anew_with_each_model(scene):

@@ -18,7 +18,7 @@ from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
 from epithermal_edge.records import RawRecord
-from epithermal_edge.station.reader import Read, Reader, question
+from epithermal_edge.station.reader import Read, Reader, format_query
 
 T0 = 1_774_440_000.0  # 2026-03-25T12:00:00Z
 HOUR = 3600.0
@@ -46,7 +46,7 @@ class Reading:
     def _put(self, read: Read) -> None:
         self.records.append(read.record)
         self.newest_s = max(self.newest_s, read.record.end_s)
-        self.thread.taken()
+        self.thread.release_slot()
 
     def counts(self) -> list[float]:
         return [float(record.counts) for record in self.records]
@@ -129,7 +129,7 @@ def test_without_a_query_or_a_known_record_nothing_is_asked(tmp_path):
 
 
 def test_the_time_in_a_question_is_by_the_logger_s_clock():
-    assert question("D%d %H\r", T0, -6.0) == b"D25 06\r"
+    assert format_query("D%d %H\r", T0, -6.0) == b"D25 06\r"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.support.rig import Broker, Daemon, Line, edge, lines, station_toml, wait_until
 
-from epithermal_edge.config import schema as station_keys
+from epithermal_edge.config import schema
 from epithermal_edge.station import status
 
 NOW_S = 1_780_000_000.0
@@ -46,7 +46,7 @@ def look(folder, health, port=1883):
     state = folder / "state"
     state.mkdir(exist_ok=True)
     (state / "health.json").write_text(health if isinstance(health, str) else json.dumps(health))
-    return status.look(toml, NOW_S)
+    return status.read_status(toml, NOW_S)
 
 
 def test_a_station_that_says_it_is_well_is_well(tmp_path):
@@ -73,14 +73,14 @@ def test_what_plants_can_take_is_told_with_its_interval(tmp_path):
     ("part", "key", "value", "what", "words"),
     [
         ("reader", "open", False, "source", "not open"),
-        ("reader", "last_read", utc(NOW_S - 9001), "source", "nothing was read since"),
+        ("reader", "last_read", utc(NOW_S - 9001), "source", "nothing has been read since"),
         ("sender", "connected", False, "broker", "b:8883: not connected"),
         (
             "sender",
             "trouble",
             "obs/theta: not authorized",
             "broker",
-            "take messages: obs/theta: not",
+            "rejects messages: obs/theta: not",
         ),
         ("sender", "duplicate_client", True, "broker", "another client"),
         ("journal", "writable", False, "journal", "cannot be written"),
@@ -110,8 +110,8 @@ def test_refusals_that_are_over_are_counted_and_no_trouble(tmp_path):
     ("change", "words"),
     [
         ({"pid": 2**22 + 1}, "not running since"),
-        ({"updated": utc(NOW_S - 121)}, "has not said anything since"),
-        ({"updated": None}, "has not said anything since"),
+        ({"updated": utc(NOW_S - 121)}, "has not updated health.json since"),
+        ({"updated": None}, "has not updated health.json since"),
         ({"pid": None}, "not running"),
     ],
 )
@@ -149,14 +149,16 @@ def test_a_damaged_journal_is_told(tmp_path):
 
 
 def test_its_defaults_are_those_of_the_configuration():
-    (interval,) = (k for k in station_keys.TABLES["source"] if k.name == "interval_s")
+    (interval,) = (k for k in schema.TABLES["source"] if k.name == "interval_s")
     assert interval.default == status.INTERVAL_S
 
 
 def test_a_station_that_never_ran_is_exit_2_with_what_to_do(tmp_path):
     done = edge("status", station_toml(tmp_path, url="/dev/null"))
     assert done.returncode == 2 and done.stderr == ""
-    assert done.stdout.startswith("test-1: down\n") and "do: it never ran: start it" in done.stdout
+    assert (
+        done.stdout.startswith("test-1: down\n") and "do: it has never run: start it" in done.stdout
+    )
     assert edge("status", tmp_path / "none.toml").returncode == 2
     (tmp_path / "bad.toml").write_text("[station]\nid = 3\n")
     done = edge("status", tmp_path / "bad.toml")

@@ -35,10 +35,10 @@ def keeper(hands, kept=None, last_end_s=-math.inf, **rules):
 
 
 def hear(keeper, kept, end_s):
-    verdict = keeper.judge(RawRecord(end_s, HOUR_S, 1000.0), keeper.arrival().boottime_s)
-    changed = keeper.to_keep(verdict.state)
-    keeper.adopt(verdict)
-    keeper.kept(changed)
+    verdict = keeper.stamp_record(RawRecord(end_s, HOUR_S, 1000.0), keeper.arrival().boottime_s)
+    changed = keeper.changes(verdict.state)
+    keeper.apply(verdict)
+    keeper.mark_stored(changed)
     kept.update(changed)
     for key in [key for key, value in changed.items() if value is None]:
         del kept[key]
@@ -47,26 +47,26 @@ def hear(keeper, kept, end_s):
 
 def test_records_that_wait_for_the_clock_outlive_a_restart_of_the_process():
     hands, kept = Hands(synchronised=False), {}
-    first = keeper(hands, whose="station")
+    first = keeper(hands, stamp_source="station")
     for hour in (1, 2, 3):
         hands.boottime_s = 100.0 + hour * HOUR_S
         assert hear(first, kept, NAN).stamped == ()
     assert len(kept) == 4 and first.health()["held"] == 3
     hands.synchronised, hands.boottime_s = True, hands.boottime_s + 60.0
-    second = keeper(hands, kept, whose="station")
-    stamped = second.settle().stamped
+    second = keeper(hands, kept, stamp_source="station")
+    stamped = second.update_clock().stamped
     assert [s.record.end_s for s in stamped] == [START_S + 100.0 + h * HOUR_S for h in (1, 2, 3)]
     assert {s.time_q for s in stamped} == {"back_stamped"}
 
 
 def test_what_does_not_wait_any_more_is_struck_from_the_disk():
     hands, kept = Hands(synchronised=False), {}
-    station = keeper(hands, whose="station")
+    station = keeper(hands, stamp_source="station")
     hear(station, kept, NAN)
-    verdict = station.settle()
+    verdict = station.update_clock()
     hands.synchronised, hands.boottime_s = True, hands.boottime_s + 10.0
-    verdict = station.settle()
-    changed = station.to_keep(verdict.state)
+    verdict = station.update_clock()
+    changed = station.changes(verdict.state)
     assert [key for key, value in changed.items() if value is None] == ["clock held 000000001"]
 
 
@@ -113,7 +113,7 @@ def test_the_time_for_dashboards_is_the_stamps_where_the_clock_is_in_the_past():
 
 def test_a_line_that_plays_the_future_is_taken_where_the_configuration_says_so():
     hands, kept = Hands(), {}
-    station = keeper(hands, whose="unchecked")
+    station = keeper(hands, stamp_source="unchecked")
     for hour in (1, 2, 9000, 3):
         (stamped,) = hear(station, kept, START_S + hour * HOUR_S).stamped
         assert stamped.time_q == "logger_unchecked"

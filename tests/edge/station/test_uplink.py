@@ -171,7 +171,7 @@ def test_a_roll_back_to_a_damaged_model_changes_nothing(station):
 def test_what_is_no_range_is_refused_and_why(tmp_path, args):
     rig = SenderRig(tmp_path, settings(1))
     with pytest.raises(EpithermalError, match="args must be"):
-        Republisher(rig.journal, ME).begin(args)
+        Republisher(rig.journal, ME).start(args)
     rig.close()
 
 
@@ -187,9 +187,9 @@ def remember(journal, count):
 
 
 def _row(seq):
-    from epithermal_edge.journal.rows import told_row
+    from epithermal_edge.journal.rows import payload_row
 
-    return told_row(seq, b"%d" % seq)
+    return payload_row(seq, b"%d" % seq)
 
 
 def test_a_range_goes_in_portions_and_on_after_a_restart(tmp_path):
@@ -197,21 +197,21 @@ def test_a_range_goes_in_portions_and_on_after_a_restart(tmp_path):
     journal = rig.journal
     remember(journal, 300)
     again = Republisher(journal, ME)
-    assert again.begin({"first": 1, "last": 300}) == {"records": 300}
+    assert again.start({"first": 1, "last": 300}) == {"records": 300}
     heard, now = [], 0.0
     journal.post([ME.message(OBS_THETA, b"live")])
     while len(heard) < 301:
         now += republish.EACH_S
-        again.feed(now)
-        again.feed(now + 0.01)  # too early
-        out = journal.outgoing(0, 1000, newest=False)
+        again.post_portion(now)
+        again.post_portion(now + 0.01)  # too early
+        out = journal.next_outgoing(0, 1000, newest=False)
         assert 0 < len(out) <= republish.PORTION + 1
         heard += [o.message.payload for o in out]
-        journal.forget([o.id for o in out])
+        journal.delete_outgoing([o.id for o in out])
         again = Republisher(journal, ME)  # the process begins again
     assert heard == [b"live", *(b"%d" % n for n in range(1, 301))]
-    again.feed(now + 1.0)
-    assert journal.waiting() == 0 and journal.kept(republish.KEY) == {}
+    again.post_portion(now + 1.0)
+    assert journal.count_waiting() == 0 and journal.get_values(republish.KEY) == {}
     rig.close()
 
 
@@ -219,10 +219,10 @@ def test_a_range_waits_while_the_broker_is_away(tmp_path):
     rig = SenderRig(tmp_path, settings(1))
     remember(rig.journal, 300)
     again = Republisher(rig.journal, ME)
-    again.begin({"first": 1, "last": 300})
+    again.start({"first": 1, "last": 300})
     for now in range(1, 50):
-        again.feed(float(now))
-    assert rig.journal.waiting() == republish.PORTION
+        again.post_portion(float(now))
+    assert rig.journal.count_waiting() == republish.PORTION
     rig.close()
 
 
@@ -232,11 +232,11 @@ def test_a_damaged_payload_is_left_out_and_a_damaged_range_forgotten(tmp_path):
     remember(journal, 5)
     journal._db.rows("UPDATE told SET payload = x'00' WHERE seq = 3")
     again = Republisher(journal, ME)
-    again.begin({"first": 1, "last": 5})
-    again.feed(1.0)
-    bodies = [o.message.payload for o in journal.outgoing(0, 10, newest=False)]
+    again.start({"first": 1, "last": 5})
+    again.post_portion(1.0)
+    bodies = [o.message.payload for o in journal.next_outgoing(0, 10, newest=False)]
     assert bodies == [b"1", b"2", b"4", b"5"]
-    journal.keep({republish.KEY: '{"after":"x"}'})
+    journal.put_values({republish.KEY: '{"after":"x"}'})
     assert Republisher(journal, ME)._range is None
     rig.close()
 
@@ -250,7 +250,7 @@ def test_what_ends_a_station_is_not_obeyed_without_a_signature(tmp_path):
     assert {*mine.verbs} == {"ping", "announce", "republish", "restart", "model_rollback"}
     for verb in mine.verbs:
         topic = ME.topic(COMMAND, verb)
-        command = mine.screen(topic, stranger.command(verb), False)
-        assert mine.obey(command, 100.0) is None
+        command = mine.validate(topic, stranger.command(verb), False)
+        assert mine.execute(command, 100.0) is None
     assert ended == [] and mine.refused["signature"] == len(mine.verbs)
     rig.close()

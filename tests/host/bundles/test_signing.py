@@ -51,7 +51,7 @@ def test_a_key_is_written_read_and_signs_what_a_station_verifies(tmp_path):
     secret, public = signing.write_keys(tmp_path / "farm", signing.make_key(), None)
     assert os.stat(secret).st_mode & 0o777 == 0o600
     key = signing.read_secret_key(secret, never)
-    trusted = [minisign.public_key(public.read_text().splitlines()[1])]
+    trusted = [minisign.parse_public_key(public.read_text().splitlines()[1])]
     signature = signing.sign(key, b"content", "a comment")
     assert minisign.verify(b"content", signature, trusted) == trusted[0]
     assert minisign.parse(signature).comment == "a comment"
@@ -77,7 +77,7 @@ def test_the_real_program_verifies_ours_and_signs_with_our_key(tmp_path):
     (tmp_path / "MANIFEST.minisig").write_bytes(signing.sign(key, b"content", "ours"))
     assert b"ours" in run("-V", "-m", file, "-p", public).stdout
     run("-S", "-s", secret, "-m", file, "-t", "theirs")
-    trusted = [minisign.public_key(public.read_text().splitlines()[1])]
+    trusted = [minisign.parse_public_key(public.read_text().splitlines()[1])]
     signature = (tmp_path / "MANIFEST.minisig").read_bytes()
     assert minisign.verify(b"content", signature, trusted)
 
@@ -88,7 +88,7 @@ def test_an_encrypted_key_of_the_real_program_is_read_with_its_password_alone(tm
     secret = tmp_path / "a.key"
     run("-G", "-p", tmp_path / "a.pub", "-s", secret, typed=b"rain\nrain\n")
     key = signing.read_secret_key(secret, lambda: "rain")
-    trusted = [minisign.public_key((tmp_path / "a.pub").read_text().splitlines()[1])]
+    trusted = [minisign.parse_public_key((tmp_path / "a.pub").read_text().splitlines()[1])]
     assert minisign.verify(b"x", signing.sign(key, b"x", ""), trusted)
     with pytest.raises(ConfigError, match="wrong password"):
         signing.read_secret_key(secret, lambda: "hail")
@@ -114,7 +114,7 @@ def test_what_is_no_secret_key_is_told(tmp_path, content):
 def test_the_commands_make_a_key_and_sign_a_bundle_with_it(tmp_path, capsys):
     assert cli.main(["key", "--out", str(tmp_path / "farm"), "--no-password"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
-    trusted = [minisign.public_key(line.split('"')[1])]
+    trusted = [minisign.parse_public_key(line.split('"')[1])]
     path = tmp_path / "bucket-0.1.0"
     shutil.copytree(BUNDLE, path)
     assert cli.main(["sign", str(path), "--key", str(tmp_path / "farm.key")]) == 0

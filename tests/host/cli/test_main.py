@@ -1,4 +1,4 @@
-"""epithermal-host as a user meets it: help, one clear line for each mistake, exit status."""
+"""The command line of epithermal-host: help, one line for each error, exit status."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ GOOD = '[campaign]\nseed = 4\nsoils = 4\nyears = 1\n[population]\ntextures = ["l
 def test_help_names_every_command_and_the_exit_codes(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
-    told = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert stop.value.code == 0
-    assert all(f"    {command} " in told for command in COMMANDS)
-    assert "exit status:" in told and "example:" in told
+    assert all(f"    {command} " in text for command in COMMANDS)
+    assert "exit status:" in text and "example:" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_an_example_in_its_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
-    told = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert stop.value.code == 0
-    assert f"example:\n  epithermal-host {command}" in told and "exit status:" in told
+    assert f"example:\n  epithermal-host {command}" in text and "exit status:" in text
 
 
 def test_help_loads_nothing_heavy():
@@ -44,7 +44,7 @@ def test_help_loads_nothing_heavy():
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 10.0  # on a busy machine; 0.3 s on a quiet one
+    assert time.monotonic() - began < 10.0  # on a busy machine; 0.3 s on an idle one
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_help_loads_nothing_heavy():
         ["release", "x"],
     ],
 )
-def test_a_wrong_command_line_ends_with_2(arguments, capsys):
+def test_a_wrong_command_line_gives_exit_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
@@ -65,7 +65,7 @@ def test_a_wrong_command_line_ends_with_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "No such file"),
         ("", "[campaign] is missing"),
@@ -73,25 +73,27 @@ def test_a_wrong_command_line_ends_with_2(arguments, capsys):
         (GOOD + "tops = 1\n", "population.tops: unknown"),
     ],
 )
-def test_a_wrong_run_toml_is_told_line_by_line_and_ends_with_2(tmp_path, capsys, text, told):
+def test_errors_of_run_toml_are_printed_line_by_line_with_exit_status_2(
+    tmp_path, capsys, text, message
+):
     path = tmp_path / "run.toml"
     if text is not None:
         path.write_text(text, encoding="utf-8")
     assert main(["simulate", str(path), "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
-    assert told in error and "Traceback" not in error
+    assert message in error and "Traceback" not in error
     assert all(line.startswith("epithermal-host: ") for line in error.splitlines())
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", ["dataset", "train", "quantize", "evaluate"])
-def test_a_run_that_is_not_there_ends_with_2(tmp_path, capsys, command):
+def test_a_missing_run_gives_exit_status_2(tmp_path, capsys, command):
     assert main([command, str(tmp_path / "none")]) == 2
     error = capsys.readouterr().err
     assert str(tmp_path / "none") in error and "Traceback" not in error
 
 
-def test_simulate_and_dataset_say_what_they_made_and_what_comes_next(tmp_path, capsys):
+def test_simulate_and_dataset_print_their_result_and_the_next_command(tmp_path, capsys):
     (tmp_path / "run.toml").write_text(GOOD, encoding="utf-8")
     run = tmp_path / "a"
     assert main(["simulate", str(tmp_path / "run.toml"), "--out", str(run), "--workers", "1"]) == 0
@@ -105,7 +107,7 @@ def test_simulate_and_dataset_say_what_they_made_and_what_comes_next(tmp_path, c
     assert "holds another campaign" in capsys.readouterr().err
 
 
-def test_a_run_folder_that_cannot_be_made_ends_with_2(tmp_path, capsys):
+def test_a_run_folder_that_cannot_be_created_gives_exit_status_2(tmp_path, capsys):
     (tmp_path / "run.toml").write_text(GOOD, encoding="utf-8")
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     out = Path(tmp_path / "file" / "run")

@@ -31,7 +31,7 @@ def test_a_nan_is_out_of_every_range():
     ("inputs", "fault"),
     [
         (("theta_inv", "moon"), "inputs: moon is none of theta_inv, theta_inv_sigma"),
-        (("theta_inv", "gap", "gap"), "inputs: a name occurs twice"),
+        (("theta_inv", "gap", "gap"), "inputs: a name appears twice"),
         (("gap", "rain_mm"), "inputs must include theta_inv"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Scores and baselines are what their papers say; every method is judged on the same days."""
+"""Baselines follow their papers; every method is evaluated on the same days."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.training.series import LAYERS, TEST, mask, read_series
 
 
-def test_the_filter_is_the_written_out_exponential_average():
+def test_the_filter_equals_the_explicit_exponential_average():
     theta = np.array([[0.2, 0.3, 0.25, 0.4]])
     t = 5.0
     for day in range(4):
@@ -22,16 +22,17 @@ def test_the_filter_is_the_written_out_exponential_average():
         assert exponential_filter(theta, t)[0, day] == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_filter_over_a_gap_is_the_exponential_average_of_what_there_is():
+def test_the_filter_over_a_gap_is_the_exponential_average_of_the_observations():
     theta = np.array([[np.nan, 0.2, np.nan, np.nan, 0.3, np.nan, 0.4]])
     out = exponential_filter(theta, 5.0)[0]
-    seen = np.array([1, 4, 6])
-    weights = np.exp(-(6 - seen) / 5.0)
+    observed = np.array([1, 4, 6])
+    weights = np.exp(-(6 - observed) / 5.0)
     assert np.isnan(out[0]) and out[1] == out[2] == out[3] == 0.2 and out[5] == out[4]
-    assert out[6] == pytest.approx(np.sum(weights * theta[0, seen]) / weights.sum(), rel=1e-12)
+    expected = np.sum(weights * theta[0, observed]) / weights.sum()
+    assert out[6] == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_filter_holds_a_constant_and_forgets_a_step_with_its_time_constant():
+def test_the_filter_holds_a_constant_and_follows_a_step_with_its_time_constant():
     steady = exponential_filter(np.full((1, 300), 0.3), 10.0)
     np.testing.assert_allclose(steady, 0.3, rtol=1e-13)
     step = np.concatenate([np.zeros(300), np.ones(40)])[None]
@@ -39,7 +40,7 @@ def test_the_filter_holds_a_constant_and_forgets_a_step_with_its_time_constant()
     np.testing.assert_allclose(1 - out[309], np.exp(-1.0), rtol=1e-3)
 
 
-def test_all_methods_are_judged_on_the_same_days_after_the_spin_up(finished_run):
+def test_all_methods_are_evaluated_on_the_same_days_after_the_spin_up(finished_run):
     report = json.loads((finished_run / "evaluate.json").read_text())
     for inputs in ("counts alone", "+ rain and ET0", "+ soil parameters"):
         rows = [s for s in report["scores"] if s["inputs"] == inputs]
@@ -51,7 +52,7 @@ def test_all_methods_are_judged_on_the_same_days_after_the_spin_up(finished_run)
     assert not judged[:, 200:203].any()  # a gap of all soils
 
 
-def test_the_shipped_model_beats_the_inversion_with_and_without_the_filter(finished_run):
+def test_the_model_is_more_accurate_than_the_inversion_with_and_without_filter(finished_run):
     report = json.loads((finished_run / "evaluate.json").read_text())
     rmse = {(s["method"], s["inputs"]): s["rmse"] for s in report["scores"]}
     for inputs in ("counts alone", "+ rain and ET0"):
@@ -60,23 +61,23 @@ def test_the_shipped_model_beats_the_inversion_with_and_without_the_filter(finis
     assert rmse["network", "+ rain and ET0"] < rmse["network", "counts alone"]
 
 
-def test_soils_that_are_not_described_are_no_part_of_the_table_with_soils(finished_run):
+def test_soils_without_description_are_excluded_from_the_table_with_soils(finished_run):
     report = json.loads((finished_run / "evaluate.json").read_text())
     soils = {s["inputs"]: s["soils"] for s in report["scores"]}
     assert (soils["+ rain and ET0"], soils["+ soil parameters"]) == (5, 4)  # one is unknown
 
 
-def test_every_layer_is_judged_beside_the_inversion(finished_run):
+def test_every_layer_is_compared_with_the_inversion(finished_run):
     rmse = json.loads((finished_run / "evaluate.json").read_text())["rmse_of_layers"]
     for name in LAYERS:
         assert 0.0 < rmse[name] < rmse[f"{name}, inversion"]
 
 
-def test_it_leaves_a_picture(finished_run):
+def test_a_picture_is_written(finished_run):
     assert (finished_run / "evaluate.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_soils_without_weather_are_no_part_of_the_table_with_weather(finished_run):
+def test_soils_without_weather_are_excluded_from_the_table_with_weather(finished_run):
     test = read_series(finished_run).part(TEST)
     features = mask(test.features, et0=np.arange(len(test.theta)) == 0)
     known = evaluate.with_weather(evaluate.dataclasses.replace(test, features=features))
@@ -84,7 +85,7 @@ def test_soils_without_weather_are_no_part_of_the_table_with_weather(finished_ru
 
 
 @pytest.mark.parametrize("missing", ["dataset.npz", "train.json", "model.tflite"])
-def test_a_missing_file_of_the_run_is_named_with_the_command_that_makes_it(
+def test_a_missing_file_of_the_run_is_named_with_the_command_that_writes_it(
     finished_run, tmp_path, missing
 ):
     for file in {"dataset.npz", "train.json", "model.tflite"} - {missing}:

@@ -1,4 +1,4 @@
-"""Error figures are what their papers say; a soil that cannot carry a figure has no say in it."""
+"""Figures follow their papers; soils for which a figure is undefined are excluded from it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from epithermal_host.evaluation.metrics import ENOUGH_DAYS, rms, stats
 
 
 def soils(count=40, days=400, seed=12):
-    """Truth with a memory of 20 days, and an estimate with errors of 0.025."""
+    """Draw truth with a memory of 20 days, and an estimate with errors of 0.025."""
     rng = np.random.default_rng(seed)
-    keep = np.exp(-1.0 / 20.0)
+    decay = np.exp(-1.0 / 20.0)
     truth = np.full((count, days), 0.25)
     for day in range(1, days):
-        noise = 0.06 * np.sqrt(1.0 - keep**2) * rng.standard_normal(count)
-        truth[:, day] = 0.25 + keep * (truth[:, day - 1] - 0.25) + noise
+        noise = 0.06 * np.sqrt(1.0 - decay**2) * rng.standard_normal(count)
+        truth[:, day] = 0.25 + decay * (truth[:, day - 1] - 0.25) + noise
     return truth, truth + 0.025 * rng.standard_normal(truth.shape)
 
 
@@ -46,7 +46,7 @@ def test_a_perfect_but_shifted_estimate_has_r_one():
     assert out.r == pytest.approx(1.0) and out.ubrmse == pytest.approx(0.0, abs=1e-15)
 
 
-def test_a_day_that_is_not_judged_has_no_say():
+def test_days_that_are_not_evaluated_have_no_effect_on_rmse():
     truth = np.full((1, 10), 0.2)
     estimate = truth.copy()
     estimate[0, :3] = 9.0
@@ -55,7 +55,7 @@ def test_a_day_that_is_not_judged_has_no_say():
     assert stats(truth, estimate, judged).rmse == 0.0
 
 
-def test_an_honest_sigma_covers_ninety_percent():
+def test_a_correct_sigma_covers_ninety_percent():
     rng = np.random.default_rng(1)
     sigma = rng.uniform(0.005, 0.02, (20, 1000))
     truth = np.full(sigma.shape, 0.3)
@@ -74,27 +74,27 @@ def test_kge_and_r_of_a_scaled_and_shifted_estimate():
     assert out.kge == pytest.approx(1.0 - np.hypot(0.2, 0.1))  # Gupta et al. 2009, eq. 9
 
 
-def test_a_day_that_is_not_judged_has_no_say_in_any_figure():
+def test_days_that_are_not_evaluated_have_no_effect_on_any_figure():
     rng = np.random.default_rng(2)
     truth = rng.uniform(0.1, 0.4, (4, 100))
     estimate = truth + 0.02 * rng.standard_normal(truth.shape)
     judged = rng.random(truth.shape) < 0.7
     one = stats(truth, estimate, judged, np.full(truth.shape, 0.02))
-    spoilt = np.where(judged, estimate, np.nan)
-    assert stats(truth, spoilt, judged, np.full(truth.shape, 0.02)) == one
+    with_nan = np.where(judged, estimate, np.nan)
+    assert stats(truth, with_nan, judged, np.full(truth.shape, 0.02)) == one
     error = (estimate - truth)[judged]
     assert one.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
     assert one.bias == pytest.approx(error.mean(), rel=1e-9)
 
 
-def test_r_is_the_median_of_each_soils_pearson():
+def test_r_is_the_median_of_the_soils_pearson_r():
     truth, estimate = soils()
     out = stats(truth, estimate, every(truth))
     assert out.r == pytest.approx(np.median(pearson(truth, estimate)), rel=1e-12)
 
 
 @pytest.mark.parametrize("days", [1, 2, 3, 10, ENOUGH_DAYS - 1])
-def test_soils_with_few_days_have_a_say_in_rmse_but_none_in_r(days):
+def test_soils_with_few_days_count_for_rmse_but_not_for_r(days):
     truth, estimate = soils()
     judged = every(truth)
     judged[:16, days:] = False
@@ -104,8 +104,8 @@ def test_soils_with_few_days_have_a_say_in_rmse_but_none_in_r(days):
     assert out.rmse == pytest.approx(rms((estimate - truth)[judged]), rel=1e-12)
 
 
-@pytest.mark.parametrize("value", [0.25, 0.3, 0.1 + 0.2])  # the mean of some is off by rounding
-def test_a_soil_of_constant_truth_has_no_say_in_r_and_kge(value):
+@pytest.mark.parametrize("value", [0.25, 0.3, 0.1 + 0.2])  # some means have a rounding error
+def test_a_soil_with_constant_truth_is_excluded_from_r_and_kge(value):
     truth, estimate = soils()
     truth[:16] = value
     out = stats(truth, estimate, every(truth))
@@ -114,18 +114,18 @@ def test_a_soil_of_constant_truth_has_no_say_in_r_and_kge(value):
 
 
 @pytest.mark.parametrize("value", [0.25, 0.3, 0.1 + 0.2])
-def test_a_constant_estimate_follows_nothing_of_the_truth(value):
+def test_a_constant_estimate_has_r_zero(value):
     truth, _ = soils()
     constant = np.full(truth.shape, value)
     assert stats(truth, constant, every(truth)).r == 0.0
 
 
-def test_r_is_not_a_number_where_no_soil_carries_it():
+def test_r_is_nan_if_it_is_undefined_for_all_soils():
     truth, estimate = soils(count=3, days=ENOUGH_DAYS - 1)
     out = stats(truth, estimate, every(truth))
     assert math.isnan(out.r) and math.isnan(out.kge) and out.rmse > 0.0
 
 
-def test_rms_is_of_what_is_finite():
+def test_rms_uses_the_finite_values():
     assert rms(np.array([3.0, np.nan, -4.0, np.inf])) == pytest.approx(np.sqrt(12.5))
     assert math.isnan(rms(np.array([np.nan])))

@@ -1,4 +1,4 @@
-"""From soil samples to a detector's scale: means, fits, the network's N, the station's block."""
+"""Calibration from soil samples: field means, fits, N of the network, tables for station.toml."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ bundle = "model"
 
 
 def theta_of(day: int) -> float:
-    """Water of the made-up soil on a day: lines through the sampled ones."""
+    """Interpolate the water of the synthetic soil between the sampled days."""
     return float(np.interp(day, list(SAMPLED), list(SAMPLED.values())))
 
 
@@ -77,7 +77,7 @@ def date_of(day: int) -> str:
 
 @pytest.fixture(scope="module")
 def site_toml(tmp_path_factory) -> Path:
-    """Seventy days over a soil that is the same in every depth, sampled on three of them."""
+    """A site with seventy days over a uniform soil, sampled on three of them."""
     folder = tmp_path_factory.mktemp("site")
     path = folder / "site.toml"
     path.write_text(SITE, "utf-8")
@@ -95,7 +95,7 @@ def site_toml(tmp_path_factory) -> Path:
 
 
 def changed(site_toml: Path, tmp_path: Path, *changes: tuple[str, str]) -> SiteFile:
-    """The made-up site with lines of its file replaced; the data stay where they are."""
+    """Read the synthetic site with lines of its file replaced, and the same data files."""
     text = site_toml.read_text("utf-8").replace('"counts.csv"', f'"{site_toml.parent}/counts.csv"')
     text = text.replace('"samples.csv"', f'"{site_toml.parent}/samples.csv"')
     for old, new in changes:
@@ -112,7 +112,7 @@ def calibrated(site_file: SiteFile) -> Calibration:
 
 
 def campaign(rows: list[tuple[int, float, float, float]]) -> Campaign:
-    """Of (profile, distance, depth, theta)."""
+    """Build a campaign from rows of profile, distance, depth and theta."""
     profile, distance, depth, theta = (np.array(column) for column in zip(*rows, strict=True))
     return Campaign("2024-06-10", theta, depth, distance, profile.astype(np.int64))
 
@@ -128,14 +128,14 @@ def day_of(theta: float, sigma: float, n_cph: float, n_sigma: float) -> Day:
 
 
 def reference_means() -> list[dict[str, str]]:
-    """Golden: computed with crnpy 0.8.0 (nrad_weight) and again with neptoon 1.12.7's weights."""
+    """Read means computed with crnpy 0.8.0 (nrad_weight) and with weights of neptoon 1.12.7."""
     folder = Path(os.environ.get("EPITHERMAL_SHARED", ROOT.parent / "shared"))
     path = folder / "reference/corrections/calibration_average.csv"
     return list(csv.DictReader(path.open())) if path.is_file() else []
 
 
 @pytest.mark.parametrize("row", reference_means(), ids=lambda r: f"{r['site']}-{r['date']}")
-def test_the_weighted_mean_is_that_of_crnpy_and_of_neptoons_weights(row, shared):
+def test_the_weighted_mean_equals_that_of_crnpy_with_neptoons_weights(row, shared):
     name, stamp = {
         "fuerstensee-fsc001": ("FSC001_calibration_samples.csv", "%d.%m.%Y %H:%M"),
         "sheepdrove2": ("Sheepdrove2-calibration.csv", "%Y-%m-%d %H:%M"),
@@ -145,87 +145,87 @@ def test_the_weighted_mean_is_that_of_crnpy_and_of_neptoons_weights(row, shared)
     for when, p, distance, depth, water, _, *_ in list(lines)[1:]:
         day = str(datetime.datetime.strptime(when, stamp).date())
         if day == row["date"] and water not in ("", "nan"):
-            key = int(p) * 1000 + int(float(distance))  # some names stand for two places
+            key = int(p) * 1000 + int(float(distance))  # some names are used for two places
             samples.append((key, float(distance), float(depth), float(water) * density))
-    made = campaign(samples)
-    profile = np.unique(made.profile, return_inverse=True)[1]
+    day = campaign(samples)
+    profile = np.unique(day.profile, return_inverse=True)[1]
     air = float(row["pressure_hpa"]), float(row["abs_humidity_g_m3"])
-    got = field_mean(dataclasses.replace(made, profile=profile), density, 0.0, *air).theta
-    # 1e-5: their density is printed so. Loose: they put two places of one name into one profile,
-    # and go beyond 0.5, the end of W(r)'s fit
+    got = field_mean(dataclasses.replace(day, profile=profile), density, 0.0, *air).theta
+    # 1e-5: precision of the printed density. Loose: they combine two places of one name in one
+    # profile, and evaluate W(r) beyond 0.5, the limit of its fit
     loose = row["date"] in ("2015-07-04", "2016-02-08", "2016-11-01")
     wanted = float(row["weighted_theta_vol_schroen2017_with_neptoon_weights_tol1e-6"])
     assert got == pytest.approx(wanted, rel=1e-2 if loose else 1e-5)
 
 
-def test_a_uniform_field_has_its_own_water_and_the_error_of_its_profiles():
+def test_a_uniform_field_gives_its_water_content_and_the_error_of_its_profiles():
     rows = [(p, 5.0 + 30 * p, z, 0.25 + d) for p, d in enumerate((-0.03, 0, 0.03))
             for z in (5.0, 15.0, 25.0)]  # fmt: skip
-    made = field_mean(campaign(rows), 1.3, 0.03, 1000.0, 8.0)
+    result = field_mean(campaign(rows), 1.3, 0.03, 1000.0, 8.0)
     even = field_mean(campaign([(p, 40.0, z, t) for p, _, z, t in rows]), 1.3, 0.03, 1000.0, 8.0)
     assert even.theta == pytest.approx(0.25, abs=1e-9)
     assert even.sigma == even.between == pytest.approx(0.03 / math.sqrt(3), rel=1e-9)
     assert even.within == pytest.approx(0.0, abs=1e-9)  # each profile is uniform
-    assert made.theta < 0.25  # the near one is the dry one, and weighs most
+    assert result.theta < 0.25  # the nearest profile is dry and has the largest weight
 
 
-def test_scatter_within_one_profile_is_its_error_and_a_single_value_has_the_usual_one():
+def test_one_profile_has_the_error_of_its_scatter_and_a_single_value_the_default():
     rng = np.random.default_rng(3)
     rows = [(0, math.nan, z, 0.2 + 0.002 * z + rng.normal(0.0, 0.02))
             for z in np.repeat([5.0, 15.0, 25.0], 30)]  # fmt: skip
-    made = field_mean(campaign(rows), 1.3, 0.0, 1000.0, 8.0)
-    assert made.sigma == made.within == pytest.approx(0.02 / math.sqrt(70), rel=0.25)
-    assert math.isnan(made.between) and not made.assumed
+    result = field_mean(campaign(rows), 1.3, 0.0, 1000.0, 8.0)
+    assert result.sigma == result.within == pytest.approx(0.02 / math.sqrt(70), rel=0.25)
+    assert math.isnan(result.between) and not result.assumed
     single = field_mean(campaign([(0, math.nan, math.nan, 0.2)]), 1.3, 0.0, 1000.0, 8.0)
     assert (single.theta, single.theta_0_30, single.sigma, single.assumed) == (
         0.2, 0.2, 0.015, True,
     )  # fmt: skip
 
 
-def test_the_mean_of_0_30_cm_knows_no_weight_by_depth():
+def test_the_mean_of_0_30_cm_has_no_weight_for_depth():
     rows = [(0, 20.0, 5.0, 0.1), (0, 20.0, 25.0, 0.3)]
-    made = field_mean(campaign(rows), 1.3, 0.0, 1000.0, 8.0)
-    assert made.theta_0_30 == pytest.approx(0.2, abs=1e-12)  # a line between, constant beyond
-    assert 0.1 < made.theta < 0.17
+    result = field_mean(campaign(rows), 1.3, 0.0, 1000.0, 8.0)
+    assert result.theta_0_30 == pytest.approx(0.2, abs=1e-12)  # a line between, constant beyond
+    assert 0.1 < result.theta < 0.17
 
 
-def test_samples_that_the_file_names_are_read_and_the_deep_ones_left_out(site_toml):
+def test_named_samples_are_read_and_deep_ones_omitted(site_toml):
     first = read_campaigns(read_site(site_toml))[0]
     assert (first.day, first.theta.size, first.profile.max()) == (date_of(40), 9, 2)
-    assert first.theta[:3] == pytest.approx(SAMPLED[40] - 0.02, abs=1e-8)  # by its own density
+    assert first.theta[:3] == pytest.approx(SAMPLED[40] - 0.02, abs=1e-8)  # with its own density
 
 
 # ----- fits
 
 
-def test_a_fit_undoes_what_made_the_counts_and_weighs_days_by_their_errors(site_toml):
+def test_a_fit_reproduces_the_scale_and_weighs_days_by_their_errors(site_toml):
     site = read_site(site_toml).site
     shape = cosmic_shape(site)
     theta = np.array([0.1, 0.3])
     n = N_CPH * shape(theta)
     good = [day_of(t, 0.01, r, 5.0) for t, r in zip(theta, n, strict=True)]
-    made = fit(COSMIC, shape, n, good)
-    assert made.n_cph == pytest.approx(N_CPH, rel=1e-12) and made.chi2 < 1e-12
+    result = fit(COSMIC, shape, n, good)
+    assert result.n_cph == pytest.approx(N_CPH, rel=1e-12) and result.chi2 < 1e-12
     off = n * np.array([1.0, 1.1])
     days = [day_of(0.1, 0.01, off[0], 5.0), day_of(0.3, 0.1, off[1], 5.0)]
-    assert 1.0 < fit(COSMIC, shape, off, days).n_cph / N_CPH < 1.03  # the second is worth little
+    assert 1.0 < fit(COSMIC, shape, off, days).n_cph / N_CPH < 1.03  # the second has little weight
 
 
 def test_the_standard_error_is_the_scatter_of_repeated_calibrations(site_toml):
     site, rng = read_site(site_toml).site, np.random.default_rng(1)
     shape, theta = cosmic_shape(site), np.array([0.12, 0.2, 0.3])
-    n, found, told = N_CPH * shape(theta), [], []
+    n, fitted, sigma = N_CPH * shape(theta), [], []
     for _ in range(400):
         sampled = theta + 0.01 * rng.standard_normal(3)
         counted = n + 10.0 * rng.standard_normal(3)
         days = [day_of(t, 0.01, r, 10.0) for t, r in zip(sampled, counted, strict=True)]
-        made = fit(COSMIC, shape, counted, days)
-        found.append(made.n_cph)
-        told.append(made.sigma_cph / max(math.sqrt(made.chi2 / 2.0), 1.0))
-    assert np.std(found) == pytest.approx(np.mean(told), rel=0.15)
+        result = fit(COSMIC, shape, counted, days)
+        fitted.append(result.n_cph)
+        sigma.append(result.sigma_cph / max(math.sqrt(result.chi2 / 2.0), 1.0))
+    assert np.std(fitted) == pytest.approx(np.mean(sigma), rel=0.15)
 
 
-def test_days_that_disagree_say_so_in_the_error(site_toml):
+def test_days_that_disagree_increase_the_error(site_toml):
     site = read_site(site_toml).site
     shape = cosmic_shape(site)
     agree, apart = ([day_of(0.2, 0.01, N_CPH * s, 5.0) for s in pair]
@@ -235,7 +235,7 @@ def test_days_that_disagree_say_so_in_the_error(site_toml):
     assert wild.sigma_cph > 3.0 * calm.sigma_cph
 
 
-def test_extra_hydrogen_is_found_where_it_is_and_refused_where_days_cannot_tell(site_toml):
+def test_extra_hydrogen_is_fitted_and_rejected_if_the_days_cannot_confirm_it(site_toml):
     site = read_site(site_toml).site
     theta = np.array([0.08, 0.15, 0.25, 0.35])
     n = N_CPH * cosmic_shape(site, 0.05)(theta)
@@ -248,45 +248,47 @@ def test_extra_hydrogen_is_found_where_it_is_and_refused_where_days_cannot_tell(
     assert "one day" in extra_hydrogen(site, days[:1], cosmic).reason
     dry = N_CPH * cosmic_shape(site)(theta)
     none = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, dry, strict=True)]
-    assert extra_hydrogen(site, none, fits(site, none)[-1]).reason == "the days do not ask for it"
+    assert extra_hydrogen(site, none, fits(site, none)[-1]).reason == "the days do not require it"
 
 
 # ----- a whole site
 
 
-def test_a_made_up_site_gives_back_its_scale_from_three_days(site_toml):
-    made = calibrated(read_site(site_toml))
-    assert made.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # counts were rounded
-    assert made.fits[-1].each_cph == pytest.approx([N_CPH] * 3, rel=1e-3)
-    assert [d.sampled.theta for d in made.days] == pytest.approx(list(SAMPLED.values()), abs=1e-6)
-    assert [d.counts.live_s for d in made.days] == [86400.0] * 3
-    days = np.searchsorted(made.day_end_s, [FIRST.timestamp() + 86400.0 * (d + 1) for d in SAMPLED])
-    assert made.theta[COSMIC][days] == pytest.approx(list(SAMPLED.values()), abs=1e-3)
-    assert "extra hydrogen: 0.000" in calibrate_text.table(made)
+def test_three_sampling_days_reproduce_the_scale_of_a_synthetic_site(site_toml):
+    result = calibrated(read_site(site_toml))
+    assert result.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # counts were rounded
+    assert result.fits[-1].each_cph == pytest.approx([N_CPH] * 3, rel=1e-3)
+    assert [d.sampled.theta for d in result.days] == pytest.approx(list(SAMPLED.values()), abs=1e-6)
+    assert [d.counts.live_s for d in result.days] == [86400.0] * 3
+    days = np.searchsorted(
+        result.day_end_s, [FIRST.timestamp() + 86400.0 * (d + 1) for d in SAMPLED]
+    )
+    assert result.theta[COSMIC][days] == pytest.approx(list(SAMPLED.values()), abs=1e-3)
+    assert "extra hydrogen: 0.000" in calibrate_text.table(result)
 
 
-def test_one_day_gives_the_n_that_an_evaluation_takes(site_toml, tmp_path):
+def test_one_day_gives_the_n_that_an_evaluation_uses(site_toml, tmp_path):
     one = changed(site_toml, tmp_path, ('kind = "wat', f'day = "{date_of(50)}"\nkind = "wat'))
-    made = calibrated(one)
-    assert [d.sampled.day for d in made.days] == [date_of(50)]
-    assert made.cosmic_n_cph == pytest.approx(series.load(one).cosmic_n_cph, rel=1e-9)
+    result = calibrated(one)
+    assert [d.sampled.day for d in result.days] == [date_of(50)]
+    assert result.cosmic_n_cph == pytest.approx(series.load(one).cosmic_n_cph, rel=1e-9)
 
 
-def test_the_counts_are_those_of_the_hours_that_the_site_file_names(site_toml, tmp_path):
+def test_the_counts_are_those_of_the_configured_hours(site_toml, tmp_path):
     hours = changed(site_toml, tmp_path, ('time = "day"', 'time = "day"\nfrom_h = 9\nto_h = 15'))
     assert calibrated(hours).days[0].counts.live_s == 6 * 3600.0
 
 
-def test_the_block_is_taken_by_a_station_and_is_the_site_that_was_calibrated(site_toml, tmp_path):
-    made = calibrated(read_site(site_toml))
+def test_a_station_accepts_the_tables_and_reads_the_calibrated_site(site_toml, tmp_path):
+    result = calibrated(read_site(site_toml))
     path = tmp_path / "station.toml"
-    path.write_text(STATION + calibrate_text.block(made), "utf-8")
+    path.write_text(STATION + calibrate_text.block(result), "utf-8")
     site = read_config(path).site
-    assert site.cosmic_n_cph == pytest.approx(made.site.cosmic_n_cph, abs=0.005)
-    assert site.cosmic_n_sigma == pytest.approx(made.site.cosmic_n_sigma, abs=5e-5)
-    same = {"cosmic_n_cph": made.site.cosmic_n_cph, "cosmic_n_sigma": made.site.cosmic_n_sigma}
+    assert site.cosmic_n_cph == pytest.approx(result.site.cosmic_n_cph, abs=0.005)
+    assert site.cosmic_n_sigma == pytest.approx(result.site.cosmic_n_sigma, abs=5e-5)
+    same = {"cosmic_n_cph": result.site.cosmic_n_cph, "cosmic_n_sigma": result.site.cosmic_n_sigma}
     # as text: NaN is not NaN
-    assert str(dataclasses.replace(site, **same)) == str(made.site)
+    assert str(dataclasses.replace(site, **same)) == str(result.site)
 
 
 def test_the_command_writes_block_figures_and_picture_and_prints_the_block(
@@ -296,67 +298,67 @@ def test_the_command_writes_block_figures_and_picture_and_prints_the_block(
     printed = capsys.readouterr().out
     block = (tmp_path / "out" / calibrate.BLOCK).read_text("utf-8")
     assert block in printed and tomllib.loads(block)["site"]["cosmic_n_cph"] > 0.0
-    told = json.loads((tmp_path / "out" / calibrate.DATA).read_text("utf-8"))
-    assert told["days"][0]["samples"] == 9 and told["network"] is None
+    data = json.loads((tmp_path / "out" / calibrate.DATA).read_text("utf-8"))
+    assert data["days"][0]["samples"] == 9 and data["network"] is None
     assert (tmp_path / "out" / calibrate.PICTURE).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_networks_n_makes_its_output_the_samples(site_toml):
+def test_with_its_n_the_network_reproduces_the_samples(site_toml):
     site_file, bundle = read_site(site_toml), open_bundle(BUNDLE)
     records, _ = series.raw_records(site_file)
-    made = calibrate.calibrate(site_file, read_campaigns(site_file), records, bundle)
-    network = made.network
+    result = calibrate.calibrate(site_file, read_campaigns(site_file), records, bundle)
+    network = result.network
     assert network is not None and not network.reason
-    weight = np.array([d.sampled.sigma for d in made.days]) ** -2.0
-    wanted = float(np.average([d.sampled.theta_0_30 for d in made.days], weights=weight))
-    ends = [series.day_window_end_s(site_file, d.sampled.day) for d in made.days]
+    weight = np.array([d.sampled.sigma for d in result.days]) ** -2.0
+    wanted = float(np.average([d.sampled.theta_0_30 for d in result.days], weights=weight))
+    ends = [series.day_window_end_s(site_file, d.sampled.day) for d in result.days]
 
     def misfit(n_cph: float) -> float:  # a station with this N, from its first record
-        told = dataclasses.replace(made.site, cosmic_n_cph=n_cph)
-        said = stream(told, np.array([n_cph]), records, 0, bundle)
-        rows = np.searchsorted(said.day_end_s, ends)
-        return float(np.average(said.theta[0, rows], weights=weight)) - wanted
+        site = dataclasses.replace(result.site, cosmic_n_cph=n_cph)
+        streamed = stream(site, np.array([n_cph]), records, 0, bundle)
+        rows = np.searchsorted(streamed.day_end_s, ends)
+        return float(np.average(streamed.theta[0, rows], weights=weight)) - wanted
 
     assert abs(misfit(network.n_cph)) < 3e-4
     exact = brentq(misfit, 0.95 * network.n_cph, 1.05 * network.n_cph, xtol=0.3, rtol=1e-4)
     assert network.n_cph == pytest.approx(exact, rel=1e-3)
-    assert made.site.cosmic_n_cph == network.n_cph  # the block's
-    assert made.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # told beside it
-    assert f"COSMIC's own: {made.cosmic_n_cph:.1f}" in calibrate_text.block(made)
+    assert result.site.cosmic_n_cph == network.n_cph  # in the tables
+    assert result.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # in a comment
+    assert f"N of COSMIC alone: {result.cosmic_n_cph:.1f}" in calibrate_text.block(result)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('depth_column = "depth"', 'depth_column = "depth"\ndeepest_cm = 2', "below 2 cm"),
         ('kind = "wat', 'day = "2024-06-11"\nkind = "wat', "no samples of the day 2024-06-11"),
         ('kind = "wat', 'days = ["tomorrow"]\nkind = "wat', "'tomorrow' is not a date"),
         ('value = "water"', 'value = "watr"', "did you mean water"),
         ('time = "day"', "", "sampling.time: missing"),
-        ('time = "day"', 'time = "day"\nfrom_h = 5', "give it with a later to_h"),
+        ('time = "day"', 'time = "day"\nfrom_h = 5', "set it together with a later to_h"),
     ],
 )
-def test_what_cannot_be_calibrated_is_told_with_its_reason(site_toml, tmp_path, old, new, said):
+def test_a_failed_calibration_reports_the_reason(site_toml, tmp_path, old, new, message):
     with pytest.raises(ConfigError) as caught:
         calibrated(changed(site_toml, tmp_path, (old, new)))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_without_samples_the_table_is_asked_for(site_toml):
+def test_without_samples_the_message_names_the_table(site_toml):
     bare = dataclasses.replace(read_site(site_toml), sampling=None)
     with pytest.raises(ConfigError, match=r"no \[sampling\] to calibrate on; add the table"):
         read_campaigns(bare)
 
 
-def test_a_day_outside_the_records_is_left_out_and_alone_it_is_refused(site_toml, tmp_path):
+def test_a_day_outside_the_records_is_omitted_and_alone_it_is_an_error(site_toml, tmp_path):
     late = tmp_path / "late.csv"
     rows = (site_toml.parent / "samples.csv").read_text("utf-8")
     late.write_text(rows + "2025-01-05,P0,30,5,0.2,1.3\n", "utf-8")
     change = (f'"{site_toml.parent}/samples.csv"', f'"{late}"')
-    made = calibrated(changed(site_toml, tmp_path, change))
-    assert len(made.days) == 3 and "2025-01-05: 0.0 h of usable counts" in made.notes[0]
+    result = calibrated(changed(site_toml, tmp_path, change))
+    assert len(result.days) == 3 and "2025-01-05: 0.0 h of usable counts" in result.notes[0]
     alone = changed(site_toml, tmp_path, change, ('kind = "wat', 'day = "2025-01-05"\nkind = "wat'))
-    with pytest.raises(ConfigError, match="the records go from 2024-05-01 to 2024-07-10"):
+    with pytest.raises(ConfigError, match="the records cover 2024-05-01 to 2024-07-10"):
         calibrated(alone)
 
 
@@ -368,10 +370,10 @@ HEAD = '[sampling]\nfile = "means.csv"\ntime = "day"\nvalue = "theta"\nkind = "t
 
 @pytest.fixture
 def published(shared, monkeypatch, tmp_path):
-    """A function: a site of tests/field, with published field means in place of its samples."""
+    """A function that reads a site of tests/field with published means instead of samples."""
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
 
-    def made(name: str, theta: dict[str, float], hours: str, *changes: tuple[str, str]):
+    def site_with_means(name: str, theta: dict[str, float], hours: str, *changes: tuple[str, str]):
         text = (ROOT / "tests/field" / f"{name}.toml").read_text("utf-8")
         text = text[: text.index("[sampling]")] + HEAD + hours
         for old, new in changes:
@@ -384,7 +386,7 @@ def published(shared, monkeypatch, tmp_path):
         records, _ = series.raw_records(site_file)
         return site_file, calibrate.sampling_days(site_file, read_campaigns(site_file), records)[0]
 
-    return made
+    return site_with_means
 
 
 @pytest.mark.parametrize(
@@ -420,26 +422,26 @@ NEPTOON = {
 
 
 @pytest.mark.parametrize("day", list(NEPTOON))
-def test_fuerstensee_has_the_mean_that_neptoon_has(shared, monkeypatch, day):
+def test_fuerstensee_has_the_same_mean_as_in_neptoon(shared, monkeypatch, day):
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
-    made = next(c for c in read_campaigns(read_site(ROOT / "tests/field/fuerstensee-fsc001.toml"))
-                if c.day == day)  # fmt: skip
-    told, density = NEPTOON[day], 1.082021  # of all samples
-    local = field_mean(made, density, 0.0, told["p"], told["h"], local=True)
-    assert local.theta == pytest.approx(told["vol"], rel=5e-3)
-    ours = field_mean(made, density, 0.0, told["p"], told["h"])
-    assert abs(ours.theta - told["vol"]) < 1.5 * ours.sigma  # peat: W(r) at the field's water
+    site_file = read_site(ROOT / "tests/field/fuerstensee-fsc001.toml")
+    samples = next(c for c in read_campaigns(site_file) if c.day == day)
+    theirs, density = NEPTOON[day], 1.082021  # of all samples
+    local = field_mean(samples, density, 0.0, theirs["p"], theirs["h"], local=True)
+    assert local.theta == pytest.approx(theirs["vol"], rel=5e-3)
+    ours = field_mean(samples, density, 0.0, theirs["p"], theirs["h"])
+    assert abs(ours.theta - theirs["vol"]) < 1.5 * ours.sigma  # peat: W(r) at the field mean
 
 
 @pytest.mark.parametrize("day", list(NEPTOON))
-def test_fuerstensee_has_the_counts_n0_and_n_d_that_neptoon_has(published, day):
-    told = NEPTOON[day]
+def test_fuerstensee_has_the_same_counts_n0_and_n_d_as_in_neptoon(published, day):
+    theirs = NEPTOON[day]
     site_file, days = published(
-        "fuerstensee-fsc001", {day: told["grav"] * 1.082}, "from_h = 8\nto_h = 15\n",
-        ("organic_water_g_g = 0.0262", f"organic_water_g_g = {told['extra'] - 0.0013}"),
+        "fuerstensee-fsc001", {day: theirs["grav"] * 1.082}, "from_h = 8\nto_h = 15\n",
+        ("organic_water_g_g = 0.0262", f"organic_water_g_g = {theirs['extra'] - 0.0013}"),
     )  # fmt: skip
-    assert days[0].counts.n_cph == pytest.approx(told["n"], rel=1e-3)
-    assert days[0].counts.humidity_g_m3 == pytest.approx(told["h"], rel=5e-3)
+    assert days[0].counts.n_cph == pytest.approx(theirs["n"], rel=1e-3)
+    assert days[0].counts.humidity_g_m3 == pytest.approx(theirs["h"], rel=5e-3)
     desilets, uts, _ = fits(site_file.site, days)
-    assert desilets.n_cph == pytest.approx(told["n0"], rel=5e-3)
-    assert uts.n_cph == pytest.approx(told["n_d"], rel=5e-3)
+    assert desilets.n_cph == pytest.approx(theirs["n0"], rel=5e-3)
+    assert uts.n_cph == pytest.approx(theirs["n_d"], rel=5e-3)

@@ -1,4 +1,4 @@
-"""A day that is known by its end has the date of its middle."""
+"""A day given by its end has the date of its middle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real site's files become the station's own windows, beside probes and samples."""
+"""A real site's files give the station's windows with aligned probes and samples."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SITE = made_up_site(
 
 @pytest.fixture
 def made_up(tmp_path) -> SiteFile:
-    """Eight days over a soil of one water content; it rains 24 mm on the third."""
+    """A site with eight days over a soil of constant water content; 24 mm of rain on the third."""
     (tmp_path / "site.toml").write_text(SITE, "utf-8")
     site_file = read_site(tmp_path / "site.toml")
     write_counts(tmp_path / "site.toml", np.full(DAYS, THETA), FIRST_S, N_CPH)
     (tmp_path / "rain.csv").write_text("day,north,south\n2024-06-03,20,4\n2024-06-04,,\n", "utf-8")
-    wet = THETA / 1.3 + 0.03  # with the lattice water, as an oven and a furnace give it
+    wet = THETA / 1.3 + 0.03  # with lattice water, as measured with oven and furnace
     (tmp_path / "samples.csv").write_text(
         f"day,depth,water\n2024-06-05,10,{wet - 0.02}\n2024-06-05,20,{wet + 0.02}\n"
         "2024-06-05,60,0.9\n2024-06-07,10,0.5\n",
@@ -55,7 +55,7 @@ def made_up(tmp_path) -> SiteFile:
     return site_file
 
 
-def test_the_sampling_day_alone_calibrates_and_deep_samples_do_not_count(made_up):
+def test_calibration_uses_the_sampling_day_alone_and_omits_deep_samples(made_up):
     series = load(made_up)
     assert series.sampled_theta == pytest.approx(THETA, abs=1e-12)
     assert series.sampling_end_s == FIRST_S + 5 * 86400.0
@@ -63,7 +63,7 @@ def test_the_sampling_day_alone_calibrates_and_deep_samples_do_not_count(made_up
     np.testing.assert_allclose(series.theta_classical[1:], THETA, atol=1e-3)
 
 
-def test_rain_comes_to_the_day_it_fell_on_and_is_unknown_where_not_told(made_up):
+def test_rain_is_assigned_to_its_day_and_unknown_on_other_days(made_up):
     features = load(made_up).features
     rain, known = features[:, 3], features[:, 4]
     assert rain[2] == pytest.approx(24.0, rel=1e-9)
@@ -76,14 +76,14 @@ def test_probes_are_averaged_in_their_depth_and_weighted_between_depths(made_up)
     assert truth[3] == pytest.approx(0.25 * (0.1 * 23 + 0.2) / 24 + 0.3)
 
 
-def test_a_site_without_samples_asks_for_n(made_up):
+def test_a_site_without_samples_requires_n(made_up):
     bare = dataclasses.replace(made_up, sampling=None)
     with pytest.raises(ConfigError, match="no \\[sampling\\]"):
         load(bare)
     assert load(bare, N_CPH).cosmic_n_cph == N_CPH
 
 
-def test_a_monitor_that_stands_still_or_collapses_is_not_believed():
+def test_stuck_values_and_drops_of_a_monitor_are_faults():
     hours = np.arange(24.0 * 60)
     value = 150.0 + np.sin(hours / 40.0)
     value[200:260] = value[200]
@@ -95,7 +95,7 @@ def test_a_monitor_that_stands_still_or_collapses_is_not_believed():
     assert not any(begin <= h < end for begin, end in faults for h in (100.0, 700.0, 1050.0))
 
 
-def test_a_column_that_is_not_there_is_named_with_the_nearest(made_up):
+def test_a_missing_column_is_reported_with_the_nearest_name(made_up):
     with pytest.raises(ConfigError, match=r"'nort'.*did you mean north"):
         read_table(made_up.rain.time, ("nort",))
 
@@ -109,7 +109,7 @@ def test_a_day_with_too_few_readings_has_no_mean():
 
 
 @pytest.mark.slow
-def test_inversion_and_filter_at_roaring_fork_are_as_known(shared, monkeypatch):
+def test_inversion_and_filter_at_roaring_fork_match_the_reference(shared, monkeypatch):
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
     spreads, rs = [], []
     for name in ("c1", "c2", "f3", "r1", "r2", "r5"):

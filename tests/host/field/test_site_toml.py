@@ -1,4 +1,4 @@
-"""A site is declared, not coded: every fault of its file is told at once."""
+"""A site is described by a file; all errors in it are reported together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from epithermal_edge.errors import ConfigError
 from epithermal_host.field.site_toml import read_site
 
 ROOT = Path(__file__).resolve().parents[3]
-NO_PROBES = ("flickner-ks", "fuerstensee-fsc001", "sheepdrove2")  # to be calibrated only
+NO_PROBES = ("flickner-ks", "fuerstensee-fsc001", "sheepdrove2")  # for calibration only
 LEAST = """
 [site]
 name = "a-field"
@@ -32,7 +32,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_site_needs_position_soil_and_records_only(tmp_path, monkeypatch):
+def test_a_site_requires_position_soil_and_records_only(tmp_path, monkeypatch):
     monkeypatch.setenv("WHERE", str(tmp_path / "data"))
     site = read_site(written(tmp_path, LEAST))
     assert site.records.paths == (tmp_path / "data" / "counts.csv",)
@@ -41,22 +41,22 @@ def test_a_site_needs_position_soil_and_records_only(tmp_path, monkeypatch):
     assert site.site.pressure_ref_hpa == pytest.approx(1001.0, abs=2.0)  # 100 m
 
 
-def test_relative_files_stand_beside_the_site_file(tmp_path):
+def test_paths_are_relative_to_the_site_file(tmp_path):
     site = read_site(written(tmp_path, LEAST.replace("$WHERE/", "")))
     assert site.records.paths == (tmp_path / "counts.csv",)
 
 
-def test_what_grows_is_told_as_to_a_station(tmp_path, monkeypatch):
+def test_vegetation_is_described_as_in_station_toml(tmp_path, monkeypatch):
     monkeypatch.setenv("WHERE", "data")
     cover = '[cover]\ncanopy_cover = { "06-01" = 0.4 }\nroot_depth_cm = 60\n'
     site = read_site(written(tmp_path, LEAST + cover + "evaporation_share = 0.5\n")).site
-    told = (site.cover_known, site.canopy_cover[0], site.root_depth_cm, site.evaporation_share)
-    assert told == (1.0, 0.4, 60.0, 0.5)
+    values = (site.cover_known, site.canopy_cover[0], site.root_depth_cm, site.evaporation_share)
+    assert values == (1.0, 0.4, 60.0, 0.5)
     with pytest.raises(ConfigError, match=r"cover\.evaporation_share: missing"):
         read_site(written(tmp_path, LEAST + cover))
 
 
-def test_every_fault_is_told_at_once(tmp_path, monkeypatch):
+def test_all_errors_are_reported_together(tmp_path, monkeypatch):
     monkeypatch.delenv("WHERE", raising=False)
     text = LEAST.replace("1.4", "14").replace('"records"', '"recrds"') + "[rainn]\n"
     text += '[[probe]]\nfile = "x"\ntime = "t"\ncolumns = ["a"]\ndepth_cm = 5\nwight = 1\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import re
@@ -18,8 +19,8 @@ from epithermal_host.bundles.streams import answers
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
 from epithermal_host.evaluation.methods import COSMIC, COUNTS, NETWORK, USUAL_FILTERED, WITH_WEATHER
-from epithermal_host.reports import field, field_judge
-from epithermal_host.reports.field_result import Options
+from epithermal_host.reports import field, field_html, field_judge
+from epithermal_host.reports.field_result import LaterLine, Options, Own
 from epithermal_host.studies import population_check
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -143,6 +144,20 @@ def test_the_page_is_one_file_that_says_that_nothing_was_fitted(judged):
     assert (page.parent / "made-up.png").stat().st_size > 10_000
 
 
+def test_the_page_escapes_every_name_that_a_file_brings(judged):
+    done, place, evil = judged[0], judged[0].places[0], "<i>\"&'</i>"
+    line = LaterLine(evil, evil, place.lines[0].probes)
+    own = Own(evil, evil, evil, evil, (evil,), evil, (line,))
+    named = dataclasses.replace(
+        place,
+        series=dataclasses.replace(place.series, name=evil),
+        lines=tuple(dataclasses.replace(x, method=evil, inputs=evil) for x in place.lines),
+    )
+    report = dataclasses.replace(done, campaign=evil, own=(own,), places=(named,), runtime=evil)
+    text = field_html.page(report, {f"{evil}.png": b""})
+    assert "<i>" not in text and text.count("&lt;i&gt;") > 12
+
+
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
 def test_a_browser_shows_the_picture_of_each_site(judged, tmp_path):
     assert browser.verdict(judged[1], tmp_path) == (1, 1, 0, 0)
@@ -192,7 +207,7 @@ def test_the_population_is_told_beside_a_site_and_the_exit_status_is_its_verdict
 def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkeypatch, enough):
     least = -1.0 if enough else 2.0
     monkeypatch.setattr(
-        population_check, "LEAST", dict.fromkeys(population_check.QUANTITIES, least)
+        population_check, "MIN_AUTOCORRELATION", dict.fromkeys(population_check.QUANTITIES, least)
     )
     assert main(["evaluate", "population", str(run_folder)]) == (0 if enough else 1)
     assert ("NOT MET" in capsys.readouterr().out) == (not enough)
@@ -209,7 +224,7 @@ def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkey
         (["--all", "a"], "name BUNDLE before RUN"),
         (["population", "none"], "none"),
         (["--all", "none", "run"], "none"),
-        (["a", "--campaign", "b"], "--campaign goes with --field"),
+        (["a", "--campaign", "b"], "--campaign requires --field"),
     ],
 )
 def test_words_of_evaluate_that_do_not_go_together_are_one_clear_line(words, told, capsys):

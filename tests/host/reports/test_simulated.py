@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ from epithermal_host.evaluation.methods import (
     WITH_WEATHER,
 )
 from epithermal_host.evaluation.result import Options
-from epithermal_host.reports import simulated, simulated_text
+from epithermal_host.reports import simulated, simulated_html, simulated_text
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
 from epithermal_host.training.series import LAYERS, NAMES, TEST, read_series
@@ -212,6 +213,20 @@ def test_the_page_needs_nothing_but_itself(judged):
     assert data["bundle"]["name"] == "tiny" and len(data["groups"]) == len(done.groups)
 
 
+def test_the_page_escapes_every_name_that_a_file_brings(judged):
+    done, evil = judged[0], "<i>\"&'</i>"
+    report = dataclasses.replace(
+        done,
+        runtime=evil,
+        run_folder=Path(evil),
+        provenance={"run": {"campaign": {"seed": evil, "soils": evil}}},
+        soils=tuple(dataclasses.replace(x, texture=evil, cover=evil) for x in done.soils),
+        reference={"text": evil, "rmse": {evil: 0.1}},
+    )
+    text = simulated_html.page(report, {})
+    assert "<i>" not in text and text.count("&lt;i&gt;") > 8
+
+
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
 def test_a_browser_shows_every_picture(judged, tmp_path):
     assert browser.verdict(judged[1], tmp_path) == (8, 8, 0, 0)
@@ -280,10 +295,10 @@ def test_the_particle_filter_believes_the_members_whose_rates_were_counted():
     log_rate = 7.0 - 2.0 * theta
     seen = 7.0 - 2.0 * 0.25 + 0.005 * rng.standard_normal(days)
     seen[50:60] = np.nan
-    out = particle_filter.weighted(theta, log_rate, seen)
+    out = particle_filter.weighted_mean(theta, log_rate, seen)
     np.testing.assert_allclose(out[20:], 0.25, atol=0.004)
     seen[100:] -= 2.0 * 0.1  # the place becomes wetter, or its members are wrong: they change
-    out = particle_filter.weighted(theta, log_rate, seen)
+    out = particle_filter.weighted_mean(theta, log_rate, seen)
     np.testing.assert_allclose(out[-20:], 0.35, atol=0.004)
 
 

@@ -34,8 +34,8 @@ def look(place: tuple[Scenario, Weather], config: InstrumentConfig) -> Observati
 
 
 def test_corrected_records_reproduce_the_true_rate(place):
-    seen = look(place, QUIET)
-    c, site = seen.columns, seen.site
+    observation = look(place, QUIET)
+    c, site = observation.columns, observation.site
     corrected = c["counts"] * 3600.0 / c["duration_s"]
     corrected *= pressure_factor(c["pressure_hpa"], site.beta_per_hpa, site.pressure_ref_hpa)
     vapour = absolute_humidity(c["temperature_c"], c["relative_humidity_pct"])
@@ -52,13 +52,15 @@ def test_corrected_records_reproduce_the_true_rate(place):
 
 
 def test_records_end_on_full_hours_and_sensors_are_rounded(place):
-    seen = look(place, QUIET)
-    assert seen.end_s[0] == 11323 * 86400 + 3600 and np.all(np.diff(seen.end_s) == 3600.0)
-    assert set(np.unique(seen.columns["duration_s"])) == {3598, 3599, 3600, 3601, 3602}
+    observation = look(place, QUIET)
+    assert observation.end_s[0] == 11323 * 86400 + 3600 and np.all(
+        np.diff(observation.end_s) == 3600.0
+    )
+    assert set(np.unique(observation.columns["duration_s"])) == {3598, 3599, 3600, 3601, 3602}
     for name in ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm"):
-        tenths = seen.columns[name] * 10.0
+        tenths = observation.columns[name] * 10.0
         np.testing.assert_allclose(tenths, np.round(tenths), atol=1e-9)
-    assert np.all(seen.columns["counts"] == np.round(seen.columns["counts"]))
+    assert np.all(observation.columns["counts"] == np.round(observation.columns["counts"]))
 
 
 def test_hours_add_up_to_the_day_s_rain_et0_and_extremes(place):
@@ -90,10 +92,10 @@ def test_a_station_without_sources_gets_none(place):
     bare = dataclasses.replace(
         QUIET, gauge_share=0.0, et0_source_share=0.0, monitor_share=0.0, latitude_share=0.0
     )
-    seen = look(place, bare)
+    observation = look(place, bare)
     for name in ("rain_mm", "et0_mm", "incoming"):
-        assert np.isnan(seen.columns[name]).all()
-    assert np.isnan(seen.site.latitude_deg)
+        assert np.isnan(observation.columns[name]).all()
+    assert np.isnan(observation.site.latitude_deg)
 
 
 def test_errors_of_the_site_description_do_not_change_the_true_site(place):

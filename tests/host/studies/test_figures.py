@@ -1,4 +1,4 @@
-"""The two pictures of why memory is needed: what their data must show, and that they are drawn."""
+"""The two pictures of why memory is needed: their data, and that they are drawn."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def campaign(tmp_path_factory):
     return folder / "a"
 
 
-def test_the_rate_of_uniform_profiles_falls_as_they_get_wetter(drawn):
+def test_the_rate_of_uniform_profiles_decreases_with_water_content(drawn):
     theta, rate = figures.line(drawn.days)
     assert np.all(np.diff(theta) > 0.0) and np.all(np.diff(rate) < 0.0)
     assert theta[0] < drawn.days.mean.min() and theta[-1] > drawn.days.mean.max()
 
 
-def test_the_line_is_what_simulated_profiles_would_give_if_they_were_uniform(drawn):
+def test_the_line_equals_the_rates_of_uniform_profiles_on_the_grid(drawn):
     theta, rate = figures.line(drawn.days)
     soil = drawn.days.soil
     uniform = np.repeat(theta[:, None], soil.z_cm.size, axis=1)
     profiles = neutron_rate(*soil.layers(uniform), drawn.days.site.cosmic_n_cph)
-    assert rate == pytest.approx(profiles, rel=5e-4)  # closed form beside layers
+    assert rate == pytest.approx(profiles, rel=5e-4)  # closed form against layers
 
 
-def test_inverting_the_line_gives_the_line_and_the_cloud_is_inverted_by_it(drawn):
+def test_the_inversion_reproduces_the_line_and_uses_it_for_the_cloud(drawn):
     theta, rate = figures.line(drawn.days)
     assert cosmic_theta(rate, drawn.days.site) == pytest.approx(theta, abs=1e-6)
     by_line = np.interp(drawn.days.rate_cph, rate[::-1], theta[::-1])
@@ -71,14 +71,14 @@ def test_inverting_the_line_gives_the_line_and_the_cloud_is_inverted_by_it(drawn
 
 
 @pytest.mark.parametrize("cover", ["bare", "grass"])
-def test_the_relation_is_not_unique_and_the_surface_tells_why(cover):
+def test_the_relation_is_not_unique_and_the_surface_explains_it(cover):
     days = figures.own_days(2, cover, years=1)
     assert 0.01 < rms(days.error) < 0.03
     assert days.error[days.wetting].mean() > days.error[~days.wetting].mean() + 0.015
     assert np.corrcoef(days.error, days.contrast)[0, 1] > 0.95
 
 
-def test_the_pair_has_one_mean_and_rates_far_apart(drawn):
+def test_the_pair_has_equal_means_and_different_rates(drawn):
     days, pair = drawn.days, drawn.pair
     wet, dry = pair.index
     assert abs(days.mean[wet] - days.mean[dry]) <= figures.EQUAL_THETA
@@ -98,19 +98,19 @@ def test_no_other_pair_of_equal_mean_differs_more(drawn):
 
 def test_d86_holds_86_percent_of_the_neutrons(drawn):
     for row in (0, 1):
-        made = np.interp(
+        share = np.interp(
             drawn.pair.d86_cm[row], drawn.pair.bottom_cm, np.cumsum(drawn.pair.share[row])
         )
-        assert made == pytest.approx(0.86, abs=2e-3)
+        assert share == pytest.approx(0.86, abs=2e-3)
 
 
-def test_days_that_only_dry_have_no_pair_and_say_so(drawn):
+def test_days_without_wetting_have_no_pair_and_raise(drawn):
     days = dataclasses.replace(drawn.days, wetting=np.zeros_like(drawn.days.wetting))
     with pytest.raises(ConfigError, match="no wetting and drying day"):
         figures.find_pair(days)
 
 
-def test_the_first_table_gives_back_line_and_cloud(drawn):
+def test_the_first_table_contains_line_and_cloud(drawn):
     rows = table(drawn.paths[0])
     uniform = [row for row in rows if row["kind"] == "uniform"]
     cloud = [row for row in rows if row["kind"] == "simulated"]
@@ -124,7 +124,7 @@ def test_the_first_table_gives_back_line_and_cloud(drawn):
     assert cloud[0]["date"] == "2001-01-01" and cloud[-1]["date"] == "2003-12-31"
 
 
-def test_the_second_table_gives_back_the_profiles(drawn):
+def test_the_second_table_contains_the_profiles(drawn):
     rows = table(drawn.paths[2])
     for row, name in enumerate(("wetting", "drying")):
         profile = drawn.days.theta[drawn.pair.index[row]]
@@ -133,7 +133,7 @@ def test_the_second_table_gives_back_the_profiles(drawn):
     assert np.array_equal(column(rows, "z_cm"), drawn.days.soil.z_cm)
 
 
-def test_the_pictures_can_be_read_and_are_light(drawn):
+def test_the_pictures_can_be_read_and_have_a_light_background(drawn):
     assert tuple(path.name for path in drawn.paths) == NAMES
     for path in drawn.paths[1::2]:
         pixels = imread(path)[..., :3]
@@ -158,39 +158,39 @@ def test_the_climate_has_the_rain_of_uccle_and_a_belgian_demand():
 def test_a_scenario_of_a_campaign_is_drawn_too(campaign, tmp_path, capsys):
     wanted = ["figures", "--run", str(campaign), "--scenario", "1", "--out", str(tmp_path)]
     assert main(wanted) == 0
-    told = capsys.readouterr().out
-    assert "scenario 1, 365 days" in told and "RMSE" in told
+    printed = capsys.readouterr().out
+    assert "scenario 1, 365 days" in printed and "RMSE" in printed
     assert all((tmp_path / name).is_file() for name in NAMES)
 
 
-def test_a_campaign_gives_the_rates_that_it_simulated(campaign):
+def test_the_rates_of_a_campaign_are_reproduced(campaign):
     with np.load(campaign / "campaign" / "scenario-000000.npz") as file:
         rate = file["rate_cph"][1:]
-    # the file keeps theta in 32 bits
+    # the file stores theta in 32 bits
     assert figures.campaign_days(campaign).rate_cph == pytest.approx(rate, rel=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--run", "none"], "none: No such file"),
         (["--run", "{a}", "--scenario", "7"], "scenario-000007.npz: no such scenario"),
-        (["--run", "{a}", "--seed", "3"], "leave them out with --run"),
+        (["--run", "{a}", "--seed", "3"], "omit them with --run"),
         (["--scenario", "1"], "name its folder with --run"),
         (["--seed", "-1"], "--seed must be within"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line_and_ends_with_2(
-    campaign, tmp_path, capsys, options, told
+def test_a_wrong_option_is_reported_in_one_line_with_exit_status_2(
+    campaign, tmp_path, capsys, options, message
 ):
     options = [o.format(a=campaign) for o in options]
     assert main(["figures", "--out", str(tmp_path / "out"), *options]) == 2
     error = capsys.readouterr().err
-    assert told in error and len(error.splitlines()) == 1
+    assert message in error and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_scenario_is_told_and_ends_with_2(campaign, tmp_path, capsys):
+def test_a_damaged_scenario_is_reported_with_exit_status_2(campaign, tmp_path, capsys):
     copy = tmp_path / "run"
     (copy / "campaign").mkdir(parents=True)
     (copy / "run.toml").write_bytes((campaign / "run.toml").read_bytes())
@@ -200,18 +200,18 @@ def test_a_damaged_scenario_is_told_and_ends_with_2(campaign, tmp_path, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_made_ends_with_2(tmp_path, capsys):
+def test_a_folder_that_cannot_be_created_gives_exit_status_2(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     assert main(["figures", "--out", str(tmp_path / "file" / "out")]) == 2
-    assert "name a folder that can be written" in capsys.readouterr().err
+    assert "name a writable folder" in capsys.readouterr().err
 
 
-def test_the_page_tells_the_numbers_that_the_command_prints(drawn):
-    told = PAGE.read_text("utf-8")
+def test_the_page_has_the_numbers_that_the_command_prints(drawn):
+    page = PAGE.read_text("utf-8")
     number = r"[-+]?\d+(?:\.\d+)?"
     for now in drawn.lines():
         begin = now.split(":")[0]
-        there = next(row for row in told.splitlines() if row.strip().startswith(begin))
+        printed = next(row for row in page.splitlines() if row.strip().startswith(begin))
         # an error's last digit may differ between machines
-        old, new = (np.array(re.findall(number, text), float) for text in (there, now))
+        old, new = (np.array(re.findall(number, text), float) for text in (printed, now))
         assert old == pytest.approx(new, rel=0.02, abs=2e-4)

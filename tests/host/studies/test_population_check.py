@@ -1,4 +1,4 @@
-"""Memory and spread of simulated and real soils are what their definitions say."""
+"""Memory and spread of simulated and real soils match their definitions."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ def test_the_memory_of_a_first_order_series_is_its_power():
     x = np.zeros(20000)
     for i in range(1, x.size):
         x[i] = 0.9 * x[i - 1] + rng.standard_normal()
-    found = population_check.memory("x", x, np.ones(x.size, dtype=bool))
+    result = population_check.memory("x", x, np.ones(x.size, dtype=bool))
     expected = 0.9 ** np.array(LAGS_D)
-    np.testing.assert_allclose(found.autocorrelation, expected, atol=0.05)
-    assert found.spread == pytest.approx(1.0 / np.sqrt(1.0 - 0.81), rel=0.05)
+    np.testing.assert_allclose(result.autocorrelation, expected, atol=0.05)
+    assert result.spread == pytest.approx(1.0 / np.sqrt(1.0 - 0.81), rel=0.05)
 
 
-def test_winters_and_gaps_cost_pairs_and_bend_nothing():
+def test_winters_and_gaps_cause_no_bias():
     day = np.arange(3000.0)
     x = np.sin(2.0 * np.pi * day / 80.0)
     usable = day % 365 < 184
     x[~usable] = 99.0
     x[50:60] = np.nan
-    found = population_check.memory("x", x, usable)
+    result = population_check.memory("x", x, usable)
     expected = np.cos(2.0 * np.pi * np.array(LAGS_D) / 80.0)
-    np.testing.assert_allclose(found.autocorrelation, expected, atol=0.06)
+    np.testing.assert_allclose(result.autocorrelation, expected, atol=0.06)
 
 
-def test_too_few_pairs_tell_nothing():
-    found = population_check.memory("x", np.arange(70.0), np.ones(70, dtype=bool))
-    assert np.isfinite(found.autocorrelation[:3]).all() and np.isnan(found.autocorrelation[3])
+def test_too_few_pairs_give_nan():
+    result = population_check.memory("x", np.arange(70.0), np.ones(70, dtype=bool))
+    assert np.isfinite(result.autocorrelation[:3]).all() and np.isnan(result.autocorrelation[3])
 
 
 def _places(r10: float, spread: float, n: int = 9) -> tuple[Memory, ...]:
     return tuple(Memory(f"p{i}", (0.98, 0.9, r10, 0.3), spread * (1 + 0.01 * i)) for i in range(n))
 
 
-def test_checks_ask_for_memory_and_spread():
+def test_the_checks_require_memory_and_spread():
     real = {"counts": _places(0.67, 0.05), "theta": _places(0.86, 0.055)}
     good = {"counts": _places(0.6, 0.045), "theta": _places(0.8, 0.06)}
     assert all(c.ok for c in population_check.checks(good, real))
@@ -51,7 +51,7 @@ def test_checks_ask_for_memory_and_spread():
     assert verdicts == [False, True, True, False]
 
 
-def test_result_is_told_drawn_and_kept(tmp_path):
+def test_a_result_is_formatted_drawn_and_written(tmp_path):
     real = {"counts": _places(0.67, 0.05, 2), "theta": ()}
     simulated = {"counts": _places(0.6, 0.045), "theta": _places(0.8, 0.06)}
     result = PopulationResult(

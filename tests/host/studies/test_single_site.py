@@ -1,4 +1,4 @@
-"""The single-site study: nothing of the days of test is in training, and what it finds."""
+"""The single-site study: the test days are not in the training data; its results."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def record(days):
     )
 
 
-def test_training_ends_where_validation_begins_and_test_is_the_last_tenth():
+def test_training_validation_and_test_adjoin_and_test_is_the_last_tenth():
     parts = single_site.split(StudyConfig(), 3652)
     assert parts["train"].start == 0 and parts["test"].stop == 3652
     assert parts["train"].stop == parts["validation"].start
     assert parts["validation"].stop == parts["test"].start == 3287
 
 
-def test_no_day_of_test_is_in_the_data_set_of_training(tmp_path):
+def test_no_test_day_is_in_the_training_data(tmp_path):
     records = [record(1000), record(1000)]
     parts = single_site.split(StudyConfig(), 1000)
     single_site._write_dataset(tmp_path, records, parts)
@@ -51,7 +51,7 @@ def test_no_day_of_test_is_in_the_data_set_of_training(tmp_path):
     assert np.isfinite(validation.theta[:, parts["validation"]]).all()
 
 
-def test_the_detector_counts_with_the_error_that_is_asked_for():
+def test_the_detector_has_the_configured_counting_error():
     config = StudyConfig(count_error=0.01)
     place = single_site_place.place(config, single_site_place.CATALOGUE["loam"])
     rate = single_site_place.cosmic_rate(np.array([single_site_place.USUAL_THETA]), place.site)
@@ -70,7 +70,7 @@ def test_each_variant_changes_one_parameter_of_the_soil():
         assert all(getattr(variants[name], p) == getattr(own, p) for p in others)
 
 
-def test_fine_soils_of_a_smaller_n_keep_the_air_entry_that_their_class_has():
+def test_fine_soils_with_a_smaller_n_have_the_air_entry_of_their_class():
     for name, soil in single_site_place.variants(StudyConfig(soil="silt")).items():
         if soil.n < single_site_place.N_WITHOUT_AIR_ENTRY:
             assert soil.air_entry_cm > 0.0, name
@@ -87,7 +87,7 @@ def test_the_pictures_of_parameters_and_soils_are_drawn_from_the_errors():
     assert single_site_plots.soils("loam", other) == single_site_plots.soils("loam", rows) != drawn
 
 
-def test_every_fault_of_site_toml_is_told(tmp_path):
+def test_all_errors_of_site_toml_are_reported(tmp_path):
     path = tmp_path / "site.toml"
     path.write_text('[study]\nsoil = "loess"\nyears = 1\n[train]\nepoch = 3\n')
     with pytest.raises(ConfigError) as caught:
@@ -97,13 +97,13 @@ def test_every_fault_of_site_toml_is_told(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_network_beats_the_filter_on_the_last_tenth_of_its_own_soil(tmp_path):
+def test_the_network_is_more_accurate_than_the_filter_on_the_last_tenth(tmp_path):
     path = tmp_path / "site.toml"
     path.write_text("[study]\nyears = 6\ndetectors = 4\n[train]\nepochs = 60\nbatch = 4\n")
     command = [sys.executable, "-m", "epithermal_host", "study", str(path)]
     subprocess.run([*command, "--out", str(tmp_path / "out")], check=True, capture_output=True)
-    told = json.loads((tmp_path / "out" / single_site.DATA).read_text())
-    test = told["table"]["test"]
+    result = json.loads((tmp_path / "out" / single_site.DATA).read_text())
+    test = result["table"]["test"]
     assert test[COUNTS]["rmse"] < 0.7 * test[BEST]["rmse"]
     assert test[WEATHER]["rmse"] < test[COUNTS]["rmse"]
-    assert told["elsewhere_rmse"]["sand"][WEATHER] > test[WEATHER]["rmse"]
+    assert result["elsewhere_rmse"]["sand"][WEATHER] > test[WEATHER]["rmse"]

@@ -1,4 +1,4 @@
-"""Counts of a neutron monitor: lines of time and count, NMDB's answers, and their series."""
+"""Read counts of a neutron monitor from text or NMDB's answers, and look them up by time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.loggers.values import LIMITS, number, unix_time
 from epithermal_edge.records import NAN
 
-KEPT = 2048  # values: 12 weeks of hours
+MAX_COUNTS = 2048  # 12 weeks of hours
 PLAUSIBLE = (
     0.5,
     1.5,
@@ -26,30 +26,33 @@ _ROW = re.compile(
 _STATION = re.compile(r"^#\s*STATION:\s*(\S+)", re.MULTILINE)
 
 
-class Series:
-    """Counts by time.
+class CountSeries:
+    """Counts of a neutron monitor, ordered by time.
 
     Parameters
     ----------
     reference :
-        Of the site, in the monitor's unit; NaN: counts are not held to it.
+        Reference count of the site, in the monitor's unit; NaN: counts are not checked against it.
     """
 
     def __init__(self, reference: float = NAN) -> None:
         self._times: list[float] = []
         self._counts: list[float] = []
         self._reference = reference
-        self.refused = 0  # counts that cannot be
+        self.rejected = 0  # implausible counts
 
-    def take(self, pairs: Iterable[tuple[float, float]]) -> int:
-        """Counts with their Unix times [s], in any order; a later one replaces one of its time.
+    def add(self, pairs: Iterable[tuple[float, float]]) -> int:
+        """Add counts with their Unix times [s], in any order; replace a count of the same time.
 
-        Returns how many were new.
+        Returns
+        -------
+        int
+            Number of new times.
         """
         new = 0
         for time_s, count in pairs:
             if not self._is_plausible(count):
-                self.refused += 1
+                self.rejected += 1
                 continue
             i = bisect.bisect_left(self._times, time_s)
             if i < len(self._times) and self._times[i] == time_s:
@@ -58,7 +61,7 @@ class Series:
             self._times.insert(i, time_s)
             self._counts.insert(i, count)
             new += 1
-        del self._times[:-KEPT], self._counts[:-KEPT]
+        del self._times[:-MAX_COUNTS], self._counts[:-MAX_COUNTS]
         return new
 
     def _is_plausible(self, count: float) -> bool:
@@ -68,30 +71,30 @@ class Series:
         return low <= count <= high
 
     def at(self, time_s: float, max_age_s: float) -> float:
-        """The newest count up to a time; NaN where it is older than that."""
+        """Return the newest count up to a time [s]; NaN if it is older than `max_age_s`."""
         i = bisect.bisect_right(self._times, time_s)
         if i == 0 or time_s - self._times[i - 1] > max_age_s:
             return NAN
         return self._counts[i - 1]
 
     def newest_s(self) -> float:
-        """Unix time of the newest count [s]; -inf before the first."""
+        """Return the Unix time of the newest count [s]; -inf before the first."""
         return self._times[-1] if self._times else -math.inf
 
 
 def read_rows(text: str) -> list[tuple[float, float]]:
-    """Unix time [s] and count of every line that has both.
+    """Return Unix time [s] and count of every line that has both.
 
     Parameters
     ----------
     text :
-        `2026-11-26 12:00:00; 154.548` or with a comma or tab; UTC. Other lines are passed over, as
-        NEST's `#` comments and the HTML it may wrap them in; so are counts that are `null`.
+        `2026-11-26 12:00:00; 154.548`, or with a comma or tab; UTC. Other lines are ignored (`#`
+        comments of NEST, HTML), and so are counts that are `null`.
 
     Raises
     ------
     SourceError
-        A line has two counts: the answer is of several monitors.
+        A line has two counts: the text is of several monitors.
     """
     rows = []
     for line in text.splitlines():
@@ -104,21 +107,21 @@ def read_rows(text: str) -> list[tuple[float, float]]:
             time_s = unix_time(match[1].strip(), "time", "iso", 0.0)
             count = number(match[2].strip(), "count", "incoming")
         except FrameError:
-            continue  # a word for "none", or zero
+            continue  # a word for "no value", or zero
         if math.isfinite(count):
             rows.append((time_s, count))
     return rows
 
 
 def nmdb_query(url: str, monitor: str, start_s: float, end_s: float) -> str:
-    """Address of the hourly counts of a monitor, efficiency and pressure corrected, as text.
+    """Return the URL of a monitor's hourly counts, efficiency and pressure corrected, as text.
 
     Parameters
     ----------
     url :
-        Of NEST's draw_graph.php.
+        URL of NEST's draw_graph.php.
     start_s, end_s : [s]
-        Unix time; NEST takes minutes.
+        Unix time; NEST uses whole minutes.
 
     References
     ----------
@@ -148,12 +151,12 @@ def nmdb_query(url: str, monitor: str, start_s: float, end_s: float) -> str:
 
 
 def read_nmdb(text: str, monitor: str) -> list[tuple[float, float]]:
-    """Unix time [s] of an hour's start and its count [s-1] from NEST's answer.
+    """Return Unix time [s] of each hour's start and its count [s-1] from NEST's answer.
 
     Raises
     ------
     SourceError
-        It has no counts, or those of another monitor.
+        The answer has no counts, or those of another monitor.
     """
     stations = set(_STATION.findall(text))
     if stations - {monitor}:

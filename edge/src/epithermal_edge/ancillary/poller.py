@@ -1,4 +1,4 @@
-"""The thread that keeps a neutron monitor's counts fresh, from a file or from NMDB."""
+"""Poll a file or NMDB for new counts of a neutron monitor, in a thread."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from epithermal_edge.config.weather_tables import Incoming
 from epithermal_edge.errors import SourceError
 from epithermal_edge.times import HOUR_S
 
-FILE_EACH_S = 10.0  # a look at the file's size and time
-TAIL_BYTES = 1 << 17  # of a file that grows: the end of it, 16 weeks of hours
-ANSWER_BYTES = 1 << 20  # NEST answers 3 days of hours in 3 kB
+FILE_EVERY_S = 10.0  # between two checks of the file's size and time
+TAIL_BYTES = 1 << 17  # the part read of a growing file: its end, 16 weeks of hours
+ANSWER_BYTES = 1 << 20  # NEST answers 3 days of hours with 3 kB
 TIMEOUT_S = 30.0
-BACK_S = 3 * 86400.0  # how far back NMDB is asked
+HISTORY_S = 3 * 86400.0  # period that is requested from NMDB
 RETRY_S = 60.0  # first limit of the pause after a failure; it doubles up to `every_s`
 
 log = logging.getLogger(__name__)
@@ -28,20 +28,20 @@ Pairs = list[tuple[float, float]]
 
 
 class FileTail:
-    """The end of a file, read when it has changed.
+    """The end of a file that grows.
 
     Parameters
     ----------
     path :
-        Lines of time and count; see `read_rows`. A last line without its end is not read yet.
+        Lines of time and count; see `read_rows`. An unfinished last line is read later.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._last_stat: tuple[int, int, int] | None = None
 
-    def look(self) -> Pairs:
-        """Counts, or none where nothing has changed.
+    def poll(self) -> Pairs:
+        """Return the counts at the end of the file; empty if it has not changed.
 
         Raises
         ------
@@ -51,15 +51,15 @@ class FileTail:
         try:
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())
-                seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-                if seen == self._seen:
+                stat = (status.st_ino, status.st_size, status.st_mtime_ns)
+                if stat == self._last_stat:
                     return []
                 start = max(status.st_size - TAIL_BYTES, 0)
                 file.seek(start)
                 data = file.read(TAIL_BYTES)
         except OSError as fault:
             raise SourceError(f"{self._path}: {fault.strerror}; check incoming.file") from fault
-        self._seen = seen
+        self._last_stat = stat
         lines = data[: data.rfind(b"\n") + 1]
         if start:  # within a line
             lines = lines[lines.find(b"\n") + 1 :]
@@ -67,14 +67,14 @@ class FileTail:
 
 
 def fetch(address: str, ca_file: Path | None, timeout_s: float = TIMEOUT_S) -> str:
-    """What a web server answers; its certificate is verified.
+    """Return the text that a web server answers; verify its certificate.
 
     Raises
     ------
     SourceError
-        No answer in time, one that is not 200, or one that is too long.
+        No answer in time, a status other than 200, or an answer that is too long.
     """
-    import ssl  # these: time and memory that a station without NMDB need not pay
+    import ssl  # imported here: a station without NMDB saves time and memory
     from http.client import HTTPException
     from urllib.error import URLError
     from urllib.request import HTTPSHandler, Request, build_opener
@@ -88,97 +88,97 @@ def fetch(address: str, ca_file: Path | None, timeout_s: float = TIMEOUT_S) -> s
         opener = build_opener(HTTPSHandler(context=context))
         with opener.open(request, timeout=timeout_s) as answer:
             if not answer.url.startswith("https://"):
-                raise SourceError(f"{where}: sends on to {answer.url[:80]}, which is not https")
+                raise SourceError(f"{where}: redirects to {answer.url[:80]}, which is not https")
             while chunk := answer.read1(1 << 16):
                 body += chunk
                 if len(body) > ANSWER_BYTES:
-                    raise SourceError(f"{where}: answers with more than {ANSWER_BYTES} bytes")
+                    raise SourceError(f"{where}: the answer has more than {ANSWER_BYTES} bytes")
                 if time.monotonic() > until:
-                    raise SourceError(f"{where}: did not end its answer in {2 * timeout_s:g} s")
+                    raise SourceError(f"{where}: the answer did not end within {2 * timeout_s:g} s")
     except (URLError, HTTPException, OSError) as fault:
         raise SourceError(f"{where}: {fault}; check network and incoming.url") from fault
     return body.decode("utf-8", "replace")
 
 
 class Nmdb:
-    """The last days' hourly counts of a monitor.
+    """Source of a monitor's hourly counts of the last days.
 
     Parameters
     ----------
     incoming :
-        With source "nmdb".
+        [incoming] with source "nmdb".
     wall :
-        Unix time [s].
+        Return the Unix time [s].
     """
 
     def __init__(self, incoming: Incoming, wall: Callable[[], float]) -> None:
         self._incoming, self._wall = incoming, wall
 
-    def look(self) -> Pairs:
-        """Hours that are over: time of their start and count.
+    def poll(self) -> Pairs:
+        """Fetch the counts of complete hours, with the Unix time [s] of their start.
 
         Raises
         ------
         SourceError
-            No answer, or not one of NEST for this monitor.
+            No answer, or not NEST's answer for this monitor.
         """
-        asked, now = self._incoming, self._wall()
-        query = nmdb_query(asked.url, asked.monitor, now - BACK_S, now)
-        rows = read_nmdb(fetch(query, asked.ca_file), asked.monitor)
+        incoming, now = self._incoming, self._wall()
+        query = nmdb_query(incoming.url, incoming.monitor, now - HISTORY_S, now)
+        rows = read_nmdb(fetch(query, incoming.ca_file), incoming.monitor)
         return [(time_s, count) for time_s, count in rows if time_s + HOUR_S <= now]
 
 
 class Poller(threading.Thread):
-    """Looks again and again; after a failure with full jitter, later and later.
+    """Thread that polls a source; after failures with exponential back-off and full jitter.
 
     Parameters
     ----------
-    look :
-        Gives counts, or raises SourceError.
-    take :
-        Gets them.
+    poll :
+        Return counts, or raise SourceError.
+    handle :
+        Called with the counts.
     every_s : [s]
-        Between two looks; also the longest pause after a failure.
+        Between two polls; also the longest pause after a failure.
     retry_s : [s]
-        The pause's first limit.
+        First limit of the pause after a failure.
     uniform :
-        Draws a pause from (0, limit).
+        Draw a pause from (0, limit).
     """
 
     def __init__(
         self,
-        look: Callable[[], Pairs],
-        take: Callable[[Pairs], None],
+        poll: Callable[[], Pairs],
+        handle: Callable[[Pairs], None],
         every_s: float,
         retry_s: float = RETRY_S,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         super().__init__(name="incoming", daemon=True)
-        self._look, self._take = look, take
+        self._poll, self._handle = poll, handle
         self._every_s, self._retry_s, self._uniform = every_s, retry_s, uniform
         self._stopping = threading.Event()
         self.failures = 0  # since the last success
         self.last_error: str | None = None
 
     def run(self) -> None:
-        """The thread's body."""
-        while not self._stopping.wait(self.turn()):
+        """Poll until `stop`."""
+        while not self._stopping.wait(self.poll_once()):
             pass
 
-    def turn(self) -> float:
-        """Look once; how long to wait before the next [s]."""
+    def poll_once(self) -> float:
+        """Poll once; return the pause before the next poll [s]."""
         try:
-            self._take(self._look())
+            self._handle(self._poll())
         except SourceError as fault:
             self.failures += 1
             self.last_error = str(fault)
             limit_s = min(self._retry_s * 2.0 ** min(self.failures - 1, 20), self._every_s)
             if self.failures & (self.failures - 1) == 0:
-                log.warning("failure %d: %s", self.failures, fault)
+                log.warning("failure %d to read the neutron monitor: %s", self.failures, fault)
             return self._uniform(0.0, limit_s)
         self.failures, self.last_error = 0, None
         return self._every_s
 
     def stop(self) -> None:
-        """Ask for the end; a query under way is not waited for."""
+        """Request the end; do not wait for a query in progress."""
         self._stopping.set()

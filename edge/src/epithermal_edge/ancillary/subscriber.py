@@ -1,4 +1,4 @@
-"""Topics of others: a second, listening connection that comes back by itself."""
+"""Subscribe to topics of other devices, on a second connection that reconnects by itself."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from epithermal_edge.mqtt.connection import read_password
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
-PAYLOAD_BYTES = 16384  # a longer message is no weather
+PAYLOAD_BYTES = 16384  # longest accepted message
 RETRY_S, RETRY_MAX_S = 1, 60
-MILLISECONDS = 1e11  # a time above it is not in seconds: the year 5138
+MILLISECONDS = 1e11  # a larger time is in milliseconds: as seconds it is the year 5138
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +26,23 @@ log = logging.getLogger(__name__)
 def read_payload(
     payload: bytes, field: str | None, time_field: str | None
 ) -> tuple[float, float | None]:
-    """The number in a message, and its own time.
+    """Return the number in a message and the message's own time.
 
     Parameters
     ----------
     field, time_field :
-        Names in a JSON object, `a.b` for one inside; None: the payload is a plain number, and it
-        has no time.
+        Names in a JSON object, `a.b` for a nested one; field None: the payload is a plain number
+        without a time.
 
     Returns
     -------
     number, Unix time [s]
-        The number is finite; the time is None where `time_field` is.
+        The number is finite; the time is None if `time_field` is None.
 
     Raises
     ------
     FrameError
-        There is no such number, or no such time.
+        The number or the time is missing or invalid.
     """
     if len(payload) > PAYLOAD_BYTES:
         raise FrameError(f"longer than {PAYLOAD_BYTES} bytes")
@@ -61,7 +61,7 @@ def _member(data: object, path: str) -> str:
     for name in path.split("."):
         data = data.get(name) if isinstance(data, dict) else None
     if not isinstance(data, str):
-        raise FrameError(f"{path}: not there, or neither number nor text")
+        raise FrameError(f"{path}: missing, or neither number nor string")
     return data.strip()
 
 
@@ -84,7 +84,7 @@ def _time(text: str, name: str) -> float:
 
 
 def _packet_limit() -> Any:
-    """Tells the broker not to send what would only fill the memory."""
+    """Return the MQTT property that makes the broker drop larger messages."""
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
 
@@ -94,18 +94,18 @@ def _packet_limit() -> Any:
 
 
 class Subscriber:
-    """Listens to topics; paho's thread calls back.
+    """Subscription to topics; the callbacks run in paho's thread.
 
     Parameters
     ----------
     broker :
-        Its prefix is not used.
+        Broker settings; the prefix is not used.
     client_id :
-        Another than the sender's.
-    take :
-        Gets topic, payload and whether it was retained.
-    link :
-        Told True when the topics are subscribed, False when the connection is lost.
+        Must differ from the sender's.
+    handle :
+        Called with topic, payload and whether it was retained.
+    on_link :
+        Called with True when the topics are subscribed, False when the connection is lost.
     """
 
     def __init__(
@@ -113,21 +113,21 @@ class Subscriber:
         broker: Mqtt,
         client_id: str,
         topics: Iterable[str],
-        take: Callable[[str, bytes, bool], None],
-        link: Callable[[bool], None],
+        handle: Callable[[str, bytes, bool], None],
+        on_link: Callable[[bool], None],
     ) -> None:
         self._broker, self._id, self._topics = broker, client_id, sorted(set(topics))
-        self._take, self._link = take, link
+        self._handle, self._on_link = handle, on_link
         self._client: Client | None = None
         self.connected = False
         self.last_error: str | None = None
 
     def start(self) -> None:
-        """Connect, and again after each loss, until `stop`. Faults are told, measuring goes on."""
+        """Connect, and reconnect after each loss until `stop`; log faults and never raise."""
         try:
             self._client = self._make_client()
         except (OSError, ValueError) as fault:
-            self._failed(f"{fault}; check [weather] or [mqtt]")
+            self._report_failure(f"{fault}; check [weather] or [mqtt]")
             return
         limit = _packet_limit() if self._broker.version == "5" else None
         self._client.connect_async(
@@ -162,13 +162,13 @@ class Subscriber:
         return client
 
     def stop(self) -> None:
-        """Part from the broker."""
+        """Disconnect from the broker."""
         if self._client is not None:
             self._client.disconnect()
             self._client.loop_stop()
 
     def health(self) -> dict[str, object]:
-        """The connection, for an operator."""
+        """Return the state of the connection for health.json."""
         return {
             "host": self._broker.host,
             "port": self._broker.port,
@@ -178,7 +178,7 @@ class Subscriber:
 
     def _on_connect(self, client: Any, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:
         if reason.is_failure:
-            self._failed(f"the broker refuses: {reason}")
+            self._report_failure(f"the broker rejects the connection: {reason}")
         else:
             client.subscribe([(topic, 1) for topic in self._topics])
 
@@ -186,28 +186,31 @@ class Subscriber:
         self, _client: Any, _data: Any, _mid: Any, reasons: list[Any], _props: Any
     ) -> None:
         pairs = zip(self._topics, reasons, strict=False)
-        refused = [f"{topic} ({reason})" for topic, reason in pairs if reason.is_failure]
-        if refused:
-            self._failed(f"the broker refuses to tell {', '.join(refused)}; see its access list")
+        rejected = [f"{topic} ({reason})" for topic, reason in pairs if reason.is_failure]
+        if rejected:
+            topics = ", ".join(rejected)
+            self._report_failure(
+                f"the broker rejects the subscription to {topics}; check its access list"
+            )
         self.connected = True
         log.info("listening to %s:%d", self._broker.host, self._broker.port)
-        self._link(True)
+        self._on_link(True)
 
     def _on_disconnect(
         self, _client: Any, _data: Any, _flags: Any, reason: Any, _props: Any
     ) -> None:
         if self.connected:
             self.connected = False
-            self._link(False)
-            self._failed(f"connection lost: {reason}")
+            self._on_link(False)
+            self._report_failure(f"connection lost: {reason}")
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        self._failed("no connection")
+        self._report_failure("no connection")
 
-    def _failed(self, text: str) -> None:
-        if text != self.last_error:  # a broker that is away all night is told once
-            log.warning("weather from %s:%d: %s", self._broker.host, self._broker.port, text)
+    def _report_failure(self, text: str) -> None:
+        if text != self.last_error:  # log a repeated fault once
+            log.warning("weather broker %s:%d: %s", self._broker.host, self._broker.port, text)
         self.last_error = text
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        self._take(message.topic, message.payload, bool(message.retain))
+        self._handle(message.topic, message.payload, bool(message.retain))

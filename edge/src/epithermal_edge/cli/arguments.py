@@ -1,4 +1,4 @@
-"""The command line of `epithermal-edge`: what can be asked, and with which exit codes."""
+"""Define the command line of `epithermal-edge`: subcommands, options and exit codes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from epithermal_edge import __version__
 
 EPILOG = """\
 exit codes:
-  0  done
-  1  error: the text on stderr says which
-  2  the configuration or the command line is wrong
-  3  the model bundle is damaged, or fails its golden vectors here
+  0  success
+  1  error: see the message on stderr
+  2  the configuration or the command line is invalid
+  3  the model bundle is damaged or fails its golden vectors on this machine
   4  the port or a file cannot be read
 """
 STATUS_EPILOG = """\
 exit codes:
   0  well
-  1  degraded: it measures, and something is not as it should be
+  1  degraded: the station measures, but has a problem
   2  down, or STATION.toml cannot be read
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser; `command` of what it returns is the name of the subcommand."""
+    """Build the parser; the result of parsing has the subcommand's full name in `command`."""
     root = argparse.ArgumentParser(
         prog="epithermal-edge",
-        description="Cosmic-ray neutron counts to root-zone soil water, at the detector.",
+        description="Estimate root-zone soil water at a cosmic-ray neutron detector.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 def _add(
     commands: Any, name: str, what: str, example: str, codes: str = EPILOG
 ) -> argparse.ArgumentParser:
-    """One subcommand; of a name of two words the last one is added."""
+    """Add one subcommand; `model list` is added as `list` to the subcommands of `model`."""
     sub: argparse.ArgumentParser = commands.add_parser(
         name.split()[-1],
         help=what,
@@ -58,14 +58,14 @@ def _add(
 
 
 def _station_commands(commands: Any) -> None:
-    """Those that run a station or look at it."""
-    what = "look at config, bundle, disk, journal, port and broker, and say what to do"
+    """Add the commands that run or inspect a station."""
+    what = "check configuration, model, disk, journal, port, broker, page and clock"
     check = _add(commands, "check", what, "check station.toml")
-    what = "read the port, estimate, journal and publish"
+    what = "run the station: read the logger, estimate soil water, store and publish"
     run = _add(commands, "run", what, "run station.toml")
-    what = "say how the station is and what is wrong with it"
+    what = "report the station's state and its problems"
     status = _add(commands, "status", what, "status station.toml", STATUS_EPILOG)
-    what = "show the newest estimates, and each new one as it comes"
+    what = "print the newest estimates, then each new one as it is stored"
     tail = _add(commands, "tail", what, "tail station.toml --last 24")
     for sub in (check, run, status, tail):
         _takes_station(sub)
@@ -73,81 +73,88 @@ def _station_commands(commands: Any) -> None:
         "--until-idle",
         type=_positive,
         metavar="S",
-        help="stop when for S seconds nothing was read and nothing delivered",
+        help="stop after S seconds without any data read or message delivered",
     )
-    status.add_argument("--json", action="store_true", help="for programs")
-    tail.add_argument("--last", type=_count, default=10, metavar="N", help="begin with N (10)")
-    tail.add_argument("--no-follow", action="store_true", help="end when they are shown")
+    status.add_argument("--json", action="store_true", help="print JSON, for programs")
+    last = "number of stored estimates to print first (default: 10)"
+    tail.add_argument("--last", type=_count, default=10, metavar="N", help=last)
+    tail.add_argument("--no-follow", action="store_true", help="exit after the stored estimates")
 
 
 def _record_commands(commands: Any) -> None:
-    """Those that make tables of records."""
-    what = "run recorded files, or the journal's records, through the same engine"
+    """Add the commands that write tables of records."""
+    what = "estimate again from recorded files, or from the records in the journal"
     example = "replay station.toml logger/*.txt --format hydroinnova --out est.csv"
     replay = _add(commands, "replay", what, example)
-    what = "write the journal's records, and what was told of them, as a table"
+    what = "write the records and estimates in the journal as CSV"
     example = "export station.toml --csv est.csv --from 2026-05-01 --to 2026-06-01"
     export = _add(commands, "export", what, example)
     for sub in (replay, export):
         _takes_station(sub)
-        sub.add_argument("--from", dest="begin", type=_time, metavar="T", help="UTC, not included")
-        sub.add_argument("--to", dest="end", type=_time, metavar="T", help="UTC, included")
-    files = "text, gz, zip, folder; none: the station's journal"
+        begin, end = "only records that end after T, UTC", "only records that end by T, UTC"
+        sub.add_argument("--from", dest="begin", type=_time, metavar="T", help=begin)
+        sub.add_argument("--to", dest="end", type=_time, metavar="T", help=end)
+    files = "text, gz or zip file, or folder (default: the station's journal)"
     replay.add_argument("files", type=Path, nargs="*", metavar="FILE", help=files)
-    replay.add_argument("--format", metavar="F", help="dialect of the files (source.dialect)")
-    replay.add_argument("--out", type=Path, metavar="CSV", help="table of estimates (stdout)")
-    export.add_argument("--csv", type=Path, metavar="CSV", help="the table (stdout)")
+    dialect, out = "dialect of the files (default: source.dialect)", "output file (default: stdout)"
+    replay.add_argument("--format", metavar="F", help=dialect)
+    replay.add_argument("--out", type=Path, metavar="CSV", help=out)
+    export.add_argument("--csv", type=Path, metavar="CSV", help=out)
 
 
 def _model_commands(commands: Any) -> None:
-    """Those that change the model of a station."""
+    """Add the commands that list or change the model of a station."""
     model = commands.add_parser("model", help="list, install or roll back model bundles")
     verbs = model.add_subparsers(required=True, metavar="VERB")
-    what = "list the bundles that are here, and which one is used"
+    what = "list the installed bundles and show which one is in use"
     listing = _add(verbs, "model list", what, "model list station.toml")
-    what = "take a bundle in: verify it here, and let the station try it beside the one in use"
+    what = "verify a bundle on this machine and start its trial beside the bundle in use"
     example = "model install station.toml rootzone-1.1.0.tar.gz"
     install = _add(verbs, "model install", what, example)
-    what = "use the bundle that was used before"
+    what = "return to the bundle that was in use before"
     rollback = _add(verbs, "model rollback", what, "model rollback station.toml")
     for sub in (listing, install, rollback):
         _takes_station(sub)
     install.add_argument(
-        "bundle", metavar="SRC", help="a bundle's folder, a tar of it, or its https:// address"
+        "bundle", metavar="SRC", help="folder or tar archive of the bundle, or its https:// address"
     )
-    install.add_argument("--now", action="store_true", help="use it without a trial")
-    install.add_argument(
-        "--allow-downgrade", action="store_true", help="though a later version was used here"
-    )
-    install.add_argument(
-        "--ca", type=Path, metavar="FILE", help="the server's authority, where the system has not"
-    )
-    install.add_argument("--sha256", metavar="HEX", help="of the tar, where its maker tells it")
+    install.add_argument("--now", action="store_true", help="use the bundle without a trial")
+    downgrade = "accept a version older than one that this station has used"
+    install.add_argument("--allow-downgrade", action="store_true", help=downgrade)
+    authority = "certificate of the server's authority, if the system does not have it"
+    install.add_argument("--ca", type=Path, metavar="FILE", help=authority)
+    install.add_argument("--sha256", metavar="HEX", help="published checksum of the tar archive")
 
 
 def _takes_station(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("station", type=Path, metavar="STATION.toml", help="see docs/station.md")
+    what = "configuration of the station, see docs/station.md"
+    sub.add_argument("station", type=Path, metavar="STATION.toml", help=what)
 
 
 def _bench_commands(commands: Any) -> None:
-    """Those that need no station."""
-    what = "send the lines of a detector that is not there"
+    """Add the commands that need no station."""
+    what = "send the lines of a simulated detector"
     example = "simulate --days 30 --to /dev/pts/3 --rate 50"
     sub = _add(commands, "simulate", what, example)
-    sub.add_argument("--to", default="-", metavar="URL", help="port, or - for stdout (-)")
-    sub.add_argument("--dialect", default="records", help="records or hydroinnova (records)")
-    sub.add_argument("--days", type=_positive, default=30.0, help="length of the stream (30)")
-    seed = "the same seed gives the same lines (1)"
+    to = "serial port or URL, or - for stdout (default: -)"
+    sub.add_argument("--to", default="-", metavar="URL", help=to)
+    dialect = "records or hydroinnova (default: records)"
+    sub.add_argument("--dialect", default="records", help=dialect)
+    days = "length of the stream in days (default: 30)"
+    sub.add_argument("--days", type=_positive, default=30.0, help=days)
+    seed = "random seed; the same seed gives the same lines (default: 1)"
     sub.add_argument("--seed", type=int, default=1, help=seed)
-    sub.add_argument("--rate", type=_positive, metavar="R", help="lines a second (no limit)")
-    start, text = "2026-01-01T00:00:00Z", "start of the stream, UTC"
-    sub.add_argument("--start", type=_time, default=start, metavar="T", help=f"{text} ({start})")
-    interval = "seconds between records (3600)"
+    rate = "lines per second (default: no limit)"
+    sub.add_argument("--rate", type=_positive, metavar="R", help=rate)
+    start = "2026-01-01T00:00:00Z"
+    text = f"start of the stream, UTC (default: {start})"
+    sub.add_argument("--start", type=_time, default=start, metavar="T", help=text)
+    interval = "seconds between records (default: 3600)"
     sub.add_argument("--interval", type=_positive, default=3600.0, metavar="S", help=interval)
     lines = "send the lines of this file instead"
     sub.add_argument("--from", dest="lines", type=Path, metavar="FILE", help=lines)
 
-    what = "prove a bundle on every TFLite runtime here"
+    what = "verify a bundle on every installed TFLite runtime"
     sub = _add(commands, "selftest", what, "selftest models/demo-0.1.0")
     sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model bundle")
 
@@ -155,7 +162,7 @@ def _bench_commands(commands: Any) -> None:
 def _positive(text: str) -> float:
     value = float(text)
     if not 0.0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What `check` finds: of each part what was looked at, whether it is well, why, and the remedy."""
+"""Check each part of a station for `check`: report its state, the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.journal.sqlite import FAULTS
 from epithermal_edge.station import status
 
-Look = Callable[[Config], str]
+Check = Callable[[Config], str]
+"""Return the good state of a part as text, or raise EpithermalError with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part; remedy and exit code of those that are not well; 0: the station can do with it."""
+    """Result of one check.
 
-    what: str
+    `exit_code` is 0 if the part is well or if the problem does not stop the station.
+    """
+
+    what: str  # the part
     well: bool
     why: str
     remedy: str = ""
@@ -31,29 +35,29 @@ class Finding:
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """Look at each part on its own; a running station is asked instead of disturbed."""
-    checks: tuple[tuple[str, Look, str], ...] = (
+    """Check each part on its own; port and broker of a running station are left undisturbed."""
+    checks: tuple[tuple[str, Check, str], ...] = (
         ("bundle", _bundle, "install one: epithermal-edge model install STATION.toml BUNDLE"),
         ("state_dir", _state_dir, "set station.state_dir to a folder of the station's user"),
-        ("disk", _disk, "make room, or lower station.journal_max_mb"),
-        ("journal", _journal, "run the station: it salvages what can be read"),
-        ("source", _source, "see source.url, the cable, and the user's group (dialout)"),
-        ("broker", _broker, "see mqtt.host, mqtt.port, the network and the broker"),
+        ("disk", _disk, "free disk space, or lower station.journal_max_mb"),
+        ("journal", _journal, "start the station: it recovers the readable records"),
+        ("source", _source, "check source.url, the cable, and the user's group (dialout)"),
+        ("broker", _broker, "check mqtt.host, mqtt.port, the network and the broker"),
         ("page", _page, "set page.listen to an address of this machine, page.port to a free port"),
     )
-    for what, look, remedy in checks:
+    for what, check, remedy in checks:
         try:
-            yield Finding(what, True, look(config))
+            yield Finding(what, True, check(config))
         except EpithermalError as error:
             yield Finding(what, False, str(error), remedy, error.exit_code)
     yield _clock()
 
 
 def _clock() -> Finding:
-    """A clock that is not true is no fault: records are ordered by boot time, and told as such."""
-    from epithermal_edge.cli import check_clock as timing
+    """Check the clock; a wrong one is only a WARN: records are ordered by the time since boot."""
+    from epithermal_edge.cli import check_clock
 
-    why, remedy = timing.examine()
+    why, remedy = check_clock.examine()
     return Finding("clock", not remedy, why, remedy)
 
 
@@ -74,11 +78,11 @@ def _state_dir(config: Config) -> str:
         probe.unlink()
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}") from error
-    return f"{folder} can be written"
+    return f"{folder} is writable"
 
 
 def _disk(config: Config) -> str:
-    """Whether the journal can grow to its cap."""
+    """Check that the journal can grow to its cap."""
     folder = config.state_dir
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder")
@@ -97,7 +101,7 @@ def _journal(config: Config) -> str:
 
     path = config.state_dir / status.JOURNAL_FILE
     if not path.exists():
-        return "none yet"
+        return "no journal yet"
     db = open_readonly(path)
     try:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -108,21 +112,27 @@ def _journal(config: Config) -> str:
         db.close()
     if verdict != "ok":
         raise EpithermalError(f"{path}: {verdict}")
-    return f"{count} records, whole"
+    return f"{count} records, not damaged"
 
 
 def _running(config: Config) -> status.Status | None:
-    """What the station says of itself, if it runs."""
-    found = status.look(config.path, time.time())
-    return None if found.state == status.DOWN else found
+    """Return the status of the station if it is running."""
+    current = status.read_status(config.path, time.time())
+    return None if current.state == status.DOWN else current
 
 
-def _as_told(found: status.Status, what: str) -> str:
-    """A part in the running station's own words."""
-    troubles = [f"{t.why}; {t.remedy}" for t in found.troubles if t.what == what]
+def _reported(running: status.Status, what: str) -> str:
+    """Return the good state of a part of the running station.
+
+    Raises
+    ------
+    EpithermalError
+        The running station reports a problem of this part.
+    """
+    troubles = [f"{t.why}; {t.remedy}" for t in running.troubles if t.what == what]
     if troubles:
         raise EpithermalError(troubles[0])
-    return "the running station says it is well"
+    return "the running station reports no problem"
 
 
 def _source(config: Config) -> str:
@@ -130,10 +140,10 @@ def _source(config: Config) -> str:
 
     url = config.source.url
     if url is None:
-        return "no url: good for replay only"
+        return "no source.url: only replay is possible"
     running = _running(config)
     if running is not None:
-        return _as_told(running, "source")
+        return _reported(running, "source")
     stop = threading.Event()
     stop.set()
     for _ in ports.serial_chunks(url, config.source.baud, stop):
@@ -142,20 +152,20 @@ def _source(config: Config) -> str:
 
 
 def _broker(config: Config) -> str:
-    from epithermal_edge.cli import check_broker as probe
+    from epithermal_edge.cli import check_broker
 
     if config.mqtt is None:
-        return "none: estimates stay in the journal"
+        return "no [mqtt]: estimates are stored in the journal only"
     running = _running(config)
     if running is not None:
-        return _as_told(running, "broker")
-    return probe.broker(config.id, config.mqtt)
+        return _reported(running, "broker")
+    return check_broker.publish_test(config.id, config.mqtt)
 
 
 def _page(config: Config) -> str:
-    """Whether it can be served, or is by the running station."""
+    """Check that the page's port is free, or that the running station serves its page there."""
     if config.page is None:
-        return "none: no [page] in the file"
+        return "no [page]: the station serves no page"
     listen, port = config.page.listen, config.page.port
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     try:
@@ -166,20 +176,20 @@ def _page(config: Config) -> str:
         if error.errno == errno.EADDRINUSE and _serves(config.id, listen, port):
             return f"the running station serves it on {listen} port {port}"
         raise EpithermalError(f"{listen} port {port}: {error.strerror}") from error
-    return f"{listen} port {port} is free for it"
+    return f"{listen} port {port} is free"
 
 
 def _serves(station: str, listen: str, port: int) -> bool:
-    """Whether it is this station's page that answers there."""
+    """Check whether the page that answers there is that of this station."""
     from http.client import HTTPConnection, HTTPException
 
-    link = HTTPConnection(
+    connection = HTTPConnection(
         {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen), port, timeout=5
     )
     try:
-        link.request("GET", "/now.json")
-        return bool(json.loads(link.getresponse().read())["status"]["station"] == station)
+        connection.request("GET", "/now.json")
+        return bool(json.loads(connection.getresponse().read())["status"]["station"] == station)
     except (OSError, HTTPException, ValueError, LookupError, TypeError):
         return False
     finally:
-        link.close()
+        connection.close()

@@ -1,4 +1,4 @@
-"""Whether a broker takes what the station will send: one connection and one message of `check`."""
+"""Check that a broker accepts the station: connect once and publish one message."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from epithermal_edge.messages.station import event
 from epithermal_edge.mqtt.connection import FAILURE, read_password
 
 WAIT_S = 5.0
-TEXT = "an operator examines the station with epithermal-edge check"
+TEXT = "an operator runs epithermal-edge check on this station"
 
 
-def broker(station: str, config: Mqtt) -> str:
-    """Log in as the station and publish `event/check`, as the station would.
+def publish_test(station: str, config: Mqtt) -> str:
+    """Log in as the station, publish `event/check` and return the result as text.
 
-    The client's id is another one than the station's, so that nobody is thrown out.
+    The client id differs from the station's, because a broker disconnects the older of two clients
+    with the same id.
 
     Raises
     ------
     EpithermalError
-        The broker cannot be reached, does not let the station in, or refuses its message.
+        The broker cannot be reached, or rejects the login or the message.
     ConfigError
         A certificate or the password file cannot be read.
     """
@@ -37,21 +38,21 @@ def broker(station: str, config: Mqtt) -> str:
         raise EpithermalError(f"{where}: {error.strerror or error}") from error
     client.loop_start()
     try:
-        reason = _answer(answers, "in", where)
+        reason = _wait_for(answers, "connected", where)
         if reason.is_failure:
-            raise EpithermalError(f"{where} does not let {station} in: {reason}")
+            raise EpithermalError(f"{where} rejects the login of {station}: {reason}")
         identity = Identity(station, "", config.prefix, 0.0)
         message = event(identity, "check", time.time(), TEXT)
         client.publish(message.topic, message.payload, message.kind.qos)
-        reason = _answer(answers, "taken", where)
+        reason = _wait_for(answers, "published", where)
         if reason.value >= FAILURE:
-            raise EpithermalError(f"{where} lets {station} in and refuses its messages: {reason}")
+            raise EpithermalError(f"{where} accepts {station} but rejects its messages: {reason}")
     finally:
         client.disconnect()
         client.loop_stop()
     if config.version != "5":
-        return f"{where} lets {station} in; MQTT 3.1.1 cannot tell whether it keeps the messages"
-    return f"{where} lets {station} in and takes its messages"
+        return f"{where} accepts {station}; MQTT 3.1.1 does not report rejected messages"
+    return f"{where} accepts {station} and its messages"
 
 
 def _client(name: str, config: Mqtt, answers: queue.SimpleQueue[tuple[str, Any]]) -> Any:
@@ -71,14 +72,14 @@ def _client(name: str, config: Mqtt, answers: queue.SimpleQueue[tuple[str, Any]]
             client.tls_set(str(config.ca_file), cert, key)
     except (OSError, ValueError) as error:
         raise ConfigError(f"password or certificates cannot be used: {error}") from error
-    client.on_connect = lambda _c, _d, _f, reason, _p: answers.put(("in", reason))
-    client.on_publish = lambda _c, _d, _m, reason, _p: answers.put(("taken", reason))
-    client.on_disconnect = lambda _c, _d, _f, reason, _p: answers.put(("away", reason))
+    client.on_connect = lambda _c, _d, _f, reason, _p: answers.put(("connected", reason))
+    client.on_publish = lambda _c, _d, _m, reason, _p: answers.put(("published", reason))
+    client.on_disconnect = lambda _c, _d, _f, reason, _p: answers.put(("disconnected", reason))
     return client
 
 
-def _answer(answers: queue.SimpleQueue[tuple[str, Any]], wanted: str, where: str) -> Any:
-    """The reason that comes with an answer."""
+def _wait_for(answers: queue.SimpleQueue[tuple[str, Any]], wanted: str, where: str) -> Any:
+    """Wait for an answer of the broker and return its reason code."""
     try:
         kind, reason = answers.get(timeout=WAIT_S)
     except queue.Empty:

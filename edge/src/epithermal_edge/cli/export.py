@@ -1,4 +1,4 @@
-"""The journal for people and for tables: `tail` and `export`."""
+"""Print the journal line by line for `tail`, and write it as CSV for `export`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import IO
 
 from epithermal_edge.cli import replay
-from epithermal_edge.journal import history as archive
-from epithermal_edge.journal.history import Told
+from epithermal_edge.journal import history
+from epithermal_edge.journal.history import JournalEntry
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.times import utc
 
-POLL_S = 0.5  # how often a follower looks
+POLL_S = 0.5  # between two reads of the journal
 COLUMNS = ("seq", *replay.COLUMNS, "model")
 
 
-def write(entries: Iterable[Told], out: IO[str]) -> int:
-    """Records and what was told of them as CSV, one line a record; the number of them."""
+def write(entries: Iterable[JournalEntry], out: IO[str]) -> int:
+    """Write records and their estimates as CSV, one line per record; return their number."""
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
     count = 0
@@ -30,8 +30,8 @@ def write(entries: Iterable[Told], out: IO[str]) -> int:
     return count
 
 
-def line(entry: Told) -> str:
-    """One record for the eye."""
+def format_line(entry: JournalEntry) -> str:
+    """Format a record and its estimate as one line of text."""
     record, estimate = entry.outcome.record, entry.outcome.estimate
     theta = "-" if math.isnan(estimate.theta) else f"{estimate.theta:.3f}"
     sigma = "-" if math.isnan(estimate.theta_sigma) else f"{estimate.theta_sigma:.3f}"
@@ -44,28 +44,28 @@ def line(entry: Told) -> str:
 
 def follow(
     path: Path, last: int, forever: bool, sleep: Callable[[float], object] = time.sleep
-) -> Iterator[Told]:
-    """The newest records, then each new one as it is committed.
+) -> Iterator[JournalEntry]:
+    """Yield the newest records, then each new one as it is committed.
 
     Parameters
     ----------
     path :
-        The journal. When the station puts a new one in its place, that is followed.
+        The journal. If the station replaces it, the new one is followed.
     last :
-        How many to begin with.
+        Number of stored records to yield first.
     forever :
-        Go on when these are told.
+        Wait for new records after these.
 
     Raises
     ------
     EpithermalError
-        The journal is not there or cannot be read.
+        The journal does not exist or cannot be read.
     """
-    db, inode = archive.open_readonly(path), path.stat().st_ino
-    after = archive.before_last(db, last)
+    db, inode = history.open_readonly(path), path.stat().st_ino
+    after = history.seq_before_last(db, last)
     try:
         while True:
-            for entry in archive.told(db, after):
+            for entry in history.read_entries(db, after):
                 after = entry.seq
                 yield entry
             if not forever:
@@ -74,6 +74,6 @@ def follow(
             now = path.stat().st_ino if path.exists() else inode
             if now != inode:
                 db.close()
-                db, inode, after = archive.open_readonly(path), now, 0
+                db, inode, after = history.open_readonly(path), now, 0
     finally:
         db.close()

@@ -1,4 +1,4 @@
-"""Logs to stderr: one event a line as key=value, with syslog's priority where journald reads it."""
+"""Write log lines of key=value to stderr, with syslog's priority where journald reads them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PRIORITY = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
 
 
 class Logfmt(logging.Formatter):
-    """time=... level=... from=... text="...": one line an event, a traceback escaped into it.
+    """Formatter of lines `time=... level=... from=... text="..."`, with an escaped traceback.
 
     Parameters
     ----------
     priority :
-        Put `<3>` and the like before each line, as sd-daemon(3) asks for.
+        Begin each line with its priority, as `<3>`; see sd-daemon(3).
     """
 
     def __init__(self, priority: bool = False) -> None:
@@ -26,7 +26,7 @@ class Logfmt(logging.Formatter):
         self._priority = priority
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of one event."""
+        """Format one event as one line."""
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
@@ -37,7 +37,7 @@ class Logfmt(logging.Formatter):
 
 
 def goes_to_journald(stream: IO[str], environment: Mapping[str, str]) -> bool:
-    """Whether the stream is the one that systemd named in JOURNAL_STREAM.
+    """Check whether the stream is the one that systemd names in JOURNAL_STREAM.
 
     References
     ----------
@@ -46,14 +46,14 @@ def goes_to_journald(stream: IO[str], environment: Mapping[str, str]) -> bool:
     """
     named = environment.get("JOURNAL_STREAM", "")
     try:
-        found = os.fstat(stream.fileno())
+        status = os.fstat(stream.fileno())
     except (OSError, ValueError):
         return False
-    return named == f"{found.st_dev}:{found.st_ino}"
+    return named == f"{status.st_dev}:{status.st_ino}"
 
 
 def to_stderr(stream: IO[str], verbose: bool) -> None:
-    """Send what epithermal logs to a stream, from INFO on or from DEBUG on."""
+    """Send log events of level INFO and above, or DEBUG and above, to a stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Logfmt(goes_to_journald(stream, os.environ)))
     root = logging.getLogger("epithermal_edge")

@@ -1,4 +1,4 @@
-"""The command `epithermal-edge`. Everything heavy is imported by the subcommand that needs it."""
+"""Run the command `epithermal-edge`; each subcommand imports the heavy modules that it needs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PIPE_CLOSED = 141  # as a shell tells SIGPIPE
+PIPE_CLOSED = 141  # a shell's exit code for SIGPIPE
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; its exit code."""
+    """Run one subcommand and return its exit code."""
     arguments = parser().parse_args(argv)
     logs.to_stderr(sys.stderr, arguments.verbose)
     try:
@@ -39,22 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except EpithermalError as error:
         for line in str(error).splitlines():
-            _complain(line)
+            _print_error(line)
         return error.exit_code
     except BrokenPipeError:
-        # whoever read the output has enough; nothing may be flushed to it at exit
+        # the reader has closed the pipe; Python must not flush to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
-        _complain(f"{named}{error.strerror or error}")
+        _print_error(f"{named}{error.strerror or error}")
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-def _complain(line: str) -> None:
-    """Why it ends, for people; an error to journald too."""
+def _print_error(line: str) -> None:
+    """Print an error message; with the priority of an error if journald reads stderr."""
     before = "<3>" if logs.goes_to_journald(sys.stderr, os.environ) else ""
     print(f"{before}epithermal-edge: {line}", file=sys.stderr)
 
@@ -87,50 +87,50 @@ def _run(arguments: argparse.Namespace) -> int:
     with _page(config):
         station.run()
     print(station.summary(), file=sys.stderr)
-    if station.restarts and "NOTIFY_SOCKET" not in os.environ:  # else systemd starts it again
+    if station.restart_requested and "NOTIFY_SOCKET" not in os.environ:  # else systemd restarts it
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
 
 
 def _page(config: Config) -> contextlib.AbstractContextManager[None]:
-    """The station's page, where it is asked for."""
+    """Serve the station's page if it is configured."""
     if config.page is None:
         return contextlib.nullcontext()
-    from epithermal_edge.page import server as page
+    from epithermal_edge.page import server
 
-    return page.serving(config, config.page)
+    return server.serve(config, config.page)
 
 
 def _status(arguments: argparse.Namespace) -> int:
     from epithermal_edge.station import status
 
-    found = status.look(arguments.station, time.time())
+    current = status.read_status(arguments.station, time.time())
     if arguments.json:
-        print(json.dumps(status.as_json(found)))
+        print(json.dumps(status.as_json(current)))
     else:
-        for line in status.as_text(found):
+        for line in status.as_text(current):
             print(line)
-    return status.EXIT_CODES[found.state]
+    return status.EXIT_CODES[current.state]
 
 
 def _tail(arguments: argparse.Namespace) -> int:
     from epithermal_edge.cli import export
-    from epithermal_edge.station.status import JOURNAL_FILE, glance
+    from epithermal_edge.station.status import JOURNAL_FILE, read_status_keys
 
-    path = glance(arguments.station).state_dir / JOURNAL_FILE
+    path = read_status_keys(arguments.station).state_dir / JOURNAL_FILE
     for entry in export.follow(path, arguments.last, not arguments.no_follow):
-        print(export.line(entry), flush=True)
+        print(export.format_line(entry), flush=True)
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
     from epithermal_edge.cli import export
-    from epithermal_edge.journal import history as archive
-    from epithermal_edge.station.status import JOURNAL_FILE, glance
+    from epithermal_edge.journal import history
+    from epithermal_edge.station.status import JOURNAL_FILE, read_status_keys
 
-    db = archive.open_readonly(glance(arguments.station).state_dir / JOURNAL_FILE)
-    entries = archive.told(db, 0, *_bounds(arguments))
+    db = history.open_readonly(read_status_keys(arguments.station).state_dir / JOURNAL_FILE)
+    entries = history.read_entries(db, 0, *_bounds(arguments))
     with _output(arguments.csv) as out:
         count = export.write(entries, out)
     print(f"records={count}", file=sys.stderr)
@@ -144,7 +144,7 @@ def _bounds(arguments: argparse.Namespace) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[IO[str]]:
-    """The file, or stdout."""
+    """Open the file for writing, or use stdout."""
     if path is None:
         yield sys.stdout
         return
@@ -153,12 +153,12 @@ def _output(path: Path | None) -> Iterator[IO[str]]:
 
 
 def _model(arguments: argparse.Namespace) -> int:
-    from epithermal_edge.cli import model as model_commands
+    from epithermal_edge.cli import model
     from epithermal_edge.config.station_toml import read_config
 
-    if not arguments.verbose:  # what it prints is enough
+    if not arguments.verbose:  # the printed lines are enough
         logging.getLogger("epithermal_edge").setLevel(logging.WARNING)
-    verb = model_commands.VERBS[arguments.command]
+    verb = model.VERBS[arguments.command]
     return verb(read_config(arguments.station), arguments, print)
 
 
@@ -171,16 +171,16 @@ def _replay(arguments: argparse.Namespace) -> int:
     engine = load_engine(config)
     begin = time.perf_counter()
     if arguments.files:
-        found = replay.read(config, arguments.files, arguments.format)
-        records: Iterable[RawRecord] = found.records
-        tally = f"damaged={found.damaged} duplicates={found.duplicates} conflicts={found.conflicts}"
-        for reason in found.reasons:
+        files = replay.read(config, arguments.files, arguments.format)
+        records: Iterable[RawRecord] = files.records
+        tally = f"damaged={files.damaged} duplicates={files.duplicates} conflicts={files.conflicts}"
+        for reason in files.reasons:
             log.warning("damaged line: %s", reason)
-        for name in found.without_record:
+        for name in files.without_record:
             log.warning("no record in %s", name)
     else:
         records, tally = replay.from_journal(config), "from=journal"
-    outcomes = replay.within(replay.play(engine, records), *_bounds(arguments))
+    outcomes = replay.select(replay.play(engine, records), *_bounds(arguments))
     with _output(arguments.out) as out:
         count = replay.write(outcomes, out)
     seconds = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""Recorded files through the station's engine, as fast as it goes, to a table of estimates."""
+"""Run records through the station's engine and write a table of estimates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.engine import Engine, Outcome
-from epithermal_edge.journal import history as archive
+from epithermal_edge.journal import history
 from epithermal_edge.loggers.files import ReadResult, read_records
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.records import FACTORS, RawRecord
@@ -30,21 +30,21 @@ COLUMNS = (
     *WATER,
     *("state_age_steps", "q", "flags"),
 )
-"""The table's columns; theta and factors are ratios, every other number has its unit."""
+"""Columns of the table; names give the units, theta and factors are ratios."""
 
 
 def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResult:
-    """The records of recorded files in stream order.
+    """Read recorded files in the order of measurement.
 
     Parameters
     ----------
     dialect :
-        None: as in the configuration.
+        None: the dialect of the configuration.
 
     Raises
     ------
     SourceError
-        A file is missing, empty or holds no record in this dialect.
+        A file is missing or empty, or contains no record in this dialect.
     ConfigError
         The dialect is unknown.
     """
@@ -54,27 +54,27 @@ def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResu
 
 
 def from_journal(config: Config) -> Iterator[RawRecord]:
-    """The records that the station has kept, in the order of their taking.
+    """Read the records in the station's journal, in the order in which they arrived.
 
     Raises
     ------
     EpithermalError
-        There is no journal, or it cannot be read.
+        The journal does not exist or cannot be read.
     """
-    db = archive.open_readonly(config.state_dir / JOURNAL_FILE)
-    return (entry.outcome.record for entry in archive.told(db))
+    db = history.open_readonly(config.state_dir / JOURNAL_FILE)
+    return (entry.outcome.record for entry in history.read_entries(db))
 
 
-def within(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[Outcome]:
-    """Those whose record ends after from_s and not after to_s [s, Unix time].
+def select(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[Outcome]:
+    """Select the records that end after from_s and not after to_s [s, Unix time].
 
-    The engine takes in what is before them too: their state is that of the whole stream.
+    The engine has processed the earlier records too: its state is that of the whole stream.
     """
     return (o for o in outcomes if from_s < o.record.end_s <= to_s)
 
 
 def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
-    """What each record gives, from a cold state."""
+    """Run the engine over the records, from a cold state, and yield each outcome."""
     state = engines.start(engine)
     for record in records:
         state, outcome = engines.advance(engine, state, record)
@@ -82,7 +82,7 @@ def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
 
 
 def write(outcomes: Iterable[Outcome], out: IO[str]) -> int:
-    """Outcomes as CSV, one line a record; the number of them."""
+    """Write outcomes as CSV, one line per record; return their number."""
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
     count = 0
@@ -93,7 +93,7 @@ def write(outcomes: Iterable[Outcome], out: IO[str]) -> int:
 
 
 def row(outcome: Outcome) -> list[str]:
-    """The cells of one record, as `COLUMNS` names them."""
+    """Return the cells of one record, in the order of `COLUMNS`."""
     record, corrected, estimate = outcome.record, outcome.corrected, outcome.estimate
     meteo = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
     theta = ("theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60")
@@ -112,6 +112,6 @@ def row(outcome: Outcome) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """Eight significant digits; empty for NaN."""
+    """Format a number with eight significant digits; NaN is empty."""
     number = float(value)  # type: ignore[arg-type]
     return "" if math.isnan(number) else f"{number:.8g}"

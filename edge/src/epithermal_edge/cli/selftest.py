@@ -1,7 +1,7 @@
-"""Proof of a bundle on every TFLite runtime that is installed, each in a process of its own.
+"""Verify a bundle on every installed TFLite runtime, each in its own process.
 
-In its own, because what a runtime costs shows only in a fresh process, and because two of them,
-or one and TensorFlow, may not live together.
+Each needs its own process: memory and import time can only be measured in a new one, and two
+runtimes, or one and TensorFlow, may not load into the same.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 
 from epithermal_edge.errors import BundleError, EpithermalError
 
-STEPS = 2000  # of which the latency is the median
+STEPS = 2000  # the latency is their median
 
 
 def report(bundle: Path) -> Iterator[str]:
-    """One line a runtime, then one of key=value.
+    """Yield one line per runtime, then one line of key=value.
 
     Raises
     ------
     BundleError
-        The bundle is damaged, its golden vectors fail on a runtime, or none runs it.
+        The bundle is damaged, its golden vectors fail on a runtime, or no runtime is installed.
     """
     from epithermal_edge.inference import runtime
     from epithermal_edge.inference.bundle import open_bundle
@@ -35,37 +35,37 @@ def report(bundle: Path) -> Iterator[str]:
     figures, faults = [f"tolerance={opened.golden_tolerance:.3g}"], []
     names = runtime.available()
     for name in names:
-        found = _fresh(bundle, name)
-        if isinstance(found, str):
+        result = _measure_in_process(bundle, name)
+        if isinstance(result, str):
             faults.append(name)
-            yield f"FAULT {name}: {found}"
+            yield f"FAULT {name}: {result}"
             continue
-        figures += [f"{name}_{key}={value:.3g}" for key, value in found.items()]
+        figures += [f"{name}_{key}={value:.3g}" for key, value in result.items()]
         yield (
-            f"ok    {name}: golden vectors within {found['error']:.2g} m3/m3,"
-            f" step {found['step_us']:.1f} us, import {found['import_ms']:.0f} ms,"
-            f" resident {found['rss_mb']:.0f} MB"
+            f"ok    {name}: golden vectors within {result['error']:.2g} m3/m3,"
+            f" step {result['step_us']:.1f} us, import {result['import_ms']:.0f} ms,"
+            f" resident {result['rss_mb']:.0f} MB"
         )
     if not names:
         raise BundleError("no TFLite runtime: install tflite-runtime or ai-edge-litert")
     if faults:
-        raise BundleError(f"{bundle}: fails on {' and '.join(faults)}, see above")
+        raise BundleError(f"{bundle}: fails on {' and '.join(faults)}; see the lines above")
     yield " ".join(figures)
 
 
-def _fresh(bundle: Path, name: str) -> dict[str, float] | str:
-    """The figures of `measure`, or what went wrong."""
+def _measure_in_process(bundle: Path, name: str) -> dict[str, float] | str:
+    """Run `measure` in a new process; return its figures, or the reason why it failed."""
     command = [sys.executable, "-m", "epithermal_edge.cli.selftest", str(bundle), name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        found: dict[str, float] | str = json.loads(done.stdout)
+        result: dict[str, float] | str = json.loads(done.stdout)
     except ValueError:
-        return f"died with {done.returncode}: {done.stderr.strip()[-200:]}"
-    return found
+        return f"process failed with {done.returncode}: {done.stderr.strip()[-200:]}"
+    return result
 
 
 def measure(bundle: Path, name: str) -> dict[str, float]:
-    """What a station on this runtime would cost, and its golden error; call it in a new process."""
+    """Measure golden error, latency, import time and memory of a runtime, in a new process."""
     begin = time.perf_counter()
     import paho.mqtt.client  # noqa: F401
     import serial  # noqa: F401
@@ -94,7 +94,7 @@ def measure(bundle: Path, name: str) -> dict[str, float]:
 
 
 def resident_mb() -> float:
-    """Resident memory of this process [MB]; NaN where the system does not tell."""
+    """Return the resident memory of this process [MB]; NaN if the system has no /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")

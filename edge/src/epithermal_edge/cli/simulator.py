@@ -1,6 +1,6 @@
-"""A detector that is not there: plausible lines of a logger, to try a station without a field.
+"""Simulate a detector: plausible logger lines, to try a station without a field.
 
-The soil is a leaky bucket; for soils that train a network see epithermal-host.
+The soil is a leaky bucket; epithermal-host simulates the soils that train a network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from epithermal_edge.errors import ConfigError, SourceError
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.corrections import humidity_factor, pressure_factor
 from epithermal_edge.physics.cosmic import cosmic_rate
@@ -25,15 +25,15 @@ from epithermal_edge.times import DAY_S, HOUR_S
 
 POROSITY, DRY = 0.42, 0.08  # [m3 m-3]
 ROOT_MM = 300.0
-RAIN_PER_D, RAIN_MM = 0.25, 9.0  # showers a day, mean depth of one
+RAIN_PER_D, RAIN_MM = 0.25, 9.0  # showers per day, mean depth of one
 
 SITE = Site(cosmic_n_cph=430.0, bulk_density_g_cm3=1.4, latitude_deg=51.0)
-"""Where the simulated detector stands, at sea level pressure."""
+"""Site of the simulated detector, at sea level pressure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """One hour of it."""
+    """Weather of one interval."""
 
     pressure_hpa: float
     temperature_c: float
@@ -44,7 +44,7 @@ class Weather:
 def records(
     days: float, seed: int, start_s: float, interval_s: float = HOUR_S
 ) -> Iterator[RawRecord]:
-    """What the detector counts in a while.
+    """Simulate the records of a detector.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def records(
     seed :
         The same seed gives the same records.
     start_s : [s]
-        Unix time of the first interval's start.
+        Unix time at which the first interval starts.
     interval_s : [s]
-        Length of each.
+        Length of each interval.
     """
     rng = np.random.default_rng(seed)
     hours = interval_s / HOUR_S
@@ -74,13 +74,13 @@ def records(
         loss = 0.13 * max(temperature, 0.0) / 10.0 * (theta - DRY) / (POROSITY - DRY) * hours
         theta = min(max(theta + (rain - loss) / ROOT_MM, DRY), POROSITY)
         air = Weather(1010.0 + pressure, temperature, humidity, rain)
-        yield _counted(rng, end_s, interval_s, theta, air)
+        yield _count(rng, end_s, interval_s, theta, air)
 
 
-def _counted(
+def _count(
     rng: np.random.Generator, end_s: float, interval_s: float, theta: float, air: Weather
 ) -> RawRecord:
-    """The corrections taken away, then Poisson counts in a counting time that is never exact."""
+    """Draw the Poisson counts of one interval, whose live time differs by a few seconds."""
     duration_s = interval_s + int(rng.integers(-1, 3))
     vapour = absolute_humidity(air.temperature_c, air.relative_humidity_pct)
     factor = pressure_factor(air.pressure_hpa, SITE.beta_per_hpa, SITE.pressure_ref_hpa)
@@ -114,16 +114,16 @@ def _hydroinnova(number: int, record: RawRecord) -> bytes:
 
 DIALECTS: dict[str, tuple[bytes, Callable[[int, RawRecord], bytes]]] = {
     "records": (
-        frames.RECORDS_HEADER,
-        lambda _, record: frames.format_record(record),
+        parser.RECORDS_HEADER,
+        lambda _, record: parser.format_record(record),
     ),
     "hydroinnova": (HYDROINNOVA_HEADER, _hydroinnova),
 }
-"""Header, and a record's line, of the loggers that can be played."""
+"""Header and line format of each logger that can be simulated."""
 
 
 def lines(dialect: str, stream: Iterator[RawRecord]) -> Iterator[bytes]:
-    """Header, then one line a record, as the logger sends them.
+    """Yield the header, then one line per record, as the logger sends them.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def lines(dialect: str, stream: Iterator[RawRecord]) -> Iterator[bytes]:
     Raises
     ------
     ConfigError
-        Another dialect.
+        The dialect is none of these.
     """
     if dialect not in DIALECTS:
         raise ConfigError(f"--dialect {dialect}: unknown; one of {', '.join(DIALECTS)}")
@@ -144,14 +144,14 @@ def lines(dialect: str, stream: Iterator[RawRecord]) -> Iterator[bytes]:
 
 
 def send(stream: Iterator[bytes], url: str, lines_per_s: float | None) -> None:
-    """Lines to a port, or to stdout.
+    """Send lines to a port or to stdout.
 
     Parameters
     ----------
     url :
-        As pyserial's `serial_for_url` takes it; "-" for stdout.
+        URL or device name for pyserial's `serial_for_url`; "-" for stdout.
     lines_per_s : [s-1]
-        None: as fast as the other side takes them.
+        None: as fast as the receiver accepts them.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def send(stream: Iterator[bytes], url: str, lines_per_s: float | None) -> None:
         with serial.serial_for_url(url) as port:
             _pace(stream, port.write, port.flush, lines_per_s)
     except (serial.SerialException, OSError, ValueError) as error:
-        raise SourceError(f"{url}: {error}; name a port that exists, or - for stdout") from error
+        raise SourceError(f"{url}: {error}; give a port that exists, or - for stdout") from error
 
 
 def _pace(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from epithermal_edge.config import quality_table
-from epithermal_edge.config import weather_tables as inputs
+from epithermal_edge.config import quality_table, weather_tables
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.config.water_table import WATER
@@ -13,6 +12,7 @@ INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
+SOIL_WORD = {0.0: "unknown"} | {code: word for word, code in SOIL_KNOWN.items()}
 TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
 
 PAGE_LISTEN = "127.0.0.1"
@@ -200,6 +200,6 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
         Key("port", int, "its TCP port", default=8480, low=1024, high=65535),
     ),
-    **inputs.TABLES,
+    **weather_tables.TABLES,
 }
 REQUIRED = ("station", "site", "source", "model")

@@ -13,8 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from epithermal_edge.config import quality_table
-from epithermal_edge.config import weather_tables as inputs
+from epithermal_edge.config import quality_table, weather_tables
 from epithermal_edge.config.canopy import cover_faults, described_cover
 from epithermal_edge.config.quality_table import limits_of
 from epithermal_edge.config.schema import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
@@ -23,10 +22,9 @@ from epithermal_edge.config.water_table import described_water, water_faults
 from epithermal_edge.config.weather_tables import Gauge, Incoming
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.qc_limits import Limits
-from epithermal_edge.loggers import parser as frames
+from epithermal_edge.loggers import parser
 from epithermal_edge.loggers.columns import Options
-from epithermal_edge.physics import atmosphere as air
-from epithermal_edge.physics import corrections
+from epithermal_edge.physics import atmosphere, corrections
 from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import NAN
 from epithermal_edge.signatures import ed25519, minisign
@@ -178,7 +176,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     if "dialect" in source:
         try:
             columns, counts = (tuple(source.get(k) or ()) for k in ("columns", "count_columns"))
-            frames.start(source["dialect"], Options(columns or None, counts or None))
+            parser.start(source["dialect"], Options(columns or None, counts or None))
         except ConfigError as error:
             faults += error.faults
     site = values.get("site", {})
@@ -200,7 +198,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     faults += quality_table.faults(values.get("quality", {}))
     faults += _key_faults(values.get("model", {}).get("keys"))
     faults += _mqtt_faults(values.get("mqtt", {}), folder)
-    inputs.check(values, folder, faults)
+    weather_tables.check(values, folder, faults)
 
 
 def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
@@ -238,7 +236,7 @@ def _key_faults(keys: list[str] | None) -> list[str]:
     faults = []
     for key in keys or ():
         try:
-            minisign.public_key(key)
+            minisign.parse_public_key(key)
         except ConfigError as error:
             faults += [f"model.keys: {fault}" for fault in error.faults]
     return faults
@@ -284,12 +282,12 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=limits_of(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / model["bundle"],
-        trust=Trust(tuple(map(minisign.public_key, model["keys"] or ())), model["unsigned"]),
+        trust=Trust(tuple(map(minisign.parse_public_key, model["keys"] or ())), model["unsigned"]),
         trial_hours=model["trial_hours"],
         mqtt=mqtt,
         listens_to=_mqtt(values.get("weather"), folder) or mqtt,
-        weather=inputs.gauges(values),
-        incoming=inputs.incoming(values.get("incoming"), folder),
+        weather=weather_tables.gauges(values),
+        incoming=weather_tables.incoming(values.get("incoming"), folder),
         page=Page(**values["page"]) if "page" in values else None,
     )
 
@@ -310,13 +308,13 @@ def _site(
     cutoff, altitude_m = site["cutoff_rigidity_gv"], site["altitude_m"]
     reference, beta, scale = site["pressure_ref_hpa"], site["beta_per_hpa"], incoming["scale"]
     if reference is None:
-        reference = float(air.mean_pressure(altitude_m))
+        reference = float(atmosphere.mean_pressure(altitude_m))
     if beta is None:
         beta = float(corrections.pressure_coefficient(site["latitude_deg"], altitude_m, cutoff))
     if scale is None and incoming["form"] == "hawdon2014":
         scale = float(corrections.hawdon_scale(cutoff))
     elif scale is None and incoming["form"] == "mcjannet2023":
-        depth = air.atmospheric_depth(site["latitude_deg"], altitude_m)
+        depth = atmosphere.atmospheric_depth(site["latitude_deg"], altitude_m)
         scale = float(corrections.mcjannet_scale(cutoff, depth))
     as_given = {f.name for f in fields(Site)} & site.keys()
     given = {name: site[name] for name in as_given if site[name] is not None}

@@ -116,12 +116,12 @@ class Bundle:
         )
 
     def cold_state(self) -> State:
-        """Return the state before the first step."""
+        """Return the zero state before the first step."""
         return zeros(self.states)
 
 
 def zeros(states: Iterable[StateTensor]) -> State:
-    """Return the state before the first step."""
+    """Return the zero state before the first step."""
     return tuple(np.zeros(state.shape, dtype=np.float32) for state in states)
 
 
@@ -140,7 +140,7 @@ def check_name(name: str, version: str) -> None:
 
 
 def manifest_text(contents: Mapping[str, bytes]) -> str:
-    """Return MANIFEST of files given by name and content: `<sha256>  <file>`, sorted by name."""
+    """Write MANIFEST for files given by name and content: `<sha256>  <file>`, sorted by name."""
     lines = (f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents))
     return "".join(lines)
 
@@ -182,7 +182,7 @@ def _read(path: Path) -> bytes:
 
 
 def _verified(path: Path) -> tuple[dict[str, bytes], str]:
-    """Return the content of every listed file, and the sha256 of the list."""
+    """Read every listed file; return the contents and the sha256 of the list."""
     if not path.is_dir():
         raise BundleError(f"{path}: no such folder: give the folder that holds {MANIFEST}")
     where = path / MANIFEST
@@ -196,7 +196,7 @@ def _verified(path: Path) -> tuple[dict[str, bytes], str]:
     for name, expected in listed.items():
         contents[name] = _read(path / name)
         if hashlib.sha256(contents[name]).hexdigest() != expected:
-            raise BundleError(f"{path / name}: not as {MANIFEST} says, changed: {REMEDY}")
+            raise BundleError(f"{path / name}: changed, its sha256 is not in {MANIFEST}: {REMEDY}")
     if manifest_text(contents).encode("ascii") != manifest:
         raise BundleError(f"{where}: damaged or not the list of a bundle: {REMEDY}")
     return contents, hashlib.sha256(manifest).hexdigest()
@@ -218,7 +218,7 @@ def _table(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) -> Bundle:
-    """Return what bundle.toml describes; KeyError, TypeError or ValueError where it is wrong."""
+    """Build the bundle that bundle.toml describes; raise KeyError, TypeError or ValueError."""
     features = tuple(
         BundleFeature(
             str(f["name"]),
@@ -260,7 +260,7 @@ def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) ->
 def _golden(
     path: Path, content: bytes, features: tuple[str, ...], outputs: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return inputs (steps, F) and outputs (steps, K) of the golden stream."""
+    """Parse the golden stream: inputs (steps, F) and outputs (steps, K)."""
     where = path / GOLDEN
     header, *rows = list(csv.reader(content.decode("utf-8").splitlines())) or [[]]
     if tuple(header) != ("step", *features, *outputs):
@@ -277,14 +277,14 @@ def _golden(
 
 
 def _columns(where: Path, features: tuple[BundleFeature, ...]) -> NDArray[np.intp]:
-    """Find the index of each feature in FEATURES.
+    """Find the position of each feature in FEATURES.
 
     Raises
     ------
     BundleError
         This software does not compute a feature, or not in that unit.
     ValueError
-        There is none, or one is named twice.
+        There is none, or one appears twice.
     """
     computed = [(feature.name, feature.unit) for feature in FEATURES]
     wanted = [(feature.name, feature.unit) for feature in features]
@@ -300,7 +300,7 @@ def _columns(where: Path, features: tuple[BundleFeature, ...]) -> NDArray[np.int
 
 
 def _networks(table: dict[str, Any]) -> tuple[Network, ...]:
-    """Return the networks; schema 1 has one, an LSTM whose h and c have `hidden` units."""
+    """Read the networks; schema 1 has one, an LSTM whose h and c have `hidden` units."""
     if table["schema"] == 1:
         shape = (int(table["hidden"]),)
         states = (StateTensor("h", shape), StateTensor("c", shape))
@@ -326,7 +326,7 @@ def _networks(table: dict[str, Any]) -> tuple[Network, ...]:
 
 
 def _check_states(network: Network) -> None:
-    """Raise ValueError where the state tensors of a network are not valid."""
+    """Raise ValueError if the state tensors of a network are impossible."""
     names = [state.name for state in network.states]
     wrong = [name for name in names if not _TENSOR.fullmatch(name) or name in RESERVED]
     if wrong or len(set(names)) < len(names):

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.inference import estimator, pipeline
-from epithermal_edge.inference import irrigation as water
-from epithermal_edge.inference import qc as quality
+from epithermal_edge.inference import estimator, irrigation, pipeline, qc
 from epithermal_edge.inference.bundle import Bundle, StepFn
 from epithermal_edge.inference.estimator import EstimatorState
 from epithermal_edge.inference.features import FEATURES, Window, phase_of
@@ -47,7 +45,7 @@ class Engine:
     soil_water: SoilWater | None = None  # None: not described; no state depends on it
 
     def fingerprint(self) -> str:
-        """What a state depends on: one made with another model or site is void."""
+        """Hash what a state depends on: a state of another model or site is void."""
         text = f"{self.bundle.sha256} {self.site!r}"
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -73,55 +71,56 @@ class Outcome:
 
 
 def start(engine: Engine) -> EngineState:
-    """The state before the first record."""
+    """Return the state before the first record."""
     return EngineState(
         pipeline=pipeline.start(1, engine.bundle.phases),
-        quality=quality.start(1),
+        quality=qc.start(1),
         network=estimator.start(engine.bundle),
-        water=water.start(engine.bundle.phases),
+        water=irrigation.start(engine.bundle.phases),
         newest=NOTHING,
     )
 
 
 def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[EngineState, Outcome]:
-    """Take one record in.
+    """Process one record: quality control, corrections, network, irrigation.
 
     Parameters
     ----------
     record :
-        Not one that was taken before. A record that ends before the last one changes nothing;
+        Not one that was processed before. A record that ends before the last one changes nothing;
         its estimate is empty and flagged LATE.
     """
     limits, site = engine.limits, engine.site
-    sieved, doubts = quality.sieve(limits, record)
-    correction = pipeline.correct(site, state.pipeline, sieved)
-    judged, flags = quality.step(limits, site, state.quality, sieved, correction.corrected)
-    piped, corrected, windows = pipeline.take(
-        site, state.pipeline, sieved, correction, doubts | flags
+    possible, doubts = qc.drop_impossible(limits, record)
+    correction = pipeline.correct(site, state.pipeline, possible)
+    checked, flags = qc.step(limits, site, state.quality, possible, correction.corrected)
+    piped, corrected, windows = pipeline.add_record(
+        site, state.pipeline, possible, correction, doubts | flags
     )
-    told = Quality(int(corrected.quality[0]))
+    quality = Quality(int(corrected.quality[0]))
     if any(math.isnan(float(getattr(record, name))) for name in engine.expects):
-        told |= Quality.WEATHER_MISSING
-    if told & Quality.LATE:
-        return state, Outcome(record, corrected, replace(NOTHING, quality=told | NOTHING.quality))
+        quality |= Quality.WEATHER_MISSING
+    if quality & Quality.LATE:
+        late = replace(NOTHING, quality=quality | NOTHING.quality)
+        return state, Outcome(record, corrected, late)
     network, past, newest = state.network, state.water, state.newest
     for window in windows:
         network, y = estimator.step(engine.step, engine.bundle, network, window)
         phase = phase_of(window.hour, engine.bundle.phases)
         newest = _estimate(engine, window, y, int(network.age[phase]))
-        past = water.remember(past, phase, newest, _rain_mm(window))
-    estimate = replace(_with_water(engine, past, newest), quality=newest.quality | told)
-    new = EngineState(piped, judged, network, past, newest)
+        past = irrigation.remember(past, phase, newest, _rain_mm(window))
+    estimate = replace(_with_water(engine, past, newest), quality=newest.quality | quality)
+    new = EngineState(piped, checked, network, past, newest)
     return new, Outcome(record, corrected, estimate)
 
 
 def newest(engine: Engine, state: EngineState) -> Estimate:
-    """What is known by now, as the next record would be told it; its quality is the window's."""
+    """Return the newest estimate without the flags of a record; its quality is the window's."""
     return _with_water(engine, state.water, state.newest)
 
 
 def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:
-    """The state after records that were taken before, in the order of their taking."""
+    """Recompute the state from stored records, in the order in which they were processed."""
     state = start(engine)
     for record in records:
         state, _ = advance(engine, state, record)
@@ -129,21 +128,21 @@ def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:
 
 
 def _rain_mm(window: Window) -> float:
-    """Rain of the 24 h; NaN where it is not known."""
+    """Return the rain of the 24 h; NaN if unknown."""
     rain, known = (float(window.features[0, _COLUMN[k]]) for k in ("rain_mm", "rain_known"))
     return rain if known else NAN
 
 
 def _with_water(engine: Engine, past: WaterState, newest: Estimate) -> Estimate:
-    """The newest estimate with what it means for plants, where the soil is described."""
+    """Add the irrigation figures to the newest estimate if the soil is described."""
     if engine.soil_water is None or math.isnan(newest.window_end_s):
         return newest
     phase = phase_of(round(newest.window_end_s / HOUR_S), engine.bundle.phases)
-    return water.told(engine.soil_water, past, phase, newest)
+    return irrigation.describe(engine.soil_water, past, phase, newest)
 
 
 def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) -> Estimate:
-    """What the network and the inversion say of a window."""
+    """Build the estimate of a window from the network and the inversion."""
     quality = Quality(int(window.quality[0]))
     if age < engine.bundle.spin_up_steps:
         quality |= Quality.WARM_UP
@@ -175,5 +174,5 @@ def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) 
 
 
 def _possible(theta: float) -> float:
-    """Within what a soil can hold; NaN stays NaN."""
+    """Clip theta to what a soil can hold; NaN stays NaN."""
     return theta if math.isnan(theta) else min(max(theta, 0.0), THETA_MAX)

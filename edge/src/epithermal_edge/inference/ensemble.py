@@ -21,7 +21,7 @@ class Ensemble:
     runtime: str  # that they run on
 
     def __call__(self, x: Vector, state: State) -> tuple[Vector, State]:
-        """Return joined answer and new state; the state is that of the members, concatenated."""
+        """Return joined answer and new state; the state lists the members' tensors in order."""
         answers: list[Vector] = []
         after: list[Vector] = []
         at = 0

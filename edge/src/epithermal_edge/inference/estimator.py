@@ -43,12 +43,12 @@ def start(bundle: Bundle) -> EstimatorState:
 def step(
     step_fn: StepFn, bundle: Bundle, state: EstimatorState, window: Window
 ) -> tuple[EstimatorState, NDArray[np.float64]]:
-    """Advance the state of this window's hour of day by one day.
+    """Advance the network state of this window's hour of day by one day.
 
     Parameters
     ----------
     window :
-        Of one site. Where it says restart, the phase begins again from zero.
+        Of one site. If `restart` is set, the phase begins again from zero.
 
     Returns
     -------
@@ -74,13 +74,14 @@ def step(
         tensor[phase] = value
     age = state.age.copy()
     age[phase] = 1 if cold else state.age[phase] + 1
-    return EstimatorState(state.names, tensors, age), honest(y.astype(np.float64), features, cold)
+    answer = floor_sigma(y.astype(np.float64), features, cold)
+    return EstimatorState(state.names, tensors, age), answer
 
 
-def honest(
+def floor_sigma(
     y: NDArray[np.float64], features: NDArray[np.float32], cold: bool
 ) -> NDArray[np.float64]:
-    """Return the answer y (K,), with the sigma of the held inversion if nothing was ever counted.
+    """Raise sigma of the answer y (K,) to that of the input where nothing was counted.
 
     Without a count since the state began, the features, all of `FEATURES`, hold a usual soil and a
     large sigma; what a network makes of that is a guess, for which it has no training.
@@ -92,7 +93,7 @@ def honest(
 
 
 def stream(step_fn: StepFn, cold: State, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the answers to a whole series from a cold state.
+    """Run a whole series from a cold state and return all answers.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def stream(step_fn: StepFn, cold: State, x: NDArray[np.float32]) -> NDArray[np.f
 
 
 def run_golden(bundle: Bundle, step_fn: StepFn) -> float:
-    """Return the largest absolute error of the golden stream on this runtime [m3 m-3], or NaN."""
+    """Return the largest absolute error of the golden stream on this runtime [m3 m-3] or NaN."""
     answers = stream(step_fn, bundle.cold_state(), bundle.golden_inputs)
     if answers.shape != bundle.golden_outputs.shape:
         return float("nan")
@@ -121,9 +122,9 @@ def run_golden(bundle: Bundle, step_fn: StepFn) -> float:
 
 
 def check_golden(bundle: Bundle, step_fn: StepFn) -> float:
-    """Verify that this runtime computes what the bundle promises.
+    """Verify the golden vectors of a bundle on this runtime.
 
-    A runtime may load a model that it does not support and return wrong values without an error.
+    A runtime may load a model that it does not understand and return wrong answers, without error.
 
     Returns
     -------

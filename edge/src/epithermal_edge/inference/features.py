@@ -2,7 +2,7 @@
 
 A bin is (len(Bin), n): rows in the order of `Bin`, one column a site. The same lines run in
 training and on the station. Reductions go over the hours only, never over sites, so that a site's
-features have the same bits whatever stands beside it.
+features have the same bits whichever sites are computed with it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ENOUGH_S = 12 * HOUR_S  # less counting than this in a window is a gap, less of 
 SIGMA_MAX = 0.2  # [m3 m-3] where the inversion is flat its error is only "large"
 HELD_AT_START = np.array([[0.25], [SIGMA_MAX]])  # theta and sigma shown before the first count
 
-# What a soil is told apart from, so that 0 is both unknown and usual: near Carsel and Parrish's
-# (1988) loam and silt loam.
+# Reference soil of the soil features, so that 0 means both unknown and typical: near loam and
+# silt loam of Carsel and Parrish (1988).
 LOAM_THETA_R, LOAM_THETA_S = 0.06, 0.43  # [m3 m-3]
 LOAM_ALPHA_PER_CM, LOAM_N_LESS_1, LOAM_KS_CM_D = 0.02, 0.4, 20.0
 
@@ -98,12 +98,12 @@ class Window:
 
 
 def phase_of(hour: int, phases: int) -> int:
-    """Which of the states a window that ends at `hour` belongs to; its day is `phases` windows."""
+    """Return the phase (state) of the window that ends at `hour`; a day has `phases` windows."""
     return hour % HOURS // (HOURS // phases)
 
 
 def empty_bin(n: int) -> Array:
-    """An hour without records, (len(Bin), n)."""
+    """Return an hour without records, (len(Bin), n)."""
     empty = np.zeros((len(Bin), n))
     empty[Bin.T_MIN_C] = np.inf
     empty[Bin.T_MAX_C] = -np.inf
@@ -113,7 +113,7 @@ def empty_bin(n: int) -> Array:
 def add_to_bin(
     hourly: Array, record: RawRecord, corrected: CorrectedRecord, shared_error: Array, span_s: Array
 ) -> Array:
-    """The bin with one more record in it.
+    """Add one record to an hourly bin.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def add_to_bin(
 def window(
     site: Site, ring: Array, hour: int, held: Array, dark: NDArray[np.bool_]
 ) -> tuple[Window, Array]:
-    """Features of the 24 bins that end at `hour`.
+    """Compute the features of the 24 bins that end at `hour`.
 
     Parameters
     ----------
@@ -206,13 +206,13 @@ def window(
 
 
 def _day_of_year(hour: int) -> int:
-    """1 to 366, of the middle of the 24 hours that end at hour * 3600 s."""
+    """Return the day of year, 1 to 366, of the middle of the 24 h that end at hour * 3600 s."""
     middle = datetime.datetime.fromtimestamp((hour - HOURS // 2) * HOUR_S, datetime.UTC)
     return middle.timetuple().tm_yday
 
 
 def _place(site: Site, n: int, day_of_year: int) -> dict[str, Array]:
-    """What is known of the place on a day of the year, each feature (n,)."""
+    """Compute the features of the site on a day of the year, each (n,)."""
 
     def sites(value: Floats) -> Array:
         return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
@@ -245,14 +245,14 @@ def _place(site: Site, n: int, day_of_year: int) -> dict[str, Array]:
 
 
 def _whole(flag: str, description: dict[str, Array]) -> dict[str, Array]:
-    """A description with its flag, all of it 0 where a part is unknown."""
+    """Set a whole description with its flag to 0 where a part is unknown."""
     known = description[flag] > 0.0
     known &= np.isfinite(list(description.values())).all(axis=0)
     return {name: np.where(known, value, 0.0) for name, value in description.items()}
 
 
 def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Homogeneous COSMIC inversion of the window's mean rate: theta, sigma, whether clipped."""
+    """Invert the window's mean rate by COSMIC for a uniform soil: theta, sigma, clipped."""
     live_h = np.where(sums[Bin.LIVE_S] > 0.0, sums[Bin.LIVE_S], np.nan) / HOUR_S
     rate = sums[Bin.COUNTS] / live_h
     rate_sigma = np.sqrt(sums[Bin.VARIANCE] + sums[Bin.SHARED] * sums[Bin.SHARED]) / live_h
@@ -262,7 +262,7 @@ def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]
 
 
 def _et0(site: Site, ring: Array, sums: Array, hour: int) -> Array:
-    """Reference evapotranspiration of the day: as given, else by Hargreaves, else NaN."""
+    """Return ET0 of the day: as given, else by Hargreaves, else NaN."""
     given_s = np.where(sums[Bin.ET0_S] >= ENOUGH_S, sums[Bin.ET0_S], np.nan)
     given = sums[Bin.ET0_MM] * (HOURS * HOUR_S / given_s)
     warm_s = np.where(sums[Bin.TEMPERATURE_S] >= ENOUGH_S, sums[Bin.TEMPERATURE_S], np.nan)

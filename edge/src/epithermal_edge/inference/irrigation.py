@@ -1,4 +1,4 @@
-"""What a grower asks of theta: water that plants can take, how much of it is used, days left.
+"""Derive from theta what a grower asks: plant-available water, depletion, days until irrigation.
 
 Of 0-30 cm, against field capacity and wilting point of the site's soil; docs/water.md has the
 formulas and what is assumed. Pure: what is remembered is a value, as in `engine`.
@@ -21,12 +21,12 @@ DAYS = 7  # how far back the recent rate looks
 LEAST = 5  # days with a value, the newest included, that a rate needs
 RAIN_MM = 1.0  # less in 24 h evaporates from the surface: 0.2 ET0, FAO-56 (1998), ch. 8
 RISE_MM = 5.0  # of 0-30 cm in a day: more is not noise but water that came, also without a gauge
-HORIZON_D = 60.0  # no further ahead is told
+HORIZON_D = 60.0  # longest forecast
 Z_95 = 1.6449  # quantile of the normal distribution
 UNSURE = Quality.WARM_UP | Quality.GAP | Quality.CLIPPED | Quality.NO_MODEL
 
 SEN_RANK = {5: 2, 6: 3, 7: 5, 8: 7}
-"""Of n days: which slope from either end bounds the 90 % interval, by Kendall's distribution."""
+"""Rank of the slope, from either end, that bounds the 90 % interval of n days (Kendall)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ NOTHING = Range(NAN, NAN, NAN)
 
 
 def start(phases: int) -> WaterState:
-    """The state before the first window."""
+    """Return the state before the first window."""
     return WaterState(*(np.full((phases, DAYS + 1), np.nan) for _ in range(2)))
 
 
 def remember(state: WaterState, phase: int, estimate: Estimate, rain_mm: float) -> WaterState:
-    """Take in a window of 24 h.
+    """Add a window of 24 h to the state.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def remember(state: WaterState, phase: int, estimate: Estimate, rain_mm: float) 
     estimate :
         Of the window; one that is in doubt is as if there were none.
     rain_mm :
-        Of the window; NaN where no gauge tells it.
+        Of the window; NaN without a rain gauge.
     """
     sure = not estimate.quality & UNSURE
     return WaterState(
@@ -79,8 +79,8 @@ def _shifted(rows: NDArray[np.float64], phase: int, newest: float) -> NDArray[np
     return out
 
 
-def told(soil: SoilWater, state: WaterState, phase: int, estimate: Estimate) -> Estimate:
-    """The estimate of a window with what it means for plants.
+def describe(soil: SoilWater, state: WaterState, phase: int, estimate: Estimate) -> Estimate:
+    """Add storage, depletion and days until irrigation to the estimate of a window.
 
     Parameters
     ----------
@@ -101,29 +101,29 @@ def told(soil: SoilWater, state: WaterState, phase: int, estimate: Estimate) -> 
 
 
 def available_mm(soil: SoilWater, estimate: Estimate) -> Range:
-    """Water between wilting point and field capacity [mm], with the interval of theta."""
+    """Compute the water above the wilting point [mm], with the interval of theta."""
     return Range(*(soil.available_mm(theta) for theta in _thetas(estimate)))
 
 
 def depletion(soil: SoilWater, estimate: Estimate) -> Range:
-    """The used part of what a full soil holds for plants [1], with the interval of theta."""
+    """Compute the depleted fraction of plant-available water [1], with the interval of theta."""
     value, low, high = (soil.depletion(theta) for theta in _thetas(estimate))
     return Range(value, high, low)  # the wetter, the less is used
 
 
 def margin_mm(soil: SoilWater, estimate: Estimate) -> Range:
-    """Water that is left until the threshold [mm]; less than 0 below it."""
+    """Compute the water left above the irrigation threshold [mm]; negative below it."""
     return Range(*((theta - soil.theta_threshold) * STORAGE_MM for theta in _thetas(estimate)))
 
 
 def _thetas(estimate: Estimate) -> tuple[float, float, float]:
-    """theta, and the ends of its 5-95 % interval."""
+    """Return theta and the ends of its 5-95 % interval."""
     reach = Z_95 * estimate.theta_sigma
     return estimate.theta, estimate.theta - reach, estimate.theta + reach
 
 
 def loss_mm_d(state: WaterState, phase: int, full_mm: float) -> Range | None:
-    """How fast 0-30 cm has dried in the days since water came or drained last.
+    """Estimate how fast 0-30 cm has dried since the last rain, irrigation or drainage.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def loss_mm_d(state: WaterState, phase: int, full_mm: float) -> Range | None:
 
 
 def days_left(margin: Range, rate: Range) -> Range:
-    """Days until a margin [mm] is used up at a rate [mm d-1]; 0 where it is already.
+    """Compute the days until a margin [mm] is used up at a rate [mm d-1]; 0 if it is already.
 
     Returns
     -------

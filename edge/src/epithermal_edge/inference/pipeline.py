@@ -64,7 +64,7 @@ class PipelineState:
 
 
 def start(n: int = 1, phases: int = HOURS) -> PipelineState:
-    """The state before the first record of n sites.
+    """Return the state before the first record of n sites.
 
     Parameters
     ----------
@@ -106,18 +106,18 @@ class Correction:
 def step(
     site: Site, state: PipelineState, record: RawRecord
 ) -> tuple[PipelineState, CorrectedRecord, tuple[Window, ...]]:
-    """Take one record in, as `correct` and `take` do one after the other."""
-    return take(site, state, record, correct(site, state, record))
+    """Correct one record and add it to the stream: `correct`, then `add_record`."""
+    return add_record(site, state, record, correct(site, state, record))
 
 
-def take(
+def add_record(
     site: Site,
     state: PipelineState,
     record: RawRecord,
     correction: Correction,
     flags: NDArray[np.int64] | None = None,
 ) -> tuple[PipelineState, CorrectedRecord, tuple[Window, ...]]:
-    """Let a corrected record join the stream.
+    """Add a corrected record to the stream; return the windows that it closes.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def _close_hours(
 
 
 def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
-    """Take the atmosphere out of a record, with the last known air and monitor where need be."""
+    """Correct a record for the atmosphere; missing air and monitor values are held."""
     n = state.open_bin.shape[1]
 
     def sites(value: object) -> Array:
@@ -216,11 +216,11 @@ def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
     state, humidity = _hold_humidity(site, state, record, quality)
     state, incoming, shared_error = _hold_incoming(site, state, record, quality)
 
-    found = factors(site, pressure_hpa, humidity, incoming)
-    found = {name: sites(value) for name, value in found.items()}
+    by_name = factors(site, pressure_hpa, humidity, incoming)
+    by_name = {name: sites(value) for name, value in by_name.items()}
     hours = np.where(missing, np.nan, duration_s) / HOUR_S
     n_raw_cph = counts / hours
-    factor = product(found)
+    factor = product(by_name)
     n_corr_cph = np.where(zero, np.nan, n_raw_cph * factor)
     poisson = np.sqrt(counts) / hours * factor
     corrected = CorrectedRecord(
@@ -232,7 +232,7 @@ def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
         n_corr_sigma_cph=np.sqrt(poisson * poisson + (n_corr_cph * shared_error) ** 2),
         abs_humidity_g_m3=humidity,
         quality=quality,
-        **found,
+        **by_name,
     )
     return Correction(state, corrected, shared_error)
 
@@ -278,7 +278,7 @@ def _elapsed_s(state: PipelineState, record: RawRecord) -> float:
 def _hold_humidity(
     site: Site, state: PipelineState, record: RawRecord, quality: NDArray[np.int64]
 ) -> tuple[PipelineState, Array]:
-    """Absolute humidity (n,) [g m-3], the last one for a day; flags go into `quality`."""
+    """Return the absolute humidity (n,) [g m-3], held for a day; flags go into `quality`."""
     n = len(quality)
     now = np.broadcast_to(
         absolute_humidity(record.temperature_c, record.relative_humidity_pct), (n,)
@@ -297,7 +297,7 @@ def _hold_humidity(
 def _hold_incoming(
     site: Site, state: PipelineState, record: RawRecord, quality: NDArray[np.int64]
 ) -> tuple[PipelineState, Array, Array]:
-    """Monitor's value (n,), the last one if need be, and the relative error its age brings.
+    """Return the monitor's value (n,), held if missing, and the relative error of its age.
 
     A value is held for ever, since a step back to none would be a step in theta; after
     INCOMING_HOLD_S it is flagged as none would be.

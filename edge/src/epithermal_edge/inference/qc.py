@@ -1,4 +1,4 @@
-"""Quality control on the stream: each doubt is a flag, and nothing is corrected.
+"""Check the quality of each record: every doubt is a flag, and no value is corrected.
 
 `sieve` looks at one record alone and takes away what cannot be; `step` looks at it beside what came
 before, a value that goes in and comes out. Floats, or arrays with one value a site. The thresholds
@@ -30,7 +30,7 @@ MONTH_S = 30 * DAY_S  # memory of the tubes' share as it used to be; DAY_S: as i
 SHARE_DAYS = 3.0  # of counting before the tubes are compared
 SATURATED_PCT = 99.0  # at which the air's humidity may well stand still
 CHANCE = 1e-9  # probability under which a repeated count is no chance
-WINDOW_S = 25 * HOUR_S  # a window of a day ends up to an hour before the record it is told with
+WINDOW_S = 25 * HOUR_S  # a day's window ends up to 1 h before the record that publishes it
 DOUBTS = (
     Quality.PRESSURE_JUMP
     | Quality.PRESSURE_STUCK
@@ -39,13 +39,13 @@ DOUBTS = (
     | Quality.COUNT_SPIKE
     | Quality.TUBE_RATIO
 )
-"""Flags of a count that is used though it is in doubt."""
+"""Flags of a doubtful count that is used all the same."""
 WATCHED = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "incoming")
 
 
 @dataclass(frozen=True, slots=True)
 class QualityState:
-    """What the checks remember; a value, never changed in place."""
+    """State of the checks; a value, never changed in place."""
 
     last_end_s: float  # end of the newest record; -inf before the first
     last_duration_s: Array  # (n,) counting time of the newest record that counted [s]
@@ -61,7 +61,7 @@ class QualityState:
 
 
 def start(n: int = 1) -> QualityState:
-    """The state before the first record of n sites."""
+    """Return the state before the first record of n sites."""
     several = (len(WATCHED), n)
     return QualityState(
         last_end_s=-math.inf,
@@ -78,8 +78,8 @@ def start(n: int = 1) -> QualityState:
     )
 
 
-def sieve(limits: Limits, record: RawRecord) -> tuple[RawRecord, Flags]:
-    """Take away what the weather cannot be: it is missing then, and flagged.
+def drop_impossible(limits: Limits, record: RawRecord) -> tuple[RawRecord, Flags]:
+    """Replace impossible weather values by NaN and flag them.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def step(
     record: RawRecord,
     corrected: CorrectedRecord,
 ) -> tuple[QualityState, Flags]:
-    """Judge a record by itself and by those before it.
+    """Check a record by itself and against the preceding ones.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _health(limits: Limits, record: RawRecord, n: int) -> Flags:
 
 
 def _count_range(limits: Limits, site: Site, corrected: CorrectedRecord) -> Flags:
-    """More than a bare dry soil can give, beyond what counting statistics allow.
+    """Flag a rate above that of bare dry soil by more than counting statistics allow.
 
     Anscombe (1948), Biometrika 35, 246, eq. 1: 2 sqrt(x + 3/8) of a Poisson number is nearly
     normal with standard deviation 1.
@@ -194,7 +194,7 @@ def _count_range(limits: Limits, site: Site, corrected: CorrectedRecord) -> Flag
 
 
 def _weather(limits: Limits, state: QualityState, record: RawRecord) -> tuple[QualityState, Flags]:
-    """Jumps and values that nobody renews, of air and neutron monitor."""
+    """Flag jumps and constant values of air and neutron monitor."""
     n = state.count.shape[0]
     now = np.stack([_sites(getattr(record, name), n) for name in WATCHED])
     known = np.isfinite(now)
@@ -235,7 +235,7 @@ def _weather(limits: Limits, state: QualityState, record: RawRecord) -> tuple[Qu
 def _repeats(
     state: QualityState, counts: Array, counted: NDArray[np.bool_]
 ) -> tuple[QualityState, NDArray[np.bool_]]:
-    """Whether a count came so often in a row that chance does not do it.
+    """Check whether a count repeats more often in a row than chance allows.
 
     No number of a Poisson distribution is likelier than 1/sqrt(2 pi m), m that number, by
     Stirling's formula.
@@ -251,7 +251,7 @@ def _repeats(
 def _spike(
     limits: Limits, state: QualityState, corrected: CorrectedRecord, usable: Array, end_s: float
 ) -> tuple[QualityState, NDArray[np.bool_]]:
-    """Whether a count is further from the recent mean than soil and chance go.
+    """Check whether a count deviates from the recent mean by more than soil and chance allow.
 
     A heavy rain on dry ground takes a third of the counts at most, and drying or melt brings less
     within hours; what is beyond is judged by Poisson statistics with Anscombe's transform (see
@@ -282,7 +282,7 @@ def _spike(
 def _tubes(
     limits: Limits, state: QualityState, record: RawRecord
 ) -> tuple[QualityState, NDArray[np.bool_]]:
-    """Whether the first tube's share of a day's counts left that of a month.
+    """Check whether the first tube's share of a day's counts deviates from that of a month.
 
     The share of one tube in the counts of several is binomial, whatever soil and weather do.
     """

@@ -1,4 +1,4 @@
-"""Hold the thresholds of quality control; config/quality_table.py says what each is for."""
+"""Hold the thresholds of quality control; config/quality_table.py describes each."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def _check_signature(
 
 
 def available() -> tuple[str, ...]:
-    """List the installed runtimes by name, in the order of trial; none of them is run."""
+    """List the installed runtimes by name, in the order of trial, without running them."""
     return tuple(
         name
         for name, module in MODULES.items()
@@ -162,7 +162,7 @@ def load(bundle: Bundle, runtime: str | None = None) -> Step | Ensemble:
     Parameters
     ----------
     runtime :
-        "tflite" or "litert": only this one; None: as EPITHERMAL_RUNTIME says, else each in turn.
+        "tflite" or "litert": only this one; None: the one of EPITHERMAL_RUNTIME, else each in turn.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def _load(models: Sequence[tuple[Path, Sequence[StateTensor]]], runtime: str | N
 
 
 def _probed(step: Step) -> Step:
-    """Return the step if it answers zeros with finite numbers of the right shapes."""
+    """Check that a step from zeros gives finite numbers of the right shapes; return the step."""
     cold = zeros(step.states)
     y, state = step(np.zeros(step.n_features, dtype=np.float32), cold)
     if [array.shape for array in state] != [array.shape for array in cold] or y.ndim != 1:

@@ -23,7 +23,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class StateLostError(EpithermalError):
-    """No state is stored, or it does not fit; the text says why. Compute it from the records."""
+    """No state is stored, or it does not fit; the message has the reason. Recompute it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Part:
 def to_parts(
     state: EngineState, made_for: str, written: EngineState | None = None
 ) -> dict[str, Part]:
-    """What must be stored of a state.
+    """Serialize the parts of a state that must be stored.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def to_parts(
 
 
 def _changed(state: EngineState, written: EngineState | None) -> Iterable[int]:
-    """Phases that differ from what is stored."""
+    """List the phases that differ from the stored ones."""
     if written is None:
         return range(len(state.network.age))
     if state.network is written.network and state.water is written.water:
@@ -70,7 +70,7 @@ def _changed(state: EngineState, written: EngineState | None) -> Iterable[int]:
 
 
 def _phases(state: EngineState) -> Arrays:
-    """What is stored of each phase apart, (phases, ...); state tensors by their own names."""
+    """Return the arrays stored per phase, (phases, ...); state tensors by their own names."""
     network, water = state.network, state.water
     tensors: Arrays = dict(zip(network.names, network.tensors, strict=True))
     rest = {f.name: getattr(water, f.name) for f in fields(water)}
@@ -78,7 +78,7 @@ def _phases(state: EngineState) -> Arrays:
 
 
 def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> EngineState:
-    """The state that was stored.
+    """Restore a state from its stored parts.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> Engi
 
 
 def binding(seq: int, sums: Mapping[str, int]) -> tuple[str, int]:
-    """What binds stored parts together and to the record after which they are the state.
+    """Compute the key and checksum that tie stored parts to each other and to their record.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _state(parts: dict[str, Arrays], names: tuple[str, ...]) -> EngineState:
 
 
 def _fields(arrays: Arrays) -> dict[str, Any]:
-    """Arrays of one dimension and more as they are, the others as numbers."""
+    """Convert arrays without a dimension to numbers; return the others unchanged."""
     return {name: value.item() if value.ndim == 0 else value for name, value in arrays.items()}
 
 
@@ -152,7 +152,7 @@ def _layout(arrays: Arrays) -> str:
 
 
 def _unpack(name: str, part: Part | None, made_for: str, like: Arrays) -> Arrays:
-    """The arrays of one part, or StateLostError."""
+    """Unpack the arrays of one part; raise StateLostError if it is damaged or does not fit."""
     if part is None:
         raise StateLostError(f"state: no {name}")
     if part.made_for != made_for:

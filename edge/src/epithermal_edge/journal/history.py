@@ -1,7 +1,7 @@
-"""What the station told of each record, kept in the journal beside it: for `tail` and `export`.
+"""Read records with their stored estimates from the journal, for `tail`, `export` and the page.
 
-The estimate as it was told, by the model of that day; `replay` computes it again with the model of
-today. Readers open the journal read-only and do not disturb the station that writes it.
+Each estimate is the one that was published, by the model in use at that time; `replay` computes it
+again with the present model. The journal is opened read-only, so the running station can write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from epithermal_edge.journal.rows import (
     CORRECTED,
     ESTIMATE,
     RAW,
-    SAID,
+    RESULTS,
     estimate_columns,
     is_estimate_whole,
     record_columns,
@@ -35,25 +35,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One record of the journal and what was told of it."""
+class JournalEntry:
+    """One record of the journal with its stored estimate."""
 
     seq: int
     outcome: Outcome
-    model: str  # name and version; empty where the estimate is not kept
+    model: str  # name and version; empty where no estimate is stored
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
-    """The journal, for reading while a station may write.
+    """Open a journal read-only; a running station can go on writing it.
 
     Raises
     ------
     EpithermalError
-        There is none, or it cannot be read.
+        The file does not exist or cannot be read.
     """
     if not path.is_file():
         raise EpithermalError(
-            f"{path}: no journal; see [station] state_dir, or run the station first"
+            f"{path}: no journal; check [station] state_dir, or run the station first"
         )
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)
@@ -65,23 +65,23 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     return db
 
 
-def told(
+def read_entries(
     db: sqlite3.Connection,
     after: int = 0,
     from_s: float = -math.inf,
     to_s: float = math.inf,
     limit: int = -1,
-) -> Iterator[Told]:
-    """Records in the order of their taking, each with what was told of it.
+) -> Iterator[JournalEntry]:
+    """Yield the records in the order in which they were stored, each with its stored estimate.
 
     Parameters
     ----------
     after :
-        Number of a record: only later ones.
+        Record number; only records with higher numbers are read.
     from_s, to_s : [s, Unix time]
-        Bounds of the records' ends; from_s is outside, to_s inside.
+        Bounds of the records' ends: from_s < end <= to_s.
     limit :
-        Of records; negative: none.
+        Largest number of records; negative: no limit.
 
     Raises
     ------
@@ -94,13 +94,13 @@ def told(
         yield entry
 
 
-def windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[Told, float]]:
-    """The last record of each window of 24 h, and the rain of all its records [mm], in order.
+def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[JournalEntry, float]]:
+    """Yield the last record of each 24 h window with the total rain of the window [mm].
 
     Parameters
     ----------
     from_s : [s, Unix time]
-        Only records that end later.
+        Only records that end later are read.
 
     Raises
     ------
@@ -127,26 +127,26 @@ _JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
 
 def _read(
     db: sqlite3.Connection, query: str, values: Sequence[object], limit: int = -1
-) -> Iterator[tuple[Told, Sequence[Any]]]:
-    """Whole records of a query in their order, and what it selects beside _SELECTED."""
-    width, end = len(RAW) + 2, len(RAW) + 2 + len(SAID) + 4
+) -> Iterator[tuple[JournalEntry, Sequence[Any]]]:
+    """Yield the intact records of a query by number, and its columns after _SELECTED."""
+    width, end = len(RAW) + 2, len(RAW) + 2 + len(RESULTS) + 4
     try:
         for row in db.execute(f"{query} ORDER BY record.seq LIMIT ?", (*values, limit)):
             record = record_of(row[:width])
             if record is None:
                 log.warning("record %s is damaged on the disk", row[0])
                 continue
-            yield _told(row[0], record, row[width:end]), row[end:]
+            yield _entry(row[0], record, row[width:end]), row[end:]
     except FAULTS as error:
         raise EpithermalError(f"the journal cannot be read: {error}") from error
 
 
-def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
-    """A record with what was told of it; empty where that is not kept or not whole."""
+def _entry(seq: int, record: RawRecord, row: Sequence[Any]) -> JournalEntry:
+    """Return a record with its estimate; NaN where the estimate is missing or damaged."""
     if row[0] is None or not is_estimate_whole(row):
-        row = (seq, "", int(Quality.NO_MODEL), *[None] * len(SAID), 0)
+        row = (seq, "", int(Quality.NO_MODEL), *[None] * len(RESULTS), 0)
     _, model, quality, *stored, _ = row
-    numbers = {k: NAN if v is None else float(v) for k, v in zip(SAID, stored, strict=True)}
+    numbers = {k: NAN if v is None else float(v) for k, v in zip(RESULTS, stored, strict=True)}
     age = numbers["state_age_steps"]
     values: dict[str, Any] = {name: numbers[name] for name in ESTIMATE}
     values["state_age_steps"] = 0 if math.isnan(age) else int(age)
@@ -158,17 +158,17 @@ def _told(seq: int, record: RawRecord, row: Sequence[Any]) -> Told:
         quality=np.array([quality]),
         **{name: np.array([numbers[name]]) for name in CORRECTED},
     )
-    return Told(seq, Outcome(record, corrected, estimate), model)
+    return JournalEntry(seq, Outcome(record, corrected, estimate), model)
 
 
-def newest_window(db: sqlite3.Connection) -> float | None:
-    """End of the window that the newest record tells [s, Unix time]."""
+def newest_window_end_s(db: sqlite3.Connection) -> float | None:
+    """Return the end of the newest record's window [s, Unix time]; None without records."""
     query = "SELECT window_end_s FROM estimate ORDER BY seq DESC LIMIT 1"
     row = db.execute(query).fetchone()
     return None if row is None else row[0]
 
 
-def before_last(db: sqlite3.Connection, count: int) -> int:
-    """Number of the record before the last `count` ones."""
+def seq_before_last(db: sqlite3.Connection, count: int) -> int:
+    """Return the number of the record before the last `count` records; at least 0."""
     (newest,) = db.execute("SELECT max(seq) FROM record").fetchone()
     return max((newest or 0) - count, 0)

@@ -1,8 +1,8 @@
-"""The station's memory on disk: record, state and outgoing messages, in one transaction.
+"""Store each record, the state after it and its messages on disk, in one transaction.
 
-A power cut leaves either all of a record's traces or none. The state is a cache: when it does not
-fit the model, or a byte of it has changed, it is computed again from the raw records. When there
-is no more room, rows go by class (`room.CLASSES`); what is to be told of theta never does.
+A power cut leaves either all rows of a record or none. The state is a cache: if it does not fit the
+model, or a byte of it has changed, it is computed again from the raw records. A full journal drops
+rows by class (`pruning.CLASSES`), but never an obs/theta message that waits for the broker.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 
 from epithermal_edge.inference.engine import EngineState
 from epithermal_edge.inference.snapshot import Part, StateLostError, binding, from_parts, to_parts
-from epithermal_edge.journal import pruning as room
-from epithermal_edge.journal import recovery
-from epithermal_edge.journal.metadata import About
+from epithermal_edge.journal import pruning, recovery
+from epithermal_edge.journal.metadata import Metadata
 from epithermal_edge.journal.outbox import Outbox, Outgoing
 from epithermal_edge.journal.rows import (
+    PAYLOADS,
     estimate_columns,
+    payload_of,
+    payload_row,
     record_columns,
     record_of,
     record_row,
-    told_of,
-    told_row,
 )
 from epithermal_edge.journal.sqlite import (
     PAGE_BYTES,
@@ -34,7 +34,7 @@ from epithermal_edge.journal.sqlite import (
     FullError,
     JournalError,
     Mark,
-    fault,
+    journal_error,
 )
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import OBS_THETA
@@ -44,43 +44,43 @@ __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
 
 FILE = "journal.sqlite3"
 MARK = "journal.mark"
-BATCH = 500  # records read at once
-TOLD = (  # payloads that can be published again
-    "FROM told JOIN record USING (seq)"
-    " WHERE told.seq > ? AND told.seq <= ? AND end_s > ? AND end_s <= ?"
+BATCH = 500  # records read by one query
+IN_RANGE = (  # stored obs/theta payloads of a range, for `republish`
+    f"FROM {PAYLOADS} JOIN record USING (seq)"
+    f" WHERE {PAYLOADS}.seq > ? AND {PAYLOADS}.seq <= ? AND end_s > ? AND end_s <= ?"
 )
-WHOLE = "whole"  # part of the state that says which record it belongs to
+WHOLE = "whole"  # part of the state with the number of its record
 
 log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The one database of a station; for one thread.
+    """The database of a station, to be used by one thread.
 
-    A damaged file is set aside and replaced by one with what is readable of it.
+    A damaged file is renamed and replaced by a new one with all rows that can be read.
 
     Parameters
     ----------
     folder :
-        Made when it is not there.
+        Folder of the file; created if it does not exist.
     max_mb :
-        Cap of the database file [MB]; at nine tenths of it the oldest raw records go.
-    beat :
-        Called again and again while a damaged file is read.
+        Cap of the database file [MB]; above nine tenths of it the oldest raw records are dropped.
+    on_progress :
+        Called repeatedly while a damaged file is read.
     suspect :
-        Why the file that is there must be taken for damaged, though it looks sound.
+        Reason to treat an existing file as damaged, although it passes the checks.
 
     Raises
     ------
     JournalError
-        The folder or the file cannot be used, or is of a later version of the software.
+        The folder or the file cannot be used, or the file has another schema version.
     """
 
     def __init__(
         self,
         folder: Path,
         max_mb: float = 512.0,
-        beat: Callable[[], object] = lambda: None,
+        on_progress: Callable[[], object] = lambda: None,
         suspect: str | None = None,
     ) -> None:
         self.path = folder / FILE
@@ -91,49 +91,49 @@ class Journal:
         self.last_error: str | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            recovery.finish(self.path)
+            recovery.finish_swap(self.path)
         except OSError as error:
-            raise fault(self.path, error) from error
+            raise journal_error(self.path, error) from error
         try:
             if suspect is not None:
                 raise DamagedError(f"{self.path}: {suspect}")
             self._open()
         except DamagedError as damage:
-            recovery.rescue(self.path, str(damage), beat, bad_sectors=suspect is not None)
+            recovery.salvage(self.path, str(damage), on_progress, bad_sectors=suspect is not None)
             self._open()
 
     @property
     def has_notes(self) -> bool:
-        """Whether `tell` has something to tell."""
-        return self._about.has_notes
+        """Whether `post_notes` may have notes to post."""
+        return self._metadata.has_notes
 
     def _open(self) -> None:
         self._db = Database(self.path, self._max_pages)
         try:
-            self._about = About(self._db)
-            self._about.prepare()
-            self._outbox = Outbox(self._db, self._about)
+            self._metadata = Metadata(self._db)
+            self._metadata.prepare()
+            self._outbox = Outbox(self._db, self._metadata)
             self._db.check()
-            self.epoch = self._about.get("epoch")
-            self.base = int(self._about.get("base"))  # records of earlier epochs
-            self._heed_mark()
+            self.epoch = self._metadata.get("epoch")
+            self.base = int(self._metadata.get("base"))  # records of earlier epochs
+            self._check_mark()
         except JournalError:
             self._db.close()
             raise
 
-    def _heed_mark(self) -> None:
-        """Where the newest commits are gone, their numbers are not given again."""
-        epoch, told = self._mark.read()
+    def _check_mark(self) -> None:
+        """Start a new epoch if the newest commits are missing, so that no number is used twice."""
+        epoch, marked = self._mark.read()
         last = self.last_seq()
-        if epoch != self.epoch or told <= last:
+        if epoch != self.epoch or marked <= last:
             return
-        text = f"the last {told - last} records were lost on the disk; the numbers begin again"
+        text = f"the last {marked - last} records were lost on the disk; numbering starts again"
         log.error("%s: %s", self.path, text)
         epoch = secrets.token_hex(4)
 
         def write() -> None:
-            self._about.put(epoch=epoch, base=str(last))
-            self._about.note("journal_salvaged", text)
+            self._metadata.put(epoch=epoch, base=str(last))
+            self._metadata.add_note("journal_salvaged", text)
 
         self._db.transaction(write)
         self.epoch, self.base = epoch, last
@@ -147,31 +147,33 @@ class Journal:
         seq: int,
         record: RawRecord,
         state: EngineState,
-        made_for: str,
+        fingerprint: str,
         messages: Sequence[Message],
         accepted: Sequence[int] = (),
         lost: int = 0,
         estimate: Sequence[object] = (),
-        keep: Mapping[str, str | None] | None = None,
+        values: Mapping[str, str | None] | None = None,
     ) -> None:
-        """Everything that one record brought, in one transaction.
+        """Store a record with its results, state and messages in one transaction.
 
         Parameters
         ----------
         seq :
-            One more than `last_seq()`.
+            Number of the record: `last_seq()` + 1.
         state :
-            After the record; only what changed since the last commit is written.
-        made_for :
+            State after the record; only the parts changed since the last commit are written.
+        fingerprint :
             Fingerprint of the engine.
+        messages :
+            Messages to publish.
         accepted :
-            Ids of outgoing messages that the broker has.
+            Ids of outgoing messages that the broker has acknowledged; they are deleted.
         lost :
-            Records before this one that found no room in memory while the disk refused.
+            Number of earlier records that were dropped from memory while the disk rejected writes.
         estimate :
-            What was told of it, as `rows.estimate_row` gives it.
-        keep :
-            As for the method `keep`.
+            Row of the results, from `rows.estimate_row`; empty: none.
+        values :
+            Values to store or delete, as for `put_values`.
 
         Raises
         ------
@@ -184,75 +186,75 @@ class Journal:
             self._db.insert("record", record_columns(), record_row(seq, record))
             if estimate:
                 self._db.insert("estimate", estimate_columns(), estimate)
-            told = [
-                told_row(seq, message.payload) for message in messages if message.kind == OBS_THETA
-            ]
-            self._db.many("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", told)
-            sums.update(self._write_state(seq, state, made_for))
+            rows = [payload_row(seq, m.payload) for m in messages if m.kind == OBS_THETA]
+            self._db.execute_many(f"INSERT OR REPLACE INTO {PAYLOADS} VALUES (?, ?, ?)", rows)
+            sums.update(self._write_state(seq, state, fingerprint))
             self._outbox.post(messages)
-            self._outbox.forget(accepted)
-            self._about.keep(keep or {})
+            self._outbox.delete(accepted)
+            self._metadata.update(values or {})
             if lost:
-                self._about.count("memory", lost)
+                self._metadata.count_dropped("memory", lost)
 
         self._transaction(write)
         self._written, self._sums = state, sums
         self._mark.write(self.epoch, seq)
-        if seq % room.PRUNE_ROWS == 0:
-            room.prune(self._db, self._about)
+        if seq % pruning.PRUNE_ROWS == 0:
+            pruning.prune(self._db, self._metadata)
 
-    def store(self, state: EngineState, made_for: str, messages: Sequence[Message] = ()) -> None:
-        """A whole state that was computed again, with what there is to say about it."""
+    def store_state(
+        self, state: EngineState, fingerprint: str, messages: Sequence[Message] = ()
+    ) -> None:
+        """Replace the stored state as a whole, and post messages, in one transaction."""
         self._written, self._sums = None, {}
         seq = self.last_seq()
         sums: dict[str, int] = {}
 
         def write() -> None:
-            self._db.cursor("DELETE FROM state")
-            sums.update(self._write_state(seq, state, made_for))
+            self._db.execute("DELETE FROM state")
+            sums.update(self._write_state(seq, state, fingerprint))
             self._outbox.post(messages)
 
         self._transaction(write)
         self._written, self._sums = state, sums
 
-    def keep(self, values: Mapping[str, str | None], messages: Sequence[Message] = ()) -> None:
-        """Write values, delete those that are None, and post messages, in one transaction."""
+    def put_values(
+        self, values: Mapping[str, str | None], messages: Sequence[Message] = ()
+    ) -> None:
+        """Store values, delete keys whose value is None, and post messages, in one transaction."""
 
         def write() -> None:
-            self._about.keep(values)
+            self._metadata.update(values)
             self._outbox.post(messages)
 
         self._transaction(write)
 
     def post(self, messages: Sequence[Message]) -> None:
-        """Add outgoing messages that belong to no record."""
+        """Add outgoing messages that do not belong to a record."""
         self._transaction(lambda: self._outbox.post(messages))
 
-    def forget(self, accepted: Sequence[int]) -> None:
-        """Delete outgoing messages that the broker has."""
+    def delete_outgoing(self, accepted: Sequence[int]) -> None:
+        """Delete outgoing messages that the broker has acknowledged, by id."""
         if accepted:
-            self._transaction(lambda: self._outbox.forget(accepted))
+            self._transaction(lambda: self._outbox.delete(accepted))
 
-    def tell(self, message: Callable[[str, str], Message]) -> None:
-        """Put what happened to the journal into the outbox, each thing once; `message` makes one
-        of a kind and a text.
-        """
+    def post_notes(self, message: Callable[[str, str], Message]) -> None:
+        """Move the notes (drops, salvage) into the outbox, each as `message(kind, text)`."""
 
         def write() -> None:
-            notes = self._about.notes()
+            notes = self._metadata.notes()
             if notes:
                 self._outbox.post([message(kind, text) for kind, text in notes])
-                self._about.strike()
+                self._metadata.clear_notes()
 
-        self._about.has_notes = False
+        self._metadata.has_notes = False
         try:
             self._transaction(write)
         except JournalError:
-            self._about.has_notes = True
+            self._metadata.has_notes = True
             raise
 
     def _transaction(self, write: Callable[[], object]) -> None:
-        """One transaction; where there is no room for it, rows of less worth make some."""
+        """Write in one transaction; if the file is full, drop rows of lower classes and retry."""
         shrunk = False
         try:
             while True:
@@ -260,9 +262,9 @@ class Journal:
                     self._db.transaction(write)
                     break
                 except FullError:
-                    if self._db.is_near_cap() and room.make(self._db, self._about):
+                    if self._db.is_near_cap() and pruning.free_space(self._db, self._metadata):
                         continue
-                    if shrunk or not self._db.shrink():
+                    if shrunk or not self._db.empty_wal():
                         raise
                     shrunk = True
         except JournalError as error:
@@ -270,31 +272,33 @@ class Journal:
             raise
         self.last_error = None
 
-    def waiting(self) -> int:
-        """Messages that the broker does not have yet."""
-        return self._outbox.waiting()
+    def count_waiting(self) -> int:
+        """Return the number of messages that the broker has not acknowledged."""
+        return self._outbox.count()
 
-    def outgoing(self, after: int, limit: int, newest: bool) -> list[Outgoing]:
-        """The next messages in order; one that is damaged on the disk is dropped and told.
+    def next_outgoing(self, after: int, limit: int, newest: bool) -> list[Outgoing]:
+        """Return the next messages in order; messages damaged on the disk are dropped and counted.
 
         Parameters
         ----------
         after :
-            Id of the last one that is under way.
+            Id; only messages with higher ids are returned.
+        limit :
+            Largest number of messages read.
         newest :
-            Only the newest values, or only the others.
+            True: only messages of `newest_only` topics; False: only the others.
         """
         sound, damaged = self._outbox.next(after, limit, newest)
         if damaged:
             self._transaction(lambda: self._outbox.drop(damaged))
         return sound
 
-    def load_state(self, made_for: str, like: EngineState) -> EngineState:
-        """The state that was committed last.
+    def load_state(self, fingerprint: str, like: EngineState) -> EngineState:
+        """Load the state that was committed last.
 
         Parameters
         ----------
-        made_for :
+        fingerprint :
             Fingerprint of the engine that will use it.
         like :
             A state of the right shapes.
@@ -302,82 +306,82 @@ class Journal:
         Raises
         ------
         StateLostError
-            There is none, or it does not fit; the text says why.
+            No state is stored, or it does not fit; the text gives the reason.
         """
         rows = self._db.rows("SELECT part, layout, made_for, crc32, CAST(data AS BLOB) FROM state")
         parts = {row[0]: Part(*row[1:]) for row in rows}
-        state = from_parts(parts, made_for, like)
+        state = from_parts(parts, fingerprint, like)
         whole = parts.pop(WHOLE, None)
         sums = {name: part.crc32 for name, part in parts.items()}
         if whole is None or (whole.layout, whole.crc32) != binding(self.last_seq(), sums):
-            raise StateLostError("state: is not that of the last record")
+            raise StateLostError("state: does not belong to the last record")
         self._written, self._sums = state, sums
         return state
 
-    def _write_state(self, seq: int, state: EngineState, made_for: str) -> Mapping[str, int]:
-        """Inside a transaction: the parts that changed; checksums of all."""
-        parts = to_parts(state, made_for, self._written)
+    def _write_state(self, seq: int, state: EngineState, fingerprint: str) -> Mapping[str, int]:
+        """Write the changed parts inside a transaction; return the checksums of all parts."""
+        parts = to_parts(state, fingerprint, self._written)
         sums = self._sums | {name: part.crc32 for name, part in parts.items()}
-        rows = [(name, p.layout, made_for, p.crc32, p.data) for name, p in parts.items()]
+        rows = [(name, p.layout, fingerprint, p.crc32, p.data) for name, p in parts.items()]
         layout, crc32 = binding(seq, sums)
-        rows.append((WHOLE, layout, made_for, crc32, b""))
-        self._db.many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)", rows)
+        rows.append((WHOLE, layout, fingerprint, crc32, b""))
+        self._db.execute_many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)", rows)
         return sums
 
     def health(self) -> dict[str, object]:
-        """How full it is, what waits, what was dropped.
+        """Return size, number of waiting messages and counts of dropped rows, for health.json.
 
         Raises
         ------
         JournalError
-            It cannot be read.
+            The file cannot be read.
         """
-        kept = self._db.rows("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM record")[0][0]
+        count = self._db.rows("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM record")[0][0]
         files = [self.path, self.path.with_name(FILE + "-wal")]
         return {
-            "records": kept,
-            "waiting": self.waiting(),
+            "records": count,
+            "waiting": self.count_waiting(),
             "oldest_waiting": self._outbox.oldest(),
             "bytes": sum(file.stat().st_size for file in files if file.exists()),
             "max_bytes": self._db.max_pages * PAGE_BYTES,
-            "dropped": self._about.dropped(),
-            "salvaged": self._about.get("salvaged", "") or None,
+            "dropped": self._metadata.dropped(),
+            "salvaged": self._metadata.get("salvaged", "") or None,
             "writable": self.last_error is None,
             "last_error": self.last_error,
         }
 
     def last_seq(self) -> int:
-        """Number of the last record ever taken, 0 before the first."""
+        """Return the number of the last record ever stored, 0 before the first."""
         rows = self._db.rows(
             "SELECT max((SELECT coalesce(max(seq), 0) FROM record),"
             " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0))"
         )
         return int(rows[0][0])
 
-    def has(self, record: RawRecord) -> bool:
-        """Whether this very record was taken: the same end, counting time and counts."""
-        told = (float(record.duration_s), float(record.counts))
-        values = [None if math.isnan(value) else value for value in told]
+    def has_record(self, record: RawRecord) -> bool:
+        """Return whether a record with the same end, duration and counts is stored."""
+        numbers = (float(record.duration_s), float(record.counts))
+        values = [None if math.isnan(number) else number for number in numbers]
         sql = "SELECT 1 FROM record WHERE end_s = ? AND duration_s IS ? AND counts IS ?"
         return bool(self._db.rows(sql, (record.end_s, *values)))
 
-    def knows(self, end_s: float) -> bool:
-        """Whether a record with this end was taken; one older than the oldest kept counts so."""
-        if end_s <= float(self._about.get(room.PRUNED_TO, "-inf")):
+    def has_end(self, end_s: float) -> bool:
+        """Return whether a record with this end was stored; True for any end that was pruned."""
+        if end_s <= float(self._metadata.get(pruning.PRUNED_TO, "-inf")):
             return True
         return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
 
     def end_before(self, end_s: float) -> float:
-        """End of the record before one that ends so [s, Unix time]; -inf where there is none."""
+        """Return the latest end of a record before `end_s` [s, Unix time]; -inf without one."""
         rows = self._db.rows("SELECT max(end_s) FROM record WHERE end_s < ?", (end_s,))
         return -math.inf if rows[0][0] is None else float(rows[0][0])
 
     def newest_end_s(self) -> float:
-        """The latest end of a record [s, Unix time]; -inf where there is none."""
+        """Return the latest end of a record [s, Unix time]; -inf if there is none."""
         return self.end_before(math.inf)
 
     def records(self) -> Iterator[RawRecord]:
-        """The raw records that are kept, in the order of their taking; damaged rows are told."""
+        """Yield the raw records in the order in which they were stored; note damaged rows."""
         sql = f"SELECT {record_columns()} FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
         at, damaged = -1, 0
         while rows := self._db.rows(sql, (at, BATCH)):
@@ -388,30 +392,33 @@ class Journal:
                     yield record
             at = rows[-1][0]
         if damaged:
-            text = f"{damaged} raw records are damaged on the disk and were not used"
-            self._db.transaction(lambda: self._about.note("journal_salvaged", text))
+            text = f"{damaged} raw records are damaged on the disk and were skipped"
+            self._db.transaction(lambda: self._metadata.add_note("journal_salvaged", text))
 
-    def count_told(self, after: int, last: int, from_s: float, to_s: float) -> int:
-        """How many records `told` would give."""
-        return int(self._db.rows(f"SELECT count(*) {TOLD}", (after, last, from_s, to_s))[0][0])
+    def count_payloads(self, after: int, last: int, from_s: float, to_s: float) -> int:
+        """Return the number of records that `payloads` would return without a limit."""
+        return int(self._db.rows(f"SELECT count(*) {IN_RANGE}", (after, last, from_s, to_s))[0][0])
 
-    def told(
+    def payloads(
         self, after: int, last: int, from_s: float, to_s: float, limit: int
     ) -> list[tuple[int, bytes | None]]:
-        """Number and payload of obs/theta of records; None where that is damaged on the disk.
+        """Return number and obs/theta payload of records; None for a payload damaged on the disk.
 
         Parameters
         ----------
         after, last :
-            Numbers of records in the journal: later than the one, up to the other.
+            Bounds of the record numbers: after < seq <= last.
         from_s, to_s : [s, Unix time]
-            Bounds of the records' ends; from_s is outside, to_s inside.
+            Bounds of the records' ends: from_s < end <= to_s.
+        limit :
+            Largest number of records.
         """
-        sql = f"SELECT told.seq, payload, told.crc32 {TOLD} ORDER BY told.seq LIMIT ?"
+        sql = f"SELECT {PAYLOADS}.seq, payload, {PAYLOADS}.crc32 {IN_RANGE} ORDER BY 1 LIMIT ?"
         return [
-            (row[0], told_of(row)) for row in self._db.rows(sql, (after, last, from_s, to_s, limit))
+            (row[0], payload_of(row))
+            for row in self._db.rows(sql, (after, last, from_s, to_s, limit))
         ]
 
-    def kept(self, prefix: str) -> dict[str, str]:
-        """What was kept under keys that begin so; what is damaged is as if it had never been."""
-        return self._about.under(prefix)
+    def get_values(self, prefix: str) -> dict[str, str]:
+        """Return the stored values whose key has this prefix, without those that are damaged."""
+        return self._metadata.with_prefix(prefix)

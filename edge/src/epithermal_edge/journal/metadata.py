@@ -1,4 +1,4 @@
-"""What a journal knows of itself: values with a checksum, counts of drops, notes to be told."""
+"""Store the journal's own data: values with checksums, counts of dropped rows, notes to publish."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ import re
 import secrets
 from collections.abc import Mapping
 
-from epithermal_edge.journal.rows import CREATE, RAW, SAID, SCHEMA, checksum
-from epithermal_edge.journal.rows import TOLD as TOLD_TABLE
+from epithermal_edge.journal.rows import CREATE, CREATE_PAYLOADS, RAW, RESULTS, SCHEMA, checksum
 from epithermal_edge.journal.sqlite import DamagedError, Database, JournalError
 
-DROPPED, TOLD = "dropped", "dropped_told"
+DROPPED, REPORTED = "dropped", "dropped_told"
 _KIND = re.compile("[a-z_]{1,40}")
 
 log = logging.getLogger(__name__)
 
 
-class About:
-    """Tables about and note of a journal; what writes belongs inside a transaction."""
+class Metadata:
+    """Tables about and note of a journal; call methods that write inside a transaction."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self.has_notes = True  # until `notes` says otherwise
+        self.has_notes = True  # a journal just opened may hold notes
 
     def prepare(self) -> None:
-        """Make the tables of a new file; refuse one that this software does not read.
+        """Create the tables of a new file; reject a file of another schema version.
 
         Raises
         ------
         DamagedError
-            The number of the schema is not what was written.
+            The stored schema number has changed on the disk.
         JournalError
             The file is of another version of the software.
         """
@@ -42,80 +41,80 @@ class About:
             self._db.transaction(self._create)
             return
         if "note" in tables and self.get("schema") == str(SCHEMA) != str(version):
-            raise DamagedError(f"{path}: schema {version}, though made with {SCHEMA}")
+            raise DamagedError(f"{path}: schema {version}, but created with {SCHEMA}")
         if version != SCHEMA:
             raise JournalError(
                 f"{path}: schema {version}, this software reads {SCHEMA};"
-                " update epithermal-edge or name another state_dir"
+                " update epithermal-edge or set another state_dir"
             )
-        self._db.rows(TOLD_TABLE)
-        for table, names in (("record", RAW), ("estimate", SAID)):
+        self._db.rows(CREATE_PAYLOADS)
+        for table, names in (("record", RAW), ("estimate", RESULTS)):
             columns = {row[1] for row in self._db.rows(f"PRAGMA table_info({table})")}
             for name in names:
-                if name not in columns:  # the software is later than the file
+                if name not in columns:  # the file was written by an older version
                     self._db.rows(f"ALTER TABLE {table} ADD COLUMN {name} REAL")
 
     def _create(self) -> None:
         for statement in CREATE.split(";\n"):
-            self._db.cursor(statement)
+            self._db.execute(statement)
         self.put(epoch=secrets.token_hex(4), schema=str(SCHEMA), base="0")
-        self._db.cursor(f"PRAGMA user_version = {SCHEMA}")
+        self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def get(self, key: str, default: str | None = None) -> str:
-        """A value.
+        """Return the value of a key.
 
         Raises
         ------
         DamagedError
-            It is not there and has no default, or is not what was written.
+            The key is missing and there is no default, or the value fails its checksum.
         """
         rows = self._db.rows("SELECT value, crc32 FROM about WHERE key = ?", (key,))
         if not rows and default is not None:
             return default
         if not rows or rows[0][1] != checksum(key, rows[0][0]):
-            raise DamagedError(f"{self._db.path}: {key} is not what was written")
+            raise DamagedError(f"{self._db.path}: {key} fails its checksum")
         return str(rows[0][0])
 
     def put(self, **values: str) -> None:
         """Write values."""
         rows = [(key, value, checksum(key, value)) for key, value in values.items()]
-        self._db.many("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
+        self._db.execute_many("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
 
-    def keep(self, values: Mapping[str, str | None]) -> None:
+    def update(self, values: Mapping[str, str | None]) -> None:
         """Write values, delete those that are None."""
         self.put(**{key: value for key, value in values.items() if value is not None})
         gone = [(key,) for key, value in values.items() if value is None]
-        self._db.many("DELETE FROM about WHERE key = ?", gone)
+        self._db.execute_many("DELETE FROM about WHERE key = ?", gone)
 
-    def under(self, prefix: str) -> dict[str, str]:
-        """All values whose key begins so; what is damaged is left out."""
+    def with_prefix(self, prefix: str) -> dict[str, str]:
+        """Return all values whose key has this prefix, without those that are damaged."""
         sql = "SELECT key, value, crc32 FROM about WHERE substr(key, 1, ?) = ?"
         rows = self._db.rows(sql, (len(prefix), prefix))
         return {key: value for key, value, crc32 in rows if crc32 == checksum(key, value)}
 
-    def note(self, kind: str, text: str) -> None:
-        """Something to be told, once, when there is somebody to tell it."""
-        self._db.cursor("INSERT INTO note (kind, text) VALUES (?, ?)", (kind, text))
+    def add_note(self, kind: str, text: str) -> None:
+        """Store a note, to be published once as an event."""
+        self._db.execute("INSERT INTO note (kind, text) VALUES (?, ?)", (kind, text))
         self.has_notes = True
 
     def notes(self) -> list[tuple[str, str]]:
-        """Kind and text of what is not told yet, a damaged note left out."""
+        """Return kind and text of each unpublished note, without those that are damaged."""
         rows = self._db.rows("SELECT kind, text FROM note ORDER BY id")
-        told = json.loads(self.get(TOLD, "{}"))
-        drops = {name: (n - told.get(name, 0), n) for name, n in self.dropped().items()}
+        reported = json.loads(self.get(REPORTED, "{}"))
+        drops = {name: (n - reported.get(name, 0), n) for name, n in self.dropped().items()}
         return [(str(kind), str(text)) for kind, text in rows if _KIND.fullmatch(str(kind))] + [
             ("spool_drop", f"{new} of class {name} dropped, {total} in all")
             for name, (new, total) in drops.items()
             if new
         ]
 
-    def strike(self) -> None:
-        """All notes were told."""
-        self._db.cursor("DELETE FROM note")
-        self.put(**{TOLD: self.get(DROPPED, "{}")})
+    def clear_notes(self) -> None:
+        """Delete the notes and mark the counts of dropped rows as reported."""
+        self._db.execute("DELETE FROM note")
+        self.put(**{REPORTED: self.get(DROPPED, "{}")})
 
-    def count(self, name: str, number: int) -> None:
-        """Rows of a class are dropped: count them, and have it told."""
+    def count_dropped(self, name: str, number: int) -> None:
+        """Add to the count of dropped rows of a class; `notes` reports it."""
         dropped = self.dropped()
         dropped[name] = dropped.get(name, 0) + number
         self.put(**{DROPPED: json.dumps(dropped)})
@@ -123,6 +122,6 @@ class About:
         log.warning("%d of class %s dropped, %d in all", number, name, dropped[name])
 
     def dropped(self) -> dict[str, int]:
-        """How many rows of each class were ever dropped."""
-        found: dict[str, int] = json.loads(self.get(DROPPED, "{}"))
-        return found
+        """Return the number of rows of each class that were ever dropped."""
+        counts: dict[str, int] = json.loads(self.get(DROPPED, "{}"))
+        return counts

@@ -1,4 +1,4 @@
-"""The messages that wait for the broker, in the order in which they were written."""
+"""Store the messages that wait for the broker, in the order in which they were written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from epithermal_edge.journal.metadata import About
+from epithermal_edge.journal.metadata import Metadata
 from epithermal_edge.journal.rows import OUTBOX, message_of, message_row
 from epithermal_edge.journal.sqlite import Database
 from epithermal_edge.messages.message import Message
@@ -18,36 +18,36 @@ COLUMNS = ", ".join((*OUTBOX, "crc32"))
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that waits for the broker, and its place in the queue."""
+    """A message that waits for the broker, with its number in the queue."""
 
     id: int
     message: Message
 
 
 class Outbox:
-    """Table outbox of a journal; `post` and `forget` belong inside a transaction."""
+    """Table outbox of a journal; call methods that write inside a transaction."""
 
-    def __init__(self, db: Database, about: About) -> None:
-        self._db, self._about = db, about
+    def __init__(self, db: Database, metadata: Metadata) -> None:
+        self._db, self._metadata = db, metadata
 
     def post(self, messages: Sequence[Message]) -> None:
-        """Add messages; of the newest values only the newest stays."""
+        """Add messages; a message of a `newest_only` topic replaces the one before."""
         sql = f"INSERT INTO outbox ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
         for message in messages:
             if message.kind.newest_only:
-                self._db.cursor("DELETE FROM outbox WHERE topic = ?", (message.topic,))
-            self._db.cursor(sql, message_row(message))
+                self._db.execute("DELETE FROM outbox WHERE topic = ?", (message.topic,))
+            self._db.execute(sql, message_row(message))
 
-    def forget(self, ids: Sequence[int]) -> None:
+    def delete(self, ids: Sequence[int]) -> None:
         """Delete messages."""
-        self._db.many("DELETE FROM outbox WHERE id = ?", [(i,) for i in ids])
+        self._db.execute_many("DELETE FROM outbox WHERE id = ?", [(i,) for i in ids])
 
-    def waiting(self) -> int:
-        """How many there are."""
+    def count(self) -> int:
+        """Return the number of messages."""
         return int(self._db.rows("SELECT count(*) FROM outbox")[0][0])
 
     def next(self, after: int, limit: int, newest: bool) -> tuple[list[Outgoing], list[int]]:
-        """The next messages in order, and the ids of those that are damaged on the disk."""
+        """Return the next messages in order, and the ids of messages damaged on the disk."""
         which = f"kind {'IN' if newest else 'NOT IN'} ({NEWEST_WORDS})"
         sql = f"SELECT id, {COLUMNS} FROM outbox WHERE id > ? AND {which} ORDER BY id LIMIT ?"
         sound: list[Outgoing] = []
@@ -61,15 +61,15 @@ class Outbox:
         return sound, damaged
 
     def drop(self, damaged: Sequence[int]) -> None:
-        """Delete messages that nobody can read, and note it."""
-        self.forget(damaged)
-        self._about.count("damaged", len(damaged))
+        """Delete damaged messages and count them as dropped."""
+        self.delete(damaged)
+        self._metadata.count_dropped("damaged", len(damaged))
 
     def oldest(self) -> str | None:
-        """When the interval of the first message ended, or its event was."""
+        """Return the UTC time of the first message: end of its interval, or time of its event."""
         sound, _ = self.next(0, 1, newest=False)
         if not sound:
             return None
         payload = json.loads(sound[0].message.payload)
-        found = payload.get("end") or payload.get("time")
-        return str(found) if found else None
+        time = payload.get("end") or payload.get("time")
+        return str(time) if time else None

@@ -1,20 +1,21 @@
-"""Room in a full journal: rows go by class, oldest first, and each is counted."""
+"""Free space in a full journal: drop rows by class, oldest first, and count each of them."""
 
 from __future__ import annotations
 
 import logging
 
-from epithermal_edge.journal.metadata import About
+from epithermal_edge.journal.metadata import Metadata
+from epithermal_edge.journal.rows import PAYLOADS
 from epithermal_edge.journal.sqlite import Database, JournalError
 from epithermal_edge.messages.topics import STORED
 
-PRUNE_AT = 0.9  # of the cap: the oldest raw records make room
-PRUNE_ROWS = 1000
-SOME_ROWS = 64
+PRUNE_AT = 0.9  # part of the cap above which the oldest raw records are dropped
+PRUNE_ROWS = 1000  # raw records dropped at once
+SOME_ROWS = 64  # messages dropped at once
 PRUNED_TO = "pruned_to_s"
 
 DROPPED_FIRST = sorted((t.drop_order, t.word) for t in STORED if t.drop_order is not None)
-CLASSES = {  # what makes room, first to last: table, key, which
+CLASSES = {  # in the order of dropping: table, key, condition
     "record": ("record", "seq", "1"),
     **{word: ("outbox", "id", f"kind = '{word}'") for _, word in DROPPED_FIRST},
 }
@@ -22,28 +23,28 @@ CLASSES = {  # what makes room, first to last: table, key, which
 log = logging.getLogger(__name__)
 
 
-def make(db: Database, about: About) -> bool:
-    """Drop some rows of the first class that has any; False where nothing may be dropped."""
-    return any(drop(db, about, name) for name in CLASSES)
+def free_space(db: Database, metadata: Metadata) -> bool:
+    """Drop some rows of the first class that has any; return False if no class has any."""
+    return any(drop_oldest(db, metadata, name) for name in CLASSES)
 
 
-def prune(db: Database, about: About) -> None:
-    """Let the oldest raw records go before there is need; where that fails, nothing is lost."""
+def prune(db: Database, metadata: Metadata) -> None:
+    """Drop the oldest raw records before the journal is full; a failure does no harm."""
     try:
         if db.used_pages() > PRUNE_AT * db.max_pages:
-            drop(db, about, "record")
-            drop(db, about, "record")
+            drop_oldest(db, metadata, "record")
+            drop_oldest(db, metadata, "record")
     except JournalError as error:
         log.warning("nothing was pruned: %s", error)
 
 
-def drop(db: Database, about: About, name: str) -> int:
-    """Delete the oldest rows of a class; how many there were.
+def drop_oldest(db: Database, metadata: Metadata, name: str) -> int:
+    """Delete the oldest rows of a class and return their number.
 
     Raises
     ------
     JournalError
-        The disk refuses even that; nothing was deleted.
+        The disk rejects even the deletion; nothing was deleted.
     """
     table, key, which = CLASSES[name]
     limit = PRUNE_ROWS if name == "record" else SOME_ROWS
@@ -55,12 +56,12 @@ def drop(db: Database, about: About, name: str) -> int:
     def write() -> None:
         if name == "record":
             newest_s = db.rows("SELECT max(end_s) FROM record WHERE seq <= ?", keys[-1])[0][0]
-            about.put(**{PRUNED_TO: repr(max(float(about.get(PRUNED_TO, "-inf")), newest_s))})
-        db.many(f"DELETE FROM {table} WHERE {key} = ?", keys)
+            metadata.put(**{PRUNED_TO: repr(max(float(metadata.get(PRUNED_TO, "-inf")), newest_s))})
+        db.execute_many(f"DELETE FROM {table} WHERE {key} = ?", keys)
         if name == "record":
-            db.many("DELETE FROM estimate WHERE seq = ?", keys)
-            db.many("DELETE FROM told WHERE seq = ?", keys)
-        about.count(name, len(keys))
+            db.execute_many("DELETE FROM estimate WHERE seq = ?", keys)
+            db.execute_many(f"DELETE FROM {PAYLOADS} WHERE seq = ?", keys)
+        metadata.count_dropped(name, len(keys))
 
     db.transaction(write)
     return len(keys)

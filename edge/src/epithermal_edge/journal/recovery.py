@@ -1,6 +1,6 @@
-"""Recover from a disk that fails: wait for it, set a damaged journal aside, copy what is readable.
+"""Recover from disk errors: retry, rename a damaged journal, copy its readable rows to a new one.
 
-The new file is complete before a name changes, so that a power cut at any moment leaves either
+The new file is complete before any file is renamed, so a power cut at any moment leaves either
 the damaged journal or the new one.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 from epithermal_edge.journal.outbox import COLUMNS
 from epithermal_edge.journal.rows import (
     CREATE,
+    PAYLOADS,
     RAW,
     SCHEMA,
     checksum,
@@ -25,10 +26,10 @@ from epithermal_edge.journal.rows import (
     is_estimate_whole,
     message_of,
     message_row,
+    payload_of,
     record_columns,
     record_of,
     record_row,
-    told_of,
 )
 from epithermal_edge.journal.sqlite import (
     FAULTS,
@@ -36,18 +37,18 @@ from epithermal_edge.journal.sqlite import (
     DamagedError,
     JournalError,
     UnreadableError,
-    fault,
+    journal_error,
     sync_folder,
 )
 
-RETRY_S = 2.0  # before a disk that refused is asked again
-TELL_EACH = 150  # refusals of the disk: the first and each so many is logged
-UNREADABLE_S = 3600.0  # a disk that cannot read for so long has bad sectors
-DAMAGES, DAMAGES_S = 3, 600.0  # so many damaged files in so long a time are the disk's end
-KEPT_ASIDE = 2  # older ones are deleted: a bad card must not fill itself
-FAR = 1 << 40  # no key is so large
-REPAIR_BYTES = 1 << 26  # a header is repaired in a copy no larger than this
-HEADER = (  # bytes of a database header that never differ, https://www.sqlite.org/fileformat2.html
+RETRY_S = 2.0  # pause before the next attempt after a disk error
+LOG_EVERY = 150  # disk errors: the first and every 150th are logged
+UNREADABLE_S = 3600.0  # read errors for so long mean bad sectors
+DAMAGES, DAMAGES_S = 3, 600.0  # more damaged files within this time mean a failed disk
+DAMAGED_FILES = 2  # the newest stay, older ones are deleted, or a bad card would fill up
+FAR = 1 << 40  # above any key
+REPAIR_BYTES = 1 << 26  # largest file that is copied to repair its header
+HEADER = (  # constant bytes of a database header, https://www.sqlite.org/fileformat2.html
     (0, b"SQLite format 3\0\x10\x00\x02\x02\x00\x40\x20\x20"),
     (44, b"\0\0\0\x04"),
     (56, b"\0\0\0\x01"),
@@ -56,19 +57,19 @@ HEADER = (  # bytes of a database header that never differ, https://www.sqlite.o
 log = logging.getLogger(__name__)
 
 
-class DiskTrouble:
-    """What was met of a disk; all times are monotonic [s]."""
+class DiskErrors:
+    """Recent errors of a disk; all times are monotonic [s]."""
 
     def __init__(self) -> None:
-        self._refusals = 0
-        self._unreadable = (0.0, -UNREADABLE_S)  # since when, and when last
-        self._damages: list[float] = []  # when a damaged file was met
+        self._errors = 0
+        self._unreadable = (0.0, -UNREADABLE_S)  # first and last read error of a series
+        self._damages: list[float] = []  # times of damaged files
 
-    def refused(self, error: JournalError, now: float) -> DamagedError | None:
-        """A passing refusal; the damage that it is where it lasts for too long."""
-        if self._refusals % TELL_EACH == 0:
-            log.error("%s; again each %.0f s", error, RETRY_S)
-        self._refusals += 1
+    def record_error(self, error: JournalError, now: float) -> DamagedError | None:
+        """Record a disk error; return the damage once read errors have lasted too long."""
+        if self._errors % LOG_EVERY == 0:
+            log.error("%s; retrying every %.0f s", error, RETRY_S)
+        self._errors += 1
         if not isinstance(error, UnreadableError):
             return None
         first, last = self._unreadable
@@ -77,24 +78,26 @@ class DiskTrouble:
             return None
         return DamagedError(f"{error}; for {UNREADABLE_S:.0f} s")
 
-    def well(self) -> None:
-        """The disk took something."""
-        if self._refusals:
-            log.info("the disk takes records again")
-        self._refusals = 0
+    def clear_errors(self) -> None:
+        """Reset the count of errors after a successful write."""
+        if self._errors:
+            log.info("the disk accepts writes again")
+        self._errors = 0
 
-    def damaged(self, damage: DamagedError, now: float) -> bool:
-        """A file is not what was written; whether it was so before, a short while ago.
+    def record_damage(self, damage: DamagedError, now: float) -> bool:
+        """Record a damaged file; return whether it is not the first one within DAMAGES_S.
 
         Raises
         ------
         JournalError
-            So often that another file would be no better.
+            There were too many damaged files: the disk has failed.
         """
         log.error("%s", damage)
         self._damages = [at for at in self._damages if now - at < DAMAGES_S] + [now]
         if len(self._damages) > DAMAGES:
-            raise JournalError(f"{damage}; again and again: replace the disk") from damage
+            raise JournalError(
+                f"{damage}; {len(self._damages)} times in {DAMAGES_S:.0f} s: replace the disk"
+            ) from damage
         return len(self._damages) > 1
 
 
@@ -102,8 +105,8 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
-def finish(path: Path) -> None:
-    """Complete an exchange of files that a power cut stopped, and sweep up half a salvage."""
+def finish_swap(path: Path) -> None:
+    """Complete a swap of files that a power cut interrupted; delete a partial salvage."""
     for ending in (".tmp", ".repair"):
         for part in ("", "-wal", "-shm", "-journal"):
             _beside(path, ending + part).unlink(missing_ok=True)
@@ -111,45 +114,47 @@ def finish(path: Path) -> None:
     if not new.exists():
         return
     aside = f".damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    for ending in ("-wal", ""):  # the WAL first: it must never be met by the new file
-        old = _beside(path, ending)
-        if old.exists():
-            old.rename(_beside(path, aside + ending))
+    for ending in ("-wal", ""):  # the WAL first: SQLite must never apply it to the new file
+        damaged = _beside(path, ending)
+        if damaged.exists():
+            damaged.rename(_beside(path, aside + ending))
     _beside(path, "-shm").unlink(missing_ok=True)
     new.rename(path)
     sync_folder(path.parent)
     stamps = sorted({p.name.removesuffix("-wal") for p in path.parent.glob(path.name + ".dam*")})
-    for name in stamps[:-KEPT_ASIDE]:
+    for name in stamps[:-DAMAGED_FILES]:
         for part in ("", "-wal"):
             path.with_name(name + part).unlink(missing_ok=True)
 
 
-def rescue(path: Path, reason: str, beat: Callable[[], object], bad_sectors: bool = False) -> None:
-    """Put a new journal in the damaged one's place.
+def salvage(
+    path: Path, reason: str, on_progress: Callable[[], object], bad_sectors: bool = False
+) -> None:
+    """Replace a damaged journal by a new one with all rows that can be read.
 
     Parameters
     ----------
     reason :
-        Why it is taken for damaged; told.
-    beat :
-        Called again and again: there is progress.
+        Why the file is treated as damaged; goes into the event.
+    on_progress :
+        Called after each row.
     bad_sectors :
-        Do without what the disk cannot read; else that is taken to pass.
+        Skip what the disk cannot read; otherwise a read error is raised as temporary.
 
     Raises
     ------
     JournalError
-        The disk has no room for it, or cannot be written.
+        The disk is full, or cannot be read or written.
     """
-    finish(path)
+    finish_swap(path)
     fresh = _beside(path, ".tmp")
     new = None
     try:
         new = sqlite3.connect(fresh, isolation_level=None)
         new.executescript(f"PRAGMA page_size = 4096; PRAGMA synchronous = FULL; BEGIN;{CREATE}")
-        counts = _copy(Old(path, bad_sectors), new, beat)
-        kept = ", ".join(f"{number} {name}" for name, number in counts.items())
-        text = f"{reason}; the journal is set aside, kept are {kept}"
+        counts = _copy(DamagedFile(path, bad_sectors), new, on_progress)
+        recovered = ", ".join(f"{number} {name}" for name, number in counts.items())
+        text = f"{reason}; the journal was replaced, recovered: {recovered}"
         log.error("%s", text)
         new.execute("INSERT INTO note (kind, text) VALUES ('journal_salvaged', ?)", (text,))
         new.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -157,17 +162,17 @@ def rescue(path: Path, reason: str, beat: Callable[[], object], bad_sectors: boo
         new.close()
         fresh.rename(_beside(path, ".new"))
         sync_folder(path.parent)
-        finish(path)
+        finish_swap(path)
     except (OSError, *FAULTS) as error:
-        found = fault(path, error)
-        raise JournalError(f"{found}; it is damaged and waits for its rescue", True) from error
+        cause = journal_error(path, error)
+        raise JournalError(f"{cause}; the journal is damaged and not yet salvaged", True) from error
     finally:
         if new is not None:
             new.close()
 
 
-class Old:
-    """The damaged file, read where it can be."""
+class DamagedFile:
+    """A damaged journal, of which only some pages can be read."""
 
     def __init__(self, path: Path, bad_sectors: bool) -> None:
         self._bad_sectors = bad_sectors
@@ -188,23 +193,24 @@ class Old:
             self._db = None
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """All rows of a small table, none where it cannot be read."""
+        """Return all rows of a small table; none if it cannot be read."""
         if self._db is None:
             return []
         try:
             return self._db.execute(sql).fetchall()
         except FAULTS as error:
-            self._skip(error)
+            self._raise_temporary(error)
             log.warning("%s: %s", sql, error)
             return []
 
-    def _skip(self, error: Exception) -> None:
+    def _raise_temporary(self, error: Exception) -> None:
+        """Raise an I/O error that may be temporary; ignore any other."""
         code = getattr(error, "sqlite_errorcode", 0)
         if code & 0xFF == IOERR and not self._bad_sectors:
             raise error
 
-    def readable(self, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
-        """Rows by rising key; where a page cannot be read, on from the next that can."""
+    def readable_rows(self, columns: str, table: str, key: str) -> Iterator[tuple[Any, ...]]:
+        """Yield rows by rising key; skip pages that cannot be read."""
         sql = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
         at: int | None = 0
         while at is not None and self._db is not None:
@@ -216,12 +222,12 @@ class Old:
                     yield row
                 return
             except FAULTS as error:
-                self._skip(error)
+                self._raise_temporary(error)
                 log.warning("%s after %d: %s", table, at, error)
             at = self._next_readable(f"{sql} LIMIT 1", at)
 
     def _next_readable(self, sql: str, at: int) -> int | None:
-        """The smallest key after which there is a row that can be read, or the end."""
+        """Return the smallest key after `at` from which rows can be read; None if there is none."""
         step = 1
         while self._is_broken(sql, at + step):
             step *= 2
@@ -238,13 +244,13 @@ class Old:
         try:
             rows = self._db.execute(sql, (key,)).fetchall()
         except FAULTS as error:
-            self._skip(error)
+            self._raise_temporary(error)
             return True
         return bool(rows) and not (isinstance(rows[0][0], int) and key < rows[0][0] < FAR)
 
 
 def _repair(path: Path, copy: Path) -> bool:
-    """A copy with the constant bytes of the header put right."""
+    """Copy a file and restore the constant bytes of its header; return False if it is too large."""
     if path.stat().st_size > REPAIR_BYTES:
         return False
     for ending in ("", "-wal"):
@@ -258,30 +264,34 @@ def _repair(path: Path, copy: Path) -> bool:
     return True
 
 
-def _copy(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> dict[str, int]:
-    """What can be read, into a new database; how much it was."""
+def _copy(
+    damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
+) -> dict[str, int]:
+    """Copy all readable rows into a new database and return their numbers."""
     try:
-        records, last = _copy_records(old, new, beat)
-        _copy_estimates(old, new, beat)
-        _copy_told(old, new, beat)
-        messages = _copy_messages(old, new, beat)
-        parts = _copy_small(old, new, last)
+        records, last = _copy_records(damaged, new, on_progress)
+        _copy_estimates(damaged, new, on_progress)
+        _copy_payloads(damaged, new, on_progress)
+        messages = _copy_messages(damaged, new, on_progress)
+        parts = _copy_small(damaged, new, last)
     finally:
-        old.close()
+        damaged.close()
     return {"records": records, "messages": messages, "parts of the state": parts}
 
 
-def _copy_records(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> tuple[int, int]:
-    """How many, and the highest number that was given."""
-    there = {row[1] for row in old.rows("PRAGMA table_info(record)")}
+def _copy_records(
+    damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
+) -> tuple[int, int]:
+    """Copy the records; return their count and the highest number ever used."""
+    present = {row[1] for row in damaged.rows("PRAGMA table_info(record)")}
     names = record_columns().split(", ")
-    columns = ", ".join(name if name in there else f"NULL AS {name}" for name in names)
+    columns = ", ".join(name if name in present else f"NULL AS {name}" for name in names)
     marks = ", ".join("?" * (2 + len(RAW)))
-    counter = old.rows("SELECT seq FROM sqlite_sequence WHERE name = 'record'")
+    counter = damaged.rows("SELECT seq FROM sqlite_sequence WHERE name = 'record'")
     last = counter[0][0] if counter and isinstance(counter[0][0], int) else 0
     count, last = 0, last if 0 <= last < FAR else 0
-    for row in old.readable(columns, "record", "seq"):
-        beat()
+    for row in damaged.readable_rows(columns, "record", "seq"):
+        on_progress()
         record = record_of(row)
         if record is not None:
             sql = f"INSERT OR IGNORE INTO record ({record_columns()}) VALUES ({marks})"
@@ -292,30 +302,37 @@ def _copy_records(old: Old, new: sqlite3.Connection, beat: Callable[[], object])
     return count, last
 
 
-def _copy_estimates(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> None:
-    """What was told of the records that are kept."""
+def _copy_estimates(
+    damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
+) -> None:
+    """Copy the estimates."""
     columns = estimate_columns()
     marks = ", ".join("?" * len(columns.split(", ")))
     sql = f"INSERT OR IGNORE INTO estimate ({columns}) VALUES ({marks})"
-    for row in old.readable(columns, "estimate", "seq"):
-        beat()
+    for row in damaged.readable_rows(columns, "estimate", "seq"):
+        on_progress()
         if is_estimate_whole(row):
             new.execute(sql, row)
 
 
-def _copy_told(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> None:
-    """Payloads to be said again."""
-    for row in old.readable("seq, payload, crc32", "told", "seq"):
-        beat()
-        if told_of(row) is not None:
-            new.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", row)
+def _copy_payloads(
+    damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
+) -> None:
+    """Copy the payloads for `republish`."""
+    for row in damaged.readable_rows("seq, payload, crc32", PAYLOADS, "seq"):
+        on_progress()
+        if payload_of(row) is not None:
+            new.execute(f"INSERT OR IGNORE INTO {PAYLOADS} VALUES (?, ?, ?)", row)
 
 
-def _copy_messages(old: Old, new: sqlite3.Connection, beat: Callable[[], object]) -> int:
+def _copy_messages(
+    damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
+) -> int:
+    """Copy the outbox; return the number of messages."""
     count = 0
     insert = f"INSERT INTO outbox ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
-    for row in old.readable(f"id, {COLUMNS}", "outbox", "id"):
-        beat()
+    for row in damaged.readable_rows(f"id, {COLUMNS}", "outbox", "id"):
+        on_progress()
         message = message_of(row[1:])
         if message is None:
             continue
@@ -326,16 +343,16 @@ def _copy_messages(old: Old, new: sqlite3.Connection, beat: Callable[[], object]
     return count
 
 
-def _copy_small(old: Old, new: sqlite3.Connection, last: int) -> int:
-    """State, counters and notes; a state that does not fit is met when it is loaded."""
-    parts = old.rows("SELECT part, layout, made_for, crc32, data FROM state")
+def _copy_small(damaged: DamagedFile, new: sqlite3.Connection, last: int) -> int:
+    """Copy state, counters and notes; a state that does not fit is rejected by `load_state`."""
+    parts = damaged.rows("SELECT part, layout, made_for, crc32, data FROM state")
     new.executemany("INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?, ?)", parts)
-    kept = [
+    intact = [
         row
-        for row in old.rows("SELECT key, value, crc32 FROM about")
+        for row in damaged.rows("SELECT key, value, crc32 FROM about")
         if row[2] == checksum(row[0], row[1])
     ]
-    about = {key: value for key, value, _ in kept} | {
+    about = {key: value for key, value, _ in intact} | {
         "epoch": secrets.token_hex(4),
         "schema": str(SCHEMA),
         "base": str(last),
@@ -343,6 +360,6 @@ def _copy_small(old: Old, new: sqlite3.Connection, last: int) -> int:
     }
     rows = [(key, value, checksum(key, value)) for key, value in about.items()]
     new.executemany("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", rows)
-    notes = old.rows("SELECT kind, text FROM note")
+    notes = damaged.rows("SELECT kind, text FROM note")
     new.executemany("INSERT OR IGNORE INTO note (kind, text) VALUES (?, ?)", notes)
     return len(parts)

@@ -1,4 +1,7 @@
-"""Rows of the journal, each with a checksum: SQLite finds a broken page, not a changed number."""
+"""Convert between values and journal rows, each with a checksum.
+
+SQLite detects a broken page, but not a changed number within a sound page.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ CORRECTED = (
     "abs_humidity_g_m3",
 )
 ESTIMATE = tuple(f.name for f in fields(Estimate) if f.name != "quality")
-SAID = (*CORRECTED, *ESTIMATE)  # numbers of what was told of a record
+RESULTS = (*CORRECTED, *ESTIMATE)  # numbers computed for each record
 OUTBOX = ("kind", "topic", "payload", "retain", "expires_s")
 
-TOLD = (  # what obs/theta said of a record, to be said again; files of before have no such table
-    "CREATE TABLE IF NOT EXISTS told"
+PAYLOADS = "told"  # table of published obs/theta payloads, for `republish`
+CREATE_PAYLOADS = (  # apart, because files of older versions lack this table
+    f"CREATE TABLE IF NOT EXISTS {PAYLOADS}"
     " (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, crc32 INTEGER NOT NULL)"
 )
 CREATE = f"""
@@ -50,50 +54,50 @@ CREATE INDEX outbox_kind ON outbox (kind);
 CREATE TABLE note (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, text TEXT NOT NULL);
 CREATE TABLE estimate (
   seq INTEGER PRIMARY KEY, model TEXT NOT NULL, quality INTEGER NOT NULL,
-  {", ".join(f"{name} REAL" for name in SAID)},
+  {", ".join(f"{name} REAL" for name in RESULTS)},
   crc32 INTEGER NOT NULL
 );
-{TOLD};
+{CREATE_PAYLOADS};
 """
 
 
 def checksum(*values: object) -> int:
-    """CRC-32 of what a row says; it finds every change of up to four bytes side by side."""
+    """Return the CRC-32 of values; it detects every change of up to 32 adjacent bits."""
     return zlib.crc32(repr(values).encode(errors="backslashreplace"))
 
 
 def record_columns() -> str:
-    """Columns of a record as `record_row` gives and `record_of` takes them."""
+    """Return the columns of table record, in the order of `record_row` and `record_of`."""
     return ", ".join(("seq", *RAW, "crc32"))
 
 
 def record_row(seq: int, record: RawRecord) -> tuple[float | int | None, ...]:
-    """A record as it is stored; NaN is NULL."""
+    """Convert a record to its row; NaN becomes NULL."""
     values = [float(getattr(record, name)) + 0.0 for name in RAW]  # SQLite has no -0.0
     stored = [None if math.isnan(value) else value for value in values]
-    return (seq, *stored, _record_sum(stored))
+    return (seq, *stored, _record_checksum(stored))
 
 
 def record_of(row: Sequence[Any]) -> RawRecord | None:
-    """The record of a row, None where the row is not what was stored."""
+    """Convert a row to its record; return None if the row fails its checksum."""
     _, *stored, crc32 = row
-    if crc32 != _record_sum(stored):
+    if crc32 != _record_checksum(stored):
         return None
     return RawRecord(*(math.nan if value is None else value for value in stored))
 
 
-def _record_sum(stored: Sequence[object]) -> int:
-    """What is missing does not count, so that a later software may add a column."""
+def _record_checksum(stored: Sequence[object]) -> int:
+    """Return the checksum of a record without NULLs: a later version may add columns."""
     return checksum(*((k, v) for k, v in zip(RAW, stored, strict=True) if v is not None))
 
 
 def estimate_columns() -> str:
-    """Columns of what was told, as `estimate_row` gives them."""
-    return ", ".join(("seq", "model", "quality", *SAID, "crc32"))
+    """Return the columns of table estimate, in the order of `estimate_row`."""
+    return ", ".join(("seq", "model", "quality", *RESULTS, "crc32"))
 
 
 def estimate_row(seq: int, outcome: Outcome, model: str) -> tuple[object, ...]:
-    """What was told of a record, as it is stored beside it; NaN is NULL.
+    """Convert the results of a record to their row; NaN becomes NULL.
 
     Parameters
     ----------
@@ -105,34 +109,34 @@ def estimate_row(seq: int, outcome: Outcome, model: str) -> tuple[object, ...]:
     numbers += [float(getattr(estimate, name)) + 0.0 for name in ESTIMATE]
     stored = [None if math.isnan(number) else number for number in numbers]
     quality = int(estimate.quality)
-    return (seq, model, quality, *stored, _estimate_sum(model, quality, stored))
+    return (seq, model, quality, *stored, _estimate_checksum(model, quality, stored))
 
 
 def is_estimate_whole(row: Sequence[Any]) -> bool:
-    """Whether a row in the order of `estimate_columns` is what was stored."""
+    """Return whether a row in the order of `estimate_columns` passes its checksum."""
     _, model, quality, *stored, crc32 = row
-    return bool(crc32 == _estimate_sum(model, quality, stored))
+    return bool(crc32 == _estimate_checksum(model, quality, stored))
 
 
-def _estimate_sum(model: object, quality: object, stored: Sequence[object]) -> int:
-    pairs = ((k, v) for k, v in zip(SAID, stored, strict=True) if v is not None)
+def _estimate_checksum(model: object, quality: object, stored: Sequence[object]) -> int:
+    pairs = ((k, v) for k, v in zip(RESULTS, stored, strict=True) if v is not None)
     return checksum(model, quality, *pairs)
 
 
-def told_row(seq: int, payload: bytes) -> tuple[object, ...]:
-    """A payload as it is stored: seq, payload, crc32."""
+def payload_row(seq: int, payload: bytes) -> tuple[object, ...]:
+    """Convert a payload to its row: seq, compressed payload, crc32."""
     packed = zlib.compress(payload)
     return (seq, packed, checksum(seq, packed))
 
 
-def told_of(row: Sequence[Any]) -> bytes | None:
-    """The payload of a row, None where the row is not what was stored."""
+def payload_of(row: Sequence[Any]) -> bytes | None:
+    """Convert a row to its payload; return None if the row fails its checksum."""
     seq, packed, crc32 = row
     return zlib.decompress(packed) if crc32 == checksum(seq, packed) else None
 
 
 def message_row(message: Message) -> tuple[Any, ...]:
-    """A message as it is stored, in the order of OUTBOX and its checksum."""
+    """Convert a message to its row, in the order of OUTBOX, with its checksum."""
     expires_s = None if message.expires_s is None else float(message.expires_s)
     kind = message.kind
     stored = (kind.word, message.topic, message.payload, int(kind.retain), expires_s)
@@ -140,7 +144,7 @@ def message_row(message: Message) -> tuple[Any, ...]:
 
 
 def message_of(row: Sequence[Any]) -> Message | None:
-    """The message of a row, None where the row is not what was stored."""
+    """Convert a row to its message; return None if the row fails its checksum."""
     *stored, crc32 = row
     if crc32 != checksum(*stored):
         return None

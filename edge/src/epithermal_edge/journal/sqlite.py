@@ -1,7 +1,7 @@
-"""The journal's file: opened so that a commit survives the power, its faults told apart.
+"""Open the journal's SQLite file so that commits survive a power cut, and classify its errors.
 
-A fault may pass (disk full, read-only, an I/O error: try again), or the file is damaged (set it
-aside), or somebody must act (a later software's file, a folder that is none).
+An error is temporary (disk full, read-only, I/O error: retry), or the file is damaged (replace it),
+or the user must act (a file of another version, a path that is not a folder).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any
 from epithermal_edge.errors import EpithermalError
 
 PAGE_BYTES = 4096
-BUSY_S = 1.0  # another process may read, as `status` does
-CHECK_S = 4.0  # how long the look at every page may take at start
-WAL_PAGES = 250  # when it is emptied: it must not itself be what fills a small disk
-NEAR_PAGES = 64  # what one record may need at most
+BUSY_S = 1.0  # longest wait for another process, such as `status`
+CHECK_S = 4.0  # time limit of the integrity check at start
+WAL_PAGES = 250  # checkpoint above: a large WAL could fill a small disk
+NEAR_PAGES = 64  # most pages that one record needs
 
 # SQLite's result codes, https://www.sqlite.org/rescode.html
 FULL, INTERRUPTED = 13, 9
 PASSING = frozenset({3, 5, 6, 7, 8, 10, 13, 14, 15})  # perm busy locked nomem readonly ioerr full
-IOERR, SHORT_READ = 10, 522  # a file that is too short is damaged, not the disk
+IOERR, SHORT_READ = 10, 522  # a short read means a truncated file, not a disk error
 UNREADABLE = frozenset({266, 8458})  # ioerr: read, corrupt file system
 PASSING_OS = frozenset(
     {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENODEV}
 )
 
 FAULTS = (sqlite3.Error, UnicodeDecodeError)
-"""What sqlite3 raises; the latter where damage is in the names that its message tells."""
+"""Exceptions of sqlite3; the latter comes from a message that quotes a damaged name."""
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class JournalError(EpithermalError):
     text :
         One line for the user.
     passing :
-        Whether it may pass by itself, as a full disk does.
+        Whether the error is temporary, such as a full disk.
     """
 
     def __init__(self, text: str, passing: bool = False) -> None:
@@ -56,19 +56,19 @@ class JournalError(EpithermalError):
 
 
 class FullError(JournalError):
-    """No room, on the disk or below the cap; nothing was written."""
+    """The disk or the journal is full; nothing was written."""
 
 
 class UnreadableError(JournalError):
-    """The disk cannot read; it may pass, or be a bad sector."""
+    """The disk cannot be read; the cause is temporary, or a bad sector."""
 
 
 class DamagedError(JournalError):
-    """The file is not what was written: set it aside and go on with what is readable."""
+    """The file has changed on the disk: replace it by a new one with its readable rows."""
 
 
-def fault(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> JournalError:
-    """What an error of the system means."""
+def journal_error(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> JournalError:
+    """Return the journal error for an error of the system or of SQLite."""
     if isinstance(error, OSError):
         text = f"{path}: {error.strerror or error}; check [station] state_dir"
         return JournalError(text, error.errno in PASSING_OS)
@@ -76,7 +76,7 @@ def fault(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> Jo
         return DamagedError(f"{path}: {error.object.decode(errors='backslashreplace')}")
     code = getattr(error, "sqlite_errorcode", None)
     text = f"{path}: {error}"
-    if code is None:  # a closed database, a wrong type: the software's own
+    if code is None:  # a closed database, a wrong type: an error of this software
         return JournalError(text)
     if code & 0xFF == FULL:
         return FullError(text, passing=True)
@@ -88,19 +88,19 @@ def fault(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> Jo
 
 
 class Database:
-    """One SQLite file in WAL mode with synchronous=FULL; for one thread.
+    """A SQLite file in WAL mode with synchronous=FULL, to be used by one thread.
 
     Parameters
     ----------
     path :
-        Made when it is not there.
+        The file; created if it does not exist.
     max_pages :
-        Cap of the file: on a full disk WAL mode cannot even delete.
+        Cap of the file, below the size of the disk: on a full disk WAL mode cannot even delete.
 
     Raises
     ------
     JournalError
-        The file cannot be used; DamagedError where its content is the reason.
+        The file cannot be used; DamagedError if its content is the reason.
     """
 
     def __init__(self, path: Path, max_pages: int) -> None:
@@ -109,8 +109,10 @@ class Database:
             is_new = not path.exists()
             self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
         except (OSError, *FAULTS) as error:
-            raise fault(path, error) from error
-        self._db.text_factory = lambda data: data.decode(errors="replace")  # damage is met later
+            raise journal_error(path, error) from error
+        self._db.text_factory = lambda data: data.decode(
+            errors="replace"
+        )  # checksums detect damage
         try:
             self.rows(f"PRAGMA page_size = {PAGE_BYTES}")
             self.rows("PRAGMA journal_mode = WAL")
@@ -128,27 +130,27 @@ class Database:
         self._db.close()
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows of one statement."""
+        """Execute a statement and return all its rows."""
         try:
             return self._db.execute(sql, values).fetchall()
         except FAULTS as error:
-            raise fault(self.path, error) from error
+            raise journal_error(self.path, error) from error
 
-    def many(self, sql: str, values: Sequence[Sequence[object]]) -> None:
-        """One statement for each group of values; inside `transaction`."""
+    def execute_many(self, sql: str, values: Sequence[Sequence[object]]) -> None:
+        """Execute a statement for each tuple of values; call inside `transaction`."""
         self._db.executemany(sql, values)
 
     def insert(self, table: str, columns: str, row: Sequence[object]) -> None:
-        """One row; inside `transaction`."""
+        """Insert a row; call inside `transaction`."""
         marks = ", ".join("?" * len(row))
         self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)
 
-    def cursor(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """A statement whose faults the caller meets as sqlite3.Error; inside `transaction`."""
+    def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Execute a statement; call inside `transaction`, which converts a sqlite3.Error."""
         return self._db.execute(sql, values)
 
     def transaction(self, write: Callable[[], object]) -> None:
-        """All that `write` does, or nothing.
+        """Call `write` in one transaction; roll back if it fails.
 
         Raises
         ------
@@ -163,35 +165,35 @@ class Database:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(error, FAULTS):
-                raise fault(self.path, error) from error
+                raise journal_error(self.path, error) from error
             raise
 
-    def shrink(self) -> bool:
-        """Empty the WAL into the database, which leaves room on a full disk; whether it could."""
+    def empty_wal(self) -> bool:
+        """Move the WAL into the database to free space on a full disk; return whether it worked."""
         try:
             return bool(self.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0)
         except JournalError as error:
-            log.debug("the WAL cannot be emptied: %s", error)
+            log.debug("the WAL cannot be checkpointed: %s", error)
             return False
 
     def is_near_cap(self) -> bool:
-        """Whether the cap, not the disk, is what a record does not fit below."""
+        """Return whether a record may not fit below the cap."""
         return self.used_pages() + NEAR_PAGES > self.max_pages
 
     def used_pages(self) -> int:
-        """Pages that hold something."""
+        """Return the number of pages in use."""
         pages, free = (
             int(self.rows(f"PRAGMA {name}")[0][0]) for name in ("page_count", "freelist_count")
         )
         return pages - free
 
     def check(self) -> None:
-        """Look at every page, for CHECK_S at most.
+        """Check the integrity of every page, for CHECK_S at most.
 
         Raises
         ------
         DamagedError
-            A page or an index is not as it must be.
+            A page or an index is damaged.
         """
         until = time.monotonic() + CHECK_S
         self._db.set_progress_handler(lambda: time.monotonic() > until, 20_000)
@@ -199,8 +201,8 @@ class Database:
             found = self._db.execute("PRAGMA integrity_check(1)").fetchall()
         except FAULTS as error:
             if getattr(error, "sqlite_errorcode", None) != INTERRUPTED:
-                raise fault(self.path, error) from error
-            log.info("%s is large: not all of it was checked", self.path)
+                raise journal_error(self.path, error) from error
+            log.info("%s is large: only a part of it was checked", self.path)
             return
         finally:
             self._db.set_progress_handler(None, 0)
@@ -210,7 +212,7 @@ class Database:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in a folder survive the power."""
+    """Write the names in a folder to disk, so that they survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -218,48 +220,48 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def lock(folder: Path) -> int | None:
-    """Keep every other station off a folder for as long as this process lives.
+def lock_folder(folder: Path) -> int | None:
+    """Lock a folder against other processes for the lifetime of this one.
 
     Returns
     -------
     int | None
-        The descriptor that holds the lock; None where the disk refuses, for now.
+        Descriptor that holds the lock; None after a temporary disk error.
 
     Raises
     ------
     JournalError
-        Another process has it, or the folder cannot be made.
+        Another process holds the lock, or the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        found = fault(folder, error)
-        if found.passing:
+        cause = journal_error(folder, error)
+        if cause.passing:
             return None
-        raise found from error
+        raise cause from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        text = f"{folder}: another process has it; stop it, or name another [station] state_dir"
+        text = f"{folder}: in use by another process; stop it, or set another [station] state_dir"
         raise JournalError(text) from error
     return descriptor
 
 
 class Mark:
-    """Number of the last record, beside the database and without waiting for the disk.
+    """File beside the database with the number of the last record, written without fsync.
 
-    A database can lose its newest commits whole, as with a truncated WAL or a card restored from
-    an image, and be sound. Numbers that were told must not be given again: the mark shows it.
+    A database that loses its newest commits, by a truncated WAL or a card restored from an image,
+    can still be intact. The mark reveals the loss, so that published numbers are not used again.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> tuple[str, int]:
-        """Epoch and number; "" and 0 where there is none that can be read."""
+        """Return epoch and number; "" and 0 if the file is missing or damaged."""
         try:
             epoch, seq = self._path.read_text("ascii").split()
             return epoch, int(seq)
@@ -267,7 +269,7 @@ class Mark:
             return "", 0
 
     def write(self, epoch: str, seq: int) -> None:
-        """Best effort: a mark that is behind says nothing wrong."""
+        """Write the mark if the disk allows it; an old mark does no harm."""
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
             try:

@@ -65,14 +65,14 @@ def read_records(paths: Iterable[Path], dialect: str, options: Options | None = 
     paths :
         Files, plain or .gz or .zip, and folders of such.
     dialect, options :
-        As for `frames.start`; each file starts anew, with its own header.
+        As for `parser.start`; each file starts anew, with its own header.
 
     Raises
     ------
     SourceError
         A file is missing, empty or cannot be unpacked, or no file holds a record of this dialect.
     ConfigError
-        As `frames.start`.
+        As `parser.start`.
     """
     context = start(dialect, options)
     tally = _Tally()

@@ -7,7 +7,7 @@ import re
 from epithermal_edge.loggers.dialects import LINE_BYTES
 
 OVERLONG = b"\0"
-"""Stands among the lines for one that was too long; `frames.parse` raises on it."""
+"""Stands among the lines for one that was too long; `parser.parse` raises on it."""
 
 # As buffers; neither byte can be in an unfinished line.
 _DROPPING = b"\0"  # inside an over-long line: drop all up to its end
@@ -26,7 +26,7 @@ def split(buffer: bytes, chunk: bytes, limit: int = LINE_BYTES) -> tuple[bytes, 
         more than `limit` bytes.
     chunk :
         The next bytes, any number. NULs before a line are dropped; one inside stands for a byte
-        that was lost on the wire, and `frames.parse` raises on it.
+        that was lost on the wire, and `parser.parse` raises on it.
     limit : [bytes]
         The longest line; `Dialect.line_bytes`.
 

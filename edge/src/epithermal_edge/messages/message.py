@@ -1,4 +1,4 @@
-"""Define what every message has: topic, payload, the station's identity, the payloads' version."""
+"""Define the parts of every message: topic, payload, identity of the station, version."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ V = 1  # version of every payload; a field may be added without a new one
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload on its way to the broker."""
+    """A message to publish."""
 
     topic: str
     payload: bytes
     kind: Topic
-    expires_s: float | None = None  # Unix time after which nobody wants it
+    expires_s: float | None = None  # Unix time after which the broker drops it; None: never
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What every message of a station repeats."""
+    """Identity of a station, the same in all its messages."""
 
     station: str
     epoch: str  # random, one for each journal
@@ -38,21 +38,21 @@ class Identity:
     def message(
         self, topic: Topic, payload: bytes, word: str = "+", instant_s: float | None = None
     ) -> Message:
-        """Address a payload.
+        """Build a message from a payload.
 
         Parameters
         ----------
         word :
             As in `topic`.
         instant_s : [s, Unix time]
-            What it speaks of, where messages of this topic expire.
+            Time of the content, from which messages of this topic expire.
         """
         expires_s = None if instant_s is None else topic.expires_s(instant_s, self.interval_s)
         return Message(self.topic(topic, word), payload, topic, expires_s)
 
 
 def encode(payload: dict[str, Any]) -> bytes:
-    """JSON without blanks.
+    """Encode a payload as JSON without blanks.
 
     Raises
     ------
@@ -63,6 +63,6 @@ def encode(payload: dict[str, Any]) -> bytes:
 
 
 def rounded(value: Any, digits: int) -> float | None:
-    """Rounded; None where it is not finite."""
+    """Return the number rounded; None if it is not finite."""
     number = float(value)
     return round(number, digits) if math.isfinite(number) else None

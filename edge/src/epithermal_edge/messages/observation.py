@@ -1,6 +1,6 @@
-"""What the station says: payloads as JSON, every value rounded, every missing one null.
+"""Build the payloads of records and estimates: values rounded, missing values null.
 
-The contract is docs/mqtt.md and the schemas beside it; a field's unit is in its name.
+The contract is docs/mqtt.md and the schemas beside it; units are in the names of fields.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from epithermal_edge.inference import irrigation as water
+from epithermal_edge.inference import irrigation
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.irrigation import Z_95, Range
 from epithermal_edge.messages.message import Identity, Message, V, encode, rounded
@@ -18,11 +18,11 @@ from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import LAYERS_CM, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.times import utc
 
-TOP_CM, BOTTOM_CM = 0, 30  # what theta and storage are the mean and the sum of
-MISSING, FAIL, SUSPECT, PASS = 9, 4, 3, 1  # QARTOD (2020); 2, not evaluated, is not used yet
+TOP_CM, BOTTOM_CM = 0, 30  # layer of theta and storage
+MISSING, FAIL, SUSPECT, PASS = 9, 4, 3, 1  # QARTOD (2020); 2, not evaluated, is not used
 
-FAILED = Quality.CLIPPED
-SUSPECTED = (
+FAIL_FLAGS = Quality.CLIPPED
+SUSPECT_FLAGS = (
     Quality.WARM_UP
     | Quality.GAP
     | Quality.MISSING
@@ -44,12 +44,12 @@ SUSPECTED = (
 
 
 def quality_flags(quality: Quality) -> list[str]:
-    """Names of the flags that are set, in lower case."""
+    """Return the names of the flags that are set, in lower case."""
     return [str(flag.name).lower() for flag in Quality if flag & quality]
 
 
 def qartod(quality: Quality, theta: float) -> int:
-    """How far the theta of a message can be trusted, as QARTOD's flag.
+    """Return the QARTOD flag of a message's theta.
 
     References
     ----------
@@ -57,9 +57,9 @@ def qartod(quality: Quality, theta: float) -> int:
     """
     if not math.isfinite(theta):
         return MISSING
-    if quality & FAILED:
+    if quality & FAIL_FLAGS:
         return FAIL
-    return SUSPECT if quality & SUSPECTED else PASS
+    return SUSPECT if quality & SUSPECT_FLAGS else PASS
 
 
 def obs_theta(
@@ -73,21 +73,21 @@ def obs_theta(
     not_before_s: float = -math.inf,
     soil_water: SoilWater | None = None,
 ) -> dict[str, Any]:
-    """Payload of obs/theta and state/theta: one record and the estimate that goes with it.
+    """Build the payload of obs/theta and state/theta: one record and its estimate.
 
     Parameters
     ----------
     seq :
         Number of the record in its journal, from 1.
     corrected :
-        Of one site.
+        Corrected record of one site.
     time_q :
-        Where the stamps come from; `stamps` has the values.
+        Source of the time stamp; `station.stamps` has the values.
     not_before_s : [s]
-        End of the interval before, where this one does not begin earlier: counting times are
-        never exact.
+        End of the previous interval; this one is cut to begin no earlier, since counting times
+        are not exact.
     soil_water :
-        None: not described, and nothing is told of what plants can take.
+        None: not described; `water` is null.
     """
     live_s = float(corrected.duration_s[0])
     counted = math.isfinite(live_s) and live_s > 0.0
@@ -125,7 +125,7 @@ def obs_theta(
             "d86_cm": rounded(estimate.d86_cm, 1),
         },
         "storage_mm": rounded(estimate.storage_mm, 2),
-        "water": None if soil_water is None else water_told(soil_water, estimate),
+        "water": None if soil_water is None else water_payload(soil_water, estimate),
         "n": {
             "raw_cph": rounded(corrected.n_raw_cph[0], 3),
             "corr_cph": rounded(corrected.n_corr_cph[0], 3),
@@ -147,21 +147,21 @@ def obs_theta(
     }
 
 
-def water_told(soil: SoilWater, estimate: Estimate) -> dict[str, Any]:
-    """What an estimate means for plants; docs/water.md."""
+def water_payload(soil: SoilWater, estimate: Estimate) -> dict[str, Any]:
+    """Build the object `water` of an estimate; docs/water.md describes it."""
     days = Range(estimate.days_to_threshold, estimate.days_p05, estimate.days_p95)
     return {
-        "available_mm": _range(water.available_mm(soil, estimate), 2),
-        "depletion": _range(water.depletion(soil, estimate), 4),
+        "available_mm": _range_payload(irrigation.available_mm(soil, estimate), 2),
+        "depletion": _range_payload(irrigation.depletion(soil, estimate), 4),
         "capacity_mm": round(soil.capacity_mm, 2),
         "threshold": round(soil.threshold, 4),
         "rate_mm_d": rounded(estimate.rate_mm_d, 4),
-        "days_to_threshold": None if math.isnan(days.value) else _range(days, 2),
+        "days_to_threshold": None if math.isnan(days.value) else _range_payload(days, 2),
     }
 
 
-def _range(told: Range, digits: int) -> dict[str, float | None]:
-    return {name: rounded(getattr(told, name), digits) for name in ("value", "p05", "p95")}
+def _range_payload(estimated: Range, digits: int) -> dict[str, float | None]:
+    return {name: rounded(getattr(estimated, name), digits) for name in ("value", "p05", "p95")}
 
 
 def _met(record: RawRecord, corrected: CorrectedRecord) -> dict[str, float | None]:
@@ -179,29 +179,29 @@ def _met(record: RawRecord, corrected: CorrectedRecord) -> dict[str, float | Non
 def obs_messages(
     identity: Identity, payload: dict[str, Any], end_s: float, now_s: float
 ) -> tuple[Message, ...]:
-    """The messages of one record: one for databases, and when it is live one for dashboards.
+    """Build the messages of one record: obs/theta, and state/theta if the record is live.
 
     Parameters
     ----------
     end_s, now_s :
-        The record's end and the station's clock [s, Unix time]. Live is younger than 2.5 periods
-        and not from the future.
+        The record's end and the station's clock [s, Unix time]. A live record is younger than 2.5
+        intervals and not from the future.
     """
     body = encode(payload)
-    every = identity.message(OBS_THETA, body)
-    until_s = end_s + LIVE_INTERVALS * identity.interval_s
-    if not end_s - identity.interval_s < now_s < until_s or "late" in payload["flags"]:
-        return (every,)
-    return every, identity.message(STATE_THETA, body, instant_s=end_s)
+    observation = identity.message(OBS_THETA, body)
+    live_until_s = end_s + LIVE_INTERVALS * identity.interval_s
+    if not end_s - identity.interval_s < now_s < live_until_s or "late" in payload["flags"]:
+        return (observation,)
+    return observation, identity.message(STATE_THETA, body, instant_s=end_s)
 
 
 def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "logger") -> Message:
-    """The record as the logger gave it, for training a network anew.
+    """Build obs/raw: the record as the logger sent it, for retraining.
 
     Parameters
     ----------
     time_q :
-        That of the obs/theta of the same record.
+        As in obs/theta of the same record.
     """
     values = {f.name: rounded(getattr(record, f.name), 6) for f in fields(record)}
     del values["end_s"]

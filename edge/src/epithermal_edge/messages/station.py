@@ -1,4 +1,4 @@
-"""Encode what a station says of itself: status, events, and what is constant (meta)."""
+"""Build the messages about a station itself: status, events and constants (meta)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from epithermal_edge import __version__
+from epithermal_edge.config.schema import SOIL_WORD
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.features import FEATURES
@@ -17,18 +18,18 @@ from epithermal_edge.times import utc
 
 
 def event(identity: Identity, kind: str, time_s: float, text: str) -> Message:
-    """Something that an operator should know, once."""
+    """Build an event: an occurrence of interest to the operator, published once."""
     payload = {"v": V, "station": identity.station, "kind": kind, "time": utc(time_s), "text": text}
     return identity.message(EVENT, encode(payload), kind)
 
 
 def status(identity: Identity, state: str, session: str, trouble: str | None = None) -> bytes:
-    """Birth ("online"), clean end ("stopped") or last will ("lost") of one connection.
+    """Build the status of one connection: "online", "stopped" (clean end) or "lost" (last will).
 
     Parameters
     ----------
     trouble :
-        What keeps messages from being delivered.
+        Why messages cannot be delivered; None: they can.
     """
     return encode(
         {
@@ -42,8 +43,8 @@ def status(identity: Identity, state: str, session: str, trouble: str | None = N
     )
 
 
-def session_of(payload: bytes) -> str | None:
-    """The session that a status speaks of; None where it is no status."""
+def read_session(payload: bytes) -> str | None:
+    """Return the session in a status; None if the payload is not a status."""
     try:
         session = json.loads(payload)["session"]
     except (ValueError, TypeError, LookupError, RecursionError):
@@ -52,15 +53,16 @@ def session_of(payload: bytes) -> str | None:
 
 
 def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:
-    """What is constant: the place, the detector, the soil and the model."""
-    known = {k: v for k, v in {**asdict(config.place), **asdict(config.site)}.items() if v != ""}
+    """Build the constants of a station: place, detector, soil and model."""
+    keys = {k: v for k, v in {**asdict(config.place), **asdict(config.site)}.items() if v != ""}
 
-    def told(value: Any) -> Any:
+    def round_value(value: Any) -> Any:
         if value is None or isinstance(value, str):
             return value
         return [rounded(v, 4) for v in value] if isinstance(value, tuple) else rounded(value, 8)
 
-    site = {name: told(value) for name, value in known.items()}
+    site = {name: round_value(value) for name, value in keys.items()}
+    site["soil_known"] = SOIL_WORD[float(config.site.soil_known)]
     return encode(
         {
             "v": V,

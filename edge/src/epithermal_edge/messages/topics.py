@@ -1,6 +1,6 @@
-"""List every MQTT topic of a station: one row each, read by whoever publishes, stores or drops it.
+"""List every MQTT topic of a station, one row each: delivery, storage and expiry.
 
-A new topic is a row here, a schema in docs/mqtt and whoever publishes it.
+A new topic needs a row here, a schema in docs/mqtt and the code that publishes it.
 """
 
 from __future__ import annotations
@@ -9,39 +9,39 @@ from dataclasses import dataclass
 
 from epithermal_edge.times import HOUR_S
 
-LIVE_INTERVALS = 2.5  # how long a dashboard shows a value
+LIVE_INTERVALS = 2.5  # how long a record is live, in intervals
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A row of the table."""
+    """A topic and how its messages are delivered, stored and dropped."""
 
-    pattern: str  # {prefix}, {station} and {homeassistant} are filled in; + is a verb or a kind
-    word: str  # its name in the outbox's column `kind`: stored in journals, so never changed
+    pattern: str  # with {prefix}, {station} and {homeassistant}; + is a verb or a kind
+    word: str  # name in the outbox's column `kind`; stored in journals, so it never changes
     schema: str  # docs/mqtt/<schema>.schema.json
     qos: int = 1
     retain: bool = False
-    stored: bool = False  # waits in the journal's outbox until it is delivered
-    newest_only: bool = False  # replaces what waits of the same topic, and overtakes the others
-    drop_order: int | None = None  # when the journal is full, 1 goes first; None: never
-    life_s: float | None = None  # the broker drops it this long after its instant ...
-    life_intervals: float | None = None  # ... or after so many intervals between records
+    stored: bool = False  # stored in the journal's outbox until it is delivered
+    newest_only: bool = False  # replaces waiting messages of its topic and is sent first
+    drop_order: int | None = None  # when the journal is full, 1 is dropped first; None: never
+    life_s: float | None = None  # time from its instant to its expiry ...
+    life_intervals: float | None = None  # ... or the same in intervals between records
     published: bool = True  # False: the station receives it
 
     def fill(self, word: str = "+", **names: str) -> str:
-        """Return the topic of a message: the pattern with its names and its verb or kind."""
+        """Return the pattern with the names and the verb or kind filled in."""
         topic = self.pattern.format(**names)
         return topic.removesuffix("+") + word if topic.endswith("+") else topic
 
     def expires_s(self, instant_s: float, interval_s: float) -> float | None:
-        """Return the Unix time after which nobody wants a message [s]; None: always wanted.
+        """Return the Unix time at which a message expires [s]; None: never.
 
         Parameters
         ----------
         instant_s : [s, Unix time]
-            What the message speaks of.
+            Time of the message's content.
         interval_s : [s]
-            Between two records.
+            Interval between two records.
         """
         if self.life_intervals is not None:
             return instant_s + self.life_intervals * interval_s
@@ -71,9 +71,9 @@ STORED = tuple(topic for topic in TOPICS if topic.stored)
 
 
 def stored_topic(word: str, retain: bool) -> Topic:
-    """Return the row of a stored word; one of its own for a word of a later software.
+    """Return the topic of a stored word; a new one for a word that a later version has stored.
 
-    A journal that a later software has written is delivered, not refused.
+    Messages in a journal that a later version has written are still delivered.
     """
     for topic in STORED:
         if topic.word == word:

@@ -1,4 +1,4 @@
-"""How long to wait before the next connection: full jitter, and longer when there are two of us.
+"""Compute the pause before the next connection: full jitter, longer with a duplicate client.
 
 References
 ----------
@@ -10,54 +10,54 @@ from __future__ import annotations
 from collections.abc import Callable
 
 BACKOFF_S, BACKOFF_MAX_S = 1.0, 60.0
-TAKEN_OVER_S = 3600.0  # twice taken over within: another client has our name
-TAKEN_OVER_PAUSE_S, TAKEN_OVER_MAX_S = 60.0, 900.0
-KEPT = 20  # takeovers that are remembered
+TAKEOVER_S = 3600.0  # two takeovers within: another client has the same id
+TAKEOVER_PAUSE_S, TAKEOVER_MAX_S = 60.0, 900.0
+REMEMBERED = 20  # newest takeovers that are stored
 
 
 class Backoff:
-    """Failures in a row, and takeovers.
+    """Count of consecutive failures, and times of takeovers.
 
     Parameters
     ----------
     jitter :
-        Draws a pause between 0 and its argument [s].
+        Draws a random pause between 0 and its argument [s].
     """
 
     def __init__(self, jitter: Callable[[float], float]) -> None:
         self._jitter = jitter
         self._in_a_row = 0
-        self._taken_over: dict[int, float] = {}  # connection to when it was noticed [s]
+        self._takeovers: dict[int, float] = {}  # number of a connection to the time [s]
         self.total = 0
 
-    def well(self) -> None:
-        """The broker took something."""
+    def reset(self) -> None:
+        """Reset the count of consecutive failures after a success."""
         self._in_a_row = 0
 
-    def taken_over(self, link: int, now: float) -> None:
-        """Another client took this connection, by whatever sign; each counts once."""
-        self._taken_over.setdefault(link, now)
-        while len(self._taken_over) > KEPT:
-            del self._taken_over[min(self._taken_over)]
+    def record_takeover(self, link: int, now: float) -> None:
+        """Record that another client took over a connection; each connection counts once."""
+        self._takeovers.setdefault(link, now)
+        while len(self._takeovers) > REMEMBERED:
+            del self._takeovers[min(self._takeovers)]
 
     def is_duplicate(self, now: float) -> bool:
-        """Whether another client must have our name: each takes the connection of the other."""
-        return self._times(now) >= 2
+        """Return whether another client has the same id, so that each disconnects the other."""
+        return self._recent_takeovers(now) >= 2
 
-    def _times(self, now: float) -> int:
-        return sum(now - t < TAKEN_OVER_S for t in self._taken_over.values())
+    def _recent_takeovers(self, now: float) -> int:
+        return sum(now - t < TAKEOVER_S for t in self._takeovers.values())
 
-    def lost(self, now: float) -> float:
-        """Seconds until the next attempt.
+    def record_failure(self, now: float) -> float:
+        """Record a failure and return the pause before the next attempt [s].
 
-        Of two that fight for a name, whoever waits lets the other deliver what it has; so neither
-        comes back at once.
+        Of two clients with the same id, the one that waits lets the other deliver its backlog, so
+        neither may reconnect at once.
         """
         ceiling = min(BACKOFF_S * 2.0 ** min(self._in_a_row, 10), BACKOFF_MAX_S)
         self._in_a_row += 1
         self.total += 1
         if self.is_duplicate(now):
-            doublings = min(self._times(now) - 2, 10)
-            half = min(TAKEN_OVER_PAUSE_S * 2.0**doublings, TAKEN_OVER_MAX_S) / 2.0
+            doublings = min(self._recent_takeovers(now) - 2, 10)
+            half = min(TAKEOVER_PAUSE_S * 2.0**doublings, TAKEOVER_MAX_S) / 2.0
             return half + self._jitter(half)
         return self._jitter(ceiling)

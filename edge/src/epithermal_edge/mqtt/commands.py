@@ -1,7 +1,7 @@
-"""Commands from afar: a closed list, each signed, each obeyed once at most.
+"""Validate and execute remote commands: a closed list, each signed, each executed at most once.
 
-What costs little is looked at first, so that a flood of forgeries costs little; who cannot sign
-gets no answer. docs/mqtt.md has the format.
+Cheap checks come first, so that a flood of forgeries costs little; a command without a valid
+signature gets no answer. docs/mqtt.md describes the format.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from epithermal_edge.times import utc
 
 FILE = "commands.json"
 MAX_BYTES = 2048
-LIFE_S = 3600.0  # the longest that a command may be good for
-NONCES = 256  # remembered at once
-CHECKS_PER_S, CHECKS = 5.0, 20.0  # signatures that are looked at, and so many at once
-TOLD, TOLD_EACH = 20, 1000  # the first refusals are logged, later only each so many
-DOMAIN = "epithermal-command-v1"  # first line of what is signed: good for nothing else
+LIFE_S = 3600.0  # longest validity of a command
+NONCES = 256  # largest number of stored nonces
+CHECKS_PER_S, CHECKS = 5.0, 20.0  # rate and burst of signature checks
+LOGGED_FIRST, LOGGED_EVERY = 20, 1000  # the first 20 refusals are logged, then every 1000th
+DOMAIN = "epithermal-command-v1"  # first line of the signed text: limits the use of a signature
 
-BODY = {"station", "verb", "nonce", "expires"}  # and args, which may be left out
+BODY = {"station", "verb", "nonce", "expires"}  # required keys; args is optional
 
 _NONCE = re.compile(r"[0-9a-f]{16,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 Verb = Callable[[dict[str, Any]], dict[str, Any]]
-"""Does what the command says with its arguments; what it returns goes into the answer, and so does
-the text of an EpithermalError."""
+"""Executes a command with its arguments; the answer carries what it returns, or the text of the
+EpithermalError that it raises."""
 
 log = logging.getLogger(__name__)
 
 
 class RefusedError(EpithermalError):
-    """A command that is not obeyed; the text is the reason's one word."""
+    """A refused command; the text is one word, the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a payload asks for; nothing is proved yet."""
+    """A parsed command; its signature is not verified yet."""
 
     verb: str
     nonce: str
@@ -63,18 +63,18 @@ class Command:
     signature: bytes
 
 
-def to_sign(topic: str, body: str) -> bytes:
-    """The bytes that a signature is made of: a name for the purpose, the topic, the body."""
+def bytes_to_sign(topic: str, body: str) -> bytes:
+    """Return the bytes that are signed: purpose, topic and body, one per line."""
     return f"{DOMAIN}\n{topic}\n{body}".encode()
 
 
 def parse(topic: str, payload: bytes, station: str) -> Command:
-    """The command in a payload.
+    """Parse the payload of a command.
 
     Raises
     ------
     RefusedError
-        Too long, not of the documented form, or for another station or topic.
+        The payload is too long or malformed, or for another station or topic.
     """
     if len(payload) > MAX_BYTES:
         raise RefusedError("oversized")
@@ -92,7 +92,7 @@ def parse(topic: str, payload: bytes, station: str) -> Command:
             raise RefusedError("malformed")
         expires_s = datetime.fromisoformat(expires).timestamp()
         raw = base64.b64decode(signature, validate=True)
-        signed = to_sign(topic, body_text)
+        signed = bytes_to_sign(topic, body_text)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise RefusedError("malformed") from error
     if named != station:
@@ -105,15 +105,16 @@ def parse(topic: str, payload: bytes, station: str) -> Command:
 
 
 class Nonces:
-    """Which commands were obeyed; on disk before a command is, so that none is obeyed twice.
+    """Nonces of executed commands, written to disk before execution: none is executed twice.
 
-    What has expired is forgotten, and nothing that expires no later is obeyed again: a clock that
-    goes back brings no command back. A file that cannot be read forbids all that was signed before.
+    An expired nonce is deleted, and from then on every command that expires no later than it is
+    refused: a clock that is set back revives no command. If the file cannot be read, all commands
+    signed earlier are refused.
     """
 
     def __init__(self, path: Path, wall_s: float) -> None:
         self._path = path
-        self.floor_s = -math.inf  # what expires up to here is not obeyed
+        self.floor_s = -math.inf  # commands that expire up to here are refused
         self._used: dict[str, float] = {}
         try:
             self._load(json.loads(path.read_bytes()))
@@ -131,17 +132,17 @@ class Nonces:
         self.floor_s = -math.inf if floor_s is None else float(floor_s)
         self._used = {str(nonce): float(expires_s) for nonce, expires_s in used.items()}
 
-    def knows(self, nonce: str, expires_s: float) -> bool:
-        """Whether it was used, or may have been."""
+    def is_used(self, nonce: str, expires_s: float) -> bool:
+        """Return whether a nonce was used, or may have been."""
         return expires_s <= self.floor_s or nonce in self._used
 
-    def use(self, nonce: str, expires_s: float, wall_s: float) -> None:
-        """Remember it for good.
+    def record(self, nonce: str, expires_s: float, wall_s: float) -> None:
+        """Write a nonce to disk.
 
         Raises
         ------
         OSError
-            It could not be written, and is not to be relied on.
+            The nonce was not written: do not execute the command.
         """
         self._used[nonce] = expires_s
         old = [n for n, e in self._used.items() if e < wall_s and n != nonce]
@@ -166,14 +167,16 @@ class Nonces:
 
 
 class Commands:
-    """Who may command, and what was commanded.
+    """Commands of one operator: validation, execution and counts.
 
     Parameters
     ----------
-    public_key :
-        Of the one who may, 32 bytes.
+    public_key : (32,) bytes
+        Ed25519 key of the operator.
+    nonces :
+        Nonces that were used before.
     wall :
-        Unix time [s].
+        Returns the Unix time [s].
     """
 
     def __init__(
@@ -181,13 +184,13 @@ class Commands:
     ) -> None:
         self._key, self._identity, self._nonces, self._wall = public_key, identity, nonces, wall
         self.verbs: Mapping[str, Verb] = {}
-        self.obeyed = 0
+        self.executed = 0
         self.refused: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._checks, self._checked_at = CHECKS, 0.0
 
-    def screen(self, topic: str, payload: bytes, retained: bool) -> Command | None:
-        """Everything that can be told without arithmetic; called from the connection's thread."""
+    def validate(self, topic: str, payload: bytes, retained: bool) -> Command | None:
+        """Check all but the signature; return None if refused. For the connection's thread."""
         try:
             if retained:
                 raise RefusedError("retained")
@@ -196,7 +199,7 @@ class Commands:
                 raise RefusedError("verb")
             self._check_time(command)
         except RefusedError as refusal:
-            self.refuse(str(refusal), topic)
+            self.count_refusal(str(refusal), topic)
             return None
         return command
 
@@ -206,24 +209,24 @@ class Commands:
             raise RefusedError("expired")
         if left_s > LIFE_S:
             raise RefusedError("too_long")
-        if self._nonces.knows(command.nonce, command.expires_s):
+        if self._nonces.is_used(command.nonce, command.expires_s):
             raise RefusedError("replayed")
 
-    def refuse(self, why: str, topic: str) -> None:
-        """Count a command that is not obeyed; called from either thread."""
+    def count_refusal(self, why: str, topic: str) -> None:
+        """Count and log a refused command; called from either thread."""
         with self._counting:
             self.refused[why] += 1
             total = self.refused.total()
-        if total <= TOLD or total % TOLD_EACH == 0:
+        if total <= LOGGED_FIRST or total % LOGGED_EVERY == 0:
             log.warning("command %d refused: %s: %.80s", total, why, topic)
 
-    def obey(self, command: Command, now: float) -> Message | None:
-        """Check the signature, remember the nonce, do it; the answer, None for a forgery.
+    def execute(self, command: Command, now: float) -> Message | None:
+        """Verify the signature, store the nonce and execute; return the answer, None if refused.
 
         Parameters
         ----------
         command :
-            That passed `screen`.
+            A command from `validate`.
         now :
             Monotonic clock [s].
         """
@@ -231,20 +234,22 @@ class Commands:
         self._checks = min(CHECKS, self._checks + (now - self._checked_at) * CHECKS_PER_S)
         self._checked_at = now
         try:
-            self._check_time(command)  # it may have waited, or be the second of two
+            self._check_time(command)  # it may have expired in the queue, or be a duplicate
             if self._checks < 1.0:
                 raise RefusedError("busy")
             self._checks -= 1.0
             if not self._is_signed(command):
                 raise RefusedError("signature")
-            self._nonces.use(command.nonce, command.expires_s, self._wall())
+            self._nonces.record(command.nonce, command.expires_s, self._wall())
         except RefusedError as refusal:
-            self.refuse(str(refusal), topic)
+            self.count_refusal(str(refusal), topic)
             return None
         except OSError as error:
-            self.refuse("no_memory", topic)
-            return self._answer(command, "failed", f"cannot be remembered: {error.strerror}", {})
-        self.obeyed += 1
+            self.count_refusal("no_memory", topic)
+            return self._answer(
+                command, "failed", f"the nonce cannot be stored: {error.strerror}", {}
+            )
+        self.executed += 1
         log.info("command %s, nonce %s", command.verb, command.nonce)
         try:
             return self._answer(command, "done", "", self.verbs[command.verb](command.args))
@@ -254,7 +259,9 @@ class Commands:
     def _is_signed(self, command: Command) -> bool:
         try:
             return ed25519.verify(self._key, command.signed, command.signature)
-        except ed25519.VerifierError as error:  # a damaged installation stops no measurement
+        except (
+            ed25519.VerifierError
+        ) as error:  # a damaged installation must not stop the measurement
             log.error("%s", error)
             return False
 
@@ -275,6 +282,6 @@ class Commands:
         return self._identity.message(ANSWER, body, command.verb, wall_s)
 
     def health(self) -> dict[str, object]:
-        """Counts since the start."""
+        """Return the numbers of executed and refused commands since the start."""
         with self._counting:
-            return {"obeyed": self.obeyed, "refused": dict(self.refused)}
+            return {"obeyed": self.executed, "refused": dict(self.refused)}

@@ -1,6 +1,6 @@
-"""One connection to the broker, from connect to disconnect, as a stream of events.
+"""Run one connection to the broker, from connect to disconnect, as a stream of events.
 
-paho holds a lock while it calls back that `publish` takes too: the callbacks only hand over.
+paho calls back while it holds a lock that `publish` also needs: callbacks only queue events.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 CONNECT_TIMEOUT_S = 10.0
-MAX_PACKET_BYTES = 8192  # nothing that a station wants to hear is longer
+MAX_PACKET_BYTES = 8192  # longer than any message for a station
 FAILURE = 0x80  # reason codes from here on are failures
-TAKEN_OVER = 0x8E  # another client came with our name
+TAKEOVER = 0x8E  # another client connected with the same id
 REASONS = {  # MQTT 5.0 (2019), table 2-6, those of PUBACK
     0x80: "unspecified error",
     0x83: "implementation specific error",
@@ -38,16 +38,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
-    """The broker let the station in."""
+class Connected:
+    """The broker accepted the connection."""
 
     link: int
     receive_maximum: int
 
 
 @dataclass(frozen=True, slots=True)
-class Down:
-    """The connection could not be made or is lost."""
+class Disconnected:
+    """The connection failed or was lost."""
 
     link: int
     reason: str
@@ -56,7 +56,7 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The broker has taken or refused a message."""
+    """The broker acknowledged or refused a message."""
 
     link: int
     mid: int
@@ -74,7 +74,7 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that the station subscribed to."""
+    """A message on a subscribed topic."""
 
     link: int
     topic: str
@@ -82,20 +82,22 @@ class Received:
     retained: bool
 
 
-LinkEvent = Up | Down | Acknowledged | Subscribed | Received
+LinkEvent = Connected | Disconnected | Acknowledged | Subscribed | Received
 
 
 class Link:
-    """One connection; never used again after `Down`.
+    """One connection; not to be used after `Disconnected`.
 
     Parameters
     ----------
     number :
-        Goes into every event.
+        Number of the connection, repeated in each of its events.
+    client_id :
+        MQTT client id.
     will :
-        Topic and a function from the connection's session id to the payload of the last will.
+        Topic of the last will, and a function from session id to its payload.
     put :
-        Takes the events, from paho's thread.
+        Receives the events, from paho's thread.
     """
 
     def __init__(
@@ -120,9 +122,9 @@ class Link:
             self._client = client
             self._open(client)
         except (OSError, ValueError) as error:
-            self._put(Down(self.number, str(error) or type(error).__name__))
+            self._put(Disconnected(self.number, str(error) or type(error).__name__))
             return
-        if self._abandoned:  # while it was on its way: two clients of one name would fight
+        if self._abandoned:  # while connecting: two clients with the same id disconnect each other
             _cut(client)
 
     def _open(self, client: Client) -> None:
@@ -148,7 +150,7 @@ class Link:
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_inflight_messages_set(0)  # the caller counts
+        client.max_inflight_messages_set(0)  # no limit here: the caller counts
         if config.user:
             client.username_pw_set(config.user, read_password(config))
         if config.ca_file:
@@ -170,15 +172,15 @@ class Link:
         if self._abandoned:
             client.disconnect()
         elif reason.is_failure:
-            self._put(Down(self.number, f"the broker refuses: {reason}"))
+            self._put(Disconnected(self.number, f"the broker refuses: {reason}"))
         else:
-            self._put(Up(self.number, getattr(properties, "ReceiveMaximum", 0xFFFF)))
+            self._put(Connected(self.number, getattr(properties, "ReceiveMaximum", 0xFFFF)))
 
     def _on_disconnect(
         self, _client: Any, _data: Any, flags: Any, reason: Any, _properties: Any
     ) -> None:
         code = reason.value if flags.is_disconnect_packet_from_server else 0
-        self._put(Down(self.number, str(reason), code))
+        self._put(Disconnected(self.number, str(reason), code))
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _props: Any) -> None:
         self._put(Acknowledged(self.number, mid, reason.value))
@@ -192,16 +194,16 @@ class Link:
         try:
             topic = message.topic
         except UnicodeDecodeError:
-            log.debug("a message whose topic is not UTF-8")
+            log.debug("ignored a message whose topic is not UTF-8")
             return
         self._put(Received(self.number, topic, message.payload, bool(message.retain)))
 
     def alive(self) -> bool:
-        """Whether paho's thread runs; it ends without a word on bytes that it cannot decode."""
+        """Return whether paho's thread runs; it ends silently on bytes that it cannot decode."""
         return getattr(self._client, "_thread", self) is not None
 
     def publish(self, message: Message, expiry_s: int | None = None) -> int | None:
-        """Send; the packet's id, None when the connection is gone."""
+        """Publish a message; return the packet id, None without a connection."""
         if self._client is None:
             return None
         properties = None
@@ -214,14 +216,16 @@ class Link:
         return info.mid if info.rc == 0 else None
 
     def subscribe(self, name: str, retained: bool) -> int | None:
-        """Ask for a topic; the packet's id, None when the connection is gone.
+        """Subscribe to a topic; return the packet id, None without a connection.
 
-        On MQTT 5 without one's own, and with the flag that a message was sent to be retained.
+        On MQTT 5, without the station's own messages, and with the retain flag as published.
 
         Parameters
         ----------
+        name :
+            Topic filter.
         retained :
-            Whether what is retained there is wanted; on 3.1.1 it comes in any case.
+            Whether to receive retained messages; MQTT 3.1.1 always sends them.
         """
         if self._client is None:
             return None
@@ -237,23 +241,23 @@ class Link:
         return mid if result == 0 else None
 
     def disconnect(self) -> None:
-        """Say goodbye, so that the broker does not publish the last will."""
+        """Disconnect in order, so that the broker does not publish the last will."""
         if self._client is not None:
             self._client.disconnect()
 
     def abandon(self) -> None:
-        """Cut the connection without a word; the last will goes out."""
+        """Close the socket without DISCONNECT, so that the broker publishes the last will."""
         self._abandoned = True
         if self._client is not None:
             _cut(self._client)
 
     def release(self) -> None:
-        """Let go of a client that is done: its sockets close now, not at a garbage collection."""
-        self._client = None  # the circle of client, callback and link is broken
+        """Release the client, so that its sockets close now and not at garbage collection."""
+        self._client = None  # breaks the reference cycle of client, callback and link
 
 
 def _cut(client: Client) -> None:
-    """Break its connection."""
+    """Shut down the socket of a client."""
     sock: Any = client.socket()
     if sock is not None:
         try:
@@ -263,7 +267,7 @@ def _cut(client: Client) -> None:
 
 
 def _properties(packet: int, **values: int) -> Any:
-    """Properties of a packet of MQTT 5."""
+    """Build the properties of an MQTT 5 packet."""
     from paho.mqtt.properties import Properties
 
     properties = Properties(packet)  # type: ignore[no-untyped-call]
@@ -273,12 +277,12 @@ def _properties(packet: int, **values: int) -> Any:
 
 
 def _send_at_once(_client: Any, _data: Any, sock: Any) -> None:
-    """Without Nagle's algorithm, which holds a small packet back until the last is confirmed."""
+    """Disable Nagle's algorithm, which delays a small packet until the last is confirmed."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def read_password(config: Mqtt) -> str | None:
-    """First line of the password file."""
+    """Read the first line of the password file; None if no file is configured."""
     if config.password_file is None:
         return None
     text = config.password_file.read_text("utf-8")

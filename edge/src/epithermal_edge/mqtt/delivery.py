@@ -1,8 +1,8 @@
-"""What of the journal's outbox is under way: how much, how fast, and what counts as delivered.
+"""Publish the journal's outbox: how many messages at once, how fast, and when one is delivered.
 
-A message is delivered when the broker has acknowledged it with a reason that is no failure and,
-where MQTT cannot say so (3.1.1), when it was read back as well. What is refused stays, is tried
-again later and one at a time, and holds up only its own topic.
+A message is delivered when the broker has acknowledged it without a failure reason and, with MQTT
+3.1.1, which has no reasons, when the station has read it back. A refused message stays in the
+outbox, is retried later and alone, and blocks only its own topic.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from epithermal_edge.journal.journal import Journal, Outgoing
 from epithermal_edge.messages.message import Message
 from epithermal_edge.mqtt.connection import FAILURE, REASONS
 
-IN_FLIGHT = 16  # sent and not acknowledged
-REFUSED_PAUSE_S, REFUSED_PAUSE_MAX_S = 30.0, 600.0  # before what was refused is tried again
-READ_BACK_S = 10.0  # from the acknowledgement to one's own message, on 3.1.1
-BURST_S = 1.0  # so much of the backlog's rate may go at once
-LOOK_AHEAD = 64  # outbox rows passed over at a time while some topics wait
-OF_TOPIC = (0x87, 0x90, 0x99)  # reasons that speak of one topic; the others of the whole station
+IN_FLIGHT = 16  # most messages that are sent and not acknowledged
+REFUSED_PAUSE_S, REFUSED_PAUSE_MAX_S = 30.0, 600.0  # before a refused message is retried
+READ_BACK_S = 10.0  # longest wait for the own message after its acknowledgement, on 3.1.1
+BURST_S = 1.0  # burst, as time at the backlog's rate
+LOOK_AHEAD = 64  # outbox rows read at a time while some topics are on hold
+OF_TOPIC = (0x87, 0x90, 0x99)  # reasons about one topic; all others concern the whole station
 EVERYTHING = ""  # key of a hold on all topics
-UNREAD = "acknowledged, but not read back: the broker drops it or forbids to read it"
+UNREAD = "acknowledged, but not read back: the broker drops it or forbids reading it"
 
 Publish = Callable[[Message, int | None], int | None]
-"""Message and seconds until it expires to the packet's id; None: the connection is gone."""
+"""Maps message and time to expiry [s] to a packet id; None without a connection."""
 
 log = logging.getLogger(__name__)
 
@@ -43,26 +43,26 @@ class Flight:
 
 @dataclass(slots=True)
 class Hold:
-    """What was refused: nothing until a time, then the first of it alone until that is taken."""
+    """A hold on a topic: publishes nothing until a time, then one message as a probe."""
 
     why: str
     until: float
-    first: int  # id of the first message that was refused
-    newest: bool  # that is one of the newest values
+    first: int  # id of the first refused message
+    newest: bool  # whether that message is of a `newest_only` topic
     refusals: int = 1
-    probe: int | None = None  # packet that tries
+    probe: int | None = None  # packet id of the probe under way
 
 
 @dataclass(slots=True)
 class Delivery:
-    """The way of the outbox to the broker. For the thread that owns the journal.
+    """Delivery of the outbox to the broker, for the thread that owns the journal.
 
     Parameters
     ----------
     backlog_per_s :
-        Messages a second beside the newest values; 0: as fast as it goes.
+        Rate limit of all messages except the newest values [s-1]; 0: no limit.
     must_read_back :
-        An acknowledgement alone proves nothing.
+        Whether a message counts as delivered only after the station has read it back.
     """
 
     journal: Journal
@@ -79,7 +79,7 @@ class Delivery:
     _filled_at: float = 0.0
 
     def reset(self) -> None:
-        """After a lost connection: what was not acknowledged goes again, what was refused too."""
+        """Prepare a new connection: unacknowledged and refused messages are sent again."""
         self.flights.clear()
         self._rewind()
         for hold in self.holds.values():
@@ -88,31 +88,31 @@ class Delivery:
     def _rewind(self) -> None:
         self._cursor = {True: 0, False: 0}
 
-    def acknowledged(self, mid: int, reason: int, now: float) -> None:
-        """The broker's answer to a packet."""
+    def handle_acknowledgement(self, mid: int, reason: int, now: float) -> None:
+        """Handle the broker's answer to a packet: delivered, or refused with a reason."""
         flight = self.flights.get(mid)
         if flight is None:
             return
         if reason >= FAILURE:
             name = REASONS.get(reason, f"reason 0x{reason:02x}")
             topic = flight.message.topic if reason in OF_TOPIC else EVERYTHING
-            self._refuse(mid, name, topic, now)
+            self._hold(mid, name, topic, now)
         else:
             flight.acknowledged_at = now
-            self._settle(mid, flight)
+            self._complete(mid, flight)
 
-    def read_back(self, topic: str, payload: bytes) -> None:
-        """One's own message came back."""
+    def handle_own_message(self, topic: str, payload: bytes) -> None:
+        """Handle a message of the station itself that the broker sent back."""
         for mid, flight in self.flights.items():
             own = flight.message
             if not flight.read_back and own.topic == topic and own.payload == payload:
                 flight.read_back = True
-                self._settle(mid, flight)
+                self._complete(mid, flight)
                 return
 
-    def _settle(self, mid: int, flight: Flight) -> None:
-        known = flight.acknowledged_at < math.inf
-        if not known or (self.must_read_back and not flight.read_back):
+    def _complete(self, mid: int, flight: Flight) -> None:
+        acknowledged = flight.acknowledged_at < math.inf
+        if not acknowledged or (self.must_read_back and not flight.read_back):
             return
         del self.flights[mid]
         self.sent += 1
@@ -122,17 +122,21 @@ class Delivery:
                 self.holds.pop(key, None)
             self._rewind()
 
-    def _refuse(self, mid: int, why: str, key: str, now: float) -> None:
+    def _hold(self, mid: int, why: str, key: str, now: float) -> None:
         flight = self.flights.pop(mid)
         self.refused += 1
         self.last_refusal = f"{flight.message.topic}: {why}"
         is_newest = flight.message.kind.newest_only
         for other, tried in self.holds.items():
-            if tried.probe == mid and other != key:  # refused for another reason than before
+            if tried.probe == mid and other != key:  # refused for another reason than last time
                 tried.probe, tried.until = None, now + REFUSED_PAUSE_S
         hold = self.holds.get(key)
         if hold is None:
-            log.error("the broker refuses %s: %s; kept", flight.message.topic, why)
+            log.error(
+                "the broker refuses %s: %s; the message stays in the journal",
+                flight.message.topic,
+                why,
+            )
             self.holds[key] = Hold(why, now + REFUSED_PAUSE_S, flight.id, is_newest)
         elif hold.probe == mid:
             hold.refusals += 1
@@ -142,28 +146,28 @@ class Delivery:
         elif flight.id < hold.first:
             hold.first, hold.newest = flight.id, is_newest
 
-    def expire(self, now: float) -> None:
-        """Give up on what was acknowledged and does not come back."""
+    def expire_unread(self, now: float) -> None:
+        """Treat messages that were not read back in time as refused."""
         for mid, flight in list(self.flights.items()):
             if now - flight.acknowledged_at > READ_BACK_S:
-                self._refuse(mid, UNREAD, flight.message.topic, now)
+                self._hold(mid, UNREAD, flight.message.topic, now)
 
     def send(self, publish: Publish, room: int, now: float, wall_s: float) -> None:
-        """Send what may be sent, the newest values first.
+        """Publish as many messages as allowed, the newest values first.
 
         Parameters
         ----------
         room :
-            How many more may be in flight.
+            Number of messages that may be sent.
         now, wall_s :
             Monotonic clock and Unix time [s].
         """
-        self._fill(now)
-        room -= self._try(publish, room, now, wall_s)
+        self._refill_tokens(now)
+        room -= self._send_probes(publish, room, now, wall_s)
         for newest in (True, False):
             room -= self._send(publish, newest, room, now, wall_s)
 
-    def _fill(self, now: float) -> None:
+    def _refill_tokens(self, now: float) -> None:
         rate = self.backlog_per_s
         top = max(rate * BURST_S, IN_FLIGHT) if rate else math.inf
         self._tokens = min(top, self._tokens + rate * (now - self._filled_at)) if rate else top
@@ -178,10 +182,10 @@ class Delivery:
         under_way = {f.id for f in self.flights.values()} | set(self.accepted)
         skip = sum(i > after for i in under_way)
         limit = max(room + skip, LOOK_AHEAD if self.holds else 0)
-        for out in self.journal.outgoing(after, limit, newest):
+        for out in self.journal.next_outgoing(after, limit, newest):
             if count >= room:
                 break
-            if out.id not in under_way and not self._held(out.message.topic):
+            if out.id not in under_way and not self._is_held(out.message.topic):
                 mid = self._publish(publish, out, wall_s)
                 if mid is None:
                     break
@@ -191,33 +195,33 @@ class Delivery:
             self._tokens -= count
         return count
 
-    def _held(self, topic: str) -> bool:
-        """Whether a topic has to wait."""
+    def _is_held(self, topic: str) -> bool:
+        """Return whether a topic is on hold."""
         return topic in self.holds or EVERYTHING in self.holds
 
-    def _try(self, publish: Publish, room: int, now: float, wall_s: float) -> int:
-        """Send the first of what was refused, where its pause is over; how many were sent."""
+    def _send_probes(self, publish: Publish, room: int, now: float, wall_s: float) -> int:
+        """Send a probe for each hold whose pause is over; return the number of probes."""
         count = 0
         for key, hold in list(self.holds.items()):
             waits = hold.probe is not None or now < hold.until or count >= room
             if waits or (key != EVERYTHING and EVERYTHING in self.holds):
                 continue
-            found = self.journal.outgoing(hold.first - 1, 1, hold.newest)
+            first = self.journal.next_outgoing(hold.first - 1, 1, hold.newest)
             mid: int | None = 0
-            is_gone = not found or found[0].id in self.accepted
-            if not is_gone and key in (EVERYTHING, found[0].message.topic):
-                mid = self._publish(publish, found[0], wall_s)
+            is_gone = not first or first[0].id in self.accepted
+            if not is_gone and key in (EVERYTHING, first[0].message.topic):
+                mid = self._publish(publish, first[0], wall_s)
             if mid is None:
                 break
             if mid > 0:
                 hold.probe, count = mid, count + 1
-            else:  # it is gone, or nobody wants it any more
+            else:  # the message was delivered, dropped, or has expired
                 del self.holds[key]
                 self._rewind()
         return count
 
     def _publish(self, publish: Publish, out: Outgoing, wall_s: float) -> int | None:
-        """The packet's id; 0: nobody wants it any more; None: the connection is gone."""
+        """Publish; return the packet id, 0 for an expired message, None without a connection."""
         message, expiry_s = out.message, None
         if message.expires_s is not None:
             expiry_s = math.ceil(message.expires_s - wall_s)

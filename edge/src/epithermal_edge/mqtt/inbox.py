@@ -1,6 +1,6 @@
-"""What comes from the broker, on its way from the connection's thread to the main one.
+"""Filter and queue the broker's messages from the connection's thread for the main thread.
 
-A flood fills no memory: what is no good command stops here, and only so many messages wait.
+A flood cannot fill the memory: invalid commands end here, and the queue is bounded.
 """
 
 from __future__ import annotations
@@ -11,57 +11,57 @@ from dataclasses import dataclass
 
 from epithermal_edge.messages.message import Identity
 from epithermal_edge.messages.topics import COMMAND
-from epithermal_edge.mqtt import connection as link
+from epithermal_edge.mqtt import connection
 from epithermal_edge.mqtt.commands import Command, Commands
 from epithermal_edge.mqtt.connection import Received
 
-ROOM = 64  # messages that may wait for the main thread
+QUEUE_SLOTS = 64  # most messages that wait for the main thread
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
-    """A command that may be good: its signature is still to be checked."""
+class CommandReceived:
+    """A command that passed all checks except that of its signature."""
 
     link: int
     command: Command
 
 
-LinkEvent = link.LinkEvent | Ordered
+LinkEvent = connection.LinkEvent | CommandReceived
 
 
 class Inbox:
-    """Between connection and queue.
+    """Filter between connection and queue.
 
     Parameters
     ----------
     put :
-        Into the queue.
+        Puts an event into the queue.
     """
 
     def __init__(
         self, identity: Identity, commands: Commands | None, put: Callable[[LinkEvent], None]
     ) -> None:
         self._commands, self._put = commands, put
-        self._orders = identity.topic(COMMAND, "")
-        self._room = threading.Semaphore(ROOM)
+        self._command_prefix = identity.topic(COMMAND, "")
+        self._slots = threading.Semaphore(QUEUE_SLOTS)
 
-    def offer(self, event: link.LinkEvent) -> None:
-        """Hand over what is worth it; called from the connection's thread."""
+    def put(self, event: connection.LinkEvent) -> None:
+        """Queue an event unless it is an invalid command; called from the connection's thread."""
         if not isinstance(event, Received):
             self._put(event)
             return
-        offered: LinkEvent | None = event
-        if self._commands is not None and event.topic.startswith(self._orders):
-            command = self._commands.screen(event.topic, event.payload, event.retained)
-            offered = Ordered(event.link, command) if command else None
-        if offered is None:
+        passed: LinkEvent | None = event
+        if self._commands is not None and event.topic.startswith(self._command_prefix):
+            command = self._commands.validate(event.topic, event.payload, event.retained)
+            passed = CommandReceived(event.link, command) if command else None
+        if passed is None:
             return
-        if self._room.acquire(blocking=False):
-            self._put(offered)
+        if self._slots.acquire(blocking=False):
+            self._put(passed)
         elif self._commands is not None:
-            self._commands.refuse("busy", event.topic)
+            self._commands.count_refusal("busy", event.topic)
 
-    def taken(self, event: LinkEvent) -> None:
-        """The main thread has it: there is room for another."""
-        if isinstance(event, (Received, Ordered)):
-            self._room.release()
+    def release_slot(self, event: LinkEvent) -> None:
+        """Release the queue slot of an event that the main thread has taken out."""
+        if isinstance(event, (Received, CommandReceived)):
+            self._slots.release()

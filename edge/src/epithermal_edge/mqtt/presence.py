@@ -1,6 +1,6 @@
-"""Begin each connection anew: publish status, meta, discovery and answers; subscribe to topics.
+"""Start each connection: publish status, meta, discovery and answers; subscribe to topics.
 
-Nothing here outlives a lost connection: the next one begins with all of it again.
+Nothing here outlives a lost connection: the next connection starts with all of it again.
 """
 
 from __future__ import annotations
@@ -15,62 +15,62 @@ from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.messages.topics import ANSWER, COMMAND, META, STATUS, STORED
 from epithermal_edge.mqtt.connection import Link, Subscribed
 
-TROUBLE_EACH_S = 10.0  # trouble is told no more often
-ANNOUNCE_EACH_S = 10.0  # to Home Assistant
+TROUBLE_EACH_S = 10.0  # shortest time between two reports of trouble
+ANNOUNCE_EACH_S = 10.0  # shortest time between two announcements to Home Assistant
 
 log = logging.getLogger(__name__)
 
 
 class Presence:
-    """A queue that goes before the outbox.
+    """Queue of messages that are sent before the outbox.
 
     Parameters
     ----------
     meta :
         Payload of the meta topic.
     discovery :
-        What Home Assistant is told, None: nothing.
+        Discovery message for Home Assistant; None: no discovery.
     """
 
     def __init__(self, identity: Identity, meta: bytes, discovery: Message | None) -> None:
         self._identity, self._meta, self._discovery = identity, meta, discovery
-        self._told: str | None = None  # trouble in the status
-        self._told_at = self._announced_at = -math.inf
+        self._reported: str | None = None  # trouble in the last status
+        self._reported_at = self._announced_at = -math.inf
         self.waiting: deque[Message] = deque()
         self.in_flight: dict[int, str] = {}  # topics by packet
 
-    def change_meta(self, meta: bytes) -> None:
-        """What is constant has changed."""
+    def set_meta(self, meta: bytes) -> None:
+        """Replace the payload of the meta topic."""
         self._meta = meta
 
     def clear(self) -> None:
-        """The connection is lost."""
+        """Forget all messages of a lost connection."""
         self.waiting.clear()
         self.in_flight.clear()
 
-    def keep_answers(self) -> None:
-        """The end: of what waits only answers to commands are still to be told."""
+    def drop_all_but_answers(self) -> None:
+        """Drop all waiting messages except answers to commands, before a stop."""
         self.waiting = deque(message for message in self.waiting if message.kind == ANSWER)
 
-    def greet(self, state: str, session: str, trouble: str | None, now: float) -> None:
-        """The status of a connection."""
-        self._told, self._told_at = trouble, now
+    def queue_status(self, state: str, session: str, trouble: str | None, now: float) -> None:
+        """Queue the status of a connection."""
+        self._reported, self._reported_at = trouble, now
         body = station.status(self._identity, state, session, trouble)
         self.waiting.append(self._identity.message(STATUS, body))
 
-    def tell_trouble(self, session: str, trouble: str | None, now: float) -> None:
-        """The status again, when it is another than was told."""
-        if trouble != self._told and now - self._told_at >= TROUBLE_EACH_S:
-            self.greet("online", session, trouble, now)
+    def queue_trouble(self, session: str, trouble: str | None, now: float) -> None:
+        """Queue the status again if the trouble has changed since the last report."""
+        if trouble != self._reported and now - self._reported_at >= TROUBLE_EACH_S:
+            self.queue_status("online", session, trouble, now)
 
-    def announce(self) -> None:
-        """What is constant."""
+    def queue_announcement(self) -> None:
+        """Queue meta and discovery."""
         self.waiting.append(self._identity.message(META, self._meta))
         if self._discovery is not None:
             self.waiting.append(self._discovery)
 
-    def meet(self, payload: bytes, now: float) -> None:
-        """Home Assistant's birth or death; it forgets what was not announced again."""
+    def handle_birth(self, payload: bytes, now: float) -> None:
+        """Announce again after a birth message: Home Assistant forgets devices at a restart."""
         born = payload == homeassistant.ONLINE and now - self._announced_at >= ANNOUNCE_EACH_S
         if born and self._discovery is not None:
             self._announced_at = now
@@ -79,7 +79,7 @@ class Presence:
     def send(
         self, publish: Callable[[Message, int | None], int | None], room: int, wall_s: float
     ) -> None:
-        """Send as much as there is room for."""
+        """Send waiting messages while fewer than `room` are in flight."""
         while self.waiting and len(self.in_flight) < room:
             message = self.waiting.popleft()
             expires_s = message.expires_s
@@ -90,55 +90,55 @@ class Presence:
 
 
 class Subscriptions:
-    """Subscriptions of one connection after another.
+    """Subscriptions, renewed at each connection.
 
     Parameters
     ----------
     birth :
-        Topic of Home Assistant's birth; None: of no interest.
+        Topic of Home Assistant's birth message; None: not subscribed.
     takes_commands, reads_back :
-        Whether `cmd/` and its own messages are listened to.
+        Whether to subscribe to `cmd/` and to the station's own messages.
     """
 
     def __init__(
         self, identity: Identity, birth: str | None, takes_commands: bool, reads_back: bool
     ) -> None:
         self._status = identity.topic(STATUS)
-        self._can_do_without = {self._status, birth}
+        self._optional = {self._status, birth}
         own = [identity.topic(topic).rpartition("/")[0] + "/#" for topic in STORED]
         self._own = list(dict.fromkeys(own)) if reads_back else []
         commands = [identity.topic(COMMAND)] if takes_commands else []
         births = [birth] if birth is not None else []
         self._names = [self._status, *commands, *births, *self._own]
-        self._asked: dict[int, str] = {}  # by packet
+        self._pending: dict[int, str] = {}  # by packet
         self.forbidden: set[str] = set()
 
-    def ask(self, link: Link) -> None:
-        """Subscribe to all, at the begin of a connection."""
+    def subscribe(self, link: Link) -> None:
+        """Subscribe to all topics at the start of a connection."""
         self.forbidden.clear()
         for name in self._names:
             mid = link.subscribe(name, retained=name == self._status)
             if mid is not None:
-                self._asked[mid] = name
+                self._pending[mid] = name
 
-    def answered(self, event: Subscribed) -> None:
-        """The broker's answer to one subscription."""
-        name = self._asked.pop(event.mid, None)
+    def handle_answer(self, event: Subscribed) -> None:
+        """Handle the broker's answer to one subscription."""
+        name = self._pending.pop(event.mid, None)
         if name is not None and event.failed:
-            log.error("the broker forbids to subscribe to %s", name)
-            if name not in self._can_do_without:
+            log.error("the broker forbids subscribing to %s", name)
+            if name not in self._optional:
                 self.forbidden.add(name)
 
     def reset(self) -> None:
-        """The connection is gone."""
-        self._asked.clear()
+        """Forget the pending subscriptions of a lost connection."""
+        self._pending.clear()
 
     @property
-    def is_asking(self) -> bool:
-        """Whether an answer is due."""
-        return bool(self._asked)
+    def is_pending(self) -> bool:
+        """Whether the broker has not yet answered all subscriptions."""
+        return bool(self._pending)
 
     @property
-    def hears_itself(self) -> bool:
-        """Whether all that is to be read back will come."""
-        return not self.forbidden.union(self._asked.values()).intersection(self._own)
+    def can_read_back(self) -> bool:
+        """Whether all topics to read back are subscribed."""
+        return not self.forbidden.union(self._pending.values()).intersection(self._own)

@@ -1,7 +1,7 @@
-"""What was told once is told again, on command: payloads of the journal, to the letter.
+"""Republish stored obs/theta payloads on command, byte for byte.
 
-A range goes into the outbox in portions, so that a live record waits for few of them and the
-journal does not fill. How far it has got is on disk.
+A range is posted to the outbox in portions, so that a live record waits for few of them and the
+journal does not fill. The progress is stored on disk.
 """
 
 from __future__ import annotations
@@ -18,54 +18,56 @@ from epithermal_edge.journal.journal import Journal
 from epithermal_edge.messages.message import Identity
 from epithermal_edge.messages.topics import OBS_THETA
 
-KEY = "republish"  # under which the journal keeps how far it has got
-PORTION = 64  # messages put into the outbox at once, when it holds fewer
-EACH_S = 1.0  # at most one portion in so long a time
-WAYS = "args must be {first, last}: numbers of records, or {from, to}: UTC as 2026-01-31T00:00:00Z"
+KEY = "republish"  # key of the progress in the journal
+PORTION = 64  # messages posted at once, if the outbox holds fewer
+EACH_S = 1.0  # shortest time between two portions
+ARGUMENTS = (
+    "args must be {first, last}: record numbers, or {from, to}: UTC such as 2026-01-31T00:00:00Z"
+)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Records that are yet to be told again."""
+    """Records still to be republished."""
 
-    after: int  # number in the journal
+    after: int  # journal numbers: after < seq <= last
     last: int
-    from_s: float  # end of the interval [s, Unix time]: later than this
-    to_s: float  # and not later than this
+    from_s: float  # ends of the records [s, Unix time]: from_s < end <= to_s
+    to_s: float
 
 
 class Republisher:
-    """One range at a time."""
+    """Republishes one range at a time."""
 
     def __init__(self, journal: Journal, identity: Identity) -> None:
         self._journal, self._identity = journal, identity
-        self._range = _kept(journal.kept(KEY).get(KEY))
-        self._fed_at = -math.inf
+        self._range = _parse_stored(journal.get_values(KEY).get(KEY))
+        self._posted_at = -math.inf
 
-    def begin(self, args: dict[str, Any]) -> dict[str, Any]:
-        """The verb `republish`: how many records will be told again.
+    def start(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Execute the command `republish`; return the number of records as `records`.
 
         Raises
         ------
         EpithermalError
-            Another range is under way, nothing of this one is kept, or it is not a range.
+            Another range is under way, the range has no stored payloads, or `args` is no range.
         """
         if self._range is not None:
-            left = self._journal.count_told(*_bounds(self._range))
+            left = self._journal.count_payloads(*_bounds(self._range))
             raise EpithermalError(f"another range is under way, {left} records are left: wait")
-        wanted = _wanted(args, self._journal.base)
-        count = self._journal.count_told(*_bounds(wanted))
+        wanted = _parse_args(args, self._journal.base)
+        count = self._journal.count_payloads(*_bounds(wanted))
         if count == 0:
-            raise EpithermalError("nothing of this range is kept")
-        self._journal.keep({KEY: json.dumps(asdict(wanted))})
+            raise EpithermalError("no payloads of this range are stored")
+        self._journal.put_values({KEY: json.dumps(asdict(wanted))})
         self._range = wanted
-        log.info("%d records are told again", count)
+        log.info("republishing %d records", count)
         return {"records": count}
 
-    def feed(self, now: float) -> None:
-        """Put the next portion into the outbox, when that is nearly empty.
+    def post_portion(self, now: float) -> None:
+        """Post the next portion to the outbox when the outbox is nearly empty.
 
         Parameters
         ----------
@@ -75,17 +77,17 @@ class Republisher:
         Raises
         ------
         JournalError
-            Not yet.
+            The portion was not posted; retry later.
         """
-        if self._range is None or now - self._fed_at < EACH_S:
+        if self._range is None or now - self._posted_at < EACH_S:
             return
-        self._fed_at = now
-        if self._journal.waiting() >= PORTION:
+        self._posted_at = now
+        if self._journal.count_waiting() >= PORTION:
             return
-        rows = self._journal.told(*_bounds(self._range), PORTION)
+        rows = self._journal.payloads(*_bounds(self._range), PORTION)
         left = replace(self._range, after=rows[-1][0]) if len(rows) == PORTION else None
         again = [self._identity.message(OBS_THETA, body) for _, body in rows if body is not None]
-        self._journal.keep({KEY: None if left is None else json.dumps(asdict(left))}, again)
+        self._journal.put_values({KEY: None if left is None else json.dumps(asdict(left))}, again)
         self._range = left
 
 
@@ -93,13 +95,13 @@ def _bounds(wanted: Range) -> tuple[int, int, float, float]:
     return wanted.after, wanted.last, wanted.from_s, wanted.to_s
 
 
-def _wanted(args: dict[str, Any], base: int) -> Range:
-    """The range that a command names.
+def _parse_args(args: dict[str, Any], base: int) -> Range:
+    """Parse the arguments of a command.
 
     Parameters
     ----------
     base :
-        Records of earlier epochs.
+        Number of records in earlier epochs.
     """
     if args.keys() == {"first", "last"}:
         first, last = args["first"], args["last"]
@@ -109,11 +111,11 @@ def _wanted(args: dict[str, Any], base: int) -> Range:
         from_s, to_s = _seconds(args["from"]), _seconds(args["to"])
         if from_s < to_s:
             return Range(0, (1 << 53), from_s, to_s)
-    raise EpithermalError(WAYS)
+    raise EpithermalError(ARGUMENTS)
 
 
 def _seconds(text: object) -> float:
-    """Unix time of UTC with Z [s]; NaN where it is none."""
+    """Parse a UTC time with Z to Unix time [s]; return NaN if it is invalid."""
     if not isinstance(text, str) or not text.endswith("Z"):
         return math.nan
     try:
@@ -122,14 +124,14 @@ def _seconds(text: object) -> float:
         return math.nan
 
 
-def _kept(text: str | None) -> Range | None:
-    """The range that was under way at the last end of the software."""
+def _parse_stored(text: str | None) -> Range | None:
+    """Parse the range that was under way at the last stop; return None if there is none."""
     if text is None:
         return None
     try:
-        found = json.loads(text)
-        numbers, times = (found["after"], found["last"]), (found["from_s"], found["to_s"])
+        table = json.loads(text)
+        numbers, times = (table["after"], table["last"]), (table["from_s"], table["to_s"])
         return Range(*map(int, numbers), *map(float, times))
     except (ValueError, TypeError, LookupError) as damage:
-        log.warning("what was to be told again is damaged: %s", damage)
+        log.warning("the stored range to republish is damaged: %s", damage)
         return None

@@ -1,8 +1,8 @@
-"""To the broker: one connection at a time, the journal's outbox in order, nothing forgotten.
+"""Publish the journal's outbox in order over one connection at a time, without losing a message.
 
-paho keeps no queue that survives a restart, so the journal does; a message leaves it when the
-broker has taken it, not when it was sent. After a lost connection everything that was not
-acknowledged goes again, and the receiver drops what it has by id.
+paho has no queue that survives a restart, so the journal stores the messages; a message is deleted
+when the broker has acknowledged it, not when it was sent. After a lost connection all
+unacknowledged messages are sent again, and the receiver drops duplicates by id.
 """
 
 from __future__ import annotations
@@ -19,53 +19,53 @@ from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.journal.journal import Journal
 from epithermal_edge.messages import station
 from epithermal_edge.messages.message import Identity, Message, V, encode
-from epithermal_edge.messages.station import session_of
+from epithermal_edge.messages.station import read_session
 from epithermal_edge.messages.topics import HEALTH, STATUS
 from epithermal_edge.mqtt.backoff import Backoff
 from epithermal_edge.mqtt.commands import Commands, Verb
 from epithermal_edge.mqtt.connection import (
     FAILURE,
     REASONS,
-    TAKEN_OVER,
+    TAKEOVER,
     Acknowledged,
-    Down,
+    Connected,
+    Disconnected,
     Link,
     Received,
     Subscribed,
-    Up,
 )
 from epithermal_edge.mqtt.delivery import IN_FLIGHT, Delivery
-from epithermal_edge.mqtt.inbox import Inbox, LinkEvent, Ordered
+from epithermal_edge.mqtt.inbox import CommandReceived, Inbox, LinkEvent
 from epithermal_edge.mqtt.presence import Presence, Subscriptions
 from epithermal_edge.mqtt.republish import Republisher
 from epithermal_edge.times import utc
 
-UP_TIMEOUT_S = 60.0  # from opening a connection to being let in
-SILENT_S = 1.0  # from the end of paho's thread to giving up on its last word
-ACK_TIMEOUT_S = 30.0  # a broker that stays silent so long gets a new connection
+UP_TIMEOUT_S = 60.0  # longest time from opening a connection to its acceptance
+SILENT_S = 1.0  # longest wait for the last event after paho's thread has ended
+ACK_TIMEOUT_S = 30.0  # without an acknowledgement for so long, reconnect
 
 log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Empties the journal's outbox. Lives in the thread that owns the journal.
+    """Sender of the journal's outbox, for the thread that owns the journal.
 
     Parameters
     ----------
     meta :
         Payload of the meta topic.
     put :
-        Takes the connection's events from any thread; the owner hands them to `handle`.
+        Queues the connection's events, from any thread; the owner passes them to `handle`.
     jitter :
-        Draws the pause before a new connection between 0 and its argument.
+        Draws a random pause between 0 and its argument [s].
     discovery :
-        What Home Assistant is told, None: nothing.
+        Discovery message for Home Assistant; None: no discovery.
     commands :
-        None: the station takes none.
+        Validates and executes commands; None: the station accepts no commands.
     wall :
-        Unix time [s].
+        Returns the Unix time [s].
     verbs :
-        What the station itself does on command.
+        Commands that the station adds to `ping`, `announce` and `republish`.
     """
 
     def __init__(
@@ -91,101 +91,105 @@ class Sender:
             identity, self._birth, commands is not None, self._reads_back
         )
         self.delivery = Delivery(journal, config.backlog_per_s, self._reads_back)
-        self._again = Republisher(journal, identity)
+        self._republisher = Republisher(journal, identity)
         self._link: Link | None = None
         self._up = False
-        self._links = self._entries = 0  # opened, and let in
+        self._links = self._connects = 0  # opened and accepted connections
         self._last_error: str | None = None
-        self._since_s = wall()  # connected or not
-        self._link_at = 0.0  # when it was opened [s, monotonic]
-        self._next_link = 0.0  # when to connect
+        self._since_s = wall()  # time of the last change of `_up`
+        self._link_at = 0.0  # time of its opening [s, monotonic]
+        self._next_link = 0.0  # earliest time of the next connection [s, monotonic]
         self._last_ack = 0.0
-        self._last_alive = 0.0  # paho's thread
-        self._sessions: deque[str] = deque(maxlen=50)  # of this process, the newest
+        self._last_alive = 0.0  # last time that paho's thread was running
+        self._sessions: deque[str] = deque(
+            maxlen=50
+        )  # session ids of the newest connections of this process
         self._limit = IN_FLIGHT
         self._health_at = -math.inf
         self._inbox = Inbox(identity, commands, put)
         if commands is not None:
-            own = {"ping": self._ping, "announce": self._announce, "republish": self._again.begin}
+            start = self._republisher.start
+            own = {"ping": self._ping, "announce": self._announce, "republish": start}
             commands.verbs = {**own, **(verbs or {})}
 
     @property
     def accepted(self) -> list[int]:
-        """Ids to delete from the outbox."""
+        """Ids of acknowledged messages, to delete from the outbox."""
         return self.delivery.accepted
 
     @accepted.setter
     def accepted(self, ids: list[int]) -> None:
         self.delivery.accepted = ids
 
-    def idle(self) -> bool:
-        """Whether everything was delivered."""
-        return not self._in_flight() and not self.accepted and self._journal.waiting() == 0
+    def is_idle(self) -> bool:
+        """Return whether every message was delivered and deleted."""
+        pending = self._count_pending() or self.accepted
+        return not pending and self._journal.count_waiting() == 0
 
     def take_accepted(self) -> list[int]:
-        """Ids that the broker has, for the caller to delete in its next transaction."""
+        """Return and clear the ids of acknowledged messages; the caller deletes them."""
         accepted, self.accepted = self.accepted, []
         return accepted
 
-    def _in_flight(self) -> int:
-        return self._flying() + len(self._presence.waiting)
+    def _count_pending(self) -> int:
+        return self._count_in_flight() + len(self._presence.waiting)
 
     def handle(self, event: LinkEvent, now: float) -> None:
-        """Take one of the connection's events; those of an earlier connection say nothing."""
-        self._inbox.taken(event)
+        """Handle an event of the connection; ignore events of earlier connections."""
+        self._inbox.release_slot(event)
         if self._link is None or event.link != self._link.number:
             return
         if isinstance(event, Acknowledged):
-            self._acknowledged(event, now)
-        elif isinstance(event, Up):
-            self._let_in(event, now)
-        elif isinstance(event, Down):
-            self._down(event.reason, now, event.code)
+            self._handle_acknowledgement(event, now)
+        elif isinstance(event, Connected):
+            self._handle_connected(event, now)
+        elif isinstance(event, Disconnected):
+            self._handle_disconnected(event.reason, now, event.code)
         elif isinstance(event, Subscribed):
-            self._subscriptions.answered(event)
-        elif isinstance(event, Ordered):
-            answer = self._commands.obey(event.command, now) if self._commands else None
+            self._subscriptions.handle_answer(event)
+        elif isinstance(event, CommandReceived):
+            answer = self._commands.execute(event.command, now) if self._commands else None
             if answer is not None:
                 self._presence.waiting.append(answer)
         else:
-            self._received(event, now)
+            self._handle_received(event, now)
 
-    def _let_in(self, event: Up, now: float) -> None:
+    def _handle_connected(self, event: Connected, now: float) -> None:
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self._up, self._since_s = True, self._wall()
-        self._entries += 1
+        self._connects += 1
         self._last_ack = self._last_alive = now
         self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
         assert self._link is not None
-        self._subscriptions.ask(self._link)
-        self._presence.greet("online", self._link.session, self.trouble(now), now)
-        self._presence.announce()
+        self._subscriptions.subscribe(self._link)
+        self._presence.queue_status("online", self._link.session, self.trouble(now), now)
+        self._presence.queue_announcement()
 
-    def _received(self, event: Received, now: float) -> None:
+    def _handle_received(self, event: Received, now: float) -> None:
         if event.topic == self._birth:
-            self._presence.meet(event.payload, now)
+            self._presence.handle_birth(event.payload, now)
         elif event.topic == self._identity.topic(STATUS):
-            self._meet_status(event, now)
+            self._check_status(event, now)
         elif not event.retained and self._reads_back:
-            self.delivery.read_back(event.topic, event.payload)
+            self.delivery.handle_own_message(event.topic, event.payload)
 
-    def _meet_status(self, event: Received, now: float) -> None:
-        """One's own status, unless another had the name since we were let in before.
+    def _check_status(self, event: Received, now: float) -> None:
+        """Record a takeover if the status comes from another client with the same id.
 
-        mosquitto 2.0.11 cuts a connection that is taken over without the reason that MQTT 5 has
-        for it; the other's status tells.
+        mosquitto 2.0.11 closes a connection that is taken over without the MQTT 5 reason code, so
+        the other client's status is the only evidence.
         """
-        session = session_of(event.payload)
+        session = read_session(event.payload)
         is_other = session is not None and session not in self._sessions
-        if is_other and (self._entries > 1 or not event.retained):
-            self._backoff.taken_over(event.link - 1, now)
+        if is_other and (self._connects > 1 or not event.retained):
+            self._backoff.record_takeover(event.link - 1, now)
 
-    def _down(self, reason: str, now: float, code: int = 0) -> None:
-        if code == TAKEN_OVER:
-            self._backoff.taken_over(self._links, now)
-        pause = self._backoff.lost(now)
+    def _handle_disconnected(self, reason: str, now: float, code: int = 0) -> None:
+        if code == TAKEOVER:
+            self._backoff.record_takeover(self._links, now)
+        pause = self._backoff.record_failure(now)
         if self._backoff.is_duplicate(now):
-            log.error("another client calls itself %s", self._identity.station)
+            log.error("another client uses the id %s", self._identity.station)
         self._last_error, self._since_s = reason, self._wall()
         self._next_link = now + pause
         if self._link is not None:
@@ -195,41 +199,41 @@ class Sender:
         self._subscriptions.reset()
         self.delivery.reset()
         host, port = self._config.host, self._config.port
-        log.warning("no connection to %s:%d: %s; again in %.1f s", host, port, reason, pause)
+        log.warning("no connection to %s:%d: %s; retrying in %.1f s", host, port, reason, pause)
 
-    def _acknowledged(self, event: Acknowledged, now: float) -> None:
+    def _handle_acknowledgement(self, event: Acknowledged, now: float) -> None:
         own = self._presence.in_flight.pop(event.mid, None)
         if own is None and event.mid not in self.delivery.flights:
             return
         self._last_ack = now
         if event.reason < FAILURE:
-            self._backoff.well()
+            self._backoff.reset()
         elif own is not None:
             self.delivery.refused += 1
             name = REASONS.get(event.reason, f"reason 0x{event.reason:02x}")
             self.delivery.last_refusal = f"{own}: {name}"
             log.error("the broker refuses %s: %s", own, name)
-        self.delivery.acknowledged(event.mid, event.reason, now)
+        self.delivery.handle_acknowledgement(event.mid, event.reason, now)
 
     def _announce(self, _args: dict[str, Any]) -> dict[str, Any]:
-        """The verb `announce`: what is constant, once more."""
-        self._presence.announce()
+        """Execute the command `announce`: publish meta and discovery again."""
+        self._presence.queue_announcement()
         return {}
 
     def _ping(self, _args: dict[str, Any]) -> dict[str, Any]:
-        """The verb `ping`: who answers, and what waits."""
+        """Execute the command `ping`: return epoch, session and number of waiting messages."""
         session = self._link.session if self._link else None
-        waiting = self._journal.waiting()
+        waiting = self._journal.count_waiting()
         return {"epoch": self._identity.epoch, "session": session, "waiting": waiting}
 
-    def tell_meta(self, meta: bytes) -> None:
-        """What is constant has changed."""
-        self._presence.change_meta(meta)
+    def update_meta(self, meta: bytes) -> None:
+        """Replace the payload of the meta topic, and publish it if connected."""
+        self._presence.set_meta(meta)
         if self._up:
-            self._presence.announce()
+            self._presence.queue_announcement()
 
     def publish_health(self, health: dict[str, Any]) -> None:
-        """Tell what `Station` knows about itself, not more often than `mqtt.health_interval_s`."""
+        """Publish the station's health, at most once per `mqtt.health_interval_s`."""
         now = time.monotonic()
         if not self._up or self._link is None:
             return
@@ -239,19 +243,19 @@ class Sender:
                 self._health_at = now
 
     def trouble(self, now: float) -> str | None:
-        """What keeps messages from being delivered though the broker is there."""
+        """Return why a connected broker does not accept all messages; None if it does."""
         if self._backoff.is_duplicate(now):
-            return f"another client calls itself {self._identity.station}"
+            return f"another client uses the id {self._identity.station}"
         for topic, hold in self.delivery.holds.items():
             return f"{topic}: {hold.why}" if topic else hold.why
         if self._subscriptions.forbidden:
-            return f"{min(self._subscriptions.forbidden)}: the broker forbids to subscribe"
+            return f"{min(self._subscriptions.forbidden)}: the broker forbids the subscription"
         return None
 
     def health(self) -> dict[str, object]:
-        """Plain values for health.json and the health topic."""
+        """Return the sender's part of health.json and of the health topic."""
         now = time.monotonic()
-        found: dict[str, object] = {
+        health: dict[str, object] = {
             "connected": self._up,
             "host": self._config.host,
             "port": self._config.port,
@@ -266,11 +270,11 @@ class Sender:
             "trouble": self.trouble(now),
         }
         if self._commands is not None:
-            found["commands"] = self._commands.health()
-        return found
+            health["commands"] = self._commands.health()
+        return health
 
-    def pump(self, now: float, wall_s: float) -> None:
-        """Connect when it is time, and send what may be sent.
+    def poll(self, now: float, wall_s: float) -> None:
+        """Connect when it is time, send messages, and reconnect after a timeout.
 
         Parameters
         ----------
@@ -284,14 +288,14 @@ class Sender:
                 self._open(now)
         elif not self._up:
             if now - self._link_at > UP_TIMEOUT_S:
-                self._give_up(f"not let in for {UP_TIMEOUT_S:.0f} s", now)
+                self._abandon(f"not accepted within {UP_TIMEOUT_S:.0f} s", now)
         elif not self._link.alive() and now - self._last_alive > SILENT_S:
-            self._give_up("the broker sends what is not MQTT", now)
-        elif self._awaits() and now - self._last_ack > ACK_TIMEOUT_S:
-            self._give_up(f"no acknowledgement for {ACK_TIMEOUT_S:.0f} s", now)
+            self._abandon("the broker sends data that is not MQTT", now)
+        elif self._is_awaiting() and now - self._last_ack > ACK_TIMEOUT_S:
+            self._abandon(f"no acknowledgement for {ACK_TIMEOUT_S:.0f} s", now)
         elif self._link.alive():
             self._last_alive = now
-            self._again.feed(now)
+            self._republisher.post_portion(now)
             self._send(now, wall_s)
 
     def _open(self, now: float) -> None:
@@ -299,50 +303,52 @@ class Sender:
         will = (me.topic(STATUS), lambda session: station.status(me, "lost", session))
         self._links += 1
         self._link_at = now
-        self._link = Link(self._links, me.station, self._config, will, self._inbox.offer)
-        self._sessions.append(self._link.session)  # the broker may know it before we are let in
+        self._link = Link(self._links, me.station, self._config, will, self._inbox.put)
+        self._sessions.append(
+            self._link.session
+        )  # the broker may publish it before it accepts the connection
 
-    def _give_up(self, why: str, now: float) -> None:
+    def _abandon(self, why: str, now: float) -> None:
         assert self._link is not None
         self._link.abandon()
-        self._down(why, now)
+        self._handle_disconnected(why, now)
 
-    def _awaits(self) -> bool:
-        """Whether an acknowledgement is due."""
+    def _is_awaiting(self) -> bool:
+        """Return whether an acknowledgement of the broker is missing."""
         flights = self.delivery.flights.values()
-        return bool(self._presence.in_flight or self._subscriptions.is_asking) or any(
+        return bool(self._presence.in_flight or self._subscriptions.is_pending) or any(
             f.acknowledged_at == math.inf for f in flights
         )
 
     def _send(self, now: float, wall_s: float) -> None:
         assert self._link is not None
-        self._presence.tell_trouble(self._link.session, self.trouble(now), now)
-        if not self._awaits():
+        self._presence.queue_trouble(self._link.session, self.trouble(now), now)
+        if not self._is_awaiting():
             self._last_ack = now
-        self.delivery.expire(now)
+        self.delivery.expire_unread(now)
         flights = self.delivery.flights
         self._presence.send(self._publish, self._limit - len(flights), wall_s)
-        if self._subscriptions.hears_itself:
-            self.delivery.send(self._publish, self._limit - self._flying(), now, wall_s)
+        if self._subscriptions.can_read_back:
+            self.delivery.send(self._publish, self._limit - self._count_in_flight(), now, wall_s)
 
-    def _flying(self) -> int:
+    def _count_in_flight(self) -> int:
         return len(self.delivery.flights) + len(self._presence.in_flight)
 
     def _publish(self, message: Message, expiry_s: int | None) -> int | None:
         assert self._link is not None
         return self._link.publish(message, expiry_s)
 
-    def say_goodbye(self) -> None:
-        """The clean end; call `disconnect` when it is acknowledged, or after a moment."""
+    def publish_stopped(self) -> None:
+        """Publish the status `stopped`; call `disconnect` once it is acknowledged."""
         if self._link is not None and self._up:
             now = time.monotonic()
-            self._presence.keep_answers()
-            self._presence.greet("stopped", self._link.session, self.trouble(now), now)
+            self._presence.drop_all_but_answers()
+            self._presence.queue_status("stopped", self._link.session, self.trouble(now), now)
             self._presence.send(self._publish, IN_FLIGHT + 1, self._wall())
 
     def has_in_flight(self) -> bool:
-        """Whether an acknowledgement is awaited."""
-        return self._up and self._awaits()
+        """Return whether a connected broker still has to acknowledge messages."""
+        return self._up and self._is_awaiting()
 
     def disconnect(self) -> None:
         """Close the connection."""

@@ -1,26 +1,26 @@
-/* Fills the page from now.json by events, and the last 30 days from history.json. */
+/* Show the events of the station (now.json) and its last 30 days (history.json). */
 "use strict";
 
-const AGAIN_MS = 10000;  // where the station has turned us away
+const RETRY_MS = 10000;  // after the station has rejected a connection
 const MISSING = "unknown";
 const $ = (id) => document.getElementById(id);
 let current = null, past = null, stream = null;
 
-const under = (path, from) => path.split(".").reduce((o, key) => (o == null ? null : o[key]), from);
-const fixed = (value, digits) => (value == null ? MISSING : value.toFixed(digits));
+const valueAt = (path, from) => path.split(".").reduce((o, key) => (o == null ? null : o[key]), from);
+const format = (value, digits) => (value == null ? MISSING : value.toFixed(digits));
 
 function localTime(text, withDay = true) {
   const day = withDay ? { day: "numeric", month: "short" } : {};
   return new Date(text).toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
 }
 
-function ago(text) {
+function formatAge(text) {
   const minutes = Math.round((Date.now() - new Date(text)) / 60000);
   if (minutes < 90) return `${Math.max(minutes, 0)} min ago`;
   return minutes < 2880 ? `${Math.round(minutes / 60)} h ago` : `${Math.round(minutes / 1440)} days ago`;
 }
 
-function list(node, texts) {
+function fillList(node, texts) {
   node.replaceChildren(...texts.map((text) => {
     const item = document.createElement("li");
     item.textContent = text;
@@ -34,7 +34,7 @@ function addFactors() {
     if (document.querySelector(`[data-show="${path}"]`)) continue;
     const term = document.createElement("dt"), cell = document.createElement("dd");
     const value = document.createElement("span");
-    term.textContent = `Factor of ${of}`;
+    term.textContent = `Factor for ${of}`;
     Object.assign(value.dataset, { show: path, digits: "4" });
     cell.append(value);
     $("corrections").append(term, cell);
@@ -43,13 +43,13 @@ function addFactors() {
 
 function showValues() {
   for (const node of document.querySelectorAll("[data-show]")) {
-    const value = under(node.dataset.show, current);
+    const value = valueAt(node.dataset.show, current);
     const digits = node.dataset.digits;
     const scaled = typeof value === "number" ? value * (node.dataset.factor || 1) : value;
     node.textContent = typeof value === "number" && digits ? scaled.toFixed(digits) : value ?? MISSING;
   }
   for (const node of document.querySelectorAll("[data-time]")) {
-    const text = under(node.dataset.time, current);
+    const text = valueAt(node.dataset.time, current);
     node.textContent = text ? localTime(text) : MISSING;
     if (text) node.dateTime = text;
   }
@@ -59,35 +59,34 @@ function showStation() {
   const { status, latest, name } = current;
   $("name").textContent = name;
   document.title = `Soil water, ${name}`;
-  $("state").textContent = { well: "Well", degraded: "Something is wrong", down: "Down" }[status.state];
+  $("state").textContent = { well: "OK", degraded: "Problem", down: "Down" }[status.state];
   $("state").className = `state ${status.state === "well" ? "well" : "bad"}`;
   $("troubles").hidden = !status.troubles.length;
-  list($("troubles").querySelector("ul"), status.troubles.map((t) => `${t.what}: ${t.why}. Do: ${t.remedy}.`));
-  list($("doubts"), latest ? latest.doubts : ["There is no record yet."]);
-  const sender = under("health.sender", status), clock = under("health.clock", status);
-  $("broker").textContent = !sender ? ", no broker" : sender.connected ? ", broker connected" : ", broker away";
+  fillList($("troubles").querySelector("ul"), status.troubles.map((t) => `${t.what}: ${t.why}. Remedy: ${t.remedy}.`));
+  fillList($("doubts"), latest ? latest.doubts : ["No record yet."]);
+  const sender = valueAt("health.sender", status), clock = valueAt("health.clock", status);
+  $("broker").textContent = !sender ? ", no broker" : sender.connected ? ", broker connected" : ", broker not connected";
   $("clock").textContent = !clock ? MISSING : clock.synchronised ? "synchronised" : `not synchronised, ${clock.held} records wait`;
 }
 
 function showWater() {
-  const water = under("latest.water", current);
+  const water = valueAt("latest.water", current);
   $("water").hidden = $("irrigation").hidden = !water;
   $("undescribed").hidden = current.water !== null;
   if (!water) return;
   const { days_to_threshold: days, rate_mm_d: rate, depletion, threshold } = water;
-  const used = depletion.value;
-  const reached = used !== null && used >= threshold;
-  const count = days ? fixed(days.value, 0) : null;
-  $("days").textContent = reached ? "now" : days ? `${count} ${count === "1" ? "day" : "days"}` : "not known";
+  const reached = depletion.value !== null && depletion.value >= threshold;
+  const count = days ? format(days.value, 0) : null;
+  $("days").textContent = reached ? "now" : days ? `${count} ${count === "1" ? "day" : "days"}` : MISSING;
   if (reached) {
     $("advice").textContent = "The threshold is reached.";
   } else if (days) {
-    const late = days.p95 >= 60 ? "60 or more" : fixed(days.p95, 0);
-    $("advice").textContent = `90 % interval ${fixed(days.p05, 0)} to ${late} days, at the recent ${fixed(rate, 1)} mm a day without rain`;
+    const late = days.p95 >= 60 ? "60 or more" : format(days.p95, 0);
+    $("advice").textContent = `90 % interval ${format(days.p05, 0)} to ${late} days, at the recent loss of ${format(rate, 1)} mm per day, without rain`;
   } else {
-    $("advice").textContent = rate ? "More than 60 days ahead at the recent rate." : "The soil has not been drying for 4 days or more.";
+    $("advice").textContent = rate ? "More than 60 days at the recent loss." : "The soil has not been drying for at least 4 days.";
   }
-  $("bar").setAttribute("aria-label", `Water for plants: ${fixed(water.available_mm.value, 0)} of ${fixed(water.capacity_mm, 0)} mm; irrigate below ${fixed(water.capacity_mm * (1 - threshold), 0)} mm`);
+  $("bar").setAttribute("aria-label", `Plant-available water: ${format(water.available_mm.value, 0)} of ${format(water.capacity_mm, 0)} mm; irrigate below ${format(water.capacity_mm * (1 - threshold), 0)} mm`);
   drawBar($("bar"), water, current.water);
 }
 
@@ -102,32 +101,32 @@ function limits() {
   ];
 }
 
-function showPast() {
+function showHistory() {
   if (!past || !past.end.length) {
-    $("summary").textContent = "Nothing is kept of the last 30 days yet.";
+    $("summary").textContent = "No data of the last 30 days yet.";
     return;
   }
   const cursor = $("cursor"), newest = past.end.length - 1;
-  const wasLast = cursor.disabled || Number(cursor.value) === Number(cursor.max);
+  const atNewest = cursor.disabled || Number(cursor.value) === Number(cursor.max);
   cursor.disabled = false;
   cursor.max = newest;
-  if (wasLast) cursor.value = newest;
+  if (atNewest) cursor.value = newest;
   $("bounds-key").hidden = !limits().length;
   const most = Math.max(...past.rain_mm);
   $("rain-key").hidden = !(most > 0);
-  $("most-rain").textContent = fixed(most, 1);
-  const known = past.theta.filter((v) => v !== null);
-  $("summary").textContent = known.length
-    ? `Water content between ${fixed(Math.min(...known), 3)} and ${fixed(Math.max(...known), 3)} m³/m³; newest ${fixed(known[known.length - 1], 3)}.`
-    : "No water content is known.";
+  $("most-rain").textContent = format(most, 1);
+  const thetas = past.theta.filter((v) => v !== null);
+  $("summary").textContent = thetas.length
+    ? `Water content between ${format(Math.min(...thetas), 3)} and ${format(Math.max(...thetas), 3)} m³/m³; newest ${format(thetas[thetas.length - 1], 3)}.`
+    : "The water content is unknown.";
   showReading();
   showTable();
 }
 
 function showReading() {
   const i = Number($("cursor").value);
-  const rain = past.rain_mm[i] === null ? "" : `, rain ${fixed(past.rain_mm[i], 1)} mm`;
-  const text = `${localTime(past.end[i] * 1000)}: ${fixed(past.theta[i], 3)} m³/m³ (${fixed(past.p05[i], 3)} to ${fixed(past.p95[i], 3)}), classical ${fixed(past.theta_classical[i], 3)}${rain}`;
+  const rain = past.rain_mm[i] === null ? "" : `, rain ${format(past.rain_mm[i], 1)} mm`;
+  const text = `${localTime(past.end[i] * 1000)}: ${format(past.theta[i], 3)} m³/m³ (${format(past.p05[i], 3)} to ${format(past.p95[i], 3)}), classical ${format(past.theta_classical[i], 3)}${rain}`;
   $("reading").textContent = text;
   $("cursor").setAttribute("aria-valuetext", text);
   drawChart($("chart"), past, limits(), i);
@@ -142,8 +141,8 @@ function showTable() {
     days.set(day, { last: i, rain: rain === null ? row.rain : (row.rain || 0) + rain });
   });
   const rows = [...days].reverse().map(([day, { last: i, rain }]) => [
-    day, fixed(past.theta[i], 3), `${fixed(past.p05[i], 3)} to ${fixed(past.p95[i], 3)}`,
-    fixed(past.theta_classical[i], 3), fixed(rain, 1),
+    day, format(past.theta[i], 3), `${format(past.p05[i], 3)} to ${format(past.p95[i], 3)}`,
+    format(past.theta_classical[i], 3), format(rain, 1),
   ]);
   $("table").querySelector("tbody").replaceChildren(...rows.map((cells) => {
     const row = document.createElement("tr");
@@ -158,38 +157,38 @@ function showTable() {
 }
 
 function showAge() {
-  const end = under("latest.end", current);
-  $("age").textContent = end ? `newest record ${ago(end)}` : "no record yet";
+  const end = valueAt("latest.end", current);
+  $("age").textContent = end ? `newest record ${formatAge(end)}` : "no record yet";
 }
 
-async function fetchPast() {
+async function fetchHistory() {
   try {
     const answer = await fetch("history.json");
     past = answer.ok ? await answer.json() : null;
   } catch {
-    return;  // the stream says that the station is away
+    return;  // the event stream reports the lost connection
   }
-  showPast();
+  showHistory();
 }
 
 function show(event) {
-  const before = under("latest.window_end", current);
+  const before = valueAt("latest.window_end", current);
   current = JSON.parse(event.data);
   addFactors();
   showValues();
   showStation();
   showWater();
   showAge();
-  if (past === null || before !== under("latest.window_end", current)) fetchPast();
+  if (past === null || before !== valueAt("latest.window_end", current)) fetchHistory();
 }
 
-function listen() {
+function connect() {
   stream = new EventSource("events");
-  stream.addEventListener("open", () => { $("link").textContent = "Live: values come by themselves."; });
+  stream.addEventListener("open", () => { $("link").textContent = "Live: updates automatically."; });
   stream.addEventListener("now", show);
   stream.addEventListener("error", () => {
-    $("link").textContent = "No connection to the station; trying again. Values may be old.";
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
+    $("link").textContent = "No connection to the station; reconnecting. The values may be out of date.";
+    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
   });
 }
 
@@ -199,13 +198,13 @@ $("chart").addEventListener("pointermove", (event) => {
   const box = $("chart").getBoundingClientRect();
   const share = (event.clientX - box.left - SPACE.left) / (box.width - SPACE.left - SPACE.right);
   const time = past.from + share * (past.to - past.from);
-  const apart = past.end.map((end) => Math.abs(end - time));
-  $("cursor").value = apart.indexOf(Math.min(...apart));
+  const distances = past.end.map((end) => Math.abs(end - time));
+  $("cursor").value = distances.indexOf(Math.min(...distances));
   showReading();
 });
 new ResizeObserver(() => {
   if (past && past.end.length) showReading();
-  if (under("latest.water", current)) drawBar($("bar"), current.latest.water, current.water);
+  if (valueAt("latest.water", current)) drawBar($("bar"), current.latest.water, current.water);
 }).observe(document.body);
 setInterval(showAge, 30000);
-listen();
+connect();

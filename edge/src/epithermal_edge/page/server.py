@@ -1,7 +1,7 @@
-"""The station's page: read-only, in a thread of its own, for browsers on the spot.
+"""Serve the station's page to browsers on the local network: read-only, in its own threads.
 
-It reads what the station leaves on the disk and shares nothing with it but the process. It answers
-GET of the few names below and nothing else; connections are few and cannot stay silent.
+The page reads the station's files and shares only the process with the measurement. The server
+answers GET and HEAD of the paths below; the number of connections and their silence are limited.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Any
 
 from epithermal_edge.config.station_toml import Config, Page
 from epithermal_edge.errors import EpithermalError
-from epithermal_edge.page import data as page_data
+from epithermal_edge.page import data
 
-CONNECTIONS = 12  # at once; more are turned away
-LISTENERS = 6  # of these, for events
-PATIENCE_S = 10.0  # for a request, and for whoever does not take an answer
-LOOK_S = 1.0  # between two looks at the disk, however many look
-HEARTBEAT_S = 15.0
-POLL_S = 0.5  # how soon the end is noticed
-RETRY_S = 30.0  # before an address that cannot be had is asked for again
+CONNECTIONS = 12  # at the same time; the server rejects more
+LISTENERS = 6  # connections of these that may be event streams
+TIMEOUT_S = 10.0  # for a client to send a request or to accept data
+CHECK_S = 1.0  # between two checks of the files, for all clients together
+HEARTBEAT_S = 15.0  # longest silence of an event stream
+POLL_S = 0.5  # between two checks whether the server must stop
+RETRY_S = 30.0  # before the next attempt to use an address
 LOCAL = (".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain", ".fritz.box")
 
 FILES = {
@@ -55,46 +55,58 @@ FOLDER = Path(__file__).parent
 log = logging.getLogger(__name__)
 
 
-class Kept:
-    """An answer that is made anew when its key has changed, for all who ask together."""
+class CachedAnswer:
+    """Answer shared by all clients, computed again when its key has changed.
 
-    def __init__(self, make: Callable[[], Any], key: Callable[[], object], each_s: float) -> None:
-        self._make, self._key, self._each_s = make, key, each_s
+    Parameters
+    ----------
+    compute :
+        Returns the answer's data.
+    key :
+        Returns a value that differs when the data have changed; cheap.
+    each_s : [s]
+        Shortest time between two calls of `key`.
+    """
+
+    def __init__(
+        self, compute: Callable[[], Any], key: Callable[[], object], each_s: float
+    ) -> None:
+        self._compute, self._key, self._each_s = compute, key, each_s
         self._lock = threading.Lock()
-        self._looked = -1e9
-        self._made_for: object = self  # equals no key
+        self._checked_s = -1e9
+        self._computed_for: object = self  # equals no key
         self._body, self._fault = b"", ""
         self.version = 0
 
     def get(self) -> tuple[int, bytes]:
-        """A number that grows with each new answer, and the answer as JSON.
+        """Return a version, which grows with each new answer, and the answer as JSON.
 
         Raises
         ------
         EpithermalError
-            It cannot be made.
+            The answer cannot be computed.
         """
         with self._lock:
-            if time.monotonic() - self._looked >= self._each_s:
-                self._look()
-                self._looked = time.monotonic()
+            if time.monotonic() - self._checked_s >= self._each_s:
+                self._update()
+                self._checked_s = time.monotonic()
             if self._fault:
                 raise EpithermalError(self._fault)
             return self.version, self._body
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         try:
             key = self._key()
-            if key != self._made_for or self._fault:
-                text = json.dumps(self._make(), separators=(",", ":"), allow_nan=False)
-                self._body, self._made_for, self._fault = text.encode(), key, ""
+            if key != self._computed_for or self._fault:
+                text = json.dumps(self._compute(), separators=(",", ":"), allow_nan=False)
+                self._body, self._computed_for, self._fault = text.encode(), key, ""
                 self.version += 1
         except EpithermalError as error:
             self._fault = str(error)
 
 
 class Server(ThreadingMixIn, HTTPServer):
-    """Listens, with a thread for each of a few connections."""
+    """HTTP server with a thread for each of a limited number of connections."""
 
     daemon_threads = True
     block_on_close = False
@@ -108,20 +120,20 @@ class Server(ThreadingMixIn, HTTPServer):
         self.stopping = stopping
         self.timeout = POLL_S
         wall = time.time
-        self.now = Kept(
-            lambda: page_data.now(config, wall()),
-            lambda: (page_data.key(config), wall() // 60.0),  # what is silent grows older
-            LOOK_S,
+        self.now = CachedAnswer(
+            lambda: data.current(config, wall()),
+            lambda: (data.files_key(config), wall() // 60.0),  # the state depends on the time too
+            CHECK_S,
         )
-        self.history = Kept(
-            lambda: page_data.history(config, wall()),
-            lambda: page_data.newest_window(config),
-            0.0,  # a page asks once a window: an older answer would stay on its chart for an hour
+        self.history = CachedAnswer(
+            lambda: data.past(config, wall()),
+            lambda: data.newest_window(config),
+            0.0,  # a page asks once per window: an older answer would stay on its chart for an hour
         )
         super().__init__((settings.listen, settings.port), Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for it, or a word of refusal that nobody waits for."""
+        """Start a thread for the request; answer 503 without waiting if there are too many."""
         if not self.free.acquire(blocking=False):
             with contextlib.suppress(OSError):
                 request.setblocking(False)
@@ -130,57 +142,57 @@ class Server(ThreadingMixIn, HTTPServer):
             return
         try:
             super().process_request(request, client_address)
-        except Exception:  # no thread can be had
+        except Exception:  # the thread cannot be started
             self.free.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """The thread's body."""
+        """Handle the request in its thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self.free.release()
 
     def server_bind(self) -> None:
-        """Without http.server's question to the name server."""
+        """Bind the address, without the name server query of http.server."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever went away is no event; the rest is a fault of the software."""
+        """Log an error: at level debug if the client has disconnected, else with traceback."""
         if isinstance(sys.exc_info()[1], OSError):
-            log.debug("%s went away", client_address)
+            log.debug("%s disconnected", client_address)
         else:
             log.exception("page: a request of %s failed", client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handler of one request."""
 
     server: Server
-    timeout = PATIENCE_S
+    timeout = TIMEOUT_S
 
     def do_GET(self) -> None:
-        """A file, a state as JSON, or the stream of states."""
+        """Send a file, the state or the history as JSON, or the stream of events."""
         name = self.path.partition("?")[0]
-        if not self._is_meant():
-            self._answer(421, "text/plain", b"not this station\n")
+        if not self._names_this_machine():
+            self._answer(421, "text/plain", b"wrong host name\n")
         elif name in FILES:
             file, kind = FILES[name]
             self._answer(200, kind, (FOLDER / file).read_bytes())
         elif name in ("/now.json", "/history.json"):
-            self._tell(self.server.now if name == "/now.json" else self.server.history)
+            self._send_json(self.server.now if name == "/now.json" else self.server.history)
         elif name == "/events":
-            self._listen()
+            self._send_events()
         else:
             self._answer(404, "text/plain", b"no such page\n")
 
     def do_HEAD(self) -> None:
-        """The same without its body."""
+        """Send the headers of `do_GET`."""
         self.do_GET()
 
-    def _is_meant(self) -> bool:
-        """Whether the Host is an address or this machine's: a name of somebody else's is not."""
+    def _names_this_machine(self) -> bool:
+        """Check that the Host header is an address or a name of this machine: no DNS rebinding."""
         host = (self.headers.get("Host") or "").lower()
         host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         with contextlib.suppress(ValueError):
@@ -189,9 +201,9 @@ class Handler(BaseHTTPRequestHandler):
         here = socket.gethostname().lower().partition(".")[0]
         return host in ("localhost", here, *(here + suffix for suffix in LOCAL))
 
-    def _tell(self, kept: Kept) -> None:
+    def _send_json(self, answer: CachedAnswer) -> None:
         try:
-            _, body = kept.get()
+            _, body = answer.get()
         except EpithermalError as error:
             self._answer(503, "text/plain; charset=utf-8", f"{error}\n".encode())
             return
@@ -210,10 +222,10 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in HEADERS.items():
             self.send_header(name, value)
 
-    def _listen(self) -> None:
-        """Each new state as an event, until the listener is gone or does not take it."""
+    def _send_events(self) -> None:
+        """Send each new state as an event until the client disconnects or is too slow."""
         if self.command == "HEAD" or not self.server.listeners.acquire(blocking=False):
-            self._answer(503, "text/plain", b"enough listeners\n")
+            self._answer(503, "text/plain", b"too many listeners\n")
             return
         try:
             self.send_response_only(200)
@@ -226,28 +238,28 @@ class Handler(BaseHTTPRequestHandler):
             self.server.listeners.release()
 
     def _events(self) -> Iterator[bytes]:
-        sent, said = 0, time.monotonic()
+        sent_version, sent_s = 0, time.monotonic()
         while not self.server.stopping.is_set():
             try:
                 version, body = self.server.now.get()
             except EpithermalError as error:
-                log.debug("nothing to show: %s", error)
-                version, body = sent, b""
-            if version != sent:
-                sent, said = version, time.monotonic()
+                log.debug("no state for the page: %s", error)
+                version, body = sent_version, b""
+            if version != sent_version:
+                sent_version, sent_s = version, time.monotonic()
                 yield b"event: now\ndata: " + body + b"\n\n"
-            elif time.monotonic() - said > HEARTBEAT_S:
-                said = time.monotonic()
-                yield b": here\n\n"
-            self.server.stopping.wait(LOOK_S)
+            elif time.monotonic() - sent_s > HEARTBEAT_S:
+                sent_s = time.monotonic()
+                yield b": heartbeat\n\n"
+            self.server.stopping.wait(CHECK_S)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not the station's events."""
+        """Log a request at level debug."""
         log.debug(format, *args)
 
 
 class PageThread(threading.Thread):
-    """Serves the page until it is told to stop; whatever goes wrong stays in here."""
+    """Thread that serves the page until `stop`; its errors do not reach the station."""
 
     def __init__(self, config: Config, settings: Page) -> None:
         super().__init__(name="page", daemon=True)
@@ -255,29 +267,29 @@ class PageThread(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """The thread's body."""
-        where, told = f"{self._settings.listen} port {self._settings.port}", ""
+        """Serve the page; while its address is not available, try again."""
+        where, reported = f"{self._settings.listen} port {self._settings.port}", ""
         while not self._stopping.is_set():
             try:
                 with Server(self._config, self._settings, self._stopping) as server:
                     log.info("page: on %s", where)
                     while not self._stopping.is_set():
                         server.handle_request()
-            except OSError as error:  # the address is another's, or not there yet
-                if str(error) != told:
-                    log.warning("page: %s: %s; again each %.0f s", where, error, RETRY_S)
-                told = str(error)
+            except OSError as error:  # in use by another program, or not configured yet
+                if str(error) != reported:
+                    log.warning("page: %s: %s; retry every %.0f s", where, error, RETRY_S)
+                reported = str(error)
                 self._stopping.wait(RETRY_S)
 
     def stop(self) -> None:
-        """End it; the listeners hear nothing more."""
+        """Stop serving and end the event streams."""
         self._stopping.set()
-        self.join(PATIENCE_S)
+        self.join(TIMEOUT_S)
 
 
 @contextlib.contextmanager
-def serving(config: Config, settings: Page) -> Iterator[None]:
-    """The page while the station runs."""
+def serve(config: Config, settings: Page) -> Iterator[None]:
+    """Serve the page in a thread for the duration of the context."""
     thread = PageThread(config, settings)
     thread.start()
     try:

@@ -19,7 +19,7 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Re
 
 from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.rollout.staging import MAX_BYTES
-from epithermal_edge.rollout.state_file import hand_over
+from epithermal_edge.rollout.state_file import match_owner
 
 TIMEOUT_S = 30.0  # of silence
 TOTAL_S = 3600.0  # of a whole download; on a slow link the next one goes on
@@ -109,7 +109,7 @@ def pull(
     opener = build_opener(HTTPSHandler(context=context), _OnlyHttps())
     place = folder / ".download"
     place.mkdir(parents=True, exist_ok=True)
-    hand_over(place, folder)
+    match_owner(place, folder)
     _forget_old(place)
     partial = Partial(place / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.part")
     until, pause_s, reason = time.monotonic() + TOTAL_S, PAUSE_S, ""

@@ -21,7 +21,7 @@ from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import SIGNATURE, Bundle, open_bundle
-from epithermal_edge.rollout.state_file import hand_over, read, sync, write
+from epithermal_edge.rollout.state_file import match_owner, read, sync, write
 from epithermal_edge.signatures.minisign import parse
 
 CURRENT, PREVIOUS = "current", "previous"
@@ -58,9 +58,9 @@ def models_folder(config: Config) -> Path:
     return config.bundle.parent
 
 
-def installed(folder: Path) -> list[Installed]:
+def list_bundles(folder: Path) -> list[Installed]:
     """The bundles of a folder by name; hashes and schema are verified, golden vectors are not."""
-    uses = {link: target(folder, link) for link in (CURRENT, PREVIOUS)}
+    uses = {link: read_link(folder, link) for link in (CURRENT, PREVIOUS)}
     candidate = read(folder).candidate if folder.is_dir() else None
     if candidate is not None:
         uses[candidate.state] = candidate.folder
@@ -92,13 +92,13 @@ def _is_bundle(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
 
 
-def target(folder: Path, link: str) -> str | None:
+def read_link(folder: Path, link: str) -> str | None:
     """Name of the folder that a link leads to."""
     path = folder / link
     return os.readlink(path) if path.is_symlink() else None
 
 
-def prove(path: Path) -> Bundle:
+def verify_bundle(path: Path) -> Bundle:
     """The bundle, after its hashes, its schema and its golden vectors on the runtime here.
 
     Raises
@@ -131,22 +131,22 @@ def roll_back(folder: Path, why: str = "asked for") -> Bundle:
     """
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder: install a bundle first")
-    with locked(folder):
-        current, previous = target(folder, CURRENT), target(folder, PREVIOUS)
+    with lock(folder):
+        current, previous = read_link(folder, CURRENT), read_link(folder, PREVIOUS)
         if previous is None or previous == current:
             raise BundleError(f"{folder}: no previous bundle: install one")
-        bundle = prove(folder / previous)
-        lead(folder, CURRENT, previous)
+        bundle = verify_bundle(folder / previous)
+        set_link(folder, CURRENT, previous)
         if current is not None:
-            lead(folder, PREVIOUS, current)
+            set_link(folder, PREVIOUS, current)
         record = read(folder)
         text = f"to {title(bundle)} from {current}: {why}"
-        write(folder, record.told("model_rolled_back", text, record.candidate))
+        write(folder, record.with_event("model_rolled_back", text, record.candidate))
         return bundle
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """One change at a time.
 
     Raises
@@ -164,17 +164,17 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def lead(folder: Path, link: str, name: str) -> None:
+def set_link(folder: Path, link: str, name: str) -> None:
     """Let a link lead to a bundle, atomically and for good."""
     fresh = folder / f".{link}"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(name)
-    hand_over(fresh, folder)
+    match_owner(fresh, folder)
     fresh.replace(folder / link)
     sync(folder)
 
 
-def fall_back(folder: Path, fault: BundleError) -> Path:
+def find_fallback(folder: Path, fault: BundleError) -> Path:
     """The bundle to start with where the one in use does not work any more: the one before.
 
     Raises
@@ -182,12 +182,12 @@ def fall_back(folder: Path, fault: BundleError) -> Path:
     BundleError
         The fault given: there is no other, or that does not work either.
     """
-    previous = target(folder, PREVIOUS)
+    previous = read_link(folder, PREVIOUS)
     log.error("%s", fault)
     if previous is None:
         raise fault
     try:
-        prove(folder / previous)
+        verify_bundle(folder / previous)
     except BundleError as other:
         raise fault from other
     try:

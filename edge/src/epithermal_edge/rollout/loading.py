@@ -46,8 +46,8 @@ def start_engine(config: Config) -> Engine:
     try:
         return load_engine(config)
     except BundleError as fault:
-        from epithermal_edge.rollout import installed as models
+        from epithermal_edge.rollout import installed
 
-        if config.bundle.name != models.CURRENT or not config.bundle.parent.is_dir():
+        if config.bundle.name != installed.CURRENT or not config.bundle.parent.is_dir():
             raise
-        return load_engine(config, models.fall_back(config.bundle.parent, fault))
+        return load_engine(config, installed.find_fallback(config.bundle.parent, fault))

@@ -13,9 +13,7 @@ from pathlib import Path
 from epithermal_edge.config.station_toml import Trust
 from epithermal_edge.errors import BundleError
 from epithermal_edge.inference.bundle import MANIFEST, SIGNATURE, Bundle, open_bundle
-from epithermal_edge.rollout import installed as models
-from epithermal_edge.rollout import staging
-from epithermal_edge.rollout import state_file as rollout_file
+from epithermal_edge.rollout import installed, staging, state_file
 from epithermal_edge.rollout.installed import CURRENT, PREVIOUS, title
 from epithermal_edge.rollout.state_file import (
     STAGED,
@@ -23,7 +21,7 @@ from epithermal_edge.rollout.state_file import (
     VERIFIED,
     Candidate,
     Rollout,
-    hand_over,
+    match_owner,
     precedence,
     read,
     sync,
@@ -72,8 +70,8 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
     """
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        hand_over(folder, folder.parent)
-    with models.locked(folder):
+        match_owner(folder, folder.parent)
+    with installed.lock(folder):
         finish(folder, request.trust)
         staged = staging.stage(folder, source)
         same = _is_current(folder, staged)
@@ -92,7 +90,7 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
             allow_downgrade=request.allow_downgrade,
         )
         record = _without(read(folder), f"{origin} takes its place")
-        write(folder, record.told("model_staged", origin, candidate))
+        write(folder, record.with_event("model_staged", origin, candidate))
         return _verify(folder, request.trust)
 
 
@@ -110,7 +108,7 @@ def _without(record: Rollout, why: str) -> Rollout:
     candidate = record.candidate
     if candidate is None:
         return record
-    return record.told("model_rejected", f"{candidate.title}: {why}", None)
+    return record.with_event("model_rejected", f"{candidate.title}: {why}", None)
 
 
 def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
@@ -121,7 +119,7 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
     staged = folder / staging.PLACE
     try:
         signer = check_signature(staged, trust)
-        bundle = models.prove(staged)
+        bundle = installed.verify_bundle(staged)
         _check_version(folder, record, candidate, bundle)
         name = _free_name(folder, bundle)
     except BundleError as fault:
@@ -133,10 +131,10 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
         candidate, folder=name, title=title(bundle), state=VERIFIED, sha256=bundle.sha256
     )
     text = f"{title(bundle)}, sha256 {bundle.sha256[:12]}, {signer}"
-    write(folder, record.told("model_verified", text, verified))
+    write(folder, record.with_event("model_verified", text, verified))
     _move(folder, name)
     bundle = replace(bundle, path=folder / name)
-    if candidate.now or not models.has_current(folder):
+    if candidate.now or not installed.has_current(folder):
         commit(folder, bundle, "without a trial")
         return bundle, CURRENT
     return bundle, VERIFIED
@@ -218,7 +216,7 @@ def _move(folder: Path, name: str) -> None:
 
 def finish(folder: Path, trust: Trust) -> None:
     """Go on where a cut left the roll-out; the lock is held. A second time does nothing."""
-    rollout_file.clear(folder)
+    state_file.clear(folder)
     record = read(folder)
     candidate = record.candidate
     if candidate is None:
@@ -233,13 +231,15 @@ def finish(folder: Path, trust: Trust) -> None:
             log.error("%s", fault)  # and told as an event
         return
     _move(folder, candidate.folder)
-    if models.target(folder, CURRENT) == candidate.folder:  # cut between the link and the file
+    if (
+        installed.read_link(folder, CURRENT) == candidate.folder
+    ):  # cut between the link and the file
         commit(folder, open_bundle(folder / candidate.folder), "its link was led already")
     elif candidate.now:
         commit(folder, open_bundle(folder / candidate.folder), "without a trial")
 
 
-def settle(folder: Path, trust: Trust) -> None:
+def resume(folder: Path, trust: Trust) -> None:
     """`finish`, where a roll-out is unfinished and nobody else is at it.
 
     Raises
@@ -249,11 +249,11 @@ def settle(folder: Path, trust: Trust) -> None:
     """
     candidate = read(folder).candidate
     if candidate is None or (
-        candidate.state == TRIAL and models.target(folder, CURRENT) != candidate.folder
+        candidate.state == TRIAL and installed.read_link(folder, CURRENT) != candidate.folder
     ):
         return
     try:
-        with models.locked(folder):
+        with installed.lock(folder):
             finish(folder, trust)
     except BundleError as fault:
         log.info("%s", fault)
@@ -267,7 +267,7 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
     newest_seq :
         Number of the newest record in the journal: what comes later is judged live.
     """
-    with models.locked(folder):
+    with installed.lock(folder):
         record = read(folder)
         candidate = record.candidate
         if candidate is None or candidate.state not in (VERIFIED, TRIAL):
@@ -279,21 +279,23 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
         if candidate.state == VERIFIED or candidate.since_seq > newest_seq:
             begun = replace(begun, since_seq=newest_seq)
         if candidate.state == VERIFIED:
-            record = record.told("model_trial", f"{candidate.title} beside the one in use", begun)
+            record = record.with_event(
+                "model_trial", f"{candidate.title} beside the one in use", begun
+            )
         write(folder, replace(record, candidate=begun))
         return begun
 
 
 def commit(folder: Path, bundle: Bundle, why: str) -> None:
     """Use a proved bundle of the folder from now on; the lock is held."""
-    before, name = models.target(folder, CURRENT), bundle.path.name
+    before, name = installed.read_link(folder, CURRENT), bundle.path.name
     if before is not None and before != name:
-        models.lead(folder, PREVIOUS, before)
+        installed.set_link(folder, PREVIOUS, before)
     if before != name:
-        models.lead(folder, CURRENT, name)
+        installed.set_link(folder, CURRENT, name)
     record = read(folder).with_highest(bundle.name, bundle.version)
     text = f"{title(bundle)}, sha256 {bundle.sha256[:12]}: {why}"
-    write(folder, record.told("model_committed", text, None))
+    write(folder, record.with_event("model_committed", text, None))
 
 
 def reject(folder: Path, why: str) -> None:

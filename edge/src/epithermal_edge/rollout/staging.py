@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from epithermal_edge.errors import BundleError
-from epithermal_edge.rollout.state_file import hand_over, sync
+from epithermal_edge.rollout.state_file import match_owner, sync
 
 MAX_BYTES = 64 * 1024 * 1024  # of a bundle; the network has some 100 kB
 MAX_FILES = 64
@@ -41,7 +41,7 @@ def stage(folder: Path, source: Path) -> Path:
             _unpack(source, staged)
         for path in (*staged.iterdir(), staged):
             path.chmod(0o755 if path.is_dir() else 0o644)
-            hand_over(path, folder)
+            match_owner(path, folder)
             sync(path)
         staged.rename(place)
     sync(folder)

@@ -64,7 +64,7 @@ class Rollout:
     serial: int = 0  # of the newest event
     events: tuple[Event, ...] = ()
 
-    def told(self, kind: str, text: str, candidate: Candidate | None) -> Rollout:
+    def with_event(self, kind: str, text: str, candidate: Candidate | None) -> Rollout:
         """The same after a transition."""
         log.info("%s: %s", kind, text)
         event = Event(self.serial + 1, kind, time.time(), text)
@@ -123,7 +123,7 @@ def write(folder: Path, rollout: Rollout) -> None:
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-        hand_over(part, folder)
+        match_owner(part, folder)
         part.replace(folder / FILE)
     except OSError:
         part.unlink(missing_ok=True)
@@ -140,7 +140,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def hand_over(path: Path, folder: Path) -> None:
+def match_owner(path: Path, folder: Path) -> None:
     """What root made belongs to the folder's owner: the station's user has to go on with it."""
     if os.geteuid() == 0:
         owner = folder.stat()

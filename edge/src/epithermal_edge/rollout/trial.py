@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.bundle import Bundle, StepFn
 from epithermal_edge.inference.engine import Engine
-from epithermal_edge.journal.history import Told
+from epithermal_edge.journal.history import JournalEntry
 from epithermal_edge.records import Estimate, Quality
 
 # Bounds are wide, as a better model may differ: golden vectors prove the numbers, a trial that they
@@ -88,7 +88,7 @@ class Verdict:
     why: str
 
 
-def verdict(tally: Tally, live_hours: int) -> Verdict | None:
+def judge(tally: Tally, live_hours: int) -> Verdict | None:
     """What a trial says; None: it has to go on.
 
     Parameters
@@ -115,10 +115,10 @@ def verdict(tally: Tally, live_hours: int) -> Verdict | None:
     for what, value, least, most in bounds:
         if not least <= value <= most:
             return Verdict(False, f"{what} is {value:.3f}, not within {least:g} to {most:g}")
-    return Verdict(True, figures(tally))
+    return Verdict(True, describe(tally))
 
 
-def figures(tally: Tally) -> str:
+def describe(tally: Tally) -> str:
     """The tally in a line."""
     return (
         f"{tally.hours} h, {tally.live_hours} of them live, mean difference"
@@ -147,7 +147,7 @@ class Shadow:
         self._current, self._since_seq = current, since_seq
         self._window_s = math.nan  # end of the newest window
 
-    def take(self, told: Told) -> None:
+    def add_entry(self, told: JournalEntry) -> None:
         """The next record, and what was told of it."""
         self.state, outcome = engines.advance(self.engine, self.state, told.outcome.record)
         self.seq = told.seq
@@ -159,7 +159,7 @@ class Shadow:
         self.tally.add(new, said if same else None, told.seq > self._since_seq)
 
 
-def time_steps(step: StepFn, bundle: Bundle) -> float:
+def median_step_s(step: StepFn, bundle: Bundle) -> float:
     """Median time of a step on the golden inputs [s]."""
     state, times = bundle.cold_state(), []
     for x in bundle.golden_inputs:

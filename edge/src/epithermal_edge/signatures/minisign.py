@@ -54,7 +54,7 @@ class Signature:
     seal: bytes  # over signature and comment
 
 
-def public_key(text: str) -> PublicKey:
+def parse_public_key(text: str) -> PublicKey:
     """A key as minisign shows it: the second line of its .pub file, `RW` and 54 more characters.
 
     Raises

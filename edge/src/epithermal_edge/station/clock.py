@@ -1,4 +1,4 @@
-"""The clocks a station reads; tests drive their own."""
+"""Read the machine's clocks, its boot id and whether its time is synchronised."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-TIMESYNC = Path("/run/systemd/timesync/synchronized")  # made by systemd-timesyncd at each success
+TIMESYNC = Path(
+    "/run/systemd/timesync/synchronized"
+)  # written by systemd-timesyncd at each synchronisation
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-TIMEX_BYTES = 512  # struct timex has 208; zero modes ask and set nothing
+TIME_ERROR = 5  # adjtimex(2) returns it while the clock is not synchronised
+TIMEX_BYTES = 512  # struct timex has 208; with all modes zero the call only reads
 
 
 def read_boottime() -> float:
-    """Seconds since the machine started, sleep included; no one can set it."""
+    """Return the seconds since the machine started, including sleep; nobody can set this clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def read_boot_id() -> str:
-    """What tells this start of the machine from every other; empty where it is not known."""
+    """Return the random id of this boot of the machine; empty if unknown."""
     try:
         return BOOT_ID.read_text("ascii").strip()
     except OSError:
@@ -29,10 +31,11 @@ def read_boot_id() -> str:
 
 
 def read_synchronised() -> bool:
-    """Whether the system's clock is disciplined by NTP, GPS or a reference clock.
+    """Check whether the system clock is synchronised by NTP, GPS or a reference clock.
 
-    The kernel knows (adjtimex with no mode set only reads, and needs no right); setting the clock
-    by hand takes it back. A sandbox that forbids the call leaves systemd-timesyncd's mark.
+    The kernel holds the flag (adjtimex with no mode set only reads and needs no privilege); setting
+    the clock by hand clears it. Where a sandbox forbids the call, the file of systemd-timesyncd is
+    used.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     state = libc.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
@@ -43,10 +46,10 @@ def read_synchronised() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where the time comes from."""
+    """Clocks of the station; tests pass their own."""
 
     monotonic: Callable[[], float] = time.monotonic  # [s], for pauses and time-outs
     wall: Callable[[], float] = time.time  # Unix time [s]; can be wrong, can step
-    boottime: Callable[[], float] = read_boottime  # [s] since the start; orders records
-    synchronised: Callable[[], bool] = read_synchronised  # whether `wall` is true
+    boottime: Callable[[], float] = read_boottime  # [s] since boot; orders records
+    synchronised: Callable[[], bool] = read_synchronised  # whether `wall` is correct
     boot_id: Callable[[], str] = read_boot_id

@@ -1,8 +1,8 @@
-"""The daemon: reader thread -> engine and journal -> sender, until it is told to stop.
+"""Run the station: reader thread -> engine and journal -> sender, until it is stopped.
 
-One thread owns the journal, the engine and the sender, and never waits for a disk that refuses or
-a broker that is away. The reader and the connection only put into its queue. What is not committed
-was never taken: after a power cut the journal tells where to go on.
+One thread owns the journal, the engine and the sender; it never waits for a failing disk or a
+missing broker. The reader and the connection only put events into its queue. Only what the journal
+has committed counts as received: after a power cut the station continues from there.
 """
 
 from __future__ import annotations
@@ -14,53 +14,53 @@ import threading
 import time
 from collections.abc import Callable
 
-from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.journal import Journal, JournalError
-from epithermal_edge.journal.recovery import RETRY_S, DiskTrouble
-from epithermal_edge.journal.sqlite import DamagedError, lock
+from epithermal_edge.journal.recovery import RETRY_S, DiskErrors
+from epithermal_edge.journal.sqlite import DamagedError, lock_folder
 from epithermal_edge.messages import station
 from epithermal_edge.messages.message import Identity
-from epithermal_edge.mqtt.connection import Acknowledged, Down
+from epithermal_edge.mqtt.connection import Acknowledged, Disconnected
 from epithermal_edge.mqtt.inbox import LinkEvent
 from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.rollout.loading import start_engine
-from epithermal_edge.station import health_file as health
+from epithermal_edge.station import health_file
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Counts, Intake
-from epithermal_edge.station.model_switch import Succession
+from epithermal_edge.station.model_switch import ModelSwitch
 from epithermal_edge.station.reader import Read, Reader
-from epithermal_edge.station.systemd import Service
-from epithermal_edge.station.uplink import make_sender, restart_commands
+from epithermal_edge.station.systemd import Notifier
+from epithermal_edge.station.uplink import build_sender, restart_commands
 from epithermal_edge.times import utc
 
 TICK_S = 0.25  # the longest wait for an event
-GOODBYE_S = 2.0  # how long a clean stop waits for the broker
-FLUSH = 64  # accepted messages that are deleted together
+STOP_S = 2.0  # how long a clean stop waits for reader and broker
+DELETE_BATCH = 64  # acknowledged messages that are deleted together
 
 log = logging.getLogger(__name__)
 
 
 class Station:
-    """Everything between the port and the broker.
+    """A running station: everything between the logger's port and the broker.
 
     Parameters
     ----------
     config :
-        With a source url.
+        Must have source.url.
     until_idle_s :
-        Stop when nothing was read and nothing delivered for so long [s]; None: run for ever.
+        Stop after this time [s] without a record and without a delivery; None: run until `stop`.
 
     Raises
     ------
     ConfigError
-        There is no port to read.
+        source.url is missing.
     BundleError
-        The model cannot be used here.
+        The bundle cannot be used by this station.
     JournalError
-        The journal cannot be opened, and that will not pass by itself.
+        The journal cannot be opened, and waiting will not help.
     """
 
     def __init__(
@@ -71,22 +71,24 @@ class Station:
         self._clock = clock or Clock()
         self._until_idle_s = until_idle_s
         self._config = config
-        self._service = Service()
+        self._notifier = Notifier()
         self._engine = start_engine(config)
-        self._lock = lock(config.state_dir)
-        self._surroundings = Surroundings(config, wall=self._clock.wall)
-        self._intake = Intake(config, self._engine, self._clock, self._surroundings, self._beat)
-        self._succession = Succession(config, self._intake, self._adopt)
+        self._lock = lock_folder(config.state_dir)
+        self._ancillary = AncillaryData(config, wall=self._clock.wall)
+        self._intake = Intake(
+            config, self._engine, self._clock, self._ancillary, self._extend_timeout
+        )
+        self._model_switch = ModelSwitch(config, self._intake, self._use_engine)
         self._events: queue.SimpleQueue[Read | LinkEvent | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self.restarts = False  # it was asked to begin again
+        self.restart_requested = False  # the caller of `run` should start a new process
         self._sender: Sender | None = None
         self._senders = 0
-        self._again = self._send_again = 0.0  # when the disk is asked again [s, monotonic]
-        self._disk = DiskTrouble()
-        self._file = health.HealthFile(config.state_dir)
-        self._beats = dict.fromkeys(("engine", "sender"), time.monotonic())
-        self._progress = self._clock.monotonic()
+        self._retry_at = self._send_retry_at = 0.0  # next attempt after a disk error [s, monotonic]
+        self._disk = DiskErrors()
+        self._file = health_file.HealthFile(config.state_dir)
+        self._heartbeats = dict.fromkeys(("engine", "sender"), time.monotonic())
+        self._active_at = self._clock.monotonic()
         self._started_s = self._clock.wall()
         try:
             self._attempt(self._open_journal)
@@ -108,63 +110,65 @@ class Station:
 
     @property
     def counts(self) -> Counts:
-        """What was met since the start."""
+        """Counts of records since the start."""
         return self._intake.counts
 
-    def _beat(self) -> None:
-        """Long work at the start goes on."""
-        self._service.extend(time.monotonic())
+    def _extend_timeout(self) -> None:
+        """Extend systemd's time-outs during long work at the start."""
+        self._notifier.extend_timeout(time.monotonic())
 
     def _open_journal(self, suspect: str | None = None) -> None:
         journal, identity = self._intake.open(suspect)
-        self._sender = self._make_sender(journal, identity)
+        self._sender = self._build_sender(journal, identity)
 
-    def _make_sender(self, journal: Journal, identity: Identity) -> Sender | None:
+    def _build_sender(self, journal: Journal, identity: Identity) -> Sender | None:
         self._senders += 1
-        mine = self._senders
+        number = self._senders
 
         def put(event: LinkEvent) -> None:
-            if mine == self._senders:  # else of a journal that was set aside
+            if number == self._senders:  # else the event belongs to a journal that was replaced
                 self._events.put(event)
 
         bundle, wall = self._engine.bundle, self._intake.now_s
         own = restart_commands(self._config, self.restart)
-        return make_sender(self._config, identity, bundle, journal, put, wall, own)
+        return build_sender(self._config, identity, bundle, journal, put, wall, own)
 
-    def _adopt(self, engine: Engine) -> None:
-        """Another model is used from now on: tell it."""
+    def _use_engine(self, engine: Engine) -> None:
+        """Use another model from now on and publish its meta message."""
         self._engine = engine
         if self._sender:
-            self._sender.tell_meta(station.meta(self._config, self._intake.identity, engine.bundle))
+            self._sender.update_meta(
+                station.meta(self._config, self._intake.identity, engine.bundle)
+            )
 
     def stop(self) -> None:
-        """Ask for a clean stop, from any thread or a signal handler."""
+        """Request a clean stop, from any thread or a signal handler."""
         self._stopping.set()
         self._events.put(None)
 
     def restart(self) -> None:
-        """Ask for a clean stop, and for a new start by whoever called `run`."""
-        self.restarts = True
+        """Request a clean stop and a new start by the caller of `run`."""
+        self.restart_requested = True
         self.stop()
 
     def run(self) -> Counts:
-        """Read, estimate and send until `stop` or, with until_idle_s, until nothing happens."""
-        self._surroundings.start()
+        """Read, estimate and publish until `stop` or, with until_idle_s, until idle."""
+        self._ancillary.start()
         self._reader.start()
-        self._service.ready()
+        self._notifier.notify_ready()
         try:
             while not self._stopping.is_set():
-                self._turn(TICK_S)
+                self._run_once(TICK_S)
                 if self._is_idle():
                     self.stop()
-            self._service.stopping()
-            self._reader.join(GOODBYE_S)
+            self._notifier.notify_stopping()
+            self._reader.join(STOP_S)
             while not self._events.empty() or self._has_work():
-                self._turn(0.0)
-            self._say_goodbye()
+                self._run_once(0.0)
+            self._disconnect_cleanly()
         finally:
             self._stopping.set()
-            self._surroundings.stop()
+            self._ancillary.stop()
             self._intake.close()
             self._unlock()
         if self._intake.waiting():
@@ -172,90 +176,92 @@ class Station:
         return self.counts
 
     def _has_work(self) -> bool:
-        """Whether a record waits and the disk did not refuse just now."""
-        return self._intake.waiting() > 0 and self._clock.monotonic() >= self._again
+        """Check whether a record waits and the disk may be used again."""
+        return self._intake.waiting() > 0 and self._clock.monotonic() >= self._retry_at
 
-    def _turn(self, wait_s: float) -> None:
-        """Handle one event, or nothing, and let engine and sender go on."""
+    def _run_once(self, wait_s: float) -> None:
+        """Handle at most one event, then advance engine, model switch, sender and reports."""
         try:
-            is_busy = self._has_work() or self._succession.is_behind
-            event = self._events.get(timeout=0.0 if is_busy else wait_s)
+            has_work = self._has_work() or self._model_switch.is_behind
+            event = self._events.get(timeout=0.0 if has_work else wait_s)
         except queue.Empty:
             event = None
         now = self._clock.monotonic()
         if isinstance(event, Read):
-            self._progress = now
+            self._active_at = now
             self._intake.add(event)
-            self._reader.taken()
+            self._reader.release_slot()
         elif event is not None and self._sender:
             self._sender.handle(event, now)
             if isinstance(event, Acknowledged):
-                self._progress = now
-        if now >= self._again and not self._attempt(lambda: self._write(event is None)):
-            self._again = self._clock.monotonic() + RETRY_S
+                self._active_at = now
+        if now >= self._retry_at and not self._attempt(lambda: self._store(event is None)):
+            self._retry_at = self._clock.monotonic() + RETRY_S
         if not self._has_work() and not self._stopping.is_set():
-            self._attempt(lambda: self._succession.work(now))
-            if self._succession.is_behind:
-                self._progress = now
-        self._beats["engine"] = time.monotonic()
-        if now >= self._send_again and not self._attempt(self._send):
-            self._send_again = self._clock.monotonic() + RETRY_S
-        self._beats["sender"] = time.monotonic()
-        self._service.feed(time.monotonic(), {**self._beats, "reader": self._reader.beat})
-        self._report(now)
+            self._attempt(lambda: self._model_switch.poll(now))
+            if self._model_switch.is_behind:
+                self._active_at = now
+        self._heartbeats["engine"] = time.monotonic()
+        if now >= self._send_retry_at and not self._attempt(self._send):
+            self._send_retry_at = self._clock.monotonic() + RETRY_S
+        self._heartbeats["sender"] = time.monotonic()
+        self._notifier.feed_watchdog(
+            time.monotonic(), {**self._heartbeats, "reader": self._reader.heartbeat}
+        )
+        self._report_health(now)
 
     def _attempt(self, act: Callable[[], object]) -> bool:
-        """Do what needs the disk; False where it refuses, and it is to be tried again."""
+        """Call a function that needs the disk; return False if it must be retried."""
         try:
             act()
             return True
         except DamagedError as damage:
-            self._meet_damage(damage)
+            self._replace_journal(damage)
         except JournalError as error:
             if not error.passing:
                 raise
-            lasting = self._disk.refused(error, self._clock.monotonic())
+            lasting = self._disk.record_error(error, self._clock.monotonic())
             if lasting is not None:
-                self._meet_damage(lasting, True)
+                self._replace_journal(lasting, True)
         return False
 
-    def _meet_damage(self, damage: DamagedError, is_sure: bool = False) -> None:
-        """Set the file aside and go on with a new one; the state in memory is kept."""
-        is_again = self._disk.damaged(damage, self._clock.monotonic())
+    def _replace_journal(self, damage: DamagedError, is_sure: bool = False) -> None:
+        """Set the journal aside and continue with a new one and the state in memory."""
+        is_repeated = self._disk.record_damage(damage, self._clock.monotonic())
         if self._sender:
             self._sender.disconnect()
         self._sender, self._senders = None, self._senders + 1
-        while not self._events.empty():  # acknowledgements of ids that are void now
+        while not self._events.empty():  # acknowledgements of ids that are no longer valid
             event = self._events.get()
             if isinstance(event, Read):
                 self._intake.add(event)
-                self._reader.taken()
+                self._reader.release_slot()
         self._intake.close()
-        self._succession.forget()
-        suspect = str(damage) if is_sure or is_again else None
+        self._model_switch.reset()
+        suspect = str(damage) if is_sure or is_repeated else None
         self._attempt(lambda: self._open_journal(suspect))
 
     def _send(self) -> None:
         if self._sender and not self._stopping.is_set():
-            self._sender.pump(self._clock.monotonic(), self._intake.now_s())
+            self._sender.poll(self._clock.monotonic(), self._intake.now_s())
 
-    def _write(self, quiet: bool) -> None:
-        """One record, what the broker has taken, what there is to tell."""
+    def _store(self, is_idle: bool) -> None:
+        """Store one record, delete acknowledged messages and post the journal's notes."""
         if self._intake.journal is None:
             self._open_journal()
-        if quiet:
-            self._intake.look_at_the_clock()
+        if is_idle:
+            self._intake.check_clock()
         if self._intake.waiting():
             accepted = self._sender.take_accepted() if self._sender else []
-            self._keeping(accepted, lambda: self._intake.work(accepted))
-            self._progress = self._clock.monotonic()
-            self._disk.well()
-        elif self._sender and (len(self._sender.accepted) >= FLUSH or quiet):
-            self._forget(self._sender)
-        self._intake.tell()
+            self._return_unless_deleted(accepted, lambda: self._intake.process_next(accepted))
+            self._active_at = self._clock.monotonic()
+            self._disk.clear_errors()
+        elif self._sender and (len(self._sender.accepted) >= DELETE_BATCH or is_idle):
+            self._delete_accepted(self._sender)
+        self._intake.post_notes()
 
-    def _keeping(self, accepted: list[int], write: Callable[[], bool]) -> None:
-        """Write; the ids go back to the sender when they were not deleted with it."""
+    def _return_unless_deleted(self, accepted: list[int], write: Callable[[], bool]) -> None:
+        """Call `write`; return the ids to the sender if it did not delete them."""
         deleted = False
         try:
             deleted = write()
@@ -263,51 +269,51 @@ class Station:
             if not deleted and self._sender:
                 self._sender.accepted = accepted
 
-    def _forget(self, sender: Sender) -> None:
+    def _delete_accepted(self, sender: Sender) -> None:
         accepted, journal = sender.take_accepted(), self._intake.journal
 
         def write() -> bool:
             if journal is not None:
-                journal.forget(accepted)
+                journal.delete_outgoing(accepted)
             return journal is not None
 
-        self._keeping(accepted, write)
+        self._return_unless_deleted(accepted, write)
 
     def _is_idle(self) -> bool:
-        progress = max(self._progress, self._reader.last_read)
+        progress = max(self._active_at, self._reader.last_read)
         return (
             self._until_idle_s is not None
             and self._clock.monotonic() - progress > self._until_idle_s
         )
 
-    def _say_goodbye(self) -> None:
-        """Wait a moment for acknowledgements, then part from the broker in order."""
+    def _disconnect_cleanly(self) -> None:
+        """Wait up to STOP_S for acknowledgements, then disconnect from the broker."""
         if self._sender is None:
             return
-        self._sender.say_goodbye()
-        until = self._clock.monotonic() + GOODBYE_S
+        self._sender.publish_stopped()
+        until = self._clock.monotonic() + STOP_S
         while self._sender and self._sender.has_in_flight() and self._clock.monotonic() < until:
-            self._turn(TICK_S)
+            self._run_once(TICK_S)
         if self._sender:
             sender = self._sender
-            self._attempt(lambda: self._forget(sender))
+            self._attempt(lambda: self._delete_accepted(sender))
             connected = sender.health()["connected"]
             sender.disconnect()
             if connected:
-                self._await_parting()
+                self._await_disconnect()
 
-    def _await_parting(self) -> None:
-        """Until the connection's thread has said goodbye: else the last will goes out."""
-        until = time.monotonic() + GOODBYE_S
+    def _await_disconnect(self) -> None:
+        """Wait until the connection is closed; otherwise the broker publishes the last will."""
+        until = time.monotonic() + STOP_S
         while (left_s := until - time.monotonic()) > 0.0:
             try:
-                if isinstance(self._events.get(timeout=left_s), Down):
+                if isinstance(self._events.get(timeout=left_s), Disconnected):
                     return
             except queue.Empty:
                 return
 
     def health(self) -> dict[str, object]:
-        """How every part is; docs/station.md describes it."""
+        """Return the state of every part; docs/station.md describes the keys."""
         journal: dict[str, object] = {"writable": False, "last_error": "not open"}
         if self._intake.journal is not None:
             try:
@@ -325,22 +331,22 @@ class Station:
             "sender": self._sender.health() if self._sender else None,
             "journal": journal,
             "clock": self._intake.clock_health(),
-            "surroundings": self._surroundings.health(),
-            "rollout": self._succession.health(),
+            "surroundings": self._ancillary.health(),
+            "rollout": self._model_switch.health(),
         }
 
-    def _report(self, now: float) -> None:
-        """health.json, systemd's status line and the broker's health topic, when it is time."""
+    def _report_health(self, now: float) -> None:
+        """Write health.json, systemd's status line and the health topic, when they are due."""
         if not self._file.is_due(now):
             return
-        found = self.health()
-        self._file.write(now, found)
-        self._service.status(health.line(found))
+        health_now = self.health()
+        self._file.write(now, health_now)
+        self._notifier.notify_status(health_file.status_line(health_now))
         if self._sender:
-            self._sender.publish_health(found)
+            self._sender.publish_health(health_now)
 
     def summary(self) -> str:
-        """Counts since the start, as key=value."""
+        """Return the counts since the start as key=value."""
         c, reader = self.counts, self._reader
         sent = self._sender.delivery.sent if self._sender else 0
         return (

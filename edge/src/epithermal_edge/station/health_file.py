@@ -1,4 +1,4 @@
-"""health.json: how every part of the station is, for `status` and whoever else looks."""
+"""Write health.json, the state of every part of the station, for `status` and other programs."""
 
 from __future__ import annotations
 
@@ -10,47 +10,48 @@ from pathlib import Path
 from typing import Any
 
 FILE = "health.json"
-EACH_S, AT_LEAST_S = 5.0, 60.0  # between two looks; between two writings when nothing changes
+CHECK_S, WRITE_S = 5.0, 60.0  # between two checks; longest time between two writes
 
 log = logging.getLogger(__name__)
 
 
 class HealthFile:
-    """Written beside the journal by renaming, so that a reader never sees half of it.
+    """File beside the journal, replaced by renaming so that readers never see a partial file.
 
-    It is not synced: what it says is old after a power cut anyway, and a card wears out.
+    It is not synced to disk: after a power cut it is out of date anyway, and each sync wears the
+    SD card.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._looked = self._written = -1e9  # [s], monotonic
+        self._checked_at = self._written_at = -1e9  # [s], monotonic
         self._content: dict[str, object] = {}
-        self._fails = False
+        self._is_failing = False
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to look at every part."""
-        return now - self._looked >= EACH_S
+        """Check whether it is time to collect the state of every part."""
+        return now - self._checked_at >= CHECK_S
 
     def write(self, now: float, health: Mapping[str, object]) -> None:
-        """Write it when anything but its time has changed, or after AT_LEAST_S."""
-        self._looked = now
+        """Write the state if anything but its time has changed, or WRITE_S after the last write."""
+        self._checked_at = now
         content = {name: value for name, value in health.items() if name != "updated"}
-        if content == self._content and now - self._written < AT_LEAST_S:
+        if content == self._content and now - self._written_at < WRITE_S:
             return
         new = self._path.with_suffix(".json.new")
         try:
             new.write_text(json.dumps(health, indent=1, allow_nan=False) + "\n", "utf-8")
             os.replace(new, self._path)
         except OSError as error:
-            if not self._fails:
+            if not self._is_failing:
                 log.warning("%s: %s", self._path, error)
-            self._fails = True
+            self._is_failing = True
             return
-        self._fails, self._written, self._content = False, now, content
+        self._is_failing, self._written_at, self._content = False, now, content
 
 
-def line(health: Mapping[str, Any]) -> str:
-    """The same in one line, for systemd."""
+def status_line(health: Mapping[str, Any]) -> str:
+    """Summarize the state in one line, for systemd."""
     journal, sender = health["journal"], health["sender"]
     parts = [
         f"{journal.get('records', '?')} records",

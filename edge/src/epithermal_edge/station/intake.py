@@ -1,7 +1,7 @@
-"""Records through engine and journal, in the order in which they were read.
+"""Pass records through engine and journal, in the order in which they were read.
 
-While the disk refuses, they wait in memory; what finds no room there is counted and told with the
-next record that is committed.
+While the disk fails, records wait in memory; those that do not fit are counted, and the count is
+stored with the next record that is committed.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from epithermal_edge.ancillary.merge import Surroundings
+from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.engine import Engine, EngineState
 from epithermal_edge.inference.snapshot import StateLostError
 from epithermal_edge.journal.journal import Journal, JournalError
 from epithermal_edge.journal.rows import estimate_row
-from epithermal_edge.messages import observation as messages
-from epithermal_edge.messages import station
+from epithermal_edge.messages import observation, station
 from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.station.clock import Clock
@@ -36,33 +35,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Counts:
-    """What was met since the start."""
+    """Counts of records since the start."""
 
     records: int = 0
     duplicates: int = 0
     late: int = 0
     failed: int = 0
-    lost: int = 0  # no room in memory while the disk refused
+    lost: int = 0  # dropped from memory while the disk failed
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A record whose end is settled, and what is kept and told with it; or these alone."""
+class PendingWrite:
+    """A stamped record with the values and events to store with it; or only these."""
 
     stamped: Stamped | None
-    keep: Mapping[str, str | None] = field(default_factory=dict)
+    values: Mapping[str, str | None] = field(default_factory=dict)
     events: tuple[Message, ...] = ()
 
 
 class Intake:
-    """Owns journal and state; for one thread.
+    """Journal and state of the engine; used by one thread.
 
     Parameters
     ----------
-    surroundings :
-        Complete each record when it is settled when that was counted.
-    beat :
-        Called again and again in long work: there is progress.
+    ancillary :
+        Adds weather and neutron monitor to each stamped record.
+    report_progress :
+        Called repeatedly during long work.
     """
 
     def __init__(
@@ -70,28 +69,28 @@ class Intake:
         config: Config,
         engine: Engine,
         clock: Clock,
-        surroundings: Surroundings,
-        beat: Callable[[], object],
+        ancillary: AncillaryData,
+        report_progress: Callable[[], object],
     ) -> None:
-        self._config, self._clock, self._beat = config, clock, beat
-        self._surroundings = surroundings
-        self._use(engine)
+        self._config, self._clock, self._report_progress = config, clock, report_progress
+        self._ancillary = ancillary
+        self._set_engine(engine)
         self._waiting: deque[Read] = deque()
-        self._settled: deque[Settled] = deque()
-        self._time: Timekeeper | None = None
-        self._untold = 0  # lost and not yet in the journal
+        self._pending: deque[PendingWrite] = deque()
+        self._timekeeper: Timekeeper | None = None
+        self._lost_unreported = 0  # lost records not yet counted in the journal
         self._seq = 0
         self.state: EngineState | None = None
         self.journal: Journal | None = None
         self.counts = Counts()
 
     def open(self, suspect: str | None = None) -> tuple[Journal, Identity]:
-        """Open the journal and recall the state, or keep the one in memory where it is newer.
+        """Open the journal and restore the state, unless the state in memory is newer.
 
         Parameters
         ----------
         suspect :
-            Why the file must be taken for damaged.
+            Why the file must be treated as damaged; None: it need not be.
 
         Raises
         ------
@@ -99,7 +98,7 @@ class Intake:
             It cannot be opened; see `passing`.
         """
         config = self._config
-        journal = Journal(config.state_dir, config.journal_max_mb, self._beat, suspect)
+        journal = Journal(config.state_dir, config.journal_max_mb, self._report_progress, suspect)
         try:
             self._identity = Identity(
                 config.id,
@@ -109,180 +108,185 @@ class Intake:
             )
             self._seq = journal.last_seq()
             if self.state is None or journal.newest_end_s() > self.state.pipeline.last_end_s:
-                self.state = self._recall(journal)
+                self.state = self._restore_state(journal)
             else:
-                journal.store(self.state, self._made_for)
+                journal.store_state(self.state, self._fingerprint)
         except JournalError:
             journal.close()
             raise
         self.journal = journal
-        self._keep_time(journal, self.state)
-        self._surroundings.go_on_from(self.state.pipeline.last_end_s)
+        self._start_timekeeper(journal, self.state)
+        self._ancillary.continue_after(self.state.pipeline.last_end_s)
         log.info("station %s, epoch %s, record %d", config.id, journal.epoch, self._seq)
         return journal, self._identity
 
-    def _keep_time(self, journal: Journal, state: EngineState) -> None:
-        kept, source = journal.kept(PREFIX), self._config.source
-        if self._time is None:
+    def _start_timekeeper(self, journal: Journal, state: EngineState) -> None:
+        stored, source = journal.get_values(PREFIX), self._config.source
+        if self._timekeeper is None:
             rules = Rules(source.interval_s, source.clock_tolerance_s, source.stamps)
-            self._time = Timekeeper(rules, self._clock, kept, state.pipeline.last_end_s)
+            self._timekeeper = Timekeeper(rules, self._clock, stored, state.pipeline.last_end_s)
         else:
-            self._time.rebase(kept)
+            self._timekeeper.rebase(stored)
 
     def newest_s(self) -> float:
-        """End of the newest record that was taken in [s, UTC]; -inf: none."""
+        """Return the end of the newest committed record [s, UTC]; -inf: none."""
         return self.state.pipeline.last_end_s if self.state else -math.inf
 
     @property
     def engine(self) -> Engine:
-        """That records go through."""
+        """The engine in use."""
         return self._engine
 
     @property
     def identity(self) -> Identity:
-        """What messages repeat; there is one once the journal is open."""
+        """The station's identity in messages; available once the journal is open."""
         return self._identity
 
     def switch(self, engine: Engine, state: EngineState) -> None:
-        """Go on with another model, whose state is that after the newest record.
+        """Use another model from now on.
+
+        Parameters
+        ----------
+        state :
+            State of that model after the newest record.
 
         Raises
         ------
         JournalError
-            It goes on, and its state is written with the next record.
+            The state is not stored yet; it is stored with the next record.
         """
-        self._use(engine)
+        self._set_engine(engine)
         self.state = state
         if self.journal is not None:
-            self.journal.store(state, self._made_for)
+            self.journal.store_state(state, self._fingerprint)
 
-    def _use(self, engine: Engine) -> None:
+    def _set_engine(self, engine: Engine) -> None:
         self._engine = engine
         self._model = f"{engine.bundle.name} {engine.bundle.version}"
-        self._made_for = engine.fingerprint()
+        self._fingerprint = engine.fingerprint()
 
     def now_s(self) -> float:
-        """The best that is known of the time [s, UTC]."""
-        return self._time.now_s() if self._time else self._clock.wall()
+        """Return the best estimate of the current time [s, UTC]."""
+        return self._timekeeper.now_s() if self._timekeeper else self._clock.wall()
 
     def close(self) -> None:
-        """Close the journal; what waits in memory goes on to wait."""
+        """Close the journal; records in memory stay there."""
         if self.journal is not None:
             self.journal.close()
             self.journal = None
 
-    def _recall(self, journal: Journal) -> EngineState:
-        """The state as it was committed, or computed again from the raw records."""
+    def _restore_state(self, journal: Journal) -> EngineState:
+        """Return the committed state, or compute it from the raw records if it is lost."""
         cold = engines.start(self._engine)
         try:
-            return journal.load_state(self._made_for, cold)
+            return journal.load_state(self._fingerprint, cold)
         except StateLostError as lost:
             if self._seq == 0:
                 return cold
-            state = engines.rebuild(self._engine, self._beating(journal.records()))
-            text = f"{lost}; computed again from the raw records"
+            state = engines.rebuild(self._engine, self._reporting_progress(journal.records()))
+            text = f"{lost}; recomputed from the raw records"
             log.warning("%s", text)
-            journal.store(state, self._made_for, (self._event("state_rebuilt", text),))
+            journal.store_state(state, self._fingerprint, (self._event("state_rebuilt", text),))
             return state
 
-    def _beating(self, records: Iterator[RawRecord]) -> Iterator[RawRecord]:
+    def _reporting_progress(self, records: Iterator[RawRecord]) -> Iterator[RawRecord]:
         for record in records:
-            self._beat()
+            self._report_progress()
             yield record
 
     def _event(self, kind: str, text: str) -> Message:
         return station.event(self._identity, kind, self.now_s(), text)
 
     def add(self, read: Read) -> None:
-        """Take a record that was read; the oldest goes when there are too many."""
+        """Queue a record that was read; drop the oldest if there are more than WAITING."""
         self._waiting.append(read)
         if self.waiting() > WAITING:
             self._waiting.popleft()
-            self._untold += 1
+            self._lost_unreported += 1
             self.counts.lost += 1
 
     def waiting(self) -> int:
-        """Records in memory."""
-        return len(self._waiting) + len(self._settled)
+        """Return the number of records in memory."""
+        return len(self._waiting) + len(self._pending)
 
-    def work(self, accepted: Sequence[int]) -> bool:
-        """Settle when the first record that waits was counted, or commit it.
+    def process_next(self, accepted: Sequence[int]) -> bool:
+        """Stamp the first waiting record, then commit the first pending write.
 
         Parameters
         ----------
         accepted :
-            Ids of messages that the broker has, to be deleted with it.
+            Ids of acknowledged messages, deleted in the same transaction.
 
         Returns
         -------
         bool
-            Whether they were deleted.
+            Whether the ids were deleted.
 
         Raises
         ------
         JournalError
-            It was not committed, and waits on.
+            Nothing was committed; the record still waits.
         """
-        journal, timekeeper = self.journal, self._time
+        journal, timekeeper = self.journal, self._timekeeper
         assert journal is not None and timekeeper is not None
-        if not self._settled:
+        if not self._pending:
             read = self._waiting[0]
-            if journal.has(read.record):
+            if journal.has_record(read.record):
                 self.counts.duplicates += 1
             else:
-                self._settle(timekeeper, timekeeper.judge(read.record, read.boottime_s))
+                self._enqueue(timekeeper, timekeeper.stamp_record(read.record, read.boottime_s))
             self._waiting.popleft()
-        if not self._settled:
+        if not self._pending:
             return False
-        settled = self._settled[0]
-        done = settled.stamped is not None and self._commit(journal, settled, accepted)
-        if not done and (settled.keep or settled.events):
-            journal.keep(settled.keep, settled.events)
-        timekeeper.kept(settled.keep)
-        self._settled.popleft()
-        return done
+        pending = self._pending[0]
+        is_committed = pending.stamped is not None and self._commit(journal, pending, accepted)
+        if not is_committed and (pending.values or pending.events):
+            journal.put_values(pending.values, pending.events)
+        timekeeper.mark_stored(pending.values)
+        self._pending.popleft()
+        return is_committed
 
-    def look_at_the_clock(self) -> None:
-        """Take notice of it when no record comes; what was held may be stamped now."""
-        if self._time is not None and not self.waiting():
-            self._settle(self._time, self._time.settle())
+    def check_clock(self) -> None:
+        """Read the clock when no record arrives; held records may be stamped now."""
+        if self._timekeeper is not None and not self.waiting():
+            self._enqueue(self._timekeeper, self._timekeeper.update_clock())
 
-    def _settle(self, timekeeper: Timekeeper, verdict: Verdict) -> None:
-        """Line up the records that are stamped now, with what is to be kept of the others."""
-        keep: dict[str, str | None] = {}
+    def _enqueue(self, timekeeper: Timekeeper, verdict: Verdict) -> None:
+        """Queue the records of a verdict with the clock state and events to store."""
+        values: dict[str, str | None] = {}
         if verdict.stamped or verdict.events or verdict.state.held != timekeeper.state.held:
-            keep = timekeeper.to_keep(verdict.state)
-        timekeeper.adopt(verdict)
+            values = timekeeper.changes(verdict.state)
+        timekeeper.apply(verdict)
         events = tuple(self._event(kind, text) for kind, text in verdict.events)
-        whole = [
-            replace(stamped, record=self._surroundings.complete(stamped.record))
+        completed = [
+            replace(stamped, record=self._ancillary.complete(stamped.record))
             for stamped in verdict.stamped
         ]
-        self._settled.extend(Settled(stamped) for stamped in whole[:-1])
-        if keep or events or whole:
-            self._settled.append(Settled(whole[-1] if whole else None, keep, events))
+        self._pending.extend(PendingWrite(stamped) for stamped in completed[:-1])
+        if values or events or completed:
+            self._pending.append(PendingWrite(completed[-1] if completed else None, values, events))
 
-    def _commit(self, journal: Journal, settled: Settled, accepted: Sequence[int]) -> bool:
-        """One record through engine and journal; whether there was anything to write."""
-        stamped, state, seq = settled.stamped, self.state, self._seq + 1
+    def _commit(self, journal: Journal, pending: PendingWrite, accepted: Sequence[int]) -> bool:
+        """Estimate and commit one record; return whether it was committed."""
+        stamped, state, seq = pending.stamped, self.state, self._seq + 1
         assert stamped is not None and state is not None
         record = stamped.record
-        if record.end_s <= state.pipeline.last_end_s and journal.knows(record.end_s):
+        if record.end_s <= state.pipeline.last_end_s and journal.has_end(record.end_s):
             self.counts.duplicates += 1
             return False
         before_s = journal.end_before(record.end_s)
         try:
             new, outcome = engines.advance(self._engine, state, record)
-            told = self._messages(seq - journal.base, outcome, stamped.time_q, before_s)
-            kept = estimate_row(seq, outcome, self._model)
+            messages = self._messages(seq - journal.base, outcome, stamped.time_q, before_s)
+            row = estimate_row(seq, outcome, self._model)
         except Exception:
-            log.exception("record %r cannot be used", record)
+            log.exception("cannot use record %r", record)
             self.counts.failed += 1
             return False
-        told = (*settled.events, *told)
-        lost, keep = self._untold, settled.keep
-        journal.commit(seq, record, new, self._made_for, told, accepted, lost, kept, keep)
-        self._seq, self.state, self._untold = seq, new, 0
+        messages = (*pending.events, *messages)
+        lost, values = self._lost_unreported, pending.values
+        journal.commit(seq, record, new, self._fingerprint, messages, accepted, lost, row, values)
+        self._seq, self.state, self._lost_unreported = seq, new, 0
         self.counts.records += 1
         self.counts.late += bool(outcome.estimate.quality & Quality.LATE)
         log.debug("record %d, theta %.4f", seq - journal.base, outcome.estimate.theta)
@@ -291,37 +295,37 @@ class Intake:
     def _messages(
         self, number: int, outcome: engines.Outcome, time_q: str, before_s: float
     ) -> tuple[Message, ...]:
-        """What a record gives to tell."""
+        """Return the messages to publish for one record."""
         record, bundle = outcome.record, self._engine.bundle
-        payload = messages.obs_theta(
+        payload = observation.obs_theta(
             *(self._identity, number, record, outcome.corrected, outcome.estimate, bundle),
             time_q,
             before_s,
             self._engine.soil_water,
         )
-        told = messages.obs_messages(self._identity, payload, record.end_s, self.now_s())
+        messages = observation.obs_messages(self._identity, payload, record.end_s, self.now_s())
         if self._config.mqtt is not None and self._config.mqtt.raw:
-            told += (messages.raw_message(self._identity, number, record, time_q),)
-        return told
+            messages += (observation.raw_message(self._identity, number, record, time_q),)
+        return messages
 
-    def tell(self) -> None:
-        """Have the broker told what happened to the journal.
+    def post_notes(self) -> None:
+        """Post the journal's notes (drops, salvage) as events.
 
         Raises
         ------
         JournalError
-            Not yet.
+            They are not posted yet.
         """
         assert self.journal is not None
         if self.journal.has_notes:
-            self.journal.tell(self._event)
+            self.journal.post_notes(self._event)
 
     def clock_health(self) -> dict[str, object]:
-        """How far the time can be trusted."""
-        return self._time.health() if self._time else {}
+        """Return the state of the clocks for health.json."""
+        return self._timekeeper.health() if self._timekeeper else {}
 
     def health(self) -> dict[str, object]:
-        """Counts since the start and the newest estimate."""
+        """Return the counts since the start and the newest estimate for health.json."""
         newest = engines.newest(self._engine, self.state) if self.state else engines.NOTHING
         soil = self._engine.soil_water
         return {
@@ -330,7 +334,7 @@ class Intake:
             "last_end": utc(self.newest_s()),
             "window_end": utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
-            "water": None if soil is None else messages.water_told(soil, newest),
-            "flags": messages.quality_flags(newest.quality),
+            "water": None if soil is None else observation.water_payload(soil, newest),
+            "flags": observation.quality_flags(newest.quality),
             "model": self._model,
         }

@@ -1,4 +1,4 @@
-"""The reader thread: bytes from the port to records; a port that fails is opened again for ever."""
+"""Read records from the logger's port in a thread; reopen the port after every failure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from datetime import UTC, datetime
 
 from epithermal_edge.config.station_toml import Source
 from epithermal_edge.errors import FrameError, SourceError
-from epithermal_edge.loggers import parser as frames
-from epithermal_edge.loggers import ports
+from epithermal_edge.loggers import parser, ports
 from epithermal_edge.loggers.columns import Options
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.clock import read_boottime
 from epithermal_edge.times import utc
 
-AHEAD = 256  # records that may wait for the engine before the reader stops reading
-TOLD, TOLD_EACH = 20, 1000  # the first damaged lines are shown, later only each so many
+QUEUE_SLOTS = 256  # records that may wait for the engine before the reader pauses
+LOGGED_FIRST, LOGGED_EVERY = 20, 1000  # log the first damaged lines, then one in so many
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +29,11 @@ class Read:
     """A record that waits for the engine."""
 
     record: RawRecord
-    boottime_s: float  # when it was heard
+    boottime_s: float  # boot time when it was read
 
 
 def source_options(source: Source) -> Options:
-    """What the configuration says about the logger's lines."""
+    """Return the options of the parser from [source] of station.toml."""
     return Options(
         columns=source.columns,
         count_columns=source.count_columns,
@@ -45,13 +44,13 @@ def source_options(source: Source) -> Options:
     )
 
 
-def question(query: str, since_s: float, utc_offset_h: float) -> bytes:
-    """What to send to a logger that keeps its records, so that it sends those it still has.
+def format_query(query: str, since_s: float, utc_offset_h: float) -> bytes:
+    """Format the query that makes a logger with a memory send its records since a time.
 
     Parameters
     ----------
     query :
-        `source.query`: strftime's codes stand for the time.
+        `source.query`, with strftime codes for the time.
     since_s : [s]
         Unix time of the last record's end.
     utc_offset_h : [h]
@@ -62,20 +61,20 @@ def question(query: str, since_s: float, utc_offset_h: float) -> bytes:
 
 
 class Reader(threading.Thread):
-    """Reads a port until told to stop.
+    """Thread that reads a port until `stopping` is set.
 
     Parameters
     ----------
     source :
-        With a url.
+        Must have a url.
     put :
-        Takes each record; the engine answers with `taken`.
+        Called with each record; its receiver calls `release_slot` for each.
     stopping :
-        Set from outside to end the thread.
+        Event that ends the thread.
     boottime : [s]
-        Clock by which a record's arrival is told.
+        Clock for the arrival of records.
     newest_s : [s]
-        Gives the Unix time of the newest record that was taken in; -inf: none.
+        Return the end of the newest committed record [Unix time]; -inf: none.
     """
 
     def __init__(
@@ -89,26 +88,26 @@ class Reader(threading.Thread):
         super().__init__(name="reader", daemon=True)
         self._source, self._put, self._stopping = source, put, stopping
         self._boottime, self._newest_s = boottime, newest_s
-        self._room = threading.Semaphore(AHEAD)
-        self._context = frames.start(source.dialect, source_options(source))
-        self._ask = False  # lines may have been missed
-        self._asked = -math.inf  # [s], monotonic
+        self._slots = threading.Semaphore(QUEUE_SLOTS)
+        self._context = parser.start(source.dialect, source_options(source))
+        self._query_due = False  # records may have been missed
+        self._queried_at = -math.inf  # when a query was last sent [s], monotonic
         self.damaged = 0
         self.records = 0
         self.opened = 0  # attempts to open the port
-        self.asked = 0  # questions for missed records
+        self.queries = 0  # queries for missed records
         self.is_open = False
         self.last_error: str | None = None
         self.last_read = time.monotonic()  # [s], monotonic
-        self.beat = time.monotonic()  # when the thread was last seen to go on
+        self.heartbeat = time.monotonic()  # last progress of the thread [s], monotonic
         self._last_read_wall: float | None = None
 
-    def taken(self) -> None:
-        """A record was taken from the queue: there is room for another."""
-        self._room.release()
+    def release_slot(self) -> None:
+        """Allow the reader to put one more record into the queue."""
+        self._slots.release()
 
     def health(self) -> dict[str, object]:
-        """What an operator wants to know of the port."""
+        """Return the state of the port for health.json."""
         heard = self._last_read_wall
         return {
             "url": self._source.url,
@@ -116,29 +115,29 @@ class Reader(threading.Thread):
             "opened": self.opened,
             "records": self.records,
             "damaged": self.damaged,
-            "asked": self.asked,
+            "asked": self.queries,
             "last_read": None if heard is None else utc(heard),
             "last_error": self.last_error,
         }
 
     def run(self) -> None:
-        """The thread's body."""
+        """Read chunks, split them into lines and parse these until `stopping` is set."""
         buffer, limit = b"", self._context.dialect.line_bytes
         for chunk in ports.reconnecting(self._open, self._stopping):
-            self.beat = time.monotonic()
+            self.heartbeat = time.monotonic()
             if not chunk:
                 continue
             self.last_read, self._last_read_wall = time.monotonic(), time.time()
-            buffer, lines = frames.split(buffer, chunk, limit)
+            buffer, lines = parser.split(buffer, chunk, limit)
             for line in lines:
                 self._take(line)
 
     def _open(self) -> Iterator[bytes]:
         self.opened += 1
         source, url = self._source, str(self._source.url)
-        self._ask, self._asked = True, -math.inf
+        self._query_due, self._queried_at = True, -math.inf
         chunks = ports.serial_chunks(
-            url, source.baud, self._stopping, silence_s=source.silence_s, ask=self._question
+            url, source.baud, self._stopping, silence_s=source.silence_s, ask=self._next_query
         )
         try:
             for chunk in chunks:
@@ -152,34 +151,34 @@ class Reader(threading.Thread):
         finally:
             self.is_open = False
 
-    def _question(self) -> bytes:
-        """What to send now: once after opening, and for damaged lines once in an interval."""
+    def _next_query(self) -> bytes:
+        """Return the query to send now: after opening, and once per interval after damage."""
         now = time.monotonic()
         query, newest_s = self._source.query, self._newest_s()
-        due = self._ask and now - self._asked >= self._source.interval_s
+        due = self._query_due and now - self._queried_at >= self._source.interval_s
         if query is None or not due or math.isinf(newest_s):
             return b""
-        self._ask, self._asked = False, now
-        self.asked += 1
-        text = question(query, newest_s, self._source.utc_offset_h)
-        log.info("asking the logger for what was missed: %r", text)
+        self._query_due, self._queried_at = False, now
+        self.queries += 1
+        text = format_query(query, newest_s, self._source.utc_offset_h)
+        log.info("querying the logger for missed records: %r", text)
         return text
 
     def _take(self, line: bytes) -> None:
         try:
-            self._context, record = frames.parse(self._context, line)
+            self._context, record = parser.parse(self._context, line)
         except FrameError as fault:
             self.damaged += 1
-            self._ask = True
-            if self.damaged <= TOLD or self.damaged % TOLD_EACH == 0:
+            self._query_due = True
+            if self.damaged <= LOGGED_FIRST or self.damaged % LOGGED_EVERY == 0:
                 log.warning("damaged line %d: %s: %r", self.damaged, fault, line[:80])
             return
         if record is None:
             return
-        heard_s = self._boottime()
-        while not self._room.acquire(timeout=1.0):
-            self.beat = time.monotonic()
+        arrived_s = self._boottime()
+        while not self._slots.acquire(timeout=1.0):
+            self.heartbeat = time.monotonic()
             if self._stopping.is_set():
                 return
         self.records += 1
-        self._put(Read(record, heard_s))
+        self._put(Read(record, arrived_s))

@@ -1,6 +1,7 @@
-"""What systemd is told: ready, status, stopping, and that all parts make progress.
+"""Notify systemd that the station is ready, stopping or making progress, and of its status.
 
-The protocol is sd_notify(3): datagrams to the socket named in NOTIFY_SOCKET. Without it, silence.
+The protocol is sd_notify(3): datagrams to the socket named in NOTIFY_SOCKET. Without that variable,
+nothing is sent.
 """
 
 from __future__ import annotations
@@ -10,77 +11,78 @@ import os
 import socket
 from collections.abc import Mapping
 
-FEEDS = 4  # in one time of the watchdog
-STALE = 0.5  # of that time: a part that made no progress for so long is blocked
+FEEDS_PER_TIMEOUT = 4  # watchdog notifications per time-out
+STALE_SHARE = 0.5  # share of the time-out after which a part without progress counts as blocked
 
 log = logging.getLogger(__name__)
 
 
-class Service:
-    """The station as systemd sees it.
+class Notifier:
+    """Sender of sd_notify messages.
 
     Parameters
     ----------
     environ :
-        NOTIFY_SOCKET, and WATCHDOG_USEC where progress is watched (WATCHDOG_PID: of whom).
+        Environment with NOTIFY_SOCKET and, if the watchdog is enabled, WATCHDOG_USEC (only for the
+        process WATCHDOG_PID).
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        own = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environ.get("WATCHDOG_USEC", "")
-        self.watchdog_s = int(usec) / 1e6 if own and usec.isdigit() else 0.0
+        self.watchdog_s = int(usec) / 1e6 if is_ours and usec.isdigit() else 0.0
         self._fed = -1e9  # [s], monotonic
         self._status = ""
         self._blocked: tuple[str, ...] = ()
 
-    def ready(self) -> None:
-        """The start is over."""
-        self._tell("READY=1")
+    def notify_ready(self) -> None:
+        """Notify that the start is complete."""
+        self._notify("READY=1")
 
-    def stopping(self) -> None:
-        """The end has begun."""
-        self._tell("STOPPING=1")
+    def notify_stopping(self) -> None:
+        """Notify that a clean stop has begun."""
+        self._notify("STOPPING=1")
 
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
+    def notify_status(self, text: str) -> None:
+        """Set the line that `systemctl status` shows."""
         if text != self._status:
             self._status = text
-            self._tell(f"STATUS={text}")
+            self._notify(f"STATUS={text}")
 
-    def extend(self, now: float) -> None:
-        """A long piece of work at the start goes on: neither it nor the watchdog shall end it."""
+    def extend_timeout(self, now: float) -> None:
+        """Extend start time-out and watchdog while long work at the start makes progress."""
         if now - self._fed >= 1.0:
             self._fed = now
-            self._tell("EXTEND_TIMEOUT_USEC=60000000\nWATCHDOG=1")
+            self._notify("EXTEND_TIMEOUT_USEC=60000000\nWATCHDOG=1")
 
-    def feed(self, now: float, progress: Mapping[str, float]) -> None:
-        """Feed the watchdog, unless a part is blocked.
+    def feed_watchdog(self, now: float, progress: Mapping[str, float]) -> None:
+        """Notify the watchdog, unless a part is blocked.
 
         Parameters
         ----------
         now : [s]
             Monotonic clock.
         progress : [s]
-            When each part was last seen to go on.
+            Time of the last progress of each part.
         """
-        if self.watchdog_s <= 0.0 or now - self._fed < self.watchdog_s / FEEDS:
+        if self.watchdog_s <= 0.0 or now - self._fed < self.watchdog_s / FEEDS_PER_TIMEOUT:
             return
-        limit_s = STALE * self.watchdog_s
+        limit_s = STALE_SHARE * self.watchdog_s
         blocked = tuple(name for name, at in progress.items() if now - at > limit_s)
         if blocked != self._blocked:
             self._blocked = blocked
-            log.error("blocked: %s", ", ".join(blocked) or "nothing any more")
+            log.error("blocked: %s", ", ".join(blocked) or "nothing")
         if not blocked:
             self._fed = now
-            self._tell("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.sendto(text.encode(), self._address)
         except OSError as error:
-            log.debug("systemd does not hear %s: %s", text, error)
+            log.debug("cannot notify systemd of %s: %s", text, error)

@@ -1,4 +1,4 @@
-"""The station's sense of time: arrivals by boot and boot time, stamps by `stamps`, kept on disk."""
+"""Read the station's clocks, stamp records with `stamps`, and prepare its state for the journal."""
 
 from __future__ import annotations
 
@@ -15,63 +15,63 @@ from epithermal_edge.station.stamps import Arrival, Held, Rules, Stamps, Verdict
 
 PREFIX = "clock "
 SELF = PREFIX + "state"
-LOOK_S = 1.0  # how often the wall clock's state is read
+CHECK_S = 1.0  # between two checks whether the wall clock is synchronised
 
 log = logging.getLogger(__name__)
 
 
 class Timekeeper:
-    """Settles when records ended.
+    """Clocks of a station and the state of its time stamps.
 
     Parameters
     ----------
-    kept :
-        What the journal keeps under `PREFIX`.
+    stored :
+        Keys and values of the journal that begin with `PREFIX`.
     last_end_s : [s]
-        End of the newest record in the stream; -inf: none.
+        End of the newest record [Unix time]; -inf: none.
     """
 
     def __init__(
-        self, rules: Rules, clock: Clock, kept: Mapping[str, str], last_end_s: float
+        self, rules: Rules, clock: Clock, stored: Mapping[str, str], last_end_s: float
     ) -> None:
         self._rules, self._clock = rules, clock
-        self._written = dict(kept)
-        self.state, boot_id = _read(kept)
+        self._written = dict(stored)
+        self.state, boot_id = _read_state(stored)
         self._boot_id = clock.boot_id()
         self._boot = self.state.boot + (self._boot_id != boot_id)
         if self.state.last_end_s < last_end_s:
             self.state = replace(self.state, last_end_s=last_end_s, last_boot=-1)
-        self._looked_s, self._is_synchronised = -math.inf, False
+        self._checked_s, self._is_synchronised = -math.inf, False
 
     def arrival(self, boottime_s: float | None = None) -> Arrival:
-        """When something was heard; None: now."""
+        """Return the arrival time of data read at this boot time [s]; None: now."""
         now_s = self._clock.boottime()
-        if not 0.0 <= now_s - self._looked_s < LOOK_S:
-            self._looked_s, self._is_synchronised = now_s, self._clock.synchronised()
+        if not 0.0 <= now_s - self._checked_s < CHECK_S:
+            self._checked_s, self._is_synchronised = now_s, self._clock.synchronised()
         heard_s = now_s if boottime_s is None else boottime_s
         if not self._is_synchronised:
             return Arrival(self._boot, heard_s)
         return Arrival(self._boot, heard_s, self._clock.wall() - (now_s - heard_s))
 
-    def judge(self, record: RawRecord, boottime_s: float) -> Verdict:
-        """Settle a record's end, or hold it; `state` is not changed before `adopt`."""
-        return stamps.judge(self._rules, self.state, record, self.arrival(boottime_s))
+    def stamp_record(self, record: RawRecord, boottime_s: float) -> Verdict:
+        """Stamp a record or hold it; `state` changes only in `apply`."""
+        return stamps.stamp_record(self._rules, self.state, record, self.arrival(boottime_s))
 
-    def settle(self) -> Verdict:
-        """Take notice of the clock when no record comes."""
-        return stamps.settle(self._rules, self.state, self.arrival())
+    def update_clock(self) -> Verdict:
+        """Update with the clocks when no record arrives; `state` changes only in `apply`."""
+        return stamps.update_clock(self._rules, self.state, self.arrival())
 
-    def adopt(self, verdict: Verdict) -> None:
-        """The verdict is carried out."""
+    def apply(self, verdict: Verdict) -> None:
+        """Log the events of a verdict and adopt its state."""
         for kind, text in verdict.events:
             log.warning("%s: %s", kind, text)
         self.state = verdict.state
 
     def now_s(self) -> float:
-        """The best that is known of the time [s, UTC], to tell what is live.
+        """Return the best estimate of the current time [s, UTC], to decide which records are live.
 
-        A wall clock that is not synchronised is late, where it is wrong: it starts from the last
-        time that the machine saved.
+        An unsynchronised wall clock can only be behind: after a boot it starts from the last time
+        that the machine saved.
         """
         now, state, wall_s = self.arrival(), self.state, self._clock.wall()
         if not math.isnan(now.utc_s):
@@ -83,29 +83,29 @@ class Timekeeper:
             return wall_s
         return max(wall_s, state.last_end_s + now.boottime_s - state.last_boottime_s)
 
-    def to_keep(self, state: Stamps) -> dict[str, str | None]:
-        """What must be written to disk of a state; None: delete it."""
-        told = asdict(replace(state, held=())) | {"boot_id": self._boot_id}
-        wanted = {SELF: json.dumps(told)}
+    def changes(self, state: Stamps) -> dict[str, str | None]:
+        """Return the journal keys that storing a state changes; None: delete the key."""
+        content = asdict(replace(state, held=())) | {"boot_id": self._boot_id}
+        wanted = {SELF: json.dumps(content)}
         wanted |= {f"{PREFIX}held {held.number:09d}": _text(held) for held in state.held}
         changed: dict[str, str | None] = dict.fromkeys(self._written.keys() - wanted.keys())
         changed |= {k: v for k, v in wanted.items() if self._written.get(k) != v}
         return changed
 
-    def kept(self, changed: Mapping[str, str | None]) -> None:
-        """`to_keep` is on disk."""
+    def mark_stored(self, changed: Mapping[str, str | None]) -> None:
+        """Record that the journal has stored these changes."""
         for key, value in changed.items():
             if value is None:
                 self._written.pop(key, None)
             else:
                 self._written[key] = value
 
-    def rebase(self, kept: Mapping[str, str]) -> None:
-        """The journal is another one: this is what it keeps."""
-        self._written = dict(kept)
+    def rebase(self, stored: Mapping[str, str]) -> None:
+        """Compare later changes with the keys of another journal."""
+        self._written = dict(stored)
 
     def health(self) -> dict[str, object]:
-        """What an operator wants to know of the clocks."""
+        """Return the state of the clocks for health.json."""
         arrival = self.arrival()
         offset_s = self.state.offset_s
         known = arrival.boot == self.state.boot and math.isfinite(offset_s)
@@ -125,32 +125,32 @@ def _text(held: Held) -> str:
     return json.dumps(asdict(held))
 
 
-def _read(kept: Mapping[str, str]) -> tuple[Stamps, str]:
-    """State and boot id as they were kept; what is damaged is as if it had never been."""
-    if SELF not in kept:
+def _read_state(stored: Mapping[str, str]) -> tuple[Stamps, str]:
+    """Return the stored state and boot id; start with an empty state if they are damaged."""
+    if SELF not in stored:
         return Stamps(), ""
     try:
-        told = json.loads(kept[SELF])
-        boot_id = str(told.pop("boot_id"))
-        held = [_held(text) for key, text in sorted(kept.items()) if key != SELF]
-        state = Stamps(**{**told, "held": tuple(held)})
+        content = json.loads(stored[SELF])
+        boot_id = str(content.pop("boot_id"))
+        held = [_held(text) for key, text in sorted(stored.items()) if key != SELF]
+        state = Stamps(**{**content, "held": tuple(held)})
         checked = (state.boot, state.last_end_s, state.offset_s, state.lag_s, state.numbers)
         if not all(isinstance(value, (int, float)) for value in checked):
             raise ValueError("not numbers")
     except (ValueError, TypeError, KeyError, AttributeError) as damage:
-        log.warning("what was kept of the clock is damaged: %s", damage)
+        log.warning("stored clock state is damaged, starting without it: %s", damage)
         return Stamps(), ""
     return state, boot_id
 
 
 def _held(text: str) -> Held:
-    told = json.loads(text)
+    content = json.loads(text)
     names = {field.name for field in fields(RawRecord)}
-    values = {name: float(value) for name, value in told["record"].items() if name in names}
+    values = {name: float(value) for name, value in content["record"].items() if name in names}
     return Held(
         RawRecord(**values),
-        int(told["boot"]),
-        float(told["boottime_s"]),
-        bool(told["doubted"]),
-        int(told["number"]),
+        int(content["boot"]),
+        float(content["boottime_s"]),
+        bool(content["doubted"]),
+        int(content["number"]),
     )

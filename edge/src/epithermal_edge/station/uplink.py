@@ -1,4 +1,4 @@
-"""Make the sender that a configuration describes, and the commands that restart the station."""
+"""Build the sender that a configuration describes, and the commands that restart the station."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.signatures import ed25519
 
 
-def make_sender(
+def build_sender(
     config: Config,
     identity: Identity,
     bundle: Bundle,
@@ -27,12 +27,12 @@ def make_sender(
     wall: Callable[[], float] = time.time,
     verbs: Mapping[str, Verb] | None = None,
 ) -> Sender | None:
-    """The sender that a configuration asks for; None where there is no broker.
+    """Build the sender of a configuration; return None if it has no [mqtt].
 
     Raises
     ------
     ConfigError
-        The key of those who may command cannot be read.
+        The public key of commands cannot be read.
     """
     settings = config.mqtt
     if settings is None:
@@ -57,38 +57,39 @@ def make_sender(
 
 
 def restart_commands(config: Config, restart: Callable[[], object]) -> dict[str, Verb]:
-    """The verbs `restart` and `model_rollback`.
+    """Return the commands `restart` and `model_rollback`.
 
     Parameters
     ----------
     restart :
-        Ends the station in order, to be started again; the answer goes out before.
+        Request a clean stop and a new start; the answer is published before.
     """
 
-    def restart_if_it_can_start(args: dict[str, Any]) -> dict[str, Any]:
-        from epithermal_edge.rollout import installed as models
+    def restart_if_possible(args: dict[str, Any]) -> dict[str, Any]:
 
-        _without(args)
-        models.prove(read_config(config.path).bundle.resolve())
+        from epithermal_edge.rollout import installed
+
+        _reject_arguments(args)
+        installed.verify_bundle(read_config(config.path).bundle.resolve())
         restart()
         return {}
 
     def roll_back(args: dict[str, Any]) -> dict[str, Any]:
-        from epithermal_edge.rollout import installed as models
+        from epithermal_edge.rollout import installed
 
-        _without(args)
-        folder = models.models_folder(read_config(config.path))
+        _reject_arguments(args)
+        folder = installed.models_folder(read_config(config.path))
         try:
-            bundle = models.roll_back(folder)
+            bundle = installed.roll_back(folder)
         except OSError as error:
-            text = f"{folder}: {error.strerror}; the station's user must be able to write there"
+            text = f"{folder}: {error.strerror}; give the station's user write access"
             raise EpithermalError(text) from error
         restart()
         return {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256}
 
-    return {"restart": restart_if_it_can_start, "model_rollback": roll_back}
+    return {"restart": restart_if_possible, "model_rollback": roll_back}
 
 
-def _without(args: dict[str, Any]) -> None:
+def _reject_arguments(args: dict[str, Any]) -> None:
     if args:
-        raise EpithermalError(f"args: {min(args)}: this verb takes none")
+        raise EpithermalError(f"args: {min(args)}: this command takes no arguments")

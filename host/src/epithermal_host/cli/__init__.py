@@ -1,6 +1,6 @@
-"""Read the command line of epithermal-host and print what people read.
+"""Parse the command line of epithermal-host and print results.
 
-In: arguments. Out: lines of text and an exit status; the work is done by the folders below, which
-are imported when their command runs.
+In: arguments. Out: lines of text and an exit status. The other folders do the work; they are
+imported when their command runs.
 Open `main` first.
 """

@@ -1,4 +1,4 @@
-"""`epithermal-host evaluate`: a run's model, a bundle, a bundle in the field, or a population."""
+"""Run `epithermal-host evaluate`: evaluate a run, a bundle, real sites, or a population."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from epithermal_edge.errors import ConfigError
 
-POPULATION = "population"  # the word in BUNDLE's place
+POPULATION = "population"  # word in the place of BUNDLE
 USAGE = """%(prog)s RUN
        %(prog)s BUNDLE RUN [--all] [--reference N] [--out DIR] ...
        %(prog)s BUNDLE --field SITE [SITE ...] [--campaign RUN] [--out DIR] ...
@@ -29,8 +29,8 @@ Write = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the words of the command line are."""
+class Request:
+    """What to evaluate, from the arguments of the command line."""
 
     run: Path | None = None
     bundle: Path | None = None
@@ -39,16 +39,16 @@ class Asked:
 
 
 def add_arguments(parser: argparse.ArgumentParser, number: Callable[[str], int]) -> None:
-    """Words and options of `evaluate`; `number` reads a positive one."""
+    """Add arguments and options of `evaluate`; `number` parses a positive integer."""
     parser.usage = USAGE
     parser.add_argument(
         "names",
         nargs="+",
         metavar="NAME",
-        help="RUN: folder made by simulate, its own model's scores; BUNDLE before it: a released "
-        "model, its report; `population` before it: memory and spread of RUN's soils beside those "
-        "of real sites (SITE: site.toml, docs/field.md), before anything is trained; exit status "
-        "1 where a check is not met",
+        help="RUN (folder written by simulate): scores of its own model; BUNDLE RUN: report of a "
+        "released model; population RUN: compare memory and spread of RUN's soils with those of "
+        "real sites (SITE: site.toml, docs/field.md) before training; exit status 1 if a check "
+        "fails",
     )
     parser.add_argument(
         "--field",
@@ -56,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser, number: Callable[[str], int])
         nargs="+",
         metavar="SITE",
         default=[],
-        help="judge BUNDLE at real sites: their site.toml, docs/field.md",
+        help="evaluate BUNDLE at real sites, given by their site.toml (docs/field.md)",
     )
     parser.add_argument(
         "--campaign",
         type=Path,
         metavar="RUN",
-        help="with --field: also what retraining does, on each site's first years and on the other "
-        "sites; RUN/dataset.npz are the simulated soils that it must not forget",
+        help="with --field: also evaluate retraining on each site's first years and on the other "
+        "sites; RUN/dataset.npz: simulated soils on which accuracy must be preserved",
     )
     out = "default: RUN/report-NAME-VERSION, field-NAME-VERSION"
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser, number: Callable[[str], int])
         "--all",
         action="store_true",
         dest="every_soil",
-        help="all soils, of a campaign with another seed than BUNDLE's",
+        help="use all soils of RUN, whose seed must differ from that of BUNDLE's campaign",
     )
     parser.add_argument(
         "--runtime", choices=("tflite", "litert"), help="default: the first that works"
@@ -81,63 +81,68 @@ def add_arguments(parser: argparse.ArgumentParser, number: Callable[[str], int])
         type=number,
         metavar="N",
         default=0,
-        help="also a particle filter on our own column, on N soils; slow",
+        help="also run a particle filter on N soils; slow",
     )
-    parser.add_argument("--workers", type=number, metavar="N", help="default: one a processor")
+    parser.add_argument("--workers", type=number, metavar="N", help="default: one per processor")
 
 
 def run(arguments: argparse.Namespace, write: Write) -> int:
-    """Do what was asked for; lines for people go to `write`.
+    """Run the evaluation; call `write` with each line of text.
 
     Returns
     -------
     int
-        Exit status: 1 where a population does not pass its checks.
+        Exit status: 1 if a population fails a check.
 
     Raises
     ------
     ConfigError
-        Words or options that do not go together, and what the steps raise.
+        Arguments contradict each other; also the errors of the evaluations.
     """
-    asked = read(arguments)
-    if asked.population:
-        return _population(asked, write)
-    if asked.run is None:
-        return _field(asked, arguments, write)
-    return _own(asked.run, write) if asked.bundle is None else _report(asked, arguments, write)
+    request = parse(arguments)
+    if request.population:
+        return _population(request, write)
+    if request.run is None:
+        return _field(request, arguments, write)
+    if request.bundle is None:
+        return _own(request.run, write)
+    return _report(request, arguments, write)
 
 
-def read(arguments: argparse.Namespace) -> Asked:
-    """The words of the command line by what they are.
+def parse(arguments: argparse.Namespace) -> Request:
+    """Interpret the arguments of the command line.
 
     Raises
     ------
     ConfigError
-        They do not go together, or an option does not go with them.
+        Arguments or options contradict each other.
     """
     names = arguments.names
     options = [name for name in OF_A_BUNDLE if getattr(arguments, name)]
     if arguments.campaign and not arguments.field:
         raise ConfigError(
-            "--campaign goes with --field: it tells what a retraining must not forget"
+            "--campaign requires --field: it names the simulated soils for an evaluation of "
+            "retraining"
         )
     if names[0] == POPULATION:
         if len(names) < 2 or arguments.field or options:
-            raise ConfigError("evaluate population takes RUN and site files, and no option")
-        return Asked(Path(names[1]), population=True, sites=tuple(map(Path, names[2:])))
+            raise ConfigError("evaluate population takes RUN and site files, and no options")
+        return Request(Path(names[1]), population=True, sites=tuple(map(Path, names[2:])))
     if arguments.field:
         if len(names) > 1 or arguments.every_soil or arguments.reference:
             raise ConfigError(
-                "with --field name BUNDLE alone, before it: no RUN, --all or --reference"
+                "with --field name BUNDLE alone before it, without RUN, --all and --reference"
             )
-        return Asked(bundle=Path(names[0]), sites=tuple(arguments.field))
+        return Request(bundle=Path(names[0]), sites=tuple(arguments.field))
     if len(names) > 2:
         raise ConfigError(SHAPE)
     if len(names) == 2:
-        return Asked(Path(names[1]), bundle=Path(names[0]))
+        return Request(Path(names[1]), bundle=Path(names[0]))
     if set(options) - {"workers"}:
-        raise ConfigError("name BUNDLE before RUN: --out, --all, --runtime and --reference need it")
-    return Asked(Path(names[0]))
+        raise ConfigError(
+            "name BUNDLE before RUN: --out, --all, --runtime and --reference require it"
+        )
+    return Request(Path(names[0]))
 
 
 def _own(run_folder: Path, write: Write) -> int:
@@ -153,7 +158,7 @@ def _own(run_folder: Path, write: Write) -> int:
     return 0
 
 
-def _report(asked: Asked, arguments: argparse.Namespace, write: Write) -> int:
+def _report(request: Request, arguments: argparse.Namespace, write: Write) -> int:
     from epithermal_host.evaluation.result import Options
     from epithermal_host.reports import simulated, simulated_text
 
@@ -163,32 +168,32 @@ def _report(asked: Asked, arguments: argparse.Namespace, write: Write) -> int:
         workers=arguments.workers,
         reference_soils=arguments.reference,
     )
-    assert asked.bundle is not None and asked.run is not None
-    done, page = simulated.run(asked.bundle, asked.run, arguments.out, options)
+    assert request.bundle is not None and request.run is not None
+    done, page = simulated.run(request.bundle, request.run, arguments.out, options)
     write(simulated_text.table(done))
     write(f"report: {page}")
     return 0
 
 
-def _field(asked: Asked, arguments: argparse.Namespace, write: Write) -> int:
+def _field(request: Request, arguments: argparse.Namespace, write: Write) -> int:
     from epithermal_host.reports import field
     from epithermal_host.reports.field_result import Options
 
-    assert asked.bundle is not None
+    assert request.bundle is not None
     options = Options(
         campaign=arguments.campaign, runtime=arguments.runtime, workers=arguments.workers
     )
-    done, page = field.run(asked.bundle, asked.sites, arguments.out, options)
+    done, page = field.run(request.bundle, request.sites, arguments.out, options)
     write(field.table(done))
     write(f"report: {page}")
     return 0
 
 
-def _population(asked: Asked, write: Write) -> int:
+def _population(request: Request, write: Write) -> int:
     from epithermal_host.studies import population_check
 
-    assert asked.run is not None
-    done = population_check.run(asked.run, asked.sites)
+    assert request.run is not None
+    done = population_check.run(request.run, request.sites)
     write(population_check.table(done))
     write(f"report: {done.report_path}, picture: {done.picture_path}")
     return 0 if done.ok else 1

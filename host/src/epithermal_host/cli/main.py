@@ -1,4 +1,4 @@
-"""epithermal-host: one command for each step of a run, the demo, and validation."""
+"""Run epithermal-host: one command for each step of a run, the demo, and validation."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from epithermal_edge.errors import EpithermalError
 from epithermal_host import __version__
 from epithermal_host.cli import evaluate, retrain, sign, validate, weather
 
-# Nothing heavy up here: `--help` must be quick, and a typing error must not load TensorFlow.
+# No heavy imports here: `--help` must be fast, and a typing error must not load TensorFlow.
 
 EXIT_CODES = """exit status:
-  0  done
-  1  it ran, and what came out is not good enough, or a step failed
-  2  the command line, run.toml or a run folder is wrong; every fault is printed
-  3  the model bundle is damaged or fails its golden vectors
-  4  a source of data cannot be read
-  130  interrupted; start the same command again to go on"""
+  0  success
+  1  a result is not good enough, or a step failed
+  2  the command line, run.toml or a run folder has errors; all of them are printed
+  3  the model bundle is damaged or does not reproduce its golden vectors
+  4  a data file cannot be read
+  130  interrupted; start the same command again to resume"""
 
 Handler = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is the answer."""
+    """Run one command and return its exit status."""
     arguments = _parser().parse_args(argv)
     handler: Handler = arguments.handler
     try:
@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(
-            "epithermal-host: interrupted; start the same command again to go on", file=sys.stderr
+            "epithermal-host: interrupted; start the same command again to resume", file=sys.stderr
         )
         return 130
-    except OSError as error:  # disk full, no permission: the user can do something about it
+    except OSError as error:  # disk full, no permission: the user can correct it
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"epithermal-host: {what}", file=sys.stderr)
         return 1
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="epithermal-host",
-        description="Simulate soils and detectors, train, quantize, prove and release a model.",
+        description="Simulate soils and detectors; train, quantize, evaluate and release a model.",
         epilog="example:\n"
         "  epithermal-host simulate run.toml --out runs/a\n"
         "  epithermal-host dataset runs/a && epithermal-host train runs/a\n"
@@ -70,84 +70,91 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _add(commands, "simulate", _simulate, "weather, soil water and neutrons of many places",
+    p = _add(commands, "simulate", _simulate,
+             "simulate weather, soil water and neutrons of many places",
              "simulate run.toml --out runs/a --workers 2")  # fmt: skip
     p.add_argument("config", type=Path, metavar="run.toml", help="see docs/campaign.md")
     p.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
     _workers(p)
-    p = _add(commands, "dataset", _dataset, "detectors' records through the station's pipeline",
+    p = _add(commands, "dataset", _dataset,
+             "simulate detectors and compute features with the station's pipeline",
              "dataset runs/a")  # fmt: skip
     _run_folder(p)
     _workers(p)
-    p = _add(commands, "train", _train, "the network, on RUN/dataset.npz", "train runs/a")
+    p = _add(commands, "train", _train, "train the network on RUN/dataset.npz", "train runs/a")
     _run_folder(p)
-    p = _add(commands, "quantize", _quantize, "the ladder of quantization with its gate",
+    p = _add(commands, "quantize", _quantize,
+             "quantize the network with the smallest scheme that is accurate enough",
              "quantize runs/a")  # fmt: skip
     _run_folder(p)
     _add_evaluate(commands)
-    p = _add(commands, "release", _release, "a model bundle with golden vectors",
+    p = _add(commands, "release", _release, "write a model bundle with golden vectors",
              "release runs/a --to models --name rootzone --version 1.0.0\n"
              "  epithermal-host release runs/a runs/b runs/c --to models")  # fmt: skip
     p.add_argument("run", type=Path, nargs="+", metavar="RUN",
                    help="run folder; several of one data set become an ensemble")  # fmt: skip
-    p.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle goes in here")
-    p.add_argument("--name", help="default: run.toml")
-    p.add_argument("--version", dest="model_version", help="default: run.toml")
+    p.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder for the bundle")
+    p.add_argument("--name", help="default: from run.toml")
+    p.add_argument("--version", dest="model_version", help="default: from run.toml")
     p.add_argument("--notes", type=Path, metavar="FILE.md",
-                   help="for the card: what examinations showed, where it fails")  # fmt: skip
+                   help="text for the model card: results of tests, limitations")  # fmt: skip
     sign.add_secret_key(p)
-    p = _add(commands, "key", _key, "a pair of keys: one signs bundles, stations trust the other",
+    p = _add(commands, "key", _key, "create a key pair to sign and verify bundles",
              "key --out keys/farm")  # fmt: skip
     sign.add_key_arguments(p)
-    p = _add(commands, "sign", _sign, "a bundle that is there already",
+    p = _add(commands, "sign", _sign, "sign an existing bundle",
              "sign models/rootzone-1.0.0 --key keys/farm.key")  # fmt: skip
     sign.add_sign_arguments(p)
-    p = _add(commands, "demo", _demo, "the whole chain in a few minutes, with a picture",
+    p = _add(commands, "demo", _demo, "run the whole chain in a few minutes and draw a picture",
              "demo --out build/demo")  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _add(commands, "evaluate", _evaluate, "errors on unseen soils beside the baselines",
+    p = _add(commands, "evaluate", _evaluate,
+             "evaluate a model on unseen soils and compare it with the baselines",
              evaluate.EXAMPLES)  # fmt: skip
     evaluate.add_arguments(p, _positive)
 
 
 def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _add(commands, "calibrate", _calibrate, "a detector's scale from soil samples",
+    p = _add(commands, "calibrate", _calibrate, "calibrate a detector from soil samples",
              "calibrate site.toml --bundle models/rootzone-1.0.0 --out calibration")  # fmt: skip
     p.add_argument("site", type=Path, metavar="site.toml", help="see docs/field.md")
     p.add_argument("--bundle", type=Path, metavar="BUNDLE",
-                   help="also the N by which this network says what the samples say; the station's "
-                   "block takes it")  # fmt: skip
+                   help="also fit the N with which this network reproduces the samples, and write "
+                   "it into the tables for station.toml")  # fmt: skip
     p.add_argument("--extra-hydrogen", action="store_true",
-                   help="put the hydrogen that COSMIC lacks on several sampling days into the "
-                   "block, as organic water")  # fmt: skip
+                   help="add the extra hydrogen fitted to several sampling days to the tables, as "
+                   "organic water")  # fmt: skip
     p.add_argument("--out", type=Path, metavar="DIR", help="default: calibration-SITE")
     p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
 
 
 def _add_retrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _add(commands, "retrain", _retrain, "a released model, moved to a site",
+    p = _add(commands, "retrain", _retrain, "adapt a released model to a site",
              retrain.EXAMPLE)  # fmt: skip
     retrain.add_arguments(p, _positive)
 
 
 def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _add(commands, "study", _study, "one place: a network of its first years on its last",
+    p = _add(commands, "study", _study,
+             "train on the first years of one place and evaluate on the last ones",
              "study site.toml --out build/study")  # fmt: skip
     p.add_argument("config", type=Path, metavar="site.toml", help="see docs/evaluation.md")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="all goes in here")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
 
 
 def _add_figures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _add(commands, "figures", _figures, "two pictures of why counts alone are not enough",
+    p = _add(commands, "figures", _figures,
+             "draw two pictures that show why counts alone are not enough",
              "figures --out build/figures")  # fmt: skip
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="PNG and CSV go in here")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for PNG and CSV")
     p.add_argument("--run", type=Path, metavar="RUN", help="draw a scenario of this campaign")
-    p.add_argument("--scenario", type=int, metavar="N", help="of it; default: the first")
-    p.add_argument("--seed", type=int, metavar="N", help="of our own loam's weather; default: 1")
-    p.add_argument("--cover", choices=("bare", "grass"), help="of our own loam; default: bare")
+    p.add_argument("--scenario", type=int, metavar="N", help="with --run; default: the first")
+    p.add_argument("--seed", type=int, metavar="N",
+                   help="of the weather at the built-in loam; default: 1")  # fmt: skip
+    p.add_argument("--cover", choices=("bare", "grass"), help="of the built-in loam; default: bare")
 
 
 def _add(
@@ -169,13 +176,13 @@ def _add(
 
 
 def _run_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder made by simulate")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder written by simulate")
 
 
 def _workers(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--workers", type=_positive, metavar="N", help="processes; default: one a processor"
+        "--workers", type=_positive, metavar="N", help="processes; default: one per processor"
     )
     where.add_argument(
         "--dask", metavar="ADDRESS", help="use the Dask cluster of this scheduler, tcp://host:port"
@@ -185,7 +192,7 @@ def _workers(parser: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer above 0")
     return number
 
 
@@ -211,7 +218,7 @@ def _dataset(arguments: argparse.Namespace) -> int:
     done = dataset.run(arguments.run, workers=arguments.workers, dask=arguments.dask)
     print(
         f"{done.path}: {done.soils} soils x {done.days} days; "
-        f"the inversion's RMSE without snow is {done.rmse_classical:.4f} m3/m3"
+        f"RMSE of the inversion on days without snow: {done.rmse_classical:.4f} m3/m3"
     )
     print(f"next: epithermal-host train {arguments.run}")
     return 0
@@ -222,7 +229,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     config = read_run(arguments.run).train
     from epithermal_host.training import (
-        train,  # TensorFlow takes seconds: faults of the file come first
+        train,  # imports TensorFlow, which takes seconds; errors in the file are reported before
     )
 
     done = train.run(arguments.run, config)
@@ -230,7 +237,7 @@ def _train(arguments: argparse.Namespace) -> int:
     print(
         f"{done.weights_path}: epoch {done.best_epoch + 1} of {len(done.history)}; RMSE on unseen "
         f"soils {best.rmse_counts:.4f} m3/m3 from counts, {best.rmse_weather:.4f} with rain and "
-        f"ET0, {best.rmse_all:.4f} with the soil too; the inversion's {done.rmse_inversion:.4f}"
+        f"ET0, {best.rmse_all:.4f} also with the soil; inversion {done.rmse_inversion:.4f}"
     )
     print(f"next: epithermal-host quantize {arguments.run}")
     return 0
@@ -265,7 +272,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     print(calibrate_text.table(done))
     print(f"\n{calibrate_text.block(done)}")
     print(
-        f"written: {out / calibrate.BLOCK} (as above; copy it into station.toml), "
+        f"written: {out / calibrate.BLOCK} (the tables above, for station.toml), "
         f"{out / calibrate.DATA}, {out / calibrate.PICTURE}"
     )
     return 0
@@ -295,7 +302,7 @@ def _release(arguments: argparse.Namespace) -> int:
     from epithermal_host.bundles import release
     from epithermal_host.evaluation import evaluate
 
-    # the answer of an ensemble is judged here; that of one network was, by `evaluate`
+    # scores of an ensemble are computed here; those of one network by `evaluate`
     scores = evaluate.report(evaluate.judge(arguments.run)[0]) if others else None
     done = release.run(
         first,
@@ -307,12 +314,12 @@ def _release(arguments: argparse.Namespace) -> int:
         notes=arguments.notes.read_text("utf-8") if arguments.notes else "",
         key=key,
     )
-    print(f"{done.path}: released; try: epithermal-edge selftest {done.path}")
+    print(f"{done.path}: released; next: epithermal-edge selftest {done.path}")
     return 0
 
 
 def _key(arguments: argparse.Namespace) -> int:
-    return sign.make_key(arguments, print)
+    return sign.create_key(arguments, print)
 
 
 def _sign(arguments: argparse.Namespace) -> int:

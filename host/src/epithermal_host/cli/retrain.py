@@ -1,4 +1,4 @@
-"""`epithermal-host retrain`: its words, and what it prints."""
+"""Run `epithermal-host retrain`: parse its arguments and print its result."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from epithermal_host.cli import sign
 
 EXAMPLE = """retrain site.toml --from models/rootzone-1.0.0 --out retrained
   epithermal-host retrain site.toml --from models/rootzone-1.0.0 --until 2023-12-31"""
-DECLINED = 1  # exit status: it ran, and what came out is not good enough
+DECLINED = 1  # exit status if the retrained model is not good enough
 
 
 def add_arguments(p: argparse.ArgumentParser, number: Callable[[str], int]) -> None:
-    """Words and options; `number` reads a positive one."""
+    """Add arguments and options; `number` parses a positive integer."""
     p.add_argument("site", type=Path, metavar="site.toml", help="see docs/field.md")
     p.add_argument("--from", type=Path, required=True, metavar="BUNDLE", dest="parent",
                    help="the released model")  # fmt: skip
     p.add_argument("--campaign", type=Path, metavar="RUN",
-                   help="simulated soils that it must not forget, RUN/dataset.npz; default: a "
-                   "small campaign of BUNDLE's own population is made")  # fmt: skip
+                   help="simulated soils (RUN/dataset.npz) on which accuracy must be preserved; "
+                   "default: simulate a small campaign of BUNDLE's population")  # fmt: skip
     p.add_argument(
         "--cosmic-n",
         type=float,
         metavar="CPH",
-        help="COSMIC's N as station.toml has it; default: from the site's sampling day",
+        help="N of COSMIC in station.toml; default: from the site's sampling day",
     )
     p.add_argument("--until", default="", metavar="DATE",
-                   help="use days up to this one only; later ones are judged")  # fmt: skip
+                   help="last day used for retraining; later days are for evaluation")  # fmt: skip
     p.add_argument(
         "--believe-probes",
         action="store_true",
-        help="use the probes though the samples do not say that they are of the field",
+        help="use the probes even if the samples do not confirm that they represent the field",
     )
-    p.add_argument("--name", default="", help="of the new bundle; default: PARENT-SITE")
-    p.add_argument("--version", default="", dest="model_version", help="default: the parent's")
+    p.add_argument("--name", default="", help="name of the new bundle; default: PARENT-SITE")
+    p.add_argument("--version", default="", dest="model_version",
+                   help="version of the new bundle; default: that of the parent")  # fmt: skip
     sign.add_secret_key(p)
     p.add_argument("--out", type=Path, metavar="DIR",
-                   help="bundle, report and picture go in here; default: retrain-SITE")  # fmt: skip
+                   help="folder for bundle, report and picture; default: retrain-SITE")  # fmt: skip
     p.add_argument("--runtime", choices=("tflite", "litert"), help="default: the first that works")
-    p.add_argument("--workers", type=number, metavar="N", help="default: one a processor")
+    p.add_argument("--workers", type=number, metavar="N", help="default: one per processor")
 
 
 def run(arguments: argparse.Namespace, write: Callable[[str], None]) -> int:
-    """Retrain, or decline with status 1; lines for people go to `write`."""
+    """Retrain; return 1 if the result is declined. `write` is called with each line of text."""
     from epithermal_host.retraining import retrain, text
     from epithermal_host.retraining.result import Options
 
@@ -64,5 +65,5 @@ def run(arguments: argparse.Namespace, write: Callable[[str], None]) -> int:
     write(f"written: {out / retrain.REPORT}, {out / retrain.DATA}, {out / retrain.PICTURE}")
     if bundle is None:
         return DECLINED
-    write(f"{bundle}: released; try: epithermal-edge selftest {bundle}")
+    write(f"{bundle}: released; next: epithermal-edge selftest {bundle}")
     return 0

@@ -1,4 +1,4 @@
-"""`epithermal-host key` and `sign`: who made a bundle, so that a station can tell."""
+"""Run `epithermal-host key` and `sign`, so that stations can verify the origin of a bundle."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ PASSWORD = "password of the key: "
 
 
 def add_key_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `key`."""
+    """Add arguments and options of `key`."""
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="STEM", help="STEM.key and STEM.pub are written"
+        "--out", type=Path, required=True, metavar="STEM", help="write STEM.key and STEM.pub"
     )
     parser.add_argument(
-        "--no-password", action="store_true", help="do not encrypt STEM.key: whoever reads it signs"
+        "--no-password",
+        action="store_true",
+        help="do not encrypt STEM.key: anyone who can read it can sign",
     )
     _add_password_file(parser)
 
 
 def add_sign_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `sign`."""
+    """Add arguments and options of `sign`."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model bundle")
     add_secret_key(parser, required=True)
 
 
 def add_secret_key(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    """The options that name the key to sign with."""
+    """Add the options for the key to sign with."""
     parser.add_argument(
         "--key",
         type=Path,
         required=required,
         metavar="FILE.key",
-        help="sign with this secret key, of `epithermal-host key` or of minisign",
+        help="sign with this secret key, created by `epithermal-host key` or minisign",
     )
     _add_password_file(parser)
 
@@ -48,17 +50,17 @@ def _add_password_file(parser: argparse.ArgumentParser) -> None:
         "--password-file",
         type=Path,
         metavar="FILE",
-        help="its first line is the key's password; else it is asked for",
+        help="file whose first line is the password of the key; default: prompt for it",
     )
 
 
 def secret_key(arguments: argparse.Namespace) -> signing.SecretKey | None:
-    """The key that the options name; None where they name none.
+    """Read the key that the options name; None if they name none.
 
     Raises
     ------
     ConfigError
-        It cannot be read, or the password is wrong.
+        The key cannot be read, or the password is wrong.
     """
     if arguments.key is None:
         return None
@@ -73,25 +75,25 @@ def _password(arguments: argparse.Namespace, twice: bool) -> str:
         return str(lines[0])
     password = getpass.getpass(PASSWORD)
     if twice and getpass.getpass(f"again, {PASSWORD}") != password:
-        raise ConfigError("the two passwords differ: nothing was written")
+        raise ConfigError("the two passwords differ; no key was written")
     if not password:
-        raise ConfigError("an empty password protects nothing: give --no-password if you mean it")
+        raise ConfigError("the password is empty; use --no-password for a key without password")
     return password
 
 
-def make_key(arguments: argparse.Namespace, out: Callable[[str], object]) -> int:
-    """The command `key`."""
+def create_key(arguments: argparse.Namespace, out: Callable[[str], object]) -> int:
+    """Run the command `key`."""
     password = None if arguments.no_password else _password(arguments, twice=True)
     key = signing.make_key()
     secret, public = signing.write_keys(arguments.out, key, password)
-    out(f"{secret}: keep it secret, and keep a copy: signs what stations will trust")
-    out(f"{public}: for everybody; in station.toml, [model]:")
+    out(f"{secret}: secret key for signing; keep it private and back it up")
+    out(f"{public}: public key; add to [model] of station.toml:")
     out(f'keys = ["{signing.public_text(key).splitlines()[1]}"]')
     return 0
 
 
 def sign(arguments: argparse.Namespace, out: Callable[[str], object]) -> int:
-    """The command `sign`."""
+    """Run the command `sign`."""
     key = secret_key(arguments)
     assert key is not None
     path = signing.sign_bundle(arguments.bundle, key)

@@ -1,4 +1,4 @@
-"""`epithermal-host validate`: our numbers beside those of others, case by case."""
+"""Run `epithermal-host validate`: compare results with reference data, case by case."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from epithermal_edge.errors import ConfigError
 
 Write = Callable[[str], object]
-"""Takes one line, or several, without the last line's end."""
+"""Called with one or several lines of text, without a final newline."""
 
 EXIT_CODES = """exit status:
   0  every case is within its tolerance
-  1  a case misses it
+  1  a case exceeds its tolerance
   2  a file or folder is missing or damaged"""
 
 
@@ -28,24 +28,24 @@ def add_parser(
     """Add `validate` with its three references to the commands of `epithermal-host`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "validate",
-        help="soil water, neutrons and corrections beside the numbers of others",
-        description="Compare with reference data in the format of their folders' README.",
+        help="compare soil water, neutrons and corrections with reference data",
+        description="Compare with reference data; the README of each folder describes its format.",
         epilog="example:\n  epithermal-host validate hydrus1d ../shared/reference/hydrus1d\n\n"
         + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(handler=run)
     kinds = parser.add_subparsers(title="references", metavar="REFERENCE", required=True)
-    p = _add(kinds, "hydrus1d", "the Richards solver beside HYDRUS-1D runs on the same grid",
+    p = _add(kinds, "hydrus1d", "compare the Richards solver with HYDRUS-1D on the same grid",
              "validate hydrus1d ../shared/reference/hydrus1d")  # fmt: skip
     p.add_argument("folder", type=Path, metavar="DIR", help="folder of cases, or one case")
-    p = _add(kinds, "cosmic", "COSMIC beside vectors of published codes",
+    p = _add(kinds, "cosmic", "compare COSMIC with test vectors of published codes",
              "validate cosmic cosmic_vectors.csv cosmic_vectors_profiles.csv")  # fmt: skip
     p.add_argument("vectors", type=Path, metavar="VECTORS.csv")
     p.add_argument("profiles", type=Path, metavar="PROFILES.csv")
-    p = _add(kinds, "corrections", "the station's corrections beside published packages",
+    p = _add(kinds, "corrections", "compare the station's corrections with published packages",
              "validate corrections ../shared/reference/corrections")  # fmt: skip
-    p.add_argument("folder", type=Path, metavar="DIR", help="folder of its csv tables")
+    p.add_argument("folder", type=Path, metavar="DIR", help="folder of CSV tables")
     return parser
 
 
@@ -57,13 +57,13 @@ def _add(
         epilog=f"example:\n  epithermal-host {example}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="rows as one JSON array")
+    parser.add_argument("--json", action="store_true", help="print the rows as one JSON array")
     parser.set_defaults(reference=name)
     return parser
 
 
 def run(arguments: argparse.Namespace, write: Write | None = None) -> int:
-    """Compare, tell row by row, and return the exit status.
+    """Compare, print one line per row, and return the exit status.
 
     Raises
     ------
@@ -91,13 +91,13 @@ def _hydrus1d(arguments: argparse.Namespace, write: Write) -> int:
     if arguments.json:
         _json(rows, write)
     else:
-        aside = sum(not row.judged for row in rows)
+        not_judged = sum(not row.judged for row in rows)
         limits = (
             f"limits: theta rmse {columns.THETA_RMSE:g}, 0-30 cm {columns.MEAN_RMSE:g}, fluxes "
             f"{100 * columns.FLUX_SHARE:g} % or {columns.FLUX_CM:g} cm, balance "
-            f"{columns.BALANCE_CM_YEAR:g} cm a year; another limit has its reason beside it"
+            f"{columns.BALANCE_CM_YEAR:g} cm a year; other limits are listed with their reasons"
         )
-        write(f"{limits}\n{len(rows)} cases, {len(missed)} missed, {aside} not judged")
+        write(f"{limits}\n{len(rows)} cases, {len(missed)} missed, {not_judged} not judged")
     return 1 if missed else 0
 
 
@@ -105,7 +105,7 @@ def _cosmic(arguments: argparse.Namespace, write: Write) -> int:
     from epithermal_host.validation import cosmic
 
     rows = cosmic.validate_cosmic(arguments.vectors, arguments.profiles)
-    return _tell(rows, cosmic.HEADER, cosmic.line, arguments, write)
+    return _report(rows, cosmic.HEADER, cosmic.line, arguments, write)
 
 
 def _corrections(arguments: argparse.Namespace, write: Write) -> int:
@@ -114,10 +114,10 @@ def _corrections(arguments: argparse.Namespace, write: Write) -> int:
     if not arguments.folder.is_dir():
         raise ConfigError(f"{arguments.folder}: no such folder")
     rows = corrections.validate_corrections(arguments.folder)
-    return _tell(rows, corrections.HEADER, corrections.line, arguments, write)
+    return _report(rows, corrections.HEADER, corrections.line, arguments, write)
 
 
-def _tell(
+def _report(
     rows: list[Any], header: str, line: Callable[[Any], str], arguments: argparse.Namespace,
     write: Write,
 ) -> int:  # fmt: skip
@@ -130,7 +130,7 @@ def _tell(
 
 
 def _json(rows: Iterable[Any], write: Write) -> None:
-    """JSON has no NaN: null."""
+    """Print rows as JSON, with null for NaN."""
     plain = [
         {
             name: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""`epithermal-host weather fit | check`: a climate out of a station's file, and how like it is."""
+"""Run `epithermal-host weather`: fit a climate to a station's file, and compare the two."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ def add_parser(subparsers: Any) -> None:
         "weather", help="fit the weather generator to a station's file, or compare the two"
     )
     commands = parser.add_subparsers(dest="weather_command", required=True)
-    fit = commands.add_parser("fit", help="a climate (TOML) out of a station's daily file")
+    fit = commands.add_parser("fit", help="fit a climate (TOML) to a station's daily file")
     _add_file(fit)
     fit.add_argument("--out", type=Path, required=True, metavar="CLIMATE.toml")
     check = commands.add_parser(
-        "check", help="observed against generated weather; exit 1 when a number is missed"
+        "check",
+        help="compare generated with observed weather; exit status 1 if a tolerance is exceeded",
     )
     check.add_argument("climate", type=Path, metavar="CLIMATE.toml")
     _add_file(check)
-    check.add_argument("--years", type=int, default=200, help="to generate (default: 200)")
+    check.add_argument("--years", type=int, default=200, help="years to generate (default: 200)")
     check.add_argument("--seed", type=int, default=1)
-    check.add_argument("--figure", type=Path, metavar="PNG", help="monthly means as a picture")
+    check.add_argument("--figure", type=Path, metavar="PNG", help="draw monthly means")
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
@@ -46,25 +47,29 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--latitude", type=float, metavar="DEG", help="north is positive")
     parser.add_argument("--altitude", type=float, metavar="M")
-    parser.add_argument("--station", metavar="CODE", help="of a file with several stations")
-    parser.add_argument("--first", metavar="DATE", help="leave out the days before")
-    parser.add_argument("--last", metavar="DATE", help="leave out the days after")
-    parser.add_argument("--without", metavar="FIELDS", default="", help="fields not to read, a,b")
+    parser.add_argument(
+        "--station", metavar="CODE", help="station to read from a file with several"
+    )
+    parser.add_argument("--first", metavar="DATE", help="omit the days before this date")
+    parser.add_argument("--last", metavar="DATE", help="omit the days after this date")
+    parser.add_argument(
+        "--without", metavar="FIELDS", default="", help="fields to ignore, separated by commas"
+    )
     parser.add_argument("--et0", choices=ET0_SOURCES, default="auto")
 
 
 def run(args: argparse.Namespace, write: Callable[[str], None]) -> int:
-    """Do what was asked for; lines for people go to `write`.
+    """Run `fit` or `check`; call `write` with each line of text.
 
     Returns
     -------
     int
-        0; 1 when `check` misses a tolerance.
+        0; 1 if `check` finds a tolerance exceeded.
 
     Raises
     ------
     ConfigError
-        The file, its column map or the climate is wrong.
+        The file, its column map or the climate has errors.
     """
     weather = _read(args)
     span = f"{weather.date[0]} to {weather.date[-1]}"
@@ -75,12 +80,12 @@ def run(args: argparse.Namespace, write: Callable[[str], None]) -> int:
 
 
 def column_map(text: str | None) -> dict[str, str]:
-    """`field=column,...`, or a TOML file with a section [columns], to a map.
+    """Parse `field=column,...`, or read section [columns] of a TOML file.
 
     Raises
     ------
     ConfigError
-        Neither the one nor the other.
+        The text is neither, or the file cannot be read.
     """
     if not text:
         return {}
@@ -126,7 +131,7 @@ def _fit(args: argparse.Namespace, weather: DailyWeather, write: Callable[[str],
 
     again = read_keys(args.file, args.format, _options(args), args.out)
     write_climate(args.out, fit(weather), weather, again)
-    write(f"{args.out}: written; see how like it is: epithermal-host weather check {args.out} ...")
+    write(f"{args.out}: written; to compare: epithermal-host weather check {args.out} ...")
     return 0
 
 
@@ -144,5 +149,5 @@ def _check(args: argparse.Namespace, weather: DailyWeather, write: Callable[[str
         write(f"{args.figure}: written")
     missed = sum(not row.ok for row in rows)
     judged = sum(row.tolerance is not None for row in rows)
-    write(f"{judged - missed} of {judged} within what is allowed; {args.years} years generated")
+    write(f"{judged - missed} of {judged} within tolerance; {args.years} years generated")
     return 1 if missed else 0

@@ -16,8 +16,8 @@ class TrainConfig:
 
     seed: int = 1
     begin_with: str = ""  # network.npz to continue from, relative to run.toml; empty: a new network
-    network: str = "lstm"  # its kind, see training/kinds.py
-    inputs: tuple[str, ...] = ()  # names of the features that it is shown; empty: all
+    network: str = "lstm"  # kind of the network, see training/kinds.py
+    inputs: tuple[str, ...] = ()  # names of the features that the network uses; empty: all
     hidden: int = 32  # width of the state
     epochs: int = 100  # maximum
     batch: int = 32  # series; small campaigns need many steps, large ones (2000 soils) use 256
@@ -95,19 +95,19 @@ class QuantizeConfig:
 
 
 def _input_faults(inputs: tuple[str, ...]) -> list[str]:
-    """List what is wrong with the names of a network's inputs."""
+    """List the errors in the names of a network's inputs; an empty tuple means all inputs."""
     known = [feature.name for feature in FEATURES]
     unknown = [name for name in inputs if name not in known]
     faults = [f"inputs: {name} is none of {', '.join(known)}" for name in unknown]
     if len(set(inputs)) < len(inputs):
-        faults.append("inputs: a name occurs twice")
+        faults.append("inputs: a name appears twice")
     if inputs and "theta_inv" not in inputs:
         faults.append("inputs must include theta_inv, which the network corrects")
     return faults
 
 
 def _check(config: object, *ranges: Range, more: Sequence[str] = ()) -> None:
-    """Raise ValueError that lists every number outside its range, and further faults."""
+    """Raise ValueError that lists every number outside its range, and `more` errors."""
     faults = [
         f"{name} must be within {low:g} to {high:g}"
         for name, low, high in ranges

@@ -1,4 +1,4 @@
-"""The classical ways from counts to water content, as a user would have them calibrated."""
+"""Estimate water content from counts with the classical methods, calibrated as a user would."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from epithermal_host.evaluation.methods import COSMIC, DESILETS, UTS, best_filte
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """A method and its answers."""
+    """Estimates of one method."""
 
     name: str
-    theta: Array  # (S, T) [m3 m-3]; NaN without counts, where it is not filtered
-    t_d: float | None = None  # of its filter
+    theta: Array  # (S, T) [m3 m-3]; NaN without counts, unless filtered
+    t_d: float | None = None  # time constant of its filter
 
 
 def inversions(theta_cosmic: Array, site: Site) -> dict[str, Array]:
-    """The three inversions of the same corrected counts.
+    """Compute the three inversions of the same corrected counts.
 
     Parameters
     ----------
     theta_cosmic : (S, T) [m3 m-3]
-        Homogeneous COSMIC inversion, which holds the counts: it is undone for the others.
+        Homogeneous COSMIC inversion; the counts are recomputed from it.
     site :
-        Fields (S,). What is wrong with the station's N does not matter here, because N0 and N_D
-        are calibrated to it.
+        Fields (S,). Errors of the station's N have no effect, because N0 and N_D are calibrated
+        to it.
 
     Returns
     -------
     Three of (S, T) [m3 m-3]
-        By name. N0 of Desilets and N_D of UTS are such that both agree with COSMIC at the soil's
-        median: one calibration for all. Clipped to 0 to 0.9 as COSMIC's is. UTS has the humidity
-        that the counts were corrected to.
+        By name. N0 of Desilets and N_D of UTS are set to agree with COSMIC at the soil's median,
+        so that all share one calibration. Clipped to 0 to 0.9 like COSMIC. UTS uses the humidity
+        to which the counts were corrected.
     """
     soil = _column(site)
     rate = cosmic_rate(theta_cosmic, soil)
@@ -55,17 +55,17 @@ def inversions(theta_cosmic: Array, site: Site) -> dict[str, Array]:
         DESILETS: desilets_theta(rate, n_0, density, bound),
         UTS: uts_theta(rate, humidity, n_d, bound, density),
     }
-    seen = np.isfinite(theta_cosmic)
+    counted = np.isfinite(theta_cosmic)
     for name, theta in others.items():
         clipped = np.clip(np.where(np.isnan(theta), THETA_MAX, theta), 0.0, THETA_MAX)
-        others[name] = np.where(seen, clipped, np.nan)
+        others[name] = np.where(counted, clipped, np.nan)
     return {COSMIC: theta_cosmic, **others}
 
 
 def baselines(
     theta_cosmic: Array, site: Site, truth: Array, judged: Mask, snow: Mask
 ) -> tuple[Baseline, ...]:
-    """Each inversion bare, with the usual filter and with the best.
+    """Compute each inversion without filter, with the usual filter and with the best filter.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ def baselines(
         Fields (S,).
     truth : (S, T) [m3 m-3]
     judged : (S, T)
-        The best T is chosen on these very days, in the filter's favour.
+        Days on which the best T is chosen, which favours the filter.
     snow : (S, T)
-        Days that the filters do not see, as a user would leave them out.
+        Days that the filters omit, as a user would.
     """
     out = []
     for name, theta in inversions(theta_cosmic, site).items():
@@ -91,7 +91,7 @@ def baselines(
 
 
 def _column(site: Site) -> Site:
-    """Fields (S, 1), to go with (S, T)."""
+    """Reshape the fields to (S, 1), for broadcasting with (S, T)."""
 
     def column(values: Floats) -> Array:
         return np.asarray(values, dtype=np.float64)[:, None]

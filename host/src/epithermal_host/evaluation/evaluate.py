@@ -1,7 +1,7 @@
-"""The shipped model on unseen soils, beside the inversions that it must beat.
+"""Evaluate a run's quantized model on unseen soils and compare it with the inversions.
 
-Every method is judged on the same days: with a label, with counts, and after the spin-up. The
-model is the quantized file, streamed over years from one cold start as a station would.
+Every method is evaluated on the same days: with a label, with counts, and after the spin-up. The
+model runs as on a station, over years from one cold start.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ from epithermal_host.training.series import (
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
 REPORT = "evaluate.json"
 PICTURE = "evaluate.png"
-KNOWN_ENOUGH = 0.9  # part of the days with known rain and ET0 that makes a soil one with weather
+KNOWN_ENOUGH = 0.9  # least share of days with known rain and ET0 of a soil "with weather"
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One method over all judged days of a group of soils."""
+    """Figures of one method over all evaluated days of a group of soils."""
 
     method: str
     inputs: str  # COUNTS, WITH_WEATHER or WITH_SOIL
@@ -66,47 +66,46 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """What RUN/evaluate.json holds."""
+    """Content of RUN/evaluate.json."""
 
     scores: tuple[Score, ...]
-    best_t_d: float  # of the filter, chosen on these very soils, in its favour
-    spin_up_steps: int  # days after the cold start that no method is judged on
+    best_t_d: float  # of the filter, chosen on these soils, which favours the filter
+    spin_up_steps: int  # days after the cold start that are not evaluated for any method
     runtime: str
-    rmse_by_condition: dict[str, float]  # network with all that is known [m3 m-3]
-    rmse_of_soils: dict[str, float]  # the same: quantiles over soils [m3 m-3]
-    rmse_of_layers: dict[str, float]  # the same: each layer, "inversion" beside it [m3 m-3]
+    rmse_by_condition: dict[str, float]  # network with all known inputs [m3 m-3]
+    rmse_of_soils: dict[str, float]  # with the same inputs: quantiles over soils [m3 m-3]
+    rmse_of_layers: dict[str, float]  # with the same inputs: each layer, and inversion [m3 m-3]
     picture_path: Path
     report_path: Path
 
 
 def run(run_folder: Path, *, progress: bool = True) -> EvaluateResult:
-    """Judge RUN/model.tflite on the test soils; write RUN/evaluate.json and RUN/evaluate.png.
+    """Evaluate RUN/model.tflite on the test soils; write RUN/evaluate.json and RUN/evaluate.png.
 
     Raises
     ------
     ConfigError
         The data set, the training's report or the model is missing.
     BundleError
-        No TFLite runtime runs the model.
+        No TFLite runtime can run the model.
     """
-    result, picture = judge([run_folder], progress=progress)
-    write_atomic(result.picture_path, picture)
+    result, png = judge([run_folder], progress=progress)
+    write_atomic(result.picture_path, png)
     write_json(result.report_path, report(result))
     return result
 
 
 def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[EvaluateResult, bytes]:
-    """Judge the model of a run, or the joined models of several as an ensemble; write nothing.
+    """Evaluate the model of a run, or the models of several runs as an ensemble; write no file.
 
     Parameters
     ----------
     run_folders :
-        The first one's test soils are streamed.
+        The test soils of the first one are used.
 
     Returns
     -------
-    EvaluateResult, bytes
-        Of the picture, PNG.
+    EvaluateResult, picture as PNG
 
     Raises
     ------
@@ -119,7 +118,7 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
     models = [_load_model(folder) for folder in run_folders]
     judged = judged_days(test, spin_up)
     if not judged.any():
-        raise ConfigError(f"{run_folder}: no test day left after {spin_up} days of spin-up")
+        raise ConfigError(f"{run_folder}: no test day remains after {spin_up} days of spin-up")
     counts = stream(models, counts_alone(test.features), COUNTS, progress)
     weather = stream(models, mask(test.features, soil=True), WITH_WEATHER, progress)
     all_known = stream(models, test.features, "all inputs", progress)
@@ -137,9 +136,9 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
     if described.any():
         scores += _table(test, judged, estimates, all_known, WITH_SOIL, described)
     each = _rmse_of_each(test, judged, test.theta_classical)
-    soil = int(np.argsort(each)[len(each) // 2])  # the median by the inversion's error
+    soil = int(np.argsort(each)[len(each) // 2])  # the median of the inversion's error
     name = usual_filtered("inversion")
-    drawn = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
+    png = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
     result = EvaluateResult(
         scores=tuple(scores),
         best_t_d=t_d,
@@ -151,11 +150,11 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
         picture_path=run_folder / PICTURE,
         report_path=run_folder / REPORT,
     )
-    return result, drawn
+    return result, png
 
 
 def report(result: EvaluateResult) -> dict[str, Any]:
-    """List the result for JSON; null for a figure that is not a number."""
+    """Convert the result for JSON; NaN becomes null."""
     rows = [
         {"method": s.method, "inputs": s.inputs, **dataclasses.asdict(s.stats)}
         for s in result.scores
@@ -166,44 +165,44 @@ def report(result: EvaluateResult) -> dict[str, Any]:
 
 
 def read_spin_up(run_folder: Path) -> int:
-    """Days that training called spin-up.
+    """Read the number of days that training used as spin-up.
 
     Raises
     ------
     ConfigError
-        The network was not trained yet.
+        The network has not been trained.
     """
     path = run_folder / "train.json"
     try:
         return int(json.loads(path.read_text("utf-8"))["config"]["spin_up_steps"])
     except FileNotFoundError as fault:
-        text = f"{path}: no training: run `epithermal-host train {run_folder}` first"
+        text = f"{path}: missing: run `epithermal-host train {run_folder}` first"
         raise ConfigError(text) from fault
     except (ValueError, KeyError, TypeError) as fault:
-        raise ConfigError(f"{path}: not a training's report ({fault}): train again") from fault
+        raise ConfigError(f"{path}: not a report of train ({fault}): train again") from fault
 
 
 def judged_days(series: Series, spin_up: int) -> Mask:
-    """(S, T) days that count: with label and counts, without snow, after the spin-up."""
+    """Select the days to evaluate (S, T): with label and counts, no snow, after the spin-up."""
     judged = np.isfinite(series.theta) & np.isfinite(series.theta_classical) & ~series.snow
     judged[:, :spin_up] = False
     return np.asarray(judged, dtype=bool)
 
 
 def without_snow(series: Series) -> Array:
-    """The inversion (S, T) [m3 m-3] as a filter is shown it: days with snow are left out."""
+    """Omit days with snow from the inversion (S, T) [m3 m-3], for a filter."""
     return np.where(series.snow, np.nan, series.theta_classical)
 
 
 def with_weather(series: Series) -> Mask:
-    """(S,) soils whose rain and ET0 are both known on nearly all days."""
+    """Select the soils (S,) whose rain and ET0 are both known on nearly all days."""
     columns = [NAMES.index("rain_known"), NAMES.index("et0_known")]
     known: Mask = (series.features[..., columns].mean(axis=1) >= KNOWN_ENOUGH).all(axis=-1)
     return known
 
 
 def with_soil(series: Series) -> Mask:
-    """(S,) soils that are described."""
+    """Select the soils (S,) whose hydraulic parameters are described."""
     known: Mask = (series.features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
     return known
 
@@ -219,7 +218,7 @@ class Model:
 def _load_model(run_folder: Path) -> Model:
     path = run_folder / "model.tflite"
     if not path.is_file():
-        raise ConfigError(f"{path}: no model: run `epithermal-host quantize {run_folder}` first")
+        raise ConfigError(f"{path}: missing: run `epithermal-host quantize {run_folder}` first")
     weights = read_weights(run_folder)
     return Model(runtime.load_model(path, state_tensors(weights)), weights.columns)
 
@@ -227,7 +226,7 @@ def _load_model(run_folder: Path) -> Model:
 def stream(
     models: Sequence[Model], features: Array32, title: str = "", progress: bool = False
 ) -> Array:
-    """Return the joined answers to whole series, each from a cold state, (S, T, K) [m3 m-3]."""
+    """Run the joined models over whole series from a cold state: (S, T, K) [m3 m-3]."""
     bar = tqdm(features, desc=f"evaluate {title}".strip(), unit="soil", disable=not progress)
     answers = []
     for x in bar:
@@ -237,14 +236,14 @@ def stream(
 
 
 def best_filter(series: Series, judged: Mask) -> float:
-    """The T of `BEST_T_D` with the least RMSE on these soils [d]."""
+    """Find the T of `BEST_T_D` with the smallest RMSE on these soils [d]."""
     return best_t(without_snow(series), lambda f: float(np.mean((f - series.theta)[judged] ** 2)))
 
 
 def _table(
     test: Series, judged: Mask, estimates: dict[str, Array], network: Array, inputs: str, rows: Mask
 ) -> list[Score]:
-    """All methods on the same soils."""
+    """Score all methods on the same soils."""
     truth, days = test.theta[rows], judged[rows]
     scores = [Score(name, inputs, stats(truth, e[rows], days)) for name, e in estimates.items()]
     theta, sigma = network[rows, :, 0], network[rows, :, 1]
@@ -252,7 +251,7 @@ def _table(
 
 
 def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
-    """RMSE where something is special: a cold start, no counts, each year of the stream."""
+    """Compute RMSE by condition: after the cold start, without counts, by year of the stream."""
     labelled = np.isfinite(test.theta) & ~test.snow
     day = np.broadcast_to(np.arange(test.theta.shape[1]), test.theta.shape)
     gap = test.features[..., NAMES.index("gap")] > 0.5
@@ -265,7 +264,7 @@ def _conditions(test: Series, theta: Array, spin_up: int) -> dict[str, float]:
 
 
 def _layers(test: Series, judged: Mask, network: Array) -> dict[str, float]:
-    """RMSE of each layer by the network, and by the inversion, which knows no depth."""
+    """Compute RMSE of each layer by the network, and by the inversion, which has no depth."""
     answers = {name: network[..., column] for name, column in columns(OUTPUT_NAMES).items()}
     labels = {name: test.layers[..., i] for i, name in enumerate(LAYERS)}
     out = {}
@@ -281,14 +280,14 @@ def _quantiles(test: Series, judged: Mask, theta: Array) -> dict[str, float]:
 
 
 def _rmse_of_each(test: Series, judged: Mask, theta: Array) -> Array:
-    """(S,) [m3 m-3]; 0 for a soil without a judged day."""
+    """Compute the RMSE of each soil (S,) [m3 m-3]; 0 without days to evaluate."""
     square = np.where(judged, theta - test.theta, 0.0) ** 2
     each: Array = np.sqrt(square.sum(axis=1) / np.maximum(judged.sum(axis=1), 1))
     return each
 
 
 def table(result: EvaluateResult) -> str:
-    """The scores as lines of text."""
+    """Format the scores as lines of text."""
     head = f"{'method':26} {'inputs':16} {'RMSE':>7} {'ubRMSE':>7} {'bias':>8} {'r':>6}  in 90 %"
     lines = [head]
     for row in result.scores:

@@ -1,4 +1,4 @@
-"""Draw the picture of an evaluation: one soil, seen by the methods."""
+"""Draw the picture of an evaluation: the estimates of all methods at one soil."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epithermal_host.rendering.plots import (
 )
 from epithermal_host.training.series import Series
 
-SHOWN_D = 730  # the last days
+SHOWN_D = 730  # number of last days shown
 
 
 def picture(test: Series, soil: int, filtered: tuple[str, Array], network: Array) -> bytes:
@@ -26,7 +26,7 @@ def picture(test: Series, soil: int, filtered: tuple[str, Array], network: Array
     Parameters
     ----------
     soil :
-        Its row.
+        Its row in the series.
     filtered :
         Name of the filter, and its estimate (T,) [m3 m-3].
     network : (T, K) [m3 m-3]

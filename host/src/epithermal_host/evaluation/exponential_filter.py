@@ -1,4 +1,4 @@
-"""The recursive exponential filter: what a network must beat."""
+"""Apply the recursive exponential filter, the reference method for a network."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BEST_T_D = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.
 
 
 def exponential_filter(theta: Array, t_d: float) -> Array:
-    """Water content at depth from that near the surface, by a recursive exponential filter.
+    """Estimate water content at depth from that near the surface by an exponential filter.
 
     Parameters
     ----------
     theta : (S, T) [m3 m-3]
-        Daily; a NaN is no observation: the last value is held and the gain grows.
+        Daily; NaN: no observation, the last value is held and the gain increases.
     t_d : [d]
         Characteristic time T.
 
@@ -37,16 +37,16 @@ def exponential_filter(theta: Array, t_d: float) -> Array:
     dt = np.zeros(len(theta))
     for day in range(theta.shape[1]):
         now = theta[:, day]
-        seen, first = np.isfinite(now), np.isnan(m)
+        observed, first = np.isfinite(now), np.isnan(m)
         dt += 1.0
-        grown = np.where(first, 1.0, gain / (gain + np.exp(-dt / t_d)))
-        m = np.where(seen, np.where(first, now, m + grown * (now - m)), m)
-        gain, dt = np.where(seen, grown, gain), np.where(seen, 0.0, dt)
+        new_gain = np.where(first, 1.0, gain / (gain + np.exp(-dt / t_d)))
+        m = np.where(observed, np.where(first, now, m + new_gain * (now - m)), m)
+        gain, dt = np.where(observed, new_gain, gain), np.where(observed, 0.0, dt)
         out[:, day] = m
     return out
 
 
 def best_t(theta: Array, cost: Callable[[Array], float]) -> float:
-    """The T of the list with the least cost of the filtered series [d]."""
+    """Find the T of `BEST_T_D` with the smallest cost of the filtered series [d]."""
     costs = [cost(exponential_filter(theta, t_d)) for t_d in BEST_T_D]
     return BEST_T_D[int(np.argmin(costs))]

@@ -1,4 +1,4 @@
-"""Groups of soils and of days for which the error is told apart, defined from the data alone."""
+"""Define groups of soils and of days, from the data alone, for which errors are listed."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ ARIDITY = ((0.0, 0.2, "arid"), (0.2, 0.5, "semi-arid"), (0.5, 0.65, "dry sub-hum
            (0.65, 1.0, "humid"), (1.0, np.inf, "very humid"))  # fmt: skip
 RATES = ((0.0, 500.0), (500.0, 1000.0), (1000.0, 2500.0), (2500.0, np.inf))  # [counts h-1]
 COVERS = {"bare": "bare soil", "grass": "grass", "crop": "crop", "forest": "forest"}
-SEASON_D = 60  # days over which rain is weighed against ET0
+SEASON_D = 60  # days over which precipitation and ET0 are compared
 RAIN_MM, AFTER_D, FALL_D = 5.0, 3, 3
 FALL_THETA = 0.001  # over FALL_D [m3 m-3]
 
 DEFINITIONS = {
     "texture": "Class of the uppermost material.",
     "layers": "One material, or two.",
-    "climate": "Precipitation over ET0 of the whole series; borders of UNEP's World Atlas of"
-    " Desertification (1997), ours between humid and very humid.",
-    "cover": "What grows there.",
+    "climate": "Precipitation over ET0 of the whole series; limits of UNEP's World Atlas of"
+    " Desertification (1997), own limit between humid and very humid.",
+    "cover": "Vegetation.",
     "counting rate": "Corrected counts per hour at the soil's mean water content.",
-    "season": f"Wet: in the last {SEASON_D} days more precipitation than ET0; dry: less.",
-    "state": f"After rain: {RAIN_MM:g} mm on one of the last {AFTER_D} days, today included."
-    f" Drying: no such rain, and the true water content fell by more than {FALL_THETA:g} in"
-    f" {FALL_D} days. Steady: the rest.",
-    "year": "Of the stream, from its cold start.",
+    "season": f"Wet: more precipitation than ET0 in the last {SEASON_D} days; dry: less.",
+    "state": f"After rain: {RAIN_MM:g} mm on one of the last {AFTER_D} days, including this day."
+    f" Drying: no such rain, and the true water content decreased by more than {FALL_THETA:g} in"
+    f" {FALL_D} days. Steady: all other days.",
+    "year": "Year of the stream since its cold start.",
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Some soils, or some days."""
+    """A selection of soils or of days."""
 
     kind: str  # a key of DEFINITIONS
     name: str
@@ -44,7 +44,7 @@ class Group:
 
 
 def groups(places: Places, truth: Array) -> tuple[Group, ...]:
-    """All groups that have a member.
+    """List all groups that have a member.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def groups(places: Places, truth: Array) -> tuple[Group, ...]:
         S soils and their weather.
     truth : (S, T) [m3 m-3]
     """
-    made = [*_soils(places, truth), *_days(places, truth)]
-    return tuple(group for group in made if group.rows.any())
+    candidates = [*_soils(places, truth), *_days(places, truth)]
+    return tuple(group for group in candidates if group.rows.any())
 
 
 def _soils(places: Places, truth: Array) -> list[Group]:
@@ -95,11 +95,11 @@ def _days(places: Places, truth: Array) -> list[Group]:
 
 
 def running_sum(values: Array, days: int) -> Array:
-    """Of the last days, today included; of those that there are at the begin."""
+    """Sum over the last days including the present one; fewer at the start of the series."""
     total = np.cumsum(values, axis=1)
     out = total.copy()
     out[:, days:] -= total[:, :-days]
-    # cumulated whole numbers are exact, sums of rain are not: 1e-9 mm is no rain
+    # cumulative sums of rain have rounding errors, which would count as rain
     return np.asarray(np.round(out, 9))
 
 

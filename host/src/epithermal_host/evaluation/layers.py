@@ -1,4 +1,4 @@
-"""The layers that a bundle tells beside the mean of 0-30 cm, judged on the same days."""
+"""Evaluate the layers that a bundle estimates besides the mean of 0-30 cm, on the same days."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from epithermal_host.training.series import LAYERS
 
 @dataclass(frozen=True, slots=True)
 class LayerLine:
-    """One layer with one set of inputs."""
+    """Figures of one layer with one set of inputs."""
 
     layer: str
     inputs: str
     stats: Stats
-    rmse_inversion: float  # of the COSMIC inversion, taken as the layer's [m3 m-3]
-    rmse_mean: float  # of the network's own 0-30 cm, taken as the layer's [m3 m-3]
+    rmse_inversion: float  # of the COSMIC inversion as estimate of the layer [m3 m-3]
+    rmse_mean: float  # of the network's 0-30 cm as estimate of the layer [m3 m-3]
 
 
 def columns(outputs: Sequence[str]) -> dict[str, int]:
-    """Where in a bundle's answer each layer is; empty for one that tells 0-30 cm only."""
+    """Locate each layer among a bundle's outputs; empty if it estimates 0-30 cm only."""
     return {name: i for i, name in enumerate(outputs) if name in LAYERS}
 
 
 def layer_lines(
     inputs: str,
-    told: Mapping[str, Array],
+    estimates: Mapping[str, Array],
     labels: Mapping[str, Array],
     mean: Array,
     inverted: Array,
     judged: Mask,
 ) -> tuple[LayerLine, ...]:
-    """Each layer that is both told and labelled.
+    """Score each layer that has both an estimate and a label.
 
     Parameters
     ----------
     inputs :
-        What the network had.
-    told, labels : (S, T) each [m3 m-3]
+        Name of the set of inputs of the network.
+    estimates, labels : (S, T) each [m3 m-3]
         By layer.
     mean, inverted : (S, T) [m3 m-3]
         The network's 0-30 cm; the COSMIC inversion.
@@ -50,10 +50,11 @@ def layer_lines(
     """
     out = []
     for name in LAYERS:
-        if name not in told or name not in labels:
+        if name not in estimates or name not in labels:
             continue
-        days = judged & np.isfinite(labels[name]) & np.isfinite(told[name])
+        theta, label = estimates[name], labels[name]
+        days = judged & np.isfinite(label) & np.isfinite(theta)
         if days.any():
-            errors = (stats(labels[name], other, days).rmse for other in (inverted, mean))
-            out.append(LayerLine(name, inputs, stats(labels[name], told[name], days), *errors))
+            errors = (stats(label, other, days).rmse for other in (inverted, mean))
+            out.append(LayerLine(name, inputs, stats(label, theta, days), *errors))
     return tuple(out)

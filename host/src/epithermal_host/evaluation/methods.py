@@ -1,6 +1,6 @@
-"""Name every method that is judged, and every set of inputs of the network.
+"""Name every method that is evaluated, and every set of inputs of the network.
 
-The names stand in reports and in their JSON files.
+The names appear in reports and in their JSON files.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ def usual_filtered(inversion: str) -> str:
 
 
 def best_filtered(inversion: str) -> str:
-    """Name an inversion with the exponential filter of the T that has the least error."""
+    """Name an inversion with the exponential filter whose T has the smallest error."""
     return f"{inversion} + best filter"
 
 
 COSMIC, DESILETS, UTS = "COSMIC inversion", "Desilets", "Köhli UTS"
 USUAL_FILTERED = usual_filtered(COSMIC)
-BEST_FILTERED = best_filtered(COSMIC)  # what a network must beat in every group
+BEST_FILTERED = best_filtered(COSMIC)  # a network must be more accurate in every group
 
 NETWORK = "network"
-OWN_N = "network, its own N"  # with the N by which it answers as the samples do
+OWN_N = "network, its own N"  # with the N with which it reproduces the samples
 RELEASED, RETRAINED = "network, released", "network, retrained"
 OTHERS = "network, fitted on the other sites"
 
 COUNTS, WITH_WEATHER, WITH_SOIL = "counts alone", "+ rain and ET0", "+ soil parameters"
-COVER_UNKNOWN = "counts alone, cover not told"
+COVER_UNKNOWN = "counts alone, cover unknown"
 
 
 def network_with(inputs: str) -> str:

@@ -1,6 +1,6 @@
-"""Score an estimate over any choice of soils and days; nothing else computes these figures.
+"""Score an estimate over any choice of soils and days; no other module computes these figures.
 
-Which soils count for r, and why: docs/decisions/0012-one-scorer.md.
+docs/decisions/0012-one-scorer.md explains which soils are used for r.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import numpy as np
 
 from epithermal_host.arrays import Z90, Array, Integers, Mask
 
-ENOUGH_DAYS = 30  # of a soil; one with fewer is left out of the medians of r and KGE
-STEADY = 1e-9  # standard deviation of a series that only rounding moves [m3 m-3]
+ENOUGH_DAYS = 30  # soils with fewer days are omitted from the medians of r and KGE
+STEADY = 1e-9  # standard deviation of a series that varies by rounding only [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """One method over the judged days of a group."""
+    """Figures of one method over the evaluated days of a group."""
 
     soils: int
-    days: int  # judged, all soils together
+    days: int  # evaluated, sum over the soils
     rmse: float  # [m3 m-3]
-    ubrmse: float  # each soil's own bias taken out [m3 m-3]
+    ubrmse: float  # after subtracting each soil's bias [m3 m-3]
     bias: float  # estimate minus truth [m3 m-3]
     r: float  # median over the soils whose truth varies on enough days; NaN without such a soil
-    kge: float  # the same
-    coverage_90: float  # part of the truth inside the 90 % interval; NaN without a sigma
+    kge: float  # median over the same soils
+    coverage_90: float  # share of the truth within the 90 % interval; NaN without sigma
 
 
 def stats(truth: Array, estimate: Array, judged: Mask, sigma: Array | None = None) -> Stats:
@@ -35,9 +35,9 @@ def stats(truth: Array, estimate: Array, judged: Mask, sigma: Array | None = Non
     Parameters
     ----------
     truth, estimate, sigma : (S, T) [m3 m-3]
-        Finite where judged.
+        Finite on the days to evaluate.
     judged : (S, T)
-        At least one day.
+        Days to evaluate, at least one.
 
     References
     ----------
@@ -74,10 +74,10 @@ def stats(truth: Array, estimate: Array, judged: Mask, sigma: Array | None = Non
 def _agreement(
     t: Array, e: Array, n: Integers, mean_t: Array, mean_e: Array
 ) -> tuple[float, float]:
-    """Take the medians over the soils of r and KGE; t and e are anomalies, 0 where not judged.
+    """Compute the medians of r and KGE over the soils; t and e are anomalies, else 0.
 
-    Where the truth is constant, r has no meaning; where only the estimate is, it follows nothing
-    of the truth: r is 0.
+    r is undefined for a constant truth; for a constant estimate it is 0, because the estimate does
+    not follow the truth.
     """
     s_t, s_e = np.sqrt(np.sum(t * t, axis=1)), np.sqrt(np.sum(e * e, axis=1))
     least = STEADY * np.sqrt(n)
@@ -93,6 +93,6 @@ def _agreement(
 
 
 def rms(error: Array) -> float:
-    """Take the root mean square of what is finite; NaN where nothing is."""
+    """Compute the root mean square of the finite values; NaN without any."""
     error = error[np.isfinite(error)]
     return float(np.sqrt(np.mean(error * error))) if error.size else float("nan")

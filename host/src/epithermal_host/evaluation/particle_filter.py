@@ -1,9 +1,9 @@
-"""A strong reference: a particle filter on our own column, with what the station knows.
+"""Run a particle filter on simulated columns, as a reference with the station's inputs.
 
-Columns are drawn from the population that the truth was drawn from and run under the weather as it
-was; the counts of the last weeks say which of them to believe today. It has the very physics that
-made the truth, which no station has of its place. A daily ensemble Kalman update of the suctions
-was tried first: it lost the truth (RMSE 0.09) and cost 80 s a soil.
+Columns are drawn from the same population as the truth and simulated under the true weather; the
+counts of the last weeks determine their weights. The filter uses the physics of the truth, which
+no station knows for its place. A daily ensemble Kalman update of the pressure heads was tried
+first: it diverged from the truth (RMSE 0.09) and took 80 s a soil.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from epithermal_host.weather.generator import Weather
 
 NAME = "particle filter"
 MEMBERS = 300
-DRAWN = 4  # times as many are drawn; those whose bulk density is next to the site's are kept
-SEED = 424242  # of the members: no campaign's own
-WARM_D = 365  # of the first year's weather, before the first count
-MEMORY_D = 20.0  # of the weights
-ERROR = 0.03  # relative, of a member's rate: no member is the place
+DRAWN = 4  # columns drawn per member; those with the nearest bulk density become members
+SEED = 424242  # of the members; differs from the seeds of campaigns
+WARM_D = 365  # spin-up with the weather of the first year, before the first count
+MEMORY_D = 20.0  # time constant of the weights
+ERROR = 0.03  # relative error of a member's rate, because no member equals the place
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One soil."""
+    """Input of a worker for one soil."""
 
     config: RunConfig
     weather: Weather
@@ -58,33 +58,33 @@ class Task:
 def compare(
     judged: Judged, run_folder: Path, soils: int, who: Crew, progress: bool = True
 ) -> dict[str, Any]:
-    """The filter beside the other methods on some of the judged soils, the same days.
+    """Compare the filter with the other methods on some of the evaluated soils, on the same days.
 
     Parameters
     ----------
     soils :
-        How many; spread over the judged ones.
+        Number of soils, spread evenly over the evaluated ones.
     who :
-        Does the work.
+        Workers that run the soils.
 
     Returns
     -------
     dict
-        What the page shows: `text`, `rmse` by method, and each soil's.
+        Content for the report: `text`, `rmse` by method, and `rmse_of_soils`.
 
     Raises
     ------
     ConfigError
-        run.toml is not of this version.
+        run.toml has errors, for example because it is of another version.
     """
     config, series = read_run(run_folder), judged.unseen.series
-    able = np.flatnonzero(judged.days.any(axis=1))
-    rows = able[np.unique(np.linspace(0, len(able) - 1, soils).astype(int))]
+    usable = np.flatnonzero(judged.days.any(axis=1))
+    rows = usable[np.unique(np.linspace(0, len(usable) - 1, soils).astype(int))]
     tasks = (
         Task(
             config=config,
             weather=read_result(scenario_path(run_folder, int(series.scenario[i]))).weather,
-            site=_one(judged.unseen.places.site, int(i)),
+            site=_site_of(judged.unseen.places.site, int(i)),
             inverted=series.theta_classical[i],
         )
         for i in rows
@@ -98,28 +98,28 @@ def compare(
                 raise EpithermalError(f"{NAME}: {answer.reason}")
             theta[number] = answer
             bar.update()
-    return _told(judged, rows, theta, (time.monotonic() - began) / len(rows))
+    return _summarize(judged, rows, theta, (time.monotonic() - began) / len(rows))
 
 
 def run_soil(task: Task) -> Array:
-    """Theta of 0-30 cm of each day by the members that the counts speak for, (T,) [m3 m-3]."""
-    run = list(_members(task))
-    return weighted(
-        np.stack([theta for theta, _ in run]),
-        np.log(np.stack([rate for _, rate in run])),
+    """Estimate theta of 0-30 cm on each day for one soil, (T,) [m3 m-3]."""
+    members = list(_members(task))
+    return weighted_mean(
+        np.stack([theta for theta, _ in members]),
+        np.log(np.stack([rate for _, rate in members])),
         np.log(cosmic_rate(task.inverted, task.site)),
     )
 
 
-def weighted(theta: Array, log_rate: Array, seen: Array) -> Array:
-    """Mean of the members by how well their rates were those seen, lately above all.
+def weighted_mean(theta: Array, log_rate: Array, observed: Array) -> Array:
+    """Average the members, weighted by the agreement of their recent rates with the observed.
 
     Parameters
     ----------
     theta, log_rate : (M, T)
         Of the members.
-    seen : (T,)
-        Logarithm of the rate; NaN without counts.
+    observed : (T,)
+        Logarithm of the observed rate; NaN without counts.
 
     Returns
     -------
@@ -127,22 +127,22 @@ def weighted(theta: Array, log_rate: Array, seen: Array) -> Array:
 
     References
     ----------
-    Sequential importance sampling (van Leeuwen 2009, eq. 11), the likelihood of past days forgotten
-    exponentially, so that no member wins for ever.
+    Sequential importance sampling (van Leeuwen 2009, eq. 11) with exponential decay of the
+    likelihood of past days, so that the weights do not collapse onto one member.
     """
-    misfit = np.where(np.isfinite(seen), log_rate - seen, 0.0) ** 2 / ERROR**2
-    keep = np.exp(-1.0 / MEMORY_D)
+    misfit = np.where(np.isfinite(observed), log_rate - observed, 0.0) ** 2 / ERROR**2
+    decay = np.exp(-1.0 / MEMORY_D)
     total = np.zeros(len(theta))
     out = np.empty(theta.shape[1])
     for day in range(theta.shape[1]):
-        total = keep * total + misfit[:, day]
+        total = decay * total + misfit[:, day]
         weight = np.exp(-0.5 * (total - total.min()))
         out[day] = weight @ theta[:, day] / weight.sum()
     return out
 
 
 def _members(task: Task) -> Iterator[tuple[Array, Array]]:
-    """Theta and rate of each day, (T,) each, of the columns that can be solved."""
+    """Simulate the members; yield daily theta and rate, (T,) each, of those that can be solved."""
     config, wanted = task.config, float(np.asarray(task.site.bulk_density_g_cm3)[0])
     drawn = [
         sample(config.population, SEED, i, config.climates, config.observed)
@@ -158,7 +158,7 @@ def _members(task: Task) -> Iterator[tuple[Array, Array]]:
 
 
 def _run(scenario: Scenario, task: Task) -> tuple[Array, Array]:
-    """Theta of 0-30 cm and rate at the begin of the record and each day's end, (T + 1,)."""
+    """Simulate theta of 0-30 cm and rate at the start and at each day's end, (T + 1,)."""
     ground, weather = column(scenario), forcing(scenario, task.weather)
     warm = solve(ground, _first(weather, min(WARM_D, weather.end_d.size)))
     profile = solve(dataclasses.replace(ground, h_initial_cm=warm.h_cm[-1]), weather)
@@ -185,17 +185,17 @@ def _first(weather: Forcing, days: int) -> Forcing:
     )
 
 
-def _told(judged: Judged, rows: Integers, theta: Array, seconds: float) -> dict[str, Any]:
+def _summarize(judged: Judged, rows: Integers, theta: Array, seconds: float) -> dict[str, Any]:
     days, truth = judged.days[rows], judged.unseen.series.theta[rows]
-    named = {b.name: b.theta[rows] for b in judged.baselines if b.name.startswith(COSMIC)}
-    named |= {network_with(e.inputs.label): e.theta[rows] for e in judged.estimates}
-    named[NAME] = theta
-    errors = {name: np.where(days, t - truth, np.nan) for name, t in named.items()}
+    methods = {b.name: b.theta[rows] for b in judged.baselines if b.name.startswith(COSMIC)}
+    methods |= {network_with(e.inputs.label): e.theta[rows] for e in judged.estimates}
+    methods[NAME] = theta
+    errors = {name: np.where(days, t - truth, np.nan) for name, t in methods.items()}
     return {
-        "text": f"{len(rows)} of the soils. {MEMBERS} columns from the population that the truth"
-        " was drawn from, those with about the site's bulk density, under the weather as it was;"
-        f" weighted by how well their rates were the counted ones, with a memory of {MEMORY_D:g} d."
-        " It has the physics that made the truth, and counts, rain, ET0, temperature. It took"
+        "text": f"{len(rows)} of the soils. {MEMBERS} columns from the population of the truth with"
+        " about the site's bulk density, simulated under the true weather and weighted by the"
+        f" agreement of their rates with the counts, with a memory of {MEMORY_D:g} d. The filter"
+        " uses the physics of the truth, counts, rain, ET0 and temperature. It took"
         f" {seconds:.1f} s a soil.",
         "soils": judged.unseen.series.scenario[rows].tolist(),
         "members": MEMBERS,
@@ -205,8 +205,8 @@ def _told(judged: Judged, rows: Integers, theta: Array, seconds: float) -> dict[
     }
 
 
-def _one(site: Site, row: int) -> Site:
-    """The site of one soil, fields (1,) as the inversions want them."""
+def _site_of(site: Site, row: int) -> Site:
+    """Select the site of one soil, with fields (1,) for the inversions."""
     values: dict[str, Any] = {}
     for name in (f.name for f in dataclasses.fields(site) if f.name != "incoming_form"):
         value = np.asarray(getattr(site, name), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Hold what a judgement on simulated soils consists of: inputs, estimates, curves, options."""
+"""Define the parts of an evaluation on simulated soils: inputs, estimates, curves, options."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from epithermal_host.training.series import DESCRIPTION, NAMES, counts_alone, ma
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a bundle is judged."""
+    """Options of the evaluation of a bundle."""
 
-    every_soil: bool = False  # of a campaign of another seed
+    every_soil: bool = False  # use all soils of a campaign with another seed
     runtime: str | None = None
     workers: int | None = None
-    reference_soils: int = 0  # that the particle filter is run on
+    reference_soils: int = 0  # number of soils for the particle filter
     progress: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputSet:
-    """What a station has, and the soils that have it."""
+    """A set of inputs of a station, and the soils that have it."""
 
     label: str
     features: Array32  # (S, T, F)
@@ -35,17 +35,17 @@ class InputSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
-    """The network with one set of inputs; NaN for soils that do not have them."""
+    """Estimates of the network with one set of inputs; NaN for soils without these inputs."""
 
     inputs: InputSet
     theta: Array  # (S, T) [m3 m-3]
     sigma: Array  # (S, T) [m3 m-3]
-    layers: dict[str, Array]  # (S, T) of the layers that the bundle estimates [m3 m-3]
+    layers: dict[str, Array]  # (S, T) by layer that the bundle estimates [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Soils, judged days and the estimates of every method."""
+    """Soils, evaluated days and the estimates of every method."""
 
     unseen: Unseen
     days: Mask  # (S, T)
@@ -56,12 +56,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """RMSE of one method against days."""
+    """RMSE of one method against the age of the stream or the length of an outage."""
 
     method: str
     inputs: str
     what: str  # "age", "outage" (its last day), "after" (the first day with counts again)
-    day: Array  # (n,) middle of the bin, or length [d]
+    day: Array  # (n,) middle of the age bin, or length [d]
     rmse: Array  # (n,) [m3 m-3]
 
 
@@ -72,12 +72,12 @@ def input_sets(features: Array32, weather: Mask) -> tuple[InputSet, ...]:
     ----------
     features : (S, T, F)
     weather : (S,)
-        Soils that have rain and ET0.
+        Soils with rain and ET0.
 
     Returns
     -------
     tuple of InputSet
-        Counts alone; with weather; with the soil's description; counts without the cover's.
+        Counts alone; with weather; also with the soil; counts alone without the vegetation.
     """
     counts, plain = counts_alone(features), mask(features, soil=True)
     described = weather & (features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""What a released model may be judged on: soils of a campaign that it was not trained on."""
+"""Read the soils of a campaign on which a released model was not trained."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SHARES = ("test_share", "validation_share")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """What the campaign says of S soils and of the weather above them."""
+    """Properties of S simulated soils and their weather."""
 
     seed: int
-    site: Site  # the truth; fields that the inversions need are (S,)
+    site: Site  # true values; fields that the inversions use are (S,)
     texture: tuple[str, ...]  # of the uppermost material
     cover: tuple[str, ...]
     layered: Mask  # (S,)
@@ -40,96 +40,97 @@ class Places:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unseen:
-    """Soils that a bundle is judged on."""
+    """Soils on which a bundle is evaluated."""
 
     series: Series
     places: Places
 
 
 def read_unseen(bundle: Bundle, run_folder: Path, every_soil: bool = False) -> Unseen:
-    """The soils of a run that the bundle has not been trained on.
+    """Read the soils of a run on which the bundle was not trained.
 
     Parameters
     ----------
     bundle :
-        As released.
+        The released bundle.
     run_folder :
-        With dataset.npz and the campaign that it was made of.
+        Contains dataset.npz and its campaign.
     every_soil :
-        All soils of a campaign of another seed; else those of its test split.
+        Use all soils of a campaign with another seed; otherwise those of its test split.
 
     Raises
     ------
     ConfigError
-        No data set or campaign, or soils that the bundle may have been trained on.
+        Data set or campaign is missing, or the bundle may have been trained on the soils.
     """
     series = read_series(run_folder)
     first = _scenario(run_folder, int(series.scenario[0]))
-    _refuse_training(bundle, run_folder, int(first["seed"]), every_soil)
+    _reject_training_soils(bundle, run_folder, int(first["seed"]), every_soil)
     series = series if every_soil else series.part(TEST)
     places = read_places(run_folder, series.scenario.tolist())
     if places.et0_mm.shape != series.theta.shape:
         raise ConfigError(
-            f"{run_folder}: campaign and data set differ in days: make the data set again"
+            f"{run_folder}: campaign and data set have different days: run dataset again"
         )
     return Unseen(series=series, places=places)
 
 
 def read_places(run_folder: Path, indices: Sequence[int]) -> Places:
-    """Metadata and weather of some scenarios of a campaign.
+    """Read metadata and weather of some scenarios of a campaign.
 
     Raises
     ------
     ConfigError
         A scenario's file is missing or damaged.
     """
-    told, precipitation, et0 = [], [], []
+    scenarios, precipitation, et0 = [], [], []
     for index in indices:
-        told.append(_scenario(run_folder, index))
+        scenarios.append(_scenario(run_folder, index))
         with np.load(scenario_path(run_folder, index), allow_pickle=False) as file:
             precipitation.append(file["precipitation_mm"])
             et0.append(file["et0_mm"])
-    sites = [place["site"] for place in told]
+    sites = [place["site"] for place in scenarios]
     values: dict[str, Any] = {
         name: np.array([np.nan if s[name] is None else s[name] for s in sites], dtype=np.float64)
         for name in SITE
     }
     return Places(
-        seed=int(told[0]["seed"]),
+        seed=int(scenarios[0]["seed"]),
         site=Site(**values),
-        texture=tuple(place["soils"][0]["name"] for place in told),
-        cover=tuple(place["cover"]["kind"] for place in told),
-        layered=np.array([len(place["soils"]) > 1 for place in told]),
+        texture=tuple(place["soils"][0]["name"] for place in scenarios),
+        cover=tuple(place["cover"]["kind"] for place in scenarios),
+        layered=np.array([len(place["soils"]) > 1 for place in scenarios]),
         precipitation_mm=np.stack(precipitation),
         et0_mm=np.stack(et0),
     )
 
 
 def provenance(bundle: Bundle) -> dict[str, Any]:
-    """What bundle.toml says of its training; its bytes were verified when it was opened."""
+    """Read the section of bundle.toml on its training; opening the bundle verified its bytes."""
     table = tomllib.loads((bundle.path / BUNDLE_TOML).read_text("utf-8"))
     value: dict[str, Any] = table.get("provenance", {})
     return value
 
 
-def _refuse_training(bundle: Bundle, run_folder: Path, seed: int, every_soil: bool) -> None:
+def _reject_training_soils(bundle: Bundle, run_folder: Path, seed: int, every_soil: bool) -> None:
+    """Raise ConfigError if the bundle may have been trained on the soils to be evaluated."""
     run = provenance(bundle).get("run", {})
     trained = run.get("campaign", {}).get("seed")
     if trained is None:
         raise ConfigError(
-            f"{bundle.path}: does not tell the seed of the campaign that it was trained on, so that"
-            " no soil is certainly unseen: release it again"
+            f"{bundle.path}: does not name the seed of its training campaign, so it may have been"
+            " trained on these soils: release it again"
         )
     if trained != seed:
         return
     if every_soil:
         raise ConfigError(
             f"{run_folder}: is the campaign that {bundle.name} {bundle.version} was trained on"
-            f" (seed {seed}): leave --all away, or simulate a campaign with another seed"
+            f" (seed {seed}): omit --all, or simulate a campaign with another seed"
         )
-    here = _dataset_table(run_folder)
-    there = run.get("dataset", {})
-    if any(here.get(name) != there.get(name) for name in SHARES):
+    shares = _dataset_table(run_folder)
+    trained_shares = run.get("dataset", {})
+    if any(shares.get(name) != trained_shares.get(name) for name in SHARES):
         raise ConfigError(
             f"{run_folder}: is the campaign that {bundle.name} {bundle.version} was trained on"
             f" (seed {seed}), but with other [dataset] shares, so that its test soils may be"

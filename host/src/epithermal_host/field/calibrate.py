@@ -1,4 +1,4 @@
-"""`epithermal-host calibrate`: a detector's scale from soil samples, as its station takes it."""
+"""Calibrate a detector from soil samples and write the tables for its station.toml."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.simulation.known_site import PROFILE_SIGMA
 
 PICTURE, DATA, BLOCK = "calibration.png", "calibration.json", "site-calibrated.toml"
-AFTER_D = 270.0  # after the last: the rest of the season, for the picture
-DOUBTS = {
-    Quality.HUMIDITY_MISSING: "no humidity of the air: f_h is 1",
-    Quality.INCOMING_MISSING: "no intensity of the neutron monitor: f_i is 1",
-    Quality.INCOMING_HELD: "intensity of the neutron monitor is an older one in part",
+AFTER_D = 270.0  # days after the last sampling day in the picture
+WARNINGS = {
+    Quality.HUMIDITY_MISSING: "air humidity missing: f_h is 1",
+    Quality.INCOMING_MISSING: "incoming intensity missing: f_i is 1",
+    Quality.INCOMING_HELD: "a last value of the incoming intensity was held",
 }
 
 
@@ -64,38 +64,40 @@ def run(
     extra: bool = False,
     runtime_name: str | None = None,
 ) -> tuple[Calibration, Path]:
-    """Calibrate a site; write calibration.json, a picture and the station's block of TOML.
+    """Calibrate a site; write calibration.json, a picture and the tables for station.toml.
 
     Parameters
     ----------
     path :
-        site.toml with [sampling], docs/field.md.
+        site.toml with [sampling], see docs/field.md.
     bundle_path :
-        Also the N by which this bundle's network says what the samples say.
+        Also fit the N with which this bundle's network reproduces the samples.
     out :
-        Folder; calibration-SITE here by default.
+        Output folder; default: calibration-SITE in the working folder.
     extra :
-        Put COSMIC's extra hydrogen into the block, where the days support it.
+        Add the fitted extra hydrogen to the tables, if the days support it.
 
     Raises
     ------
     ConfigError
-        A faulty site file, no usable samples, or no counts on any sampling day.
+        The site file has errors, has no usable samples, or no sampling day has counts.
     SourceError
         A file cannot be read.
     BundleError
-        The bundle is damaged or no runtime runs it.
+        The bundle is damaged or no runtime can run it.
     """
     site_file = read_site(path)
     bundle = open_bundle(bundle_path) if bundle_path else None
     campaigns = read_campaigns(site_file)
     records, _ = raw_records(site_file)
-    made = calibrate(site_file, campaigns, records, bundle, extra=extra, runtime_name=runtime_name)
+    result = calibrate(
+        site_file, campaigns, records, bundle, extra=extra, runtime_name=runtime_name
+    )
     out = out or Path(f"calibration-{site_file.name}")
-    write_atomic(out / PICTURE, calibrate_plot.picture(made))
-    write_json(out / DATA, calibrate_text.as_json(made))
-    write_atomic(out / BLOCK, calibrate_text.block(made).encode("utf-8"))
-    return made, out
+    write_atomic(out / PICTURE, calibrate_plot.picture(result))
+    write_json(out / DATA, calibrate_text.as_json(result))
+    write_atomic(out / BLOCK, calibrate_text.block(result).encode("utf-8"))
+    return result, out
 
 
 def calibrate(
@@ -107,10 +109,10 @@ def calibrate(
     extra: bool = False,
     runtime_name: str | None = None,
 ) -> Calibration:
-    """The same without files."""
+    """Calibrate a site without writing files; parameters and errors as for `run`."""
     days, notes = sampling_days(site_file, campaigns, records)
-    found, site = fits(site_file.site, days), site_file.site
-    more = extra_hydrogen(site, days, found[-1])
+    methods, site = fits(site_file.site, days), site_file.site
+    more = extra_hydrogen(site, days, methods[-1])
     if extra and more.reason:
         notes.append(f"extra hydrogen is not used: {more.reason}")
     elif extra:
@@ -123,18 +125,18 @@ def calibrate(
     if network is not None and not network.reason:
         site = dataclasses.replace(site, cosmic_n_cph=network.n_cph)
     if network is not None and bundle is not None:
-        notes += [] if not network.reason else [f"no N by the network: {network.reason}"]
+        notes += [] if not network.reason else [f"the network gives no N: {network.reason}"]
         if min(network.age_d) < bundle.spin_up_steps:
             notes.append(
-                f"the network had run for {min(network.age_d)} days at the first sampling, "
-                f"it warms up for {bundle.spin_up_steps}"
+                f"the network had run for {min(network.age_d)} days at the first sampling; "
+                f"its spin-up takes {bundle.spin_up_steps} days"
             )
-    n_cph, theta = _series(site_file.site, found, streamed, network)
+    n_cph, theta = _series(site_file.site, methods, streamed, network)
     return Calibration(
         site_file=site_file,
         site=site,
         days=tuple(days),
-        fits=found,
+        fits=methods,
         extra=more,
         extra_used=extra and not more.reason,
         bundle=bundle,
@@ -150,7 +152,7 @@ def calibrate(
 def sampling_days(
     site_file: SiteFile, campaigns: Sequence[Campaign], records: Sequence[RawRecord]
 ) -> tuple[list[Day], list[str]]:
-    """Samples and counts of each day that has both; notes on what is missing or doubtful.
+    """Combine samples and counts of each day that has both; note missing and doubtful data.
 
     Raises
     ------
@@ -164,9 +166,9 @@ def sampling_days(
         near = [r for r in records if begin - BEFORE_SAMPLING_S < r.end_s <= end]
         mean = mean_over(corrected(site, near), begin, end)
         if mean.live_s < 0.5 * (end - begin):
-            missing.append(_uncounted(campaign.day, mean, (begin, end), records))
+            missing.append(_missing_counts(campaign.day, mean, (begin, end), records))
             continue
-        notes += [] if site_file.records.corrected else _doubts(campaign.day, mean)
+        notes += [] if site_file.records.corrected else _quality_notes(campaign.day, mean)
         humidity = mean.humidity_g_m3
         sampled = field_mean(
             campaign,
@@ -176,17 +178,20 @@ def sampling_days(
             humidity if math.isfinite(humidity) else USUAL_HUMIDITY_G_M3,
         )
         if sampled.assumed:
-            notes.append(f"{campaign.day}: the samples tell no error, {sampled.sigma:g} is assumed")
+            notes.append(
+                f"{campaign.day}: no error can be computed from the samples; "
+                f"{sampled.sigma:g} m3/m3 is assumed"
+            )
         days.append(Day(sampled, mean))
     if not days:
         raise ConfigError(*(f"{site_file.path}: {fault}" for fault in missing))
     if site_file.records.corrected:
-        notes.append("the records are corrected already: N holds for counts corrected as they are")
-    return days, [f"{fault}; left out" for fault in missing] + notes
+        notes.append("the records are already corrected: N is valid for counts so corrected")
+    return days, [f"{fault}; omitted" for fault in missing] + notes
 
 
 def count_time(site_file: SiteFile, day: str) -> tuple[float, float]:
-    """Begin and end of the counts that go with a day's samples [s, UTC]."""
+    """Return start and end of the counts that belong to a day's samples [s, UTC]."""
     hours = site_file.sampling.hours if site_file.sampling else None
     if hours is None:
         end = day_window_end_s(site_file, day)
@@ -194,7 +199,7 @@ def count_time(site_file: SiteFile, day: str) -> tuple[float, float]:
     return begin_s(day) + hours[0] * HOUR_S, begin_s(day) + hours[1] * HOUR_S
 
 
-def _uncounted(
+def _missing_counts(
     day: str, mean: Mean, span: tuple[float, float], records: Sequence[RawRecord]
 ) -> str:
     first, last = (
@@ -204,12 +209,12 @@ def _uncounted(
     hours = (span[1] - span[0]) / HOUR_S
     return (
         f"sampling day {day}: {mean.live_s / HOUR_S:.1f} h of usable counts in {hours:g} h; "
-        f"the records go from {first} to {last}"
+        f"the records cover {first} to {last}"
     )
 
 
-def _doubts(day: str, mean: Mean) -> list[str]:
-    return [f"{day}: {text}" for flag, text in DOUBTS.items() if mean.quality & flag]
+def _quality_notes(day: str, mean: Mean) -> list[str]:
+    return [f"{day}: {text}" for flag, text in WARNINGS.items() if mean.quality & flag]
 
 
 def _streamed(
@@ -220,7 +225,7 @@ def _streamed(
     bundle: Bundle | None,
     runtime_name: str | None,
 ) -> tuple[NetworkFit | None, Streamed]:
-    """N by the network, if there is one, and the whole season with the N that were found."""
+    """Fit N by the network, if a bundle is given; run the whole season with the fitted N."""
     ends = np.array([day_window_end_s(site_file, d.sampled.day) for d in days])
     first, last = float(ends.min()), float(ends.max())
     recent = [r for r in records if first - HISTORY_D * DAY_S < r.end_s <= last + AFTER_D * DAY_S]
@@ -231,26 +236,26 @@ def _streamed(
     coarse = stream(site, candidates(classical), until, hour, bundle, runtime_name)
     theta = np.array([d.sampled.theta_0_30 for d in days])
     sigma = np.array([d.sampled.sigma for d in days])
-    found = network_fit(coarse, ends, theta, sigma)
-    n = np.array([classical]) if found.reason else np.append(classical, found.n_cph * NEAR)
+    network = network_fit(coarse, ends, theta, sigma)
+    n = np.array([classical]) if network.reason else np.append(classical, network.n_cph * NEAR)
     fine = stream(site, n, recent, hour, bundle, runtime_name)
-    if not found.reason:
-        said = fine.theta[1:, np.searchsorted(fine.day_end_s, ends)]
-        misfit = (said - theta) @ (sigma**-2.0 / np.sum(sigma**-2.0))
-        exact = crossing(n[1:], misfit, found.n_cph)
+    if not network.reason:
+        estimates = fine.theta[1:, np.searchsorted(fine.day_end_s, ends)]
+        misfit = (estimates - theta) @ (sigma**-2.0 / np.sum(sigma**-2.0))
+        exact = crossing(n[1:], misfit, network.n_cph)
         if math.isfinite(exact):
-            at = tuple(float(np.interp(exact, n[1:], column)) for column in said.T)
-            found = dataclasses.replace(found, n_cph=exact, fitted=at)
-    return found, fine
+            at = tuple(float(np.interp(exact, n[1:], column)) for column in estimates.T)
+            network = dataclasses.replace(network, n_cph=exact, fitted=at)
+    return network, fine
 
 
 def _series(
-    site: Site, found: Sequence[Fit], streamed: Streamed, network: NetworkFit | None
+    site: Site, methods: Sequence[Fit], streamed: Streamed, network: NetworkFit | None
 ) -> tuple[Array, dict[str, Array]]:
-    """Corrected counts of each day and what each method says of them."""
+    """Compute the corrected counts of each day and the estimate of each method."""
     n, humid, vapour = daily(streamed.corrected, streamed.day_end_s)
     bound = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
-    density, scale = float(site.bulk_density_g_cm3), {f.method: f.n_cph for f in found}
+    density, scale = float(site.bulk_density_g_cm3), {f.method: f.n_cph for f in methods}
     theta = {
         DESILETS: desilets_theta(n, scale[DESILETS], density, bound),
         UTS: uts_theta(humid, vapour, scale[UTS], bound, density),

@@ -1,4 +1,4 @@
-"""Hold a calibration: N of every method at a site, and the series that it is drawn from."""
+"""Define the result of a calibration: N of every method at a site, and the daily series."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from epithermal_host.field.network_n import (
 )
 from epithermal_host.field.site_toml import SiteFile
 
-HISTORY_D = 400.0  # before the first sampling day: a network has forgotten what is older
-USUAL_HUMIDITY_G_M3 = 5.0  # in the weights, where none is known; they hardly depend on it
+HISTORY_D = 400.0  # before the first sampling day; older records have no effect on the network
+USUAL_HUMIDITY_G_M3 = 5.0  # in the weights, if unknown; they hardly depend on it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Every figure and every series of a calibration."""
+    """All figures and series of a calibration."""
 
     site_file: SiteFile
     site: Site  # calibrated
@@ -32,9 +32,9 @@ class Calibration:
     extra: Extra
     extra_used: bool
     bundle: Bundle | None
-    cosmic_n_cph: float  # COSMIC's own N, with the extra hydrogen if it is used
+    cosmic_n_cph: float  # N of COSMIC alone, with the extra hydrogen if it is used
     network: NetworkFit | None
     notes: tuple[str, ...]
-    day_end_s: Array  # (T,) days of the picture
+    day_end_s: Array  # (T,) days of the picture, by their end
     n_cph: Array  # (T,) corrected counts
     theta: dict[str, Array]  # by method, (T,) [m3 m-3]

@@ -1,4 +1,4 @@
-"""The scale of a detector from sampling days: N0 of Desilets, N_D of UTS, N of COSMIC."""
+"""Fit a detector's scale to sampling days: N0 of Desilets, N_D of UTS, N of COSMIC."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from epithermal_host.field.sampled_counts import Mean
 from epithermal_host.field.weighted_mean import FieldMean
 
 Shape = Callable[[Array], Array]
-"""Rate of a detector whose scale is 1, of the water contents (k,) of the sampling days."""
+"""Rate of a detector with scale 1 at the water contents (k,) of the sampling days."""
 
 EXTRA_MAX_G_G = 0.3
-EXTRA_DAYS = 3  # a second parameter on fewer days leaves nothing to see whether it is right
+EXTRA_DAYS = 3  # with fewer days, a fit of two parameters cannot be checked
 EXTRA_GAIN = 4.0  # of chi squared: two standard errors
 STEP = 1e-4  # [m3 m-3] of the numerical slope
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One sampling day."""
+    """Samples and counts of one sampling day."""
 
     sampled: FieldMean
     counts: Mean
@@ -38,30 +38,30 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A detector's scale."""
+    """A detector's scale by one method."""
 
     method: str
     n_cph: float  # NaN: the method cannot be used here
-    sigma_cph: float  # standard error: samples, counting, and the days' scatter where it is more
-    each_cph: tuple[float, ...]  # by each day alone
+    sigma_cph: float  # standard error: samples and counting, or the days' scatter if larger
+    each_cph: tuple[float, ...]  # from each day alone
     each_sigma_cph: tuple[float, ...]
-    chi2: float  # sum over the days of squared residuals over their errors
-    reason: str = ""  # why there is none
+    chi2: float  # sum over the days of squared residuals over squared errors
+    reason: str = ""  # why there is no scale
 
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """COSMIC with one more term, hydrogen that neither samples nor [soil] know."""
+    """Fit of COSMIC with additional hydrogen that is neither in the samples nor in [soil]."""
 
-    water_g_g: float  # NaN: not asked
+    water_g_g: float  # NaN: not fitted
     sigma_g_g: float
     n_cph: float
-    gain: float  # what it takes from chi squared
+    gain: float  # reduction of chi squared
     reason: str  # why it should not be used
 
 
 def fits(site: Site, days: Sequence[Day]) -> tuple[Fit, ...]:
-    """Scales of the three methods, each by weighted least squares over the days."""
+    """Fit the scales of the three methods, each by weighted least squares over the days."""
     bound = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
     density = float(site.bulk_density_g_cm3)
     humidity = np.array([d.counts.humidity_g_m3 for d in days])
@@ -70,31 +70,31 @@ def fits(site: Site, days: Sequence[Day]) -> tuple[Fit, ...]:
     desilets = fit(DESILETS, lambda t: desilets_rate(t, 1.0, density, bound), n, days)
     uts = fit(UTS, lambda t: uts_rate(t, humidity, 1.0, bound, density), humid, days)
     if math.isnan(uts.n_cph):
-        uts = dataclasses.replace(uts, reason="no humidity of the air with the counts")
+        uts = dataclasses.replace(uts, reason="air humidity missing")
     return desilets, uts, fit(COSMIC, cosmic_shape(site), n, days)
 
 
 def cosmic_shape(site: Site, extra_g_g: float = 0.0) -> Shape:
-    """COSMIC over a uniform soil with so much more hydrogen."""
+    """Return COSMIC's rate at scale 1 over a uniform soil with additional hydrogen."""
     organic = float(site.organic_water_g_g) + extra_g_g
     unit = dataclasses.replace(site, cosmic_n_cph=1.0, organic_water_g_g=organic)
     return lambda theta: cosmic_rate(theta, unit)
 
 
 def fit(method: str, shape: Shape, n_cph: Array, days: Sequence[Day]) -> Fit:
-    """The scale by which a method has the counts of the sampling days.
+    """Fit the scale with which a method reproduces the counts of the sampling days.
 
     Parameters
     ----------
     shape :
         Rate at scale 1.
     n_cph : (k,) [counts h-1]
-        Corrected as the method wants it.
+        With the corrections of this method.
 
     Notes
     -----
-    Minimizes sum (n - N g(theta))^2 / (sigma_n^2 + (N g'(theta) sigma_theta)^2). Where the days
-    disagree by more than their errors, the standard error grows with sqrt(chi2 / (k - 1)).
+    Minimizes sum (n - N g(theta))^2 / (sigma_n^2 + (N g'(theta) sigma_theta)^2). If the days
+    disagree by more than their errors, the standard error is multiplied by sqrt(chi2 / (k - 1)).
     """
     theta, sigma = _sampled(days)
     rate, slope = shape(theta), _slope(shape, theta)
@@ -114,16 +114,15 @@ def fit(method: str, shape: Shape, n_cph: Array, days: Sequence[Day]) -> Fit:
 
 
 def extra_hydrogen(site: Site, days: Sequence[Day], cosmic: Fit) -> Extra:
-    """How much more hydrogen than is known would make the sampling days agree under COSMIC.
+    """Fit the additional hydrogen with which the sampling days agree under COSMIC.
 
     Notes
     -----
-    `reason` is empty where at least `EXTRA_DAYS` days ask for it by `EXTRA_GAIN`, also when their
-    errors are scaled to the scatter that is left. What it takes up need not be hydrogen: COSMIC's
-    own slope errs too.
+    `reason` is empty if at least `EXTRA_DAYS` days reduce chi squared by `EXTRA_GAIN`, also after
+    scaling their errors to the remaining scatter. The fit also absorbs errors of COSMIC's slope.
     """
     if len(days) < 2:
-        return Extra(*(math.nan,) * 4, "one day cannot tell it from N")
+        return Extra(*(math.nan,) * 4, "one day cannot separate it from N")
     n = np.array([d.counts.n_cph for d in days])
 
     def chi2(extra: float) -> float:
@@ -138,23 +137,24 @@ def extra_hydrogen(site: Site, days: Sequence[Day], cosmic: Fit) -> Extra:
     left = max(least / (len(days) - 2), 1.0) if len(days) > 2 else 1.0
     reason = ""
     if len(days) < EXTRA_DAYS:
-        reason = f"{len(days)} days cannot show that it is right"
+        reason = f"{len(days)} days cannot confirm it"
     elif best >= 0.99 * EXTRA_MAX_G_G:
-        reason = "at the end of what is looked for"
+        reason = f"the fit is at its upper limit of {EXTRA_MAX_G_G:g} g/g"
     elif gain < EXTRA_GAIN * left:
-        reason = "the days do not ask for it"
+        reason = "the days do not require it"
     scale = fit(COSMIC, cosmic_shape(site, best), n, days).n_cph
     return Extra(best, sigma, scale, gain, reason)
 
 
 def station_sigma(site: Site, fitted: Fit, days: Sequence[Day], profile_sigma: float) -> float:
-    """Relative standard error of COSMIC's N as the network was taught it: that of the fit, and of
-    the profile, whose N is not that of a uniform soil.
+    """Compute the relative standard error of COSMIC's N in the definition used for training.
+
+    It combines the error of the fit and the error of the uniform profile that the fit assumes.
 
     Parameters
     ----------
     profile_sigma : [m3 m-3]
-        As water content, of one day.
+        Error of the profile on one day, as water content.
     """
     theta, _ = _sampled(days)
     shape = cosmic_shape(site)
@@ -165,7 +165,7 @@ def station_sigma(site: Site, fitted: Fit, days: Sequence[Day], profile_sigma: f
 
 
 def scatter(fitted: Fit) -> float:
-    """Relative standard deviation of the days' own scales; NaN: one day."""
+    """Compute the relative standard deviation of the days' own scales; NaN with one day."""
     each = np.array(fitted.each_cph)
     return float(each.std(ddof=1) / each.mean()) if each.size > 1 else math.nan
 

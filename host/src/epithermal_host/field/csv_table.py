@@ -1,4 +1,4 @@
-"""Any CSV with a time column to arrays, and series to means of days."""
+"""Read CSV files with a time column into arrays, and average series over days."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array
 from epithermal_host.field.site_toml import TimeColumn
 
-COVERED = 0.75  # of a day's usual number of readings
+COVERED = 0.75  # smallest share of a day's usual number of readings
 
 
 def daily_mean(time_s: Array, value: Array, day_end_s: Array) -> Array:
-    """Mean of a series over the 24 h up to each end, (T,); NaN where a quarter is missing."""
+    """Average a series over the 24 h before each end, (T,); NaN if over a quarter is missing."""
     first = day_end_s[0] - DAY_S
     row = np.ceil((time_s - first) / DAY_S).astype(np.int64) - 1
     place = {round((end - first) / DAY_S) - 1: i for i, end in enumerate(day_end_s.tolist())}
@@ -34,7 +34,7 @@ def daily_mean(time_s: Array, value: Array, day_end_s: Array) -> Array:
 
 
 def nanmean_rows(values: Array) -> Array:
-    """Mean over the columns that have a value, (n,); NaN where none has."""
+    """Average each row over the columns that have a value, (n,); NaN if none has."""
     known = np.isfinite(values)
     number = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
@@ -42,12 +42,12 @@ def nanmean_rows(values: Array) -> Array:
 
 
 def read_table(time: TimeColumn, names: Sequence[str]) -> tuple[Array, Array]:
-    """Columns of a CSV in time order: (n,) [s, UTC] and (n, k); an empty or odd cell is NaN.
+    """Read columns of a CSV in time order: (n,) [s, UTC] and (n, k); NaN for other than numbers.
 
     Raises
     ------
     ConfigError
-        The file has no such column, or a time cannot be read.
+        The file has no such column, or a time cannot be parsed.
     SourceError
         The file cannot be read.
     """
@@ -57,7 +57,7 @@ def read_table(time: TimeColumn, names: Sequence[str]) -> tuple[Array, Array]:
 
 
 def read_cells(time: TimeColumn, names: Sequence[str]) -> tuple[Array, list[list[str]]]:
-    """The same with the cells as text; times are NaN where the file tells none.
+    """Read columns like `read_table`, with cells as text; times are NaN without a time column.
 
     Raises
     ------
@@ -66,17 +66,17 @@ def read_cells(time: TimeColumn, names: Sequence[str]) -> tuple[Array, list[list
     """
     rows = _rows(time)
     header = list(time.header) or [cell.strip() for cell in next(rows, [])]
-    places = []
+    columns = []
     for name in (*((time.name,) if time.name else ()), *names):
         if name not in header:
             raise ConfigError(unknown(f"{time.path}: column {name!r}", name, header))
-        places.append(header.index(name))
+        columns.append(header.index(name))
     stamps: list[float] = []
     cells: list[list[str]] = []
     for number, row in enumerate(rows, start=1 if time.header else 2):
-        if len(row) <= places[0] or not row[places[0]].strip():
+        if len(row) <= columns[0] or not row[columns[0]].strip():
             continue
-        texts = [row[i].strip() if i < len(row) else "" for i in places]
+        texts = [row[i].strip() if i < len(row) else "" for i in columns]
         try:
             stamps.append(_unix_time(texts[0], time) if time.name else NAN)
         except ValueError as fault:
@@ -110,7 +110,7 @@ def _unix_time(text: str, time: TimeColumn) -> float:
 
 
 def number(cell: str) -> float:
-    """The number in a cell; NaN where it is none."""
+    """Parse a cell as a number; NaN if it is none."""
     try:
         return float(cell)
     except ValueError:

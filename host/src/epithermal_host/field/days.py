@@ -1,4 +1,4 @@
-"""Date the days of a daily series, each of which is known by its end."""
+"""Convert the day ends of a daily series to dates, months and years."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from epithermal_host.arrays import Array, Integers
 
 
 def middle_of(day_end_s: Array) -> Any:
-    """Middle of each day, datetime64[s] [UTC]; where a day stands in a picture."""
+    """Return the middle of each day, datetime64[s] [UTC]: its position in a picture."""
     return (day_end_s - 0.5 * DAY_S).astype("datetime64[s]")
 
 
 def month_of(day_end_s: Array) -> Integers:
-    """Month of the middle of each day, 1 to 12."""
+    """Return the month of the middle of each day, 1 to 12."""
     return np.asarray(middle_of(day_end_s).astype("datetime64[M]").astype(np.int64) % 12 + 1)
 
 
 def year_of(day_end_s: Array) -> Integers:
-    """Calendar year of the middle of each day."""
+    """Return the calendar year of the middle of each day."""
     return np.asarray(middle_of(day_end_s).astype("datetime64[Y]").astype(np.int64) + 1970)
 
 
 def date_of(day_end_s: float) -> str:
-    """Date of a day as 2024-06-10."""
+    """Format the date of the middle of a day, as 2024-06-10."""
     return str(middle_of(np.asarray(day_end_s)).astype("datetime64[D]"))

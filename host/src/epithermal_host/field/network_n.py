@@ -1,4 +1,4 @@
-"""The scale by which the network's own output is the samples on the sampling days."""
+"""Fit the N with which the network's estimates agree with the samples."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.field.sampled_counts import Corrected, collect, steps
 from epithermal_host.field.series import from_first_counts
 
-SPAN = 0.20  # how far from COSMIC's N it is looked for, relative
+SPAN = 0.20  # search range about COSMIC's N, relative
 CANDIDATES = 17
-NEAR = np.array([0.99, 1.0, 1.01])  # of the second look
-SIGMA_MAX = 0.10  # relative; where the network hardly follows N, N is not to be had from it
+NEAR = np.array([0.99, 1.0, 1.01])  # factors of the refined search
+SIGMA_MAX = 0.10  # relative; larger if the network hardly responds to N, which is then not fitted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Streamed:
-    """A site's records through pipeline and network, for several N abreast."""
+    """A site's records after pipeline and network, for several N in parallel."""
 
     n_cph: Array  # (k,)
     day_end_s: Array  # (T,) end of the window [s, UTC]
     features: Array  # (k, T, F) the station's, physical units
     inversion: Array  # (k, T) homogeneous COSMIC inversion [m3 m-3]
     theta: Array  # (k, T) 0-30 cm by the network [m3 m-3]; NaN without one
-    restart: Mask  # (T,) the state is void before this window
+    restart: Mask  # (T,) the state is reset before this window
     corrected: Corrected
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkFit:
-    """N by the network."""
+    """N fitted with the network."""
 
-    n_cph: float  # NaN: none
-    sigma_cph: float  # by the error of the samples
-    classical: tuple[float, ...]  # what the network says on each day with COSMIC's N [m3 m-3]
-    fitted: tuple[float, ...]  # and with this one
-    age_d: tuple[int, ...]  # days since its state was void
-    reason: str = ""  # why there is none
+    n_cph: float  # NaN: not fitted
+    sigma_cph: float  # standard error due to the samples
+    classical: tuple[float, ...]  # the network's theta on each day with COSMIC's N [m3 m-3]
+    fitted: tuple[float, ...]  # the network's theta with this N [m3 m-3]
+    age_d: tuple[int, ...]  # days since its state was reset
+    reason: str = ""  # why N was not fitted
 
 
 def stream(
@@ -61,21 +61,21 @@ def stream(
     bundle: Bundle | None,
     runtime_name: str | None = None,
 ) -> Streamed:
-    """Records through the station's pipeline and the bundle, once for each N.
+    """Run records through the station's pipeline and the bundle, once for each N.
 
     Parameters
     ----------
     n_cph : (k,) [counts h-1]
-        COSMIC's N of each.
+        COSMIC's N of each run.
     bundle :
-        None: no network, the pipeline alone.
+        None: the pipeline alone.
     """
     phases = 24 // math.gcd(24, day_ends_utc_h)
     sites = dataclasses.replace(site, cosmic_n_cph=n_cph)
     windows: list[Window] = []
     pairs = []
-    for record, made, closed in steps(sites, records, n_cph.size, phases):
-        pairs.append((record, made))
+    for record, corrected, closed in steps(sites, records, n_cph.size, phases):
+        pairs.append((record, corrected))
         windows += [w for w in closed if w.hour % 24 == day_ends_utc_h]
     windows = from_first_counts(windows)
     features = np.stack([w.features for w in windows], axis=1)
@@ -83,7 +83,7 @@ def stream(
     theta = np.full(features.shape[:2], np.nan)
     if bundle is not None:
         with crew(1) as who:
-            theta = said(bundle, features, restart, who, runtime_name)
+            theta = network_theta(bundle, features, restart, who, runtime_name)
     return Streamed(
         n_cph=n_cph,
         day_end_s=np.array([w.hour * HOUR_S for w in windows]),
@@ -95,74 +95,74 @@ def stream(
     )
 
 
-def said(
+def network_theta(
     bundle: Bundle,
     features: NDArray[Any],
     restart: Mask,
     who: Crew,
     runtime_name: str | None = None,
 ) -> Array:
-    """The network's theta of 0-30 cm [m3 m-3], (k, T), of features (k, T, F)."""
-    abreast = np.broadcast_to(restart, features.shape[:2])
-    told = answers(
-        bundle, features.astype(np.float32), who, restart=abreast, runtime_name=runtime_name
+    """Estimate theta of 0-30 cm by the network [m3 m-3], (k, T), from features (k, T, F)."""
+    restarts = np.broadcast_to(restart, features.shape[:2])
+    estimates = answers(
+        bundle, features.astype(np.float32), who, restart=restarts, runtime_name=runtime_name
     )
-    return told.y[..., 0]
+    return estimates.y[..., 0]
 
 
 def candidates(n_cph: float) -> Array:
-    """Where the network is asked first, the classical N in the middle."""
+    """Return the N of the coarse search, with the classical N in the middle."""
     log = np.linspace(math.log(1.0 - SPAN), -math.log(1.0 - SPAN), CANDIDATES)
     return np.asarray(n_cph * np.exp(log))
 
 
 def crossing(n_cph: Array, misfit: Array, near: float) -> float:
-    """N at which the misfit (k,) is 0, by lines between neighbours; the nearest; NaN: none."""
-    found = []
+    """Interpolate the N at which the misfit (k,) is 0; the one nearest to `near`; NaN: none."""
+    zeros = []
     for i in range(n_cph.size - 1):
         a, b = misfit[i], misfit[i + 1]
         if a == 0.0 or a * b < 0.0:
             share = 0.0 if a == b else a / (a - b)
-            found.append(float(n_cph[i] * (n_cph[i + 1] / n_cph[i]) ** share))
-    return min(found, key=lambda n: abs(math.log(n / near)), default=math.nan)
+            zeros.append(float(n_cph[i] * (n_cph[i + 1] / n_cph[i]) ** share))
+    return min(zeros, key=lambda n: abs(math.log(n / near)), default=math.nan)
 
 
 def network_fit(coarse: Streamed, ends_s: Array, theta: Array, sigma: Array) -> NetworkFit:
-    """N by which the network says on the sampling days what the samples say, in weighted mean.
+    """Fit the N with which the network reproduces the weighted mean of the sampling days.
 
     Parameters
     ----------
     coarse :
-        With the `candidates` of the classical N.
+        Result of `stream` with the `candidates` of the classical N.
     ends_s : (k,) [s, UTC]
         Ends of the sampling days' windows.
     theta, sigma : (k,) [m3 m-3]
-        Mean of 0-30 cm by the samples, and its standard error.
+        Mean of 0-30 cm from the samples, and its standard error.
     """
     middle = coarse.n_cph.size // 2
     near = float(coarse.n_cph[middle])
     at = np.searchsorted(coarse.day_end_s, ends_s)
-    said = coarse.theta[:, at]
+    estimates = coarse.theta[:, at]
     weight = sigma**-2.0 / np.sum(sigma**-2.0)
-    misfit = (said - theta) @ weight
-    found = crossing(coarse.n_cph, misfit, near)
+    misfit = (estimates - theta) @ weight
+    n_cph = crossing(coarse.n_cph, misfit, near)
     age = tuple(_age(coarse.restart)[at].tolist())
-    classical = tuple(said[middle].tolist())
-    if math.isnan(found):
-        low, high = (said[[0, -1]] @ weight).tolist()
+    classical = tuple(estimates[middle].tolist())
+    if math.isnan(n_cph):
+        low, high = (estimates[[0, -1]] @ weight).tolist()
         reason = (
-            f"between {coarse.n_cph[0]:.0f} and {coarse.n_cph[-1]:.0f} counts/h the network says "
-            f"{low:.3f} to {high:.3f}, the samples {float(theta @ weight):.3f}"
+            f"with N from {coarse.n_cph[0]:.0f} to {coarse.n_cph[-1]:.0f} counts/h the network "
+            f"estimates {low:.3f} to {high:.3f} m3/m3; the samples give {float(theta @ weight):.3f}"
         )
         return NetworkFit(math.nan, math.nan, classical, (), age, reason)
     log_n = np.log(coarse.n_cph)
-    fitted = tuple(float(np.interp(math.log(found), log_n, column)) for column in said.T)
-    slope = float(np.interp(math.log(found), log_n, np.gradient(misfit, log_n)))
+    fitted = tuple(float(np.interp(math.log(n_cph), log_n, column)) for column in estimates.T)
+    slope = float(np.interp(math.log(n_cph), log_n, np.gradient(misfit, log_n)))
     error = math.sqrt(float(np.sum((weight * sigma) ** 2))) / slope if slope > 0.0 else math.inf
     if error > SIGMA_MAX:
-        reason = "the network hardly follows N on the sampling days"
+        reason = "the network hardly responds to N on the sampling days"
         return NetworkFit(math.nan, math.nan, classical, fitted, age, reason)
-    return NetworkFit(found, found * error, classical, fitted, age)
+    return NetworkFit(n_cph, n_cph * error, classical, fitted, age)
 
 
 def _age(restart: Mask) -> Integers:

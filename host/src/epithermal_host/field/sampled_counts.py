@@ -1,4 +1,4 @@
-"""What the station's own pipeline makes of recorded counts: corrected ones, means over a time."""
+"""Correct recorded counts with the station's own pipeline, and average them over a period."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from epithermal_host.arrays import Array, Integers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corrected:
-    """Records with the atmosphere taken out, in time order; each (n,)."""
+    """Records after atmospheric correction, in time order; each (n,)."""
 
     end_s: Array  # Unix time [s, UTC]
-    live_s: Array  # counting time [s]; 0 where the count is not usable
-    n_cph: Array  # N_corr [counts h-1]; 0 where it is not usable
-    poisson_cph: Array  # its standard error by counting [counts h-1]
-    shared: Array  # its relative error that all records of a day share (intensity monitor)
-    f_h: Array  # factor of the humidity
+    live_s: Array  # counting time [s]; 0 if the count is not usable
+    n_cph: Array  # N_corr [counts h-1]; 0 if the count is not usable
+    poisson_cph: Array  # its standard error due to counting [counts h-1]
+    shared: Array  # its relative error common to all records of a day (intensity monitor)
+    f_h: Array  # correction factor for humidity
     humidity_g_m3: Array
     pressure_hpa: Array
     quality: Integers  # Quality
@@ -33,34 +33,34 @@ class Corrected:
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """Mean of the usable records of a time."""
+    """Mean of the usable records of a period."""
 
     live_s: float
     n_cph: float  # N_corr [counts h-1]
     sigma_cph: float  # its standard error: counting and monitor
     n_humid_cph: float  # the same without f_h, for UTS
-    humidity_g_m3: float  # NaN: never known
+    humidity_g_m3: float  # NaN: unknown in all records
     pressure_hpa: float
-    quality: Quality  # flags that any of them has
+    quality: Quality  # union of the records' flags
 
 
 def corrected(site: Site, records: Iterable[RawRecord]) -> Corrected:
-    """Every record through the station's pipeline, from its cold start."""
+    """Correct every record with the station's pipeline, from its cold start."""
     return collect((record, c) for record, c, _ in steps(site, records))
 
 
 def steps(
     site: Site, records: Iterable[RawRecord], n: int = 1, phases: int = 1
 ) -> Iterator[tuple[RawRecord, CorrectedRecord, tuple[Window, ...]]]:
-    """Records through the pipeline of n sites, with what it makes of each."""
+    """Run records through the pipeline of n sites; yield record, corrected record and windows."""
     state = pipeline.start(n, phases)
     for record in records:
-        state, made, windows = pipeline.step(site, state, record)
-        yield record, made, windows
+        state, output, windows = pipeline.step(site, state, record)
+        yield record, output, windows
 
 
 def collect(pairs: Iterable[tuple[RawRecord, CorrectedRecord]]) -> Corrected:
-    """Corrected records as columns; of several sites the first."""
+    """Collect corrected records into columns; of several sites use the first."""
     rows, flags = [], []
     for record, c in pairs:
         n, live, counts = float(c.n_corr_cph[0]), float(c.duration_s[0]), float(c.counts[0])
@@ -87,12 +87,12 @@ def collect(pairs: Iterable[tuple[RawRecord, CorrectedRecord]]) -> Corrected:
 
 
 def mean_over(series: Corrected, begin_s: float, end_s: float) -> Mean:
-    """Mean over the records that end in a time, weighted by their counting time.
+    """Average the records that end in a period, weighted by their counting time.
 
     Parameters
     ----------
     begin_s, end_s : [s, UTC]
-        A record that ends at the begin is not in it.
+        A record that ends at `begin_s` is excluded.
     """
     rows = (series.end_s > begin_s) & (series.end_s <= end_s) & (series.live_s > 0.0)
     live = series.live_s[rows]
@@ -117,8 +117,13 @@ def mean_over(series: Corrected, begin_s: float, end_s: float) -> Mean:
 
 
 def daily(series: Corrected, day_end_s: Array) -> Array:
-    """Means of whole days, (3, T): N_corr, the same without f_h [counts h-1], humidity [g m-3];
-    NaN where there are under 12 h of counting."""
+    """Average over whole days; NaN on days with less than 12 h of counting.
+
+    Returns
+    -------
+    (3, T)
+        N_corr, N_corr without f_h [counts h-1], absolute humidity [g m-3].
+    """
     day = 24.0 * HOUR_S
     means = [mean_over(series, end - day, end) for end in day_end_s.tolist()]
     enough = np.array([m.live_s >= 0.5 * day for m in means])

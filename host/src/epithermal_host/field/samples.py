@@ -1,4 +1,4 @@
-"""Soil samples of a site: from their file to campaigns, each the samples of one day."""
+"""Read the soil samples of a site and group them into campaigns of one day each."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ EPOCH = datetime.date(1970, 1, 1)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Campaign:
-    """Samples of one day, those that are not too deep."""
+    """Samples of one day down to the largest depth used."""
 
     day: str  # ISO date, UTC
-    theta: Array  # (n,) water of the soil, without that of lattice and organic matter [m3 m-3]
-    depth_cm: Array  # (n,) middle of the sample; NaN: not told
-    distance_m: Array  # (n,) from the detector; NaN: not told
-    profile: Integers  # (n,) which profile, 0 to number of profiles - 1
+    theta: Array  # (n,) soil water without lattice water and organic matter [m3 m-3]
+    depth_cm: Array  # (n,) middle of the sample; NaN: unknown
+    distance_m: Array  # (n,) from the detector; NaN: unknown
+    profile: Integers  # (n,) index of the profile, 0 to number of profiles - 1
 
 
 def begin_s(day: str) -> float:
-    """Begin of a day, ISO date [s, UTC]."""
+    """Return the start of a day, given as ISO date [s, UTC]."""
     return (datetime.date.fromisoformat(day) - EPOCH).days * DAY_S
 
 
 def read_campaigns(site_file: SiteFile) -> list[Campaign]:
-    """The campaigns that the site file names, in order of time.
+    """Read the campaigns that the site file names, in time order.
 
     Raises
     ------
     ConfigError
-        No [sampling], no sample of a day that it names, or none that is shallow enough.
+        The site file has no [sampling]; a named day has no samples, or only samples that are too
+        deep.
     SourceError
         The file cannot be read.
     """
@@ -64,8 +65,9 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
             faults.append(f"{where}: no samples of the day {day}")
         elif not rows.any():
             faults.append(
-                f"{where}: all samples of {day} are below {sampling.deepest_cm:g} cm, the least is "
-                f"at {depth[known & (day_s == begin)].min():g} cm; raise sampling.deepest_cm"
+                f"{where}: all samples of {day} are below {sampling.deepest_cm:g} cm, the "
+                f"shallowest is at {depth[known & (day_s == begin)].min():g} cm; increase "
+                "sampling.deepest_cm"
             )
         else:
             own = np.unique(profile[rows], return_inverse=True)[1]
@@ -76,20 +78,22 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
 
 
 def cells_of(cells: dict[str, list[str]], column: str) -> Array:
-    """Numbers of a column, (n,); NaN where there is no such column."""
-    some = next(iter(cells.values()))
-    return np.array([number(cell) for cell in cells[column]] if column else [np.nan] * len(some))
+    """Convert a column to numbers, (n,); NaN if `column` is empty."""
+    any_column = next(iter(cells.values()))
+    if not column:
+        return np.full(len(any_column), np.nan)
+    return np.array([number(cell) for cell in cells[column]])
 
 
 def _rows(sampling: Sampling) -> tuple[Array, dict[str, list[str]]]:
-    """Begin of each sample's day (n,) [s, UTC] and its cells by column."""
+    """Read the start of each sample's day (n,) [s, UTC] and the cells by column."""
     s = sampling
     named = (s.value, s.depth_column, s.bottom_column, s.distance_column, s.direction_column,
              s.profile_column, s.bulk_density_column)  # fmt: skip
     names = tuple(dict.fromkeys(name for name in named if name))
     time_s, rows = read_cells(sampling.time, names)
     if not rows:
-        raise ConfigError(f"{sampling.time.path}: it has no row")
+        raise ConfigError(f"{sampling.time.path}: the file has no rows")
     if not sampling.time.name:
         time_s = np.full(time_s.size, begin_s(sampling.day))
     day_s = np.floor(time_s / DAY_S) * DAY_S
@@ -103,7 +107,7 @@ def _wanted(sampling: Sampling, day_s: Array) -> list[float]:
 
 
 def _theta(site_file: SiteFile, sampling: Sampling, cells: dict[str, list[str]]) -> Array:
-    """Water content of each sample, (n,) [m3 m-3]."""
+    """Compute the water content of each sample, (n,) [m3 m-3]."""
     site, value = site_file.site, cells_of(cells, sampling.value)
     if sampling.kind == "total_water_g_g":
         value = value - float(site.lattice_water_g_g) - float(site.organic_water_g_g)
@@ -123,14 +127,14 @@ def _depth(sampling: Sampling, cells: dict[str, list[str]]) -> Array:
 
 
 def _profile(sampling: Sampling, cells: dict[str, list[str]], n: int) -> Integers:
-    """Which samples stand above each other: those of one name, distance and direction.
+    """Assign samples with the same name, distance and direction to one profile.
 
-    Where none is told, each sample is a profile if no depth is told either, else all are one.
+    Without these columns all samples are one profile, or each sample is one if depths are unknown.
     """
     names = (sampling.profile_column, sampling.distance_column, sampling.direction_column)
-    told = [cells[name] for name in names if name]
-    if not told:
+    columns = [cells[name] for name in names if name]
+    if not columns:
         return np.zeros(n, np.int64) if sampling.depth_column else np.arange(n)
-    keys = list(zip(*told, strict=True))
+    keys = list(zip(*columns, strict=True))
     number_of = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([number_of[key] for key in keys], dtype=np.int64)

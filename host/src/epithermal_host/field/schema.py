@@ -1,4 +1,4 @@
-"""Keys of a site.toml: what is asked, its type and its range."""
+"""Define the keys of a site.toml with their types and ranges."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 _ISO = r"(\d{4}-\d{2}-\d{2})?"
 _FILE = Key("file", str, "CSV, plain or .gz", True)
 _CLOCK = (
-    Key("time_format", str, "as strptime; default: ISO 8601", default=""),
-    Key(
-        "utc_offset_h", float, "hours that its clock is ahead of UTC", default=0.0, low=-14, high=14
-    ),
+    Key("time_format", str, "format for strptime; default: ISO 8601", default=""),
+    Key("utc_offset_h", float, "clock ahead of UTC, hours", default=0.0, low=-14, high=14),
     Key("delimiter", str, "between the columns", default=",", pattern="."),
-    Key("header", list, "names of the columns of a file that has no line of them"),
+    Key("header", list, "column names of a file without a header line"),
 )
 _TIME = (_FILE, Key("time", str, "column of the date or time", True), *_CLOCK)
 _VALUE = (*_TIME, Key("column", str, "column of the value", True))
@@ -37,11 +35,11 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=0,
             high=23,
         ),
-        Key("season_begins", int, "first month that is judged", default=1, low=1, high=12),
-        Key("season_ends", int, "last month that is judged", default=12, low=1, high=12),
+        Key("season_begins", int, "first month evaluated", default=1, low=1, high=12),
+        Key("season_ends", int, "last month evaluated", default=12, low=1, high=12),
     ),
     "soil": (
-        Key("texture", str, "USDA class, for the reader", default=""),
+        Key("texture", str, "USDA class, information only", default=""),
         Key("bulk_density_g_cm3", float, "dry soil, g/cm3", True, low=0.5, high=2.2),
         Key("lattice_water_g_g", float, "water in minerals, g/g", default=0.0, low=0, high=0.4),
         Key(
@@ -52,55 +50,84 @@ TABLES: dict[str, tuple[Key, ...]] = {
     "records": (
         Key("files", list, "recorded files of the logger", True),
         Key("dialect", str, "the logger's format", True, choices=tuple(DIALECTS)),
-        Key("columns", list, "column names where the dialect does not know the header"),
-        Key("count_columns", list, "the columns with moderated counts, summed"),
+        Key("columns", list, "column names, if the dialect does not know the header"),
+        Key("count_columns", list, "columns with moderated counts, summed"),
         Key("interval_s", float, "seconds between records", default=3600.0, low=1, high=86400),
         Key("utc_offset_h", float, "clock ahead of UTC, hours", default=0.0, low=-14, high=14),
-        Key("corrected", bool, "pressure, vapour, intensity are taken out already", default=False),
+        Key(
+            "corrected",
+            bool,
+            "counts are already corrected for pressure, humidity and intensity",
+            default=False,
+        ),
     ),
     "incoming": (
         *_VALUE,
-        Key("form", str, "how intensity is corrected", True, choices=INCOMING_FORMS),
-        Key("ref", float, "monitor's count where the factor is 1", True, low=1e-6, high=1e9),
+        Key("form", str, "form of the intensity correction", True, choices=INCOMING_FORMS),
+        Key("ref", float, "monitor's count for a factor of 1", True, low=1e-6, high=1e9),
         Key(
-            "hold_h", float, "hours that a value may stand unchanged", default=24.0, low=1, high=240
+            "hold_h",
+            float,
+            "longest time with an unchanged value, hours",
+            default=24.0,
+            low=1,
+            high=240,
         ),
     ),
     "rain": (
         *_TIME,
         Key("columns", list, "columns of amounts in mm, summed", True),
-        Key("interval_h", float, "time that an amount stands for", default=24.0, low=0.01, high=24),
+        Key("interval_h", float, "period of an amount, hours", default=24.0, low=0.01, high=24),
         Key(
-            "end_h", float, "hours from the stamp to that time's end", default=0.0, low=-24, high=48
+            "end_h",
+            float,
+            "hours from the timestamp to the end of the period",
+            default=0.0,
+            low=-24,
+            high=48,
         ),
     ),
-    "soil_temperature": (*_VALUE, Key("least_c", float, "judged above", True, low=-50, high=50)),
+    "soil_temperature": (
+        *_VALUE,
+        Key("least_c", float, "days above this are evaluated", True, low=-50, high=50),
+    ),
     "sampling": (
         _FILE,
-        Key("time", str, "column of the date; without it all is of `day`", default=""),
+        Key("time", str, "column of the date; without it all samples are of `day`", default=""),
         *_CLOCK,
         Key("value", str, "column of the water content", True),
-        Key("kind", str, "what it is", True, choices=("theta", "water_g_g", "total_water_g_g")),
         Key(
-            "day", str, "the one day to calibrate on; default: the first", default="", pattern=_ISO
+            "kind",
+            str,
+            "quantity of the value",
+            True,
+            choices=("theta", "water_g_g", "total_water_g_g"),
         ),
-        Key("days", list, "the days that calibrate sees; default: `day`, or all"),
+        Key(
+            "day", str, "the one day of an evaluation; default: the first", default="", pattern=_ISO
+        ),
+        Key("days", list, "days of a calibration; default: `day`, or all"),
         Key("depth_column", str, "column of the depth in cm", default=""),
-        Key("bottom_column", str, "of the lower end; depth_column is the upper one", default=""),
+        Key(
+            "bottom_column",
+            str,
+            "column of the lower end in cm; depth_column is then the upper end",
+            default="",
+        ),
         Key("distance_column", str, "column of the distance from the detector, m", default=""),
-        Key("direction_column", str, "column of the direction, to tell profiles apart", default=""),
+        Key("direction_column", str, "column of the direction, to separate profiles", default=""),
         Key("profile_column", str, "column of the profile's name", default=""),
         Key("bulk_density_column", str, "column of the sample's own density, g/cm3", default=""),
         Key("from_h", float, "counts from this hour of the day, UTC", low=-240, high=240),
         Key("to_h", float, "counts to this hour of the day, UTC", low=-240, high=240),
-        Key("deepest_cm", float, "samples below are left out", default=30.0, low=1, high=300),
+        Key("deepest_cm", float, "deeper samples are omitted", default=30.0, low=1, high=300),
     ),
 }
-"""Keys of each table; a [[probe]] has those of PROBE."""
+"""Keys of each table; those of a [[probe]] are in PROBE."""
 
 PROBE = (
     *_TIME,
-    Key("columns", list, "columns of one depth, averaged over those that have a value", True),
-    Key("depth_cm", float, "for the reader", True, low=0, high=300),
-    Key("weight", float, "in the mean of 0-30 cm", True, low=0, high=1000),
+    Key("columns", list, "columns of one depth; those with a value are averaged", True),
+    Key("depth_cm", float, "depth, information only", True, low=0, high=300),
+    Key("weight", float, "weight in the mean of 0-30 cm", True, low=0, high=1000),
 )

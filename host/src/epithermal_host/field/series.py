@@ -1,7 +1,7 @@
-"""A real site's records through the station's own pipeline, beside its probes and samples.
+"""Run a real site's records through the station's pipeline and align probes and samples with them.
 
-The host computes no feature here either: records are read by the station's reader and stepped
-through `epithermal_edge.inference.pipeline`.
+The station's reader reads the records and `epithermal_edge.inference.pipeline` computes the
+features.
 """
 
 from __future__ import annotations
@@ -29,41 +29,41 @@ from epithermal_host.field.samples import begin_s, read_campaigns
 from epithermal_host.field.site_toml import Monitor, Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
 
-FALL_MAX = 0.10  # relative to the fortnight's median; a monitor that falls further is broken
-FALL_WINDOW_D = 15.0
-BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, so that humidity is held
+DROP_MAX = 0.10  # below the median of `DROP_WINDOW_D`, relative; larger drops are faults
+DROP_WINDOW_D = 15.0
+BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, for the last humidity held
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldSeries:
-    """Days of one site; NaN where there is none."""
+    """Daily series of one site; NaN: no value."""
 
     name: str
     day_end_s: Array  # (T,) Unix time of the window's end [s, UTC]
     features: Array  # (T, F) the station's, physical units
-    restart: Mask  # (T,) the station's state is void before this window
+    restart: Mask  # (T,) the station's state is reset before this window
     theta_classical: Array  # (T,) homogeneous COSMIC inversion [m3 m-3]
     truth: Array  # (T,) 0-30 cm by the probes, mean over the window [m3 m-3]
-    judged: Mask  # (T,) in season, soil warm, monitor sound
+    judged: Mask  # (T,) days that are evaluated: in season, warm soil, monitor without fault
     cosmic_n_cph: float  # from the sampling day
     sampling_end_s: float  # end of that day's window [s, UTC]; NaN: no samples
     sampled_theta: float  # field mean of that day [m3 m-3]
 
 
 def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
-    """Everything that is needed to judge an estimate at a site.
+    """Load the daily series with which estimates at a site are evaluated.
 
     Parameters
     ----------
     site_file :
-        As declared.
+        Description of the site.
     cosmic_n_cph :
         COSMIC's N [counts h-1]; None: from the one sampling day.
 
     Raises
     ------
     ConfigError
-        A file lacks a column that the site names, or the site has no samples to calibrate on.
+        A file lacks a column that the site file names, or there are no samples to calibrate on.
     SourceError
         A file cannot be read.
     """
@@ -76,7 +76,7 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
 def load_each(
     site_file: SiteFile, n_cph: Array, records: Sequence[RawRecord], faulty_s: Array
 ) -> tuple[FieldSeries, ...]:
-    """The same for several N at once, (k,) [counts h-1]; records as `raw_records` gives them."""
+    """Load the series for each of several N (k,) [counts h-1] from the output of `raw_records`."""
     end_s, theta = (NAN, NAN) if site_file.sampling is None else sample_day(site_file)
     site = known_site(site_file, theta, n_cph)
     windows = daily_windows(site, records, site_file.day_ends_utc_h, n_cph.size)
@@ -102,7 +102,7 @@ def load_each(
 
 
 def known_site(site_file: SiteFile, theta: float, n_cph: Array) -> Site:
-    """The site with N [counts h-1], and the error of an N from one day's samples [m3 m-3]."""
+    """Set N [counts h-1] of a site and its standard error, from one day's samples [m3 m-3]."""
     site = dataclasses.replace(site_file.site, cosmic_n_cph=n_cph)
     if not math.isfinite(theta):
         return site
@@ -111,12 +111,12 @@ def known_site(site_file: SiteFile, theta: float, n_cph: Array) -> Site:
 
 
 def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
-    """The detector's records with rain and monitor joined; the faulty intervals of the monitor.
+    """Read the detector's records and add rain and monitor; find faults of the monitor.
 
     Returns
     -------
     list of RawRecord, (k, 2) [s, UTC]
-        In time order; begin and end of each time without a sound monitor.
+        Records in time order; start and end of each fault of the monitor.
     """
     source = site_file.records
     records = read_records(source.paths, source.dialect, source.options).records
@@ -140,19 +140,19 @@ def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
 def daily_windows(
     site: Site, records: Iterable[RawRecord], day_ends_utc_h: int, n: int = 1
 ) -> list[Window]:
-    """A window a day, of n sites with the same counts, from the first that has some."""
-    phases = 24 // math.gcd(24, day_ends_utc_h)  # the fewest that give this hour
+    """Compute one window per day, for n sites with the same counts, from the first counts on."""
+    phases = 24 // math.gcd(24, day_ends_utc_h)  # fewest phases that include this hour
     windows = [
         w
-        for _, _, made in steps(site, records, n, phases)
-        for w in made
+        for _, _, closed in steps(site, records, n, phases)
+        for w in closed
         if w.hour % 24 == day_ends_utc_h
     ]
     return from_first_counts(windows)
 
 
 def from_first_counts(windows: list[Window]) -> list[Window]:
-    """Windows from the first on that has counts."""
+    """Drop the windows before the first that has counts."""
     sound = [i for i, w in enumerate(windows) if not w.restart[0]]
     return windows[max(sound[0] - 1, 0) :] if sound else windows
 
@@ -160,12 +160,12 @@ def from_first_counts(windows: list[Window]) -> list[Window]:
 def calibrated_n(
     site_file: SiteFile, records: Sequence[RawRecord], end_s: float, theta: float
 ) -> float:
-    """COSMIC's N by which the inversion of the sampling day's counts is the sampled mean.
+    """Compute COSMIC's N with which the counts of the sampling day give the sampled mean.
 
     Parameters
     ----------
     records :
-        As `raw_records` gives them.
+        Output of `raw_records`.
     end_s : [s, UTC]
         End of the sampling day's window.
     theta : [m3 m-3]
@@ -177,7 +177,7 @@ def calibrated_n(
         No samples, or no counts on that day.
     """
     if math.isnan(theta):
-        raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add it, or give N")
+        raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add it, or specify N")
     first_s = end_s - DAY_S
     near = [r for r in records if first_s - BEFORE_SAMPLING_S < r.end_s <= end_s]
     mean = mean_over(corrected(site_file.site, near), first_s, end_s)
@@ -189,7 +189,7 @@ def calibrated_n(
 
 
 def sample_day(site_file: SiteFile) -> tuple[float, float]:
-    """End of the sampling day's window [s, UTC] and the field mean of its samples [m3 m-3].
+    """Return the end of the sampling day's window [s, UTC] and its field mean [m3 m-3].
 
     Raises
     ------
@@ -205,14 +205,17 @@ def sample_day(site_file: SiteFile) -> tuple[float, float]:
 
 
 def day_window_end_s(site_file: SiteFile, day: str) -> float:
-    """End [s, UTC] of the window of 24 h that covers most of a day's light; the day: ISO date."""
+    """Return the end [s, UTC] of the 24 h window with most of a day's light; day: ISO date."""
     noon_s = begin_s(day) + (12.0 - site_file.longitude_deg / 15.0) * HOUR_S
     shift = site_file.day_ends_utc_h * HOUR_S
     return math.ceil((noon_s - shift) / DAY_S) * DAY_S + shift
 
 
 def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
-    """Weighted mean of the probes over each window, (T,) [m3 m-3]; NaN where a depth has none."""
+    """Compute the weighted mean of the probes over each window, (T,) [m3 m-3].
+
+    NaN if any depth has no value.
+    """
     total, weights = np.zeros(day_end_s.size), 0.0
     for probe in site_file.probes:
         time_s, values = read_table(probe.time, probe.columns)
@@ -222,7 +225,7 @@ def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
 
 
 def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
-    """Days on which estimates are judged: in season, soil warm, intensity monitor sound."""
+    """Select the days to evaluate: in season, warm soil, intensity monitor without fault."""
     middle = (day_end_s - 0.5 * DAY_S).astype("datetime64[s]").astype("datetime64[M]")
     month = middle.astype(np.int64) % 12 + 1
     first, last = site_file.season
@@ -239,40 +242,41 @@ def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
 
 
 def monitor_faults(time_s: Array, value: Array, hold_h: float) -> Array:
-    """Times in which a neutron monitor's values are not to be believed.
+    """Find the periods in which a neutron monitor's values are faulty.
 
     Parameters
     ----------
     time_s, value : (n,)
         In time order.
     hold_h : [h]
-        A value that stands unchanged for longer is one that nobody renews.
+        Longest time for which a value may remain unchanged.
 
     Returns
     -------
     (k, 2) [s, UTC]
-        Begin and end. Falls by more than `FALL_MAX` under the median around them count too: the
-        largest Forbush decreases of a solar cycle at high-latitude monitors are of that size.
+        Start and end. Days with a drop of more than `DROP_MAX` below the median around them are
+        included; the largest Forbush decreases of a solar cycle at high-latitude monitors have
+        this size.
     """
     if not time_s.size:
         return np.empty((0, 2))
     begins = np.flatnonzero(np.concatenate(([True], np.diff(value) != 0.0)))
     until = np.append(time_s[begins[1:]], time_s[-1])
-    stands = until - time_s[begins] > hold_h * HOUR_S
-    found = [np.stack([time_s[begins], until], axis=1)[stands]]
+    stuck = until - time_s[begins] > hold_h * HOUR_S
+    faults = [np.stack([time_s[begins], until], axis=1)[stuck]]
     day = np.floor(time_s / DAY_S)
     each, where = np.unique(day, return_inverse=True)
     middle = np.array([np.median(value[where == i]) for i in range(each.size)])
-    half = 0.5 * FALL_WINDOW_D
+    half = 0.5 * DROP_WINDOW_D
     around = np.array([np.median(middle[np.abs(each - d) <= half]) for d in each])
-    low = value < (1.0 - FALL_MAX) * around[where]
+    low = value < (1.0 - DROP_MAX) * around[where]
     bad = np.unique(day[low])
-    found.append(np.stack([bad * DAY_S, (bad + 1.0) * DAY_S], axis=1))
-    return np.concatenate(found)
+    faults.append(np.stack([bad * DAY_S, (bad + 1.0) * DAY_S], axis=1))
+    return np.concatenate(faults)
 
 
 def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
-    """Rain of each record [mm]: amounts spread evenly over their time; NaN where none is known."""
+    """Distribute rain amounts evenly over their period, for each record [mm]; NaN: unknown."""
     time_s, values = read_table(rain.time, rain.columns)
     known = np.isfinite(values)
     amount = np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1), np.nan)
@@ -287,7 +291,7 @@ def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
 
 
 def _incoming(monitor: Monitor, end_s: Array) -> tuple[Array, Array]:
-    """Last value of the monitor at each record's end, NaN in its faults; the faults."""
+    """Return the last monitor value at each record's end, NaN during faults, and the faults."""
     time_s, values = read_table(monitor.time, (monitor.column,))
     usable = np.isfinite(values[:, 0])
     time_s, value = time_s[usable], values[usable, 0]

@@ -1,7 +1,7 @@
-"""site.toml: a real site, declared; which files hold what, and under which names.
+"""Read site.toml, the description of a real site and of its data files.
 
-Nothing is coded for a site. Paths are relative to the file's own folder; `$NAME` in them is taken
-from the environment. docs/field-evaluation.md describes the keys.
+No code is specific to a site. Paths are relative to the folder of site.toml; `$NAME` in a path is
+replaced by the environment variable. docs/field-evaluation.md describes the keys.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from epithermal_host.field.schema import PROBE, TABLES
 
 WaterKind = Literal["theta", "water_g_g", "total_water_g_g"]
 
-_AS_GIVEN = (
+_COPIED = (
     *("value", "depth_column", "deepest_cm", "bottom_column", "distance_column"),
     *("direction_column", "profile_column", "bulk_density_column"),
-)  # keys of [sampling] that go into Sampling unchanged
+)  # keys of [sampling] that Sampling contains unchanged
 _REQUIRED = ("site", "soil", "records")
 
 
 @dataclass(frozen=True, slots=True)
 class TimeColumn:
-    """How a CSV tells time."""
+    """Time column and format of a CSV file."""
 
     path: Path
-    name: str  # empty: it tells none
-    format: str  # as strptime; empty: ISO 8601
+    name: str  # empty: no time column
+    format: str  # for strptime; empty: ISO 8601
     utc_offset_h: float
     delimiter: str = ","
-    header: tuple[str, ...] = ()  # of a file that has no line of names
+    header: tuple[str, ...] = ()  # column names of a file without a header line
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The detector's recorded files."""
+    """Recorded files of the detector."""
 
     paths: tuple[Path, ...]
     dialect: str
     options: Options
-    corrected: bool  # the atmosphere is taken out already
+    corrected: bool  # counts are already corrected for the atmosphere
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Monitor:
 
     time: TimeColumn
     column: str
-    hold_h: float  # a value that stands longer is a fault
+    hold_h: float  # a value that remains unchanged for longer is a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Rain:
 
 @dataclass(frozen=True, slots=True)
 class SoilTemperature:
-    """File of a soil temperature; days at or below `least_c` are not judged."""
+    """File of a soil temperature; days at or below `least_c` are not evaluated."""
 
     time: TimeColumn
     column: str
@@ -92,21 +92,21 @@ class Sampling:
     time: TimeColumn
     value: str
     kind: WaterKind
-    day: str  # ISO date, the one day of an evaluation; empty: the first
+    day: str  # ISO date of the one day of an evaluation; empty: the first
     depth_column: str
     deepest_cm: float
-    days: tuple[str, ...] = ()  # ISO dates, those of a calibration; none: all
+    days: tuple[str, ...] = ()  # ISO dates of a calibration; empty: all
     bottom_column: str = ""
     distance_column: str = ""
     direction_column: str = ""
     profile_column: str = ""
     bulk_density_column: str = ""
-    hours: tuple[float, float] | None = None  # of the day whose counts are taken [h, UTC]
+    hours: tuple[float, float] | None = None  # of the day, whose counts are used [h, UTC]
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """In-situ sensors of one depth."""
+    """Soil moisture probes of one depth."""
 
     time: TimeColumn
     columns: tuple[str, ...]
@@ -116,16 +116,16 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class SiteFile:
-    """A site as its file declares it; None where it has no such thing."""
+    """Description of a site; None: the file has no such table."""
 
     path: Path
     name: str
     longitude_deg: float
     altitude_m: float
     day_ends_utc_h: int
-    season: tuple[int, int]  # months, both included
+    season: tuple[int, int]  # first and last month, inclusive
     texture: str
-    site: Site  # cosmic_n_cph is 1: not calibrated
+    site: Site  # not calibrated: cosmic_n_cph is 1
     records: Records
     incoming: Monitor | None
     rain: Rain | None
@@ -135,12 +135,12 @@ class SiteFile:
 
 
 def read_site(path: Path) -> SiteFile:
-    """The site that a file declares; the files it names are not opened.
+    """Read the description of a site; do not open the files that it names.
 
     Raises
     ------
     ConfigError
-        It cannot be read or has faults: all of them, each with its key and remedy.
+        The file cannot be read or has errors; lists all of them, each with its key and remedy.
     """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
@@ -150,26 +150,26 @@ def read_site(path: Path) -> SiteFile:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     faults: list[str] = []
     probes = _probes(data.pop("probe", []), faults)
-    given = set(data)
+    present = set(data)
     values = check_tables(TABLES, _REQUIRED, data, faults)
     faults += cover_faults("cover", values.get("cover", {}))
-    for name in [name for name in TABLES if name not in given]:
+    for name in [name for name in TABLES if name not in present]:
         values.pop(name, None)
-    made = _Maker(path, faults)
+    builder = _Builder(path, faults)
     if not faults:
-        out = made.site_file(values, probes)
+        out = builder.site_file(values, probes)
     if faults:
         raise ConfigError(*(f"{path}: {fault}" for fault in faults))
     return out
 
 
 def read_sites(paths: Sequence[Path]) -> list[SiteFile]:
-    """Read several site files, each of a site with a name of its own.
+    """Read several site files; their sites must have different names.
 
     Raises
     ------
     ConfigError
-        The faults of all files.
+        Lists the errors of all files.
     """
     faults: list[str] = []
     sites: list[SiteFile] = []
@@ -179,8 +179,8 @@ def read_sites(paths: Sequence[Path]) -> list[SiteFile]:
         except ConfigError as error:
             faults += error.faults
     names = [site.name for site in sites]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    faults += [f"{name}: two site files have this name" for name in twice]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    faults += [f"{name}: two site files have this name; rename one" for name in duplicates]
     if faults:
         raise ConfigError(*faults)
     return sites
@@ -190,18 +190,18 @@ def _probes(tables: Any, faults: list[str]) -> list[dict[str, Any]]:
     if not isinstance(tables, list):
         faults.append("probe: must be a list of tables, written [[probe]]")
         return []
-    found = []
+    probes = []
     for number, table in enumerate(tables, start=1):
         own: list[str] = []
-        found.append(check_tables({"probe": PROBE}, ("probe",), {"probe": table}, own)["probe"])
+        probes.append(check_tables({"probe": PROBE}, ("probe",), {"probe": table}, own)["probe"])
         faults += [fault.replace("probe.", f"probe {number}: ", 1) for fault in own]
-    if found and not faults and not sum(p["weight"] for p in found) > 0.0:
-        faults.append("probe: the weights add up to 0")
-    return found
+    if probes and not faults and not sum(p["weight"] for p in probes) > 0.0:
+        faults.append("probe: the weights add up to 0; set one above 0")
+    return probes
 
 
-class _Maker:
-    """From checked values to dataclasses; faults of paths are collected."""
+class _Builder:
+    """Builds the dataclasses from checked values; collects errors of paths."""
 
     def __init__(self, path: Path, faults: list[str]) -> None:
         self.path = path
@@ -234,12 +234,12 @@ class _Maker:
     def _file(self, name: str) -> Path:
         def value(match: re.Match[str]) -> str:
             variable = match[1] or match[2]
-            found = os.environ.get(variable)
-            if found is None:
+            folder = os.environ.get(variable)
+            if folder is None:
                 fault = f"{name}: the environment has no {variable}; set it to a folder"
                 if fault not in self.faults:
                     self.faults.append(fault)
-            return found or ""
+            return folder or ""
 
         return self.path.parent / re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, name)
 
@@ -287,19 +287,18 @@ class _Maker:
         days = tuple(table["days"] or ([table["day"]] if table["day"] else []))
         faults = [f"sampling.days: {day!r} is not a date" for day in days if not _is_date(day)]
         if not table["time"] and len(days) != 1:
-            faults.append("sampling.time: missing; name the column of the date, or give day")
-        hours = (table["from_h"], table["to_h"])
-        given = [hour for hour in hours if hour is not None]
-        if len(given) == 1 or (given and given[0] >= given[1]):
-            faults.append("sampling.from_h: give it with a later to_h, or neither")
+            faults.append("sampling.time: missing; name the column of the date, or set day")
+        hours = [hour for hour in (table["from_h"], table["to_h"]) if hour is not None]
+        if len(hours) == 1 or (hours and hours[0] >= hours[1]):
+            faults.append("sampling.from_h: set it together with a later to_h, or set neither")
         self.faults += faults
         return Sampling(
             time=self._time(table),
             kind=cast(WaterKind, table["kind"]),
             day=table["day"] or (days[0] if days else ""),
             days=days,
-            hours=(given[0], given[1]) if len(given) == 2 else None,
-            **{name: table[name] for name in _AS_GIVEN},
+            hours=(hours[0], hours[1]) if len(hours) == 2 else None,
+            **{name: table[name] for name in _COPIED},
         )
 
 
@@ -317,7 +316,7 @@ def _site(
     cover: dict[str, Any] | None,
     incoming: Mapping[str, Any] | None,
 ) -> Site:
-    """What the station must know, from position and soil; as the station's own configuration."""
+    """Derive the station's Site from position and soil, with the same rules as station.toml."""
     latitude, altitude = where["latitude_deg"], where["altitude_m"]
     cutoff = where["cutoff_rigidity_gv"]
     form = cast(IncomingForm, incoming["form"]) if incoming else "none"

@@ -1,4 +1,4 @@
-"""Field mean of soil samples as the counts weigh them, with its standard error."""
+"""Compute the field mean of soil samples with the weights of the counts, and its error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from epithermal_host.arrays import Array
 from epithermal_host.config.instrument import SAMPLING_SIGMA
 from epithermal_host.field.samples import Campaign
 
-LEAST_DISTANCE_M = 0.5  # W(r) vanishes at the detector's foot, a sample there does not
+LEAST_DISTANCE_M = 0.5  # W(r) is 0 at the detector itself; samples there must still count
 CONVERGED = 1e-6  # [m3 m-3]
 ROUNDS_MAX = 50
-LEAST_SIGMA = 1e-5  # [m3 m-3] less is no scatter but a copied value
-WEIGHED_THETA = (0.02, 0.5)  # W(r) was fitted to these [m3 m-3]
+LEAST_SIGMA = 1e-5  # [m3 m-3]; a smaller scatter means copied values
+WEIGHED_THETA = (0.02, 0.5)  # range to which W(r) was fitted [m3 m-3]
 TOP_CM = np.arange(0.25, 30.0, 0.5)  # middles of slices of 0-30 cm
 
 
@@ -34,12 +34,12 @@ class FieldMean:
     samples: int
     profiles: int
     plain: float  # mean of all samples [m3 m-3]
-    theta: float  # weighted by depth and distance, as the counts are [m3 m-3]
+    theta: float  # weighted by depth and distance like the counts [m3 m-3]
     sigma: float  # its standard error [m3 m-3]
-    theta_0_30: float  # weighted by distance alone: mean of 0-30 cm [m3 m-3]
-    within: float  # the part of sigma that scatter within the profiles explains [m3 m-3]
-    between: float  # standard error by the scatter of the profiles; NaN: fewer than two [m3 m-3]
-    assumed: bool  # sigma is the usual one: the samples do not tell
+    theta_0_30: float  # weighted by distance only: mean of 0-30 cm [m3 m-3]
+    within: float  # standard error from the scatter within the profiles [m3 m-3]
+    between: float  # standard error from the scatter between profiles; NaN: fewer than two [m3 m-3]
+    assumed: bool  # sigma is the default, because the samples do not determine it
     d86_cm: float
     rounds: int
 
@@ -53,25 +53,25 @@ def field_mean(
     *,
     local: bool = False,
 ) -> FieldMean:
-    """Mean of the samples by depth and distance; weights follow the mean until it stands.
+    """Average the samples with weights for depth and distance, iterated to convergence.
 
     Parameters
     ----------
     campaign :
-        Samples of one day. Without depths a profile is its plain mean, without distances all
-        profiles weigh the same.
+        Samples of one day. Without depths, the mean of a profile is unweighted; without distances,
+        all profiles have the same weight.
     bulk_density_g_cm3, bound_water_g_g :
-        Of the site; the weights' water content includes bound water (Schroen et al., eq. 2).
+        Of the site; the water content in the weights includes bound water (Schroen et al., eq. 2).
     pressure_hpa, abs_humidity_g_m3 :
         Means of that day.
     local :
-        W(r) at each profile's own water content, as neptoon 1.12 has it, in place of the field's,
-        as crnpy 0.8 has it. A wet profile then weighs less.
+        Evaluate W(r) at each profile's own water content, as in neptoon 1.12, instead of the field
+        mean, as in crnpy 0.8. Wet profiles then have less weight.
 
     References
     ----------
-    Schroen et al. (2017), doi:10.5194/hess-21-5009-2017, section 2.3: a profile's mean by W(d),
-    the field's by W(r), both anew with the mean that came out.
+    Schroen et al. (2017), doi:10.5194/hess-21-5009-2017, section 2.3: W(d) for the mean of a
+    profile, W(r) for the mean of the field, both repeated with the resulting mean.
     """
     theta, profile = campaign.theta, campaign.profile
     mean, rounds = float(theta.mean()), 0
@@ -87,7 +87,7 @@ def field_mean(
         if abs(mean - last) < CONVERGED or rounds == ROUNDS_MAX:
             break
     within, between = _within_error(campaign, v, w), _between_error(means, w)
-    known = [e for e in (between, within) if e > LEAST_SIGMA]  # NaN: not
+    known = [e for e in (between, within) if e > LEAST_SIGMA]  # excludes NaN
     return FieldMean(
         day=campaign.day,
         samples=theta.size,
@@ -105,27 +105,27 @@ def field_mean(
 
 
 def _within_profiles(campaign: Campaign, y: float, bulk_density_g_cm3: float, r: Array) -> Array:
-    """Weights of the samples (n,); those of a profile add up to 1."""
+    """Compute the weights of the samples (n,); those of a profile add up to 1."""
     d86 = d86_cm(y, bulk_density_g_cm3, np.where(np.isfinite(r), r, TYPICAL_DISTANCE_M))
-    told = np.isfinite(campaign.depth_cm)
-    v = np.where(told, depth_weight(np.where(told, campaign.depth_cm, 0.0), d86), 1.0)
+    known = np.isfinite(campaign.depth_cm)
+    v = np.where(known, depth_weight(np.where(known, campaign.depth_cm, 0.0), d86), 1.0)
     return np.asarray(v / np.bincount(campaign.profile, v)[campaign.profile])
 
 
 def _between_profiles(campaign: Campaign, y: Array, humidity: float, r: Array) -> Array:
-    """Weights of the profiles, they add up to 1; those without a distance weigh as the mean one."""
+    """Compute the weights of the profiles, which add up to 1; the mean one without a distance."""
     y = np.clip(y, *WEIGHED_THETA)
     first = np.unique(campaign.profile, return_index=True)[1]
-    told = np.isfinite(r[first])
+    known = np.isfinite(r[first])
     w = np.ones(first.size)
-    if told.any():
-        w = distance_weight(np.where(told, r[first], 1.0), y, humidity)
-        w = np.where(told, w, w[told].mean())
+    if known.any():
+        w = distance_weight(np.where(known, r[first], 1.0), y, humidity)
+        w = np.where(known, w, w[known].mean())
     return np.asarray(w / w.sum())
 
 
 def _between_error(means: Array, w: Array) -> float:
-    """Standard error of the weighted mean by the scatter of the profiles' means; NaN: one.
+    """Estimate the error of the weighted mean from the scatter between profiles; NaN with one.
 
     References
     ----------
@@ -138,7 +138,7 @@ def _between_error(means: Array, w: Array) -> float:
 
 
 def _within_error(campaign: Campaign, v: Array, w: Array) -> float:
-    """Standard error by what is left when the means of profiles and of depths are taken out."""
+    """Estimate the error from the residuals after subtracting the means of profiles and depths."""
     profile = campaign.profile
     depth = np.unique(np.nan_to_num(campaign.depth_cm, nan=-1.0), return_inverse=True)[1]
     left, free = campaign.theta.astype(float), campaign.theta.size - len(set(profile)) - max(depth)
@@ -152,7 +152,7 @@ def _within_error(campaign: Campaign, v: Array, w: Array) -> float:
 
 
 def _top(campaign: Campaign, w: Array) -> float:
-    """Mean of 0-30 cm: each profile's samples joined by lines over depth, profiles by distance."""
+    """Average over 0-30 cm: interpolate each profile linearly, weight profiles by distance."""
     total = 0.0
     for i, weight in enumerate(w.tolist()):
         rows = campaign.profile == i

@@ -18,7 +18,7 @@ from epithermal_host.compute.crew import Crew
 from epithermal_host.config.instrument import SAMPLING_SIGMA
 from epithermal_host.evaluation.result import InputSet, input_sets
 from epithermal_host.field.calibration import HISTORY_D
-from epithermal_host.field.network_n import candidates, network_fit, said, stream
+from epithermal_host.field.network_n import candidates, network_fit, network_theta, stream
 from epithermal_host.field.series import (
     FieldSeries,
     calibrated_n,
@@ -61,7 +61,7 @@ def load(
     day, sample, error = np.array([end_s]), np.array([theta]), np.array([SAMPLING_SIGMA])
     n_cph = []
     for inputs in _sets(site_file, seen.features):
-        told = said(bundle, inputs.features, seen.restart, who, runtime_name)
+        told = network_theta(bundle, inputs.features, seen.restart, who, runtime_name)
         fit = network_fit(dataclasses.replace(seen, theta=told), day, sample, error)
         n_cph.append(classical if fit.reason or math.isnan(fit.n_cph) else fit.n_cph)
     first, *own = load_each(site_file, np.array([classical, *n_cph]), records, faulty_s)

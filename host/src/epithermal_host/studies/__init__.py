@@ -1,4 +1,4 @@
-"""Answer one question each from simulations: why memory is needed, what one site teaches.
+"""Run simulation studies: why memory is needed, and what a network learns at one site.
 
 In: a small TOML file or a finished campaign. Out: pictures and their data as files; `demo` runs the
 whole chain once, with a broker and a station.

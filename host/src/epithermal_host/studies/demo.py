@@ -1,7 +1,7 @@
-"""The whole chain on one machine: soils, training, bundle, station, broker, dashboard, picture.
+"""Run the whole chain on one machine: soils, training, bundle, station, broker, dashboard, picture.
 
-Nothing is staged: the station is the real daemon in a process of its own, fed byte by byte through
-a pseudo-terminal, and what is judged is what a subscriber received from the broker.
+The station is the real daemon in its own process, fed byte by byte through a pseudo-terminal; the
+evaluation uses the messages that a subscriber received from the broker.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ Write = Callable[[str], None]
 
 STATION = "demo-01"
 TOPIC = f"crns/v1/{STATION}/obs/theta"
-DAYS = 365  # that the station is fed
-SILENCE_S = 60.0  # without a message before the demo gives up
-SHOWN = 12  # messages that are printed
+DAYS = 365  # days of records sent to the station
+SILENCE_S = 60.0  # longest time without a message; then the demo aborts
+SHOWN = 12  # number of messages printed
 PICTURE = "demo.png"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Messages of the dashboard as columns; one row a record."""
+    """Messages received by the dashboard as columns; one row per record."""
 
     window_end_s: Array
     theta: Array
@@ -73,21 +73,21 @@ def run(out: Path, write: Write) -> None:
     ----------
     out :
         Folder for the run, the bundle, the station's files and the picture. Simulated soils and
-        training that are there from an interrupted demo are used.
+        training of an interrupted demo are reused.
     write :
-        Takes a line of text for the user.
+        Called with each line of text for the user.
 
     Raises
     ------
     EpithermalError
-        A step failed, or the station did not deliver.
+        A step failed, or messages of the station are missing.
     """
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     with resources.as_file(resources.files("epithermal_host.studies") / "demo.toml") as path:
         config = read_run(path)
     folder = out / "run"
-    if not _continues(folder, config):
+    if not _can_resume(folder, config):
         shutil.rmtree(folder, ignore_errors=True)
     write(f"1/5 simulating {config.campaign.soils} soils x {config.campaign.years} years")
     campaign.run(config, folder)
@@ -95,25 +95,25 @@ def run(out: Path, write: Write) -> None:
     write("2/5 training and quantizing the network")
     train.run(folder, config.train)
     quantize.run(folder, config.quantize)
-    write("3/5 judging it on soils that it never saw")
-    judged = evaluate.run(folder)
-    write(evaluate.table(judged))
+    write("3/5 evaluating it on soils that are not in the training set")
+    evaluation = evaluate.run(folder)
+    write(evaluate.table(evaluation))
     shutil.rmtree(out / "models", ignore_errors=True)
     bundle = release.run(
         folder, out / "models", name=config.release.name, version=config.release.version
     ).path
     write(f"    released {bundle}")
-    write(f"4/5 a detector on an unseen soil, {DAYS} days of hourly bytes through a terminal line")
+    write(f"4/5 sending {DAYS} days of a detector on an unseen soil to the station, hour by hour")
     index, site, records, truth_s, truth = _unseen(config, folder)
     shutil.rmtree(out / "station", ignore_errors=True)
     received = _play(out / "station", site, bundle, records, write)
-    write("5/5 what the dashboard received, against the truth")
+    write("5/5 comparing what the dashboard received with the truth")
     write(_picture(out / PICTURE, index, received, truth_s, truth))
     write(f"done in {time.monotonic() - began:.0f} s; picture: {out / PICTURE}")
 
 
-def _continues(folder: Path, config: RunConfig) -> bool:
-    """Whether the folder holds an interrupted demo of this very kind."""
+def _can_resume(folder: Path, config: RunConfig) -> bool:
+    """Check whether the folder holds an interrupted demo with the same configuration."""
     try:
         return campaign_key(read_run(folder)) == campaign_key(config)
     except ConfigError:
@@ -121,7 +121,7 @@ def _continues(folder: Path, config: RunConfig) -> bool:
 
 
 def _unseen(config: RunConfig, folder: Path) -> tuple[int, Site, list[RawRecord], Array, Array]:
-    """A test soil: its index, site, last year's records, and the truth of each daily window."""
+    """Choose a test soil; return its index, site, last year's records and daily true values."""
     series = read_series(folder).part(TEST)
     spread = np.nanstd(series.theta[:, -DAYS:], axis=1)
     index = int(series.scenario[int(np.argsort(spread)[len(spread) // 2])])
@@ -134,7 +134,7 @@ def _unseen(config: RunConfig, folder: Path) -> tuple[int, Site, list[RawRecord]
 def _play(
     folder: Path, site: Site, bundle: Path, records: list[RawRecord], write: Write
 ) -> Received:
-    """Feed a detector's bytes to the real station, and listen at the broker."""
+    """Send a detector's bytes to the real station and collect its messages from the broker."""
     folder.mkdir(parents=True, exist_ok=True)
     with demo_rig.broker() as port, demo_rig.terminal() as (master, line):
         station_toml = _station_toml(folder, site, bundle, line, port)
@@ -147,19 +147,19 @@ def _play(
 def _receive(
     messages: list[dict[str, Any]], expected: int, daemon: subprocess.Popen[bytes], write: Write
 ) -> Received:
-    """Wait until every record came back as a message."""
-    seen, since = 0, time.monotonic()
+    """Wait until there is a message for every record."""
+    count, since = 0, time.monotonic()
     with tqdm(total=expected, desc="messages", unit="msg") as bar:
-        while seen < expected:
+        while count < expected:
             time.sleep(0.2)
-            if len(messages) > seen:
-                bar.update(len(messages) - seen)
-                seen, since = len(messages), time.monotonic()
+            if len(messages) > count:
+                bar.update(len(messages) - count)
+                count, since = len(messages), time.monotonic()
             if daemon.poll() is not None:
                 raise EpithermalError(f"the station stopped with exit status {daemon.returncode}")
             if time.monotonic() - since > SILENCE_S:
                 raise EpithermalError(
-                    f"no message for {SILENCE_S:.0f} s, {seen} of {expected} came"
+                    f"no message for {SILENCE_S:.0f} s; received {count} of {expected}"
                 )
     for message in messages[expected // SHOWN - 1 :: expected // SHOWN]:
         write(f"    {TOPIC} {json.dumps(_brief(message))}")
@@ -191,9 +191,9 @@ def _seconds(text: str | None) -> float:
 
 
 def _picture(path: Path, index: int, got: Received, truth_s: Array, truth: Array) -> str:
-    """Draw truth, inversion and network over time; returns the errors as text.
+    """Draw truth, inversion and network over time; return the errors as text.
 
-    The errors are of the windows that end at midnight, as the truth does, after the first 60 days.
+    The errors are those of windows that end at midnight, like the truth, after the first 60 days.
     """
     midnight = np.isin(got.window_end_s, truth_s[60:]) & np.isfinite(got.theta_classical)
     _, first = np.unique(got.window_end_s[midnight], return_index=True)
@@ -205,15 +205,15 @@ def _picture(path: Path, index: int, got: Received, truth_s: Array, truth: Array
         f"Unseen soil {index}: RMSE of the inversion {error['theta_classical']:.4f}, "
         f"of the LSTM {error['theta']:.4f} {UNIT}"
     )
-    write_atomic(path, _drawn(title, got, truth_s, truth))
+    write_atomic(path, _draw(title, got, truth_s, truth))
     return (
         f"    RMSE over {len(ends)} days: inversion {error['theta_classical']:.4f}, "
         f"LSTM {error['theta']:.4f} m3/m3"
     )
 
 
-def _drawn(title: str, got: Received, truth_s: Array, truth: Array) -> bytes:
-    """The picture as a PNG."""
+def _draw(title: str, got: Received, truth_s: Array, truth: Array) -> bytes:
+    """Draw the picture as PNG bytes."""
     when = (got.window_end_s * 1e6).astype("datetime64[us]")
     with plot_style():
         figure = new_figure(11.0, 4.5)
@@ -230,18 +230,18 @@ def _drawn(title: str, got: Received, truth_s: Array, truth: Array) -> bytes:
 
 
 def _cover(site: Site) -> dict[str, Any]:
-    """[site.cover] where the station is told what grows around it."""
+    """Build the table [site.cover]; empty if the vegetation is not described."""
     if not site.cover_known:
         return {}
     days = np.arange("2024-01-01", "2025-01-01", dtype="datetime64[D]")
     shares = np.asarray(site.canopy_cover).tolist()
     points = {str(day)[5:]: share for day, share in zip(days, shares, strict=True)}
-    told = {"root_depth_cm": site.root_depth_cm, "evaporation_share": site.evaporation_share}
-    return {"cover": {"canopy_cover": points, **told}}
+    values = {"root_depth_cm": site.root_depth_cm, "evaporation_share": site.evaporation_share}
+    return {"cover": {"canopy_cover": points, **values}}
 
 
 def _station_toml(folder: Path, site: Site, bundle: Path, line: str, port: int) -> Path:
-    """The station's one file of configuration."""
+    """Write the station's configuration file."""
     incoming = {"form": site.incoming_form, "ref": site.incoming_ref, "scale": site.incoming_scale}
     text = tomli_w.dumps(
         {
@@ -263,8 +263,8 @@ def _station_toml(folder: Path, site: Site, bundle: Path, line: str, port: int) 
             "source": {
                 "url": line,
                 "dialect": "records",
-                "stamps": "unchecked",
-            },  # a year is played
+                "stamps": "unchecked",  # a year is sent within minutes
+            },
             "model": {"bundle": str(bundle.resolve())},
             "mqtt": {
                 "host": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""What stands around the demo's station: detector line, broker, dashboard, the daemon's process."""
+"""Provide the demo's surroundings: detector line, broker, dashboard, the daemon's process."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.loggers import parser
 from epithermal_edge.records import RawRecord
 
-FLUSH_S = 1.0  # pyserial empties a line's input when it opens it
+FLUSH_S = 1.0  # pyserial discards pending input when it opens a line
 
 
 @contextlib.contextmanager
 def station(station_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The daemon in a process of its own; ended by SIGTERM, as systemd does."""
+    """Run the daemon in its own process; terminate it with SIGTERM, as systemd does."""
     with (station_toml.parent / "station.log").open("wb") as log:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "epithermal_edge", "run", str(station_toml)], stderr=log
@@ -44,7 +44,7 @@ def station(station_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def terminal() -> Iterator[tuple[int, str]]:
-    """A pseudo-terminal: the detector's end and the name of the station's end."""
+    """Open a pseudo-terminal; yield the detector's end and the name of the station's end."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     name = os.ttyname(slave)
@@ -56,10 +56,10 @@ def terminal() -> Iterator[tuple[int, str]]:
 
 
 def feed(master: int, records: list[RawRecord]) -> None:
-    """Write what the logger would, once the station listens; the line's buffer sets the pace."""
+    """Write the logger's output once the station has opened the line; its buffer sets the pace."""
     line = select.poll()
     line.register(master, select.POLLHUP)
-    with contextlib.suppress(OSError):  # the demo ended while the line was full
+    with contextlib.suppress(OSError):  # the demo may end while the line is full
         while line.poll(0):
             time.sleep(0.05)
         time.sleep(FLUSH_S)
@@ -72,18 +72,18 @@ def feed(master: int, records: list[RawRecord]) -> None:
 
 @contextlib.contextmanager
 def dashboard(port: int, topic: str) -> Iterator[list[dict[str, Any]]]:
-    """A subscriber; the list grows as messages come."""
+    """Subscribe to a topic; yield the list to which messages are appended."""
     from paho.mqtt.client import Client, MQTTMessage, MQTTv311
     from paho.mqtt.enums import CallbackAPIVersion
 
     messages: list[dict[str, Any]] = []
     subscribed = threading.Event()
 
-    def take(_client: Client, _data: object, message: MQTTMessage) -> None:
+    def append(_client: Client, _data: object, message: MQTTMessage) -> None:
         messages.append(json.loads(message.payload))
 
     client = Client(CallbackAPIVersion.VERSION2, client_id="dashboard", protocol=MQTTv311)
-    client.on_message = take
+    client.on_message = append
     client.on_subscribe = lambda *_: subscribed.set()
     client.connect("127.0.0.1", port)
     client.subscribe(topic, qos=1)
@@ -99,7 +99,7 @@ def dashboard(port: int, topic: str) -> Iterator[list[dict[str, Any]]]:
 
 @contextlib.contextmanager
 def broker() -> Iterator[int]:
-    """An MQTT broker inside this process, on a free local port; yields the port."""
+    """Run an MQTT broker in this process on a free local port; yield the port."""
     try:
         from amqtt.broker import Broker
     except ImportError as error:
@@ -109,7 +109,7 @@ def broker() -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # it reports its own shutdown as error
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # it logs its own shutdown as an error
     loop = asyncio.new_event_loop()
     config = {
         "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},

@@ -1,7 +1,7 @@
-"""Why memory is needed, in two pictures: one mean water content, many neutron rates.
+"""Show in two pictures why memory is needed: one mean water content, many neutron rates.
 
-`rate-against-mean`: rates of uniform profiles (a line) beside those of simulated ones (a cloud).
-`equal-mean-profiles`: the two of the cloud with one mean and the most different rates.
+`rate-against-mean`: rates of uniform profiles (a line) and of simulated profiles (a cloud).
+`equal-mean-profiles`: the two simulated profiles with equal mean and the most different rates.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from epithermal_host.weather.generator import generate
 
 RATE = "rate-against-mean"
 PAIR = "equal-mean-profiles"
-EQUAL_THETA = 1e-3  # means that differ by no more are called equal [m3 m-3]
-SURFACE_CM, BELOW_CM = (0.0, 5.0), (10.0, 30.0)  # whose difference tells wetting from drying
+EQUAL_THETA = 1e-3  # largest difference of means that count as equal [m3 m-3]
+SURFACE_CM, BELOW_CM = (0.0, 5.0), (10.0, 30.0)  # depth intervals of the contrast
 LINE_POINTS = 161
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was drawn."""
+    """Data and files of the two pictures."""
 
     days: Days
     pair: Pair
     paths: tuple[Path, ...]
 
     def lines(self) -> tuple[str, str]:
-        """The numbers that the pictures show."""
+        """Format the numbers that the pictures show."""
         d, p = self.days, self.pair
         return (
             f"{d.title}, {d.day.size} days: inverting each rate by the uniform line: "
@@ -74,30 +74,30 @@ def run(
     seed: int | None = None,
     cover: CoverName | None = None,
 ) -> Figures:
-    """Draw both pictures into a folder, their data beside them as CSV.
+    """Draw both pictures into a folder and write their data beside them as CSV.
 
     Parameters
     ----------
     out :
-        Made where it is missing.
+        Created where missing.
     run_folder, scenario :
-        A campaign's folder and the number of the place; the first that is there by default.
+        Folder of a campaign and index of a scenario; default: the first scenario.
     seed, cover :
-        Of our own place, where no campaign is named; 1 and bare soil by default.
+        Of the built-in place, which is used without a campaign; default: 1, bare soil.
 
     Raises
     ------
     ConfigError
-        Options that do not go together, a run or scenario that is not there, no pair of profiles
-        of one mean, a folder that cannot be written.
+        Options contradict each other, the run or scenario does not exist, no two profiles have
+        equal means, or the folder is not writable.
     """
     if run_folder is None:
         if scenario is not None:
-            raise ConfigError("--scenario: belongs to a campaign; name its folder with --run")
+            raise ConfigError("--scenario: requires a campaign; name its folder with --run")
         days = own_days(1 if seed is None else seed, cover or "bare")
     else:
         if seed is not None or cover is not None:
-            raise ConfigError("--seed, --cover: of our own place; leave them out with --run")
+            raise ConfigError("--seed, --cover: apply to the built-in place; omit them with --run")
         days = campaign_days(run_folder, scenario)
     pair = find_pair(days)
     rate_png = figures_plots.rate_against_mean(days, pair, line(days))
@@ -112,17 +112,17 @@ def run(
         for name, content in files.items():
             write_atomic(out / name, content)
     except OSError as error:
-        raise ConfigError(f"{out}: {error.strerror}: name a folder that can be written") from error
+        raise ConfigError(f"{out}: {error.strerror}: name a writable folder") from error
     return Figures(days, pair, tuple(out / name for name in files))
 
 
 def own_days(seed: int = 1, cover: CoverName = "bare", years: int = 3) -> Days:
-    """Days of the catalogue's loam in Belgian weather, after a year of spin-up.
+    """Simulate days of the catalogue's loam in Belgian weather, after a year of spin-up.
 
     Raises
     ------
     ConfigError
-        A seed or a number of years that cannot be.
+        The seed or the number of years is out of range.
     """
     try:
         period = CampaignConfig(seed=seed, soils=1, years=years)
@@ -145,22 +145,22 @@ def own_days(seed: int = 1, cover: CoverName = "bare", years: int = 3) -> Days:
 
 
 def campaign_days(run_folder: Path, index: int | None = None) -> Days:
-    """Days of a campaign's scenario, the first that is there by default.
+    """Read the days of a campaign's scenario; default: the first scenario.
 
     Raises
     ------
     ConfigError
-        No such run or scenario, or a damaged file.
+        The run or scenario does not exist, or its file is damaged.
     """
-    read_run(run_folder)  # tells what is wrong with a folder that is none
+    read_run(run_folder)  # raises if the folder contains no valid run
     if index is None:
-        there = sorted((run_folder / FOLDER).glob("scenario-*.npz"))
-        if not there:
+        files = sorted((run_folder / FOLDER).glob("scenario-*.npz"))
+        if not files:
             raise ConfigError(f"{run_folder}: no scenario; run `epithermal-host simulate` first")
-        index = int(there[0].stem.removeprefix("scenario-"))
+        index = int(files[0].stem.removeprefix("scenario-"))
     path = scenario_path(run_folder, index)
     if not path.is_file():
-        raise ConfigError(f"{path}: no such scenario; it failed, or was never asked for")
+        raise ConfigError(f"{path}: no such scenario; it failed or is beyond campaign.soils")
     try:
         # np.load of a path leaves the file open when it is damaged
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
@@ -169,17 +169,19 @@ def campaign_days(run_folder: Path, index: int | None = None) -> Days:
         raise ConfigError(f"{path}: damaged ({fault}); run simulate again") from fault
 
 
-def _scenario_days(day: Integers, theta: Array, told: dict[str, Any]) -> Days:
-    """A scenario's file; `told` is Scenario.to_dict."""
-    grid = graded_grid(told["depth_cm"], told["nodes"], told["top_dz_cm"], told["layer_bottoms_cm"])
-    density = np.array([bulk_density_from_porosity(soil["theta_s"]) for soil in told["soils"]])
-    bound = density * np.array(told["bound_water_g_g"])
-    names = " over ".join(soil["name"].replace("_", " ") for soil in told["soils"])
-    cover = told["cover"]["kind"]
-    site: dict[str, Any] = {k: NAN if v is None else v for k, v in told["site"].items()}
+def _scenario_days(day: Integers, theta: Array, place: dict[str, Any]) -> Days:
+    """Convert a scenario's file to days; `place` is the value of Scenario.to_dict."""
+    grid = graded_grid(
+        place["depth_cm"], place["nodes"], place["top_dz_cm"], place["layer_bottoms_cm"]
+    )
+    density = np.array([bulk_density_from_porosity(soil["theta_s"]) for soil in place["soils"]])
+    bound = density * np.array(place["bound_water_g_g"])
+    names = " over ".join(soil["name"].replace("_", " ") for soil in place["soils"])
+    cover = place["cover"]["kind"]
+    site: dict[str, Any] = {k: NAN if v is None else v for k, v in place["site"].items()}
     return to_days(
         f"{names.capitalize()}, {'bare soil' if cover == 'bare' else cover}, "
-        f"scenario {told['index']}",
+        f"scenario {place['index']}",
         day,
         Soil(grid.z_cm, density[grid.material], bound[grid.material]),
         theta.astype(np.float64),
@@ -188,7 +190,10 @@ def _scenario_days(day: Integers, theta: Array, told: dict[str, Any]) -> Days:
 
 
 def to_days(title: str, day: Integers, soil: Soil, theta: Array, site: Site) -> Days:
-    """Profiles as points of the first picture; theta is (days + 1, nz), row 0 the first begin."""
+    """Convert profiles to points of the first picture.
+
+    theta is (days + 1, nz); row 0 is the start of the first day.
+    """
     mean = mean_theta(soil.z_cm, theta)
     contrast = mean_theta(soil.z_cm, theta, *SURFACE_CM) - mean_theta(soil.z_cm, theta, *BELOW_CM)
     rate = neutron_rate(*soil.layers(theta[1:]), site.cosmic_n_cph)
@@ -199,36 +204,36 @@ def to_days(title: str, day: Integers, soil: Soil, theta: Array, site: Site) -> 
 
 
 def line(days: Days) -> tuple[Array, Array]:
-    """Rate over uniform profiles, as the station inverts it: theta (n) [m3 m-3], rate (n) [cph]."""
+    """Compute the relation that the station inverts: theta (n) [m3 m-3], rate (n) [cph]."""
     both = np.concatenate((days.mean, days.inverted))
     theta = np.linspace(max(both.min() - 0.01, 0.005), both.max() + 0.01, LINE_POINTS)
     return theta, np.asarray(cosmic_rate(theta, days.site))
 
 
 def find_pair(days: Days) -> Pair:
-    """The wetting and the drying profile of equal mean whose rates differ most.
+    """Find the wetting and the drying profile with equal mean whose rates differ most.
 
     Raises
     ------
     ConfigError
-        No day of the one kind has the mean of a day of the other.
+        No wetting day and drying day have equal means.
     """
     dry = np.flatnonzero(~days.wetting)
     dry = dry[np.argsort(days.mean[dry], kind="stable")]
     low = np.searchsorted(days.mean[dry], days.mean - EQUAL_THETA, side="left")
     high = np.searchsorted(days.mean[dry], days.mean + EQUAL_THETA, side="right")
-    best, found = -np.inf, (-1, -1)
+    best, index = -np.inf, (-1, -1)
     for wet in np.flatnonzero(days.wetting & (high > low)):
         near = dry[low[wet] : high[wet]]
         other = near[np.argmax(days.rate_cph[near])]
         ratio = float(days.rate_cph[other] / days.rate_cph[wet])
         if ratio > best:
-            best, found = ratio, (int(wet), int(other))
-    if found[0] < 0:
+            best, index = ratio, (int(wet), int(other))
+    if index[0] < 0:
         raise ConfigError(
             f"{days.title}: no wetting and drying day with equal mean; simulate more years"
         )
-    return _pair(days, found)
+    return _pair(days, index)
 
 
 def _pair(days: Days, index: tuple[int, int]) -> Pair:
@@ -242,14 +247,14 @@ def _pair(days: Days, index: tuple[int, int]) -> Pair:
 
 
 def rate_csv(days: Days) -> str:
-    """The first picture's data: the line's points, then a row a day."""
+    """Format the data of the first picture: points of the line, then one row per day."""
     theta, rate = line(days)
     text = io.StringIO()
     text.write(
         f"# {days.title}. n_cph: corrected neutron rate by COSMIC, no noise, no snow.\n"
         "# kind uniform: one theta at all depths; simulated: profile at the end of `date`.\n"
-        "# contrast: theta of 0-5 cm less that of 10-30 cm. theta_inverted: theta of the uniform\n"
-        "# profile with that rate. theta in m3 m-3. state: what the 0-30 cm mean did that day.\n"
+        "# contrast: theta of 0-5 cm minus that of 10-30 cm. theta_inverted: theta of the uniform\n"
+        "# profile with that rate. theta in m3 m-3. state: change of the 0-30 cm mean that day.\n"
         "kind,date,theta_0_30,n_cph,theta_inverted,contrast,state\n"
     )
     for t, n in zip(theta.tolist(), rate.tolist(), strict=True):
@@ -264,7 +269,7 @@ def rate_csv(days: Days) -> str:
 
 
 def pair_csv(days: Days, pair: Pair) -> str:
-    """The second picture's data: a row a layer."""
+    """Format the data of the second picture: one row per layer."""
     text = io.StringIO()
     text.write(f"# {days.title}. Profiles at the end of the day, theta in m3 m-3.\n")
     for row, name in enumerate(("wetting", "drying")):
@@ -272,7 +277,7 @@ def pair_csv(days: Days, pair: Pair) -> str:
             f"# {name}: {pair.date[row]}, theta_0_30 {pair.mean[row]:.5f}, "
             f"n_cph {pair.rate_cph[row]:.2f}, d86_cm {pair.d86_cm[row]:.2f}\n"
         )
-    text.write("# share: part of the counted neutrons that the layer made\n")
+    text.write("# share: share of the counted neutrons that originate in the layer\n")
     text.write("z_cm,bottom_cm,theta_wetting,theta_drying,share_wetting,share_drying\n")
     columns = (days.soil.z_cm, pair.bottom_cm, *days.theta[list(pair.index)], *pair.share)
     for values in zip(*(c.tolist() for c in columns), strict=True):

@@ -1,4 +1,4 @@
-"""The drawing of `figures`: arrays in, bytes of a PNG out."""
+"""Draw the pictures of `figures` as PNG bytes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from epithermal_host.rendering.plots import BLUE, VERMILION, new_figure, plot_st
 from epithermal_host.studies.figures_data import Days, Pair
 
 WET, DRY = BLUE, VERMILION
-DEEPEST_CM = 50.0  # of the profiles that are shown, where D86 is shallow
+DEEPEST_CM = 50.0  # lower end of the profiles shown; deeper only if D86 requires it
 
 
 def rate_against_mean(days: Days, pair: Pair, line: tuple[Array, Array]) -> bytes:
-    """Neutron rate against the 0-30 cm mean: the uniform profiles' line, the simulated cloud."""
+    """Draw neutron rate against the 0-30 cm mean: line of uniform profiles, simulated cloud."""
     with plot_style():
         figure = new_figure(8.0, 5.6)
         axes = figure.add_subplot()
         limit = float(np.quantile(np.abs(days.contrast), 0.98))
-        order = np.argsort(np.abs(days.contrast))  # the far ones on top
+        order = np.argsort(np.abs(days.contrast))  # largest contrasts on top
         dots = axes.scatter(
             days.mean[order], days.rate_cph[order], c=days.contrast[order], s=16.0, lw=0.0,
             cmap=LinearSegmentedColormap.from_list("state", (DRY, "0.8", WET)),
@@ -42,7 +42,7 @@ def rate_against_mean(days: Days, pair: Pair, line: tuple[Array, Array]) -> byte
 
 
 def equal_mean_profiles(days: Days, pair: Pair) -> bytes:
-    """Water content and origin of the counted neutrons over depth, for the two of one mean."""
+    """Draw water content and origin of the counted neutrons over depth, for the pair."""
     with plot_style():
         figure = new_figure(8.0, 5.2)
         left, right = figure.subplots(1, 2, sharey=True)
@@ -51,8 +51,8 @@ def equal_mean_profiles(days: Days, pair: Pair) -> bytes:
             style: Any = {"c": colour, "ls": ("-", "--")[row]}
             label = f"{name}, {pair.date[row]}: {pair.rate_cph[row]:.0f} counts h⁻¹"
             left.plot(days.theta[pair.index[row]], days.soil.z_cm, lw=2.0, label=label, **style)
-            made = pair.rate_cph[row] * pair.share[row] / width_cm
-            right.plot(made, days.soil.z_cm, lw=2.0, **style)
+            origin = pair.rate_cph[row] * pair.share[row] / width_cm
+            right.plot(origin, days.soil.z_cm, lw=2.0, **style)
             _mark_depth(right, name, float(pair.d86_cm[row]), pair.d86_cm.min(), style)
         mean = float(pair.mean.mean())
         left.plot(
@@ -68,7 +68,7 @@ def equal_mean_profiles(days: Days, pair: Pair) -> bytes:
 
 
 def _mark(axes: Any, pair: Pair) -> None:
-    """The pair of the second picture in the first."""
+    """Mark the pair of the second picture in the first."""
     for row, name in enumerate(("wetting", "drying")):
         at = (pair.mean[row], pair.rate_cph[row])
         axes.plot(*at, "o", ms=10.0, mfc="none", mec="black", mew=1.8)
@@ -77,7 +77,7 @@ def _mark(axes: Any, pair: Pair) -> None:
 
 
 def _mark_depth(axes: Any, name: str, d86_cm: float, shallower_cm: float, style: Any) -> None:
-    """D86 as a line; the label of the shallower one stands above its line, the other's below."""
+    """Draw D86 as a line, with the label above it for the shallower one and below it otherwise."""
     above = d86_cm == shallower_cm
     axes.axhline(d86_cm, lw=1.0, **style)
     axes.text(0.98, d86_cm + (-0.4 if above else 0.4), f"D86 {name} {d86_cm:.1f} cm",
@@ -86,7 +86,7 @@ def _mark_depth(axes: Any, name: str, d86_cm: float, shallower_cm: float, style:
 
 
 def _spread(days: Days) -> str:
-    """What the picture's text says of the cloud's width."""
+    """Format the errors of the inversion for the legend."""
     error = days.error
     text = (
         f"Inversion of the simulated rates:\nRMSE {rms(error):.3f} m³ m⁻³, "

@@ -1,7 +1,8 @@
-"""Does the simulated population look like the world? Memory and spread, beside real sites.
+"""Compare memory and spread of the simulated population with those of real sites.
 
-This needs no label: how long water content and inverted counts remember, and how far they swing in
-the warm season, decide what a network learns (docs/model.md). So it is asked before training.
+Autocorrelation and standard deviation of water content and inverted counts in the warm season
+determine what a network learns (docs/model.md). They need no labels and are checked before
+training.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from epithermal_host.simulation.simulate import read_result
 from epithermal_host.training.series import Series, read_series
 
 LAGS_D = (1, 5, 10, 30)
-LAG_JUDGED_D = 10
-LEAST = {"counts": 0.55, "theta": 0.75}  # autocorrelation at that lag, median of the population
+CHECKED_LAG_D = 10
+MIN_AUTOCORRELATION = {"counts": 0.55, "theta": 0.75}  # at that lag, median of the population
 SPREAD_TOLERANCE = 0.2  # relative, between the medians of the standard deviations
-FEWEST_PAIRS = 60  # days, below which an autocorrelation is not told
+MIN_PAIRS = 60  # pairs of days; with fewer the autocorrelation is NaN
 WARM_MONTHS = (5, 10)  # north; half a year later in the south
-WARM_C, WARM_DAYS = 3.0, 10  # running mean temperature above which soil is taken as warm
+WARM_C, WARM_DAYS = 3.0, 10  # running mean temperature above which soil counts as warm
 QUANTITIES = {"counts": "inverted counts", "theta": "theta 0-30 cm"}
 REPORT, PICTURE = "population.json", "population.png"
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One place's warm seasons."""
+    """Memory and spread of one place in its warm seasons."""
 
     name: str
     autocorrelation: tuple[float, ...]  # at LAGS_D
@@ -50,7 +51,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is asked of the population."""
+    """One requirement on the population and its result."""
 
     name: str
     simulated: float
@@ -60,7 +61,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class PopulationResult:
-    """Simulated and real places, each by quantity: counts, theta."""
+    """Simulated and real places by quantity (counts, theta), and the checks."""
 
     simulated: dict[str, tuple[Memory, ...]]
     real: dict[str, tuple[Memory, ...]]
@@ -70,7 +71,7 @@ class PopulationResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the population may be trained on."""
+        """All requirements are met."""
         return all(check.ok for check in self.checks)
 
 
@@ -80,27 +81,27 @@ def run(run_folder: Path, site_files: Sequence[Path], *, progress: bool = True) 
     Parameters
     ----------
     run_folder :
-        Holds campaign and dataset.npz.
+        Contains campaign and dataset.npz.
     site_files :
-        Files of real sites, see `site_file`.
+        Paths of site.toml of real sites, see `field.site_toml`.
     progress :
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Raises
     ------
     ConfigError
-        No data set, or a faulty site file: the faults of all of them.
+        There is no data set, or site files have errors; lists all of them.
     SourceError
-        A site's file cannot be read.
+        A data file of a site cannot be read.
     """
     config, series = read_run(run_folder), read_series(run_folder)
     sites = read_sites(site_files)
     real: dict[str, tuple[Memory, ...]] = dict.fromkeys(QUANTITIES, ())
     bar = tqdm(sites, desc="sites", unit="site", disable=not progress)
     for site in bar:
-        bar.set_postfix_str(site.name)  # one takes ten seconds and more
-        for name, found in of_site(site).items():
-            real[name] += (found,)
+        bar.set_postfix_str(site.name)  # each takes ten seconds or more
+        for name, place in of_site(site).items():
+            real[name] += (place,)
     simulated = of_run(config, series, run_folder, progress)
     result = PopulationResult(
         simulated=simulated,
@@ -115,41 +116,43 @@ def run(run_folder: Path, site_files: Sequence[Path], *, progress: bool = True) 
 
 
 def memory(name: str, value: Array, usable: Mask) -> Memory:
-    """Autocorrelation and spread of a daily series over its usable days.
+    """Compute autocorrelation and spread of a daily series over its usable days.
 
     Parameters
     ----------
     value : (T,) [m3 m-3]
-        A row a day, none left out.
+        One value per day, without omitted days.
     usable : (T,)
-        Days that count.
+        Days to use.
 
     Notes
     -----
-    The autocorrelation at a lag is Pearson's r of all pairs of usable days that far apart, so gaps
-    and winters between the seasons cost pairs and bend nothing.
+    The autocorrelation at a lag is Pearson's r of all pairs of usable days with that distance.
+    Gaps and winters therefore reduce the number of pairs but cause no bias.
     """
     x = np.where(usable, value, np.nan)
-    found = tuple(_autocorrelation(x, lag) for lag in LAGS_D)
+    r = tuple(_autocorrelation(x, lag) for lag in LAGS_D)
     known = x[np.isfinite(x)]
-    return Memory(name, found, float(known.std()) if known.size else float("nan"))
+    return Memory(name, r, float(known.std()) if known.size else float("nan"))
 
 
 def of_site(site_file: SiteFile) -> dict[str, Memory]:
-    """Memory of a real site; theta only where it has probes."""
+    """Compute the memory of a real site; that of theta only if it has probes."""
     series = load(site_file)
-    found = {"counts": memory(series.name, series.theta_classical, series.judged)}
+    out = {"counts": memory(series.name, series.theta_classical, series.judged)}
     if np.isfinite(series.truth).any():
-        found["theta"] = memory(series.name, series.truth, series.judged)
-    return found
+        out["theta"] = memory(series.name, series.truth, series.judged)
+    return out
 
 
 def of_run(
     config: RunConfig, series: Series, run_folder: Path, progress: bool = False
 ) -> dict[str, tuple[Memory, ...]]:
-    """Memory of every simulated place that has warm seasons; textbook places claim nothing of the
-    world (`scenario.textbook`) and are left out."""
-    found: dict[str, list[Memory]] = {name: [] for name in QUANTITIES}
+    """Compute the memory of every simulated place that has warm seasons.
+
+    Textbook scenarios (`config.population.textbook`) do not represent real places and are omitted.
+    """
+    out: dict[str, list[Memory]] = {name: [] for name in QUANTITIES}
     bar = tqdm(series.scenario.tolist(), desc="soils", unit="soil", disable=not progress)
     for row, index in enumerate(bar):
         if scenario_of(config, index).plain:
@@ -158,16 +161,17 @@ def of_run(
         for name, values in (("counts", series.theta_classical), ("theta", series.theta)):
             one = memory(f"scenario {index}", values[row], usable)
             if np.isfinite([*one.autocorrelation, one.spread]).all():
-                found[name].append(one)
-    if not found["theta"]:
+                out[name].append(one)
+    if not out["theta"]:
         raise ConfigError(
-            f"{run_folder}: no real-like soil has a warm season of {FEWEST_PAIRS} days"
+            f"{run_folder}: no soil other than textbook scenarios has a warm season of "
+            f"{MIN_PAIRS} days; simulate more soils or lower population.plain_share"
         )
-    return {name: tuple(values) for name, values in found.items()}
+    return {name: tuple(values) for name, values in out.items()}
 
 
 def warm_days(config: RunConfig, run_folder: Path, index: int, day_end_s: Array) -> Mask:
-    """Days of one scenario in the warm season, air warm for a while and no snow; (T,)."""
+    """Select one scenario's days in the warm season with warm soil and no snow; (T,)."""
     latitude = scenario_of(config, index).climate.latitude_deg
     weather = read_result(scenario_path(run_folder, index)).weather
     month = (month_of(day_end_s) - 1 + (6 if latitude < 0.0 else 0)) % 12 + 1
@@ -182,49 +186,53 @@ def warm_days(config: RunConfig, run_folder: Path, index: int, day_end_s: Array)
 def checks(
     simulated: dict[str, tuple[Memory, ...]], real: dict[str, tuple[Memory, ...]]
 ) -> tuple[Check, ...]:
-    """The demands on a population: long enough a memory, swings as wide as real ones."""
-    lag = LAGS_D.index(LAG_JUDGED_D)
-    made = []
+    """Check a population: a memory that is long enough, and a spread like that of real sites."""
+    lag = LAGS_D.index(CHECKED_LAG_D)
+    results = []
     for name, title in QUANTITIES.items():
-        median = middle(simulated[name])
-        wanted = f"at least {LEAST[name]:.2f}"
-        value = median.autocorrelation[lag]
-        made.append(
-            Check(f"autocorrelation {LAG_JUDGED_D} d, {title}", value, wanted, value >= LEAST[name])
+        place, least = median(simulated[name]), MIN_AUTOCORRELATION[name]
+        value = place.autocorrelation[lag]
+        results.append(
+            Check(
+                f"autocorrelation {CHECKED_LAG_D} d, {title}",
+                value,
+                f"at least {least:.2f}",
+                value >= least,
+            )
         )
         if real[name]:
-            there = middle(real[name]).spread
-            low, high = (1.0 - SPREAD_TOLERANCE) * there, (1.0 + SPREAD_TOLERANCE) * there
+            spread = median(real[name]).spread
+            low, high = (1.0 - SPREAD_TOLERANCE) * spread, (1.0 + SPREAD_TOLERANCE) * spread
+            inside = low <= place.spread <= high
             wanted = f"{low:.3f} to {high:.3f}"
-            inside = low <= median.spread <= high
-            made.append(Check(f"spread, {title}", median.spread, wanted, inside))
-    return tuple(made)
+            results.append(Check(f"spread, {title}", place.spread, wanted, inside))
+    return tuple(results)
 
 
-def middle(places: Sequence[Memory]) -> Memory:
-    """Median of every number."""
+def median(places: Sequence[Memory]) -> Memory:
+    """Compute the median of every number over the places."""
     return _percentile(places, 50.0)
 
 
 def table(result: PopulationResult) -> str:
-    """Medians, the middle 80 % of the simulated, and the checks, as lines of text."""
+    """Format medians, the central 80 % of the simulated places, and the checks."""
     lines = [f"{'':42}" + "".join(f"{lag:>5} d" for lag in LAGS_D) + "  spread"]
     for name, title in QUANTITIES.items():
         simulated, real = result.simulated[name], result.real[name]
-        rows = [(f"{title}, {len(simulated)} simulated, median", middle(simulated))]
-        rows += [(f"  {q} % of them below", _percentile(simulated, q)) for q in (10, 90)]
+        rows = [(f"{title}, {len(simulated)} simulated, median", median(simulated))]
+        rows += [(f"  {q}th percentile", _percentile(simulated, q)) for q in (10, 90)]
         if real:
-            rows.append((f"{title}, {len(real)} real, median", middle(real)))
+            rows.append((f"{title}, {len(real)} real, median", median(real)))
         rows += [(f"  {place.name}", place) for place in real]
         lines += [_line(text, place) for text, place in rows]
     for check in result.checks:
         verdict = "ok" if check.ok else "NOT MET"
-        lines.append(f"{check.name}: {check.simulated:.3f}, wanted {check.wanted}: {verdict}")
+        lines.append(f"{check.name}: {check.simulated:.3f}, required {check.wanted}: {verdict}")
     return "\n".join(lines)
 
 
 def report(result: PopulationResult) -> dict[str, Any]:
-    """The result as JSON; NaN as null."""
+    """Convert the result for JSON; NaN becomes null."""
     return {
         "lags_d": LAGS_D,
         "simulated": {
@@ -238,7 +246,7 @@ def report(result: PopulationResult) -> dict[str, Any]:
 
 
 def picture(result: PopulationResult) -> bytes:
-    """Draw autocorrelation and spread as a PNG: the simulated as a band, real sites as lines."""
+    """Draw autocorrelation and spread as PNG bytes: simulated places as a band, sites as lines."""
     with plot_style():
         figure = new_figure(11.0, 6.5)
         axes = figure.subplots(2, 2, width_ratios=(3, 2))
@@ -260,7 +268,7 @@ def _memory_panel(axes: Any, result: PopulationResult, name: str, title: str) ->
     for number, place in enumerate(result.real[name]):
         label = "real sites" if number == 0 else None
         axes.plot(LAGS_D, place.autocorrelation, c="k", lw=0.8, marker=".", label=label)
-    axes.axhline(LEAST[name], c=VERMILION, lw=0.8, ls=":")
+    axes.axhline(MIN_AUTOCORRELATION[name], c=VERMILION, lw=0.8, ls=":")
     axes.set(xscale="log", xticks=LAGS_D, ylim=(-0.2, 1.02), ylabel=f"r, {title}")
     axes.set_xticklabels([str(lag) for lag in LAGS_D])
     axes.minorticks_off()
@@ -277,7 +285,7 @@ def _spread_panel(axes: Any, result: PopulationResult, name: str) -> None:
 def _autocorrelation(x: Array, lag: int) -> float:
     early, late = x[:-lag], x[lag:]
     both = np.isfinite(early) & np.isfinite(late)
-    if both.sum() < FEWEST_PAIRS:
+    if both.sum() < MIN_PAIRS:
         return float("nan")
     a, b = early[both] - early[both].mean(), late[both] - late[both].mean()
     scale = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
@@ -286,8 +294,8 @@ def _autocorrelation(x: Array, lag: int) -> float:
 
 def _percentile(places: Sequence[Memory], q: float) -> Memory:
     numbers = np.array([(*place.autocorrelation, place.spread) for place in places])
-    *found, spread = np.nanpercentile(numbers, q, axis=0).tolist()
-    return Memory(f"{q:g} %", tuple(found), spread)
+    *r, spread = np.nanpercentile(numbers, q, axis=0).tolist()
+    return Memory(f"{q:g} %", tuple(r), spread)
 
 
 def _line(text: str, place: Memory) -> str:

@@ -1,6 +1,6 @@
-"""One place, one network: trained on the first years of its record, judged on the last.
+"""Train a network on the first years of one place and evaluate it on the last years.
 
-What a network learns at a single site, and what it is worth where the soil is another one.
+The study shows what a network learns at a single site and how accurate it is on other soils.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ from epithermal_host.training.series import (
 PICTURE, PARAMETERS, SOILS, DATA = "study.png", "parameters.png", "soils.png", "study.json"
 
 
-TRAIN_DEFAULTS = {"epochs": 300, "patience": 60, "batch": 8}  # a single place has few days
+TRAIN_DEFAULTS = {"epochs": 300, "patience": 60, "batch": 8}  # for the few days of one place
 
 
 def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
-    """The study that a file describes.
+    """Read the configuration of a study.
 
     Raises
     ------
     ConfigError
-        Every fault of the file.
+        The file cannot be read or has errors; lists all of them.
     """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
@@ -74,43 +74,43 @@ def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
 
 
 def run(path: Path, out: Path, *, progress: bool = True) -> Study:
-    """Simulate, train and judge; write three pictures and study.json.
+    """Simulate, train and evaluate; write three pictures and study.json.
 
     Parameters
     ----------
     path :
         site.toml, see docs/evaluation.md.
     out :
-        Folder of the study; an interrupted training there goes on.
+        Folder of the study; an interrupted training there is resumed.
 
     Raises
     ------
     ConfigError
-        site.toml is wrong.
+        site.toml has errors.
     SolverError
         The column cannot be solved.
     """
     config, train_config = read_study(path)
-    every = single_site_place.records(config)
-    own, seen = every.train, every.unseen
-    parts = split(config, len(seen.truth))
-    _write_dataset(out, own, parts)
+    all_records = single_site_place.records(config)
+    unseen = all_records.unseen
+    parts = split(config, len(unseen.truth))
+    _write_dataset(out, all_records.train, parts)
 
     from epithermal_host.studies import single_site_plots
     from epithermal_host.training import kinds, train
 
     trained = train.run(out, train_config, progress=progress)
-    answer = kinds.sequence(read_weights(out))
-    t_d = _best_t(seen, parts["train"], train_config.spin_up_steps)
-    estimates = _estimates(seen, answer, t_d)
+    network = kinds.sequence(read_weights(out))
+    t_d = _best_t(unseen, parts["train"], train_config.spin_up_steps)
+    estimates = _estimates(unseen, network, t_d)
     study = Study(
         config=config,
-        record=seen,
+        record=unseen,
         estimates=estimates,
         parts=parts,
         best_t_d=t_d,
-        table=_table(seen, estimates, parts, train_config.spin_up_steps),
-        elsewhere=_elsewhere(every.elsewhere, answer, parts["test"], t_d),
+        table=_table(unseen, estimates, parts, train_config.spin_up_steps),
+        elsewhere=_evaluate_elsewhere(all_records.elsewhere, network, parts["test"], t_d),
         best_epoch=trained.best_epoch + 1,
         epochs=len(trained.history),
         wall_s=trained.wall_s,
@@ -123,7 +123,7 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
 
 
 def split(config: StudyConfig, days: int) -> dict[str, slice]:
-    """Days of training, of validation and of test, in this order."""
+    """Split the days into training, validation and test, in this order."""
     test = round(days * (1.0 - config.test_share))
     validation = round(days * (1.0 - config.test_share - config.validation_share))
     return {
@@ -134,10 +134,10 @@ def split(config: StudyConfig, days: int) -> dict[str, slice]:
 
 
 def _write_dataset(out: Path, records: list[Record], parts: dict[str, slice]) -> None:
-    """The data set that `train` reads. It ends where the test begins: nothing of that is in it.
+    """Write the data set for `train`; it ends before the test days.
 
-    Each record is there as a training soil, with labels of the days of training only, and as a
-    validation soil with those of validation. (A test soil is asked for by the reader.)
+    Each record appears as a training soil with labels on training days only and as a validation
+    soil with labels on validation days only. (The reader also requires a test soil.)
     """
     days = parts["test"].start
     features = np.stack([r.features[:days] for r in records])
@@ -154,7 +154,7 @@ def _write_dataset(out: Path, records: list[Record], parts: dict[str, slice]) ->
         "features": np.concatenate([features] * 3),
         **dict(zip(("theta", *LAYERS), np.concatenate(labels, axis=1), strict=True)),
         "theta_classical": np.concatenate([inverted] * 3),
-        "snow_mm": np.concatenate([snow] * 3).astype(np.float64),  # the reader adds a day to each
+        "snow_mm": np.concatenate([snow] * 3).astype(np.float64),  # the reader adds the next day
         "split": np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.int8), n),
         "scenario": np.tile(np.arange(n), 3),
         "day_end_s": records[0].day_end_s[:days],
@@ -166,7 +166,7 @@ def _write_dataset(out: Path, records: list[Record], parts: dict[str, slice]) ->
 
 
 def _best_t(record: Record, days: slice, spin_up: int) -> float:
-    """Of the filter, on the days of training, as the network had them."""
+    """Fit the filter's time constant [d] on the training days, as the network is trained on."""
     use = ~record.snow[days]
     use[:spin_up] = False
 
@@ -176,11 +176,11 @@ def _best_t(record: Record, days: slice, spin_up: int) -> float:
     return best_t(record.inverted[None], cost)
 
 
-def _estimates(record: Record, answer: Any, t_d: float) -> dict[str, Array]:
-    """All methods over the whole record, (T,) each."""
+def _estimates(record: Record, network: Any, t_d: float) -> dict[str, Array]:
+    """Run all methods over the whole record, (T,) each."""
     inverted, features = record.inverted[None], record.features[None]
     both = np.concatenate([counts_alone(features), mask(features, soil=True)])
-    y = answer(both)[..., 0].astype(np.float64)
+    y = network(both)[..., 0].astype(np.float64)
     return {
         COSMIC: record.inverted,
         USUAL: exponential_filter(inverted, FILTER_T_D)[0],
@@ -193,14 +193,14 @@ def _estimates(record: Record, answer: Any, t_d: float) -> dict[str, Array]:
 def _table(
     record: Record, estimates: dict[str, Array], parts: dict[str, slice], spin_up: int
 ) -> dict[str, dict[str, Stats]]:
-    """Each method on the days of training, of test, and on the wet and the dry ones of test."""
-    every = ~record.snow & np.isfinite(record.inverted) & np.isfinite(record.truth)
-    every[:spin_up] = False
+    """Evaluate each method on training, validation and test days, and on wet and dry test days."""
+    usable = ~record.snow & np.isfinite(record.inverted) & np.isfinite(record.truth)
+    usable[:spin_up] = False
     wet = wet_season(record)
     rows: dict[str, Mask] = {}
     for name in ("train", "validation", "test"):
-        rows[name] = np.zeros_like(every)
-        rows[name][parts[name]] = every[parts[name]]
+        rows[name] = np.zeros_like(usable)
+        rows[name][parts[name]] = usable[parts[name]]
     rows["test, wet season"] = rows["test"] & wet
     rows["test, dry season"] = rows["test"] & ~wet
     return {
@@ -210,16 +210,16 @@ def _table(
     }
 
 
-def _elsewhere(
-    records: dict[str, Record], answer: Any, test: slice, t_d: float
+def _evaluate_elsewhere(
+    records: dict[str, Record], network: Any, test: slice, t_d: float
 ) -> dict[str, dict[str, float]]:
-    """The network of the place on other soils, under the same weather, on the days of test."""
+    """Evaluate the methods on other soils under the same weather, on the test days."""
     out = {}
-    for name, seen in records.items():
-        use = ~seen.snow[test]
+    for name, record in records.items():
+        use = ~record.snow[test]
         out[name] = {
-            method: rms((theta[test] - seen.truth[test])[use])
-            for method, theta in _estimates(seen, answer, t_d).items()
+            method: rms((theta[test] - record.truth[test])[use])
+            for method, theta in _estimates(record, network, t_d).items()
         }
     return out
 
@@ -240,9 +240,9 @@ def _as_json(study: Study) -> dict[str, Any]:
 
 
 def text(study: Study) -> str:
-    """The table as lines of text: RMSE of each method."""
+    """Format the table of RMSE by method as lines of text."""
     lines = [f"{'RMSE [m3/m3]':26}" + "".join(f"{name:>18}" for name in study.table)]
     for method in study.estimates:
-        told = "".join(f"{rows[method].rmse:18.4f}" for rows in study.table.values())
-        lines.append(f"{method:26}{told}")
+        values = "".join(f"{rows[method].rmse:18.4f}" for rows in study.table.values())
+        lines.append(f"{method:26}{values}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The place of a single-site study, and the records of detectors there."""
+"""Simulate the place of a single-site study and the records of its detectors."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from epithermal_host.studies.uccle import UCCLE, own_cover
 from epithermal_host.training.dataset import stack_sites, through_pipeline
 
 DEPTH_CM, NODES, TOP_DZ_CM = 150.0, 61, 0.5
-USUAL_THETA = 0.25  # at which the counting error is told [m3 m-3]
-FACTORS: dict[str, tuple[float, ...]] = {  # of n: on n - 1
+USUAL_THETA = 0.25  # to which the configured counting error refers [m3 m-3]
+FACTORS: dict[str, tuple[float, ...]] = {  # for n: on n - 1
     "theta_r": (0.2, 0.5, 1.5, 2.0),
-    "theta_s": (0.8, 0.9, 1.1, 1.2),  # of a loam: 0.34 to 0.52; beyond are no mineral soils
+    "theta_s": (0.8, 0.9, 1.1, 1.2),  # of a loam: 0.34 to 0.52, the limits of mineral soils
     "alpha_per_cm": (0.2, 0.5, 2.0, 5.0),
     "n": (0.6, 0.8, 1.6, 2.5),
     "ks_cm_d": (0.2, 0.5, 2.0, 5.0),
@@ -38,15 +38,15 @@ FACTORS: dict[str, tuple[float, ...]] = {  # of n: on n - 1
 
 @dataclass(frozen=True, slots=True)
 class StudyConfig:
-    """The place and its record: section [study] of site.toml."""
+    """Place and record of a study: section [study] of site.toml."""
 
     soil: str = "loam"  # of the catalogue
     cover: Literal["bare", "grass"] = "bare"
     years: int = 10
     seed: int = 1
-    test_share: float = 0.1  # the last part: not seen in training in any way
-    validation_share: float = 0.1  # before it: tells training when to stop
-    detectors: int = 8  # records of the one truth that training has, each with its own noise
+    test_share: float = 0.1  # last part of the record, not used in training in any way
+    validation_share: float = 0.1  # part before it, for early stopping
+    detectors: int = 8  # training records of the same truth, each with its own noise
     count_error: float = 0.008  # relative, of a day's counts at a water content of 0.25
 
     def __post_init__(self) -> None:
@@ -55,7 +55,10 @@ class StudyConfig:
             (not 3 <= self.years <= 50, "years must be within 3 to 50"),
             (not 0 <= self.seed <= 2**31, "seed must be within 0 to 2147483648"),
             (not 0.05 <= self.test_share <= 0.5, "test_share must be within 0.05 to 0.5"),
-            (not 0.05 <= self.validation_share <= 0.3, "validation_share: 0.05 to 0.3"),
+            (
+                not 0.05 <= self.validation_share <= 0.3,
+                "validation_share must be within 0.05 to 0.3",
+            ),
             (not 1 <= self.detectors <= 256, "detectors must be within 1 to 256"),
             (not 1e-4 <= self.count_error <= 0.1, "count_error must be within 0.0001 to 0.1"),
         ]
@@ -66,12 +69,12 @@ class StudyConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """What one detector saw, and what was."""
+    """Inputs of the methods at one detector, and the true water content."""
 
     features: Array32  # (T, F)
     inverted: Array  # (T,) [m3 m-3]
     truth: Array  # (T,) [m3 m-3]
-    layers: Array  # (len(LAYERS), T) the same of the layers
+    layers: Array  # (len(LAYERS), T) truth of the layers [m3 m-3]
     snow: Mask  # (T,)
     rain_mm: Array  # (T,)
     et0_mm: Array  # (T,)
@@ -80,15 +83,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """Every record of a study."""
+    """All records of a study."""
 
-    train: list[Record]  # of the detectors that training has
-    unseen: Record  # of one that it has not, at the same place
-    elsewhere: dict[str, Record]  # by changed soil, of detectors that it has not
+    train: list[Record]  # of the detectors used in training
+    unseen: Record  # of another detector at the same place
+    elsewhere: dict[str, Record]  # of other detectors on other soils, by soil
 
 
 def records(config: StudyConfig) -> Records:
-    """Simulate the place and its variants; all detectors step abreast through the pipeline.
+    """Simulate the place and its variants; run all detectors through the pipeline in parallel.
 
     Raises
     ------
@@ -100,14 +103,14 @@ def records(config: StudyConfig) -> Records:
     results = {name: simulate(place(config, soil), campaign) for name, soil in soils.items()}
     wanted = [("", i) for i in range(config.detectors + 1)]
     wanted += [(name, config.detectors) for name in soils if name]
-    made = _observed([(place(config, soils[n]), results[n], i) for n, i in wanted])
-    others = dict(zip([n for n, _ in wanted], made, strict=True))
+    out = _observe([(place(config, soils[n]), results[n], i) for n, i in wanted])
+    others = dict(zip([n for n, _ in wanted], out, strict=True))
     del others[""]
-    return Records(made[: config.detectors], made[config.detectors], others)
+    return Records(out[: config.detectors], out[config.detectors], others)
 
 
 def variants(config: StudyConfig) -> dict[str, SoilHydraulics]:
-    """The soils of the catalogue, and the study's own with one parameter changed."""
+    """List the soils of the catalogue and the study's soil with one parameter changed."""
     own = CATALOGUE[config.soil]
     out = dict(CATALOGUE)
     for name, factors in FACTORS.items():
@@ -115,19 +118,19 @@ def variants(config: StudyConfig) -> dict[str, SoilHydraulics]:
         for factor in factors:
             new = 1.0 + (value - 1.0) * factor if name == "n" else value * factor
             soil = dataclasses.replace(own, **{name: new})
-            if name == "n" and new < N_WITHOUT_AIR_ENTRY:  # as the catalogue's fine soils have it
+            if name == "n" and new < N_WITHOUT_AIR_ENTRY:  # like the catalogue's fine soils
                 soil = soil.with_air_entry()
             out[variant(name, factor)] = soil
     return out
 
 
 def variant(parameter: str, factor: float) -> str:
-    """Name of the study's own soil with one parameter changed."""
+    """Name the study's soil with one parameter changed."""
     return f"{parameter} x {factor:g}"
 
 
 def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
-    """The place: one soil to the bottom under the weather of Uccle, the site known as it is."""
+    """Build the scenario: one uniform soil in the climate of Uccle, with a known site."""
     unit = Site(
         cosmic_n_cph=1.0,
         bulk_density_g_cm3=soil.bulk_density_g_cm3,
@@ -159,27 +162,27 @@ def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
     )  # fmt: skip
 
 
-def _observed(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
-    """Records of ideal detectors but for the counting noise, whose seed is the number."""
+def _observe(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
+    """Simulate records of detectors whose only error is counting noise, seeded by the number."""
     sites, columns = [], {}
     for i, (scenario, result, number) in enumerate(wanted):
         ideal = InstrumentConfig(
             seed=number,
             et0_source_share=1.0,
-            soil_measured_share=0.0,  # one place: nothing to tell apart
+            soil_measured_share=0.0,  # constant at a single place, hence not informative
             soil_texture_share=0.0,
         )
-        seen = observe(scenario, result.weather, result.rate_cph, ideal)
-        sites.append(seen.site)
+        observation = observe(scenario, result.weather, result.rate_cph, ideal)
+        sites.append(observation.site)
         if i == 0:
-            shape = (seen.end_s.size, len(wanted))
+            shape = (observation.end_s.size, len(wanted))
             columns = {name: np.empty(shape, dtype=np.float32) for name in COLUMNS}
-        for name, values in seen.columns.items():
+        for name, values in observation.columns.items():
             columns[name][:, i] = values
-    windows = through_pipeline(stack_sites(sites), seen.end_s, columns)
+    windows = through_pipeline(stack_sites(sites), observation.end_s, columns)
     out = []
     for i, (_, result, _) in enumerate(wanted):
-        lies = result.weather.snow_mm > 0.0
+        snow = result.weather.snow_mm > 0.0
         daily = 0.5 * (result.means[:, 1:] + result.means[:, :-1])  # in the order of DEPTHS_CM
         out.append(
             Record(
@@ -187,7 +190,7 @@ def _observed(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
                 inverted=windows.theta_classical[i],
                 truth=daily[0],
                 layers=daily[1:],
-                snow=lies | np.concatenate(([False], lies[:-1])),
+                snow=snow | np.concatenate(([False], snow[:-1])),
                 rain_mm=result.weather.precipitation_mm,
                 et0_mm=result.weather.et0_mm,
                 day_end_s=windows.end_s,
@@ -197,5 +200,5 @@ def _observed(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
 
 
 def wet_season(record: Record) -> Mask:
-    """(T,) days before which 60 days had more precipitation than ET0."""
+    """Select the days (T,) whose preceding 60 days had more precipitation than ET0."""
     return np.asarray(running_sum((record.rain_mm - record.et0_mm)[None], SEASON_D)[0] > 0.0)

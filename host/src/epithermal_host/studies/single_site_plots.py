@@ -1,4 +1,4 @@
-"""The pictures of the single-site study: bytes of a PNG out."""
+"""Draw the pictures of the single-site study as PNG bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PARTS = {"train": "white", "validation": "0.95", "test": "#FFF3D6"}
 
 
 def record(study: Study) -> bytes:
-    """Above: the whole record. Below: the last two years with their seasons, and the errors."""
+    """Draw the whole record, the last two years with their seasons, and the errors."""
     with plot_style():
         figure = new_figure(11.0, 9.0)
         whole, near, error = figure.subplots(3, 1, height_ratios=(2.2, 3.2, 2.0))
@@ -46,10 +46,10 @@ def record(study: Study) -> bytes:
         _seasons(near, study, slice(-SHOWN_D, None))
         config = study.config
         rows = study.table["test"]
-        told = ", ".join(f"{name} {rows[name].rmse:.4f}" for name in PAINT)
+        errors = ", ".join(f"{name} {rows[name].rmse:.4f}" for name in PAINT)
         whole.set_title(
-            f"{config.soil.replace('_', ' ')}, {config.cover}, Uccle's climate. RMSE on the days "
-            f"of test [{UNIT}]:\n{told}",
+            f"{config.soil.replace('_', ' ')}, {config.cover}, climate of Uccle. RMSE on the test "
+            f"days [{UNIT}]:\n{errors}",
             loc="left",
             fontsize=9.5,
         )
@@ -82,7 +82,7 @@ def _errors(axes: Any, study: Study, days: slice) -> None:
 
 
 def _mark(axes: Any, study: Study) -> None:
-    """Training, validation and test as grounds, named at the bottom."""
+    """Mark training, validation and test by background colours with names."""
     left, right = axes.get_xlim()
     time = study.record.day_end_s
     for name, days in study.parts.items():
@@ -97,7 +97,7 @@ def _mark(axes: Any, study: Study) -> None:
 
 
 def _seasons(axes: Any, study: Study, days: slice) -> None:
-    """Wet seasons as a blue bar at the top."""
+    """Mark wet seasons by a blue bar at the top."""
     time = study.record.day_end_s[days].astype("datetime64[s]")
     wet = wet_season(study.record)[days]
     axes.fill_between(time, 0.975, 1.0, where=wet, transform=axes.get_xaxis_transform(),
@@ -107,7 +107,7 @@ def _seasons(axes: Any, study: Study, days: slice) -> None:
 
 
 def parameters(soil: str, rmse: Rmse) -> bytes:
-    """RMSE where one hydraulic parameter of the soil is another, a panel for each."""
+    """Draw RMSE against changes of one hydraulic parameter of the soil, a panel for each."""
     with plot_style():
         figure = new_figure(11.0, 3.9)
         panels = figure.subplots(1, len(FACTORS), sharey=True)
@@ -124,20 +124,20 @@ def parameters(soil: str, rmse: Rmse) -> bytes:
             axes.set_xticks(x, [f"{f:g}" for f in x])
             axes.minorticks_off()
             (symbol, unit), value = SYMBOLS[name], getattr(CATALOGUE[soil], name)
-            told = value - 1.0 if name == "n" else value
-            axes.set_title(f"{symbol} = {told:.3g}{unit} × …", fontsize=10.0)
+            shown = value - 1.0 if name == "n" else value
+            axes.set_title(f"{symbol} = {shown:.3g}{unit} × …", fontsize=10.0)
             axes.grid(axis="y", lw=0.4, c="0.9")
         panels[0].set_ylim(0.0, None)
-        panels[0].set_ylabel(f"RMSE on the test's days [{UNIT}]")
-        figure.supxlabel(f"factor on one parameter of the {_soil(soil)}; the LSTM "
-                         "knows the dashed line only", fontsize=10.0)  # fmt: skip
+        panels[0].set_ylabel(f"RMSE on the test days [{UNIT}]")
+        figure.supxlabel(f"factor on one parameter of the {_soil(soil)}; the LSTM was trained "
+                         "at the dashed line only", fontsize=10.0)  # fmt: skip
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
                       frameon=False)  # fmt: skip
         return png(figure)
 
 
 def soils(soil: str, rmse: Rmse) -> bytes:
-    """RMSE on each class of the catalogue, the network being that of one."""
+    """Draw RMSE on each class of the catalogue, for the network trained on one of them."""
     with plot_style():
         figure = new_figure(11.0, 4.3)
         axes = figure.add_subplot()
@@ -153,14 +153,14 @@ def soils(soil: str, rmse: Rmse) -> bytes:
         axes.margins(x=0.01)
         axes.grid(axis="y", lw=0.4, c="0.9")
         axes.set_axisbelow(True)
-        axes.set_ylabel(f"RMSE on the test's days [{UNIT}]")
-        axes.set_xlabel("class of Carsel and Parrish, by conductivity; each under the same weather")
+        axes.set_ylabel(f"RMSE on the test days [{UNIT}]")
+        axes.set_xlabel("class of Carsel and Parrish, by conductivity; all under the same weather")
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
         return png(figure)
 
 
 def _of(soil: str, method: str) -> str:
-    """A method, with the soil that the network was trained on."""
+    """Add the soil that the network was trained on to the name of a method."""
     return method.replace("LSTM", f"LSTM of the {_soil(soil)}")
 
 

@@ -1,4 +1,4 @@
-"""Hold the finished single-site study, and name its methods."""
+"""Define the result of a single-site study and the names of its methods."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ COUNTS, WEATHER = "LSTM, counts alone", "LSTM, + rain and ET0"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """The finished study."""
+    """Result of a study."""
 
     config: StudyConfig
-    record: Record  # of a detector that training did not have
+    record: Record  # of a detector that was not used in training
     estimates: dict[str, Array]  # (T,) by method [m3 m-3]
     parts: dict[str, slice]  # days of training, validation and test
-    best_t_d: float  # of the filter, on the days of training
+    best_t_d: float  # time constant of the filter, fitted on the training days
     table: dict[str, dict[str, Stats]]  # by days, by method
     elsewhere: dict[str, dict[str, float]]  # RMSE by changed soil, by method [m3 m-3]
     best_epoch: int

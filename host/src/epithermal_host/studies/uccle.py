@@ -1,4 +1,4 @@
-"""The place that `figures` simulates when no campaign is named: a loam in Belgium."""
+"""Define the place that `figures` simulates without a campaign: a loam in Belgium."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CoverName = Literal["bare", "grass"]
 SOIL = CATALOGUE["loam"]
 DEPTH_CM, NODES, TOP_DZ_CM = 150.0, 101, 0.25
 ROOT_DEPTH_CM = 50.0
-DRY_THETA, DRY_RATE_CPH = 0.05, 2000.0  # what the detector counts [counts h-1] at a theta
+DRY_THETA, DRY_RATE_CPH = 0.05, 2000.0  # count rate of the detector at this theta [counts h-1]
 
 _DAYS = (31.0, 28.25, 31.0, 30.0, 31.0, 30.0, 31.0, 31.0, 30.0, 31.0, 30.0, 31.0)
 _RAIN_MM = (75.5, 65.1, 59.3, 46.7, 59.7, 70.8, 76.9, 86.5, 65.3, 67.8, 76.2, 87.4)
@@ -62,12 +62,12 @@ UCCLE = Climate(
     melt_mm_per_c_d=3.5,
     et0_factor=0.82,  # FAO-56 over Hargreaves at De Bilt, docs/weather.md
 )
-"""Belgium: rain, wet days and mean temperature are the normals of Uccle 1991-2020 (KMI); the rest
-is of the usual size and nothing here depends on it closely."""
+"""Belgium: rain, wet days and mean temperature are the normals of Uccle 1991-2020 (KMI); the other
+values are typical, and the figures hardly depend on them."""
 
 
 def own_site() -> Site:
-    """What the inversion knows of it: the truth."""
+    """Return the true site, which the inversion uses."""
     unit = Site(
         cosmic_n_cph=1.0,
         bulk_density_g_cm3=SOIL.bulk_density_g_cm3,
@@ -80,7 +80,7 @@ def own_site() -> Site:
 
 
 def own_cover(kind: CoverName) -> Cover:
-    """Bare soil, or grass with roots and suctions of grass."""
+    """Return bare soil, or grass with its roots and pressure heads of water uptake."""
     feddes = Feddes()
     return Cover(
         kind=kind,
@@ -98,14 +98,14 @@ def own_cover(kind: CoverName) -> Cover:
 
 
 def own_profile(cover: CoverName, weather: Weather) -> Profile:
-    """Its water under some weather, from a suction of 200 cm on, with free drainage."""
+    """Solve the place's soil water under a weather, from h = -200 cm, with free drainage."""
     grid = graded_grid(DEPTH_CM, NODES, TOP_DZ_CM)
     grid = dataclasses.replace(grid, root=root_density(grid.z_cm, ROOT_DEPTH_CM))
-    asked = demand(own_cover(cover), weather)
+    fluxes = demand(own_cover(cover), weather)
     forcing = Forcing(
         end_d=np.arange(1.0, weather.day.size + 1.0),
-        rain_cm_d=asked.water_cm_d,
-        pot_evaporation_cm_d=asked.evaporation_cm_d,
-        pot_transpiration_cm_d=asked.transpiration_cm_d,
+        rain_cm_d=fluxes.water_cm_d,
+        pot_evaporation_cm_d=fluxes.evaporation_cm_d,
+        pot_transpiration_cm_d=fluxes.transpiration_cm_d,
     )
     return solve(Column((SOIL,), grid, h_initial_cm=-200.0, feddes=Feddes()), forcing)
