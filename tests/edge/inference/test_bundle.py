@@ -53,7 +53,9 @@ def test_a_bundle_tells_what_the_station_must_know():
     bundle = open_bundle(BUCKET)
     assert (bundle.name, bundle.version) == ("bucket", "0.1.0")
     assert bundle.sha256 == hashlib.sha256((BUCKET / MANIFEST).read_bytes()).hexdigest()
-    assert [(f.name, f.unit) for f in bundle.features] == [(f.name, f.unit) for f in FEATURES]
+    assert [(f.name, f.unit) for f in bundle.features] == [
+        (FEATURES[i].name, FEATURES[i].unit) for i in bundle.columns
+    ]
     assert bundle.outputs == (
         "theta_0_30",
         "theta_0_30_sigma",
@@ -65,7 +67,7 @@ def test_a_bundle_tells_what_the_station_must_know():
     states = (StateTensor("h", (32,)), StateTensor("c", (32,)))
     assert bundle.networks == (Network(MODEL, states, kind="lstm", head_input="h"),)
     assert bundle.states == states
-    assert bundle.golden_inputs.shape == (400, len(FEATURES))
+    assert bundle.golden_inputs.shape == (400, 21)
     assert bundle.golden_inputs.dtype == np.float32
     assert bundle.golden_outputs.shape == (400, 5)
 

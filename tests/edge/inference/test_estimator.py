@@ -14,6 +14,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.features import FEATURES, Window
 
 BUCKET = Path(__file__).resolve().parents[2] / "golden" / "bucket-0.1.0"
+COLUMNS = open_bundle(BUCKET).columns
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,14 @@ def step_fn(bundle):
     return runtime.load(bundle)
 
 
-def window(hour, features, restart=False):
+def window(hour, x, restart=False):
+    """A window whose features are bucket's x; any that bucket does not name is 0."""
     one = np.array([np.nan])
+    features = np.zeros(len(FEATURES))
+    features[COLUMNS] = x
     return Window(
         hour=hour,
-        features=np.asarray(features, dtype=np.float64)[None],
+        features=features[None],
         theta_classical=one,
         theta_classical_sigma=one,
         restart=np.array([restart]),
@@ -77,7 +81,7 @@ def test_a_restart_begins_its_phase_from_zero_and_no_other(bundle, step_fn):
 
 
 def test_sigma_is_that_of_what_is_shown_while_nothing_was_counted(bundle, step_fn):
-    names = [feature.name for feature in FEATURES]
+    names = [feature.name for feature in bundle.features]
     x = bundle.golden_inputs[80].copy()
     x[names.index("gap")], x[names.index("theta_inv_sigma")] = 1.0, 0.2
     state = estimator.start(bundle)
