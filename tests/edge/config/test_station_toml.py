@@ -241,7 +241,7 @@ def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path)
         *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
     ]
     assert config.incoming is not None and config.incoming.monitor == "JUNG"
-    assert config.listens_to is not None and config.listens_to.host == "127.0.0.1"
+    assert config.weather_mqtt is not None and config.weather_mqtt.host == "127.0.0.1"
     assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
     assert config.site.cover_known == 1.0 and config.site.soil_known == 0.5
 

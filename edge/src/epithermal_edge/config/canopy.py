@@ -25,25 +25,25 @@ DAYS = 366
 LEAP_YEAR = 2024  # so that 02-29 is a day
 
 
-def cover_faults(table: str, cover: dict[str, Any]) -> list[str]:
+def check_cover(table: str, cover: dict[str, Any]) -> list[str]:
     """What grows is described whole or not at all."""
     if all(value is None for value in cover.values()):
         return []
     missing = [name for name, value in cover.items() if value is None]
     faults = [f"{table}.{name}: missing; give all of [{table}] or none" for name in missing]
     if cover.get("canopy_cover") is not None:
-        faults += [f"{table}.canopy_cover: {f}" for f in canopy_faults(cover["canopy_cover"])]
+        faults += [f"{table}.canopy_cover: {f}" for f in check_canopy(cover["canopy_cover"])]
     return faults
 
 
-def described_cover(cover: dict[str, Any]) -> dict[str, Any]:
+def derive_cover(cover: dict[str, Any]) -> dict[str, Any]:
     """Fields of Site for a checked table; none where nothing is described."""
     if cover.get("canopy_cover") is None:
         return {}
-    return {**cover, "canopy_cover": canopy_of_year(cover["canopy_cover"]), "cover_known": 1.0}
+    return {**cover, "canopy_cover": interpolate_canopy(cover["canopy_cover"]), "cover_known": 1.0}
 
 
-def canopy_of_year(points: Mapping[str, float]) -> tuple[float, ...]:
+def interpolate_canopy(points: Mapping[str, float]) -> tuple[float, ...]:
     """Canopy cover of each day of the year, straight between points, the last to the first.
 
     Parameters
@@ -73,7 +73,7 @@ def canopy_of_year(points: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(out)
 
 
-def canopy_faults(points: Mapping[str, Any]) -> list[str]:
+def check_canopy(points: Mapping[str, Any]) -> list[str]:
     """What is wrong with the points of a curve, a text each."""
     if not points:
         return ['is empty; give at least one point, as { "07-01" = 0.9 }']

@@ -40,7 +40,7 @@ KEYS: tuple[Key, ...] = (
 )
 
 
-def limits_of(values: Mapping[str, Any], altitude_m: float) -> Limits:
+def derive_limits(values: Mapping[str, Any], altitude_m: float) -> Limits:
     """The thresholds of a station.
 
     Parameters

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.config import quality_table, weather_tables
-from epithermal_edge.config.canopy import cover_faults, described_cover
-from epithermal_edge.config.quality_table import limits_of
+from epithermal_edge.config.canopy import check_cover, derive_cover
+from epithermal_edge.config.quality_table import derive_limits
 from epithermal_edge.config.schema import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
 from epithermal_edge.config.toml_keys import check_tables
-from epithermal_edge.config.water_table import described_water, water_faults
+from epithermal_edge.config.water_table import derive_soil_water, check_water
 from epithermal_edge.config.weather_tables import Gauge, Incoming
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.qc_limits import Limits
@@ -121,7 +121,7 @@ class Config:
     trust: Trust
     trial_hours: int  # in which a new model stands beside the one in use
     mqtt: Mqtt | None
-    listens_to: Mqtt | None  # the broker that tells weather and incoming
+    weather_mqtt: Mqtt | None  # the broker that tells weather and incoming
     weather: tuple[Gauge, ...]
     incoming: Incoming | None
     page: Page | None
@@ -154,7 +154,7 @@ def read_config(path: Path) -> Config:
     return _build(path, values)
 
 
-def named_file(folder: Path, name: str) -> Path:
+def resolve_file(folder: Path, name: str) -> Path:
     """A file of the configuration; under systemd what was lent to the service comes first.
 
     `LoadCredential=station:FOLDER` puts each file of root's folder, say `password`, before the
@@ -172,7 +172,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     """Faults that only show when keys are seen together."""
     source = values.get("source", {})
     if source.get("query") is not None:
-        faults += _query_faults(source["query"])
+        faults += _check_query(source["query"])
     if "dialect" in source:
         try:
             columns, counts = (tuple(source.get(k) or ()) for k in ("columns", "count_columns"))
@@ -191,27 +191,27 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         needed = " and ".join(name for name, missing in wants if missing)
         if needed:
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
-    faults += _soil_faults(values.get("site.soil", {}))
-    faults += water_faults("site.water", values.get("site.water", {}), values.get("site.soil", {}))
-    faults += cover_faults("site.cover", values.get("site.cover", {}))
-    faults += _page_faults(values.get("page", {}))
+    faults += _check_soil(values.get("site.soil", {}))
+    faults += check_water("site.water", values.get("site.water", {}), values.get("site.soil", {}))
+    faults += check_cover("site.cover", values.get("site.cover", {}))
+    faults += _check_page(values.get("page", {}))
     faults += quality_table.faults(values.get("quality", {}))
-    faults += _key_faults(values.get("model", {}).get("keys"))
-    faults += _mqtt_faults(values.get("mqtt", {}), folder)
+    faults += _check_keys(values.get("model", {}).get("keys"))
+    faults += _check_mqtt(values.get("mqtt", {}), folder)
     weather_tables.check(values, folder, faults)
 
 
-def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
+def _check_mqtt(mqtt: dict[str, Any], folder: Path) -> list[str]:
     """Files that are not there or are no keys, and keys that need another."""
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
     faults = [
         f"mqtt.{name}: no file {named_file(folder, mqtt[name])}"
         for name in named
-        if not named_file(folder, mqtt[name]).is_file()
+        if not resolve_file(folder, mqtt[name]).is_file()
     ]
     if mqtt.get("command_key_file") and not faults:
         try:
-            ed25519.read_public_key(named_file(folder, mqtt["command_key_file"]))
+            ed25519.read_public_key(resolve_file(folder, mqtt["command_key_file"]))
         except ConfigError as error:
             faults += [f"mqtt.command_key_file: {fault}" for fault in error.faults]
     if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
@@ -223,7 +223,7 @@ def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
     return faults
 
 
-def _page_faults(page: dict[str, Any]) -> list[str]:
+def _check_page(page: dict[str, Any]) -> list[str]:
     listen = page.get("listen", PAGE_LISTEN)
     try:
         ipaddress.ip_address(listen)
@@ -232,7 +232,7 @@ def _page_faults(page: dict[str, Any]) -> list[str]:
     return []
 
 
-def _key_faults(keys: list[str] | None) -> list[str]:
+def _check_keys(keys: list[str] | None) -> list[str]:
     faults = []
     for key in keys or ():
         try:
@@ -242,7 +242,7 @@ def _key_faults(keys: list[str] | None) -> list[str]:
     return faults
 
 
-def _query_faults(query: str) -> list[str]:
+def _check_query(query: str) -> list[str]:
     """What a logger would not take for a question."""
     if not query.isascii():
         return [f"source.query: {query!r} is not ASCII"]
@@ -251,7 +251,7 @@ def _query_faults(query: str) -> list[str]:
     return []
 
 
-def _soil_faults(soil: dict[str, Any]) -> list[str]:
+def _check_soil(soil: dict[str, Any]) -> list[str]:
     """A soil is described whole or not at all, and its pores hold more than its residue."""
     if all(value is None for value in soil.values()):
         return []
@@ -278,14 +278,14 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
-        soil_water=described_water(values["site.water"], values["site.soil"]),
+        soil_water=derive_soil_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
-        limits=limits_of(values.get("quality", {}), site["altitude_m"]),
+        limits=derive_limits(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / model["bundle"],
         trust=Trust(tuple(map(minisign.parse_public_key, model["keys"] or ())), model["unsigned"]),
         trial_hours=model["trial_hours"],
         mqtt=mqtt,
-        listens_to=_mqtt(values.get("weather"), folder) or mqtt,
+        weather_mqtt=_mqtt(values.get("weather"), folder) or mqtt,
         weather=weather_tables.gauges(values),
         incoming=weather_tables.incoming(values.get("incoming"), folder),
         page=Page(**values["page"]) if "page" in values else None,
@@ -297,7 +297,7 @@ def _mqtt(table: dict[str, Any] | None, folder: Path) -> Mqtt | None:
     if table is None or not table["host"]:
         return None
     defaults = {key.name: key.default for key in TABLES["mqtt"]}
-    files = {k: named_file(folder, v) for k, v in table.items() if k.endswith("_file") and v}
+    files = {k: resolve_file(folder, v) for k, v in table.items() if k.endswith("_file") and v}
     return Mqtt(**{**defaults, **table, **files})
 
 
@@ -321,7 +321,7 @@ def _site(
     if soil["known"] is not None:
         given |= {f"soil_{name}": value for name, value in soil.items()}
         given["soil_known"] = SOIL_KNOWN[soil["known"]]
-    given |= described_cover(cover)
+    given |= derive_cover(cover)
     return Site(
         **{**given, "beta_per_hpa": beta, "pressure_ref_hpa": reference},
         incoming_form=incoming["form"],

@@ -49,7 +49,7 @@ def check_tables(
         if isinstance(found.get(outer), Mapping) and last in found[outer]:
             found[inner] = found[outer][last]
             found[outer] = {name: value for name, value in found[outer].items() if name != last}
-    faults += [unknown(f"[{name}]", name, tables) for name in data if name not in tables]
+    faults += [describe_unknown(f"[{name}]", name, tables) for name in data if name not in tables]
     faults += [f"[{name}] is missing; add the table" for name in required if name not in found]
     values: dict[str, dict[str, Any]] = {}
     for name, keys in tables.items():
@@ -62,7 +62,7 @@ def check_tables(
     return values
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown(what: str, name: str, known: Iterable[str]) -> str:
     """What to say of a name that is not known: the nearest one, or all."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
@@ -77,11 +77,11 @@ def _check_table(
     faults: list[str],
 ) -> dict[str, Any]:
     known = [*(key.name for key in keys), *below]
-    faults += [unknown(f"{table}.{name}", name, known) for name in found if name not in known]
+    faults += [describe_unknown(f"{table}.{name}", name, known) for name in found if name not in known]
     values: dict[str, Any] = {}
     for key in keys:
         if key.name in found:
-            fault = _fault_of(key, found[key.name])
+            fault = _check_value(key, found[key.name])
             if fault:
                 faults.append(f"{table}.{key.name}: {fault}; {key.meaning}")
             else:
@@ -94,7 +94,7 @@ def _check_table(
     return values
 
 
-def _fault_of(key: Key, value: Any) -> str:
+def _check_value(key: Key, value: Any) -> str:
     """Why a value cannot be that of the key; empty when it can."""
     shown = repr(value)
     if key.kind is float or key.kind is int:

@@ -34,7 +34,7 @@ WATER = (
 """What an owner may tell of the water that plants can take: [site.water]."""
 
 
-def water_faults(table: str, water: Mapping[str, Any], soil: Mapping[str, Any]) -> list[str]:
+def check_water(table: str, water: Mapping[str, Any], soil: Mapping[str, Any]) -> list[str]:
     """What cannot be, seen together with the checked [site.soil]."""
     high, low = water.get("field_capacity"), water.get("wilting_point")
     faults = []
@@ -52,7 +52,7 @@ def water_faults(table: str, water: Mapping[str, Any], soil: Mapping[str, Any]) 
     return faults
 
 
-def described_water(water: Mapping[str, Any], soil: Mapping[str, Any]) -> SoilWater | None:
+def derive_soil_water(water: Mapping[str, Any], soil: Mapping[str, Any]) -> SoilWater | None:
     """Of checked tables [site.water] and [site.soil]; None where neither tells the soil."""
     high, low, threshold = water["field_capacity"], water["wilting_point"], water["threshold"]
     if threshold is None:
