@@ -71,6 +71,7 @@ class Docstrings(griffe.Extension):
         obj.exports = None  # what a folder exports is shown once, in its own module
         if obj.docstring is None:
             return
+        obj.docstring.value = obj.docstring.value.replace("] [", "] \\[")  # two units, not a link
         lines = obj.docstring.value.splitlines()
         for section in obj.docstring.parsed:
             if section.kind.value in ("parameters", "returns"):

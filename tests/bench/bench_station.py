@@ -29,24 +29,19 @@ from epithermal_edge.records import RawRecord
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.faults import wire  # noqa: E402
+from tests.support.sites import SITE  # noqa: E402
 
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 RUNS = 5
 IDLE_AFTER_S, IDLE_S = 10.0, 60.0  # after the start; how long it is watched
-STATION = """
+STATION = f"""
 [station]
 id = "bench-01"
-state_dir = "{folder}"
-[site]
-latitude_deg = 50.0
-altitude_m = 100.0
-cutoff_rigidity_gv = 3.0
-bulk_density_g_cm3 = 1.4
-cosmic_n_cph = 500.0
-[source]
+state_dir = "{{folder}}"
+[site]{SITE}[source]
 dialect = "records"
 [model]
-bundle = "{bundle}"
+bundle = "{{bundle}}"
 """
 FRESH = """
 import json, os, sys, time

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.support.rig import PATIENCE, ROOT, WATERED, Broker, free_port, topics_of, wait_until
+from tests.support.rig import PATIENCE, ROOT, Broker, free_port, topics_of, wait_until
+from tests.support.sites import WATERED
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.times import HOUR_S

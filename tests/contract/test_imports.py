@@ -3,6 +3,7 @@
 import ast
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import epithermal_edge
+from epithermal_edge import physics
 
 EDGE = Path(epithermal_edge.__file__).parent
 MODULES = sorted(
@@ -92,8 +94,33 @@ def test_a_module_imports_only_itself_the_standard_library_and_what_edge_may_bri
     assert foreign <= ALLOWED
 
 
-def test_the_command_line_starts_without_numpy():
-    assert "numpy" not in loaded_by("cli.main")
+@pytest.mark.parametrize("module", ["cli.main", "station.status", "physics", "inference"])
+def test_what_must_start_at_once_does_not_load_numpy(module):
+    assert "numpy" not in loaded_by(module)
+
+
+def test_the_physics_exports_every_public_formula():
+    formulas = {}
+    for name in physics.MODULES:
+        for node in ast.parse((EDGE / "physics" / f"{name}.py").read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                formulas[node.name] = f"epithermal_edge.physics.{name}"
+    assert set(physics.MODULES) == {p.stem for p in (EDGE / "physics").glob("[a-z]*.py")}
+    assert physics.__all__ == sorted(formulas)
+    for name, module in formulas.items():
+        assert getattr(physics, name).__module__ == module
+
+
+FOLDERS = sorted(path.parent for path in EDGE.glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_says_what_it_is_for_and_which_file_to_open(folder):
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
+    assert re.search(r"^In: .*\sOut:\s", text, re.M | re.S)
+    assert 3 <= len([line for line in text.splitlines() if line]) <= 6
+    named = [*re.findall(r"Open `(\w+)`", text), *re.findall(r"open: (\w+)\.py", text)]
+    assert named and all((folder / f"{name}.py").exists() for name in named)
 
 
 def test_the_host_knows_the_edge_only_by_its_public_names():

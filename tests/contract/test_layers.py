@@ -6,6 +6,7 @@ Every import counts, also one under TYPE_CHECKING and one inside a function.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ LIBRARY = {  # of edge: all that host may import; the rest is the station's prog
     *("inference", "physics", "loggers", "signatures", "site", "records", "errors", "times"),
     *("config.toml_keys", "config.canopy"),
 }
-EXPORTING = {  # folders whose __init__.py imports, from its own folder only; all others: nothing
+EXPORTING = {  # folders whose __init__.py may import their own modules; all others import nothing
     (EDGE, "physics"): "the public formulas",
     (EDGE, "inference"): "Engine, start, advance, open_bundle",
 }
@@ -214,8 +215,24 @@ def busy_inits(root: Path) -> list[str]:
                 at = f"{shown(path)}:{getattr(node, 'lineno', 0)} imports {name}"
                 if (package, folder) not in EXPORTING:
                     out.append(f"{at}: the __init__.py of a folder imports nothing")
-                elif not name.startswith(f"{package}.{folder}."):
+                elif (
+                    not name.startswith(f"{package}.{folder}.")
+                    and name.partition(".")[0] not in sys.stdlib_module_names
+                ):
                     out.append(f"{at}: it exports names of its own folder only")
+    return out
+
+
+def closed_doors(root: Path) -> list[str]:
+    """Report folders whose __init__.py does not say in three to six lines what they are for."""
+    out = []
+    for module, path in modules_in(root).items():
+        if not module.endswith(".__init__") or room(module)[1] == "__init__":
+            continue
+        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        lines = len(text.splitlines())
+        if not 3 <= lines <= 6:
+            out.append(f"{shown(path)}: {lines} lines of docstring, 3 to 6 are wanted")
     return out
 
 
@@ -236,7 +253,7 @@ def odd_sizes(root: Path) -> list[str]:
     return out
 
 
-RULES = (wrong_directions, wrong_between_packages, circles, busy_inits, odd_sizes)
+RULES = (wrong_directions, wrong_between_packages, circles, busy_inits, closed_doors, odd_sizes)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -280,7 +297,7 @@ UP = "from epithermal_host.reports.page import Report"
 def test_a_clean_tree_has_no_fault(tmp_path):
     files = {"host.reports.page": DOWN, "host.evaluation.metrics": "", "edge.records": ""}
     root = tree(tmp_path, files)
-    assert [rule(root) for rule in RULES if rule is not odd_sizes] == [[], [], [], []]
+    assert not any(rule(root) for rule in RULES if rule is not odd_sizes)
 
 
 @pytest.mark.parametrize(
@@ -361,12 +378,20 @@ def test_a_circle_of_two_under_type_checking_is_reported(tmp_path):
 def test_an_init_that_imports_is_reported_but_where_it_exports(tmp_path):
     own = "from __future__ import annotations\nfrom epithermal_edge.{} import x\n"
     physics, loggers = "edge.physics.__init__", "edge.loggers.__init__"
-    root = tree(tmp_path, {physics: own.format("physics.air"), loggers: own.splitlines()[0]})
+    lazy = "from importlib import import_module\n"
+    exporting = {physics: own.format("physics.air") + lazy, loggers: own.splitlines()[0]}
+    root = tree(tmp_path, exporting)
     assert busy_inits(root) == []
     tree(root, {physics: own.format("site"), loggers: "import re\n"})
     faults = sorted(busy_inits(root))
     assert "loggers/__init__.py:1 imports re: the __init__.py of a folder imports" in faults[0]
     assert "physics/__init__.py:2 imports epithermal_edge.site.x: it exports" in faults[1]
+
+
+@pytest.mark.parametrize(("lines", "closed"), [(0, True), (2, True), (3, False), (7, True)])
+def test_a_folder_that_does_not_say_what_it_is_for_is_reported(tmp_path, lines, closed):
+    text = '"""' + "\n".join(["What for."] * lines) + '"""\n'
+    assert len(closed_doors(tree(tmp_path, {"host.soil.__init__": text}))) == closed
 
 
 def test_sizes_that_are_odd_are_reported(tmp_path):

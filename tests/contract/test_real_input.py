@@ -25,6 +25,7 @@ from tests.support.rig import (
     validator,
     wait_until,
 )
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import replay
 from epithermal_edge.config.station_toml import read_config
@@ -32,13 +33,7 @@ from epithermal_edge.times import utc
 
 pytestmark = pytest.mark.shared
 
-GERMANY = """
-latitude_deg = 51.0
-altitude_m = 70.0
-cutoff_rigidity_gv = 3.0
-bulk_density_g_cm3 = 1.4
-cosmic_n_cph = 110.0
-"""
+GERMANY = SITE.replace("cosmic_n_cph = 430.0", "cosmic_n_cph = 110.0")
 COLORADO = """
 latitude_deg = 39.36
 altitude_m = 2037.0

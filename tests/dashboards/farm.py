@@ -7,17 +7,8 @@ import io
 import sqlite3
 import time
 
-from tests.support.rig import (
-    MOSQUITTO,
-    ROOT,
-    WATERED,
-    Broker,
-    Daemon,
-    Line,
-    edge,
-    free_port,
-    station_toml,
-)
+from tests.support.rig import MOSQUITTO, ROOT, Broker, Daemon, Line, edge, free_port, station_toml
+from tests.support.sites import WATERED
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.times import HOUR_S, utc

@@ -11,7 +11,8 @@ import pytest
 from tests.deploy.booted import Container, why_not
 from tests.deploy.test_install import wheel  # noqa: F401 - a fixture
 from tests.faults.test_watchdog import BLOCKABLE
-from tests.support.rig import BUNDLE, PATIENCE, SITE, lines, wait_until
+from tests.support.rig import BUNDLE, PATIENCE, lines, wait_until
+from tests.support.sites import SITE
 
 PYTHON = "/usr/bin/python3"  # one that ProtectHome does not hide
 

@@ -11,7 +11,8 @@ import pytest
 from tests.contract.documented import commands
 from tests.contract.test_docs_run import BOOTED, excuse
 from tests.deploy import booted, fresh
-from tests.support.rig import PATIENCE, ROOT, SITE, lines, wait_until
+from tests.support.rig import PATIENCE, ROOT, lines, wait_until
+from tests.support.sites import SITE
 
 from epithermal_edge import __version__
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from epithermal_edge.inference.bundle import StateTensor
+from epithermal_host.arrays import Array32
 from epithermal_host.training.frameworks import load
 from epithermal_host.training.head import UNITS, outputs
-from epithermal_host.training.network import Array, Weights
+from epithermal_host.training.network import Weights
 from epithermal_host.training.scaling import Scaling
 
 TITLE = "a GRU"
@@ -60,7 +61,7 @@ def build(
     return keras.Model([x, h], [keras.ops.concatenate(y, axis=-1), h_next])
 
 
-def states(weights: Weights, x: Array) -> tuple[Array, ...]:
+def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
     """h (T, H) before each step of one series x (T, F) from a cold start."""
     w, h, before = weights.arrays, np.zeros(hidden(weights), dtype=np.float32), []
     for row in (x - weights.scaling.offset) * weights.scaling.scale:

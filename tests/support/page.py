@@ -10,7 +10,8 @@ import time
 import urllib.request
 from contextlib import contextmanager
 
-from tests.support.rig import BUNDLE, SITE, Daemon, Line, free_port, station_toml, wait_until
+from tests.support.rig import BUNDLE, Daemon, Line, free_port, station_toml, wait_until
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config

@@ -21,6 +21,7 @@ import jsonschema
 import pytest
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.messages.topics import TOPICS
@@ -29,19 +30,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
-
-SITE = """
-latitude_deg = 51.0
-altitude_m = 70.0
-cutoff_rigidity_gv = 3.0
-bulk_density_g_cm3 = 1.4
-cosmic_n_cph = 430.0
-"""
-WATERED = f"""{SITE}[site.water]
-field_capacity = 0.31
-wilting_point = 0.12
-crop = "maize"
-"""
 
 
 def lines(days, seed=1, dialect="records", interval_s=3600.0):

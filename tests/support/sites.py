@@ -1,6 +1,28 @@
-"""Text of a made-up site's site.toml: what all of them have, and the tables that tests add."""
+"""Texts of sites: [site] of a station.toml, a whole site.toml, and the tables that tests add."""
 
 from __future__ import annotations
+
+SITE = """
+latitude_deg = 51.0
+altitude_m = 70.0
+cutoff_rigidity_gv = 3.0
+bulk_density_g_cm3 = 1.4
+cosmic_n_cph = 430.0
+"""
+WATERED = f"""{SITE}[site.water]
+field_capacity = 0.31
+wilting_point = 0.12
+crop = "maize"
+"""
+SOIL = """
+[site.soil]
+known = "texture"
+theta_r = 0.065
+theta_s = 0.41
+alpha_per_cm = 0.075
+n = 1.89
+ks_cm_d = 106.1
+"""
 
 THETA_SAMPLING = """
 [sampling]

@@ -14,7 +14,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from tests.support.rig import (
     MOSQUITTO,
-    SITE,
     Broker,
     Daemon,
     Line,
@@ -23,6 +22,7 @@ from tests.support.rig import (
     validator,
     wait_until,
 )
+from tests.support.sites import SITE
 
 from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.config.station_toml import Config, read_config

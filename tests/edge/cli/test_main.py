@@ -12,17 +12,8 @@ import threading
 import tty
 
 import pytest
-from tests.support.rig import (
-    BUNDLE,
-    SITE,
-    Broker,
-    Line,
-    edge,
-    free_port,
-    lines,
-    station_toml,
-    wait_until,
-)
+from tests.support.rig import BUNDLE, Broker, Line, edge, free_port, lines, station_toml, wait_until
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import main
 

@@ -6,7 +6,8 @@ import re
 import tomllib
 
 import pytest
-from tests.support.rig import ROOT, SITE, station_toml
+from tests.support.rig import ROOT, station_toml
+from tests.support.sites import SITE, SOIL
 
 from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import read_config
@@ -110,17 +111,6 @@ def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
         "site.cutoff_rigidity_gv: missing; needed for site.beta_per_hpa and site.incoming.scale,"
         " unless that is given; geomagnetic cutoff rigidity in GV",
     ]
-
-
-SOIL = """
-[site.soil]
-known = "texture"
-theta_r = 0.065
-theta_s = 0.41
-alpha_per_cm = 0.075
-n = 1.89
-ks_cm_d = 106.1
-"""
 
 
 def test_a_described_soil_reaches_the_site_and_none_is_unknown(tmp_path):

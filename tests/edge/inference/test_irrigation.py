@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 from tests.edge.messages.test_observation import GOOD, ME, NONE, corrected
-from tests.support.rig import BUNDLE, SITE, START_S, station_toml, validator
+from tests.support.rig import BUNDLE, START_S, station_toml, validator
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
 from epithermal_edge.config.station_toml import read_config

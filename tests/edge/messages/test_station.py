@@ -4,7 +4,8 @@ import json
 import math
 
 import pytest
-from tests.support.rig import BUNDLE, SITE, START_S, station_toml, validator
+from tests.support.rig import BUNDLE, START_S, station_toml, validator
+from tests.support.sites import SITE, SOIL
 
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference.bundle import open_bundle
@@ -56,15 +57,7 @@ def test_meta_tells_the_canopy_of_each_day_of_the_year(tmp_path, bundle):
 
 @pytest.mark.parametrize("known", ["measured", "texture", "unknown"])
 def test_meta_names_the_source_of_the_soil_in_a_word(tmp_path, bundle, known):
-    soil = f"""[site.soil]
-known = "{known}"
-theta_r = 0.065
-theta_s = 0.41
-alpha_per_cm = 0.075
-n = 1.89
-ks_cm_d = 106.1
-"""
-    site = SITE if known == "unknown" else SITE + soil
+    site = SITE if known == "unknown" else SITE + SOIL.replace("texture", known)
     config = read_config(station_toml(tmp_path, site=site))
     meta = json.loads(station.meta(config, ME, bundle))
     validator("meta").validate(meta)

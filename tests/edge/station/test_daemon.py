@@ -10,7 +10,6 @@ import time
 import pytest
 from tests.support.reference import published, reference
 from tests.support.rig import (
-    SITE,
     Broker,
     Daemon,
     Line,
@@ -20,6 +19,7 @@ from tests.support.rig import (
     validate_by_topic,
     wait_until,
 )
+from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import re
@@ -18,8 +19,8 @@ from epithermal_host.bundles.streams import answers
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
 from epithermal_host.evaluation.methods import COSMIC, COUNTS, NETWORK, USUAL_FILTERED, WITH_WEATHER
-from epithermal_host.reports import field, field_judge
-from epithermal_host.reports.field_result import Options
+from epithermal_host.reports import field, field_html, field_judge
+from epithermal_host.reports.field_result import LaterLine, Options, Own
 from epithermal_host.studies import population_check
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -141,6 +142,20 @@ def test_the_page_is_one_file_that_says_that_nothing_was_fitted(judged):
     data = json.loads((page.parent / field.DATA).read_text())
     assert data["sites"][0]["lines"][0]["probes"]["days"] == DAYS - len(DARK)
     assert (page.parent / "made-up.png").stat().st_size > 10_000
+
+
+def test_the_page_escapes_every_name_that_a_file_brings(judged):
+    done, place, evil = judged[0], judged[0].places[0], "<i>\"&'</i>"
+    line = LaterLine(evil, evil, place.lines[0].probes)
+    own = Own(evil, evil, evil, evil, (evil,), evil, (line,))
+    named = dataclasses.replace(
+        place,
+        series=dataclasses.replace(place.series, name=evil),
+        lines=tuple(dataclasses.replace(x, method=evil, inputs=evil) for x in place.lines),
+    )
+    report = dataclasses.replace(done, campaign=evil, own=(own,), places=(named,), runtime=evil)
+    text = field_html.page(report, {f"{evil}.png": b""})
+    assert "<i>" not in text and text.count("&lt;i&gt;") > 12
 
 
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium here")

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ from epithermal_host.evaluation.methods import (
     WITH_WEATHER,
 )
 from epithermal_host.evaluation.result import Options
-from epithermal_host.reports import simulated, simulated_text
+from epithermal_host.reports import simulated, simulated_html, simulated_text
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
 from epithermal_host.training.series import LAYERS, NAMES, TEST, read_series
@@ -210,6 +211,20 @@ def test_the_page_needs_nothing_but_itself(judged):
     assert all(s.startswith("data:image/png;base64,iVBOR") for s in sources)
     data = json.loads((page.parent / simulated.DATA).read_text())
     assert data["bundle"]["name"] == "tiny" and len(data["groups"]) == len(done.groups)
+
+
+def test_the_page_escapes_every_name_that_a_file_brings(judged):
+    done, evil = judged[0], "<i>\"&'</i>"
+    report = dataclasses.replace(
+        done,
+        runtime=evil,
+        run_folder=Path(evil),
+        provenance={"run": {"campaign": {"seed": evil, "soils": evil}}},
+        soils=tuple(dataclasses.replace(x, texture=evil, cover=evil) for x in done.soils),
+        reference={"text": evil, "rmse": {evil: 0.1}},
+    )
+    text = simulated_html.page(report, {})
+    assert "<i>" not in text and text.count("&lt;i&gt;") > 8
 
 
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium here")

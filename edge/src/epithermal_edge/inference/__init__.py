@@ -8,7 +8,7 @@ features) and bundle.py (what a network wants).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as in typing, which need not be loaded for it
 
 __all__ = ["Engine", "advance", "open_bundle", "start"]
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from epithermal_edge.inference.engine import Engine, advance, start
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load an exported name at its first use: the command line starts without numpy."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""A model bundle: its networks, the features they want, and the proof that they run here.
+"""Read a model bundle: its networks, the features they want, and golden vectors to verify them.
 
 A folder of `FILES` and the model files that bundle.toml names; MANIFEST holds the sha256 of every
 other file, so that no byte can change unseen. docs/bundle.md describes the format. A bundle names
@@ -59,7 +59,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 @dataclass(frozen=True, slots=True)
 class BundleFeature:
-    """One input of the network and what the training set held of it."""
+    """Describe one input of the networks and its range in the training set."""
 
     name: str
     unit: str
@@ -69,7 +69,7 @@ class BundleFeature:
 
 @dataclass(frozen=True, slots=True)
 class StateTensor:
-    """One array, float32, that a network carries from step to step; zeros at a cold start."""
+    """Describe one float32 array that a network carries from step to step, zeros at first."""
 
     name: str
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ class StateTensor:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One model file of a bundle and its state."""
+    """Describe one model file of a bundle and its state."""
 
     file: str
     states: tuple[StateTensor, ...]
@@ -87,14 +87,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A verified bundle."""
+    """Hold a verified bundle."""
 
     path: Path
     name: str
     version: str
     sha256: str  # of MANIFEST: the identity of the whole
     features: tuple[BundleFeature, ...]
-    columns: NDArray[np.intp]  # (F,) where each of them stands in FEATURES
+    columns: NDArray[np.intp]  # (F,) index of each of them in FEATURES
     outputs: tuple[str, ...]
     networks: tuple[Network, ...]  # several: an ensemble
     step_s: int  # the network's step [s]
@@ -106,7 +106,7 @@ class Bundle:
 
     @property
     def states(self) -> tuple[StateTensor, ...]:
-        """State tensors of all networks in order; those of an ensemble are `<member>.<name>`."""
+        """List the state tensors of all networks; in an ensemble they are `<member>.<name>`."""
         if len(self.networks) == 1:
             return self.networks[0].states
         return tuple(
@@ -126,7 +126,7 @@ def zeros(states: Iterable[StateTensor]) -> State:
 
 
 def check_name(name: str, version: str) -> None:
-    """Refuse a name or a version that no station would take.
+    """Refuse a name or a version that no station accepts.
 
     Raises
     ------

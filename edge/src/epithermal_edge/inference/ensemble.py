@@ -1,4 +1,4 @@
-"""Several networks as one: the mean of their theta, and a sigma that holds how far they differ."""
+"""Join several networks: the mean of their theta, and a sigma that includes how they differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGMA = 1  # of the outputs
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """A step function made of several, each with state tensors of its own."""
+    """Join several step functions, each with state tensors of its own, into one."""
 
     members: tuple[StepFn, ...]
     sizes: tuple[int, ...]  # number of state tensors of each member

@@ -1,4 +1,4 @@
-"""The networks on a stream of windows: one state for each hour of the day, kept outside.
+"""Run the networks on a stream of windows, with one state for each hour of the day.
 
 A network was trained on daily steps. To speak hourly, the station keeps one state for each
 phase of the day; each takes its own daily step on the 24 h that end at its hour.
@@ -22,7 +22,7 @@ GAP, SHOWN_SIGMA = _NAMES.index("gap"), _NAMES.index("theta_inv_sigma")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EstimatorState:
-    """The networks' state for each phase; a value, never changed in place."""
+    """Hold the networks' state of each phase; a value, never changed in place."""
 
     names: tuple[str, ...]  # of the state tensors, as `Bundle.states` has them
     tensors: tuple[Vector, ...]  # each (phases, *shape)

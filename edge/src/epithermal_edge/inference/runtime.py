@@ -1,4 +1,4 @@
-"""The one place that knows a TFLite runtime: a model file in, a pure step function out.
+"""Run model files on a TFLite runtime: a model file in, a pure step function out.
 
 Two packages run TFLite files and neither serves every Python and processor, so both are tried.
 A package that imports may still fail to build an interpreter (tflite-runtime 2.14 under numpy 2)
@@ -40,7 +40,7 @@ _FAULTS = (
 
 
 class Step:
-    """One step of a model: `step(x, state) -> y, new state`, float32.
+    """Run one step of a model: `step(x, state) -> y, new state`, float32.
 
     The interpreter holds buffers only. The state goes in and comes out, and the outputs are
     copies: calling it does not change what it returned before.
@@ -92,7 +92,7 @@ class Step:
         self.n_features, self.n_outputs = inputs["x"]["shape"][1], outputs["y"]["shape"][1]
 
     def __call__(self, x: Vector, state: State) -> tuple[Vector, State]:
-        """Answer and new state.
+        """Return answer and new state.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ def load_model(model_path: Path, states: Sequence[StateTensor], runtime: str | N
 
 
 def _load(models: Sequence[tuple[Path, Sequence[StateTensor]]], runtime: str | None) -> list[Step]:
-    """Model files with their state tensors, all on one runtime."""
+    """Load model files with their state tensors, all on one runtime."""
     asked = runtime or os.environ.get(RUNTIME_VARIABLE) or None
     if asked is not None and asked not in MODULES:
         names = " or ".join(MODULES)

@@ -1,0 +1,102 @@
+"""Compute the physics of a cosmic-ray neutron sensor: air, corrections, neutrons, footprint.
+
+In: floats or arrays, with the unit in the name. Out: arrays of the broadcast shape, NaN for NaN; no
+state, no I/O. Every formula can be imported from here and loads numpy at its first use.
+Open `corrections` first (f_p, f_h, f_i, f_v), then `cosmic` (counts to water content).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "absolute_humidity",
+    "atmospheric_depth",
+    "biomass_factor",
+    "bound_water",
+    "cosmic_parameters",
+    "cosmic_rate",
+    "cosmic_slope",
+    "cosmic_theta",
+    "d86_cm",
+    "depth_weight",
+    "desilets_rate",
+    "desilets_sigma",
+    "desilets_theta",
+    "distance_weight",
+    "distance_weight_simple",
+    "extraterrestrial_radiation",
+    "field_capacity",
+    "footprint_radius_m",
+    "franz_depth_cm",
+    "hargreaves_et0",
+    "hawdon_scale",
+    "hertle_scale",
+    "humidity_factor",
+    "incoming_factor",
+    "mcjannet_scale",
+    "mean_pressure",
+    "pressure_coefficient",
+    "pressure_factor",
+    "rescaled_distance_m",
+    "saturation_vapour_pressure",
+    "uts_rate",
+    "uts_theta",
+    "wilting_point",
+]
+
+MODULES = ("atmosphere", "corrections", "cosmic", "desilets", "footprint", "plant_water", "uts")
+
+if TYPE_CHECKING:
+    from epithermal_edge.physics.atmosphere import (
+        absolute_humidity,
+        atmospheric_depth,
+        extraterrestrial_radiation,
+        hargreaves_et0,
+        mean_pressure,
+        saturation_vapour_pressure,
+    )
+    from epithermal_edge.physics.corrections import (
+        biomass_factor,
+        hawdon_scale,
+        hertle_scale,
+        humidity_factor,
+        incoming_factor,
+        mcjannet_scale,
+        pressure_coefficient,
+        pressure_factor,
+    )
+    from epithermal_edge.physics.cosmic import (
+        cosmic_parameters,
+        cosmic_rate,
+        cosmic_slope,
+        cosmic_theta,
+    )
+    from epithermal_edge.physics.desilets import (
+        bound_water,
+        desilets_rate,
+        desilets_sigma,
+        desilets_theta,
+    )
+    from epithermal_edge.physics.footprint import (
+        d86_cm,
+        depth_weight,
+        distance_weight,
+        distance_weight_simple,
+        footprint_radius_m,
+        franz_depth_cm,
+        rescaled_distance_m,
+    )
+    from epithermal_edge.physics.plant_water import field_capacity, wilting_point
+    from epithermal_edge.physics.uts import uts_rate, uts_theta
+
+
+def __getattr__(name: str) -> Any:
+    """Load a formula at its first use: the command line starts without numpy."""
+    if name in __all__:
+        for module in MODULES:
+            formula = vars(import_module(f"{__name__}.{module}")).get(name)
+            if formula is not None:
+                return formula
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

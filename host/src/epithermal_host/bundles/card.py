@@ -142,12 +142,12 @@ def card(
 
 
 def ensemble(titles: Sequence[str]) -> str:
-    """What several networks are together."""
+    """Describe an ensemble for people."""
     return f"the mean of {len(titles)}\nnetworks ({', '.join(titles)})"
 
 
 def _quantization(report: Mapping[str, Any]) -> str:
-    """How one network was quantized."""
+    """Write the section on the quantization of one network."""
     return QUANTIZATION.format(
         gate_m3_m3=report["gate_m3_m3"],
         agree_m3_m3=report["agree_m3_m3"],

@@ -1,4 +1,4 @@
-"""What the head of a released network sees after each step, on the station's runtime.
+"""Compute what the head of a released network sees after each step, on the station's runtime.
 
 Only the head, d = V h' + v, is retrained; everything before it is a fixed function of the features.
 Of a network whose head is linear, bundle.toml says which state tensor is h'.
@@ -17,9 +17,9 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.bundles.streams import (
     TASK_SOILS,
     gathered,
-    proved,
     restarts,
     streamed_steps,
+    verified,
 )
 from epithermal_host.compute.crew import Crew
 
@@ -46,7 +46,7 @@ class _Task:
 
 
 def head_input(bundle: Bundle) -> int:
-    """Index of the state tensor that the head sees.
+    """Return the index of the state tensor that the head multiplies.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def hidden(
 
 
 def _work(task: _Task) -> Hidden:
-    model = proved(task.bundle, task.runtime)
+    model = verified(task.bundle, task.runtime)
     at = head_input(model.bundle)
     soils = zip(task.features, task.restart, strict=True)
     told = [list(streamed_steps(model, x, restart)) for x, restart in soils]

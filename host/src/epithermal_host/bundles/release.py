@@ -1,4 +1,4 @@
-"""Put runs' models into a bundle that a station can verify, and prove it before it is there."""
+"""Put runs' models into a bundle that a station can verify, and verify it before it is released."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TOLERANCE = {"dynamic_int8": 5e-4, "int16x8": 5e-4, "float16": 1e-4, "float32": 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """The network of a run that was trained and quantized."""
+    """Hold the network of a run that was trained and quantized."""
 
     folder: Path
     weights: Weights
@@ -122,7 +122,7 @@ def run(
 def place(
     contents: Mapping[str, bytes], target: Path, key: signing.SecretKey | None = None
 ) -> ReleaseResult:
-    """Write a bundle of these files, proved on every runtime before it is there.
+    """Write a bundle of these files, verified on every runtime before it is released.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def place(
 
 
 def _member(run_folder: Path) -> Member:
-    """What a run has to give."""
+    """Read the network of a run and its reports."""
     train, quantize = (_report(run_folder, command) for command in ("train", "quantize"))
     model = _bytes(run_folder, "model.tflite", "quantize")
     return Member(run_folder, read_weights(run_folder), model, train, quantize)
@@ -187,7 +187,7 @@ def _contents(
     scores: Mapping[str, Any],
     notes: str,
 ) -> dict[str, bytes]:
-    """Every file of the bundle, MANIFEST too."""
+    """Return every file of the bundle, MANIFEST included."""
     weights = members[0].weights
     inputs = golden_inputs(series.part(TEST))[:, weights.columns]
     names = runtime.available()
@@ -211,7 +211,7 @@ def _contents(
 
 
 def _table(series: Series, members: Sequence[Member]) -> dict[str, Any]:
-    """bundle.toml without its head."""
+    """Return bundle.toml without schema, name and version."""
     features = series.part(TRAIN).features
     weights = members[0].weights
     tolerance = max(TOLERANCE[str(member.quantize["scheme"])] for member in members)
@@ -243,7 +243,7 @@ def _table(series: Series, members: Sequence[Member]) -> dict[str, Any]:
 
 
 def _network(member: Member, number: int, of: int) -> dict[str, Any]:
-    """One [[network]] of bundle.toml."""
+    """Return one [[network]] of bundle.toml."""
     weights = member.weights
     return {
         "file": bundles.MODEL if of == 1 else bundles.MODEL.replace(".", f"-{number}."),
@@ -259,7 +259,7 @@ def _network(member: Member, number: int, of: int) -> dict[str, Any]:
 
 
 def golden_inputs(test: Series) -> NDArray[np.float32]:
-    """All features (GOLDEN_STEPS, F) of unseen weather from a cold start, with a gap in it.
+    """Return all features (GOLDEN_STEPS, F) of unseen weather from a cold start, with a gap.
 
     The soil with most gaps is taken; shorter series are joined, and where no soil has a gap
     three days are made one.
@@ -280,7 +280,7 @@ def golden_inputs(test: Series) -> NDArray[np.float32]:
 def golden_csv(
     names: Sequence[str], inputs: NDArray[np.float32], outputs: NDArray[np.float32]
 ) -> bytes:
-    """golden.csv of features with these names: nine digits, which give every float32 back."""
+    """Write golden.csv of features with these names, in nine digits, which restore a float32."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("step", *names, *(name for name, _ in bundles.OUTPUTS)))

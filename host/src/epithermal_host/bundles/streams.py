@@ -187,26 +187,26 @@ def gathered(
 
 
 @dataclass(frozen=True, slots=True)
-class Proved:
-    """A bundle on a runtime on which its golden vectors hold."""
+class Verified:
+    """Hold a bundle and its step on a runtime on which its golden vectors hold."""
 
     bundle: Bundle
     step: StepFn
     runtime: str
 
 
-def proved(path: Path, runtime_name: str | None) -> Proved:
-    """A bundle's step on a runtime on which its golden vectors hold."""
+def verified(path: Path, runtime_name: str | None) -> Verified:
+    """Open a bundle and verify its golden vectors on a runtime."""
     bundle = open_bundle(path)
     step = runtime.load(bundle, runtime_name)
     estimator.check_golden(bundle, step)
-    return Proved(bundle, step, step.runtime)
+    return Verified(bundle, step, step.runtime)
 
 
 def streamed_steps(
-    model: Proved, features: Floats, restart: Mask
+    model: Verified, features: Floats, restart: Mask
 ) -> Iterator[tuple[Vector, State]]:
-    """Output and state after each step of one series, features (T, F), restart (T,)."""
+    """Yield output and state after each step of one series, features (T, F), restart (T,)."""
     cold = state = model.bundle.cold_state()
     for x, void in zip(features[:, model.bundle.columns], restart.tolist(), strict=True):
         y, state = model.step(x, cold if void else state)
@@ -214,7 +214,7 @@ def streamed_steps(
 
 
 def _work(task: Task) -> Answers:
-    model = proved(task.bundle, task.runtime)
+    model = verified(task.bundle, task.runtime)
     stream = _stream if task.outage_after is None else _outage
     pairs = [stream(model, task, i) for i in range(len(task.features))]
     return Answers(
@@ -224,12 +224,12 @@ def _work(task: Task) -> Answers:
     )
 
 
-def _stream(model: Proved, task: Task, row: int) -> tuple[Floats, Floats]:
+def _stream(model: Verified, task: Task, row: int) -> tuple[Floats, Floats]:
     said = [y for y, _ in streamed_steps(model, task.features[row], task.restart[row])]
     return np.array(said), np.zeros(0, dtype=np.float32)
 
 
-def _outage(model: Proved, task: Task, row: int) -> tuple[Floats, Floats]:
+def _outage(model: Verified, task: Task, row: int) -> tuple[Floats, Floats]:
     assert task.outage_after is not None
     step, columns = model.step, model.bundle.columns
     begin, seen = task.outage_after, task.features[row]

@@ -209,7 +209,7 @@ def with_soil(series: Series) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The quantized model of a run."""
+    """Hold the quantized model of a run."""
 
     step: runtime.Step
     columns: list[int]  # of its inputs among all features

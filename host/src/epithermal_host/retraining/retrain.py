@@ -14,8 +14,8 @@ from epithermal_host.compute.crew import crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import SiteFile, read_site
-from epithermal_host.retraining import bundle as retrained_bundle
 from epithermal_host.retraining import plot, rehearsal, text
+from epithermal_host.retraining.bundle import release_bundle
 from epithermal_host.retraining.head_fit import decide, too_few
 from epithermal_host.retraining.rehearsal import Rehearsal
 from epithermal_host.retraining.result import Options, Retraining
@@ -66,9 +66,7 @@ def run(
     )
     bundle = None
     if done.change is not None:
-        bundle = retrained_bundle.release_bundle(
-            done, out, options.name, options.version, options.key
-        )
+        bundle = release_bundle(done, out, options.name, options.version, options.key)
     write_atomic(out / PICTURE, plot.picture(done))
     write_json(out / DATA, text.as_json(done))
     write_atomic(out / REPORT, text.report(done).encode("utf-8"))

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, loaded at first use: they take seconds, and write past sys.stderr."""
+"""Load TensorFlow and Keras at first use: they take seconds, and write past sys.stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = {  # of the environment, where it does not set them itself
 
 @functools.cache
 def load() -> tuple[Any, Any]:
-    """The modules `keras` and `tensorflow`."""
+    """Return the modules `keras` and `tensorflow`."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with quiet():

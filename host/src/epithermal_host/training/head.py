@@ -1,4 +1,4 @@
-"""The head that every kind of network has: from its units d to the outputs, as a correction.
+"""Compute the outputs of every kind of network from the units d of its head, as a correction.
 
 With the features x in physical units, so that a network whose head is zero is the inversion:
 
@@ -35,7 +35,7 @@ def outputs(
     sqrt: Callable[[Any], Any],
     minimum: Callable[[Any, float], Any],
 ) -> list[Any]:
-    """Outputs in the order of `epithermal_edge.inference.bundle.OUTPUTS`, each (..., 1) [m3 m-3].
+    """Return the outputs in the order of `inference.bundle.OUTPUTS`, each (..., 1) [m3 m-3].
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The kinds of network there are, and what is the same for all: graphs of finished weights.
+"""List the kinds of network, and build the graphs of trained weights.
 
 A new kind is a module beside `lstm` that has what `Kind` lists, and a line in `KINDS`.
 """
@@ -13,26 +13,27 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import StateTensor
+from epithermal_host.arrays import Array32
 from epithermal_host.training import lstm
 from epithermal_host.training.frameworks import load
-from epithermal_host.training.network import Array, Weights, columns
+from epithermal_host.training.network import Weights, columns
 from epithermal_host.training.scaling import Scaling
 
 PARTS_AT_ONCE = 2
 
 
 class Kind(Protocol):
-    """What the module of a kind offers."""
+    """List what the module of a kind has."""
 
     TITLE: str  # "an LSTM"
     WEIGHT_NAMES: tuple[str, ...]  # of the sequence graph's arrays, in its order
     HEAD_INPUT: str  # the state tensor that a linear head multiplies; empty: there is none
 
     def hidden(self, weights: Weights) -> int:
-        """Value of [train] hidden that they are of."""
+        """Return the value of [train] hidden that the weights have."""
 
     def state_tensors(self, weights: Weights) -> tuple[StateTensor, ...]:
-        """What the step graph carries from step to step."""
+        """List what the step graph carries from step to step."""
 
     def build(
         self,
@@ -42,22 +43,23 @@ class Kind(Protocol):
         seed: int,
         sigma_scale: tuple[float, float] = (1.0, 1.0),
     ) -> Any:
-        """The sequence graph: a Keras model of [x (B, T, F), *state] to [y (B, T, K), *state]."""
+        """Build the sequence graph: Keras, [x (B, T, F), *state] to [y (B, T, K), *state]."""
 
     def step_module(self, weights: Weights) -> tuple[Any, Any]:
-        """tf.Module and concrete function of one step: x and each state by its name to a dict of
-        y and each `<name>_next`.
+        """Return tf.Module and concrete function of one step.
+
+        x and each state tensor by its name go in; a dict of y and each `<name>_next` comes out.
         """
 
-    def states(self, weights: Weights, x: Array) -> tuple[Array, ...]:
-        """State tensors (T, ...) before each step of one series x (T, F) from a cold start."""
+    def states(self, weights: Weights, x: Array32) -> tuple[Array32, ...]:
+        """Return the state tensors (T, ...) before each step of a series x (T, F), begun cold."""
 
 
 KINDS: dict[str, Kind] = {"lstm": lstm}
 
 
 def kind(name: str) -> Kind:
-    """The module of a kind.
+    """Return the module of a kind.
 
     Raises
     ------
@@ -70,40 +72,40 @@ def kind(name: str) -> Kind:
 
 
 def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
-    """What the step graph of a network carries from step to step."""
+    """List what the step graph of a network carries from step to step."""
     return kind(weights.kind).state_tensors(weights)
 
 
 def title(weights: Weights) -> str:
-    """What it is, for people: "an LSTM of 32 units"."""
+    """Describe a network for people: "an LSTM of 32 units"."""
     own = kind(weights.kind)
     return f"{own.TITLE} of {own.hidden(weights)} units"
 
 
-def named(name: str, inputs: tuple[str, ...], values: Sequence[Array], scaling: Scaling,
+def named(name: str, inputs: tuple[str, ...], values: Sequence[Array32], scaling: Scaling,
           sigma_scale: tuple[float, float] = (1.0, 1.0)) -> Weights:  # fmt: skip
-    """Weights from the arrays of a sequence graph, in its order."""
+    """Make weights from the arrays of a sequence graph, in its order."""
     arrays = dict(zip(kind(name).WEIGHT_NAMES, values, strict=True))
     return Weights(name, inputs, arrays, scaling, sigma_scale)
 
 
 def sequence_graph(weights: Weights) -> Any:
-    """The sequence graph of finished weights."""
+    """Build the sequence graph of trained weights."""
     own = kind(weights.kind)
     model = own.build(own.hidden(weights), weights.inputs, weights.scaling, 0, weights.sigma_scale)
     model.set_weights(list(weights.arrays.values()))
     return model
 
 
-def cold_state(model: Any, series: int) -> list[Array]:
-    """State of a sequence graph before the first step of so many series."""
+def cold_state(model: Any, series: int) -> list[Array32]:
+    """Return the state of a sequence graph before the first step of so many series."""
     return [np.zeros((series, *tensor.shape[1:]), dtype=np.float32) for tensor in model.inputs[1:]]
 
 
 def sequence_function(
     model: Any, inputs: Sequence[str], batch: int = 256
-) -> Callable[[Array], Array]:
-    """A sequence graph as a function over whole series, each from a cold state.
+) -> Callable[[Array32], Array32]:
+    """Make a sequence graph a function over whole series, each from a cold state.
 
     Returns
     -------
@@ -123,11 +125,11 @@ def sequence_function(
     def forward(x: Any, *state: Any) -> Any:
         return model([x, *state], training=False)[0]
 
-    def answer(features: Array) -> Array:
-        y: Array = forward(features[..., picked], *cold_state(model, len(features))).numpy()
+    def answer(features: Array32) -> Array32:
+        y: Array32 = forward(features[..., picked], *cold_state(model, len(features))).numpy()
         return y
 
-    def run(features: Array) -> Array:
+    def run(features: Array32) -> Array32:
         parts = [features[i : i + batch] for i in range(0, len(features), batch)]
         with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:  # each part in one thread
             return np.concatenate(list(pool.map(answer, parts)))
@@ -135,6 +137,6 @@ def sequence_function(
     return run
 
 
-def sequence(weights: Weights) -> Callable[[Array], Array]:
-    """Finished weights as a function over whole series, see `sequence_function`."""
+def sequence(weights: Weights) -> Callable[[Array32], Array32]:
+    """Make trained weights a function over whole series, see `sequence_function`."""
     return sequence_function(sequence_graph(weights), weights.inputs)

@@ -1,4 +1,4 @@
-"""The LSTM: a sequence graph to train, a one-step graph to ship, one set of weights.
+"""Build the LSTM: a sequence graph to train, a one-step graph to release, one set of weights.
 
 Both take features in physical units; their scaling is a constant of the graph:
 
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from epithermal_edge.inference.bundle import StateTensor
+from epithermal_host.arrays import Array32
 from epithermal_host.training.frameworks import load
 from epithermal_host.training.head import UNITS, outputs
-from epithermal_host.training.network import Array, Weights
+from epithermal_host.training.network import Weights
 from epithermal_host.training.scaling import Scaling
 
 TITLE = "an LSTM"
@@ -32,12 +33,12 @@ LEFT_IN_FLOAT = 900  # elements; 1024 and more would become 8 bits
 
 
 def hidden(weights: Weights) -> int:
-    """Width H of h and of c."""
+    """Return the width H of h and of c."""
     return int(weights.arrays["recurrent"].shape[0])
 
 
 def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
-    """h and c, (H,) each."""
+    """List h and c, (H,) each."""
     return tuple(StateTensor(name, (hidden(weights),)) for name in ("h", "c"))
 
 
@@ -48,7 +49,7 @@ def build(
     seed: int,
     sigma_scale: tuple[float, float] = (1.0, 1.0),
 ) -> Any:
-    """The sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
+    """Build the sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
 
     Parameters
     ----------
@@ -88,8 +89,8 @@ def build(
     return keras.Model([x, h, c], [y, h_next, c_next])
 
 
-def states(weights: Weights, x: Array) -> tuple[Array, ...]:
-    """h and c (T, H) [1] before each step of one series x (T, F) from a cold start, in NumPy."""
+def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
+    """Return h and c (T, H) [1] before each step of a series x (T, F), begun cold, in NumPy."""
     w = weights.arrays
     s = (x - weights.scaling.offset) * weights.scaling.scale
     h = c = np.zeros(hidden(weights), dtype=np.float32)
@@ -103,13 +104,13 @@ def states(weights: Weights, x: Array) -> tuple[Array, ...]:
     return np.array(hs, dtype=np.float32), np.array(cs, dtype=np.float32)
 
 
-def _logistic(z: Array) -> Array:
-    tanh: Array = np.tanh(0.5 * z)  # never overflows
+def _logistic(z: Array32) -> Array32:
+    tanh: Array32 = np.tanh(0.5 * z)  # never overflows
     return np.float32(0.5) * (np.float32(1.0) + tanh)
 
 
 def step_module(weights: Weights) -> tuple[Any, Any]:
-    """The one-step graph by hand: explicit state tensors, x and h multiplied apart.
+    """Build the one-step graph by hand: explicit state tensors, x and h multiplied apart.
 
     Shaped by what 8 bits do to it, with every constant exact in float:
 
@@ -145,14 +146,14 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
         c_next = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
         h_next = tf.sigmoid(o) * tf.tanh(c_next)
         d = tf.matmul(h_next, w["head"]) + w["head_bias"]
-        told = outputs(x, d, weights.inputs, weights.sigma_scale, tf.sqrt, tf.minimum)
-        return {"y": tf.concat(told, axis=1), "h_next": h_next, "c_next": c_next}
+        y = outputs(x, d, weights.inputs, weights.sigma_scale, tf.sqrt, tf.minimum)
+        return {"y": tf.concat(y, axis=1), "h_next": h_next, "c_next": c_next}
 
     module = tf.Module()
     module.step = step
     return module, step.get_concrete_function()
 
 
-def _in_parts(kernel: Array) -> list[Array]:
-    """A kernel (F, 4H) in parts of columns, each small enough to be left in float."""
+def _in_parts(kernel: Array32) -> list[Array32]:
+    """Split a kernel (F, 4H) by columns into parts, each small enough to stay in float."""
     return np.array_split(kernel, max(4, -(-kernel.size // LEFT_IN_FLOAT)), axis=1)

@@ -1,4 +1,4 @@
-"""A trained network as a value and as a file, of whichever kind it is; without TensorFlow."""
+"""Hold, write and read a trained network of any kind; without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
+from epithermal_host.arrays import Array32
 from epithermal_host.training.scaling import Scaling
 from epithermal_host.training.series import NAMES
-
-Array = NDArray[np.float32]
 
 WEIGHTS = "network.npz"
 DESCRIPTION = ("kind", "inputs", "offset", "scale", "sigma_scale")  # in the file beside the arrays
@@ -23,27 +21,27 @@ DESCRIPTION = ("kind", "inputs", "offset", "scale", "sigma_scale")  # in the fil
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Everything that a network is."""
+    """Hold everything that makes a trained network."""
 
     kind: str  # a key of kinds.KINDS
     inputs: tuple[str, ...]  # names of the features that it is shown, in order
-    arrays: Mapping[str, Array]  # by the names of its kind, in the order of its sequence graph
+    arrays: Mapping[str, Array32]  # by the names of its kind, in the order of its sequence graph
     scaling: Scaling  # of the inputs
     sigma_scale: tuple[float, float] = (1.0, 1.0)  # k where N is known without error, and elsewhere
 
     @property
     def columns(self) -> list[int]:
-        """Where the inputs stand among all features."""
+        """Return the index of each input among all features."""
         return columns(self.inputs)
 
 
 def columns(inputs: Sequence[str]) -> list[int]:
-    """Where features stand among `NAMES`."""
+    """Return the index of each feature in `NAMES`."""
     return [NAMES.index(name) for name in inputs]
 
 
 def save_bytes(weights: Weights) -> bytes:
-    """Weights as the content of an npz file."""
+    """Write weights as the content of an npz file."""
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -58,7 +56,7 @@ def save_bytes(weights: Weights) -> bytes:
 
 
 def load_weights(content: bytes) -> Weights:
-    """What `save_bytes` wrote; a file of version 0.1.0, an LSTM of all features, too.
+    """Read what `save_bytes` wrote; also a file of version 0.1.0, an LSTM of all features.
 
     Raises
     ------
@@ -82,7 +80,7 @@ def load_weights(content: bytes) -> Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """The trained network of a run folder, or of a file.
+    """Read the trained network of a run folder, or of a file.
 
     Raises
     ------

@@ -25,11 +25,12 @@ from tqdm import tqdm
 from epithermal_edge.errors import BundleError, EpithermalError
 from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import StateTensor
+from epithermal_host.arrays import Array32
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.config.learning import QuantizeConfig as QuantizeConfig
 from epithermal_host.training import frameworks, kinds
-from epithermal_host.training.network import Array, Weights, read_weights
+from epithermal_host.training.network import Weights, read_weights
 from epithermal_host.training.series import TEST, TRAIN, Series, counts_alone, read_series
 
 MODEL = "model.tflite"
@@ -125,7 +126,7 @@ def report(result: QuantizeResult) -> dict[str, Any]:
     return value
 
 
-def gate_stream(series: Series, soils: int, years: float = 0.0) -> Array:
+def gate_stream(series: Series, soils: int, years: float = 0.0) -> Array32:
     """Features (2 R, T, F) of some unseen soils: as they are, then with counts alone.
 
     Where the series are shorter than `years`, each stream is several soils one after the other; so
@@ -199,7 +200,7 @@ SCHEMES: dict[str, Callable[[Any, Weights, Series], None]] = {
 }
 
 
-def _calibration(weights: Weights, series: Series) -> Iterator[dict[str, Array]]:
+def _calibration(weights: Weights, series: Series) -> Iterator[dict[str, Array32]]:
     """Steps of training soils with the states that go before them."""
     train = series.part(TRAIN)
     names = [state.name for state in kinds.state_tensors(weights)]
@@ -215,7 +216,7 @@ def _climb(
     weights: Weights,
     series: Series,
     path: Path,
-    gate: tuple[Array, Array],
+    gate: tuple[Array32, Array32],
     config: QuantizeConfig,
 ) -> Rung:
     try:
@@ -235,7 +236,7 @@ def _climb(
 
 
 def _trial(
-    name: str, path: Path, states: tuple[StateTensor, ...], stream: Array, expected: Array
+    name: str, path: Path, states: tuple[StateTensor, ...], stream: Array32, expected: Array32
 ) -> tuple[Trial, NDArray[np.float64] | None]:
     """One rung streamed on one runtime, and its error (R, T, K) where there is one."""
     try:

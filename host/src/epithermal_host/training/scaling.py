@@ -48,11 +48,11 @@ class Scaling:
     scale: Array32  # (F,)
 
     def of(self, columns: list[int]) -> Scaling:
-        """That of some features."""
+        """Return the scaling of some features."""
         return Scaling(self.offset[columns], self.scale[columns])
 
     def replaced(self, columns: list[int], part: Scaling) -> Scaling:
-        """The same with that of some features from another one, which is of these alone."""
+        """Return a copy in which some features are scaled as in `part`, which is of these alone."""
         offset, scale = self.offset.copy(), self.scale.copy()
         offset[columns], scale[columns] = part.offset, part.scale
         return Scaling(offset, scale)

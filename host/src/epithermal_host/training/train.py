@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host.arrays import Z90
+from epithermal_host.arrays import Z90, Array32
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig as TrainConfig
 from epithermal_host.training import checkpoint, frameworks, kinds
@@ -29,7 +29,6 @@ from epithermal_host.training.checkpoint import Epoch, Progress
 from epithermal_host.training.head import SIGMA_FLOOR
 from epithermal_host.training.network import (
     WEIGHTS,
-    Array,
     Weights,
     columns,
     read_weights,
@@ -290,7 +289,7 @@ def knows_n(series: Series) -> NDArray[np.bool_]:
     return known
 
 
-def _labels(series: Series, config: TrainConfig) -> tuple[Array, Array]:
+def _labels(series: Series, config: TrainConfig) -> tuple[Array32, Array32]:
     """What theta is held to, and the weight of each day, (S, T, len(HELD)); 0 without label."""
     theta = [series.theta, *(series.layers[..., LAYERS.index(name)] for name in HELD[1:])]
     label = np.stack(theta, axis=-1)
@@ -307,7 +306,7 @@ def _finished(now: Progress, config: TrainConfig) -> bool:
 
 
 def _check_same(first: Weights, config: TrainConfig) -> None:
-    """Raise ConfigError where a network cannot be the begin of this training."""
+    """Raise ConfigError where this training cannot continue from a network."""
     hidden = kinds.kind(first.kind).hidden(first)
     if first.kind != config.network:
         raise ConfigError(f'[train] begin_with is another kind: set network = "{first.kind}"')

@@ -28,7 +28,7 @@ def _halves(model: Any, x: Any, state: tuple[Any, ...]) -> list[Any]:
 
 
 def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfig) -> Any:
-    """One step of the optimizer on one chunk, as a function to loss and carried state.
+    """Make the function that trains on one chunk and returns loss and carried state.
 
     Its arguments are all features (B, T, len(NAMES)), labels and their weights (B, T, len(HELD)),
     and the state tensors of the model; the model is shown its inputs alone.
