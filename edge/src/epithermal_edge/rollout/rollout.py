@@ -104,7 +104,7 @@ def _is_current(folder: Path, staged: Path) -> Bundle | None:
 
 
 def _reject_candidate(record: Rollout, why: str) -> Rollout:
-    """Return the record after the candidate, if any, is rejected."""
+    """Return the rollout state with the candidate, if any, rejected."""
     candidate = record.candidate
     if candidate is None:
         return record
@@ -180,8 +180,8 @@ def _check_version(folder: Path, record: Rollout, candidate: Candidate, bundle: 
         highest[current.name] = max(known, current.version, key=precedence)
         if candidate.pulled and bundle.name != current.name:
             raise BundleError(
-                f"{candidate.source}: contains {bundle.name}, but {current.name} is in use: a server"
-                " may not change the name; download the file and install it"
+                f"{candidate.source}: contains {bundle.name}, but {current.name} is in use: a"
+                " server may not change the name; download the file and install it"
             )
     before = highest.get(bundle.name)
     older = before is not None and precedence(bundle.version) < precedence(before)
@@ -231,9 +231,8 @@ def finish(folder: Path, trust: Trust) -> None:
             log.error("%s", fault)  # published as an event too
         return
     _move_staged(folder, candidate.folder)
-    if (
-        installed.read_link(folder, CURRENT) == candidate.folder
-    ):  # cut between the link and the file
+    # equal after a power cut between the change of the link and the write of the file
+    if installed.read_link(folder, CURRENT) == candidate.folder:
         commit(folder, open_bundle(folder / candidate.folder), "its link was set already")
     elif candidate.now:
         commit(folder, open_bundle(folder / candidate.folder), "without a trial")
@@ -275,15 +274,14 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
         if candidate.starts >= MAX_STARTS:
             reject(folder, f"the station started {MAX_STARTS} times during its trial")
             return None
-        begun = replace(candidate, state=TRIAL, starts=candidate.starts + 1)
+        started = replace(candidate, state=TRIAL, starts=candidate.starts + 1)
         if candidate.state == VERIFIED or candidate.since_seq > newest_seq:
-            begun = replace(begun, since_seq=newest_seq)
+            started = replace(started, since_seq=newest_seq)
         if candidate.state == VERIFIED:
-            record = record.with_event(
-                "model_trial", f"{candidate.title} beside the one in use", begun
-            )
-        write(folder, replace(record, candidate=begun))
-        return begun
+            text = f"{candidate.title} beside the model in use"
+            record = record.with_event("model_trial", text, started)
+        write(folder, replace(record, candidate=started))
+        return started
 
 
 def commit(folder: Path, bundle: Bundle, why: str) -> None:

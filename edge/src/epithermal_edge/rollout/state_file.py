@@ -141,7 +141,7 @@ def sync(path: Path) -> None:
 
 
 def match_owner(path: Path, folder: Path) -> None:
-    """Give a file of root to the folder's owner, so that the station's user can change it."""
+    """Change the owner of a file of root to that of the folder, the station's user."""
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
