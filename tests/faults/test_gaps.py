@@ -16,7 +16,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.messages.observation import Z_95
 from epithermal_edge.records import Quality
-from epithermal_host.bundles.streams import restarts
+from epithermal_host.bundles.streams import restart_mask
 from epithermal_host.config.run_toml import read_run
 from epithermal_host.simulation import campaign
 from epithermal_host.simulation.simulate import read_result
@@ -109,7 +109,7 @@ def estimates(windows):
     bundle = open_bundle(MODEL)
     step = runtime.load(bundle)
     x = windows.features.astype(np.float32)
-    void = restarts(x)
+    void = restart_mask(x)
     y = np.empty((*x.shape[:2], 2))
     for k in range(len(x)):
         state = bundle.cold_state()
@@ -131,7 +131,7 @@ def coverage(folder, soils, years, lengths_h, seed=11):
     dark = darkness(days, len(truth), lengths_h, np.random.default_rng(seed))
     for name, values in columns.items():
         values[dark >= 0] = 0.0 if name == "duration_s" else np.nan
-    windows = dataset.through_pipeline(site, end_s, columns)
+    windows = dataset.run_pipeline(site, end_s, columns)
     theta, sigma = estimates(windows)
     inside = np.abs(theta - truth) <= Z_95 * sigma
     judged = ~snow & (np.arange(days) >= FIRST_D - 30)
