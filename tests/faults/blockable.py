@@ -1,4 +1,4 @@
-"""A station of which one part stands still at SIGUSR1: blockable.py PART STATION.toml."""
+"""Run a station and block one of its parts at SIGUSR1: blockable.py PART STATION.toml."""
 
 import gc
 import signal

@@ -1,7 +1,7 @@
-"""Fault tests: their seed, and the report of what was measured.
+"""Provide the seed of fault tests and write the report of their figures.
 
-EPITHERMAL_FAULTS=full makes them whole, EPITHERMAL_SEED chooses other moments, and
-EPITHERMAL_FAULTS_REPORT names the JSON file that the figures go to.
+EPITHERMAL_FAULTS=full runs the long form, EPITHERMAL_SEED sets the seed, and
+EPITHERMAL_FAULTS_REPORT names the JSON file of the report.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BEGIN_S = time.time()
 
 @pytest.fixture
 def seed(record_property):
-    """What the test draws its faults from; printed and reported, so that a run can be repeated."""
+    """Return the seed of the faults; print and report it, so that a run can be repeated."""
     value = int(os.environ.get("EPITHERMAL_SEED", "1"))
     print(f"EPITHERMAL_SEED={value}")
     record_property("seed", value)
@@ -32,7 +32,7 @@ def seed(record_property):
 
 
 def pytest_collection_modifyitems(items):
-    """Every test here is a fault test; whole, it may take longer than the suite allows."""
+    """Mark every test here as a fault test; allow the long form more time."""
     for item in items:
         if HERE in Path(item.fspath).parents:
             item.add_marker(pytest.mark.faults)
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_runtest_logreport(report):
-    """Keep outcome, time and figures of each test."""
+    """Record outcome, time and figures of each test."""
     if not report.nodeid.startswith("tests/faults/"):
         return
     result = RESULTS.setdefault(report.nodeid, {"outcome": "passed", "seconds": 0.0})
@@ -54,7 +54,7 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    """Write the report, where the results of all processes come together."""
+    """Write the report in the process that has the results of all workers."""
     path = os.environ.get("EPITHERMAL_FAULTS_REPORT")
     if not path or hasattr(session.config, "workerinput"):
         return
@@ -79,7 +79,7 @@ def pytest_sessionfinish(session):
 
 
 def git(*words: str) -> str:
-    """What git says of this tree; empty where it is none."""
+    """Return git's output for this tree; empty outside a repository."""
     done = subprocess.run(
         ["git", "-C", str(HERE), *words], capture_output=True, text=True, check=False
     )

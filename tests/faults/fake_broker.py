@@ -1,4 +1,4 @@
-"""Just enough of an MQTT 5 broker to say what no real one says on demand."""
+"""Imitate an MQTT 5 broker, for answers that no real broker gives on demand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 
 
 class FakeBroker:
-    """Acknowledges each PUBLISH with the reason that `reason(topic)` names.
+    """A broker that acknowledges each PUBLISH with the code `reason(topic)`.
 
     Knobs
     -----
@@ -25,8 +25,8 @@ class FakeBroker:
     def __init__(self, reason=lambda topic: 0):
         self.reason = reason
         self.garbage = b""
-        self.taken = []  # (topic, payload) that were acknowledged without failure
-        self.refused = 0
+        self.acknowledged = []  # (topic, payload) that were acknowledged without failure
+        self.rejected = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -59,9 +59,9 @@ class FakeBroker:
             return b"\x90\x04" + body[:2] + b"\x00\x01"
         if kind == PINGREQ:
             return b"\xd0\x00"
-        return self._take(body) if kind == PUBLISH else b""
+        return self._acknowledge(body) if kind == PUBLISH else b""
 
-    def _take(self, body):
+    def _acknowledge(self, body):
         if self.garbage:
             garbage, self.garbage = self.garbage, b""
             return garbage
@@ -70,9 +70,9 @@ class FakeBroker:
         mid, properties = rest[:2], rest[2]
         reason = self.reason(topic)
         if reason < 0x80:
-            self.taken.append((topic, rest[3 + properties :]))
+            self.acknowledged.append((topic, rest[3 + properties :]))
         else:
-            self.refused += 1
+            self.rejected += 1
         return b"\x40\x03" + mid + bytes([reason])
 
     def close(self):

@@ -1,7 +1,7 @@
-"""A disk that loses power: what a traced process wrote, and every image that may be left of it.
+"""Model a disk that loses power: replay a traced process and write every possible image.
 
-The model: content is safe when its file was synced after it was written, a name when its folder
-was. Of everything else each 512-byte sector may or may not be there.
+The model: content is safe once its file has been synced after the write, a name once its folder
+has. Of everything else, each 512-byte sector may or may not have been written.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _FD = re.compile(r"^(\d+)<([^>]*)>")
 
 
 def trace(command, log, **options):
-    """Run a command, and keep what it asks of the disk."""
+    """Run a command and log its system calls on files."""
     strace = ["strace", "-y", "-xx", "-s", "100000", "-o", str(log), "-e", f"trace={CALLS}"]
     return subprocess.run([*strace, *command], check=False, timeout=600, **options)
 
 
 @dataclass
 class Inode:
-    """Content of a file: what is safe, and what was written since, in order."""
+    """Content of a file: the safe part and the later writes, in order."""
 
     safe: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes] | int] = field(default_factory=list)  # write, or new length
@@ -35,7 +35,7 @@ class Inode:
         return self.some(lambda: True)
 
     def some(self, keeps):
-        """The content when of what is pending each sector is there as `keeps` says."""
+        """Return the content with those pending sectors for which `keeps()` returns True."""
         content = bytearray(self.safe)
         for step in self.pending:
             if isinstance(step, int):
@@ -58,17 +58,19 @@ def _resize(content, length):
 
 
 class Disk:
-    """One folder as the calls of a log leave it."""
+    """State of one folder after the system calls of a log."""
 
     def __init__(self, folder, files=()):
-        """Files: path and content of what was there before."""
+        """Start with the files that existed before."""
         self._folder = str(folder)
-        self.names = {p.name: Inode(bytearray(p.read_bytes())) for p in files}  # as it sees them
+        self.names = {
+            p.name: Inode(bytearray(p.read_bytes())) for p in files
+        }  # as the process sees them
         self.safe_names = dict(self.names)
         self.synced = 0  # grows with every sync
 
     def apply(self, call, texts, arguments, result):
-        """One call; the name of the file that it wrote to, if any."""
+        """Apply one call; return the name of the file that it wrote to, if any."""
         name = self._name(call, texts, arguments)
         if name is None:
             return None
@@ -91,7 +93,7 @@ class Disk:
         return name
 
     def _name(self, call, texts, arguments):
-        """Path within the folder, "" for the folder itself; None: elsewhere, or unknown."""
+        """Return the path in the folder, "" for the folder itself, None for other paths."""
         if call in ("openat", "unlink", "rename"):
             path = texts[0].decode()
         else:
@@ -122,12 +124,12 @@ class Disk:
             inode.safe, inode.pending = inode.all(), []
 
     def write_safe(self, folder):
-        """What is there when all that was not synced is gone."""
+        """Write the image without anything that was not synced."""
         for name, inode in self.safe_names.items():
             (folder / name).write_bytes(inode.safe)
 
     def write_some(self, folder, rng):
-        """What is there when of all that was not synced some is."""
+        """Write an image with a random part of what was not synced."""
         share = rng.random()
         names = self.names if rng.random() < 0.5 else self.safe_names
         for name, inode in names.items():
@@ -135,7 +137,7 @@ class Disk:
 
 
 def calls(log: Path):
-    """Name, texts, arguments and result of every call that succeeded."""
+    """Yield name, texts, arguments and result of every successful call."""
     with log.open() as lines:
         for line in lines:
             found = _CALL.match(line)

@@ -1,6 +1,6 @@
-"""A TCP proxy between station and broker that understands MQTT's packets and does what it is told.
+"""Disturb the link between station and broker: a TCP proxy that parses MQTT packets.
 
-There is no netem in many kernels, and it is not deterministic; this is both.
+It needs no netem, which many kernels lack, and it is deterministic.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ PUBLISH, PUBACK = 3, 4
 
 
 class Proxy:
-    """Forwards whole MQTT packets; each knob may be turned while it runs.
+    """A proxy that forwards whole MQTT packets; its knobs may be changed while it runs.
 
     Knobs
     -----
     accepts : bool
-        Whether new connections are let through; else they are closed at once.
+        Whether new connections are forwarded; else they are closed at once.
     drop : callable or None
-        Of a packet's type and whether it goes to the broker: True swallows it.
+        Function of a packet's type and whether it goes to the broker; True drops the packet.
     per_s : float
-        PUBLISH packets a second to the broker; 0: no limit.
+        Limit of PUBLISH packets per second to the broker; 0: no limit.
     """
 
     def __init__(self, target):
@@ -82,7 +82,7 @@ class Proxy:
         sink.sendall(packet)
 
     def cut(self):
-        """Break every connection, in the middle of whatever goes on."""
+        """Break every connection immediately."""
         for pair in self._pairs:
             for end in pair:
                 with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ class Proxy:
 
 
 def packet_end(buffer):
-    """Length of the first packet, None while it is not whole (MQTT 5.0, section 2.1)."""
+    """Return the length of the first packet, None while incomplete (MQTT 5.0, section 2.1)."""
     length = 0
     for i in range(1, min(len(buffer), 5)):
         length |= (buffer[i] & 0x7F) << 7 * (i - 1)

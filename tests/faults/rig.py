@@ -1,4 +1,4 @@
-"""What fault tests share: stations side by side."""
+"""Run stations side by side for fault tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a fault test is: `make faults` runs it whole, the ordinary suite its short form."""
+"""Choose the size of a fault test: long for `make faults`, short in the ordinary suite."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def size(short: int, full: int) -> int:
-    """The number of faults to make: EPITHERMAL_FAULTS is "full" or "short" (the default)."""
+    """Return the number of faults; EPITHERMAL_FAULTS is "full" or "short" (the default)."""
     return full if os.environ.get("EPITHERMAL_FAULTS", "short") == "full" else short

@@ -1,7 +1,7 @@
-"""Clocks that are wrong: the station's, the logger's, both; before and after synchronising.
+"""Wrong clocks: the station's, the logger's, both; before and after synchronisation.
 
-The truth runs in the test. A machine has a boot time and a wall clock with an error, a logger has
-a clock with another; the station's own timekeeping settles the stamps, over restarts.
+The test knows the true time. The machine has a boot time and a wall clock with an error, the logger
+a clock with another error; the station's timekeeper stamps the records, over restarts.
 """
 
 from __future__ import annotations
@@ -43,19 +43,21 @@ LEAP_S = START_S + 12 * HOUR_S  # a second is repeated here
 
 @dataclass
 class Case:
-    """What is wrong with the clocks at a true time [h since START_S]; errors in s."""
+    """Errors of the clocks [s] as functions of the true time [h since START_S]."""
 
     name: str
     wall: object = lambda h: 0.0
     synced: object = lambda h: True
     logger: object = lambda h: 0.0
-    boots: tuple[float, ...] = (-0.5,)  # when the machine starts [h]; it is off a minute before
+    boots: tuple[float, ...] = (
+        -0.5,
+    )  # boots of the machine [h]; it is off for a minute before each
     stamps: str = "logger"
     refused: int = 0
     late: int = 0
-    waiting: int = 0  # records that wait for a clock in the end
+    waiting: int = 0  # records that still wait for a clock at the end
     steps: int | None = 0
-    least_sound: int = 0  # records with stamps that may be trusted
+    least_sound: int = 0  # records with reliable stamps
     hours: int = 48
 
 
@@ -136,14 +138,14 @@ STATION = [
 
 @dataclass
 class World:
-    """True time, the machine and the logger; what the station made of it."""
+    """True time, machine and logger, and the records that the station stamped."""
 
     case: Case
     interval_s: float
     now_s: float = START_S
     boot: int = -1
     kept: dict = field(default_factory=dict)
-    told: list = field(default_factory=list)  # (number, end_s, time_q, start_s, late)
+    rows: list = field(default_factory=list)  # (number, end_s, time_q, start_s, late)
     events: list = field(default_factory=list)
     keeper: Timekeeper | None = None
     last_end_s: float = -math.inf
@@ -152,7 +154,7 @@ class World:
         return (self.now_s - START_S) / HOUR_S
 
     def start(self):
-        """The machine starts; what is on disk is all that is left."""
+        """Boot the machine; only what is on disk remains."""
         self.boot += 1
         clock = Clock(
             boottime=lambda: self.now_s - START_S - self.case.boots[self.boot] * HOUR_S + 20.0,
@@ -164,17 +166,17 @@ class World:
         self.keeper = Timekeeper(rules, clock, self.kept, self.last_end_s)
 
     def hear(self, number):
-        """A record was counted; its counts are its number, by which the truth is known."""
+        """Send a record to the station; its counts are its number, which gives the true end."""
         end_s = self.now_s + self.case.logger(self.hour())
-        self.now_s += 2.0  # on the line
+        self.now_s += 2.0  # transmission
         record = RawRecord(end_s, self.interval_s + 1.0, float(number))
-        self.carry_out(self.keeper.stamp_record(record, self.keeper.arrival().boottime_s))
+        self.apply(self.keeper.stamp_record(record, self.keeper.arrival().boottime_s))
         self.now_s -= 2.0
 
-    def look(self):
-        self.carry_out(self.keeper.update_clock())
+    def check_clock(self):
+        self.apply(self.keeper.update_clock())
 
-    def carry_out(self, verdict):
+    def apply(self, verdict):
         changed = self.keeper.changes(verdict.state)
         self.keeper.apply(verdict)
         self.keeper.mark_stored(changed)
@@ -184,11 +186,11 @@ class World:
             end_s, length_s = stamped.record.end_s, float(stamped.record.duration_s)
             late = end_s <= self.last_end_s
             begin_s = end_s - length_s if late else max(end_s - length_s, self.last_end_s)
-            self.told.append((int(stamped.record.counts), end_s, stamped.time_q, begin_s, late))
+            self.rows.append((int(stamped.record.counts), end_s, stamped.time_q, begin_s, late))
             self.last_end_s = max(self.last_end_s, end_s)
 
 
-def live(case, interval_s=HOUR_S):
+def run_world(case, interval_s=HOUR_S):
     world = World(case, interval_s)
     count = int(case.hours * HOUR_S / interval_s)
     boots = list(case.boots)
@@ -201,26 +203,26 @@ def live(case, interval_s=HOUR_S):
             world.start()
         for share in (0.25, 0.75):
             world.now_s = end_s - share * interval_s
-            world.look()
+            world.check_clock()
         world.now_s = end_s
         world.hear(number)
-    world.look()
+    world.check_clock()
     return world
 
 
-def hold_to_the_promise(world, interval_s=HOUR_S):
-    """No interval twice or overlapping, none lost unseen, no false stamp marked good."""
-    told = [number for number, *_ in world.told]
-    assert len(told) == len(set(told))
+def check_promise(world, interval_s=HOUR_S):
+    """Assert that intervals neither repeat, overlap nor vanish and no false stamp is sound."""
+    numbers = [number for number, *_ in world.rows]
+    assert len(numbers) == len(set(numbers))
     held = len(world.keeper.state.held)
     count = int(world.case.hours * HOUR_S / interval_s)
-    assert len(told) + held + world.keeper.state.refused == count
-    on_time = [row for row in world.told if not row[4]]
+    assert len(numbers) + held + world.keeper.state.refused == count
+    on_time = [row for row in world.rows if not row[4]]
     for (_, end_s, *_), (_, next_end_s, _, begin_s, _) in itertools.pairwise(on_time):
         assert begin_s >= end_s and next_end_s > begin_s
     false = [
         (number, time_q, end_s - START_S - number * interval_s)
-        for number, end_s, time_q, *_ in world.told
+        for number, end_s, time_q, *_ in world.rows
         if time_q in SOUND and abs(end_s - START_S - number * interval_s) > TOLERANCE_S
     ]
     assert not false
@@ -230,11 +232,11 @@ def hold_to_the_promise(world, interval_s=HOUR_S):
     "case", [*SYSTEM, *LOGGER, *BOTH, *STATION], ids=lambda c: f"{c.stamps}: {c.name}"
 )
 def test_no_clock_makes_an_interval_twice_or_a_false_stamp_good(case, record_property):
-    world = live(case)
-    hold_to_the_promise(world)
+    world = run_world(case)
+    check_promise(world)
     state = world.keeper.state
-    late = sum(row[4] for row in world.told)
-    sound = sum(row[2] in SOUND for row in world.told)
+    late = sum(row[4] for row in world.rows)
+    sound = sum(row[2] in SOUND for row in world.rows)
     record_property("late", late)
     record_property("sound", sound)
     assert (state.refused, late, len(state.held)) == (case.refused, case.late, case.waiting)
@@ -243,7 +245,7 @@ def test_no_clock_makes_an_interval_twice_or_a_false_stamp_good(case, record_pro
 
 
 def random_case(rng):
-    """Clocks that step at random; the wall clock is true while it is synchronised."""
+    """Return clocks that step at random; the wall clock is true while it is synchronised."""
     errors = [YEAR_S, -2 * YEAR_S, 30 * DAY_S, -30 * DAY_S, HOUR_S, -HOUR_S, 40.0, -40.0]
     steps = sorted(
         (rng.uniform(0, 48), rng.choice([0.0, *errors])) for _ in range(rng.randrange(4))
@@ -273,10 +275,10 @@ def test_no_mixture_of_clocks_breaks_the_promise(record_property):
     sound = late = refused = 0
     for _ in range(worlds):
         case = random_case(rng)
-        world = live(case)
-        hold_to_the_promise(world)
-        sound += sum(row[2] in SOUND for row in world.told)
-        late += sum(row[4] for row in world.told)
+        world = run_world(case)
+        check_promise(world)
+        sound += sum(row[2] in SOUND for row in world.rows)
+        late += sum(row[4] for row in world.rows)
         refused += world.keeper.state.refused
     for name, value in (("worlds", worlds), ("sound", sound), ("late", late), ("refused", refused)):
         record_property(name, value)
@@ -284,7 +286,7 @@ def test_no_mixture_of_clocks_breaks_the_promise(record_property):
 
 
 @dataclass
-class Hands:
+class ManualClock:
     """A clock that a test drives."""
 
     case: Case
@@ -303,7 +305,7 @@ class Hands:
 
 
 def stamped(text, error_s):
-    """A line of records.csv by a clock with an error."""
+    """Return a line of records.csv stamped by a clock with an error."""
     context, _ = parser.parse(parser.start("records"), parser.RECORDS_HEADER[:-1])
     record = parser.parse(context, text.rstrip(b"\n"))[1]
     return parser.format_record(RawRecord(record.end_s + error_s, *fields_of(record)[1:]))
@@ -322,8 +324,8 @@ END_TO_END = [
 
 
 @pytest.fixture
-def meadow(tmp_path):
-    """A broker, an ear and a logger's line."""
+def site(tmp_path):
+    """Yield a broker, a subscriber and a logger's line."""
     broker, line = Broker(tmp_path), Line()
     ears = Subscriber(broker.port)
     yield broker, ears, line
@@ -333,28 +335,28 @@ def meadow(tmp_path):
 
 
 @pytest.mark.parametrize("case", END_TO_END[: size(2, 4)], ids=lambda c: f"{c.stamps}: {c.name}")
-def test_a_subscriber_hears_what_a_station_with_true_clocks_says(tmp_path, meadow, case):
-    """Ends, order and thetas are those of a run without faults, less the refused records."""
+def test_a_subscriber_gets_the_records_of_a_station_with_true_clocks(tmp_path, site, case):
+    """Expect the ends, order and thetas of a run without faults, without the rejected records."""
     header, *sent = lines(1.0)
-    broker, ears, line = meadow
+    broker, ears, line = site
     source = f'dialect = "records"\nstamps = "{case.stamps}"\n'
     toml = station_toml(tmp_path, url=line.name, port=broker.port, source=source)
-    hands, stations = Hands(case), []
+    manual, stations = ManualClock(case), []
 
-    def live():
-        stations.append(Station(read_config(toml), clock=hands.clock()))
+    def run():
+        stations.append(Station(read_config(toml), clock=manual.clock()))
         stations[0].run()
 
-    thread = threading.Thread(target=live, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     wait_until(lambda: bool(stations))
     (station,) = stations
     try:
         wait_until(lambda: station._reader.opened > 0)
-        time.sleep(0.3)  # what is written before, opening throws away
+        time.sleep(0.3)  # bytes written before the port opens are lost
         line.write(header)
         for hour, text in enumerate(sent, 1):
-            hands.now_s = START_S + hour * HOUR_S
+            manual.now_s = START_S + hour * HOUR_S
             line.write(stamped(text, case.logger(hour)))
             wait_until(lambda hour=hour: heard(station) == hour)
         wait_until(lambda: len(ears.of("obs/theta")) == case.hours - case.refused)

@@ -1,4 +1,4 @@
-"""Hostile commands by the thousand, over a real broker: none is obeyed, the good one still is."""
+"""Thousands of hostile commands over a real broker: none is executed, a good one still is."""
 
 import json
 import random
@@ -16,17 +16,17 @@ from epithermal_edge.signatures import ed25519
 
 SEED = 6
 PING = "crns/v1/test-1/cmd/ping"
-WORSE = {  # what does most harm where it is obeyed
+WORSE = {  # commands that would do most harm
     "republish": {"first": 1, "last": 1000},
     "restart": {},
     "model_rollback": {},
 }
-BATCH = 500  # published at once, then waited for
+BATCH = 500  # published together
 FLAT_BYTES = 2_000_000
 
 
 class Attacker:
-    """Makes hostile commands from good ones; each is (topic, payload, retain)."""
+    """Generator of hostile commands (topic, payload, retain) from good ones."""
 
     def __init__(self, signer, stranger, used):
         self._rng = random.Random(SEED)
@@ -56,13 +56,13 @@ class Attacker:
         }
 
     def next(self):
-        """One more, of a random kind."""
+        """Return another command of a random kind."""
         kind = self._rng.choice([*self._pool, "forged", "forged", "noise", "flipped"])
         if kind in self._pool:
             return self._rng.choice(self._pool[kind])
         if kind == "noise":
             return PING, self._rng.randbytes(self._rng.randrange(300)), False
-        if kind == "flipped":  # one bit of a good one that was obeyed
+        if kind == "flipped":  # one bit of a good command that was executed
             payload = bytearray(self._rng.choice(self._used))
             bit = self._rng.randrange(8 * len(payload))
             payload[bit // 8] ^= 1 << bit % 8
@@ -75,7 +75,7 @@ class Attacker:
 def open_rig(folder, broker, signer):
     nonces = Nonces(folder / "commands.json", time.time())
     mine = Commands(ed25519.read_public_key(signer.public), ME, nonces, time.time)
-    ended = []  # what a station would be ended for
+    ended = []  # commands that would end a station
     verbs = {v: lambda args: ended.append(args) or {} for v in ("restart", "model_rollback")}
     rig = SenderRig(folder, settings(broker.port), commands=mine, verbs=verbs)
     assert {*WORSE} < {*mine.verbs}
@@ -109,19 +109,19 @@ def test_none_of_many_hostile_commands_is_obeyed(tmp_path, record_property):
     record_property("hostile_per_s", round(sent / (time.monotonic() - begun)))
     record_property("hostile_rss_growth_bytes", grown)
     assert mine.executed == len(used) and mine.refused.total() == sent and ended == []
-    assert len(ears.of("res/ping")) == len(used)  # who cannot sign gets no answer
+    assert len(ears.of("res/ping")) == len(used)  # without a valid signature there is no answer
     assert {"retained", "replayed", "expired", "station", "oversized", "malformed"} <= {
         *mine.refused
     }
     assert grown < FLAT_BYTES
-    rig.turn_for(1.0)  # signatures are looked at again
+    rig.turn_for(1.0)  # the rate limit allows signature checks again
     ears.publish(PING, signer.command())
     rig.turn_until(lambda: len(ears.of("res/ping")) == len(used) + 1)
     validator("health").validate(
         {"v": 1, "station": "test-1", "sender": rig.sender.health(), "reader": None}
     )
     rig.close()
-    # after a restart the retained ones wait at the broker, and the used ones come again
+    # after a restart the broker sends the retained commands, and the used ones are replayed
     assert ended == []
     rig, mine, ended = open_rig(tmp_path, broker, signer)
     for payload in used:
@@ -138,7 +138,9 @@ def test_what_is_retained_at_a_broker_of_3_1_1_is_refused_too(tmp_path):
     broker = Broker(tmp_path)
     ears, signer = Subscriber(broker.port, "crns/v1/test-1/res/#"), Signer(tmp_path)
     payload = signer.command(nonce=secrets.token_hex(16))
-    ears.publish(PING, payload, retain=True).wait_for_publish(30.0)  # else it comes as a live one
+    ears.publish(PING, payload, retain=True).wait_for_publish(
+        30.0
+    )  # else it would arrive as a live message
     later = Subscriber(broker.port, "crns/v1/test-1/cmd/#")
     wait_until(lambda: len(later.retained) == 1)
     later.close()

@@ -1,4 +1,4 @@
-"""Flipped bytes and cut files: the station starts or says why not, and no wrong theta is good."""
+"""Flipped bytes and cut files: the station starts or reports why not; no wrong theta is good."""
 
 import json
 import random
@@ -25,7 +25,11 @@ from epithermal_edge.station.intake import Intake
 from epithermal_edge.station.reader import Read
 from epithermal_edge.times import utc
 
-BEFORE, WAITING, AFTER = 200, 60, 10  # records before the damage, told of yet to be, and after it
+BEFORE, WAITING, AFTER = (
+    200,
+    60,
+    10,
+)  # records before the damage, unpublished among them, and after it
 START_LIMIT_S = 10.0
 RECORDS = list(simulator.records((BEFORE + AFTER) / 24, 5, START_S))
 ENDS = {utc(r.end_s) for r in RECORDS[BEFORE:]}
@@ -40,7 +44,7 @@ CASES = {  # file: flipped bytes, cuts
 
 
 def quick_bundle(folder):
-    """The bundle of the tests, warm after two days."""
+    """Copy the test bundle with a spin-up of two days."""
     shutil.copytree(BUNDLE, folder)
     described = (
         (folder / "bundle.toml").read_text().replace("spin_up_steps = 60", "spin_up_steps = 2")
@@ -52,7 +56,7 @@ def quick_bundle(folder):
 
 
 def run(folder, engine=None, records=()):
-    """What the daemon does with a folder, without port and broker; the payloads to be sent."""
+    """Run the station's intake on a folder; return the payloads to be published."""
     config = read_config(folder / "station.toml")
     station_intake = Intake(
         config, engine or load_engine(config), Clock(), AncillaryData(config), lambda: None
@@ -78,7 +82,7 @@ def events(payloads):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A station that ran, its journal closed and as a kill leaves it; and its engine."""
+    """Return a folder with a closed journal and one left by a kill, and the engine."""
     folder = tmp_path_factory.mktemp("base")
     quick_bundle(folder / "bundle")
     station_toml(folder, url="loop://", bundle="bundle")
@@ -86,15 +90,15 @@ def base(tmp_path_factory):
     journal = station_intake.journal
     done = [o.id for o in journal.next_outgoing(0, BEFORE - WAITING, newest=False)]
     journal.delete_outgoing(done)
-    killed = copy(folder / "state", folder / "killed")  # as SIGKILL leaves it
+    killed = copy(folder / "state", folder / "killed")  # the state after SIGKILL
     (killed / f"{FILE}-shm").unlink()
-    station_intake.close()  # the WAL is emptied into the database
+    station_intake.close()  # moves the WAL into the database
     return folder, load_engine(config)
 
 
 @pytest.fixture(scope="module")
 def truth(base, tmp_path_factory):
-    """Payload of each end in a run without faults."""
+    """Return the payload of each end in a run without faults."""
     folder = copy(base[0], tmp_path_factory.mktemp("truth") / "station")
     _, _, before = run(folder, base[1], RECORDS[BEFORE:])
     whole = tmp_path_factory.mktemp("whole")
@@ -115,7 +119,7 @@ def copy(folder, to):
 
 
 def target(folder, what, rng):
-    """The file to damage, and where in it."""
+    """Return the file to damage and the position."""
     state = folder / "state"
     if what == "bundle":
         path = rng.choice(sorted((folder / "bundle").iterdir()))
@@ -125,7 +129,7 @@ def target(folder, what, rng):
         path = state / names[what]
     length = path.stat().st_size
     at = rng.randrange(length)
-    if what == "state":  # in the row of a phase or of another part
+    if what == "state":  # in a row of the state
         content = path.read_bytes()
         word = rng.choice([b"pipeline", b"newest", b"whole", b"phase %02d" % rng.randrange(24)])
         rows = [m.start() for m in re.finditer(word + rb"(\[\[|\d)", content)]
@@ -145,7 +149,7 @@ def cut(path, at, _rng):
 
 
 def examine(folder, base, truth, what):
-    """Run a damaged station on, and judge what it says; how it ended."""
+    """Continue a damaged station and check its payloads; return how it ended."""
     engine = None if what in ("bundle", "config") else base[1]
     begin = time.process_time()
     try:
@@ -157,28 +161,28 @@ def examine(folder, base, truth, what):
     seconds = time.process_time() - begin
     assert seconds < START_LIMIT_S
     good, ids = truth
-    journal, said = station_intake.journal, thetas(payloads)
-    own = [p for p in said if p["id"].split(":")[1] == journal.epoch]
-    for payload in said:  # a number is never given again
+    journal, thetas_published = station_intake.journal, thetas(payloads)
+    own = [p for p in thetas_published if p["id"].split(":")[1] == journal.epoch]
+    for payload in thetas_published:  # a number is never reused
         name = payload["id"].split(":", 1)[1]
         assert ids.get(name, payload["end"]) == payload["end"]
-    new = {p["end"] for p in said[-AFTER:]}
+    new = {p["end"] for p in thetas_published[-AFTER:]}
     assert len(new) == AFTER and len(own) >= AFTER
-    wrong = [p for p in said if p["q"] == 1 and p["theta"] != good[p["end"]]["theta"]]
-    if wrong:  # then rows were lost, and it was said; or the site was changed, and it was said
+    wrong = [p for p in thetas_published if p["q"] == 1 and p["theta"] != good[p["end"]]["theta"]]
+    if wrong:  # allowed only if lost rows or a changed site were reported
         assert events(payloads) & {"journal_salvaged", "state_rebuilt"}
         replayed = replay(folder, config, station_intake, truth)
         assert all(p["theta"] == replayed[p["end"]] for p in wrong)
     station_intake.close()
     if what == "config" and repr(config.site) != repr(read_config(base[0] / "station.toml").site):
-        return "other site, told"
+        return "other site, reported"
     if events(payloads) & {"journal_salvaged"}:
         return "salvaged"
     return "rebuilt" if "state_rebuilt" in events(payloads) else "unharmed"
 
 
 def replay(folder, config, station_intake, truth):
-    """Theta of each end by an engine from a cold state over the records that are left."""
+    """Return theta of each end, computed from a cold state over the remaining records."""
     fresh = folder / "fresh"
     fresh.mkdir()
     shutil.copytree(folder / "bundle", fresh / "bundle")
@@ -227,7 +231,9 @@ def test_a_journal_that_is_damaged_while_it_runs_is_replaced(tmp_path, broker):
     station, ears = Station(tmp_path / "s", "test-1", broker.port), Subscriber(broker.port)
     station.start().ready().line.write(header + b"".join(sent[:50]))
     wait_until(lambda: len(ears.theta_once()) == 50, PATIENCE_S)
-    with sqlite3.connect(tmp_path / "s" / "state" / FILE) as other:  # a row that nobody wrote
+    with sqlite3.connect(
+        tmp_path / "s" / "state" / FILE
+    ) as other:  # a row that the station has not written
         end_s = START_S + 51 * 3600.0
         other.execute("INSERT INTO record (seq, end_s, crc32) VALUES (51, ?, 0)", (end_s,))
     station.line.write(b"".join(sent[50:60]))
@@ -243,8 +249,10 @@ def test_a_journal_that_is_damaged_while_it_runs_is_replaced(tmp_path, broker):
     ears.close()
 
 
-def test_a_daemon_on_a_damaged_journal_measures_on_and_tells(tmp_path, base, truth, seed, broker):
-    """The same through process, port and broker, judged by a subscriber."""
+def test_a_daemon_on_a_damaged_journal_continues_and_reports_it(
+    tmp_path, base, truth, seed, broker
+):
+    """Check the same through process, port, broker and subscriber."""
     header, *sent = lines((BEFORE + AFTER) / 24, 5)
     rng = random.Random(seed)
     for number in range(size(1, 30)):
@@ -254,7 +262,7 @@ def test_a_daemon_on_a_damaged_journal_measures_on_and_tells(tmp_path, base, tru
         shutil.copytree(base[0] / "state", tmp_path / name / "state")
         path = tmp_path / name / "state" / FILE
         content = bytearray(path.read_bytes())
-        for _ in range(40):  # one in each third page: it is noticed
+        for _ in range(40):  # in one of three pages, so that it is detected
             content[rng.randrange(len(content))] ^= 1 + rng.randrange(255)
         path.write_bytes(content)
         try:

@@ -1,4 +1,4 @@
-"""The disk is full, read-only or broken: no exit, recovery by itself, every drop counted."""
+"""A full, read-only or broken disk: no exit, automatic recovery, every drop counted."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ from epithermal_edge.station.reader import Read
 
 HEADER, *LINES = lines(30.0)
 OUTAGES = size(1, 12)
-FAULTS = {  # what the kernel answers
+FAULTS = {  # system calls and their errors
     "full": "pwrite64:error=ENOSPC",
     "read-only": "pwrite64,ftruncate:error=EROFS",
     "io-error": "fsync,fdatasync:error=EIO",
@@ -50,7 +50,7 @@ def broker(tmp_path):
 
 
 class Outage:
-    """strace as the disk that refuses, until `end`."""
+    """Disk errors injected by strace, until `end`."""
 
     def __init__(self, process, fault):
         calls = fault.partition(":")[0]
@@ -114,7 +114,7 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(broker, stations, record_
 
 @contextlib.contextmanager
 def small_disk(folder, megabytes):
-    """A file system of this size at the folder."""
+    """Mount a file system of this size at the folder."""
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
@@ -126,7 +126,7 @@ def small_disk(folder, megabytes):
 
 
 def fill(path):
-    """Take all the room that is left."""
+    """Write a file that fills the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     with contextlib.suppress(OSError):
         while os.write(descriptor, bytes(1 << 12)):
@@ -140,7 +140,7 @@ def remount(folder, how):
 
 @pytest.fixture
 def small(tmp_path, broker):
-    """A station whose state lies on a file system of 4 MB, and the subscriber."""
+    """Yield a station whose state is on a file system of 4 MB, and a subscriber."""
     station, ears = Station(tmp_path / "s", "test-1", broker.port), Subscriber(broker.port)
     with small_disk(tmp_path / "s" / "state", 4) as disk:
         yield station, ears, disk
@@ -180,17 +180,19 @@ def engine():
     return Engine(simulator.SITE, bundle, runtime.load(bundle))
 
 
-def test_what_finds_no_room_in_memory_is_counted_and_told_once(tmp_path, engine, monkeypatch):
+def test_records_without_room_in_memory_are_counted_and_reported_once(
+    tmp_path, engine, monkeypatch
+):
     monkeypatch.setattr(intake, "WAITING", size(50, 2000))
     records = list(simulator.records(size(5, 100), 3, START_S))
-    source = 'dialect = "records"\nstamps = "unchecked"\n'  # a hole does not hold a stamp
+    source = 'dialect = "records"\nstamps = "unchecked"\n'  # a gap does not hold records back
     config = read_config(station_toml(tmp_path, url="loop://", source=source))
     station_intake = Intake(config, engine, Clock(), AncillaryData(config), lambda: None)
     journal, _ = station_intake.open()
     station_intake.add(Read(records[0], 0.0))
     assert station_intake.process_next([])
     other = sqlite3.connect(tmp_path / "state" / FILE, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")  # as a disk that refuses
+    other.execute("BEGIN EXCLUSIVE")  # as a disk that fails
     for record in records[1:]:
         station_intake.add(Read(record, 0.0))
     with pytest.raises(JournalError, match="locked"):
@@ -217,24 +219,24 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
     max_mb = size(6, 60) / 10
     journal = Journal(tmp_path, max_mb=max_mb)
     me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
-    told_drops, seq, state = [], 0, engines.start(engine)
+    reported_drops, seq, state = [], 0, engines.start(engine)
 
-    def tell():
-        last = {}  # what finds no room is tried again, and then there is more to tell
+    def post_notes():
+        last = {}  # a note that does not fit is posted again, with higher counts
 
-        def made(kind, text):
+        def build(kind, text):
             last[text.split()[3]] = text
             return event(me, kind, 0.0, text)
 
-        journal.post_notes(made)
-        told_drops.extend(last.values())
+        journal.post_notes(build)
+        reported_drops.extend(last.values())
 
-    def keep(record):
+    def commit(record):
         new, out = engines.advance(engine, state, record)
-        told = observation.obs_theta(
+        payload = observation.obs_theta(
             me, seq + 1, record, out.corrected, out.estimate, engine.bundle
         )
-        sent = observation.obs_messages(me, told, record.end_s, record.end_s)
+        sent = observation.obs_messages(me, payload, record.end_s, record.end_s)
         journal.commit(seq + 1, record, new, engine.fingerprint(), sent)
         return seq + 1, new
 
@@ -243,9 +245,9 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
     refused = None
     while refused is None:
         try:
-            seq, state = keep(next(records))
+            seq, state = commit(next(records))
             if journal.has_notes:
-                tell()
+                post_notes()
         except JournalError as error:
             refused = error
     assert refused.passing and "full" in str(refused)
@@ -258,11 +260,11 @@ def test_a_full_journal_drops_by_class_counts_exactly_and_never_theta(tmp_path, 
     assert dropped["raw"] == 300 and dropped["record"] == seq - len(list(journal.records()))
     assert list(dropped)[:2] == ["record", "raw"]  # in this order
     assert os.path.getsize(tmp_path / FILE) <= max_mb * 1e6
-    taken = [o.id for o in journal.next_outgoing(0, 50, newest=False)]
-    journal.delete_outgoing(taken)  # the broker is back
-    keep(next(records))
+    acknowledged = [o.id for o in journal.next_outgoing(0, 50, newest=False)]
+    journal.delete_outgoing(acknowledged)  # the broker is back
+    commit(next(records))
     assert journal.last_seq() == seq + 1
-    tell()
+    post_notes()
     for name in ("record", "raw"):
-        news = [int(t.split()[0]) for t in told_drops if f"class {name} " in t]
+        news = [int(t.split()[0]) for t in reported_drops if f"class {name} " in t]
         assert sum(news) == dropped[name]

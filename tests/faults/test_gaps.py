@@ -1,4 +1,4 @@
-"""Gaps of 1 h to 30 d: what is flagged, and whether the stated interval holds the truth."""
+"""Gaps of 1 h to 30 d: their flags, and coverage of the truth by the stated interval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.messages.observation import Z_95
 from epithermal_edge.records import Quality
-from epithermal_host.bundles.streams import restarts
+from epithermal_host.bundles.streams import restart_mask
 from epithermal_host.config.run_toml import read_run
 from epithermal_host.simulation import campaign
 from epithermal_host.simulation.simulate import read_result
@@ -29,9 +29,9 @@ START_S, HOUR_S = 1_767_225_600.0, 3600.0
 SPIN_UP = 2  # days, in the test of flags: 60 of rootzone would cover everything
 LENGTHS_H = (1, 6, 12, 24, 72, 168, 240, 480, 720)
 SHORT_H = (12, 72, 240, 480)
-FIRST_D, SLOT_D, AFTER_D = 90, 68, 3  # the first gap, from one to the next, judged after each
-LEAST = 0.87  # of the truth within the 90 % interval, over 400 places
-LOSS = 0.05  # by which a few places may have less of it in gaps than without
+FIRST_D, SLOT_D, AFTER_D = 90, 68, 3  # first gap, distance of gaps, days evaluated after each
+LEAST = 0.87  # smallest coverage of the 90 % interval, over 400 sites
+LOSS = 0.05  # accepted loss of coverage in gaps, over few sites
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,11 @@ def engine():
 
 @pytest.mark.parametrize("gap_h", [1, 11, 12, 13, 72, 240, 241, 720])
 def test_flags_after_a_gap_are_those_of_the_manual(engine, gap_h):
-    """`gap`: under 12 h of counting in the 24 h; `warm_up`: of the hours of the day that had a
-    window after more than 10 days in the dark, for as many windows as the spin-up has days once
-    there is enough counting; nothing else."""
+    """Check the flags against the manual.
+
+    `gap`: under 12 h of counting in 24 h. `warm_up`: in hours of the day whose window came after
+    more than 10 days without counts, for as many windows as the spin-up has days. No others.
+    """
     before, after = 24 * (SPIN_UP + 1) + 12, 24 * (SPIN_UP + 1)
     records = list(simulator.records((before + gap_h + after) / 24.0, 7, START_S))
     state = engines.start(engine)
@@ -66,7 +68,7 @@ def test_flags_after_a_gap_are_those_of_the_manual(engine, gap_h):
 
 
 def population(folder, soils, years):
-    """A campaign of unseen places, as rootzone was examined on."""
+    """Simulate a campaign of unseen sites, as in the evaluation of rootzone."""
     text = POPULATION.read_text("utf-8").replace("soils = 400", f"soils = {soils}")
     path = folder / "gaps.toml"
     path.write_text(text.replace("years = 5", f"years = {years}"), "utf-8")
@@ -75,7 +77,7 @@ def population(folder, soils, years):
 
 
 def darkness(days, soils, lengths_h, rng):
-    """(hours, soils): number of the gap, -1 outside; each length once a soil, in any order."""
+    """Return the number of the gap (hours, soils), -1 outside; each length once per soil."""
     out = np.full((24 * days, soils), -1)
     for k in range(soils):
         for slot, number in enumerate(rng.permutation(len(lengths_h))):
@@ -85,7 +87,7 @@ def darkness(days, soils, lengths_h, rng):
 
 
 def stations(folder, soils, days):
-    """Sites, ends, columns of all stations, the truth (soils, days) and where snow lay."""
+    """Return sites, ends and columns of all stations, the truth (soils, days) and snow days."""
     config = read_run(folder)
     sites, columns, truth, snow = [], [], [], []
     for i in range(soils):
@@ -103,11 +105,11 @@ def stations(folder, soils, days):
 
 
 def estimates(windows):
-    """theta and sigma (soils, days) of the network on its runtime, restarted as a station is."""
+    """Return theta and sigma (soils, days) of the network, restarted as on a station."""
     bundle = open_bundle(MODEL)
     step = runtime.load(bundle)
     x = windows.features.astype(np.float32)
-    void = restarts(x)
+    void = restart_mask(x)
     y = np.empty((*x.shape[:2], 2))
     for k in range(len(x)):
         state = bundle.cold_state()
@@ -120,14 +122,16 @@ def estimates(windows):
 
 
 def coverage(folder, soils, years, lengths_h, seed=11):
-    """For each length of a gap, in the windows that it touches and in the days after, and away
-    from every gap: days, share of the truth within the interval, RMSE, mean sigma."""
+    """Return days, coverage, RMSE and mean sigma for each length of a gap.
+
+    Separately for the windows that a gap touches, the days after it, and days far from all gaps.
+    """
     days = int(365 * years)
     site, end_s, columns, truth, snow = stations(folder, soils, days)
     dark = darkness(days, len(truth), lengths_h, np.random.default_rng(seed))
     for name, values in columns.items():
         values[dark >= 0] = 0.0 if name == "duration_s" else np.nan
-    windows = dataset.through_pipeline(site, end_s, columns)
+    windows = dataset.run_pipeline(site, end_s, columns)
     theta, sigma = estimates(windows)
     inside = np.abs(theta - truth) <= Z_95 * sigma
     judged = ~snow & (np.arange(days) >= FIRST_D - 30)

@@ -18,8 +18,8 @@ KILLS = size(5, 1000)
 EACH = 12  # records at most between two kills
 HEADER, *LINES = lines((KILLS * EACH + 200) / 24.0)
 
-# The imports are done once, so that a life of the station is short; what runs, is killed and
-# leaves its files is a process of its own each time.
+# The imports are done once, so that a station starts fast; each station that is killed is a process
+# of its own.
 SERVER = """
 import os, signal, sys
 from epithermal_edge.cli.main import main
@@ -34,7 +34,7 @@ for toml in sys.stdin:
 
 
 class Lives:
-    """One station after the other, on a line that loses what nobody reads."""
+    """Successive processes of one station, on a line that loses unread bytes."""
 
     def __init__(self, folder, port):
         self._folder, self._port = folder, port
@@ -85,10 +85,10 @@ class Lives:
 
 
 def live(lives, ears, rng, sent, longest_s):
-    """One life: the logger sends what it does not know to be taken, and the power goes.
+    """Run one process: the logger sends what is not published yet, then the process is killed.
 
-    Also how long the next may last, so that half of the lives end in the start however fast the
-    machine is at the time.
+    Returns also the longest life of the next process, so that half of the processes die during the
+    start whatever the speed of the machine.
     """
     lives.begin()
     begin = time.monotonic()
@@ -113,7 +113,7 @@ def live(lives, ears, rng, sent, longest_s):
 
 
 def longest(start_s):
-    """A life of twice the start and a moment."""
+    """Return the longest life of a process [s]: twice the start and a margin."""
     return 2.0 * start_s + 0.3
 
 

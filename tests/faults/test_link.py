@@ -1,4 +1,4 @@
-"""The link breaks in every way: nothing is deleted that the broker has not taken."""
+"""A link that breaks in every way: nothing is deleted that the broker has not acknowledged."""
 
 import dataclasses
 import json
@@ -30,12 +30,12 @@ from epithermal_edge.messages.topics import EVENT
 from epithermal_edge.mqtt import backoff, delivery, presence, sender
 
 SEED = 5
-FLAT_BYTES = 2_000_000  # growth of resident memory that counts as none
+FLAT_BYTES = 2_000_000  # accepted growth of resident memory
 
 
 @pytest.fixture
 def closing():
-    """Close at the end, the last one first."""
+    """Close things at the end, the last one first."""
     things = []
     yield lambda thing: things.append(thing) or thing
     for thing in reversed(things):
@@ -49,7 +49,7 @@ def broker(tmp_path, closing):
 
 
 def in_order_of_arrival(ears):
-    """obs/theta without repetitions."""
+    """Return obs/theta without repetitions."""
     return list(dict.fromkeys(ears.of("obs/theta")))
 
 
@@ -72,7 +72,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
 ):
     count = size(short, full)
     if not count:
-        pytest.skip("in full size only: the way is that of the minutes")
+        pytest.skip("in full size only: the code path is that of the minutes")
     start_s = time.time() // 60 * 60 - count * interval_s
     measured = list(simulator.records(count * interval_s / 86400.0, SEED, start_s, interval_s))
     count, lines = len(measured), list(simulator.lines("records", measured[:-1]))
@@ -99,7 +99,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     daemon = closing(Daemon(toml)).ready()
     wait_until(lambda: ears.count("obs/theta") >= count, 60.0)
     ended = psutil.Process(daemon.process.pid).cpu_times()
-    cpu_s = ended.user + ended.system  # with that of the start
+    cpu_s = ended.user + ended.system  # start included
     assert daemon.stop() == 0
     wait_until(lambda: ears.of("status")[-1]["state"] == "stopped")
     birth = ears.first("status")
@@ -139,13 +139,13 @@ def test_swallowed_acknowledgements_delete_nothing(
 def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
     tmp_path, broker, closing, record_property
 ):
-    """Every 5 s for 10 min, twenty times as fast."""
+    """Break the link as if every 5 s for 10 min, twenty times as fast."""
     cuts, count, rng = size(7, 120), 0, random.Random(SEED)
     proxy, ears = closing(Proxy(broker.port)), closing(Subscriber(broker.port))
     rig = closing(SenderRig(tmp_path, settings(proxy.port), lambda top: rng.uniform(0.0, 0.05)))
     before = None
     for cut in range(cuts):
-        proxy.accepts = cut % 3 != 2  # each third time it stays away
+        proxy.accepts = cut % 3 != 2  # every third time the link stays down
         until = time.monotonic() + 0.25
         while time.monotonic() < until:
             rig.post(*range(count, count + 5))
@@ -165,13 +165,13 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
     record_property("flaps", cuts)
     record_property("flaps_rss_growth_bytes", grown)
     assert grown < FLAT_BYTES
-    assert psutil.Process().num_fds() <= files + 6  # of the proxy's two last connections
+    assert psutil.Process().num_fds() <= files + 6  # the proxy's last two connections
 
 
 def test_a_broker_that_forgets_everything_gets_everything_again(
     tmp_path, broker, closing, record_property
 ):
-    """It stops when the subscriber has all that was acknowledged: what it forgets is not ours."""
+    """Stop the broker when the subscriber has all acknowledged messages, as these may be lost."""
     restarts, count, heard = size(2, 20), 0, set()
     proxy = closing(Proxy(broker.port))
     rig = closing(SenderRig(tmp_path, settings(proxy.port)))
@@ -181,12 +181,12 @@ def test_a_broker_that_forgets_everything_gets_everything_again(
         count += 50
         rig.turn_until(lambda ears=ears: len(ears.of("obs/theta")) >= 20)
         proxy.accepts = False
-        proxy.cut()  # some are on the way
+        proxy.cut()  # some messages are in flight
         rig.post(*range(count, count + 20))
         count += 20
         rig.turn_for(0.1)
-        taken = rig.sender.health()["sent"]
-        wait_until(lambda e=ears, t=taken: len(heard | set(e.of("obs/theta"))) >= t)
+        acknowledged = rig.sender.health()["sent"]
+        wait_until(lambda e=ears, t=acknowledged: len(heard | set(e.of("obs/theta"))) >= t)
         heard.update(ears.of("obs/theta"))
         ears.close()
         broker.stop()
@@ -196,12 +196,12 @@ def test_a_broker_that_forgets_everything_gets_everything_again(
     rig.turn_until(rig.connected)
     wait_until(lambda: heard | set(ears.of("obs/theta")) == set(range(count)))
     states = closing(Subscriber(broker.port))
-    wait_until(lambda: len(states.retained) == 2)  # status and meta are back
+    wait_until(lambda: len(states.retained) == 2)  # status and meta are published again
     record_property("broker_restarts", restarts)
 
 
 def test_a_broker_of_one_message_a_second_is_waited_for(tmp_path, broker, closing, record_property):
-    """In its short form of five a second."""
+    """Limit the broker to one message per second (five in the short form)."""
     per_s, seconds = size(5, 1), size(2, 90)
     proxy, ears = closing(Proxy(broker.port)), closing(Subscriber(broker.port))
     proxy.per_s = float(per_s)
@@ -210,12 +210,12 @@ def test_a_broker_of_one_message_a_second_is_waited_for(tmp_path, broker, closin
     rig.turn_for(2.5 / per_s)
     before, already = rss(), rig.sender.health()["sent"]
     rig.turn_for(seconds)
-    grown, taken = rss() - before, rig.sender.health()["sent"] - already
+    grown, acknowledged = rss() - before, rig.sender.health()["sent"] - already
     record_property("slow_broker_rss_growth_bytes", grown)
     assert rig.sender.health()["in_flight"] <= delivery.IN_FLIGHT
     assert proxy.connections == 1 and grown < FLAT_BYTES
-    assert 0 < taken <= seconds * per_s + 2
-    assert rig.journal.count_waiting() >= 1000 - already - taken
+    assert 0 < acknowledged <= seconds * per_s + 2
+    assert rig.journal.count_waiting() >= 1000 - already - acknowledged
     proxy.per_s = 0.0
     rig.turn_until(rig.connected, 60.0)
     wait_until(lambda: len(ears.of("obs/theta")) == 1000)
@@ -224,7 +224,7 @@ def test_a_broker_of_one_message_a_second_is_waited_for(tmp_path, broker, closin
 
 @pytest.fixture
 def hurried(monkeypatch):
-    """Pauses a hundred times as short."""
+    """Shorten the pauses a hundred times."""
     monkeypatch.setattr(delivery, "REFUSED_PAUSE_S", 0.3)
     monkeypatch.setattr(delivery, "REFUSED_PAUSE_MAX_S", 0.6)
     monkeypatch.setattr(delivery, "READ_BACK_S", 0.3)
@@ -235,7 +235,7 @@ def hurried(monkeypatch):
 def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     tmp_path, closing, hurried, record_property, version
 ):
-    """On 3.1.1 the broker acknowledges what it forbids: only reading back shows it."""
+    """On 3.1.1 the broker acknowledges forbidden messages; only reading back shows the loss."""
     acl, count = tmp_path / "acl", size(40, 2000)
     allowed = [f"topic readwrite crns/v1/test-1/{x}\n" for x in ("status", "meta", "event/#")]
     acl.write_text("".join(allowed) + "topic read #\n")
@@ -252,7 +252,7 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     assert why in health["trouble"] and why in health["last_refusal"] and health["connected"]
     assert why in ears.of("status")[-1]["trouble"]
     tries = health["refused"]
-    assert tries <= delivery.IN_FLIGHT + 10  # not a flood of attempts
+    assert tries <= delivery.IN_FLIGHT + 10  # few attempts
     validate_by_topic([(t, p) for t, p in ears.messages if t.endswith("status")])
     ears.close()
     broker.stop()
@@ -279,22 +279,22 @@ def test_a_quota_stops_everything_until_it_is_lifted(tmp_path, closing, hurried,
     rig = closing(SenderRig(tmp_path, settings(broker.port)))
     rig.post(*range(count))
     rig.put(ME.message(EVENT, b"1", "gap"))
-    rig.turn_until(lambda: broker.refused > 0)
+    rig.turn_until(lambda: broker.rejected > 0)
     rig.turn_for(0.2)
     before = rss()
     rig.turn_for(size(1, 60))
     grown = rss() - before
     record_property("quota_rss_growth_bytes", grown)
-    health, refused = rig.sender.health(), broker.refused
+    health, refused = rig.sender.health(), broker.rejected
     assert rig.journal.count_waiting() == count + 1 - 50 and health["sent"] == 50
     assert health["trouble"] == "quota exceeded" and "quota exceeded" in health["last_refusal"]
-    said = [json.loads(p) for t, p in broker.taken if t.endswith("status")]
-    assert said[-1]["trouble"] == "quota exceeded"
+    statuses = [json.loads(p) for t, p in broker.acknowledged if t.endswith("status")]
+    assert statuses[-1]["trouble"] == "quota exceeded"
     assert refused <= delivery.IN_FLIGHT + size(1, 60) / 0.3 and grown < FLAT_BYTES
     quota["left"] = 10_000
     rig.turn_until(rig.connected)
-    taken = [int(p) for t, p in broker.taken if t.endswith("theta")]
-    assert list(dict.fromkeys(taken)) == list(range(count))
+    acknowledged = [int(p) for t, p in broker.acknowledged if t.endswith("theta")]
+    assert list(dict.fromkeys(acknowledged)) == list(range(count))
     assert rig.sender.health()["trouble"] is None
 
 
@@ -322,7 +322,7 @@ def test_two_stations_of_one_name_notice_it_and_do_not_fight(
         turn()
     fights = sum(rig.sender.health()["failures"] for rig in rigs) - sum(begin)
     record_property("takeovers_after_notice", fights)
-    assert fights <= size(4, 10)  # without a longer pause it would be ten a second
+    assert fights <= size(4, 10)  # without the longer pause there would be ten per second
     assert any("uses the id test-1" in (m["trouble"] or "") for m in ears.of("status"))
     wait_until(lambda: turn() and set(ears.of("obs/theta")) == set(range(100)))
     assert all(rig.sender.health()["trouble"] for rig in rigs)

@@ -1,4 +1,4 @@
-"""The power goes at any moment: what was acknowledged is in the journal that is left."""
+"""Power cuts at any moment: every acknowledged row is in the remaining journal."""
 
 import random
 import shutil
@@ -21,7 +21,7 @@ from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.messages.topics import OBS_THETA
 
 RECORDS = size(80, 400)
-IMAGES = size(40, 6000)  # with a random part of what was not synced
+IMAGES = size(40, 6000)  # with a random part of the unsynced writes
 
 WRITER = """
 import os, sys
@@ -40,15 +40,15 @@ engine = Engine(simulator.SITE, bundle, runtime.load(bundle))
 state = engines.start(engine)
 journal = Journal(Path(sys.argv[1]))
 me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
-taken = []
+acknowledged = []
 for seq, record in enumerate(simulator.records(int(sys.argv[2]) / 24, 7, START_S), 1):
     state, out = engines.advance(engine, state, record)
-    told = observation.obs_theta(me, seq, record, out.corrected, out.estimate, bundle)
-    sent = observation.obs_messages(me, told, record.end_s, 0.0)
-    os.write(1, b"begin %d %d\\n" % (seq, len(taken)))
-    journal.commit(seq, record, state, engine.fingerprint(), sent, taken)
-    os.write(1, b"done %d %d\\n" % (seq, len(taken)))
-    taken = [o.id for o in journal.next_outgoing(0, 9, False)] if seq % 20 == 0 else []
+    payload = observation.obs_theta(me, seq, record, out.corrected, out.estimate, bundle)
+    sent = observation.obs_messages(me, payload, record.end_s, 0.0)
+    os.write(1, b"begin %d %d\\n" % (seq, len(acknowledged)))
+    journal.commit(seq, record, state, engine.fingerprint(), sent, acknowledged)
+    os.write(1, b"done %d %d\\n" % (seq, len(acknowledged)))
+    acknowledged = [o.id for o in journal.next_outgoing(0, 9, False)] if seq % 20 == 0 else []
 """
 
 
@@ -60,7 +60,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def states(engine):
-    """Parts of the state after each number of records."""
+    """Return the parts of the state after each number of records."""
     state = engines.start(engine)
     found = [to_parts(state, engine.fingerprint())]
     for record in simulator.records(RECORDS / 24, 7, START_S):
@@ -71,7 +71,7 @@ def states(engine):
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    """What a writer of RECORDS records asked of the disk."""
+    """Return the folder and system calls of a process that wrote RECORDS records."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed (apt install strace)")
     folder = tmp_path_factory.mktemp("traced")
@@ -84,22 +84,22 @@ def log(tmp_path_factory):
 
 
 class Progress:
-    """What the writer had begun and what it was told is done."""
+    """Records and deletions that the writer had begun and completed."""
 
     begun = done = 0
-    takes_begun = takes_done = 0  # messages that were deleted
+    deletes_begun = deletes_done = 0  # deleted messages
 
     def read(self, text):
         word, seq, count = text.split()
-        taken = int(count)
+        deleted_now = int(count)
         if word == b"begin":
-            self.begun, self.takes_begun = int(seq), self.takes_done + taken
+            self.begun, self.deletes_begun = int(seq), self.deletes_done + deleted_now
         else:
-            self.done, self.takes_done = int(seq), self.takes_begun
+            self.done, self.deletes_done = int(seq), self.deletes_begun
 
 
 def examine(folder, engine, states, progress):
-    """Open the image as the station does, and hold it to what was acknowledged."""
+    """Open the image as the station does and compare it with the acknowledged rows."""
     journal = Journal(folder)
     count = journal.last_seq()
     assert progress.done <= count <= progress.begun
@@ -111,7 +111,7 @@ def examine(folder, engine, states, progress):
     waiting = [o.id for o in journal.next_outgoing(0, 10_000, newest=False)]
     assert waiting == list(range(count - len(waiting) + 1, count + 1))
     deleted = count - len(waiting)
-    assert progress.takes_done <= deleted <= progress.takes_begun
+    assert progress.deletes_done <= deleted <= progress.deletes_begun
     journal.close()
 
 
@@ -144,7 +144,7 @@ def test_no_acknowledged_row_is_lost_whatever_the_disk_forgot(
 
 
 def test_the_model_would_see_a_journal_that_does_not_sync(log, tmp_path, engine, states):
-    """The same log without its syncs leaves images that have lost rows."""
+    """Remove the syncs from the same log and expect images with lost rows."""
     disk, progress = Disk(log / "state"), Progress()
     for call, texts, arguments, result in calls(log / "log"):
         if call == "write" and arguments.startswith("1<"):
@@ -157,15 +157,15 @@ def test_the_model_would_see_a_journal_that_does_not_sync(log, tmp_path, engine,
 
 
 def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engine):
-    """At every step of a salvage there is either the damaged journal or the new one, whole."""
+    """Expect the damaged or the complete new journal after every step of a salvage."""
     state, before = tmp_path / "state", tmp_path / "before"
     journal = Journal(state)
     me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
     memory = engines.start(engine)
     for seq, record in enumerate(simulator.records(3.0, 7, START_S), 1):
         memory, out = engines.advance(engine, memory, record)
-        told = observation.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
-        sent = observation.obs_messages(me, told, record.end_s, 0.0)
+        payload = observation.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
+        sent = observation.obs_messages(me, payload, record.end_s, 0.0)
         journal.commit(seq, record, memory, engine.fingerprint(), sent)
     journal._db.rows("PRAGMA wal_checkpoint(PASSIVE)")
     journal.post([Message("t", b"in the WAL", OBS_THETA)])
@@ -173,7 +173,7 @@ def test_the_exchange_of_a_damaged_journal_survives_the_power_too(tmp_path, engi
     journal.close()
     shutil.rmtree(state)
     content = bytearray((before / FILE).read_bytes())
-    content[60:64] = b"\0\0\0\x63"  # its user_version: schema 99, which it is not
+    content[60:64] = b"\0\0\0\x63"  # user_version: schema 99, which does not exist
     (before / FILE).write_bytes(content)
     shutil.copytree(before, state)
     opened = "import sys, pathlib; from epithermal_edge.journal.journal import Journal; Journal("

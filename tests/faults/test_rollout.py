@@ -1,7 +1,7 @@
 """SIGKILL at every step of a roll-out and at random moments: always a model, never a bad one.
 
-Whatever was cut, the station alone goes on with it: a good model is taken in the end, one with a
-wrong signature, a flipped bit, golden vectors that fail or NaN on this station's records never is.
+The station resumes by itself: a good model is in use in the end; a model with a wrong signature, a
+flipped bit, failing golden vectors or NaN on this station's records never is.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ KILLS = size(10, 200)
 HISTORY, TRIAL_HOURS = 48, 2
 HEADER, *LINES = lines(60.0)
 CASES = ("good", "good", "good", "signature", "flipped", "golden", "nan")
-INSTALL_STEPS, RUN_STEPS = 26, 24  # file operations in the folder of bundles that are cut
+INSTALL_STEPS, RUN_STEPS = 26, 24  # interrupted file operations in the folder of bundles
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
-# Imports are done once; each life is a process of its own, which kills itself before the n-th
+# Imports are done once; each run is a process of its own, which kills itself before the n-th
 # file operation in the folder of bundles (Python's audit events, PEP 578), or is killed from here.
 SERVER = """
 import json, os, signal, sys
@@ -57,7 +57,7 @@ for line in sys.stdin:
     words, step, folder = json.loads(line)
     child = os.fork()
     if child == 0:
-        os.dup2(2, 1)  # what is printed is not for us
+        os.dup2(2, 1)  # stdout is the protocol with the test
         if step:
             cut_before(step, folder)
         try:
@@ -71,7 +71,7 @@ for line in sys.stdin:
 
 
 class Lives:
-    """Processes that are forked where everything is imported."""
+    """Processes forked from one that has imported everything."""
 
     def __init__(self, folder):
         self._log = folder / "lives.log"
@@ -97,7 +97,7 @@ class Lives:
         return self._log.read_text()
 
     def is_open(self):
-        """Whether the newest life listens to its logger."""
+        """Check whether the newest process has opened its port."""
         return self.log().count(" is open") > self._opened
 
     def close(self):
@@ -108,18 +108,18 @@ class Lives:
         self._server.stdout.close()
 
 
-def lives_on(pid):
+def is_running(pid):
     return os.path.exists(f"/proc/{pid}")
 
 
 def kill(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 9)
-    wait_until(lambda: not lives_on(pid), PATIENCE_S)
+    wait_until(lambda: not is_running(pid), PATIENCE_S)
 
 
 class Site:
-    """A station with a past, and a logger."""
+    """A station with a history, and its logger."""
 
     def __init__(self, folder, template, key_line, line):
         shutil.copytree(template, folder, symlinks=True)
@@ -132,24 +132,24 @@ class Site:
     def candidate(self):
         return state_file.read(self.models).candidate
 
-    def hear(self, lives):
-        """The next hour, once the port is open."""
+    def send_hour(self, lives):
+        """Send the next hour if the port is open."""
         if lives.is_open() and self.at < len(LINES):
             self.line.write(HEADER + LINES[self.at])
             self.at += 1
 
     def live(self, lives, pid, until):
-        """Hours pass, no faster than a shadow follows, until something holds or it is dead."""
+        """Send hours, no faster than a shadow follows, until `until()` or the process has ended."""
         end, turn = time.monotonic() + PATIENCE_S, 0
-        while lives_on(pid) and not until():
+        while is_running(pid) and not until():
             assert time.monotonic() < end, lives.log()[-3000:]
             if (turn := turn + 1) % 8 == 0:
-                self.hear(lives)
+                self.send_hour(lives)
             time.sleep(0.03)
 
 
 def make_bundles(folder, signer):
-    """One sound bundle and each bad one, signed but for the one that is not rightly so."""
+    """Make one good bundle and each bad one, all signed; one has a wrong signature."""
     made = {}
     for name in set(CASES):
         (folder / name).mkdir()
@@ -163,7 +163,7 @@ def make_bundles(folder, signer):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Signer, bundles, and a station that has measured for two days."""
+    """Yield signer, bundles and a station that has measured for two days."""
     folder = tmp_path_factory.mktemp("rollout")
     signer = Minisigner(folder)
     made = make_bundles(folder, signer)
@@ -186,7 +186,7 @@ def place(tmp_path_factory):
 
 
 def records(folder):
-    """In a station's journal."""
+    """Count the records in a station's journal."""
     from epithermal_edge.journal.history import open_readonly, read_entries
 
     path = folder / "state" / "journal.sqlite3"
@@ -197,7 +197,7 @@ def records(folder):
 
 
 def cut(lives, site, source, rng, number):
-    """One life that is cut short: while a bundle is installed, or while the station tries it."""
+    """Kill one process while it installs a bundle or while the station tries it."""
     at_random, in_install = number % 4 == 3, number % 2 == 0
     install = ["model", "install", site.toml, source]
     steps = INSTALL_STEPS if in_install else RUN_STEPS
@@ -207,18 +207,18 @@ def cut(lives, site, source, rng, number):
         if at_random:
             time.sleep(rng.uniform(0.0, 0.5))
             kill(pid)
-        wait_until(lambda: not lives_on(pid), PATIENCE_S, lives.log()[-2000:])
+        wait_until(lambda: not is_running(pid), PATIENCE_S, lives.log()[-2000:])
         return
     first = lives.begin(install)
-    wait_until(lambda: not lives_on(first), PATIENCE_S)
+    wait_until(lambda: not is_running(first), PATIENCE_S)
     pid, begin = lives.begin(["run", site.toml], step, site.models), time.monotonic()
     longest_s = rng.uniform(0.0, 4.0) if at_random else PATIENCE_S
     site.live(lives, pid, lambda: site.candidate() is None or time.monotonic() - begin > longest_s)
     kill(pid)
 
 
-def holds_a_model(site, case):
-    """The model in use is whole, works here, and is none of the bad ones."""
+def check_model(site, case):
+    """Verify the model in use, assert that it is none of the bad ones, return its version."""
     bundle = installed.verify_bundle(site.models / "current")
     assert bundle.version in (("0.1.0", "0.2.0") if case == "good" else ("0.1.0",)), case
     return bundle.version
@@ -228,25 +228,25 @@ def test_a_kill_at_any_step_leaves_a_model_and_never_a_bad_one(place, seed, reco
     folder, signer, made, template, line = place
     rng, lives = random.Random(seed), Lives(folder)
     trust = Trust((minisign.parse_public_key(signer.line),))
-    cut_states, taken = {}, 0
+    cut_states, accepted = {}, 0
     try:
         for number in range(KILLS):
             case = CASES[number % len(CASES)]
             site = Site(folder / f"site{number}", template, signer.line, line)
             cut(lives, site, made[case], rng, number)
             found = site.candidate()
-            state = found.state if found else holds_a_model(site, case)
+            state = found.state if found else check_model(site, case)
             cut_states[state] = cut_states.get(state, 0) + 1
-            holds_a_model(site, case)
+            check_model(site, case)
             pid, before = lives.begin(["run", site.toml]), site.at
             site.live(lives, pid, lambda s=site, b=before: s.candidate() is None and s.at > b + 1)
-            if holds_a_model(site, case) != "0.2.0":
+            if check_model(site, case) != "0.2.0":
                 with contextlib.suppress(BundleError):
                     rollout.install(site.models, made[case], rollout.Request(trust))
                 site.live(lives, pid, lambda s=site: s.candidate() is None)
-            assert lives_on(pid), lives.log()[-3000:]
-            assert holds_a_model(site, case) == ("0.2.0" if case == "good" else "0.1.0"), number
-            taken += case == "good"
+            assert is_running(pid), lives.log()[-3000:]
+            assert check_model(site, case) == ("0.2.0" if case == "good" else "0.1.0"), number
+            accepted += case == "good"
             kinds = [event.kind for event in state_file.read(site.models).events]
             assert kinds[-1] == ("model_committed" if case == "good" else "model_rejected")
             wait_until(lambda s=site: records(s.toml.parent) > HISTORY, PATIENCE_S)
@@ -257,6 +257,6 @@ def test_a_kill_at_any_step_leaves_a_model_and_never_a_bad_one(place, seed, reco
     assert "Traceback" not in lives.log()
     record_property("rollout_kills", KILLS)
     record_property("rollout_cut_when", cut_states)
-    record_property("rollout_good_taken", taken)
-    record_property("rollout_bad_refused", KILLS - taken)
+    record_property("rollout_good_taken", accepted)
+    record_property("rollout_bad_refused", KILLS - accepted)
     record_property("rollout_without_a_model", 0)

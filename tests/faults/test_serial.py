@@ -46,8 +46,8 @@ def resident_kb(pid: int | str = "self") -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def possible(record: RawRecord) -> bool:
-    """What every record promises, whatever the line was."""
+def is_possible(record: RawRecord) -> bool:
+    """Check the limits that every record must keep, whatever the line was."""
     early, late = (YEARS[0] - 1970) * 365 * 86400, (YEARS[1] - 1969) * 366 * 86400
     if not early < record.end_s < late:
         return False
@@ -70,7 +70,7 @@ def read_or_none(context: Context, line: bytes) -> RawRecord | None:
 def damaged_lines(
     dialect: str, number: int, rng: random.Random
 ) -> Iterator[tuple[str, bytes, bytes]]:
-    """Kind of damage, the whole line and what was made of it; each kind as often as another."""
+    """Yield kind of damage, the intact line and the damaged one; each kind equally often."""
     kinds = list(wire.DAMAGES.items())
     whole = wire.row(dialect, 0, rng)
     for k in range(1, number + 1):
@@ -84,9 +84,7 @@ def damaged_lines(
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("dialect", sorted(wire.LOGGERS))
-def test_noise_never_crashes_the_framer_and_how_much_of_it_is_taken_for_a_record(
-    dialect, record_property
-):
+def test_noise_never_crashes_the_framer_and_rarely_passes_for_a_record(dialect, record_property):
     print(f"seed {SEED}")
     rng = random.Random(f"{SEED} {dialect}")
     context = wire.ready(dialect)
@@ -103,7 +101,7 @@ def test_noise_never_crashes_the_framer_and_how_much_of_it_is_taken_for_a_record
         assert expected is not None
         buffer, lines = parser.split(buffer, bad + b"\r\n", limit)
         records = [record for line in lines if (record := read_or_none(context, line))]
-        assert all(possible(record) for record in records)
+        assert all(is_possible(record) for record in records)
         wrong[kind] += any(differs(record, expected) for record in records)
     gc.collect()
     growth_kb = resident_kb() - start_kb
@@ -114,7 +112,7 @@ def test_noise_never_crashes_the_framer_and_how_much_of_it_is_taken_for_a_record
     record_property("rss_growth_kb", growth_kb)
     record_property("seed", SEED)
     assert growth_kb < GROWTH_KB
-    # A NUL marks a byte that was lost; before a line it is noise, also for the line's first byte.
+    # A NUL marks a lost byte; before a line it is noise, even in place of the line's first byte.
     assert wrong["NULs"] < 0.003 * tried["NULs"]
     assert share < 0.15
 
@@ -133,20 +131,20 @@ def test_a_context_survives_any_order_of_headers_rows_and_noise(dialect):
                 context, record = parser.parse(context, part)
             except FrameError:
                 continue
-            assert record is None or possible(record)
+            assert record is None or is_possible(record)
     if wire.header(dialect):
         context, _ = parser.parse(context, wire.header(dialect))
     assert read_or_none(context, rows[0]) is not None
 
 
 def journaled(folder: Path) -> int:
-    """Records in a running station's journal."""
+    """Count the records in a running station's journal."""
     with contextlib.closing(sqlite3.connect(folder / "state" / "journal.sqlite3")) as db:
         return int(db.execute("SELECT count(*) FROM record").fetchone()[0])
 
 
 def floods() -> Iterator[tuple[str, bytes]]:
-    """What a port may give for hours; each without a record in it."""
+    """Yield floods of bytes without a record, as a port may deliver for hours."""
     rng = random.Random(SEED)
     whole = wire.row("records", 1, rng)
     yield "no newline", b"U" * FLOOD_BYTES
@@ -157,13 +155,15 @@ def floods() -> Iterator[tuple[str, bytes]]:
     yield "line ends", b"\r\n\n\r" * 100_000
 
 
-def test_a_daemon_lives_through_floods_and_takes_the_record_after_them(tmp_path, record_property):
+def test_a_daemon_survives_floods_and_reads_the_record_after_them(tmp_path, record_property):
     line = Line()
     toml = station_toml(tmp_path, url=line.name)
     station = Daemon(toml).ready()
     try:
         line.write(RECORDS_HEADER + wire.row("records", 1, random.Random(SEED)) + b"\n")
-        line.write(b"U" * 200_000 + b"\n" + b"x,\n" * 2000)  # what is met once is not growth
+        line.write(
+            b"U" * 200_000 + b"\n" + b"x,\n" * 2000
+        )  # allocations made once do not count as growth
         time.sleep(0.5)
         start_kb = resident_kb(station.process.pid)
         for k, (name, flood) in enumerate(floods()):
@@ -185,7 +185,7 @@ def test_a_daemon_lives_through_floods_and_takes_the_record_after_them(tmp_path,
 
 
 class Cable:
-    """A pair of pseudo-terminals by socat: pulled, both names are gone."""
+    """A pair of pseudo-terminals by socat; `pull` removes both names."""
 
     def __init__(self, folder: Path) -> None:
         self.ours, self.theirs = folder / "station", folder / "logger"
@@ -196,7 +196,7 @@ class Cable:
         self._process = subprocess.Popen(["socat", *ends])
         wait_until(lambda: self.ours.exists() and self.theirs.exists(), what="cable")
 
-    def say(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         self.theirs.write_bytes(data)
 
     def pull(self) -> None:
@@ -228,10 +228,10 @@ def test_a_cable_that_is_pulled_again_and_again_is_read_on(tmp_path, record_prop
     try:
         for k in range(UNPLUGS + 1):
             wait_until(lambda: reader.is_open, 30.0, what="port")
-            cable.say(RECORDS_HEADER + wire.row("records", k, rng) + b"\n")
+            cable.write(RECORDS_HEADER + wire.row("records", k, rng) + b"\n")
             wait_until(lambda k=k: len(records) == k + 1, what="record")
             half, heard = wire.row("records", k, rng), reader.last_read
-            cable.say(half[: rng.randrange(21, len(half))])
+            cable.write(half[: rng.randrange(21, len(half))])
             wait_until(lambda heard=heard: reader.last_read > heard, what="half a line")
             cable.pull()
             wait_until(lambda: not reader.is_open, what="loss")
@@ -250,7 +250,7 @@ def test_a_cable_that_is_pulled_again_and_again_is_read_on(tmp_path, record_prop
     record_property("reconnect_s_longest", round(max(waits), 2))
     record_property("reconnect_s_mean", round(sum(waits) / len(waits), 2))
     record_property("unplug_rss_growth_kb", sizes[-1] - sizes[len(sizes) // 10])
-    assert reader.damaged >= len(waits)  # each cut line, told as such
+    assert reader.damaged >= len(waits)  # every cut line is counted as damaged
     assert [record.end_s for record in records] == [
         wire.T0 + wire.HOUR * k for k in range(UNPLUGS + 1)
     ]

@@ -1,4 +1,4 @@
-"""systemd's watchdog is fed while reader, engine and sender go on, and not when one is blocked."""
+"""Notifications to systemd's watchdog: none while reader, engine or sender is blocked."""
 
 import contextlib
 import os
@@ -40,7 +40,7 @@ class Systemd:
         self._socket.bind(self.address.replace("@", "\0", 1))
         self._socket.settimeout(0.1)
         self._open = True
-        self.heard = []  # when, what
+        self.heard = []  # (time, text)
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
 
@@ -108,19 +108,21 @@ def test_the_feed_stops_when_a_part_is_blocked_and_only_then(stations, record_pr
         station.line.write(HEADER + b"".join(LINES[:5]))
     wait_until(lambda: len(ears.messages) == 20)
     time.sleep(size(0, 20) * WATCHDOG_S)
-    for station in running.values():  # more often than systemd asks
+    for station in running.values():  # more often than systemd requires
         wait_until(lambda station=station: len(station.systemd.feeds()) >= 3)
     blocked = time.monotonic()
     for station in running.values():
         os.kill(station.process.pid, signal.SIGUSR1)
     time.sleep(0.2)
-    running["sender"].line.write(LINES[5])  # it hangs when it has something to send
-    running["none"].line.close()  # neither an unplugged cable
-    broker.stop()  # nor a broker that is away is a blockade
-    time.sleep(size(1, 6) * 1.4 * WATCHDOG_S)  # what is fed until 0.9 is fed each 0.25
+    running["sender"].line.write(LINES[5])  # the sender blocks once it has something to send
+    running["none"].line.close()  # neither an unplugged cable ...
+    broker.stop()  # ... nor a missing broker blocks a part
+    time.sleep(size(1, 6) * 1.4 * WATCHDOG_S)  # feeds last until 0.9 at most, one every 0.25
     for what in ("reader", "engine", "sender"):
         feeds = running[what].systemd.feeds()
-        assert max(feeds) - blocked < 0.9 * WATCHDOG_S  # it ends the station within two of them
+        assert (
+            max(feeds) - blocked < 0.9 * WATCHDOG_S
+        )  # systemd ends the station within two time-outs
         assert running[what].process.poll() is None
         record_property(f"watchdog_fed_after_{what}_blocked_s", round(max(feeds) - blocked, 2))
     assert "blocked: reader" in running["reader"].log()

@@ -1,7 +1,7 @@
 """A year in the field, hour by hour: noise, unplugs, kills, broker restarts and gaps, by seed.
 
 The daemon, the port, the broker and the subscriber are real; only the hours pass faster. The
-logger has a memory, as most have: after a disturbance it sends again what is not in the journal.
+logger has a memory, as most have: after a fault it resends what the journal lacks.
 """
 
 import collections
@@ -29,11 +29,11 @@ YEAR_H = 8760
 MONTH_H = 730
 START_S = 1_735_689_600.0  # 2025-01-01T00:00:00Z: a year that is over
 PATIENCE_S = 120.0
-HEALTH_S = 60.0  # health.json is written so often when nothing happens, in real time
+HEALTH_S = 60.0  # interval of health.json when nothing happens, in real time
 
 
 class Memory:
-    """A subscriber whose broker keeps what comes while it is away."""
+    """A subscriber with a persistent session at the broker."""
 
     def __init__(self, port):
         self.heard = []
@@ -55,7 +55,7 @@ class Memory:
 
 
 class Field:
-    """A station, its logger and its broker, and what can happen to them."""
+    """A station, its logger, its broker, and their faults."""
 
     def __init__(self, folder, lines, rng):
         self.folder, self.rng = folder, rng
@@ -65,16 +65,16 @@ class Field:
         self.port.symlink_to(self.line.name)
         keep = f"allow_anonymous true\npersistence true\npersistence_location {folder}/\n"
         self.broker = Broker(folder, keep)
-        self.judge = Memory(self.broker.port)
+        self.subscriber = Memory(self.broker.port)
         self.toml = station_toml(folder, url=self.port, port=self.broker.port)
-        self.written = 0  # bytes, by processes that are gone
+        self.written = 0  # bytes, by processes that have ended
         self.life, self.samples = 0, []
         self.daemon = Daemon(self.toml).ready()
         self.sent = 0  # lines
         self.line.write(self.header)
 
     def send(self, until):
-        """What the logger measures up to an hour."""
+        """Send the lines up to an hour."""
         self.line.write(b"".join(self.lines[self.sent : until]))
         self.sent = max(self.sent, until)
 
@@ -86,29 +86,29 @@ class Field:
         finally:
             db.close()
 
-    def again(self):
-        """The logger sends what the journal does not have, and the last three that it has."""
+    def resend(self):
+        """Resend the lines that the journal lacks, and three before them."""
         had = self.query("SELECT count(*) FROM record")
         self.line.write(self.header + b"".join(self.lines[max(had - 3, 0) : self.sent]))
 
     def noise(self):
-        """Lines as a loose contact makes them."""
+        """Send damaged lines, as from a loose contact."""
         for _ in range(self.rng.randint(1, 5)):
             cut = self.lines[self.sent - 1][: self.rng.randint(1, 15)] if self.sent else b""
             self.line.write(cut + b"\xff" + self.rng.randbytes(self.rng.randint(0, 200)) + b"\n")
 
     def unplug(self):
-        """The cable goes in the middle of a line; what is in the port's buffer is lost."""
+        """Unplug the cable in the middle of a line; the port's buffer is lost."""
         opened = self.daemon.log().count(" is open")
         self.line.close()
         self.port.unlink()
         self.line = Line()
         self.port.symlink_to(self.line.name)
         wait_until(lambda: self.daemon.log().count(" is open") > opened, PATIENCE_S, "the port")
-        self.again()
+        self.resend()
 
     def kill(self):
-        """SIGKILL while it works."""
+        """Kill the daemon by SIGKILL while it works."""
         time.sleep(self.rng.uniform(0.0, 0.02))
         self.written += self.bytes_written()
         self.daemon.kill()
@@ -118,10 +118,10 @@ class Field:
         self.port.symlink_to(self.line.name)
         self.daemon = Daemon(self.toml).ready()
         self.life += 1
-        self.again()
+        self.resend()
 
     def broker_away(self):
-        """The broker stops, and comes again hours later."""
+        """Stop the broker and start it some hours later."""
         self.broker.stop()
         self.send(min(self.sent + self.rng.randint(1, 48), len(self.lines)))
         self.broker.start()
@@ -130,7 +130,7 @@ class Field:
         text = Path(f"/proc/{self.daemon.process.pid}/io").read_text()
         return int(dict(x.split(": ") for x in text.splitlines())["write_bytes"])
 
-    def settle(self):
+    def wait_for_delivery(self):
         """Wait until all that was sent is journaled and delivered."""
         wait_until(
             lambda: self.query("SELECT count(*) FROM record") >= self.sent, PATIENCE_S, "commits"
@@ -140,8 +140,8 @@ class Field:
         )
 
     def sample(self):
-        """Memory and open files at rest."""
-        self.settle()
+        """Record memory and open files of the idle daemon."""
+        self.wait_for_delivery()
         process = self.daemon.process.pid
         status = Path(f"/proc/{process}/status").read_text()
         rss_kb = int(status.partition("VmRSS:")[2].split()[0])
@@ -151,13 +151,13 @@ class Field:
     def close(self):
         if self.daemon.process.poll() is None:
             self.daemon.kill()
-        self.judge.close()
+        self.subscriber.close()
         self.broker.stop()
         self.line.close()
 
 
 def year(hours, seed, rng):
-    """Header and lines of so many hours, with gaps: one of 15 days, others up to three days."""
+    """Return header and lines of these hours with gaps, one of 15 days, others up to three."""
     days = hours / 24.0
     header, *lines = simulator.lines("records", simulator.records(days, seed, START_S))
     gaps = [(rng.randrange(hours), rng.randint(1, 72)) for _ in range(max(hours // 800, 1))]
@@ -168,7 +168,7 @@ def year(hours, seed, rng):
 
 
 def slope_mb_per_month(samples):
-    """Least squares, one line for each life of the process, one slope for all."""
+    """Fit one slope by least squares, with an intercept for each process."""
     above = below = 0.0
     lives = collections.defaultdict(list)
     for life, month, rss_mb, _ in samples:
@@ -208,10 +208,10 @@ def test_a_year_with_faults_mixed_in_delivers_everything_once(tmp_path, seed, rn
         done = json.loads(edge("status", field.toml, "--json").stdout)
         field.written += field.bytes_written()
         assert field.daemon.stop(60.0) == 0
-        wait_until(lambda: len(ids(field.judge.heard)) >= len(field.lines), PATIENCE_S)
+        wait_until(lambda: len(ids(field.subscriber.heard)) >= len(field.lines), PATIENCE_S)
     finally:
         field.close()
-    heard = list({m["id"]: m for m in map(json.loads, field.judge.heard)}.values())
+    heard = list({m["id"]: m for m in map(json.loads, field.subscriber.heard)}.values())
     assert published(heard) == reference(field.toml, lines)
     assert [int(m["id"].split(":")[2]) for m in heard] == list(range(1, len(field.lines) + 1))
     assert not any(done["health"]["journal"]["dropped"].values())
@@ -226,7 +226,7 @@ def test_a_year_with_faults_mixed_in_delivers_everything_once(tmp_path, seed, rn
         *{f"faults_{kind}": count for kind, count in kinds.items()}.items(),
         *{"gb_per_year": round(gb, 2), "rss_slope_mb_per_month": round(slope, 3)}.items(),
         *{"rss_mb": round(max(s[2] for s in field.samples), 1), "files": sorted(files)}.items(),
-        *{"repeated": len(field.judge.heard) - len(heard)}.items(),
+        *{"repeated": len(field.subscriber.heard) - len(heard)}.items(),
     ):
         record_property(name, value)
     assert len(files) == 1, field.samples

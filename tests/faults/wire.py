@@ -1,4 +1,4 @@
-"""Lines of every logger, and what a bad wire makes of them."""
+"""Generate lines of every logger and damage them as a bad wire does."""
 
 from __future__ import annotations
 
@@ -71,19 +71,19 @@ LOGGERS = {
 
 
 def header(dialect: str) -> bytes:
-    """The logger's first line; empty where it has none."""
+    """Return the logger's first line; empty if it has none."""
     return LOGGERS[dialect][0].encode()
 
 
 def ready(dialect: str) -> Context:
-    """The context after the header."""
+    """Return the parser's context after the header."""
     first = header(dialect)
     context = parser.start(dialect)
     return parser.parse(context, first)[0] if first else context
 
 
 def row(dialect: str, k: int, rng: random.Random) -> bytes:
-    """The k-th hour's line."""
+    """Return the line of hour k."""
     return (
         LOGGERS[dialect][1]
         .format(
@@ -100,7 +100,7 @@ def row(dialect: str, k: int, rng: random.Random) -> bytes:
 
 
 def bit_flips(line: bytes, _: bytes, rng: random.Random) -> bytes:
-    """One to three bits, as on a long cable."""
+    """Flip one to three bits, as on a long cable."""
     bad = bytearray(line)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
@@ -108,24 +108,24 @@ def bit_flips(line: bytes, _: bytes, rng: random.Random) -> bytes:
 
 
 def dropped(line: bytes, _: bytes, rng: random.Random) -> bytes:
-    """A run of characters lost, as when a buffer runs over."""
+    """Remove a run of characters, as after a buffer overrun."""
     i = rng.randrange(len(line))
     return line[:i] + line[i + rng.choice((1, 1, 2, 4, 8, 16)) :]
 
 
 def merged(line: bytes, other: bytes, rng: random.Random) -> bytes:
-    """The end of one line and the beginning of the next lost: two lines become one."""
+    """Merge two lines: the end of one and the beginning of the next are lost."""
     return line[: rng.randint(len(line) // 2, len(line))] + other[rng.randrange(len(other)) :]
 
 
 def cut(line: bytes, _: bytes, rng: random.Random) -> bytes:
-    """Half a line: the front or the rear of it."""
+    """Return the beginning or the end of a line."""
     i = rng.randrange(1, len(line))
     return line[:i] if rng.random() < 0.5 else line[i:]
 
 
 def nuls(line: bytes, _: bytes, rng: random.Random) -> bytes:
-    """Characters that the driver could not read: it gives NUL in their place."""
+    """Replace characters by NUL, as a driver does with unreadable ones."""
     bad = bytearray(line)
     i = rng.randrange(len(bad))
     for k in range(i, min(i + rng.choice((1, 1, 2, 5)), len(bad))):
@@ -134,7 +134,7 @@ def nuls(line: bytes, _: bytes, rng: random.Random) -> bytes:
 
 
 def burst(line: bytes, _: bytes, rng: random.Random) -> bytes:
-    """Noise over a stretch of the line, as from a motor or a wrong baud rate."""
+    """Replace part of the line by noise, as from a motor or a wrong baud rate."""
     i, n = rng.randrange(len(line)), rng.choice((2, 4, 8, 16))
     return line[:i] + rng.randbytes(len(line[i : i + n])) + line[i + n :]
 

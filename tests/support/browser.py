@@ -1,4 +1,4 @@
-"""A page in a real browser: headless Chromium, a new profile, and no network but this machine."""
+"""Load pages in headless Chromium with a new profile and no network beyond this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import fcntl, os, sys
 ours, theirs = (fcntl.fcntl(int(end), fcntl.F_DUPFD_CLOEXEC, 10) for end in sys.argv[1:3])
 os.dup2(ours, 3), os.dup2(theirs, 4)
 os.execv(sys.argv[3], sys.argv[3:])
-"""  # where a browser looks for its debugging pipe
+"""  # file descriptors of a browser's debugging pipe
 SCRIPT = """<script>onload = () => {
 const all = [...document.images], wide = document.documentElement;
 const asked = performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:'));
@@ -34,14 +34,14 @@ document.title = 'shown ' + all.filter(i => i.complete && i.naturalWidth > 0).le
 
 
 def find() -> str | None:
-    """The browser, if there is one."""
+    """Return the path of the browser; None if there is none."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def verdict(page: Path, folder: Path) -> tuple[int, int, int, int]:
-    """Pictures that have loaded, pictures, requests, and pixels that the page is too wide.
+    """Return loaded pictures, pictures, requests, and pixels by which the page is too wide.
 
-    A copy of the page tells them itself; `folder` is empty and gets the copy and the profile.
+    A script in a copy of the page counts them; copy and profile go into `folder`, which is empty.
     """
     copy = folder / "copy.html"
     copy.write_text(page.read_text("utf-8").replace("</body>", SCRIPT), "utf-8")
@@ -50,14 +50,14 @@ def verdict(page: Path, folder: Path) -> tuple[int, int, int, int]:
         [*command, "--virtual-time-budget=20000", "--dump-dom", copy.as_uri()],
         capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip
-    told = re.search(r"<title>shown (\d+) of (\d+), requests (\d+), overflow (\d+)</title>", shown)
-    assert told, shown[:500]
-    loaded, pictures, requests, overflow = map(int, told.groups())
+    match = re.search(r"<title>shown (\d+) of (\d+), requests (\d+), overflow (\d+)</title>", shown)
+    assert match, shown[:500]
+    loaded, pictures, requests, overflow = map(int, match.groups())
     return loaded, pictures, requests, overflow
 
 
 class Tab:
-    """A page in a browser that we hold by its debugging pipe (Chrome DevTools Protocol).
+    """A page in a browser, controlled by its debugging pipe (Chrome DevTools Protocol).
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Tab:
     """
 
     def __init__(self, folder: Path) -> None:
-        ours, theirs = os.pipe(), os.pipe()  # what we say, what it says
+        ours, theirs = os.pipe(), os.pipe()  # from us to the browser, and back
         flags = [*FLAGS, "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
         ends = (ours[0], theirs[1])
         self._process = subprocess.Popen(
@@ -108,7 +108,7 @@ class Tab:
             self.errors.append(about["entry"]["text"] + " " + about["entry"].get("url", ""))
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command; its result."""
+        """Call a method of the protocol; return its result."""
         self._id += 1
         message: dict[str, Any] = {"id": self._id, "method": method, "params": params}
         if self._session:
@@ -121,15 +121,15 @@ class Tab:
         return result
 
     def run(self, expression: str) -> Any:
-        """The value of an expression, awaited."""
-        told = self.call(
+        """Evaluate an expression, await it and return its value."""
+        answer = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def look(self, width: int, height: int, scheme: str = "light", phone: bool = False) -> None:
-        """The size of the window and the colours that its user prefers."""
+        """Set the size of the window and the preferred colour scheme."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=1, mobile=phone)  # fmt: skip
         prefers = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -140,16 +140,16 @@ class Tab:
         self.call("Page.navigate", url=url)
 
     def press(self, name: str, code: int) -> None:
-        """One key."""
+        """Press and release one key."""
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name,
                       windowsVirtualKeyCode=code)  # fmt: skip
 
     def picture(self, path: Path) -> None:
-        """The whole page as PNG."""
-        told = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        """Write the whole page as PNG."""
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(base64.b64decode(told["data"]))
+        path.write_bytes(base64.b64decode(answer["data"]))
 
     def close(self) -> None:
         """End the browser."""

@@ -1,4 +1,4 @@
-"""Bundles for tests: bucket under other versions, sound or spoilt in one of many ways."""
+"""Make bundles for tests: `bucket` under other versions, sound or damaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAN_MODEL = BUNDLE.parent / "nan.tflite"
 
 
 def version(folder, number, spoil=False):
-    """The bundle again under another version; its last golden answer changed if spoilt."""
+    """Copy the bundle under another version; change its last golden answer if `spoil`."""
     path = folder / f"bucket-{number}"
     shutil.copytree(BUNDLE, path)
     text = (path / "bundle.toml").read_text().replace('version = "0.1.0"', f'version = "{number}"')
@@ -29,14 +29,14 @@ def version(folder, number, spoil=False):
 
 
 def list_again(path):
-    """MANIFEST as the files are now."""
+    """Rewrite MANIFEST for the present files."""
     files = {p.name: p.read_bytes() for p in path.iterdir() if not p.name.startswith("MANIFEST")}
     (path / "MANIFEST").write_text(manifest_text(files))
     return path
 
 
 def nan_bundle(folder, number):
-    """Passes its golden vectors, and answers with NaN at the tests' station."""
+    """Make a bundle that passes its golden vectors and returns NaN at the tests' station."""
     path = version(folder, number)
     shutil.copyfile(NAN_MODEL, path / "model.tflite")
     old = open_bundle(list_again(path))
@@ -52,14 +52,14 @@ def nan_bundle(folder, number):
 
 
 def flip(path, byte=None):
-    """One bit of a file is another."""
+    """Flip one bit of a file."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2 if byte is None else byte] ^= 1
     path.write_bytes(data)
 
 
 def links(folder):
-    """Where current and previous lead."""
+    """Return the targets of the links current and previous."""
     return {
         n: os.readlink(folder / n) for n in ("current", "previous") if (folder / n).is_symlink()
     }

@@ -1,4 +1,4 @@
-"""A certificate authority for one test, made by OpenSSL."""
+"""Make a certificate authority for one test with OpenSSL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 
 class Authority:
-    """Signs certificates; `ca` is what both sides trust."""
+    """A certificate authority; both sides trust `ca`."""
 
     def __init__(self, folder, name="ca"):
         self._folder, self._name = folder, name
@@ -17,7 +17,7 @@ class Authority:
                 "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
 
     def issue(self, name, alternative=None):
-        """Certificate and key of a server (with its address as alternative) or a client."""
+        """Issue certificate and key of a server (with its address as alternative) or a client."""
         stem = self._folder / f"{self._name}-{name}"
         cert, key, request = (stem.with_suffix(s) for s in (".pem", ".key", ".csr"))
         openssl("req", *EC, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
@@ -31,7 +31,7 @@ class Authority:
 
 
 IDENTIFIERS = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-"""Python 3.13 verifies by RFC 5280 to the letter and asks for these."""
+"""Python 3.13 verifies strictly by RFC 5280 and requires these."""
 
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 

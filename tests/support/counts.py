@@ -1,4 +1,4 @@
-"""Counts at a made-up soil whose water is the same in every depth."""
+"""Write counts of a synthetic soil with the same water content at every depth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epithermal_host.field.site_toml import read_site
 def write_counts(
     site_toml: Path, theta: np.ndarray, first_s: float, n_cph: float, dark: Container[int] = ()
 ) -> None:
-    """counts.csv beside the site file, hour by hour; theta has one value a day, dark days none."""
+    """Write hourly counts.csv beside the site file; theta is daily, days in `dark` have none."""
     site = dataclasses.replace(read_site(site_toml).site, cosmic_n_cph=n_cph)
     pressure, lines = float(site.pressure_ref_hpa), []
     for i in range(24 * len(theta)):

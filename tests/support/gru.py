@@ -1,4 +1,4 @@
-"""A second kind of network, as `epithermal_host.training.kinds.Kind` asks for it: a GRU.
+"""Define a second kind of network, a GRU, as `epithermal_host.training.kinds.Kind` requires.
 
     z = sigma(W_z s(x) + U_z h + b_z);  r likewise;  g = tanh(W_g s(x) + b_g + r (U_g h + c_g))
     h' = z h + (1 - z) g;  d = V h' + v
@@ -28,12 +28,12 @@ WEIGHT_NAMES: tuple[str, ...] = ("kernel", "recurrent", "bias", "head", "head_bi
 
 
 def hidden(weights: Weights) -> int:
-    """Width H of h."""
+    """Return the width H of h."""
     return int(weights.arrays["recurrent"].shape[0])
 
 
 def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
-    """h (H,)."""
+    """Return the state tensor h (H,)."""
     return (StateTensor("h", (hidden(weights),)),)
 
 
@@ -44,7 +44,7 @@ def build(
     seed: int,
     sigma_scale: tuple[float, float] = (1.0, 1.0),
 ) -> Any:
-    """The sequence graph: a Keras model of x (B, T, F), h (B, H) to y, h'."""
+    """Build the sequence graph: a Keras model of x (B, T, F), h (B, H) to y, h'."""
     keras, _ = load()
     x, h = keras.Input((None, len(inputs)), name="x"), keras.Input((hidden,), name="h")
     gru = keras.layers.GRU(
@@ -62,7 +62,7 @@ def build(
 
 
 def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
-    """h (T, H) before each step of one series x (T, F) from a cold start."""
+    """Return h (T, H) before each step of one series x (T, F) from a cold start."""
     w, h, before = weights.arrays, np.zeros(hidden(weights), dtype=np.float32), []
     for row in (x - weights.scaling.offset) * weights.scaling.scale:
         before.append(h)
@@ -76,7 +76,7 @@ def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
 
 
 def step_module(weights: Weights) -> tuple[Any, Any]:
-    """`step(x (1, F), h (1, H)) -> {y (1, K), h_next}`."""
+    """Return a module with `step(x (1, F), h (1, H)) -> {y (1, K), h_next}`."""
     _, tf = load()
     w = weights.arrays
 

@@ -1,4 +1,4 @@
-"""A running station with a page and a month behind it; all of it is real."""
+"""Run a real station with a page and a month of records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOURCE = 'dialect = "records"\nstamps = "unchecked"\ninterval_s = 10800\n'
 
 
 class PageStation:
-    """`epithermal-edge run` with a page, its logger in our hands."""
+    """`epithermal-edge run` with a page; the test is its logger."""
 
     def __init__(self, folder, days=31.0, water=WATER):
         self.line, self.port = Line(), free_port()
@@ -44,14 +44,14 @@ class PageStation:
         wait_until(lambda: "page: on" in self.daemon.log(), what=self.daemon.log())
 
     def send(self, record):
-        """What the logger says."""
+        """Send a record as the logger does."""
         self.line.write(b"".join(simulator.lines("records", [record])))
 
     def url(self, name=""):
         return f"http://127.0.0.1:{self.port}/{name}"
 
     def get(self, name):
-        """JSON of the page."""
+        """Return a JSON document of the page."""
         with urllib.request.urlopen(self.url(name), timeout=20) as answer:
             return json.load(answer)
 
@@ -62,7 +62,7 @@ class PageStation:
 
 
 def warm_bundle(folder):
-    """The test bundle with a shorter spin-up, so that a month of records is enough."""
+    """Copy the test bundle with a shorter spin-up, so that a month of records is enough."""
     bundle = folder / BUNDLE.name
     shutil.copytree(BUNDLE, bundle)
     about, manifest = bundle / "bundle.toml", bundle / "MANIFEST"
@@ -74,7 +74,7 @@ def warm_bundle(folder):
 
 
 def _fill(config, records):
-    """The journal as the station would have left it."""
+    """Write the journal as the station would have done."""
     engine, journal = load_engine(config), Journal(config.state_dir)
     model = f"{engine.bundle.name} {engine.bundle.version}"
     state = engines.start(engine)
@@ -87,7 +87,7 @@ def _fill(config, records):
 
 @contextmanager
 def running(folder, **options):
-    """A station that is stopped in the end."""
+    """Yield a station and stop it at the end."""
     station = PageStation(folder, **options)
     try:
         yield station

@@ -1,4 +1,4 @@
-"""What a station without daemon, journal, broker and faults says of a logger's lines."""
+"""Compute the estimates of a logger's lines without daemon, journal, broker and faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from epithermal_edge.times import utc
 
 
 def reference(toml, lines):
-    """End and theta of each record by the engine alone; the first line is the header."""
+    """Return end and theta of each record from the engine alone; the first line is the header."""
     context, records = parser.start("records"), []
     for line in lines:
         context, record = parser.parse(context, line.rstrip(b"\n"))
@@ -22,5 +22,5 @@ def reference(toml, lines):
 
 
 def published(payloads):
-    """End and theta of messages as `reference` has them."""
+    """Return end and theta of messages in the form of `reference`."""
     return [(p["end"], p["theta"]["value"]) for p in payloads]

@@ -1,4 +1,4 @@
-"""What stands around a station under test: broker, subscriber, port, process. All of it is real."""
+"""Provide the real surroundings of a station under test: broker, subscriber, port, process."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
 def lines(days, seed=1, dialect="records", interval_s=3600.0):
-    """The simulated detector's bytes, header first."""
+    """Return the simulated detector's lines, header first."""
     return list(simulator.lines(dialect, simulator.records(days, seed, START_S, interval_s)))
 
 
 def station_toml(
     folder, *, url=None, port=None, site=SITE, bundle=BUNDLE, source="", mqtt="", model=""
 ):
-    """A station's file in the folder, its journal beside it."""
+    """Write station.toml into the folder and return its path; the journal goes beside it."""
     text = f'[station]\nid = "test-1"\nstate_dir = "state"\n[site]\n{site}\n[source]\n'
     text += source or 'dialect = "records"\n'
     if url is not None:
@@ -54,14 +54,14 @@ def station_toml(
 
 
 def validator(name):
-    """The contract of docs/mqtt."""
+    """Return the validator of a schema in docs/mqtt."""
     schema = json.loads((ROOT / "docs" / "mqtt" / f"{name}.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(_inlined(schema, schema.get("$defs", {})))
 
 
 def _inlined(schema, definitions):
-    """The schema without references: these cost half of the time."""
+    """Return the schema without references, which take half of the time."""
     if isinstance(schema, dict):
         if "$ref" in schema:
             return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
@@ -70,24 +70,24 @@ def _inlined(schema, definitions):
 
 
 def schema_of(topic):
-    """Name of the schema in docs/mqtt that a topic's messages have to meet."""
+    """Name the schema in docs/mqtt for the messages of a topic."""
     (row,) = (row for row in TOPICS if re.fullmatch(_expression(row), topic))
     return row.schema
 
 
 def _expression(row, station="[a-z0-9-]{3,32}", word="[a-z_]+"):
-    """What the topics of a row match."""
+    """Return the regular expression of a row's topics."""
     return row.fill(word, prefix="crns/v1", homeassistant="homeassistant", station=station)
 
 
 def topics_of(station, commands=False):
-    """Every topic that a station publishes, and with `commands` what it is commanded by."""
+    """List the topics that a station publishes, with `commands` also those it receives."""
     rows = (row for row in TOPICS if commands or row.published)
     return [_expression(row, station, "ping") for row in rows]
 
 
 def validate_by_topic(messages):
-    """Hold every message to the schema of its topic."""
+    """Validate every message against the schema of its topic."""
     validators = {}
     for topic, payload in messages:
         name = schema_of(topic)
@@ -97,26 +97,26 @@ def validate_by_topic(messages):
 
 
 def free_port():
-    """A TCP port that nobody uses."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-PATIENCE = float(os.environ.get("EPITHERMAL_PATIENCE", "1"))  # more on a machine that is busy
+PATIENCE = float(os.environ.get("EPITHERMAL_PATIENCE", "1"))  # larger on a busy machine
 
 
 def wait_until(holds, seconds=15.0, what="condition"):
-    """Poll until it holds."""
+    """Poll until the condition holds."""
     seconds *= PATIENCE
     until = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < until, f"{what} did not come true within {seconds} s"
+        assert time.monotonic() < until, f"{what}: not within {seconds} s"
         time.sleep(0.02)
 
 
 class Broker:
-    """mosquitto on a free port; may be stopped and started again, forgetting everything."""
+    """mosquitto on a free port; a restart loses its messages."""
 
     def __init__(self, folder, rules=""):
         if MOSQUITTO is None:
@@ -124,9 +124,9 @@ class Broker:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"user {getpass.getuser()}\n"  # else it gives up root and may not read its files
+            f"user {getpass.getuser()}\n"  # else it drops root and cannot read its files
             f"listener {self.port} 127.0.0.1\nset_tcp_nodelay true\n"
-            # 0 is no limit, but 2.0.11 then cuts the connection where it should forbid a message
+            # 0 is no limit, but 2.0.11 then disconnects instead of rejecting a message
             "max_queued_messages 1000000\nmax_inflight_messages 1000\n"
             + (rules or "allow_anonymous true\n")
         )
@@ -158,7 +158,7 @@ class Broker:
 
 
 class Subscriber:
-    """An independent client that keeps what it hears, in order of arrival."""
+    """An independent client that stores messages in order of arrival."""
 
     def __init__(self, port, topic="crns/v1/test-1/#"):
         self.messages = []  # (topic, payload)
@@ -181,15 +181,15 @@ class Subscriber:
             self.retained.append(message.topic)
 
     def of(self, name):
-        """Payloads of one topic of the station."""
+        """Return the payloads of one topic of the station."""
         return [json.loads(p) for t, p in self.messages if t == f"crns/v1/test-1/{name}"]
 
     def theta_once(self):
-        """obs/theta without repeated ids, in order of first arrival."""
+        """Return obs/theta without repeated ids, in order of first arrival."""
         return list({p["id"]: p for p in self.of("obs/theta")}.values())
 
     def publish(self, topic, payload, retain=False):
-        """Say something oneself."""
+        """Publish a message."""
         return self._client.publish(topic, payload, qos=1, retain=retain)
 
     def close(self):
@@ -198,7 +198,7 @@ class Subscriber:
 
 
 class Timed(Subscriber):
-    """Knows when each message came."""
+    """A subscriber that records the arrival time of each message."""
 
     def __init__(self, port):
         self.at = []  # (topic, monotonic)
@@ -219,10 +219,10 @@ class Timed(Subscriber):
 
 
 class Line:
-    """A pseudo-terminal: we are the logger, the station opens `name`.
+    """A pseudo-terminal: the test is the logger, the station opens `name`.
 
-    The name is ours: a number of the kernel's is given again when a line is closed, and a station
-    that waits for its port would take that of a test beside it.
+    `name` is a link of its own: the kernel reuses numbers of closed terminals, and a station that
+    waits for its port would open that of another test.
     """
 
     def __init__(self):
@@ -256,7 +256,7 @@ class Daemon:
             )
 
     def ready(self):
-        """Wait until the port is open: what is written before, opening throws away."""
+        """Wait until the port is open; opening discards bytes written before."""
         wait_until(lambda: self.log().count(" is open") > self._opened, 20.0, self.log())
         return self
 
@@ -264,17 +264,17 @@ class Daemon:
         return self._errors.read_text()
 
     def counts(self):
-        """The summary line, by name."""
+        """Return the counts of the summary line by name."""
         last = self.log().splitlines()[-1]
         return {name: int(value) for name, value in (pair.split("=") for pair in last.split())}
 
     def stop(self, seconds=15.0):
-        """SIGTERM, as systemd does."""
+        """Send SIGTERM, as systemd does, and return the exit code."""
         self.process.terminate()
         return self.process.wait(PATIENCE * seconds)
 
     def kill(self):
-        """SIGKILL: as near to a power cut as a process can come."""
+        """Send SIGKILL, for a process the nearest to a power cut."""
         self.process.kill()
         self.process.wait(PATIENCE * 10)
 
@@ -283,7 +283,7 @@ class Daemon:
 
 
 def edge(*arguments, **options):
-    """`epithermal-edge` with its output."""
+    """Run `epithermal-edge` and capture its output."""
     return subprocess.run(
         [sys.executable, "-m", "epithermal_edge", *map(str, arguments)],
         capture_output=True,

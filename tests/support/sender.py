@@ -1,4 +1,4 @@
-"""A sender with a journal, turned by hand, so that a test sees and delays everything between."""
+"""Drive a sender with a journal step by step, so that a test can observe and delay each event."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def settings(port, **others):
 
 
 class SenderRig:
-    """A sender with its journal and event queue, turned by hand."""
+    """A sender with its journal and event queue, driven by the test."""
 
     def __init__(self, folder, config, jitter=lambda top: 0.05, **options):
         self.journal = Journal(folder / "state")
@@ -49,7 +49,7 @@ class SenderRig:
         self.journal.delete_outgoing(self.sender.take_accepted())
 
     def connected(self):
-        """Let in, and everything delivered."""
+        """Check whether the sender is connected and has delivered everything."""
         return self.sender._up and self.sender.is_idle()
 
     def turn_for(self, seconds):

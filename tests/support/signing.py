@@ -1,4 +1,4 @@
-"""Whoever may command: a key pair, and commands signed with it, all by OpenSSL."""
+"""Sign commands and bundles with a key pair, by OpenSSL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 
 
 def stamp(unix_s):
-    """Seconds, UTC, Z."""
+    """Format a Unix time in whole seconds, UTC with Z."""
     return datetime.fromtimestamp(int(unix_s), UTC).isoformat().replace("+00:00", "Z")
 
 
 class Signer:
-    """A key pair in a folder; `public` is what goes into station.toml."""
+    """A key pair in a folder; station.toml names `public`."""
 
     def __init__(self, folder, name="command"):
         self.secret, self.public = folder / f"{name}.pem", folder / f"{name}.pub"
@@ -38,7 +38,7 @@ class Signer:
         )
 
     def command(self, verb="ping", *, station="test-1", topic=None, left_s=600.0, **fields):
-        """Payload of a good command, or of one with other fields than it should have."""
+        """Return the payload of a valid command, or of one with changed fields."""
         body = json.dumps(
             {
                 "station": station,
@@ -53,13 +53,13 @@ class Signer:
 
 
 def envelope(body, signature):
-    """What goes over the wire."""
+    """Return the payload with body and signature."""
     sig = base64.b64encode(signature).decode()
     return json.dumps({"v": 1, "body": body, "sig": sig}).encode()
 
 
 class Minisigner(Signer):
-    """Signs bundles as minisign does, by OpenSSL; `line` is what goes into model.keys."""
+    """A signer in the format of minisign, by OpenSSL; model.keys contains `line`."""
 
     def __init__(self, folder, name="bundles"):
         super().__init__(folder, name)
@@ -68,7 +68,7 @@ class Minisigner(Signer):
         self.line = base64.b64encode(b"Ed" + self.key_id + der[-32:]).decode()
 
     def signature(self, content, comment="a test", form=b"ED"):
-        """The signature file of a content."""
+        """Return the signature file of a content."""
         signed = self.sign(hashlib.blake2b(content).digest())
         seal = self.sign(signed + comment.encode())
         first, second = (base64.b64encode(x).decode() for x in (form + self.key_id + signed, seal))

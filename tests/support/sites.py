@@ -1,4 +1,4 @@
-"""Texts of sites: [site] of a station.toml, a whole site.toml, and the tables that tests add."""
+"""Return texts of sites: [site] of a station.toml, a whole site.toml, and tables to add."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ kind = "theta"
 
 
 def made_up_site(*tables: str, site: str = "", soil: str = "") -> str:
-    """site.toml with counts.csv beside it.
+    """Return site.toml of a site with counts.csv beside it.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ dialect = "records"
 
 
 def probe(file: str, time: str, *columns: str, depth_cm: float = 15.0, weight: float = 1.0) -> str:
-    """A [[probe]] of one depth."""
+    """Return a [[probe]] of one depth."""
     return f"""
 [[probe]]
 file = "{file}"
@@ -74,7 +74,7 @@ weight = {weight}
 
 
 def rain(file: str, *columns: str) -> str:
-    """[rain] of whole days, named by their date."""
+    """Return [rain] of whole days, named by their date."""
     return f"""
 [rain]
 file = "{file}"

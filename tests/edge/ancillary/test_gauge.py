@@ -1,4 +1,4 @@
-"""Messages of weather sensors, as values of intervals: known, or NaN, and never an older one."""
+"""Values of intervals from messages of weather sensors: known or NaN, never an older value."""
 
 from __future__ import annotations
 
@@ -68,14 +68,12 @@ def test_an_amount_is_unknown_where_the_link_was_down_and_a_counter_is_not():
     amount, total = series_of("amount", *messages), series_of("total", *messages)
     assert math.isnan(amount.interval_value(T0, T0 + HOUR, down))
     assert math.isfinite(amount.interval_value(T0 + HOUR, T0 + 2 * HOUR, down))
-    assert math.isnan(
-        total.interval_value(T0 - HOUR, T0, down)
-    )  # its first value: how much it rose?
+    assert math.isnan(total.interval_value(T0 - HOUR, T0, down))  # the first value has no rise
     assert total.interval_value(T0, T0 + HOUR, down) == pytest.approx(6.0)
     assert total.interval_value(T0 + HOUR, T0 + 2 * HOUR, down) == pytest.approx(6.0)
 
 
-def test_a_counter_tells_after_a_silence_what_fell_in_it():
+def test_a_counter_has_the_rain_of_a_silence_after_it():
     total = series_of("total", (0, 10.0), (170, 12.5), (180, 13.0), max_age_s=900.0)
     assert math.isnan(total.interval_value(T0 - HOUR, T0, []))
     assert math.isnan(total.interval_value(T0, T0 + HOUR, []))
@@ -96,7 +94,7 @@ def test_a_message_from_before_the_last_one_is_counted_and_not_used():
     assert rain.late == 1
 
 
-def test_a_gauge_that_never_stops_takes_no_memory():
+def test_a_gauge_that_never_stops_needs_no_memory():
     rain = series_of("amount", *((m / 600.0, 0.1) for m in range(3 * MAX_MESSAGES)))
     assert len(rain.messages) == MAX_MESSAGES
     days = series_of("amount", *((60.0 * h, 0.1) for h in range(1000)))

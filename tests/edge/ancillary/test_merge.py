@@ -65,7 +65,7 @@ def record(hour: int, **values: float) -> RawRecord:
 
 
 class Wall:
-    """The station's clock, in the test's hand."""
+    """The station's clock, set by the test."""
 
     def __init__(self) -> None:
         self.now = T0
@@ -75,30 +75,30 @@ class Wall:
 
 
 class Yard:
-    """Weather messages, handed over as the broker's thread does."""
+    """Weather messages, passed on as the broker's thread does."""
 
     def __init__(self, folder: Path, since_s: float = -math.inf) -> None:
         self.wall = Wall()
         config = configured(folder, YARD.format(port=1))
-        self.around = AncillaryData(config, since_s, self.wall)
-        self.around._handle_link(True)
+        self.ancillary = AncillaryData(config, since_s, self.wall)
+        self.ancillary._handle_link(True)
 
-    def say(self, minute: float, topic: str, payload: bytes, retained: bool = False) -> None:
+    def publish(self, minute: float, topic: str, payload: bytes, retained: bool = False) -> None:
         self.wall.now = T0 + 60.0 * minute
-        self.around.handle_message(topic, payload, retained)
+        self.ancillary.handle_message(topic, payload, retained)
 
 
 def test_a_record_gets_the_weather_of_its_interval_in_its_units(tmp_path):
     yard = Yard(tmp_path)
-    yard.say(1, "yard/tips", b"0")
-    yard.say(10, "yard/air", b'{"main": {"temp": 283.15, "rh": 80}}')
-    yard.say(30, "yard/tips", b"3")
-    yard.say(50, "yard/air", b'{"main": {"temp": 285.15, "rh": 70}}')
-    yard.say(61, "yard/tips", b"5")
-    first = yard.around.complete(record(1))
+    yard.publish(1, "yard/tips", b"0")
+    yard.publish(10, "yard/air", b'{"main": {"temp": 283.15, "rh": 80}}')
+    yard.publish(30, "yard/tips", b"3")
+    yard.publish(50, "yard/air", b'{"main": {"temp": 285.15, "rh": 70}}')
+    yard.publish(61, "yard/tips", b"5")
+    first = yard.ancillary.complete(record(1))
     assert (first.temperature_c, first.relative_humidity_pct) == (pytest.approx(11.0), 75.0)
-    assert math.isnan(first.rain_mm)  # who knows what fell in the first minute
-    second = yard.around.complete(record(2))
+    assert math.isnan(first.rain_mm)  # the rain of the first minute is unknown
+    second = yard.ancillary.complete(record(2))
     assert second.rain_mm == pytest.approx(1.0)
     assert math.isnan(second.temperature_c)  # 70 minutes old
     assert (first.counts, first.pressure_hpa) == (1000.0, 985.0)
@@ -107,49 +107,49 @@ def test_a_record_gets_the_weather_of_its_interval_in_its_units(tmp_path):
 def test_rain_of_records_that_are_missing_is_in_the_next_one(tmp_path):
     yard = Yard(tmp_path, since_s=T0)
     for hour in range(-1, 8):
-        yard.say(60 * hour + 30, "yard/tips", b"1")
+        yard.publish(60 * hour + 30, "yard/tips", b"1")
         if hour in (0, 6):
-            completed = yard.around.complete(record(hour + 1)).rain_mm
+            completed = yard.ancillary.complete(record(hour + 1)).rain_mm
             assert completed == pytest.approx(0.2 if hour == 0 else 1.2)
 
 
 def test_the_logger_s_own_column_is_not_mixed_with_another_gauge(tmp_path):
     yard = Yard(tmp_path)
     logger = record(1, temperature_c=5.0, relative_humidity_pct=50.0, rain_mm=3.0, et0_mm=0.1)
-    completed = yard.around.complete(logger)
+    completed = yard.ancillary.complete(logger)
     assert math.isnan(completed.temperature_c) and math.isnan(completed.rain_mm)
     assert completed.et0_mm == 0.1  # has no table
 
 
-def test_a_record_that_is_late_or_told_again_gets_no_weather(tmp_path):
+def test_a_late_or_repeated_record_gets_no_weather(tmp_path):
     yard = Yard(tmp_path)
-    yard.say(50, "yard/air", b'{"main": {"temp": 283.15, "rh": 80}}')
-    assert yard.around.complete(record(1)).relative_humidity_pct == 80.0
+    yard.publish(50, "yard/air", b'{"main": {"temp": 283.15, "rh": 80}}')
+    assert yard.ancillary.complete(record(1)).relative_humidity_pct == 80.0
     for hour in (1, 0):
-        assert math.isnan(yard.around.complete(record(hour)).relative_humidity_pct)
+        assert math.isnan(yard.ancillary.complete(record(hour)).relative_humidity_pct)
 
 
 def test_what_cannot_be_used_is_counted_and_changes_nothing(tmp_path):
     yard = Yard(tmp_path)
-    yard.say(10, "yard/air", b'{"main": {"temp": 283.15, "rh": 80}}')
-    yard.say(50, "yard/air", b'{"main": {"temp": 20, "rh": 130}}')  # -253 degC, 130 %
-    yard.say(51, "yard/air", b"offline")
-    yard.say(52, "yard/air", b'{"main": {"temp": 300, "rh": 60}}', retained=True)
-    completed = yard.around.complete(record(1))
+    yard.publish(10, "yard/air", b'{"main": {"temp": 283.15, "rh": 80}}')
+    yard.publish(50, "yard/air", b'{"main": {"temp": 20, "rh": 130}}')  # -253 degC, 130 %
+    yard.publish(51, "yard/air", b"offline")
+    yard.publish(52, "yard/air", b'{"main": {"temp": 300, "rh": 60}}', retained=True)
+    completed = yard.ancillary.complete(record(1))
     assert (completed.temperature_c, completed.relative_humidity_pct) == (pytest.approx(10.0), 80.0)
-    health = yard.around.health()
+    health = yard.ancillary.health()
     assert health["refused"] == 6
     assert "retained" in str(health["last_refusal"])
 
 
 def test_a_clock_that_was_set_back_makes_weather_unknown_and_then_known_again(tmp_path):
     yard = Yard(tmp_path, since_s=T0 - 48 * HOUR)
-    yard.say(10, "yard/tips", b"1")
+    yard.publish(10, "yard/tips", b"1")
     for minute in (-1450, -1430, -1400):  # a day back
-        yard.say(minute, "yard/tips", b"2")
-    assert math.isnan(yard.around.complete(record(-24)).rain_mm)
-    yard.say(-1380, "yard/tips", b"2")
-    assert yard.around.complete(record(-23)).rain_mm == pytest.approx(1.2)
+        yard.publish(minute, "yard/tips", b"2")
+    assert math.isnan(yard.ancillary.complete(record(-24)).rain_mm)
+    yard.publish(-1380, "yard/tips", b"2")
+    assert yard.ancillary.complete(record(-23)).rain_mm == pytest.approx(1.2)
 
 
 INCOMING_MQTT = """
@@ -166,15 +166,17 @@ max_age_s = 7200
 
 def test_a_retained_count_with_its_time_serves_while_it_is_fresh(tmp_path):
     wall = Wall()
-    around = AncillaryData(configured(tmp_path, INCOMING_MQTT, site=PLAIN), wall=wall)
+    ancillary = AncillaryData(configured(tmp_path, INCOMING_MQTT, site=PLAIN), wall=wall)
     wall.now = T0 + 1800.0
     payload = b'{"count": 155.5, "time": "2026-11-26T12:00:00Z"}'
-    around.handle_message("nm/jung", payload, retained=True)
-    around.handle_message("nm/jung", b'{"count": 15.5, "time": 1774440000}', retained=False)
+    ancillary.handle_message("nm/jung", payload, retained=True)
+    ancillary.handle_message("nm/jung", b'{"count": 15.5, "time": 1774440000}', retained=False)
     column = record(1, incoming=99.0)  # another monitor's
-    assert [around.complete(column).incoming, around.complete(record(2)).incoming] == [155.5] * 2
-    assert math.isnan(around.complete(record(3)).incoming)
-    assert around.health()["incoming"] == {
+    assert [ancillary.complete(column).incoming, ancillary.complete(record(2)).incoming] == [
+        155.5
+    ] * 2
+    assert math.isnan(ancillary.complete(record(3)).incoming)
+    assert ancillary.health()["incoming"] == {
         "source": "mqtt",
         "newest": "2026-11-26T12:00:00Z",
         "implausible": 1,
@@ -186,27 +188,27 @@ def test_a_retained_count_with_its_time_serves_while_it_is_fresh(tmp_path):
 def test_the_first_record_has_the_count_of_a_file(tmp_path):
     (tmp_path / "jung.txt").write_text("2026-11-26 12:00:00;155.5\n")
     tables = '[incoming]\nsource = "file"\nfile = "jung.txt"\n'
-    around = AncillaryData(configured(tmp_path, tables, site=PLAIN))
-    around.start()
-    assert around.complete(record(1)).incoming == 155.5
-    around.stop()
+    ancillary = AncillaryData(configured(tmp_path, tables, site=PLAIN))
+    ancillary.start()
+    assert ancillary.complete(record(1)).incoming == 155.5
+    ancillary.stop()
 
 
-def test_a_file_that_is_missing_stops_nothing_and_is_told(tmp_path):
+def test_a_missing_file_stops_nothing_and_is_reported(tmp_path):
     tables = '[incoming]\nsource = "file"\nfile = "jung.txt"\n'
-    around = AncillaryData(configured(tmp_path, tables, site=PLAIN))
-    around.start()
-    assert math.isnan(around.complete(record(1)).incoming)
-    health = around.health()["incoming"]
+    ancillary = AncillaryData(configured(tmp_path, tables, site=PLAIN))
+    ancillary.start()
+    assert math.isnan(ancillary.complete(record(1)).incoming)
+    health = ancillary.health()["incoming"]
     assert isinstance(health, dict) and "jung.txt" in str(health["last_error"])
-    around.stop()
+    ancillary.stop()
 
 
 def test_a_station_without_tables_leaves_records_as_they_are(tmp_path):
-    around = AncillaryData(configured(tmp_path, ""))
+    ancillary = AncillaryData(configured(tmp_path, ""))
     whole = record(1)
-    assert around.complete(whole) is whole
-    assert around.health()["link"] is None
+    assert ancillary.complete(whole) is whole
+    assert ancillary.health()["link"] is None
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_a_station_without_tables_leaves_records_as_they_are(tmp_path):
         ('[weather.wind]\ntopic = "a"\n', SITE, "weather.wind: unknown; known: host, "),
         ('[weather.rain]\nunit = "inch"\n', SITE, "weather.rain.topic: missing; "),
         ('[weather.rain]\ntopic = "a/#"\n', SITE, "weather.rain.topic: 'a/#' does not match"),
-        ('[weather.rain]\ntopic = "a"\n', SITE, "weather.host: missing; topics are read from it"),
+        ('[weather.rain]\ntopic = "a"\n', SITE, "weather.host: missing; topics need this broker"),
         (
             '[weather]\nhost = "b"\n[weather.rain]\ntopic = "a"\nkind = "level"\n',
             SITE,
@@ -234,7 +236,7 @@ def test_a_station_without_tables_leaves_records_as_they_are(tmp_path):
         ("[incoming]\n", PLAIN, "incoming.source: missing; "),
         ('[incoming]\nsource = "file"\n', PLAIN, "incoming.file: missing; "),
         ('[incoming]\nsource = "mqtt"\n', PLAIN, "incoming.topic: missing; "),
-        ('[incoming]\nsource = "nmdb"\n', SITE, "site.incoming.form: is none; "),
+        ('[incoming]\nsource = "nmdb"\n', SITE, "site.incoming.form: is none, but "),
         (
             '[incoming]\nsource = "nmdb"\nurl = "http://x"\n',
             PLAIN,
@@ -258,7 +260,7 @@ class Sensor:
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
 
-    def say(self, topic: str, payload: str, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10.0)
 
     def close(self) -> None:
@@ -266,51 +268,53 @@ class Sensor:
         self._client.loop_stop()
 
 
-def test_a_listener_comes_back_after_its_broker_and_tells_the_break(tmp_path):
+def test_a_subscriber_reconnects_and_knows_the_break(tmp_path):
     broker = Broker(tmp_path)
     port = broker.port
-    around = AncillaryData(configured(tmp_path, YARD.format(port=port)))
-    around.start()
+    ancillary = AncillaryData(configured(tmp_path, YARD.format(port=port)))
+    ancillary.start()
     try:
         for _ in range(2):
-            wait_until(lambda: around.health()["link"]["connected"], what="link")
+            wait_until(lambda: ancillary.health()["link"]["connected"], what="link")
             sensor = Sensor(port)
-            sensor.say("yard/air", '{"main": {"temp": 283.15, "rh": 80}}')
+            sensor.publish("yard/air", '{"main": {"temp": 283.15, "rh": 80}}')
             sensor.close()
-            wait_until(lambda: around.health()["newest"]["temperature_c"], what="message")
+            wait_until(lambda: ancillary.health()["newest"]["temperature_c"], what="message")
             broker.stop()
-            wait_until(lambda: not around.health()["link"]["connected"], what="loss")
+            wait_until(lambda: not ancillary.health()["link"]["connected"], what="loss")
             broker.start()
         now = time.time()
-        completed = around.complete(RawRecord(now, 60.0, 10.0))
+        completed = ancillary.complete(RawRecord(now, 60.0, 10.0))
         assert completed.temperature_c == pytest.approx(10.0)
         assert math.isnan(completed.rain_mm)
     finally:
-        around.stop()
+        ancillary.stop()
         broker.stop()
 
 
 def test_a_broker_that_refuses_is_named_in_the_health(tmp_path):
     broker = Broker(tmp_path, "allow_anonymous false\n")
-    around = AncillaryData(configured(tmp_path, YARD.format(port=broker.port)))
-    around.start()
+    ancillary = AncillaryData(configured(tmp_path, YARD.format(port=broker.port)))
+    ancillary.start()
     try:
         wait_until(
-            lambda: "rejects the connection: Not authorized" in str(around.health()["link"]),
+            lambda: "rejects the connection: Not authorized" in str(ancillary.health()["link"]),
             what="refusal",
         )
     finally:
-        around.stop()
+        ancillary.stop()
         broker.stop()
 
 
-def test_a_topic_that_the_broker_does_not_tell_is_named(tmp_path):
-    around = AncillaryData(configured(tmp_path, YARD.format(port=1)))
-    subscriber = around._subscriber
+def test_a_topic_that_the_broker_rejects_is_named(tmp_path):
+    ancillary = AncillaryData(configured(tmp_path, YARD.format(port=1)))
+    subscriber = ancillary._subscriber
     assert subscriber is not None
     codes = [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in (1, 0x87)]
     subscriber._on_subscribe(None, None, 1, codes, None)
-    assert "rejects the subscription to yard/tips (Not authorized)" in str(around.health()["link"])
+    assert "rejects the subscription to yard/tips (Not authorized)" in str(
+        ancillary.health()["link"]
+    )
 
 
 def test_a_password_that_cannot_be_read_stops_no_measuring(tmp_path):
@@ -318,13 +322,13 @@ def test_a_password_that_cannot_be_read_stops_no_measuring(tmp_path):
     tables = YARD.format(port=1).replace(
         "[weather.temp", 'user = "u"\npassword_file = "password"\n[weather.temp', 1
     )
-    around = AncillaryData(configured(tmp_path, tables))
-    around.start()
-    assert "check [weather]" in str(around.health()["link"])
-    around.stop()
+    ancillary = AncillaryData(configured(tmp_path, tables))
+    ancillary.start()
+    assert "check [weather]" in str(ancillary.health()["link"])
+    ancillary.stop()
 
 
-def test_a_running_station_tells_weather_that_is_there_and_flags_what_is_not(tmp_path):
+def test_a_running_station_publishes_weather_and_flags_what_is_missing(tmp_path):
     broker = Broker(tmp_path)
     port = broker.port
     line, listener = Line(), Subscriber(port)
@@ -339,7 +343,7 @@ def test_a_running_station_tells_weather_that_is_there_and_flags_what_is_not(tmp
         wait_until(lambda: "listening to" in station.log(), what="subscription")
         wait_until(lambda: "is open" in station.log(), what="port")
         now = time.time()
-        sensor.say("yard/air", '{"main": {"temp": 283.15, "rh": 80}}')
+        sensor.publish("yard/air", '{"main": {"temp": 283.15, "rh": 80}}')
         time.sleep(0.3)
         row = RawRecord(math.ceil(now) + 1.0, 3600.0, 900.0, 985.0)
         line.write(RECORDS_HEADER + format_record(row))

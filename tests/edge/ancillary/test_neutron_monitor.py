@@ -1,4 +1,4 @@
-"""A neutron monitor's counts from a file that grows, and from NMDB over a real TLS connection."""
+"""Counts of a neutron monitor from a growing file, and from NMDB over a real TLS connection."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def monitor_by_nmdb(url: str, ca_file: Path | None = None) -> Incoming:
     return Incoming("nmdb", None, "JUNG", url, ca_file, 3600.0, None, None, None, 21600.0)
 
 
-def test_lines_of_time_and_count_are_read_and_all_else_is_passed_over():
+def test_lines_of_time_and_count_are_read_and_all_others_ignored():
     expected = [(NOON - 4 * HOUR, 158.204), (NOON - 3 * HOUR, 158.391)]
     expected += [(NOON - HOUR, 157.977), (NOON, 158.12)]
     assert read_rows(ANSWER) == expected
@@ -103,7 +103,7 @@ def test_the_newest_count_serves_until_it_is_too_old():
     assert series.at(NOON, HOUR) == 151.0
 
 
-def test_a_count_that_cannot_be_that_of_the_reference_s_monitor_is_not_taken():
+def test_a_count_far_from_the_reference_is_rejected():
     series = CountSeries(reference=159.0)
     series.add([(NOON, 15.9), (NOON + 1.0, 9540.0), (NOON + 2.0, math.nan), (NOON + 3.0, 128.0)])
     assert series.rejected == 3
@@ -145,7 +145,7 @@ def test_of_a_long_file_the_end_is_read(tmp_path):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    """A certificate of localhost, and its key; it is its own authority."""
+    """Return a self-signed certificate of localhost and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl on this machine")
     folder = tmp_path_factory.mktemp("tls")
@@ -158,7 +158,7 @@ def certificate(tmp_path_factory) -> tuple[Path, Path]:
 
 
 class Nest:
-    """A web server on a free port of localhost that answers as it is told."""
+    """A web server on a free port of localhost whose answer the test sets."""
 
     def __init__(self, certificate: tuple[Path, Path]) -> None:
         self.body: bytes = ANSWER.encode()
@@ -220,7 +220,7 @@ def test_a_server_whose_certificate_nobody_signed_is_not_read(nest):
     assert nest.asked == []
 
 
-def test_a_certificate_of_another_name_is_not_taken(nest, certificate):
+def test_a_certificate_of_another_name_is_rejected(nest, certificate):
     with pytest.raises(SourceError, match="certificate"):
         fetch(nest.url.replace("localhost", "127.0.0.1"), certificate[0])
 

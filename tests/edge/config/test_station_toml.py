@@ -1,4 +1,4 @@
-"""One TOML; every fault at once, each with its path and remedy."""
+"""station.toml: all faults are reported at once, each with its key and remedy."""
 
 import dataclasses
 import math
@@ -55,7 +55,7 @@ def test_the_response_to_intensity_follows_from_the_form(tmp_path, form, scale):
     assert read_config(station_toml(tmp_path, site=site)).site.incoming_scale == scale
 
 
-def test_all_faults_are_told_at_once_with_path_and_remedy(tmp_path):
+def test_all_faults_are_reported_at_once_with_key_and_remedy(tmp_path):
     site = SITE.replace("altitude_m", "altitud_m").replace("= 51.0", '= "north"')
     source = 'dialect = "recrods"\nbaud = 9600.5\ninterval_s = true\n'
     found = faults(tmp_path, site=site + "humidity_ref_g_m3 = nan\n", source=source)
@@ -65,12 +65,12 @@ def test_all_faults_are_told_at_once_with_path_and_remedy(tmp_path):
         "site.altitude_m: missing; metres above sea level",
         "site.humidity_ref_g_m3: nan is not within 0 to 50; reference humidity, g/m3",
         "source.baud: 9600.5 is not an integer; bits per second",
-        "source.interval_s: True is not a number; nominal seconds between records",
+        "source.interval_s: True is not a number; nominal time between records, s",
         "source.dialect: 'recrods' is unknown; did you mean 'records'?",
     ]
 
 
-def test_missing_tables_and_unknown_tables_are_told(tmp_path):
+def test_missing_tables_and_unknown_tables_are_reported(tmp_path):
     path = tmp_path / "station.toml"
     path.write_text('[station]\nid = "NO"\n[sources]\n[site.incomin]\nform = "plain"\n')
     with pytest.raises(ConfigError) as caught:
@@ -92,7 +92,7 @@ def test_missing_tables_and_unknown_tables_are_told(tmp_path):
     ("mqtt", "fault"),
     [
         ('ca_file = "no.pem"', "mqtt.ca_file: no file "),
-        ('user = "a"\ncert_file = "station.toml"', "cert_file and key_file go together"),
+        ('user = "a"\ncert_file = "station.toml"', "cert_file and key_file belong together"),
         ('password_file = "station.toml"', "mqtt.user: missing"),
         ('prefix = "a/#"', "mqtt.prefix: 'a/#' does not match"),
         ('command_key_file = "station.toml"', "mqtt.command_key_file: "),
@@ -107,9 +107,9 @@ def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
     site = SITE.replace("cutoff_rigidity_gv = 3.0\n", "")
     incoming = '[site.incoming]\nform = "hawdon2014"\n'
     assert faults(tmp_path, site=site + incoming) == [
-        "site.incoming.ref: missing; form hawdon2014 needs the monitor's reference",
-        "site.cutoff_rigidity_gv: missing; needed for site.beta_per_hpa and site.incoming.scale,"
-        " unless that is given; geomagnetic cutoff rigidity in GV",
+        "site.incoming.ref: missing; form hawdon2014 needs the monitor's reference rate",
+        "site.cutoff_rigidity_gv: missing; give it, or site.beta_per_hpa and site.incoming.scale;"
+        " geomagnetic cutoff rigidity, GV",
     ]
 
 
@@ -122,11 +122,11 @@ def test_a_described_soil_reaches_the_site_and_none_is_unknown(tmp_path):
     assert bare.soil_known == 0.0 and math.isnan(bare.soil_n) and bare.cosmic_n_sigma == 0.03
 
 
-def test_a_soil_that_cannot_be_is_told_key_by_key(tmp_path):
+def test_the_faults_of_a_soil_are_reported_for_each_key(tmp_path):
     soil = SOIL.replace("0.065", "0.39").replace("0.41", "0.38").replace("1.89", "1.0")
     soil = soil.replace("ks_cm_d = 106.1", "").replace('"texture"', '"guessed"')
     assert faults(tmp_path, site=SITE + soil) == [
-        "site.soil.known: 'guessed' is none of measured, texture; where its parameters come from",
+        "site.soil.known: 'guessed' is none of measured, texture; source of the parameters",
         "site.soil.n: 1.0 is not within 1.01 to 15; van Genuchten's n",
         "site.soil.ks_cm_d: missing; give all of [site.soil] or none",
         "site.soil.theta_r: 0.39 is not less than theta_s = 0.38",
@@ -150,7 +150,7 @@ def test_a_described_cover_reaches_the_site_as_a_curve_over_the_year(tmp_path):
     assert read_config(station_toml(tmp_path)).site.cover_known == 0.0
 
 
-def test_a_cover_that_cannot_be_is_told_key_by_key(tmp_path):
+def test_the_faults_of_a_cover_are_reported_for_each_key(tmp_path):
     cover = COVER.replace("07-01", "7/1").replace("0.9", "90").replace("root_depth_cm = 80", "")
     assert faults(tmp_path, site=SITE + cover) == [
         "site.cover.root_depth_cm: missing; give all of [site.cover] or none",
@@ -170,7 +170,7 @@ def test_a_file_that_is_no_toml_is_one_line(tmp_path, content):
 
 
 def example_lines():
-    """Lines of the example by table and key; a key that is commented out counts too."""
+    """Return the example's lines by table and key, including keys that are commented out."""
     found, table = {}, ""
     for text in EXAMPLE.read_text().splitlines():
         line = text.removeprefix("# ")
@@ -190,23 +190,23 @@ def test_the_example_has_every_key_once_under_its_table_and_explains_it():
 
 
 def shown(default):
-    """The value in brackets, as (9600) or ("5"); None for words on what it is derived from."""
+    """Return the value in brackets, as (9600) or ("5"); None if it is a description."""
     try:
         return tomllib.loads(f"x = {default}")["x"]
     except tomllib.TOMLDecodeError:
         return None
 
 
-def test_the_example_says_which_keys_are_optional_and_their_defaults():
+def test_the_example_states_which_keys_are_optional_and_their_defaults():
     found = example_lines()
     for table, keys in TABLES.items():
         for key in keys:
             (line,) = found[table, key.name]
-            told = re.search(r"# optional(?: \(([^)]*)\))?", line)
+            optional = re.search(r"# optional(?: \(([^)]*)\))?", line)
             if key.required:
-                assert told is None, f"{table}.{key.name} is required"
-            if told and told[1] is not None:
-                assert shown(told[1]) == key.default, f"{table}.{key.name}: {key.default!r}"
+                assert optional is None, f"{table}.{key.name} is required"
+            if optional and optional[1] is not None:
+                assert shown(optional[1]) == key.default, f"{table}.{key.name}: {key.default!r}"
 
 
 COMMAND_KEY = (  # of RFC 8032, section 7.1, test 1
@@ -231,20 +231,20 @@ def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path)
         *("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
     ]
     assert config.incoming is not None and config.incoming.monitor == "JUNG"
-    assert config.listens_to is not None and config.listens_to.host == "127.0.0.1"
+    assert config.weather_mqtt is not None and config.weather_mqtt.host == "127.0.0.1"
     assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
     assert config.site.cover_known == 1.0 and config.site.soil_known == 0.5
 
 
-def test_what_systemd_lends_comes_before_the_file_of_the_same_name(tmp_path, monkeypatch):
+def test_a_systemd_credential_has_priority_over_the_file_of_the_same_name(tmp_path, monkeypatch):
     (tmp_path / "password").write_text("for root")
     toml = station_toml(tmp_path, port=1, mqtt='user = "test-1"\npassword_file = "password"\n')
-    lent = tmp_path / "lent"
-    lent.mkdir()
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(lent))
+    credentials = tmp_path / "systemd"
+    credentials.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     assert read_config(toml).mqtt.password_file == tmp_path / "password"
-    (lent / "station_password").write_text("lent")
-    assert read_config(toml).mqtt.password_file == lent / "station_password"
+    (credentials / "station_password").write_text("for the service")
+    assert read_config(toml).mqtt.password_file == credentials / "station_password"
 
 
 def test_a_configuration_cannot_be_changed(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from epithermal_edge.config.quality_table import limits_of
+from epithermal_edge.config.quality_table import derive_limits
 from epithermal_edge.inference import pipeline, qc
 from epithermal_edge.inference.qc_limits import DEFAULT
 from epithermal_edge.physics.cosmic import cosmic_rate
@@ -158,7 +158,7 @@ def test_the_same_count_again_and_again_is_a_stuck_counter():
     ],
 )
 def test_what_the_weather_cannot_be_is_missing_and_flagged(field, value, flag):
-    limits = limits_of({}, 70.0)
+    limits = derive_limits({}, 70.0)
     assert limits.pressure_min_hpa == pytest.approx(914.9, abs=1.0)
     records = list(soil(30, **{field: lambda i, v: value if i == 20 else v.get(field, 0.0)}))
     assert flagged(records, flag, limits) == [20]

@@ -1,4 +1,4 @@
-"""Home Assistant: the announcement meets its rules, and its templates find the values."""
+"""Home Assistant: the discovery message fits its schema, and its templates find the values."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from tests.support.sender import ME, SenderRig, settings
 from epithermal_edge.messages import homeassistant
 from epithermal_edge.mqtt import presence
 
-TOLD = homeassistant.discovery(ME, "homeassistant", "North field", moisture=True, water=True)
+DISCOVERY = homeassistant.discovery(ME, "homeassistant", "North field", moisture=True, water=True)
 OBS = {
     "theta": {"value": 0.25, "sigma": 0.02},
     "theta_classical": {"value": 0.22},
@@ -28,17 +28,17 @@ OBS = {
 
 
 def rendered(template, value):
-    """As Home Assistant does: jinja2 with the payload as value_json; None becomes unknown."""
+    """Render a template as Home Assistant does; None becomes unknown."""
     return jinja2.Environment().from_string(template).render(value_json=value)
 
 
 def test_the_announcement_is_retained_and_meets_its_schema():
-    validator("discovery").validate(json.loads(TOLD.payload))
-    assert TOLD.topic == "homeassistant/device/crns_test-1/config" and TOLD.kind.retain
+    validator("discovery").validate(json.loads(DISCOVERY.payload))
+    assert DISCOVERY.topic == "homeassistant/device/crns_test-1/config" and DISCOVERY.kind.retain
 
 
 def test_water_content_has_its_own_unit_and_no_device_class():
-    parts = json.loads(TOLD.payload)["components"]
+    parts = json.loads(DISCOVERY.payload)["components"]
     assert parts["theta"]["unit_of_measurement"] == "m³/m³"
     assert "device_class" not in parts["theta"]
     assert (parts["moisture"]["device_class"], parts["moisture"]["unit_of_measurement"]) == (
@@ -52,7 +52,7 @@ def test_water_content_has_its_own_unit_and_no_device_class():
 
 
 def test_a_value_expires_after_two_and_a_half_intervals():
-    parts = json.loads(TOLD.payload)["components"].values()
+    parts = json.loads(DISCOVERY.payload)["components"].values()
     assert {part["expire_after"] for part in parts} == {9000}
 
 
@@ -63,13 +63,13 @@ def test_a_value_expires_after_two_and_a_half_intervals():
      ("pressure", "1000.0"), ("humidity", "None"), ("q", "1")],
 )  # fmt: skip
 def test_templates_find_their_values(key, shown):
-    part = json.loads(TOLD.payload)["components"][key]
+    part = json.loads(DISCOVERY.payload)["components"][key]
     assert rendered(part["value_template"], OBS) == shown
 
 
 def test_what_is_not_known_is_unknown_there_too():
     nothing = {**OBS, "theta": {"value": None, "sigma": None}}
-    parts = json.loads(TOLD.payload)["components"]
+    parts = json.loads(DISCOVERY.payload)["components"]
     assert rendered(parts["theta"]["value_template"], nothing) == "None"
     assert rendered(parts["moisture"]["value_template"], nothing) == "None"
     wetting = {**OBS, "water": {**OBS["water"], "days_to_threshold": None}}
@@ -80,7 +80,7 @@ def test_what_is_not_known_is_unknown_there_too():
     ("state", "shown"), [("online", "online"), ("lost", "offline"), ("stopped", "offline")]
 )
 def test_available_means_online(state, shown):
-    (where,) = json.loads(TOLD.payload)["availability"]
+    (where,) = json.loads(DISCOVERY.payload)["availability"]
     assert where["topic"] == "crns/v1/test-1/status"
     assert rendered(where["value_template"], {"state": state}) == shown
 
@@ -89,10 +89,10 @@ def test_the_station_is_announced_again_when_home_assistant_comes_back(tmp_path,
     monkeypatch.setattr(presence, "ANNOUNCE_EACH_S", 0.3)
     broker = Broker(tmp_path)
     ears = Subscriber(broker.port, "homeassistant/#")
-    rig = SenderRig(tmp_path, settings(broker.port), discovery=TOLD)
+    rig = SenderRig(tmp_path, settings(broker.port), discovery=DISCOVERY)
 
     def announced():
-        return sum(topic == TOLD.topic for topic, _ in ears.messages)
+        return sum(topic == DISCOVERY.topic for topic, _ in ears.messages)
 
     rig.turn_until(lambda: rig.connected() and announced() == 1)
     wait_until(lambda: not rig.sender._subscriptions.is_pending or rig.turn())
@@ -104,7 +104,7 @@ def test_the_station_is_announced_again_when_home_assistant_comes_back(tmp_path,
     until = time.monotonic() + 0.2
     rig.turn_until(lambda: time.monotonic() > until)
     assert announced() == 2
-    assert all(json.loads(p) for t, p in ears.messages if t == TOLD.topic)
+    assert all(json.loads(p) for t, p in ears.messages if t == DISCOVERY.topic)
     rig.close()
     ears.close()
     broker.stop()

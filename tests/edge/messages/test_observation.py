@@ -48,7 +48,7 @@ def payload(bundle, record=None, estimate=GOOD, value=900.0):
     return observation.obs_theta(ME, 7, record, corrected(value), estimate, bundle)
 
 
-def test_a_full_payload_says_what_the_estimate_says(bundle):
+def test_a_full_payload_has_the_values_of_the_estimate(bundle):
     obs = payload(bundle)
     validator("obs-theta").validate(obs)
     assert obs["id"] == "test-1:0123abcd:7"
@@ -66,7 +66,7 @@ def test_a_full_payload_says_what_the_estimate_says(bundle):
     assert obs["model"]["state_age_d"] == 40.0
 
 
-def test_a_raw_record_is_told_as_it_was_given():
+def test_a_raw_record_is_published_as_the_logger_sent_it():
     record = RawRecord(START_S, 900.0, 321.0, 1000.25, NAN, 50.0, 0.2)
     message = observation.raw_message(ME, 7, record)
     obs = json.loads(message.payload)
@@ -93,7 +93,7 @@ def test_every_flag_is_in_the_contract(bundle, flag):
     assert obs["flags"] == [flag.name.lower()]
 
 
-def test_the_manual_says_what_each_flag_does_to_q():
+def test_the_manual_has_the_effect_of_each_flag_on_q():
     manual = (ROOT / "docs" / "mqtt.md").read_text()
     for flag in Quality:
         if flag == Quality.GOOD:

@@ -1,4 +1,4 @@
-"""What a station says of itself: status, events and meta, valid against the contract."""
+"""Messages about the station itself: status, events and meta, valid against the contract."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def bundle():
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"1", b'{"session":1}', b"[" * 9000])
-def test_what_is_no_status_names_no_session(payload):
+def test_a_payload_that_is_no_status_has_no_session(payload):
     assert read_session(payload) is None
     assert read_session(station.status(ME, "online", "00ff00ff")) == "00ff00ff"
 
@@ -46,7 +46,7 @@ def test_status_event_and_meta_meet_their_schemas(tmp_path, bundle):
     assert meta["site"]["alpha"] is None and meta["model"]["sha256"] == bundle.sha256
 
 
-def test_meta_tells_the_canopy_of_each_day_of_the_year(tmp_path, bundle):
+def test_meta_has_the_canopy_of_each_day_of_the_year(tmp_path, bundle):
     cover = '[site.cover]\ncanopy_cover = { "07-01" = 0.5 }\nroot_depth_cm = 60\n'
     site = SITE + cover + "evaporation_share = 0.5\n"
     config = read_config(station_toml(tmp_path, site=site))

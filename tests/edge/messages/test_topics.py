@@ -1,4 +1,4 @@
-"""The table of topics: as the daemon publishes and stores them, and docs/mqtt.md describes them."""
+"""The table of topics against the daemon's messages, the journal and docs/mqtt.md."""
 
 import re
 import time
@@ -46,7 +46,7 @@ TREE = {
 }
 
 
-def test_every_topic_is_told_and_every_message_is_valid(tmp_path):
+def test_every_topic_is_published_and_every_message_is_valid(tmp_path):
     broker, line, signer = Broker(tmp_path), Line(), Signer(tmp_path)
     ears = Subscriber(broker.port, "#")
     toml = station_toml(

@@ -52,9 +52,9 @@ def test_a_topic_that_is_forbidden_and_then_over_quota_is_retried(tmp_path, clos
     rig = closing(SenderRig(tmp_path, settings(broker.port)))
     rig.turn_until(rig.connected)
     rig.post(1)
-    rig.turn_until(lambda: broker.refused == 4)
+    rig.turn_until(lambda: broker.rejected == 4)
     rig.turn_until(rig.connected)
-    assert [p for t, p in broker.taken if t.endswith("theta")] == [b"1"]
+    assert [p for t, p in broker.acknowledged if t.endswith("theta")] == [b"1"]
     assert rig.sender.health()["refused"] == 4 and rig.sender.health()["trouble"] is None
 
 

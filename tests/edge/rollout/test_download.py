@@ -1,4 +1,4 @@
-"""A bundle pulled over HTTPS: verified, continued where it broke off, never more than allowed."""
+"""Test downloads over HTTPS: verified, resumed, and limited in size."""
 
 import http.server
 import ssl
@@ -17,7 +17,7 @@ from epithermal_edge.rollout import download, rollout
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves one content with Range, as far as it is told to."""
+    """HTTPS server of one content, with Range; it can break off."""
 
     def __init__(self, authority):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -27,12 +27,12 @@ class Server(http.server.ThreadingHTTPServer):
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.address = f"https://localhost:{self.server_port}"
         self.content, self.tag = b"", '"1"'
-        self.breaks_after = []  # bytes of one answer each; then all is sent
+        self.breaks_after = []  # bytes of each incomplete answer; later answers are complete
         self.asked = []  # Range of each request
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):
-        """A client that does not trust us goes away."""
+        """Ignore clients that reject the certificate."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body[: server.breaks_after.pop(0)] if server.breaks_after else body)
 
     def log_message(self, *_):
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -85,27 +85,27 @@ def server(authority, tmp_path):
 
 @pytest.fixture
 def pull(server, authority, tmp_path):
-    """Pull from the server without waiting; what is told in between."""
-    said = []
+    """Download from the server without pauses; `lines` holds the progress."""
+    lines = []
 
     def act(path="/bundle.tar", ca=authority.ca):
         (tmp_path / "models").mkdir(exist_ok=True)
         return download.pull(
-            server.address + path, tmp_path / "models", ca, said.append, lambda _s: None
+            server.address + path, tmp_path / "models", ca, lines.append, lambda _s: None
         )
 
-    act.said = said
+    act.lines = lines
     return act
 
 
-def test_what_breaks_off_is_continued_in_the_same_call(server, pull):
+def test_an_interrupted_download_is_resumed_in_the_same_call(server, pull):
     server.breaks_after = [10_000, 25_000]
     assert pull().read_bytes() == server.content
     assert server.asked == [None, "bytes=10000-", "bytes=35000-"]
-    assert "broke off at 10000 of" in pull.said[0]
+    assert "broke off at 10000 of" in pull.lines[0]
 
 
-def test_what_did_not_come_is_continued_by_the_next_command(server, pull, tmp_path):
+def test_a_failed_download_is_resumed_by_the_next_command(server, pull, tmp_path):
     server.breaks_after = [9_000, 0, 0, 0, 0]
     with pytest.raises(download.BrokenOffError, match="same command again"):
         pull()
@@ -115,7 +115,7 @@ def test_what_did_not_come_is_continued_by_the_next_command(server, pull, tmp_pa
     assert [p.suffix for p in (tmp_path / "models" / ".download").iterdir()] == [".tar"]
 
 
-def test_a_content_that_has_changed_meanwhile_is_taken_anew(server, pull):
+def test_a_content_that_has_changed_is_downloaded_from_the_start(server, pull):
     server.breaks_after = [9_000, 0, 0, 0, 0]
     with pytest.raises(download.BrokenOffError):
         pull()
@@ -129,14 +129,16 @@ def test_a_certificate_of_an_unknown_authority_is_refused(server, pull):
     assert server.asked == []
 
 
-def test_only_https_is_pulled_and_no_server_leads_away_from_it(server, pull, tmp_path):
+def test_only_https_is_accepted_also_after_a_redirect(server, pull, tmp_path):
     with pytest.raises(ConfigError, match="only https"):
         download.pull("http://localhost/x.tar", tmp_path, None, print)
     with pytest.raises(BundleError, match="not https"):
         pull("/away")
 
 
-def test_what_is_too_large_or_not_there_is_told_and_not_kept(server, pull, tmp_path, monkeypatch):
+def test_a_missing_or_too_large_file_is_reported_and_not_stored(
+    server, pull, tmp_path, monkeypatch
+):
     with pytest.raises(BundleError, match="status 404"):
         pull("/none")
     monkeypatch.setattr(download, "MAX_BYTES", 50_000)
@@ -150,7 +152,7 @@ def test_the_command_installs_from_an_address(server, authority, tmp_path):
     toml = station_toml(tmp_path, bundle=bundle, model="unsigned = true\n")
     address = f"{server.address}/bundle.tar"
     done = edge("model", "install", toml, address, "--ca", authority.ca, "--sha256", "0" * 64)
-    assert done.returncode == 3 and "not what was given" in done.stderr and not bundle.exists()
+    assert done.returncode == 3 and "not the expected one" in done.stderr and not bundle.exists()
     done = edge("model", "install", toml, address, "--ca", authority.ca)
     assert done.returncode == 0, done.stderr
     assert open_bundle(bundle).version == "0.1.0"

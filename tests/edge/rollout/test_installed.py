@@ -1,4 +1,4 @@
-"""Model bundles on a station: proved before they are used, switched in one step, rolled back."""
+"""Test the bundles on a station: verified before use, switched atomically, rolled back."""
 
 import os
 import shutil
@@ -21,11 +21,11 @@ NOW = rollout.Request(Trust(unsigned=True), now=True, allow_downgrade=True)
 
 
 def install(folder, source, request=NOW):
-    """Use a bundle at once."""
+    """Install a bundle and use it at once."""
     return rollout.install(folder, source, request)[0]
 
 
-def test_install_then_install_then_roll_back_leads_the_links(tmp_path):
+def test_install_and_roll_back_set_the_links(tmp_path):
     folder, second = tmp_path / "models", version(tmp_path, "0.2.0")
     assert install(folder, BUNDLE).version == "0.1.0"
     assert links(folder) == {"current": "bucket-0.1.0"}
@@ -36,9 +36,9 @@ def test_install_then_install_then_roll_back_leads_the_links(tmp_path):
     assert installed.roll_back(folder).version == "0.1.0"
     assert links(folder) == {"current": "bucket-0.1.0", "previous": "bucket-0.2.0"}
     assert open_bundle(folder / "current").version == "0.1.0"
-    told = {e.folder: (e.name, e.uses, e.fault) for e in installed.list_bundles(folder)}
-    assert told["bucket-0.1.0"] == ("bucket 0.1.0", ("current",), "")
-    assert told["bucket-0.2.0"] == ("bucket 0.2.0", ("previous",), "")
+    listed = {e.folder: (e.name, e.uses, e.fault) for e in installed.list_bundles(folder)}
+    assert listed["bucket-0.1.0"] == ("bucket 0.1.0", ("current",), "")
+    assert listed["bucket-0.2.0"] == ("bucket 0.2.0", ("previous",), "")
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.xz"])
@@ -53,7 +53,7 @@ def test_a_tar_is_installed_as_its_folder_is(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "golden.csv", "bundle.toml", "MANIFEST"])
-def test_a_changed_byte_is_refused_and_nothing_changes(tmp_path, name):
+def test_a_changed_byte_is_rejected_and_nothing_changes(tmp_path, name):
     folder = tmp_path / "models"
     install(folder, BUNDLE)
     bad = version(tmp_path, "0.2.0")
@@ -71,7 +71,7 @@ def test_a_changed_byte_is_refused_and_nothing_changes(tmp_path, name):
     ]
 
 
-def test_golden_vectors_that_fail_here_are_refused(tmp_path):
+def test_a_bundle_that_fails_its_golden_vectors_is_rejected(tmp_path):
     folder = tmp_path / "models"
     install(folder, BUNDLE)
     with pytest.raises(BundleError, match="golden"):
@@ -95,14 +95,14 @@ def test_a_hostile_tar_writes_nothing_outside(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar", os.urandom(20000)])
-def test_what_is_no_bundle_is_one_clear_line(tmp_path, content):
+def test_an_invalid_bundle_is_an_error_of_one_line(tmp_path, content):
     path = tmp_path / "x.tar"
     path.write_bytes(content)
     with pytest.raises(BundleError, match=r"x\.tar"):
         install(tmp_path / "models", path)
 
 
-def test_the_same_version_with_other_content_is_kept_beside(tmp_path):
+def test_the_same_version_with_other_content_gets_its_own_folder(tmp_path):
     folder = tmp_path / "models"
     install(folder, BUNDLE)
     other = tmp_path / "other"
@@ -118,7 +118,7 @@ def test_the_same_version_with_other_content_is_kept_beside(tmp_path):
     }
 
 
-def test_without_a_previous_bundle_there_is_nothing_to_roll_back_to(tmp_path):
+def test_a_roll_back_without_a_previous_bundle_is_an_error(tmp_path):
     folder = tmp_path / "models"
     with pytest.raises(BundleError, match="install a bundle first"):
         installed.roll_back(folder)
@@ -128,7 +128,7 @@ def test_without_a_previous_bundle_there_is_nothing_to_roll_back_to(tmp_path):
     assert links(folder) == {"current": "bucket-0.1.0"}
 
 
-def test_a_previous_bundle_that_was_damaged_is_not_rolled_back_to(tmp_path):
+def test_a_roll_back_to_a_damaged_bundle_is_rejected(tmp_path):
     folder = tmp_path / "models"
     install(folder, BUNDLE)
     install(folder, version(tmp_path, "0.2.0"))
@@ -140,7 +140,7 @@ def test_a_previous_bundle_that_was_damaged_is_not_rolled_back_to(tmp_path):
     assert next(e for e in installed.list_bundles(folder) if e.uses == ("previous",)).fault
 
 
-def test_a_bundle_that_is_no_link_cannot_be_switched(tmp_path):
+def test_a_configured_bundle_that_is_no_link_is_rejected(tmp_path):
     from epithermal_edge.config.station_toml import read_config
 
     with pytest.raises(ConfigError, match="models/current"):
@@ -177,9 +177,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_current_bundle(tmp_path):
         install(folder, BUNDLE)
         assert not [e for e in installed.list_bundles(folder) if e.fault]
         shutil.rmtree(folder / "bucket-0.2.0", ignore_errors=True)  # so that it is copied again
-    assert not list(folder.glob(".incoming-*")), (
-        "what a kill left is cleared by the next installation"
-    )
+    assert not list(folder.glob(".incoming-*")), "the next installation deletes what a kill left"
 
 
 def test_the_commands_install_list_and_roll_back(tmp_path):

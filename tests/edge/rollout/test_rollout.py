@@ -1,4 +1,4 @@
-"""The way of a new model: who may bring it, what is asked of it, and what is told of it."""
+"""Test the rollout of a model: whose bundles are accepted, which checks they pass, which events."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def signer(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of a station that uses bucket 0.1.0."""
+    """Create the models folder of a station that uses bucket 0.1.0."""
     path = tmp_path / "models"
     rollout.install(path, BUNDLE, rollout.Request(ANYONE))
     return path
@@ -39,7 +39,7 @@ def kinds(folder):
     return [event.kind.removeprefix("model_") for event in state_file.read(folder).events]
 
 
-def told(folder):
+def last_text(folder):
     return state_file.read(folder).events[-1].text
 
 
@@ -53,7 +53,7 @@ def test_the_first_bundle_is_used_at_once_and_the_next_waits_for_its_trial(folde
     assert uses == {"bucket-0.1.0": ("current",), "bucket-0.2.0": ("verified",)}
 
 
-def test_a_signature_of_a_trusted_key_lets_a_bundle_in_and_is_told(tmp_path, signer):
+def test_a_bundle_signed_by_a_trusted_key_is_accepted_and_the_key_reported(tmp_path, signer):
     signed = signer.sign_bundle(version(tmp_path, "0.2.0"))
     folder = tmp_path / "models"
     rollout.install(folder, signed, rollout.Request(trust(signer)))
@@ -63,21 +63,23 @@ def test_a_signature_of_a_trusted_key_lets_a_bundle_in_and_is_told(tmp_path, sig
 
 
 def refused(folder, source, trusted, words):
-    """The station is as before, and the reason is told to the user and as an event."""
+    """Check that nothing changes and that user and event get the reason."""
     before = links(folder)
     with pytest.raises(BundleError, match=words) as fault:
         rollout.install(folder, source, rollout.Request(trusted))
     assert "\n" not in str(fault.value)
     assert links(folder) == before and state_file.read(folder).candidate is None
-    assert kinds(folder)[-2:] == ["staged", "rejected"] and told(folder).endswith(str(fault.value))
+    assert kinds(folder)[-2:] == ["staged", "rejected"] and last_text(folder).endswith(
+        str(fault.value)
+    )
     assert not list(folder.glob(".incoming*")) and not (folder / ".staged").exists()
 
 
-def test_a_bundle_that_nobody_signed_is_refused_unless_the_configuration_allows_it(
+def test_an_unsigned_bundle_is_rejected_unless_the_configuration_allows_it(
     folder, tmp_path, signer
 ):
     unsigned = version(tmp_path, "0.2.0")
-    refused(folder, unsigned, trust(signer), r"MANIFEST\.minisig: not there: sign it")
+    refused(folder, unsigned, trust(signer), r"MANIFEST\.minisig: missing: sign it")
     refused(folder, unsigned, Trust(), r"model\.unsigned")
     assert rollout.install(folder, unsigned, rollout.Request(ANYONE))[1] == "verified"
 
@@ -115,7 +117,7 @@ def test_a_model_that_fails_its_golden_vectors_here_is_refused(folder, tmp_path)
     refused(folder, version(tmp_path, "0.2.0", spoil=True), ANYONE, "golden vectors fail")
 
 
-def test_an_older_version_than_was_ever_used_is_refused_but_on_request(folder, tmp_path):
+def test_a_version_older_than_one_used_before_is_rejected_unless_requested(folder, tmp_path):
     rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE, now=True))
     installed.roll_back(folder)
     older = version(tmp_path, "0.2.9")
@@ -125,7 +127,7 @@ def test_an_older_version_than_was_ever_used_is_refused_but_on_request(folder, t
     assert state_file.read(folder).highest == {"bucket": "0.3.0"}
 
 
-def test_without_its_file_of_progress_a_station_still_knows_what_it_uses(folder, tmp_path):
+def test_a_damaged_state_file_does_not_change_the_model_in_use(folder, tmp_path):
     rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE, now=True))
     flip(folder / "rollout.json")
     with pytest.raises(BundleError, match=r"older than 0\.3\.0"):
@@ -133,39 +135,39 @@ def test_without_its_file_of_progress_a_station_still_knows_what_it_uses(folder,
     assert open_bundle(folder / "current").version == "0.3.0"
 
 
-def test_a_server_may_not_bring_another_name(folder, tmp_path):
+def test_a_server_may_not_change_the_name(folder, tmp_path):
     path = version(tmp_path, "0.2.0")
     text = (path / "bundle.toml").read_text().replace('name = "bucket"', 'name = "pail"')
     (path / "bundle.toml").write_text(text)
     list_again(path)
-    with pytest.raises(BundleError, match="brings pail, and bucket is in use"):
+    with pytest.raises(BundleError, match="contains pail, but bucket is in use"):
         rollout.install(folder, path, rollout.Request(ANYONE, pulled=True))
     assert rollout.install(folder, path, rollout.Request(ANYONE))[1] == "verified"
 
 
-def test_versions_sort_as_semver_says():
-    told = "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11"
-    told += " 1.0.0-rc.1 1.0.0 1.0.1 1.2.0 1.10.0 2.0.0"
-    shuffled = sorted(told.split(), key=lambda version: version[::-1])
+def test_versions_sort_as_semver_specifies():
+    versions = "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11"
+    versions += " 1.0.0-rc.1 1.0.0 1.0.1 1.2.0 1.10.0 2.0.0"
+    shuffled = sorted(versions.split(), key=lambda version: version[::-1])
     shuffled.sort(key=precedence)
-    assert shuffled == told.split()
+    assert shuffled == versions.split()
 
 
-def test_a_candidate_that_another_replaces_is_told_as_rejected(folder, tmp_path):
+def test_a_replaced_candidate_is_reported_as_rejected(folder, tmp_path):
     rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
     rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE))
     assert kinds(folder)[3:] == ["staged", "verified", "rejected", "staged", "verified"]
 
 
-def test_a_trial_that_ends_the_station_again_and_again_is_given_up(folder, tmp_path):
+def test_a_trial_that_stops_the_station_repeatedly_is_rejected(folder, tmp_path):
     rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
     for _ in range(rollout.MAX_STARTS):
         assert rollout.begin_trial(folder, 100).since_seq == 100
     assert rollout.begin_trial(folder, 100) is None
-    assert kinds(folder)[-2:] == ["trial", "rejected"] and "began 8 times" in told(folder)
+    assert kinds(folder)[-2:] == ["trial", "rejected"] and "started 8 times" in last_text(folder)
 
 
-def test_a_model_in_use_that_is_damaged_gives_way_to_the_one_before(folder, tmp_path):
+def test_a_damaged_model_in_use_is_replaced_by_the_previous_one(folder, tmp_path):
     from epithermal_edge.rollout.loading import start_engine
 
     rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE, now=True))
@@ -173,13 +175,13 @@ def test_a_model_in_use_that_is_damaged_gives_way_to_the_one_before(folder, tmp_
     config = read_config(station_toml(tmp_path, bundle=folder / "current"))
     assert start_engine(config).bundle.version == "0.1.0"
     assert links(folder) == {"current": "bucket-0.1.0", "previous": "bucket-0.2.0"}
-    assert kinds(folder)[-1] == "rolled_back" and "model.tflite" in told(folder)
+    assert kinds(folder)[-1] == "rolled_back" and "model.tflite" in last_text(folder)
     flip(folder / "bucket-0.1.0" / "model.tflite")
     with pytest.raises(BundleError, match=r"bucket-0\.1\.0"):
         start_engine(config)
 
 
-def test_what_the_file_tells_is_json_with_a_checksum(folder):
+def test_the_state_file_is_json_with_a_checksum(folder):
     table = json.loads((folder / "rollout.json").read_bytes())
     assert table.keys() == {"v", "crc32", "content"}
 
@@ -197,7 +199,7 @@ def test_the_nan_model_of_the_tests_passes_its_golden_vectors(folder, tmp_path):
     assert rollout.install(folder, bad, rollout.Request(ANYONE))[1] == "verified"
 
 
-def test_the_command_refuses_in_one_line_with_the_remedy(tmp_path, signer):
+def test_the_command_reports_a_refusal_in_one_line_with_the_remedy(tmp_path, signer):
     bundle = tmp_path / "models" / "current"
     toml = station_toml(tmp_path, bundle=bundle, model=f'keys = ["{signer.line}"]\n')
     done = edge("model", "install", toml, BUNDLE)

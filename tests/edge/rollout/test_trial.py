@@ -1,4 +1,4 @@
-"""What is asked of a model on trial, bound by bound, and how a shadow follows the journal."""
+"""Test the bounds of a trial one by one, and the shadow that processes the journal."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ GOOD = replace(NOTHING, theta=0.25, theta_sigma=0.01, theta_classical=0.27, qual
 
 
 def judged(new=GOOD, current=GOOD, hours=100, live=24, **tally):
-    """The verdict on so many equal hours."""
+    """Judge a trial of equal hours."""
     found = Tally(step_s=1e-5, step_current_s=1e-5)
     for hour in range(hours):
         found.add(new, current, hour >= hours - live)
@@ -39,7 +39,7 @@ def judged(new=GOOD, current=GOOD, hours=100, live=24, **tally):
     return judge(found, 24)
 
 
-def test_a_model_that_answers_alike_is_accepted_with_its_figures():
+def test_a_model_with_equal_estimates_is_accepted_with_its_figures():
     found = judged()
     assert found.accepted
     assert "100 h, 24 of them live, mean difference 0.0000" in found.why
@@ -50,7 +50,7 @@ def test_a_trial_goes_on_until_its_live_hours_are_full():
 
 
 @pytest.mark.parametrize("bad", [{"quality": Quality.NO_MODEL, "theta": NAN}, {"theta_sigma": NAN}])
-def test_one_answer_that_is_not_a_number_ends_it_at_once(bad):
+def test_one_estimate_that_is_not_a_number_rejects_at_once(bad):
     found = judged(replace(GOOD, **bad), hours=1, live=0)
     assert not found.accepted and "not a number" in found.why
 
@@ -117,30 +117,30 @@ def engine(tmp_path_factory):
 
 
 def entries(engine, days):
-    """What the journal of a station with this engine would tell."""
-    state, told = engines.start(engine), []
+    """Return the state and the journal entries of a station with this engine."""
+    state, stored = engines.start(engine), []
     for number, record in enumerate(simulator.records(days, 1, START_S, 600.0), 1):
         state, outcome = engines.advance(engine, state, record)
-        told.append(JournalEntry(number, outcome, "bucket 0.1.0"))
-    return state, told
+        stored.append(JournalEntry(number, outcome, "bucket 0.1.0"))
+    return state, stored
 
 
 def test_a_shadow_counts_hours_not_records_and_ends_in_the_state_of_the_station(engine):
-    state, told = entries(engine, 3.0)
-    shadow = Shadow(engine, "bucket 0.1.0", since_seq=len(told) - 5 * 6)
-    for entry in told:
+    state, stored = entries(engine, 3.0)
+    shadow = Shadow(engine, "bucket 0.1.0", since_seq=len(stored) - 5 * 6)
+    for entry in stored:
         shadow.add_entry(entry)
     assert shadow.tally.live_hours == 5 and 60 <= shadow.tally.hours <= 72
     assert shadow.tally.difference.count == shadow.tally.hours
     assert shadow.tally.difference.largest == 0.0
     pairs = zip(shadow.state.network.tensors, state.network.tensors, strict=True)
-    assert all((a == b).all() for a, b in pairs) and shadow.seq == len(told)
+    assert all((a == b).all() for a, b in pairs) and shadow.seq == len(stored)
 
 
-def test_what_another_model_told_is_not_compared(engine):
-    _, told = entries(engine, 2.0)
+def test_estimates_of_another_model_are_not_compared(engine):
+    _, stored = entries(engine, 2.0)
     shadow = Shadow(engine, "bucket 0.0.9")
-    for entry in told:
+    for entry in stored:
         shadow.add_entry(entry)
     assert shadow.tally.difference.count == 0 < shadow.tally.to_classical.count
 

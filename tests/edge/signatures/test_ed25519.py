@@ -1,4 +1,4 @@
-"""Ed25519: RFC 8032's own vectors, OpenSSL's signatures, every bit counts, no weak key is used."""
+"""Test Ed25519: vectors of RFC 8032, signatures of OpenSSL, flipped bits, unsafe keys."""
 
 import json
 import random
@@ -61,13 +61,13 @@ def test_no_bit_of_key_message_or_signature_can_be_changed():
 
 
 def test_a_signature_has_one_form_only():
-    """s + L would satisfy the equation too (RFC 8032, section 8.4: malleability)."""
+    """Reject s + L, which satisfies the equation too (RFC 8032, section 8.4: malleability)."""
     key, message, signature = map(bytes.fromhex, VECTORS[1])
     s = int.from_bytes(signature[32:], "little") + L
     assert not ed25519.verify(key, message, signature[:32] + s.to_bytes(32, "little"))
 
 
-def test_what_has_another_length_or_is_no_point_is_refused():
+def test_a_wrong_length_or_a_key_that_is_no_point_is_rejected():
     key, message, signature = map(bytes.fromhex, VECTORS[1])
     assert not ed25519.verify(key[:31], message, signature)
     assert not ed25519.verify(key, message, signature + b"\0")
@@ -117,8 +117,8 @@ WEAK = [  # the eight points of small order, and the second forms that OpenSSL a
 
 
 @pytest.mark.parametrize("key", WEAK)
-def test_a_weak_key_verifies_nothing_though_openssl_verifies_with_it(key):
-    """With s = 0 and R of small order the equation holds for one message in eight at least."""
+def test_a_weak_key_verifies_nothing_although_openssl_accepts_it(key):
+    """Try s = 0 with R of small order, which fits at least one message in eight."""
     key, forms = bytes.fromhex(key), [bytes.fromhex(form) for form in WEAK[:8]]
     forged = [(b"%d" % i, r + bytes(32)) for i in range(64) for r in forms]
     fits = [x for x in forged if accepts(key, *x)]
@@ -128,7 +128,7 @@ def test_a_weak_key_verifies_nothing_though_openssl_verifies_with_it(key):
 
 
 def accepts(key, message, signature):
-    """Whether OpenSSL alone, without our look at the key, verifies it."""
+    """Return whether OpenSSL accepts a signature without `is_weak`."""
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature:
@@ -154,17 +154,17 @@ DAMAGED = """
 import json, sys
 from epithermal_edge.signatures import ed25519
 sys.modules["_cffi_backend"] = None  # as where a file of the installation is gone
-said = []
+errors = []
 for _ in range(2):
     try:
         ed25519.verify(bytes.fromhex(sys.argv[1]), b"", bytes(64))
     except ed25519.VerifierError as error:
-        said.append(str(error))
-print(json.dumps(said))
+        errors.append(str(error))
+print(json.dumps(errors))
 """
 
 
-def test_an_installation_whose_library_is_damaged_says_so_each_time():
+def test_a_damaged_library_is_reported_each_time():
     done = subprocess.run(
         [sys.executable, "-c", DAMAGED, VECTORS[0][0]],
         check=True,
@@ -172,9 +172,9 @@ def test_an_installation_whose_library_is_damaged_says_so_each_time():
         text=True,
         timeout=60,
     )
-    said = json.loads(done.stdout)
-    assert len(said) == 2
-    assert all(x.startswith("no signature can be verified: cryptography: ") for x in said)
+    errors = json.loads(done.stdout)
+    assert len(errors) == 2
+    assert all(x.startswith("no signature can be verified: cryptography: ") for x in errors)
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_an_installation_whose_library_is_damaged_says_so_each_time():
         + b"=\n-----END PUBLIC KEY-----\n",
     ],
 )
-def test_a_file_without_a_good_key_is_refused_with_its_remedy(tmp_path, text):
+def test_a_file_without_a_valid_key_is_rejected_with_the_remedy(tmp_path, text):
     (tmp_path / "pub.pem").write_bytes(text)
     with pytest.raises(ConfigError, match=r"pub\.pem: not .*openssl genpkey"):
         ed25519.read_public_key(tmp_path / "pub.pem")
 
 
-def test_a_key_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_key_file_is_reported(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         ed25519.read_public_key(tmp_path / "none.pem")

@@ -1,4 +1,4 @@
-"""minisign's signatures: those of the real program and of OpenSSL are verified, no others."""
+"""Test minisign signatures: those of the real program and of OpenSSL are valid, no others."""
 
 import base64
 import random
@@ -77,20 +77,20 @@ def test_no_character_of_a_signature_or_its_comment_can_be_changed(signer):
             minisign.verify(CONTENT, bytes(bad), trusted)
 
 
-def test_a_signature_of_another_key_proves_nothing(signer, tmp_path):
+def test_a_signature_of_an_unknown_key_is_rejected(signer, tmp_path):
     other = Minisigner(tmp_path)
     with pytest.raises(minisign.UnknownKeyError, match=r"model\.keys"):
         minisign.verify(CONTENT, other.signature(CONTENT), [minisign.parse_public_key(signer.line)])
 
 
-def test_a_key_that_borrows_the_id_of_a_trusted_one_is_found_out(signer, tmp_path):
+def test_a_foreign_key_with_the_id_of_a_trusted_one_is_rejected(signer, tmp_path):
     other = Minisigner(tmp_path)
     other.key_id = signer.key_id
     with pytest.raises(BundleError, match="does not fit"):
         minisign.verify(CONTENT, other.signature(CONTENT), [minisign.parse_public_key(signer.line)])
 
 
-def test_a_damaged_installation_takes_no_bundle_and_says_why(signer, monkeypatch):
+def test_a_damaged_installation_rejects_bundles_and_reports_why(signer, monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
     with pytest.raises(BundleError, match="no signature can be verified: cryptography: "):
         minisign.verify(
@@ -99,7 +99,7 @@ def test_a_damaged_installation_takes_no_bundle_and_says_why(signer, monkeypatch
 
 
 @pytest.mark.parametrize("content", [b"", b"\n" * 4, b"\xff", b"x" * 10_000, b"a\nb\nc\nd\n"])
-def test_what_is_no_signature_is_told(signer, content):
+def test_an_invalid_signature_file_is_rejected(signer, content):
     with pytest.raises(BundleError, match="not a minisign signature"):
         minisign.verify(CONTENT, content, [minisign.parse_public_key(signer.line)])
 
@@ -108,6 +108,6 @@ WEAK = base64.b64encode(b"Ed" + bytes(8) + b"\1" + bytes(31)).decode()  # fits m
 
 
 @pytest.mark.parametrize("text", ["", "RW", "x" * 56, "RW" + "A" * 54 + "=", WEAK])
-def test_what_is_no_public_key_is_told(text):
+def test_an_invalid_public_key_is_rejected(text):
     with pytest.raises(ConfigError, match="no minisign public key"):
         minisign.parse_public_key(text)

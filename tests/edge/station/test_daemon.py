@@ -1,4 +1,4 @@
-"""The daemon as it runs: a process, a pseudo-terminal, a broker, and SIGKILL."""
+"""The daemon as a process with a pseudo-terminal, a broker and SIGKILL."""
 
 import itertools
 import os
@@ -68,12 +68,12 @@ def test_every_record_becomes_one_valid_message_in_order(tmp_path, broker, ears,
     assert messages[-1]["q"] == 3 and "warm_up" in messages[-1]["flags"]
     wait_until(lambda: len(ears.of("status")) == 2)
     assert [s["state"] for s in ears.of("status")] == ["online", "stopped"]
-    assert ears.of("state/theta") == []  # nothing of it is live
+    assert ears.of("state/theta") == []  # no record is live
     validate_by_topic(ears.messages)
     assert daemon.counts()["records"] == daemon.counts()["delivered"] == 240
 
 
-def test_damaged_late_and_repeated_lines_are_told_apart(tmp_path, broker, ears, line, daemons):
+def test_damaged_late_and_repeated_lines_are_distinguished(tmp_path, broker, ears, line, daemons):
     toml = station_toml(tmp_path, url=line.name, port=broker.port)
     daemon = daemons(toml).ready()
     late = LINES[3].replace(b":00Z,", b":30Z,", 1)
@@ -84,8 +84,13 @@ def test_damaged_late_and_repeated_lines_are_told_apart(tmp_path, broker, ears, 
     messages = ears.of("obs/theta")
     assert ["late" in m["flags"] for m in messages] == [False] * 9 + [True, False]
     assert messages[9]["theta"]["value"] is None and messages[9]["n"]["corr_cph"] > 0
-    found = daemon.counts()
-    assert (found["records"], found["late"], found["duplicates"], found["damaged"]) == (11, 1, 1, 2)
+    counts = daemon.counts()
+    assert (counts["records"], counts["late"], counts["duplicates"], counts["damaged"]) == (
+        11,
+        1,
+        1,
+        2,
+    )
     validate_by_topic(ears.messages)
 
 
@@ -105,7 +110,7 @@ def test_a_kill_between_records_loses_and_repeats_nothing(tmp_path, broker, ears
 def test_a_kill_at_any_moment_loses_nothing_that_was_committed(
     tmp_path, broker, ears, line, daemons
 ):
-    """What the process had read and not committed is sent again, as a logger with memory would."""
+    """Resend lines that were read but not committed, as a logger with a memory does."""
     toml, rng = station_toml(tmp_path, url=line.name, port=broker.port), random.Random(4)
     for _ in range(4):
         daemon = daemons(toml).ready()
@@ -138,7 +143,7 @@ def committed(folder):
 
 
 @pytest.mark.parametrize("damage", ["byte", "site"])
-def test_a_state_that_does_not_fit_is_computed_again_and_told(
+def test_a_state_that_does_not_fit_is_recomputed_and_reported(
     tmp_path, broker, ears, line, daemons, damage
 ):
     toml = station_toml(tmp_path, url=line.name, port=broker.port)
@@ -171,7 +176,7 @@ def test_a_port_that_goes_away_is_opened_again(tmp_path, broker, ears, line, dae
     line.write(HEADER + b"".join(LINES[:10]))
     wait_until(lambda: len(ears.of("obs/theta")) == 10)
     line.write(LINES[10][:20])  # cut in the middle of a line
-    time.sleep(0.3)  # what is still in the line's buffer at the hang-up is lost
+    time.sleep(0.3)  # the line's buffer is lost at the hang-up
     line.close()
     port.unlink()
     line.__init__()

@@ -1,4 +1,4 @@
-"""A running station tries a new model and takes it between two records, or goes on without it."""
+"""A running station tries a new model and switches to it between two records, or rejects it."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ HISTORY, TRIAL_HOURS = 72, 4
 
 
 class Scene:
-    """A station with broker and logger; an hour passes at each call."""
+    """A station with broker and logger."""
 
     def __init__(self, folder):
         self.models = folder / "models"
@@ -48,13 +48,13 @@ class Scene:
         self.hours(HISTORY)
 
     def hours(self, count):
-        """Pass, and what was measured in them is told."""
+        """Send these hours and wait for their estimates."""
         self.line.write(b"".join(LINES[self.at : self.at + count]))
         self.at += count
         wait_until(lambda: len(self.ears.theta_once()) == self.at, 30.0, self.daemon.log())
 
     def until(self, kind):
-        """Hours pass until an event of this kind is told."""
+        """Send hours until an event of this kind is published."""
         before = len(self.ears.of(f"event/{kind}"))
         end = time.monotonic() + 60.0 * PATIENCE
         while len(self.ears.of(f"event/{kind}")) == before:
@@ -63,7 +63,7 @@ class Scene:
                 self.hours(1)
             time.sleep(0.1)
 
-    def version_told(self):
+    def next_version(self):
         self.hours(1)
         return self.ears.of("obs/theta")[-1]["model"]["version"]
 
@@ -76,20 +76,20 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """A good model, then one that fails its trial, then a rollback; each met by a live station."""
-    folder = tmp_path_factory.mktemp("succession")
+    """Yield a live station after a good model, one that failed its trial, and a rollback."""
+    folder = tmp_path_factory.mktemp("model_switch")
     scene = Scene(folder)
     scene.seen = []
     try:
         rollout.install(scene.models, version(folder, "0.2.0"), scene.request)
         scene.until("model_committed")
-        scene.seen.append((scene.version_told(), links(scene.models)["current"]))
+        scene.seen.append((scene.next_version(), links(scene.models)["current"]))
         rollout.install(scene.models, nan_bundle(folder, "0.3.0"), scene.request)
         scene.until("model_rejected")
-        scene.seen.append((scene.version_told(), links(scene.models)["current"]))
+        scene.seen.append((scene.next_version(), links(scene.models)["current"]))
         installed.roll_back(scene.models)
         scene.until("model_rolled_back")
-        wait_until(lambda: scene.version_told() == "0.1.0", 20.0, scene.daemon.log())
+        wait_until(lambda: scene.next_version() == "0.1.0", 20.0, scene.daemon.log())
         scene.seen.append(("0.1.0", links(scene.models)["current"]))
         wait_until(lambda: scene.ears.of("meta")[-1]["model"]["version"] == "0.1.0", 20.0)
         yield scene
@@ -97,7 +97,7 @@ def scene(tmp_path_factory):
         scene.close()
 
 
-def test_it_takes_a_good_model_refuses_a_bad_one_and_goes_back(scene):
+def test_it_accepts_a_good_model_rejects_a_bad_one_and_rolls_back(scene):
     assert scene.seen == [
         ("0.2.0", "bucket-0.2.0"),
         ("0.2.0", "bucket-0.2.0"),
@@ -124,22 +124,22 @@ def test_a_trial_lasts_as_many_live_hours_as_are_asked_for(scene):
     assert live >= TRIAL_HOURS and "mean difference 0.0000" in text
 
 
-def test_every_step_is_told_once_in_order_and_by_contract(scene):
+def test_every_step_is_reported_once_in_order_and_by_contract(scene):
     validate_by_topic(scene.ears.messages)
-    told = [
+    reports = [
         (topic.rpartition("/")[2].removeprefix("model_"), json.loads(payload)["text"])
         for topic, payload in scene.ears.messages
         if "/event/model_" in topic
     ]
     way = ["staged", "verified", "trial"]
     kinds = ["staged", "verified", "committed", *way, "committed", *way, "rejected", "rolled_back"]
-    assert [kind for kind, _ in told] == kinds
-    assert "not a number" in told[-2][1] and "bucket 0.3.0" in told[-2][1]
+    assert [kind for kind, _ in reports] == kinds
+    assert "not a number" in reports[-2][1] and "bucket 0.3.0" in reports[-2][1]
     assert [e.kind for e in state_file.read(scene.models).events] == [f"model_{k}" for k in kinds]
 
 
-def test_what_is_constant_is_told_anew_with_each_model(scene):
-    told = [p["model"]["version"] for p in scene.ears.of("meta")]
-    assert [v for i, v in enumerate(told) if i == 0 or v != told[i - 1]] == [
+def test_meta_is_published_again_with_each_model(scene):
+    versions = [p["model"]["version"] for p in scene.ears.of("meta")]
+    assert [v for i, v in enumerate(versions) if i == 0 or v != versions[i - 1]] == [
         *("0.1.0", "0.2.0", "0.1.0")
     ]

@@ -1,4 +1,4 @@
-"""The reader thread: what it asks a logger that remembers, what it says of its port."""
+"""The reader thread: its queries to a logger with a memory, and the state of its port."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def row(hour: int) -> bytes:
 
 
 class Reading:
-    """A reader at work on a port."""
+    """A running reader on a port."""
 
     def __init__(self, folder: Path, url: str, keys: str = "", since_s: float = T0) -> None:
         source = f'dialect = "records"\n{keys}'
@@ -58,21 +58,21 @@ class Reading:
 
 
 class Logger(Line):
-    """A logger that keeps its records and gives those after the time that it is asked for."""
+    """A logger that stores its records and sends those after the time in a query."""
 
-    def __init__(self, kept: list[int]) -> None:
+    def __init__(self, stored: list[int]) -> None:
         super().__init__()
-        self.kept, self.heard = kept, b""
+        self.stored, self.heard = stored, b""
 
     def answer(self) -> bool:
-        """Whether a question came; if so it was answered."""
+        """Answer a query; return whether one arrived."""
         if not select.select([self._ours], [], [], 0.02)[0]:
             return False
         self.heard += os.read(self._ours, 100)
         if not self.heard.endswith(b"\r\n"):
             return False
         asked = self.heard.decode().split()[-1]
-        rows = [row(hour) for hour in self.kept]
+        rows = [row(hour) for hour in self.stored]
         later = [line for line in rows if line.decode()[:19] > asked]
         self.write(RECORDS_HEADER + b"".join(later))
         return True
@@ -86,7 +86,7 @@ def test_a_logger_with_a_memory_is_asked_for_what_was_missed(tmp_path):
     reading = Reading(tmp_path, logger.name, QUERY)
     try:
         wait_until(logger.answer, what="question")
-        assert logger.heard == b"SINCE 2026-03-25T12:00:00\r\n"  # the last one that is known
+        assert logger.heard == b"SINCE 2026-03-25T12:00:00\r\n"  # the end of the newest record
         wait_until(lambda: len(reading.records) == 3, what="records")
         logger.write(row(4))
         wait_until(lambda: len(reading.records) == 4, what="the live record")
@@ -103,7 +103,7 @@ def test_a_damaged_line_is_asked_for_once_in_an_interval(tmp_path):
     try:
         wait_until(logger.answer, what="first question")
         wait_until(lambda: len(reading.records) == 2, what="records")
-        logger.heard, logger.kept = b"", [1, 2, 3]
+        logger.heard, logger.stored = b"", [1, 2, 3]
         for _ in range(50):
             logger.write(row(3)[:-10] + b"x" + row(3)[-9:])
         wait_until(logger.answer, what="second question")
@@ -136,12 +136,12 @@ def test_the_time_in_a_question_is_by_the_logger_s_clock():
     ("query", "fault"),
     [('"DUMP"', "has no line end"), ('"dump ä\\n"', "is not ASCII")],
 )
-def test_a_query_that_no_logger_would_take_is_a_fault(tmp_path, query, fault):
+def test_a_query_that_no_logger_would_accept_is_a_fault(tmp_path, query, fault):
     with pytest.raises(ConfigError, match=fault):
         read_config(station_toml(tmp_path, source=f'dialect = "records"\nquery = {query}\n'))
 
 
-def test_silence_is_three_intervals_unless_it_is_told(tmp_path):
+def test_silence_is_three_intervals_unless_it_is_configured(tmp_path):
     def silence_s(keys: str) -> float:
         path = station_toml(tmp_path, source=f'dialect = "records"\n{keys}')
         return read_config(path).source.silence_s
@@ -168,7 +168,7 @@ def test_a_port_that_is_silent_for_too_long_is_opened_anew(tmp_path):
 
 
 class TerminalServer:
-    """RFC 2217 by pyserial's own server half, its serial port a loop that the test writes."""
+    """RFC 2217 by pyserial's own server, with a loop as serial port that the test writes."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -204,11 +204,11 @@ class TerminalServer:
                     return
 
     def write(self, data: bytes) -> None:
-        """What PortManager answers with."""
+        """Send the answer of PortManager."""
         self._socket.sendall(data)
 
-    def say(self, data: bytes) -> None:
-        """From the logger's end."""
+    def write_serial(self, data: bytes) -> None:
+        """Write bytes as the logger does."""
         self._port.write(data)
 
     def hang_up(self) -> None:
@@ -222,12 +222,12 @@ def test_a_terminal_server_by_rfc2217_is_read_and_comes_back(tmp_path):
     server = TerminalServer()
     reading = Reading(tmp_path, server.url)
     try:
-        server.say(RECORDS_HEADER + row(1))
+        server.write_serial(RECORDS_HEADER + row(1))
         wait_until(lambda: reading.counts() == [1001.0], what="record")
         server.hang_up()
         wait_until(lambda: not reading.thread.is_open, what="loss")
         wait_until(lambda: reading.thread.is_open, what="port")
-        server.say(row(2))
+        server.write_serial(row(2))
         wait_until(lambda: reading.counts() == [1001.0, 1002.0], what="record")
     finally:
         reading.stop()

@@ -1,4 +1,4 @@
-"""`status`: the verdict for each thing that can be wrong, its exit code, how fast it answers."""
+"""`status`: each problem that it reports, its exit code and its speed."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def utc(time_s):
 
 
 def well():
-    """A station that has nothing to complain of, ten seconds ago."""
+    """Return the health of a station without problems."""
     return {
         "v": 1,
         "pid": os.getpid(),
@@ -41,7 +41,7 @@ def well():
     }  # fmt: skip
 
 
-def look(folder, health, port=1883):
+def read_status(folder, health, port=1883):
     toml = station_toml(folder, url="/dev/null", port=port)
     state = folder / "state"
     state.mkdir(exist_ok=True)
@@ -49,24 +49,24 @@ def look(folder, health, port=1883):
     return status.read_status(toml, NOW_S)
 
 
-def test_a_station_that_says_it_is_well_is_well(tmp_path):
-    found = look(tmp_path, well())
-    assert (found.state, found.troubles) == ("well", ())
-    assert found.health["sender"]["sent"] == 24
+def test_a_station_without_problems_is_well(tmp_path):
+    result = read_status(tmp_path, well())
+    assert (result.state, result.troubles) == ("well", ())
+    assert result.health["sender"]["sent"] == 24
 
 
-def test_what_plants_can_take_is_told_with_its_interval(tmp_path):
+def test_plant_available_water_is_shown_with_its_interval(tmp_path):
     health = well()
     health["engine"]["water"] = {
         "available_mm": {"value": 45.0, "p05": 35.1, "p95": 54.9},
         "depletion": {"value": 0.25, "p05": 0.085, "p95": 0.415},
         "capacity_mm": 60.0, "threshold": 0.5, "rate_mm_d": 2.1, "days_to_threshold": None,
     }  # fmt: skip
-    (line,) = (x for x in status.as_text(look(tmp_path, health)) if x.startswith("water"))
+    (line,) = (x for x in status.as_text(read_status(tmp_path, health)) if x.startswith("water"))
     assert "available_mm=45 (35.1 to 54.9) depletion=0.25 (0.085 to 0.415)" in line
     assert "threshold=0.5 rate_mm_d=2.1" in line and "days" not in line
     health["engine"]["water"] = None
-    assert not [x for x in status.as_text(look(tmp_path, health)) if x.startswith("water")]
+    assert not [x for x in status.as_text(read_status(tmp_path, health)) if x.startswith("water")]
 
 
 @pytest.mark.parametrize(
@@ -93,17 +93,17 @@ def test_what_plants_can_take_is_told_with_its_interval(tmp_path):
 def test_each_thing_that_is_wrong_is_named_with_its_remedy(tmp_path, part, key, value, what, words):
     health = well()
     health[part][key] = value
-    found = look(tmp_path, health)
-    (trouble,) = found.troubles
-    assert found.state == "degraded"
+    result = read_status(tmp_path, health)
+    (trouble,) = result.troubles
+    assert result.state == "degraded"
     assert trouble.what == what and words in trouble.why and len(trouble.remedy) > 10
 
 
 def test_refusals_that_are_over_are_counted_and_no_trouble(tmp_path):
     health = well()
     health["sender"] |= {"refused": 7, "last_refusal": "quota exceeded", "trouble": None}
-    found = look(tmp_path, health)
-    assert found.state == "well" and "refused=7" in "\n".join(status.as_text(found))
+    result = read_status(tmp_path, health)
+    assert result.state == "well" and "refused=7" in "\n".join(status.as_text(result))
 
 
 @pytest.mark.parametrize(
@@ -116,36 +116,36 @@ def test_refusals_that_are_over_are_counted_and_no_trouble(tmp_path):
     ],
 )
 def test_a_process_that_is_gone_or_silent_is_down(tmp_path, change, words):
-    found = look(tmp_path, well() | change)
-    assert found.state == "down" and words in found.troubles[0].why
+    result = read_status(tmp_path, well() | change)
+    assert result.state == "down" and words in result.troubles[0].why
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "\0\0", '{"pid":[],"reader":7,"clock":[]}'])
 def test_a_damaged_health_file_is_down_and_no_traceback(tmp_path, text):
-    assert look(tmp_path, text).state == "down"
+    assert read_status(tmp_path, text).state == "down"
 
 
 def test_without_a_broker_in_the_file_nobody_misses_it(tmp_path):
     health = well()
     health["sender"] = {"connected": False}
-    assert look(tmp_path, health, port=None).state == "well"
+    assert read_status(tmp_path, health, port=None).state == "well"
 
 
-def test_a_record_that_is_too_old_is_told_from_the_journal(tmp_path):
+def test_a_record_that_is_too_old_is_noticed_in_the_journal(tmp_path):
     (tmp_path / "state").mkdir()
     with sqlite3.connect(tmp_path / "state" / "journal.sqlite3") as db:
         db.execute("CREATE TABLE record (seq INTEGER PRIMARY KEY, end_s REAL)")
         db.execute("CREATE TABLE outbox (id INTEGER PRIMARY KEY)")
         db.execute("INSERT INTO record VALUES (7, ?)", (NOW_S - 9001,))
-    found = look(tmp_path, well())
-    assert found.journal == {"last_seq": 7, "last_end": utc(NOW_S - 9001), "waiting": 0}
-    assert [t.what for t in found.troubles] == ["source"]
+    result = read_status(tmp_path, well())
+    assert result.journal == {"last_seq": 7, "last_end": utc(NOW_S - 9001), "waiting": 0}
+    assert [t.what for t in result.troubles] == ["source"]
 
 
-def test_a_damaged_journal_is_told(tmp_path):
+def test_a_damaged_journal_is_reported(tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "journal.sqlite3").write_bytes(os.urandom(9000))
-    assert "journal" in [t.what for t in look(tmp_path, well()).troubles]
+    assert "journal" in [t.what for t in read_status(tmp_path, well()).troubles]
 
 
 def test_its_defaults_are_those_of_the_configuration():
@@ -166,15 +166,15 @@ def test_a_station_that_never_ran_is_exit_2_with_what_to_do(tmp_path):
 
 
 def test_status_answers_within_150_ms_of_processor_time(tmp_path):
-    """Processor time, since a machine with other work takes longer by the clock; see bench."""
-    look(tmp_path, well())
+    """Measure processor time, since wall time depends on other load; see bench."""
+    read_status(tmp_path, well())
     times = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = edge("status", tmp_path / "station.toml", "--json")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert json.loads(done.stdout)["state"] == "down"  # by today's clock it is silent
+        assert json.loads(done.stdout)["state"] == "down"  # by today's clock it is stale
     assert statistics.median(times) < 0.15, times
 
 
@@ -189,8 +189,8 @@ def test_the_daemon_is_seen_well_then_without_broker_then_down(tmp_path):
             return json.loads(edge("status", toml, "--json").stdout)
 
         def broker_is_well():
-            found = state()
-            return found["health"] and not [t for t in found["troubles"] if t["what"] == "broker"]
+            result = state()
+            return result["health"] and not [t for t in result["troubles"] if t["what"] == "broker"]
 
         wait_until(broker_is_well, 20.0, "a connected station")
         wait_until(lambda: state()["journal"]["last_seq"] == 24, 20.0)

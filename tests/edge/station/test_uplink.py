@@ -1,4 +1,4 @@
-"""Commands that send again, begin again and go back: a real daemon obeys, an operator signs."""
+"""Commands to republish, restart and roll back: signed by an operator, executed by a daemon."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ HEADER, *LINES = lines(10.0)
 
 
 def with_version(folder, number):
-    """The bundle of the tests under another version."""
+    """Copy the test bundle under another version."""
     path = folder / f"bucket-{number}"
     shutil.copytree(BUNDLE, path)
     text = (path / "bundle.toml").read_text().replace('version = "0.1.0"', f'version = "{number}"')
@@ -41,7 +41,7 @@ def with_version(folder, number):
 
 
 class Commanded:
-    """A station that takes commands, its broker, its operator."""
+    """A station that accepts commands, its broker and its operator."""
 
     def __init__(self, folder):
         self.broker, self.signer = Broker(folder), Signer(folder)
@@ -62,7 +62,7 @@ class Commanded:
         until(lambda: any(p["state"] == "online" for p in self.ears.of("status")))
 
     def command(self, verb, **args):
-        """The answer."""
+        """Send a signed command and return the answer."""
         before = len(self.ears.of(f"res/{verb}"))
         payload = self.signer.command(verb, args=args)
         validator("cmd-body").validate(json.loads(json.loads(payload)["body"]))
@@ -73,7 +73,7 @@ class Commanded:
         return answer
 
     def bodies(self):
-        """Payloads of obs/theta as they came."""
+        """Return the payloads of obs/theta in order of arrival."""
         return [p for t, p in self.ears.messages if t.endswith("/obs/theta")]
 
     def starts(self):
@@ -93,7 +93,7 @@ def station(tmp_path_factory):
     station.close()
 
 
-def test_what_was_told_is_told_again_to_the_letter_and_the_live_record_too(station):
+def test_published_records_are_republished_byte_for_byte_beside_the_live_one(station):
     station.line.write(HEADER + b"".join(LINES[:200]))
     until(lambda: len(station.bodies()) == 200, 30.0)
     first = station.bodies()
@@ -107,8 +107,8 @@ def test_what_was_told_is_told_again_to_the_letter_and_the_live_record_too(stati
     assert len(live) == 1
     assert [body for body in again if body not in live] == first[10:110]
     end = {json.loads(body)["id"].split(":")[2]: json.loads(body)["end"] for body in first}
-    found = station.command("republish", **{"from": end["50"], "to": end["60"]})
-    assert found["result"] == {"records": 10}  # later than `from`, not later than `to`
+    reply = station.command("republish", **{"from": end["50"], "to": end["60"]})
+    assert reply["result"] == {"records": 10}  # later than `from`, not later than `to`
     until(lambda: len(station.bodies()) == 311, 30.0)
     assert station.bodies()[301:] == first[50:60]
 
@@ -121,9 +121,9 @@ def test_a_restart_is_answered_and_begins_again_with_the_next_number(station):
     states = [p["state"] for p in station.ears.of("status")]
     assert states[-2:] == ["stopped", "online"], "in order, without a last will"
     until(lambda: station.daemon.log().count(" is open") == len(before) + 1, 30.0)
-    heard = len(station.bodies())
+    received = len(station.bodies())
     station.line.write(HEADER + LINES[201])
-    until(lambda: len(station.bodies()) == heard + 1)
+    until(lambda: len(station.bodies()) == received + 1)
     assert json.loads(station.bodies()[-1])["id"].endswith(":202")
 
 
@@ -142,9 +142,9 @@ def test_a_roll_back_begins_again_with_the_model_of_before(station):
     assert (answer["outcome"], answer["result"]["version"]) == ("done", "0.1.1")
     until(lambda: len(station.starts()) > len(before), 60.0, station.daemon.log())
     until(lambda: station.daemon.log().count(" is open") == len(before) + 1, 30.0)
-    heard = len(station.bodies())
+    received = len(station.bodies())
     station.line.write(HEADER + LINES[202])
-    until(lambda: len(station.bodies()) == heard + 1)
+    until(lambda: len(station.bodies()) == received + 1)
     assert json.loads(station.bodies()[-1])["model"]["version"] == "0.1.1"
 
 
@@ -175,8 +175,8 @@ def test_what_is_no_range_is_refused_and_why(tmp_path, args):
     rig.close()
 
 
-def remember(journal, count):
-    """Records that were told and delivered."""
+def store_published(journal, count):
+    """Store records whose payloads have been delivered."""
     for seq in range(1, count + 1):
         journal._db.transaction(
             lambda seq=seq: (
@@ -195,21 +195,21 @@ def _row(seq):
 def test_a_range_goes_in_portions_and_on_after_a_restart(tmp_path):
     rig = SenderRig(tmp_path, settings(1))
     journal = rig.journal
-    remember(journal, 300)
+    store_published(journal, 300)
     again = Republisher(journal, ME)
     assert again.start({"first": 1, "last": 300}) == {"records": 300}
-    heard, now = [], 0.0
+    received, now = [], 0.0
     journal.post([ME.message(OBS_THETA, b"live")])
-    while len(heard) < 301:
+    while len(received) < 301:
         now += republish.EACH_S
         again.post_portion(now)
         again.post_portion(now + 0.01)  # too early
         out = journal.next_outgoing(0, 1000, newest=False)
         assert 0 < len(out) <= republish.PORTION + 1
-        heard += [o.message.payload for o in out]
+        received += [o.message.payload for o in out]
         journal.delete_outgoing([o.id for o in out])
         again = Republisher(journal, ME)  # the process begins again
-    assert heard == [b"live", *(b"%d" % n for n in range(1, 301))]
+    assert received == [b"live", *(b"%d" % n for n in range(1, 301))]
     again.post_portion(now + 1.0)
     assert journal.count_waiting() == 0 and journal.get_values(republish.KEY) == {}
     rig.close()
@@ -217,7 +217,7 @@ def test_a_range_goes_in_portions_and_on_after_a_restart(tmp_path):
 
 def test_a_range_waits_while_the_broker_is_away(tmp_path):
     rig = SenderRig(tmp_path, settings(1))
-    remember(rig.journal, 300)
+    store_published(rig.journal, 300)
     again = Republisher(rig.journal, ME)
     again.start({"first": 1, "last": 300})
     for now in range(1, 50):
@@ -229,7 +229,7 @@ def test_a_range_waits_while_the_broker_is_away(tmp_path):
 def test_a_damaged_payload_is_left_out_and_a_damaged_range_forgotten(tmp_path):
     rig = SenderRig(tmp_path, settings(1))
     journal = rig.journal
-    remember(journal, 5)
+    store_published(journal, 5)
     journal._db.rows("UPDATE told SET payload = x'00' WHERE seq = 3")
     again = Republisher(journal, ME)
     again.start({"first": 1, "last": 5})
@@ -241,7 +241,7 @@ def test_a_damaged_payload_is_left_out_and_a_damaged_range_forgotten(tmp_path):
     rig.close()
 
 
-def test_what_ends_a_station_is_not_obeyed_without_a_signature(tmp_path):
+def test_commands_that_end_a_station_need_a_signature(tmp_path):
     signer, stranger, ended = Signer(tmp_path), Signer(tmp_path, "stranger"), []
     nonces = Nonces(tmp_path / "commands.json", time.time())
     mine = Commands(ed25519.read_public_key(signer.public), ME, nonces, time.time)

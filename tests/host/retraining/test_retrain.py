@@ -1,4 +1,4 @@
-"""Retraining: what is learnt carries over or is declined; nothing else of a bundle changes."""
+"""Retraining generalizes to later days or is declined; nothing but the head changes in a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.counts import write_counts
 from tests.support.sites import THETA_SAMPLING, made_up_site, probe
 
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_host.bundles.streams import answers
+from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
 from epithermal_host.evaluation.result import input_sets
@@ -27,9 +27,9 @@ from epithermal_host.reports.field import judged
 from epithermal_host.reports.field_calibrated import Shown
 from epithermal_host.reports.field_result import Calibrated, Options
 from epithermal_host.retraining import head_fit
-from epithermal_host.retraining.head_fit import SiteDays, change, decide, too_few
+from epithermal_host.retraining.head_fit import SiteDays, check_days, decide, fit_change
 from epithermal_host.retraining.rehearsal import Moments, Rehearsal
-from epithermal_host.retraining.site_days import Samples, level, probes_are_off, streamed
+from epithermal_host.retraining.site_days import Samples, check_probes, fit_level, stream_network
 from epithermal_host.training.series import counts_alone
 
 BUNDLE = Path(__file__).resolve().parents[3] / "tests" / "golden" / "bucket-0.1.0"
@@ -44,12 +44,12 @@ SITE = made_up_site(
 UNITS = 6
 
 
-def days_of(lack: np.ndarray, h: np.ndarray, years: int = 1) -> SiteDays:
+def days_of(residual: np.ndarray, h: np.ndarray, years: int = 1) -> SiteDays:
     """The same days for each year, April to September."""
-    n = lack.size // years
+    n = residual.size // years
     return SiteDays(
         h=h[None],
-        lack=lack[None],
+        residual=residual[None],
         year=np.repeat(2020 + np.arange(years), n),
         month=np.tile(4 + np.arange(n) * 6 // n, years),
     )
@@ -76,7 +76,7 @@ def slow(rng: np.random.Generator, n: int) -> np.ndarray:
     return h
 
 
-def test_moments_give_the_error_that_the_soils_give(rng):
+def test_moments_reproduce_the_error_over_the_soils(rng):
     rehearsal, h = population(rng, error=0.0)
     w = 0.01 * rng.standard_normal(UNITS)
     assert rehearsal.judge.rmse(w, 0.005) == pytest.approx(np.sqrt(np.mean((h @ w + 0.005) ** 2)))
@@ -84,7 +84,7 @@ def test_moments_give_the_error_that_the_soils_give(rng):
     np.testing.assert_allclose(rehearsal.judge.spread(np.full(UNITS, 0.3)), spread, atol=1e-12)
 
 
-def test_what_the_state_tells_of_the_probes_is_learnt_and_their_level_is_not(rng):
+def test_variations_of_the_probes_are_learnt_and_their_level_is_not(rng):
     h, w = slow(rng, 400), np.zeros(UNITS)
     w[0] = 0.004
     days = days_of(h @ w + 0.1, h, years=2)  # 0.1: the probes stand in a wetter corner
@@ -97,39 +97,39 @@ def test_what_the_state_tells_of_the_probes_is_learnt_and_their_level_is_not(rng
     assert chosen.ubrmse < 0.9 * done.released.ubrmse and chosen.rise < head_fit.RISE_MAX
 
 
-def test_noise_teaches_nothing_and_is_declined_with_the_figures(rng):
+def test_noise_is_declined_with_the_figures(rng):
     done = decide(days_of(0.02 * rng.standard_normal(200), slow(rng, 200)), population(rng)[0])
     assert done.w is None and len(done.reasons) == len(head_fit.STRENGTHS)
     assert "released 0.0" in done.reasons[0]
 
 
-def test_what_forgets_the_population_is_declined(rng):
+def test_a_change_that_raises_the_error_over_the_population_is_declined(rng):
     h, w = slow(rng, 400), np.full(UNITS, 0.02)
     done = decide(days_of(h @ w, h, years=2), population(rng, error=0.001)[0])
     assert done.w is None
-    assert all("forgets" in r or "gained" in r for r in done.reasons)
-    assert any("forgets" in r for r in done.reasons)
+    assert all("population rises" in r or "gained" in r for r in done.reasons)
+    assert any("population rises" in r for r in done.reasons)
 
 
-def test_more_strength_changes_less(rng):
+def test_a_greater_strength_changes_less(rng):
     h = slow(rng, 300)
     days, rehearsal = days_of(0.01 * h[:, 0], h), population(rng)[0]
     rows = np.arange(300)
-    sizes = [np.linalg.norm(change(days, rows, rehearsal, k)[0]) for k in (30.0, 3.0, 0.3)]
+    sizes = [np.linalg.norm(fit_change(days, rows, rehearsal, k)[0]) for k in (30.0, 3.0, 0.3)]
     assert sizes[0] < sizes[1] < sizes[2]
 
 
-def test_few_days_and_unseen_months_are_told(rng):
+def test_too_few_days_and_missing_months_are_reported(rng):
     few = days_of(np.zeros(40), slow(rng, 40))
-    faults = too_few(few, (4, 11))
+    faults = check_days(few, (4, 11))
     assert "40 days" in faults[0] and "10, 11" in faults[1]
-    assert too_few(days_of(np.zeros(180), slow(rng, 180)), (4, 9)) == []
+    assert check_days(days_of(np.zeros(180), slow(rng, 180)), (4, 9)) == []
 
 
 def test_the_seasons_are_the_blocks_where_there_are_several(rng):
     days = days_of(np.zeros(400), slow(rng, 400), years=2)
     assert [b.size for b in days.blocks()] == [200, 200]
-    assert [r.size for r in days.last()] == [200, 200]
+    assert [r.size for r in days.split_last()] == [200, 200]
     assert [b.size for b in days_of(np.zeros(200), slow(rng, 200)).blocks()] == [50] * 4
 
 
@@ -139,7 +139,7 @@ def theta_of(day: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def site_toml(tmp_path_factory) -> Path:
-    """150 days of counts; probes that say what the network says, and a part of its own state."""
+    """150 days of counts; probes equal to the network's estimate plus a part of its state."""
     folder = tmp_path_factory.mktemp("site")
     path = folder / "site.toml"
     path.write_text(SITE, "utf-8")
@@ -149,10 +149,10 @@ def site_toml(tmp_path_factory) -> Path:
     write_probes(folder, theta)
     series = load(read_site(path))
     with crew(1) as who:
-        said = streamed(open_bundle(BUNDLE), series, who)
-    h = said.h[0] - said.h[0].mean(axis=0)
+        released = stream_network(open_bundle(BUNDLE), series, who)
+    h = released.h[0] - released.h[0].mean(axis=0)
     lead = np.linalg.svd(h, full_matrices=False)[2][0]
-    write_probes(folder, said.theta[0] + 0.02 * (h @ lead) / (h @ lead).std())
+    write_probes(folder, released.theta[0] + 0.02 * (h @ lead) / (h @ lead).std())
     return path
 
 
@@ -175,7 +175,7 @@ def command(site_toml: Path, run: Path, out: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def retrained(site_toml, finished_run, tmp_path_factory) -> Path:
-    """The folder of a retraining that the data carry."""
+    """The folder of a retraining that the data support."""
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:  # the population has nothing of this site
         patch.setattr(head_fit, "RISE_MAX", 10.0)
@@ -184,45 +184,45 @@ def retrained(site_toml, finished_run, tmp_path_factory) -> Path:
     return out
 
 
-def test_the_bundle_answers_as_was_fitted_and_tells_where_it_is_from(retrained, series):
+def test_the_bundle_reproduces_the_fit_and_records_its_provenance(retrained, series):
     parent, child = open_bundle(BUNDLE), open_bundle(retrained / "bucket-made-up-0.1.0")
     table = tomllib.loads((child.path / "bundle.toml").read_text("utf-8"))
-    told = table["provenance"]["retrained"]
-    assert told["parent"]["sha256"] == parent.sha256 and told["site"] == "made-up"
-    assert len(told["data_hash"]) == 64 and told["rehearsal"]["rmse_retrained"] > 0.0
-    fitted = next(x for x in told["lines"] if x["when"] == "days fitted on")
+    record = table["provenance"]["retrained"]
+    assert record["parent"]["sha256"] == parent.sha256 and record["site"] == "made-up"
+    assert len(record["data_hash"]) == 64 and record["rehearsal"]["rmse_retrained"] > 0.0
+    fitted = next(x for x in record["lines"] if x["when"] == "days fitted on")
     with crew(1) as who:
         features = counts_alone(series.features[None].astype(np.float32))
-        theta = answers(child, features, who, restart=series.restart[None]).y[0, :, 0]
+        theta = estimate_series(child, features, who, restart=series.restart[None]).y[0, :, 0]
     error = (theta - series.truth)[np.isfinite(series.truth)]
     assert error.std() == pytest.approx(fitted["ubrmse_retrained"], abs=2e-4)
     assert fitted["ubrmse_retrained"] < 0.9 * fitted["ubrmse_released"]
 
 
 def test_only_the_head_of_the_model_file_changes(retrained):
-    from epithermal_host.bundles.tflite_head import read_head, with_head
+    from epithermal_host.bundles.tflite_head import read_head, replace_head
 
     parent = (BUNDLE / "model.tflite").read_bytes()
     child = (retrained / "bucket-made-up-0.1.0" / "model.tflite").read_bytes()
-    assert child != parent and with_head(child, read_head(parent)) == parent
+    assert child != parent and replace_head(child, read_head(parent)) == parent
     changed = sum(a != b for a, b in zip(child, parent, strict=True))
     assert changed <= 2 * (3 * 32 + 3)  # three units of V and v, in 16 bits
 
 
-def test_probes_that_cannot_be_vetted_or_months_unseen_decline_with_status_1(
+def test_unchecked_probes_or_missing_months_decline_with_status_1(
     site_toml, finished_run, tmp_path, capsys
 ):
     short = command(site_toml, finished_run, tmp_path, "--until", "2024-06-15")
     assert main(short) == 1
-    told = capsys.readouterr().out
-    assert "Declined" in told and "7, 8" in told
+    out = capsys.readouterr().out
+    assert "Declined" in out and "7, 8" in out
     report = json.loads((tmp_path / "retrain.json").read_text("utf-8"))
     assert report["declined"] and report["reasons"]
     assert (tmp_path / "retrain.png").stat().st_size > 10_000
     assert not list(tmp_path.glob("bucket-*"))
 
 
-def test_a_date_that_is_none_is_one_clear_line(site_toml, finished_run, tmp_path, capsys):
+def test_an_invalid_date_is_one_clear_line(site_toml, finished_run, tmp_path, capsys):
     assert main(command(site_toml, finished_run, tmp_path, "--until", "summer")) == 2
     assert "--until summer: not a date" in capsys.readouterr().err
 
@@ -234,7 +234,7 @@ def test_a_date_that_is_none_is_one_clear_line(site_toml, finished_run, tmp_path
         ("headless-0.1.0", r"its network \(gru\) has no linear head over its state"),
     ],
 )
-def test_a_network_without_a_head_to_move_is_refused_before_anything_is_simulated(
+def test_a_network_without_a_linear_head_is_rejected_before_anything_is_simulated(
     site_toml, tmp_path, capsys, name, why
 ):
     headless = tmp_path / "headless-0.1.0"
@@ -249,30 +249,32 @@ def test_a_network_without_a_head_to_move_is_refused_before_anything_is_simulate
     assert not out.exists()
 
 
-def test_probes_off_the_samples_are_not_of_the_field(series):
+def test_probes_that_differ_from_the_samples_do_not_represent_the_field(series):
     day = series.day_end_s[[3]]
     near = Samples(day, series.truth[[3]] + 0.02, np.array([0.015]))
     far = dataclasses.replace(near, theta=series.truth[[3]] + 0.1)
-    assert probes_are_off(series, near) == ""
-    assert "-0.100 m3/m3 off" in probes_are_off(series, far)
+    assert check_probes(series, near) == ""
+    assert "by -0.100 m3/m3" in check_probes(series, far)
     none = Samples(day + 7.0, near.theta, near.sigma)
-    assert "not known" in probes_are_off(series, none)
+    assert "unknown" in check_probes(series, none)
 
 
-def test_a_level_needs_three_sampling_days_and_to_hold_on_those_left_out(series):
+def test_a_level_needs_three_sampling_days_and_a_gain_on_days_left_out(series):
     with crew(1) as who:
-        said = streamed(open_bundle(BUNDLE), series, who)
+        released = stream_network(open_bundle(BUNDLE), series, who)
     rows = np.array([20, 60, 100, 140])
-    wetter = Samples(series.day_end_s[rows], said.theta[0, rows] + 0.04, np.full(4, 0.01))
-    found = level(series, said, wetter, np.inf)
-    assert found.b == pytest.approx(0.04) and found.reason == ""
-    assert "2 sampling days" in level(series, said, wetter, series.day_end_s[70]).reason
+    wetter = Samples(series.day_end_s[rows], released.theta[0, rows] + 0.04, np.full(4, 0.01))
+    level = fit_level(series, released, wetter, np.inf)
+    assert level.b == pytest.approx(0.04) and level.reason == ""
+    assert "2 sampling days" in fit_level(series, released, wetter, series.day_end_s[70]).reason
     signs = np.array([1, -1, 1, -1])
-    scattered = dataclasses.replace(wetter, theta=said.theta[0, rows] + 0.03 * signs)
-    assert "gained" in level(series, said, scattered, np.inf).reason
+    scattered = dataclasses.replace(wetter, theta=released.theta[0, rows] + 0.03 * signs)
+    assert "gained" in fit_level(series, released, scattered, np.inf).reason
 
 
-def test_the_field_report_judges_a_retraining_on_later_days_alone(site_toml, series, finished_run):
+def test_the_field_report_evaluates_a_retraining_on_later_days_only(
+    site_toml, series, finished_run
+):
     site = read_site(site_toml)
     sets = input_sets(series.features[None].astype(np.float32), np.array([True]))
     here = Calibrated(site, series, tuple(Shown(x, series.cosmic_n_cph) for x in sets))

@@ -40,7 +40,7 @@ class AncillaryData:
     Parameters
     ----------
     config :
-        Its weather, incoming and listens_to.
+        Its weather, incoming and weather_mqtt.
     since_s : [s]
         As for `continue_after`.
     wall :
@@ -80,9 +80,9 @@ class AncillaryData:
         topics = [gauge.topic for gauge in config.weather]
         if config.incoming is not None and config.incoming.topic and self._poller is None:
             topics.append(config.incoming.topic)
-        if not topics or config.listens_to is None:
+        if not topics or config.weather_mqtt is None:
             return None
-        broker, client_id = config.listens_to, f"{config.id}-weather"
+        broker, client_id = config.weather_mqtt, f"{config.id}-weather"
         self._loss_s = 1.5 * broker.keepalive_s  # after this time a dead connection is detected
         return Subscriber(broker, client_id, topics, self.handle_message, self._handle_link)
 

@@ -1,4 +1,4 @@
-"""What grows at a site over the year, as its owner can tell it: points of a curve."""
+"""Describe [site.cover]: the vegetation of a site, with its canopy cover over the year."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Any
 from epithermal_edge.config.toml_keys import Key
 
 COVER = (
-    Key("canopy_cover", dict, 'share of the ground in the leaves\' shade, { "07-01" = 0.9, ... }'),
-    Key("root_depth_cm", float, "depth of the full-grown roots, cm", low=0, high=1000),
+    Key("canopy_cover", dict, 'fraction of the ground shaded by leaves, { "07-01" = 0.9, ... }'),
+    Key("root_depth_cm", float, "root depth of the full-grown plants, cm", low=0, high=1000),
     Key(
         "evaporation_share",
         float,
-        "the soil's evaporation over its potential; less under mulch",
+        "soil evaporation relative to a bare, loose soil; less under mulch",
         low=0,
         high=1,
     ),
 )
-"""What grows at a site; the same in a station.toml and in the host's site.toml."""
+"""Keys of the vegetation, the same in a station.toml and in the host's site.toml."""
 
 DAYS = 366
-LEAP_YEAR = 2024  # so that 02-29 is a day
+LEAP_YEAR = 2024  # any: 02-29 must be valid
 
 
-def cover_faults(table: str, cover: dict[str, Any]) -> list[str]:
-    """What grows is described whole or not at all."""
+def check_cover(table: str, cover: dict[str, Any]) -> list[str]:
+    """List the faults of a checked table: its keys must be given all or none."""
     if all(value is None for value in cover.values()):
         return []
     missing = [name for name, value in cover.items() if value is None]
     faults = [f"{table}.{name}: missing; give all of [{table}] or none" for name in missing]
     if cover.get("canopy_cover") is not None:
-        faults += [f"{table}.canopy_cover: {f}" for f in canopy_faults(cover["canopy_cover"])]
+        faults += [f"{table}.canopy_cover: {f}" for f in check_canopy(cover["canopy_cover"])]
     return faults
 
 
-def described_cover(cover: dict[str, Any]) -> dict[str, Any]:
-    """Fields of Site for a checked table; none where nothing is described."""
+def derive_cover(cover: dict[str, Any]) -> dict[str, Any]:
+    """Derive the fields of Site from a checked table; empty if no vegetation is described."""
     if cover.get("canopy_cover") is None:
         return {}
-    return {**cover, "canopy_cover": canopy_of_year(cover["canopy_cover"]), "cover_known": 1.0}
+    return {**cover, "canopy_cover": interpolate_canopy(cover["canopy_cover"]), "cover_known": 1.0}
 
 
-def canopy_of_year(points: Mapping[str, float]) -> tuple[float, ...]:
-    """Canopy cover of each day of the year, straight between points, the last to the first.
+def interpolate_canopy(points: Mapping[str, float]) -> tuple[float, ...]:
+    """Interpolate the canopy cover linearly to each day of the year, periodically.
 
     Parameters
     ----------
     points :
-        "MM-DD" to the share of the ground that leaves shade; one point is all the year.
+        "MM-DD" to the fraction of the ground shaded by leaves; one point applies to the whole year.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def canopy_of_year(points: Mapping[str, float]) -> tuple[float, ...]:
     Raises
     ------
     ValueError
-        No such day.
+        A key is not a day of the year.
     """
     known = sorted((_day(date), float(share)) for date, share in points.items())
     first, last = known[0], known[-1]
@@ -73,8 +73,8 @@ def canopy_of_year(points: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(out)
 
 
-def canopy_faults(points: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the points of a curve, a text each."""
+def check_canopy(points: Mapping[str, Any]) -> list[str]:
+    """List the faults of the points of a curve."""
     if not points:
         return ['is empty; give at least one point, as { "07-01" = 0.9 }']
     faults = []
@@ -89,6 +89,6 @@ def canopy_faults(points: Mapping[str, Any]) -> list[str]:
 
 
 def _day(date: str) -> int:
-    """Day of a leap year."""
+    """Return the day of a leap year, 1 to 366."""
     moment = datetime.datetime.strptime(f"{LEAP_YEAR}-{date}", "%Y-%m-%d")
     return moment.timetuple().tm_yday

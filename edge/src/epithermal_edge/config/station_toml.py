@@ -1,7 +1,6 @@
-"""station.toml to frozen dataclasses; every fault is found and told at once.
+"""Read station.toml into frozen dataclasses; all faults are reported at once.
 
-`station_keys` describes the file: what is asked, its type and its range.
-Paths in the file are relative to the file's own folder.
+`schema` defines the keys, their types and ranges. Paths in the file are relative to its folder.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.config import quality_table, weather_tables
-from epithermal_edge.config.canopy import cover_faults, described_cover
-from epithermal_edge.config.quality_table import limits_of
+from epithermal_edge.config.canopy import check_cover, derive_cover
+from epithermal_edge.config.quality_table import derive_limits
 from epithermal_edge.config.schema import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
 from epithermal_edge.config.toml_keys import check_tables
-from epithermal_edge.config.water_table import described_water, water_faults
+from epithermal_edge.config.water_table import check_water, derive_soil_water
 from epithermal_edge.config.weather_tables import Gauge, Incoming
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.qc_limits import Limits
@@ -31,14 +30,14 @@ from epithermal_edge.signatures import ed25519, minisign
 from epithermal_edge.signatures.minisign import PublicKey
 from epithermal_edge.site import Site
 
-CREDENTIAL = "station"  # of LoadCredential in the service unit
+CREDENTIAL = "station"  # id of LoadCredential in the service unit
 SILENCE_LEAST_S = 60.0
-CUTOFF_NEEDED = "needed for {}, unless that is given; geomagnetic cutoff rigidity in GV"
+CUTOFF_NEEDED = "give it, or {}; geomagnetic cutoff rigidity, GV"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is known of the place beside what the corrections need."""
+    """Name and position of the site."""
 
     name: str
     latitude_deg: float
@@ -48,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The logger's port and format; `columns` and `count_columns` None: as the dialect says."""
+    """The logger's port and format; `columns`, `count_columns` None: those of the dialect."""
 
     url: str | None
     baud: int
@@ -67,7 +66,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Mqtt:
-    """The broker and how to get in."""
+    """The broker, the login and what to publish."""
 
     host: str
     port: int
@@ -90,7 +89,7 @@ class Mqtt:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where the station's page is served."""
+    """Address and port of the station's page."""
 
     listen: str
     port: int
@@ -98,15 +97,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose bundles are taken in."""
+    """Which bundles the station accepts."""
 
     keys: tuple[PublicKey, ...] = ()
-    unsigned: bool = False  # also those of nobody, or of somebody unknown
+    unsigned: bool = False  # also bundles without a signature by these keys
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A station, complete and within range."""
+    """A checked configuration of a station."""
 
     path: Path
     id: str
@@ -114,21 +113,21 @@ class Config:
     journal_max_mb: float
     place: Place
     site: Site
-    soil_water: SoilWater | None  # None where the soil is not described
+    soil_water: SoilWater | None  # None: the soil is not described
     source: Source
     limits: Limits
     bundle: Path
     trust: Trust
-    trial_hours: int  # in which a new model stands beside the one in use
+    trial_hours: int  # that a new model runs in parallel with the one in use
     mqtt: Mqtt | None
-    listens_to: Mqtt | None  # the broker that tells weather and incoming
+    weather_mqtt: Mqtt | None  # the broker that sends weather and incoming
     weather: tuple[Gauge, ...]
     incoming: Incoming | None
     page: Page | None
 
 
 def read_config(path: Path) -> Config:
-    """The configuration in a file.
+    """Read and check a configuration.
 
     Parameters
     ----------
@@ -138,12 +137,12 @@ def read_config(path: Path) -> Config:
     Raises
     ------
     ConfigError
-        The file cannot be read, or has faults: all of them, each with its key and remedy.
+        The file cannot be read or has faults; lists all of them, each with key and remedy.
     """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name a station.toml") from error
+        raise ConfigError(f"{path}: {error.strerror}; give the path of a station.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     faults: list[str] = []
@@ -154,25 +153,25 @@ def read_config(path: Path) -> Config:
     return _build(path, values)
 
 
-def named_file(folder: Path, name: str) -> Path:
-    """A file of the configuration; under systemd what was lent to the service comes first.
+def resolve_file(folder: Path, name: str) -> Path:
+    """Return the path of a named file; a systemd credential has priority over the folder.
 
-    `LoadCredential=station:FOLDER` puts each file of root's folder, say `password`, before the
-    service as `station_password`, readable by nobody else (systemd.exec(5)).
+    `LoadCredential=station:FOLDER` passes each file of root's folder, such as `password`, to the
+    service as `station_password`, which only the service can read (systemd.exec(5)).
     """
-    lent = os.environ.get("CREDENTIALS_DIRECTORY")
-    if lent:
-        path = Path(lent, f"{CREDENTIAL}_{Path(name).name}")
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials:
+        path = Path(credentials, f"{CREDENTIAL}_{Path(name).name}")
         if path.is_file():
             return path
     return folder / name
 
 
 def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
-    """Faults that only show when keys are seen together."""
+    """Check the conditions between keys; append one line to `faults` for each violation."""
     source = values.get("source", {})
     if source.get("query") is not None:
-        faults += _query_faults(source["query"])
+        faults += _check_query(source["query"])
     if "dialect" in source:
         try:
             columns, counts = (tuple(source.get(k) or ()) for k in ("columns", "count_columns"))
@@ -183,56 +182,56 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     incoming = values.get("site.incoming", {})
     form = incoming.get("form", "none")
     if form != "none" and incoming.get("ref", 0) is None:
-        faults.append(f"site.incoming.ref: missing; form {form} needs the monitor's reference")
+        faults.append(f"site.incoming.ref: missing; form {form} needs the monitor's reference rate")
     if "cutoff_rigidity_gv" in site and site["cutoff_rigidity_gv"] is None:
         scaled = form in ("hawdon2014", "mcjannet2023") and incoming.get("scale", 0) is None
-        wants = [("site.beta_per_hpa", site.get("beta_per_hpa", 0) is None)]
-        wants.append(("site.incoming.scale", scaled))
-        needed = " and ".join(name for name, missing in wants if missing)
-        if needed:
-            faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(needed)}")
-    faults += _soil_faults(values.get("site.soil", {}))
-    faults += water_faults("site.water", values.get("site.water", {}), values.get("site.soil", {}))
-    faults += cover_faults("site.cover", values.get("site.cover", {}))
-    faults += _page_faults(values.get("page", {}))
-    faults += quality_table.faults(values.get("quality", {}))
-    faults += _key_faults(values.get("model", {}).get("keys"))
-    faults += _mqtt_faults(values.get("mqtt", {}), folder)
+        derived = [("site.beta_per_hpa", site.get("beta_per_hpa", 0) is None)]
+        derived.append(("site.incoming.scale", scaled))
+        names = " and ".join(name for name, is_derived in derived if is_derived)
+        if names:
+            faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(names)}")
+    faults += _check_soil(values.get("site.soil", {}))
+    faults += check_water("site.water", values.get("site.water", {}), values.get("site.soil", {}))
+    faults += check_cover("site.cover", values.get("site.cover", {}))
+    faults += _check_page(values.get("page", {}))
+    faults += quality_table.check_ranges(values.get("quality", {}))
+    faults += _check_keys(values.get("model", {}).get("keys"))
+    faults += _check_mqtt(values.get("mqtt", {}), folder)
     weather_tables.check(values, folder, faults)
 
 
-def _mqtt_faults(mqtt: dict[str, Any], folder: Path) -> list[str]:
-    """Files that are not there or are no keys, and keys that need another."""
+def _check_mqtt(mqtt: dict[str, Any], folder: Path) -> list[str]:
+    """List the named files that do not exist or are no keys, and keys that need another key."""
     named = [name for name in mqtt if name.endswith("_file") and mqtt[name]]
     faults = [
-        f"mqtt.{name}: no file {named_file(folder, mqtt[name])}"
+        f"mqtt.{name}: no file {resolve_file(folder, mqtt[name])}"
         for name in named
-        if not named_file(folder, mqtt[name]).is_file()
+        if not resolve_file(folder, mqtt[name]).is_file()
     ]
     if mqtt.get("command_key_file") and not faults:
         try:
-            ed25519.read_public_key(named_file(folder, mqtt["command_key_file"]))
+            ed25519.read_public_key(resolve_file(folder, mqtt["command_key_file"]))
         except ConfigError as error:
             faults += [f"mqtt.command_key_file: {fault}" for fault in error.faults]
     if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
-        faults.append("mqtt: cert_file and key_file go together; give both or none")
+        faults.append("mqtt: cert_file and key_file belong together; give both or none")
     if mqtt.get("cert_file") and not mqtt.get("ca_file"):
         faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
     if mqtt.get("password_file") and not mqtt.get("user"):
-        faults.append("mqtt.user: missing; a password goes with a user")
+        faults.append("mqtt.user: missing; a password needs a user name")
     return faults
 
 
-def _page_faults(page: dict[str, Any]) -> list[str]:
+def _check_page(page: dict[str, Any]) -> list[str]:
     listen = page.get("listen", PAGE_LISTEN)
     try:
         ipaddress.ip_address(listen)
     except ValueError:
-        return [f"page.listen: {listen!r} is not an address; 127.0.0.1, or 0.0.0.0 for the LAN"]
+        return [f"page.listen: {listen!r} is not an address; use 127.0.0.1, or 0.0.0.0 for the LAN"]
     return []
 
 
-def _key_faults(keys: list[str] | None) -> list[str]:
+def _check_keys(keys: list[str] | None) -> list[str]:
     faults = []
     for key in keys or ():
         try:
@@ -242,17 +241,17 @@ def _key_faults(keys: list[str] | None) -> list[str]:
     return faults
 
 
-def _query_faults(query: str) -> list[str]:
-    """What a logger would not take for a question."""
+def _check_query(query: str) -> list[str]:
+    """List the faults of a query: a logger needs ASCII and a line end."""
     if not query.isascii():
         return [f"source.query: {query!r} is not ASCII"]
     if not query.endswith(("\r", "\n")):
-        return [f"source.query: {query!r} has no line end; close it with \\r\\n"]
+        return [f"source.query: {query!r} has no line end; end it with \\r\\n"]
     return []
 
 
-def _soil_faults(soil: dict[str, Any]) -> list[str]:
-    """A soil is described whole or not at all, and its pores hold more than its residue."""
+def _check_soil(soil: dict[str, Any]) -> list[str]:
+    """List the faults of [site.soil]: all keys or none, and theta_r below theta_s."""
     if all(value is None for value in soil.values()):
         return []
     missing = [name for name, value in soil.items() if value is None]
@@ -278,33 +277,33 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
             site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
         ),
         site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
-        soil_water=described_water(values["site.water"], values["site.soil"]),
+        soil_water=derive_soil_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
-        limits=limits_of(values.get("quality", {}), site["altitude_m"]),
+        limits=derive_limits(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / model["bundle"],
         trust=Trust(tuple(map(minisign.parse_public_key, model["keys"] or ())), model["unsigned"]),
         trial_hours=model["trial_hours"],
         mqtt=mqtt,
-        listens_to=_mqtt(values.get("weather"), folder) or mqtt,
-        weather=weather_tables.gauges(values),
-        incoming=weather_tables.incoming(values.get("incoming"), folder),
+        weather_mqtt=_mqtt(values.get("weather"), folder) or mqtt,
+        weather=weather_tables.build_gauges(values),
+        incoming=weather_tables.build_incoming(values.get("incoming"), folder),
         page=Page(**values["page"]) if "page" in values else None,
     )
 
 
 def _mqtt(table: dict[str, Any] | None, folder: Path) -> Mqtt | None:
-    """A broker, the paths of its files complete; what the table lacks is the default of [mqtt]."""
+    """Build a broker from [mqtt] or [weather]; keys not in [weather] get the defaults of [mqtt]."""
     if table is None or not table["host"]:
         return None
     defaults = {key.name: key.default for key in TABLES["mqtt"]}
-    files = {k: named_file(folder, v) for k, v in table.items() if k.endswith("_file") and v}
+    files = {k: resolve_file(folder, v) for k, v in table.items() if k.endswith("_file") and v}
     return Mqtt(**{**defaults, **table, **files})
 
 
 def _site(
     site: dict[str, Any], incoming: dict[str, Any], soil: dict[str, Any], cover: dict[str, Any]
 ) -> Site:
-    """The site with what was left out derived from place and altitude."""
+    """Build the site; derive the parameters that are not given from latitude and altitude."""
     cutoff, altitude_m = site["cutoff_rigidity_gv"], site["altitude_m"]
     reference, beta, scale = site["pressure_ref_hpa"], site["beta_per_hpa"], incoming["scale"]
     if reference is None:
@@ -321,7 +320,7 @@ def _site(
     if soil["known"] is not None:
         given |= {f"soil_{name}": value for name, value in soil.items()}
         given["soil_known"] = SOIL_KNOWN[soil["known"]]
-    given |= described_cover(cover)
+    given |= derive_cover(cover)
     return Site(
         **{**given, "beta_per_hpa": beta, "pressure_ref_hpa": reference},
         incoming_form=incoming["form"],

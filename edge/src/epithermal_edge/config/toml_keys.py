@@ -1,4 +1,4 @@
-"""Tables of keys, and the walk that checks a TOML file against them without stopping at a fault."""
+"""Check a TOML file against tables of keys; collect all faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of the file; `meaning` ends the message when it is missing or wrong."""
+    """One key of a table; `meaning` ends the message if the key is missing or wrong."""
 
     name: str
     kind: type
@@ -30,40 +30,40 @@ def check_tables(
     data: Mapping[str, Any],
     faults: list[str],
 ) -> dict[str, dict[str, Any]]:
-    """Values of every table, defaults filled in; a value that is wrong is left out.
+    """Return the values of every table with their defaults; invalid values are left out.
 
     Parameters
     ----------
     tables :
-        Keys of each table; a dotted name is a table in a table, and that one may be left out.
+        Keys of each table; a dotted name is a table inside another one and is optional.
     required :
-        Names of the tables that must be there.
+        Names of the tables that must be given.
     data :
-        As tomllib read it.
+        The file's content, from tomllib.
     faults :
-        Gets one line for each fault.
+        One line is appended for each fault.
     """
-    found = {name: value for name, value in data.items() if name in tables}
+    given = {name: value for name, value in data.items() if name in tables}
     for inner in (name for name in tables if "." in name):
         outer, _, last = inner.partition(".")
-        if isinstance(found.get(outer), Mapping) and last in found[outer]:
-            found[inner] = found[outer][last]
-            found[outer] = {name: value for name, value in found[outer].items() if name != last}
-    faults += [unknown(f"[{name}]", name, tables) for name in data if name not in tables]
-    faults += [f"[{name}] is missing; add the table" for name in required if name not in found]
+        if isinstance(given.get(outer), Mapping) and last in given[outer]:
+            given[inner] = given[outer][last]
+            given[outer] = {name: value for name, value in given[outer].items() if name != last}
+    faults += [describe_unknown(f"[{name}]", name, tables) for name in data if name not in tables]
+    faults += [f"[{name}] is missing; add the table" for name in required if name not in given]
     values: dict[str, dict[str, Any]] = {}
     for name, keys in tables.items():
-        table = found.get(name, {})
+        table = given.get(name, {})
         if not isinstance(table, Mapping):
             faults.append(f"{name}: must be a table, written [{name}]")
-        elif name in found or "." in name:
+        elif name in given or "." in name:
             below = [n.partition(".")[2] for n in tables if n.startswith(f"{name}.")]
             values[name] = _check_table(name, table, keys, below, faults)
     return values
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not known: the nearest one, or all."""
+def describe_unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Describe an unknown name: suggest the most similar known name, or list all."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     return f"{what}: unknown; {remedy}"
@@ -71,21 +71,23 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 def _check_table(
     table: str,
-    found: Mapping[str, Any],
+    given: Mapping[str, Any],
     keys: tuple[Key, ...],
     below: list[str],
     faults: list[str],
 ) -> dict[str, Any]:
     known = [*(key.name for key in keys), *below]
-    faults += [unknown(f"{table}.{name}", name, known) for name in found if name not in known]
+    faults += [
+        describe_unknown(f"{table}.{name}", name, known) for name in given if name not in known
+    ]
     values: dict[str, Any] = {}
     for key in keys:
-        if key.name in found:
-            fault = _fault_of(key, found[key.name])
+        if key.name in given:
+            fault = _check_value(key, given[key.name])
             if fault:
                 faults.append(f"{table}.{key.name}: {fault}; {key.meaning}")
             else:
-                value = found[key.name]
+                value = given[key.name]
                 values[key.name] = float(value) if key.kind is float else value
         elif key.required:
             faults.append(f"{table}.{key.name}: missing; {key.meaning}")
@@ -94,8 +96,8 @@ def _check_table(
     return values
 
 
-def _fault_of(key: Key, value: Any) -> str:
-    """Why a value cannot be that of the key; empty when it can."""
+def _check_value(key: Key, value: Any) -> str:
+    """Return the reason why a value is invalid for the key; empty if it is valid."""
     shown = repr(value)
     if key.kind is float or key.kind is int:
         if isinstance(value, bool) or not isinstance(value, (int, key.kind)):
@@ -105,14 +107,14 @@ def _fault_of(key: Key, value: Any) -> str:
         return ""
     if not isinstance(value, key.kind):
         names = {
-            str: "a text in quotes",
+            str: "a string in quotes",
             bool: "true or false",
-            list: "a list of texts",
+            list: "a list of strings",
             dict: "a table",
         }
         return f"{shown} is not {names[key.kind]}"
     if isinstance(value, list) and not (value and all(isinstance(v, str) and v for v in value)):
-        return f"{shown} is not a list of texts"
+        return f"{shown} is not a list of strings"
     if isinstance(value, str) and not value.strip() and key.default != "":
         return "is empty"
     if key.choices and value not in key.choices:

@@ -1,4 +1,4 @@
-"""Describe [site.water] of station.toml: its keys, FAO-56's thresholds, and the soil they give."""
+"""Describe [site.water] of station.toml: keys, thresholds of FAO-56, and the soil's water."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.physics.plant_water import SoilWater, field_capacity, wilting_point
 
-LEAST_CAPACITY = 0.01  # [m3 m-3] a soil that holds less for plants is not described well
+LEAST_CAPACITY = 0.01  # [m3 m-3] field capacity minus wilting point; less is an error of the input
 DEPLETION = {
     "alfalfa": 0.55, "apple": 0.50, "barley": 0.55, "bean": 0.45, "cabbage": 0.45, "carrot": 0.35,
     "citrus": 0.50, "cotton": 0.65, "grass": 0.40, "lettuce": 0.30, "maize": 0.55, "oats": 0.55,
@@ -16,7 +16,7 @@ DEPLETION = {
     "sorghum": 0.55, "soybean": 0.50, "strawberry": 0.20, "sugar_beet": 0.55, "sunflower": 0.45,
     "sweet_maize": 0.50, "table_grape": 0.35, "tomato": 0.40, "wheat": 0.55, "wine_grape": 0.45,
 }  # fmt: skip
-"""Part of the available water that a crop takes without stress, at 5 mm of evaporation a day.
+"""Fraction of the available water that a crop can use without stress, at ETc of 5 mm per day.
 
 References
 ----------
@@ -25,17 +25,17 @@ maize: grain; onion and pea: dry; pasture: rotated; wheat: winter and spring.
 """
 USUAL_DEPLETION = 0.5  # "commonly used for many crops", FAO-56, ch. 8
 WATER = (
-    Key("field_capacity", float, "water content that does not drain, m3/m3", low=0.01, high=0.8),
+    Key("field_capacity", float, "water content left after drainage, m3/m3", low=0.01, high=0.8),
     Key("wilting_point", float, "water content at which plants wilt, m3/m3", low=0, high=0.6),
     Key("crop", str, "sets the threshold by FAO-56, table 22", choices=tuple(DEPLETION)),
-    Key("threshold", float, "used part of the available water at which to irrigate, 1", low=0.05,
-        high=0.95),
+    Key("threshold", float, "depletion of the plant-available water at which to irrigate, 1",
+        low=0.05, high=0.95),
 )  # fmt: skip
-"""What an owner may tell of the water that plants can take: [site.water]."""
+"""Keys of [site.water]: the limits of plant-available water."""
 
 
-def water_faults(table: str, water: Mapping[str, Any], soil: Mapping[str, Any]) -> list[str]:
-    """What cannot be, seen together with the checked [site.soil]."""
+def check_water(table: str, water: Mapping[str, Any], soil: Mapping[str, Any]) -> list[str]:
+    """List the faults of [site.water], alone and together with the checked [site.soil]."""
     high, low = water.get("field_capacity"), water.get("wilting_point")
     faults = []
     if (high is None) != (low is None):
@@ -52,8 +52,8 @@ def water_faults(table: str, water: Mapping[str, Any], soil: Mapping[str, Any]) 
     return faults
 
 
-def described_water(water: Mapping[str, Any], soil: Mapping[str, Any]) -> SoilWater | None:
-    """Of checked tables [site.water] and [site.soil]; None where neither tells the soil."""
+def derive_soil_water(water: Mapping[str, Any], soil: Mapping[str, Any]) -> SoilWater | None:
+    """Derive the soil's water from checked tables; None if neither of them describes the soil."""
     high, low, threshold = water["field_capacity"], water["wilting_point"], water["threshold"]
     if threshold is None:
         threshold = DEPLETION.get(water["crop"], USUAL_DEPLETION)

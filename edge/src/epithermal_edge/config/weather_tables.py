@@ -1,4 +1,4 @@
-"""[weather.*] and [incoming] of station.toml: what others measure for the station."""
+"""Describe [weather.*] and [incoming] of station.toml: values that other instruments measure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS = {
     "rain": "rain_mm",
     "et0": "et0_mm",
 }
-"""Table [weather.NAME], and the field of RawRecord that it gives."""
+"""Name of a [weather.NAME] table to the field of RawRecord that it supplies."""
 
 UNITS: dict[str, dict[str, tuple[float, float]]] = {
     "pressure": {
@@ -34,9 +34,9 @@ UNITS: dict[str, dict[str, tuple[float, float]]] = {
     "rain": {"mm": (1, 0), "inch": (25.4, 0), "tips": (1, 0)},
     "et0": {"mm": (1, 0), "inch": (25.4, 0)},
 }
-"""Factor and offset that make the field's unit of another; the first one is the default.
+"""Factor and offset that convert a unit to that of the field; the first unit is the default.
 
-A tip is `source.rain_mm_per_tip`.
+The factor of a tip is `source.rain_mm_per_tip`.
 """
 
 KINDS = ("level", "amount", "total")
@@ -47,21 +47,21 @@ def _gauge_keys(name: str) -> tuple[Key, ...]:
     units = tuple(UNITS[name])
     sums = name in ("rain", "et0")
     return (
-        Key("topic", str, "MQTT topic that tells it, without + and #", pattern=TOPIC),
-        Key("field", str, "name in a JSON payload, a.b for one inside; else a plain number"),
-        Key("time_field", str, "the payload's own time, UTC; else the time of arrival"),
-        Key("unit", str, "of the number", default=units[0], choices=units),
+        Key("topic", str, "MQTT topic, without + and #", pattern=TOPIC),
+        Key("field", str, "name in a JSON payload, nested as a.b; without it, a plain number"),
+        Key("time_field", str, "field with the time of the value, UTC"),
+        Key("unit", str, "unit of the value", default=units[0], choices=units),
         Key(
             "kind",
             str,
-            "level: a state; amount: what fell since the message before; total: a counter",
+            "level: a state; amount: sum since the previous message; total: a counter",
             default="amount" if sums else "level",
             choices=KINDS[1:] if sums else KINDS[:1],
         ),
         Key(
             "max_age_s",
             float,
-            "longest silence, after which the value is unknown",
+            "age at which a value becomes unknown, s",
             default=3600.0,
             low=1,
             high=DAY_S,
@@ -71,30 +71,34 @@ def _gauge_keys(name: str) -> tuple[Key, ...]:
 
 TABLES: dict[str, tuple[Key, ...]] = {
     "weather": (
-        Key("host", str, "broker that tells weather and incoming; else that of [mqtt]"),
-        Key("port", int, "its TCP port", default=1883, low=1, high=65535),
-        Key("version", str, "of MQTT there", default="5", choices=("5", "3.1.1")),
-        Key("user", str, "MQTT user there"),
-        Key("password_file", str, "file whose first line is that user's password"),
-        Key("ca_file", str, "certificate of that broker's authority; switches TLS on"),
+        Key("host", str, "broker for weather and incoming; without it, that of [mqtt]"),
+        Key("port", int, "TCP port of that broker", default=1883, low=1, high=65535),
+        Key("version", str, "MQTT version", default="5", choices=("5", "3.1.1")),
+        Key("user", str, "user name at that broker"),
+        Key("password_file", str, "file whose first line is the password"),
+        Key("ca_file", str, "CA certificate; enables TLS"),
     ),
     **{f"weather.{name}": _gauge_keys(name) for name in FIELDS},
     "incoming": (
-        Key("source", str, "where the monitor's counts come from", True, choices=INCOMING_SOURCES),
-        Key("file", str, "for file: lines of time and count, appended to"),
-        Key("monitor", str, "for nmdb: its short name", default="JUNG", pattern=r"[A-Z0-9]{2,8}"),
-        Key("url", str, "for nmdb: of NEST", default=NMDB_URL, pattern=r"https://\S+"),
-        Key("ca_file", str, "for nmdb: certificate of another authority than the system's"),
+        Key("source", str, "source of the monitor's counts", True, choices=INCOMING_SOURCES),
+        Key("file", str, "file: lines of time and count; new lines are appended"),
         Key(
-            "every_s", float, "for nmdb: seconds between queries", default=3600, low=600, high=DAY_S
+            "monitor",
+            str,
+            "nmdb: short name of the monitor",
+            default="JUNG",
+            pattern=r"[A-Z0-9]{2,8}",
         ),
-        Key("topic", str, "for mqtt: topic without + and #, may be retained", pattern=TOPIC),
-        Key("field", str, "for mqtt: name in a JSON payload; else a plain number"),
-        Key("time_field", str, "for mqtt: the payload's own time, UTC; else the time of arrival"),
+        Key("url", str, "nmdb: address of NEST", default=NMDB_URL, pattern=r"https://\S+"),
+        Key("ca_file", str, "nmdb: CA certificate, if not one of the system's"),
+        Key("every_s", float, "nmdb: seconds between queries", default=3600, low=600, high=DAY_S),
+        Key("topic", str, "mqtt: topic, without + and #", pattern=TOPIC),
+        Key("field", str, "mqtt: name in a JSON payload; without it, a plain number"),
+        Key("time_field", str, "mqtt: field with the time of the count, UTC"),
         Key(
             "max_age_s",
             float,
-            "how long a count is taken for the present one",
+            "age up to which a count is current, s",
             default=21600.0,
             low=60,
             high=10 * DAY_S,
@@ -107,7 +111,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
 class Gauge:
     """A [weather.*] table: value = number in the message * scale + offset, in the field's unit."""
 
-    name: str  # of the field of RawRecord
+    name: str  # field of RawRecord
     topic: str
     field: str | None
     time_field: str | None
@@ -134,7 +138,7 @@ class Incoming:
 
 
 def check(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) -> None:
-    """Faults of the two that only show when keys are seen together."""
+    """Check the conditions between keys; append one line to `faults` for each violation."""
     listening = False
     for name in FIELDS:
         table = values.get(f"weather.{name}", {})
@@ -142,7 +146,7 @@ def check(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) ->
         if "topic" in table and table["topic"] is None:
             defaults = {key.name: key.default for key in TABLES[f"weather.{name}"]}
             if given or table != defaults:
-                faults.append(f"weather.{name}.topic: missing; MQTT topic that tells it")
+                faults.append(f"weather.{name}.topic: missing; MQTT topic of the sensor")
             continue
         listening = True
         faults += _time_without_json(f"weather.{name}", table)
@@ -158,14 +162,16 @@ def check(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) ->
         faults.append(f"incoming.ca_file: no file {folder / incoming['ca_file']}")
     faults += _time_without_json("incoming", incoming)
     if source and values.get("site.incoming", {}).get("form") == "none":
-        faults.append("site.incoming.form: is none; [incoming] is for plain or another form")
+        faults.append(
+            "site.incoming.form: is none, but [incoming] is given; set plain or another form"
+        )
     broker = values.get("weather", {})
     for key in ("password_file", "ca_file"):
         if broker.get(key) and not (folder / broker[key]).is_file():
             faults.append(f"weather.{key}: no file {folder / broker[key]}")
     listening = listening or source == "mqtt"
     if listening and "mqtt" not in values and not broker.get("host"):
-        faults.append("weather.host: missing; topics are read from it, or from mqtt.host")
+        faults.append("weather.host: missing; topics need this broker or mqtt.host")
 
 
 def _time_without_json(name: str, table: dict[str, Any]) -> list[str]:
@@ -174,9 +180,9 @@ def _time_without_json(name: str, table: dict[str, Any]) -> list[str]:
     return []
 
 
-def gauges(values: dict[str, dict[str, Any]]) -> tuple[Gauge, ...]:
-    """The gauges that have a topic."""
-    found = []
+def build_gauges(values: dict[str, dict[str, Any]]) -> tuple[Gauge, ...]:
+    """Build the gauges that have a topic."""
+    gauges = []
     for name, field in FIELDS.items():
         table = values.get(f"weather.{name}", {})
         if not table.get("topic"):
@@ -185,12 +191,12 @@ def gauges(values: dict[str, dict[str, Any]]) -> tuple[Gauge, ...]:
         if table["unit"] == "tips":
             scale = values["source"]["rain_mm_per_tip"]
         given = {k: table[k] for k in ("topic", "field", "time_field", "kind", "max_age_s")}
-        found.append(Gauge(name=field, scale=scale, offset=offset, **given))
-    return tuple(found)
+        gauges.append(Gauge(name=field, scale=scale, offset=offset, **given))
+    return tuple(gauges)
 
 
-def incoming(table: dict[str, Any] | None, folder: Path) -> Incoming | None:
-    """The [incoming] table, its paths complete."""
+def build_incoming(table: dict[str, Any] | None, folder: Path) -> Incoming | None:
+    """Build the neutron monitor's source from [incoming]; None if there is no such table."""
     if table is None:
         return None
     files = {k: folder / table[k] if table[k] else None for k in ("file", "ca_file")}

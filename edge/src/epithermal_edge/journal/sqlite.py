@@ -110,9 +110,8 @@ class Database:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
         except (OSError, *FAULTS) as error:
             raise journal_error(path, error) from error
-        self._db.text_factory = lambda data: data.decode(
-            errors="replace"
-        )  # checksums detect damage
+        # checksums detect damaged text later
+        self._db.text_factory = lambda data: data.decode(errors="replace")
         try:
             self.rows(f"PRAGMA page_size = {PAGE_BYTES}")
             self.rows("PRAGMA journal_mode = WAL")

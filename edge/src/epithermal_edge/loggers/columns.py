@@ -129,7 +129,7 @@ def _air(
     return _find(plain, inside) if not found and options.use_inside_air else found
 
 
-def _configured(dialect: Dialect, options: Options, names: tuple[str, ...]) -> bool:
+def _is_configured(dialect: Dialect, options: Options, names: tuple[str, ...]) -> bool:
     """The columns are not a header's: they may use the names of RawRecord and tell no time."""
     return names in (options.columns, dialect.columns)
 
@@ -137,7 +137,7 @@ def _configured(dialect: Dialect, options: Options, names: tuple[str, ...]) -> b
 def _time(
     dialect: Dialect, options: Options, names: tuple[str, ...], plain: list[str]
 ) -> tuple[int, ...]:
-    configured = _configured(dialect, options, names)
+    configured = _is_configured(dialect, options, names)
     time = _find(plain, (*dialect.time, *(("timeutc", "time") if configured else ())))[:1]
     if not time:
         raise FrameError(f"no column for the time of {dialect.name} in: {_listed(names)}")
@@ -147,7 +147,7 @@ def _time(
 def _tubes(
     dialect: Dialect, options: Options, names: tuple[str, ...], plain: list[str]
 ) -> tuple[Tube, ...]:
-    configured = _configured(dialect, options, names)
+    configured = _is_configured(dialect, options, names)
     if options.count_columns is None:
         aliases = (*dialect.counts, *(("counts",) if configured else ()))
         columns = _find(plain, aliases)[:1]

@@ -246,9 +246,8 @@ class Commands:
             return None
         except OSError as error:
             self.count_refusal("no_memory", topic)
-            return self._answer(
-                command, "failed", f"the nonce cannot be stored: {error.strerror}", {}
-            )
+            text = f"the nonce cannot be stored: {error.strerror}"
+            return self._answer(command, "failed", text, {})
         self.executed += 1
         log.info("command %s, nonce %s", command.verb, command.nonce)
         try:
@@ -259,9 +258,7 @@ class Commands:
     def _is_signed(self, command: Command) -> bool:
         try:
             return ed25519.verify(self._key, command.signed, command.signature)
-        except (
-            ed25519.VerifierError
-        ) as error:  # a damaged installation must not stop the measurement
+        except ed25519.VerifierError as error:  # must not stop the measurement
             log.error("%s", error)
             return False
 

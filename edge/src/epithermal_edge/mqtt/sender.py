@@ -101,9 +101,7 @@ class Sender:
         self._next_link = 0.0  # earliest time of the next connection [s, monotonic]
         self._last_ack = 0.0
         self._last_alive = 0.0  # last time that paho's thread was running
-        self._sessions: deque[str] = deque(
-            maxlen=50
-        )  # session ids of the newest connections of this process
+        self._sessions: deque[str] = deque(maxlen=50)  # of the newest connections
         self._limit = IN_FLIGHT
         self._health_at = -math.inf
         self._inbox = Inbox(identity, commands, put)
@@ -304,9 +302,8 @@ class Sender:
         self._links += 1
         self._link_at = now
         self._link = Link(self._links, me.station, self._config, will, self._inbox.put)
-        self._sessions.append(
-            self._link.session
-        )  # the broker may publish it before it accepts the connection
+        # now, because the broker may publish the session before it accepts the connection
+        self._sessions.append(self._link.session)
 
     def _abandon(self, why: str, now: float) -> None:
         assert self._link is not None

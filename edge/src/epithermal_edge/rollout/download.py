@@ -1,6 +1,6 @@
-"""A bundle's tar from a web server: certificate verified, continued where it broke off.
+"""Download a bundle's tar over HTTPS, with a verified certificate; resume partial downloads.
 
-What comes is not trusted: its hashes and its signature are looked at when it is installed.
+The content is not trusted: its hashes and its signature are verified when it is installed.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.rollout.staging import MAX_BYTES
 from epithermal_edge.rollout.state_file import match_owner
 
-TIMEOUT_S = 30.0  # of silence
-TOTAL_S = 3600.0  # of a whole download; on a slow link the next one goes on
-TRIES, PAUSE_S = 5, 2.0  # in one command; the pause doubles
+TIMEOUT_S = 30.0  # longest time without data
+TOTAL_S = 3600.0  # longest time of one download; the next command resumes it
+TRIES, PAUSE_S = 5, 2.0  # attempts of one command, first pause between them; it doubles
 CHUNK = 1 << 16
-PARTIAL_DAYS = 30.0  # how long a partial file is kept for the next command
+PARTIAL_DAYS = 30.0  # a partial file older than this is deleted
 
 
 class BrokenOffError(EpithermalError):
-    """The rest may come another time."""
+    """The download is incomplete; a later command can resume it."""
 
 
 class _OnlyHttps(HTTPRedirectHandler):
-    """A server may send on to another address, but not to one without TLS."""
+    """Follows a redirect only to an https address."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         if not newurl.startswith("https://"):
-            raise BundleError(f"{req.full_url}: sends on to {newurl[:80]}, which is not https")
+            raise BundleError(f"{req.full_url}: redirects to {newurl[:80]}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """A file that grows, and beside it what the server called its content."""
+    """A partly downloaded file, with the ETag or date of its content beside it."""
 
     file: Path
 
     @property
     def tag_file(self) -> Path:
-        """ETag or date of the content; without it nothing is continued."""
+        """File with the ETag or date of the content; without it no download is resumed."""
         return self.file.with_suffix(".tag")
 
-    def known(self) -> tuple[int, str]:
-        """Bytes that are here, and the tag; 0 where they cannot be continued."""
+    def resume_point(self) -> tuple[int, str]:
+        """Return the number of bytes and the tag; 0 and "" if the download cannot be resumed."""
         try:
             tag = str(json.loads(self.tag_file.read_bytes())["tag"])
             return (self.file.stat().st_size, tag) if tag else (0, "")
         except (OSError, ValueError, LookupError, TypeError):
             return 0, ""
 
-    def begin(self, tag: str) -> None:
-        """From the first byte on."""
+    def restart(self, tag: str) -> None:
+        """Start again from the first byte."""
         self.file.write_bytes(b"")
         self.tag_file.write_text(json.dumps({"tag": tag}))
 
-    def drop(self) -> None:
-        """It is of no use."""
+    def delete(self) -> None:
+        """Delete the partial file and its tag."""
         self.file.unlink(missing_ok=True)
         self.tag_file.unlink(missing_ok=True)
 
@@ -80,69 +80,75 @@ def pull(
     out: Callable[[str], object],
     sleep: Callable[[float], object] = time.sleep,
 ) -> Path:
-    """The file at an address, whole; the caller deletes it.
+    """Download the file at an address and return its path; the caller deletes it.
 
     Parameters
     ----------
     folder :
-        Of the station's bundles: partial files are kept there, and continued by the next call.
+        Folder of the station's bundles; partial files stay there and the next call resumes them.
     ca_file :
-        Certificate of the server's authority; None: the system's.
+        Certificate of the authority that signed the server's; None: the system's certificates.
     out :
-        Takes a line for people.
+        Prints a line of progress for the user.
+    sleep :
+        Waits for a time [s].
 
     Raises
     ------
     ConfigError
-        The address is not https, the certificate file is none, or does not vouch for the server.
+        The address is not https, `ca_file` is invalid, or the server's certificate is not trusted.
     BrokenOffError
-        It did not come whole in several tries.
+        The download is incomplete after TRIES attempts.
     BundleError
-        The server refuses, or what it sends is too large.
+        The server refuses the request, or the file is too large.
     """
     if not address.startswith("https://"):
-        raise ConfigError(f"{address}: only https:// addresses are pulled")
+        raise ConfigError(f"{address}: only https:// addresses are allowed")
     try:
         context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except OSError as fault:
-        raise ConfigError(f"{ca_file}: no certificate of an authority ({fault})") from fault
+        raise ConfigError(f"{ca_file}: not a certificate of an authority ({fault})") from fault
     opener = build_opener(HTTPSHandler(context=context), _OnlyHttps())
     place = folder / ".download"
     place.mkdir(parents=True, exist_ok=True)
     match_owner(place, folder)
-    _forget_old(place)
+    _delete_old(place)
     partial = Partial(place / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.part")
     until, pause_s, reason = time.monotonic() + TOTAL_S, PAUSE_S, ""
     for attempt in range(TRIES):
         if attempt:
-            out(f"{reason}; {partial.known()[0]} bytes are here, goes on in {pause_s:g} s")
+            out(f"{reason}; {partial.resume_point()[0]} bytes received, resuming in {pause_s:g} s")
             sleep(pause_s)
             pause_s *= 2.0
         try:
             _fetch(opener, address, partial, until)
         except (URLError, HTTPException, OSError) as fault:
             if isinstance(getattr(fault, "reason", None), ssl.SSLCertVerificationError):
-                raise ConfigError(f"{address}: {fault}: give its authority with --ca") from fault
+                raise ConfigError(
+                    f"{address}: {fault}: name the certificate of its authority with --ca"
+                ) from fault
             reason = f"{address}: {getattr(fault, 'reason', None) or fault}"
             continue
         whole = partial.file.with_suffix(".tar")
         partial.file.replace(whole)
-        partial.drop()
+        partial.delete()
         return whole
-    raise BrokenOffError(f"{reason}; what came is kept: give the same command again")
+    raise BrokenOffError(
+        f"{reason}; the received part is stored: run the same command again to resume"
+    )
 
 
 def _fetch(opener: OpenerDirector, address: str, partial: Partial, until: float) -> None:
-    """The whole, or the rest of it, into the partial file.
+    """Download the file, or the rest of it, into the partial file.
 
     Raises
     ------
     OSError
-        It broke off: URLError, TimeoutError and the like.
+        The download is incomplete (URLError, TimeoutError and others): retry.
     BundleError
-        Another try does not help.
+        The error is permanent.
     """
-    have, tag = partial.known()
+    have, tag = partial.resume_point()
     headers = {"User-Agent": "epithermal-edge", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
@@ -150,22 +156,22 @@ def _fetch(opener: OpenerDirector, address: str, partial: Partial, until: float)
         answer = opener.open(Request(address, headers=headers), timeout=TIMEOUT_S)
     except HTTPError as refusal:
         with refusal:
-            if refusal.code == 416:  # nothing is left, or the file has changed: all of it again
-                partial.drop()
-                raise URLError("the server does not know the range") from refusal
+            if refusal.code == 416:  # nothing is left, or the file has changed: start again
+                partial.delete()
+                raise URLError("the server rejects the range") from refusal
             if refusal.code >= 500 or refusal.code == 429:
                 raise URLError(f"status {refusal.code}") from refusal
             raise BundleError(f"{address}: status {refusal.code}: check the address") from refusal
     with answer:
         if answer.status != 206 or not _continues(answer, have):
             have = 0
-            partial.begin(_tag(answer.headers))
+            partial.restart(_tag(answer.headers))
         length = answer.headers.get("Content-Length")
         _copy(answer, partial, have, None if length is None else int(length), until, address)
 
 
 def _tag(headers: HTTPMessage) -> str:
-    """What If-Range takes; a weak ETag will not do (RFC 9110, section 13.1.5)."""
+    """Return the value for If-Range; a weak ETag is not allowed (RFC 9110, section 13.1.5)."""
     tag = headers.get("ETag") or ""
     return tag if tag.startswith('"') else headers.get("Last-Modified") or ""
 
@@ -178,38 +184,38 @@ def _copy(
     answer: Any, partial: Partial, have: int, length: int | None, until: float, address: str
 ) -> None:
     if have + (length or 0) > MAX_BYTES:
-        partial.drop()
+        partial.delete()
         raise BundleError(f"{address}: too large for a bundle: check the address")
     wanted = None if length is None else have + length
     with partial.file.open("ab") as file:
         while chunk := answer.read1(CHUNK):
             have += file.write(chunk)
             if have > MAX_BYTES:
-                partial.drop()
+                partial.delete()
                 raise BundleError(f"{address}: too large for a bundle: check the address")
             if time.monotonic() > until:
-                raise URLError(f"did not end within {TOTAL_S:.0f} s")
+                raise URLError(f"not complete after {TOTAL_S:.0f} s")
     if wanted is not None and have != wanted:
         raise URLError(f"broke off at {have} of {wanted} bytes")
 
 
-def _forget_old(place: Path) -> None:
+def _delete_old(place: Path) -> None:
     for left in place.iterdir():
         if time.time() - left.stat().st_mtime > PARTIAL_DAYS * 86400.0:
             left.unlink(missing_ok=True)
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Hold a file to the hash that its maker tells.
+    """Verify the SHA-256 hash of a tar.
 
     Raises
     ------
     BundleError
-        It is another, or cannot be read.
+        The hash differs, or the file cannot be read.
     """
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as fault:
-        raise BundleError(f"{path}: {fault.strerror}: --sha256 is of a tar") from fault
+        raise BundleError(f"{path}: {fault.strerror}: --sha256 is the hash of a tar") from fault
     if found != expected.lower():
-        raise BundleError(f"{path}: sha256 is {found}, not what was given: take it again")
+        raise BundleError(f"{path}: sha256 is {found}, not the expected one: download it again")

@@ -1,10 +1,10 @@
-"""Bundles on a station: a folder of them, and two links that say which one is used.
+"""Manage the bundles on a station: a folder of bundles, and two links to those in use.
 
     models/rootzone-1.0.0/  rootzone-1.1.0/  current -> rootzone-1.1.0  previous -> rootzone-1.0.0
 
-A bundle is proved before a link leads to it, and a link changes by an atomic rename after its
-bundle is on disk: at no moment, a power cut included, is the station without a model. `rollout`
-brings new ones in.
+A bundle is verified before a link points to it, and a link is changed by an atomic rename after its
+bundle is on disk: the station has a model at any moment, even after a power cut. `rollout` installs
+new bundles.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """One bundle in the folder."""
+    """A bundle in the folder."""
 
     folder: str
-    name: str  # name and version; empty where it is damaged
+    name: str  # name and version; empty if the bundle is damaged
     sha256: str
-    uses: tuple[str, ...]  # links that lead to it, and how far it is
-    fault: str  # why it cannot be used; empty where it can
-    signed: str = ""  # id of the key that its signature names; it was verified when it came
+    uses: tuple[str, ...]  # links that point to it, and its state as a candidate
+    fault: str  # why it cannot be used; empty if it can
+    signed: str = ""  # key id in its signature, which was verified at the installation
 
 
 def models_folder(config: Config) -> Path:
-    """The folder that holds the bundles and the link that the station reads.
+    """Return the folder with the bundles and the link that the station reads.
 
     Raises
     ------
     ConfigError
-        `model.bundle` is a bundle itself and not the link.
+        `model.bundle` names a bundle instead of the link.
     """
     if config.bundle.name != CURRENT:
         raise ConfigError(
-            f"{config.path}: model.bundle: {config.bundle.name} is no link that can be switched;"
+            f"{config.path}: model.bundle: {config.bundle.name} is not the link `{CURRENT}`;"
             f' set it to "models/{CURRENT}" and install a bundle'
         )
     return config.bundle.parent
 
 
 def list_bundles(folder: Path) -> list[Installed]:
-    """The bundles of a folder by name; hashes and schema are verified, golden vectors are not."""
+    """List the bundles of a folder by name; verify hashes and schema, but no golden vectors."""
     uses = {link: read_link(folder, link) for link in (CURRENT, PREVIOUS)}
     candidate = read(folder).candidate if folder.is_dir() else None
     if candidate is not None:
@@ -67,24 +67,24 @@ def list_bundles(folder: Path) -> list[Installed]:
     names = {p.name for p in folder.iterdir() if _is_bundle(p)} if folder.is_dir() else set()
     if candidate is not None and (folder / candidate.folder).is_dir():
         names.add(candidate.folder)
-    return [_look(folder, name, uses) for name in sorted(names)]
+    return [_inspect(folder, name, uses) for name in sorted(names)]
 
 
-def _look(folder: Path, name: str, uses: dict[str, str | None]) -> Installed:
-    led = tuple(use for use, where in uses.items() if where == name)
+def _inspect(folder: Path, name: str, uses: dict[str, str | None]) -> Installed:
+    links = tuple(use for use, where in uses.items() if where == name)
     try:
         bundle = open_bundle(folder / name)
     except BundleError as fault:
-        return Installed(name, "", "", led, str(fault))
+        return Installed(name, "", "", links, str(fault))
     try:
         signed = parse((folder / name / SIGNATURE).read_bytes()).key_id[::-1].hex().upper()
     except (OSError, BundleError):
         signed = ""
-    return Installed(name, title(bundle), bundle.sha256, led, "", signed)
+    return Installed(name, title(bundle), bundle.sha256, links, "", signed)
 
 
 def title(bundle: Bundle) -> str:
-    """Name and version."""
+    """Return name and version of a bundle."""
     return f"{bundle.name} {bundle.version}"
 
 
@@ -93,18 +93,18 @@ def _is_bundle(path: Path) -> bool:
 
 
 def read_link(folder: Path, link: str) -> str | None:
-    """Name of the folder that a link leads to."""
+    """Return the name of the folder that a link points to; None if there is no link."""
     path = folder / link
     return os.readlink(path) if path.is_symlink() else None
 
 
 def verify_bundle(path: Path) -> Bundle:
-    """The bundle, after its hashes, its schema and its golden vectors on the runtime here.
+    """Open a bundle and verify hashes, schema and golden vectors on the installed runtime.
 
     Raises
     ------
     BundleError
-        One of these does not hold.
+        One of these checks fails.
     """
     bundle = open_bundle(path)
     step = runtime.load(bundle)
@@ -114,20 +114,20 @@ def verify_bundle(path: Path) -> Bundle:
 
 
 def has_current(folder: Path) -> bool:
-    """Whether there is a bundle in use that can be opened."""
+    """Return whether the bundle in use can be opened."""
     try:
         return bool(open_bundle(folder / CURRENT))
     except BundleError:
         return False
 
 
-def roll_back(folder: Path, why: str = "asked for") -> Bundle:
-    """Use the bundle that was used before; doing it twice changes nothing.
+def roll_back(folder: Path, why: str = "on request") -> Bundle:
+    """Use the previous bundle again; the bundle in use becomes the previous one. Twice: no change.
 
     Raises
     ------
     BundleError
-        There is none, or it does not work any more; nothing has changed.
+        There is no previous bundle, or it fails its checks; nothing has changed.
     """
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder: install a bundle first")
@@ -147,25 +147,25 @@ def roll_back(folder: Path, why: str = "asked for") -> Bundle:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """One change at a time.
+    """Lock a folder of bundles for one change at a time.
 
     Raises
     ------
     BundleError
-        Another one is under way.
+        Another change is under way.
     """
     handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as fault:
-        raise BundleError(f"{folder}: another installation is under way: wait") from fault
+        raise BundleError(f"{folder}: another installation is under way: wait for it") from fault
     finally:
         os.close(handle)
 
 
 def set_link(folder: Path, link: str, name: str) -> None:
-    """Let a link lead to a bundle, atomically and for good."""
+    """Point a link to a bundle, atomically and durably."""
     fresh = folder / f".{link}"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(name)
@@ -175,12 +175,12 @@ def set_link(folder: Path, link: str, name: str) -> None:
 
 
 def find_fallback(folder: Path, fault: BundleError) -> Path:
-    """The bundle to start with where the one in use does not work any more: the one before.
+    """Return the previous bundle, to start with if the bundle in use fails its checks.
 
     Raises
     ------
     BundleError
-        The fault given: there is no other, or that does not work either.
+        `fault` itself: there is no previous bundle, or it fails its checks too.
     """
     previous = read_link(folder, PREVIOUS)
     log.error("%s", fault)
@@ -193,5 +193,5 @@ def find_fallback(folder: Path, fault: BundleError) -> Path:
     try:
         roll_back(folder, str(fault))
     except (OSError, BundleError) as refusal:
-        log.error("%s; the link stays, and %s is used", refusal, previous)
+        log.error("%s; the link is unchanged, %s is used", refusal, previous)
     return folder / previous

@@ -1,4 +1,4 @@
-"""The engine that a configuration asks for, its bundle proved on the runtime at hand."""
+"""Load the engine of a configuration, and verify its bundle on the installed runtime."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ log = logging.getLogger(__name__)
 
 
 def load_engine(config: Config, path: Path | None = None) -> Engine:
-    """The engine, after its bundle has proved itself.
+    """Load an engine and verify its bundle.
 
     Parameters
     ----------
     path :
-        Of another bundle than the configuration names.
+        Bundle to load instead of the configured one.
 
     Raises
     ------
     BundleError
-        Damaged, not understood, or the golden vectors fail.
+        The bundle is damaged or of an unknown schema, or the golden vectors fail.
     """
-    bundle = open_bundle((path or config.bundle).resolve())  # a link may be led elsewhere meanwhile
+    bundle = open_bundle((path or config.bundle).resolve())  # resolved once: the link may change
     step = runtime.load(bundle)
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
@@ -36,12 +36,12 @@ def load_engine(config: Config, path: Path | None = None) -> Engine:
 
 
 def start_engine(config: Config) -> Engine:
-    """The engine to start a station with: where its bundle does not work any more, the one before.
+    """Load the engine to start a station with; fall back to the previous bundle.
 
     Raises
     ------
     BundleError
-        None of them works.
+        The bundle fails its checks, and so does the previous one, if any.
     """
     try:
         return load_engine(config)

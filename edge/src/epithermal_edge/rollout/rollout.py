@@ -1,7 +1,7 @@
-"""A new model's way to be used: staged, verified, on trial, and then committed or rejected.
+"""Roll out a new model: stage it, verify it, try it, and then commit or reject it.
 
-Each step is durable before the next begins, and each can be done again: `finish` goes on where a
-cut left it. The links change in `commit` alone. docs/rollout.md tells what is asked of a model.
+Each step is on disk before the next one starts, and each can be repeated: `finish` completes what a
+power cut interrupted. Only `commit` changes the links. docs/rollout.md lists the checks of a model.
 """
 
 from __future__ import annotations
@@ -29,44 +29,44 @@ from epithermal_edge.rollout.state_file import (
 )
 from epithermal_edge.signatures.minisign import MAX_BYTES, UnknownKeyError, verify
 
-MAX_STARTS = 8  # of a station during one trial; then the candidate is taken for what ends it
+MAX_STARTS = 8  # starts of the station during a trial; more mean that the candidate stops it
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asks for when a bundle comes in."""
+    """Options of an installation."""
 
     trust: Trust
-    origin: str = ""  # where it came from, as it was given
-    pulled: bool = False  # from a server: it may not bring another name
+    origin: str = ""  # source of the bundle as the user named it
+    pulled: bool = False  # downloaded from a server: must have the name of the model in use
     now: bool = False  # use it without a trial
     allow_downgrade: bool = False
 
 
 def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
-    """Take a bundle in: staged, verified, and on trial or, where there is no other, used at once.
+    """Install a bundle: stage and verify it; use it at once if there is no other model.
 
     Parameters
     ----------
     folder :
-        Of the station's bundles; made when it is not there.
+        Folder of the station's bundles; created if it does not exist.
     source :
         A bundle's folder, or a tar archive of one.
 
     Returns
     -------
     Bundle
-        It was verified.
+        The verified bundle.
     str
-        CURRENT, or VERIFIED: the running station tries it.
+        CURRENT if it is in use; VERIFIED if the running station is to try it.
 
     Raises
     ------
     BundleError
-        It is damaged, not signed by one who is trusted, older than one that was used, not for this
-        software, or fails its golden vectors on the runtime here; the model in use is as before.
+        The bundle is damaged, lacks a trusted signature, is older than a version that was used, is
+        not for this software, or fails its golden vectors here; the model in use is unchanged.
     """
     if not folder.is_dir():
         folder.mkdir(parents=True)
@@ -77,7 +77,7 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
         same = _is_current(folder, staged)
         if same is not None:
             staging.clear(folder)
-            log.info("%s is the current bundle already", title(same))
+            log.info("%s is already the current bundle", title(same))
             return same, CURRENT
         origin = request.origin or str(source)
         candidate = Candidate(
@@ -89,30 +89,30 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
             now=request.now,
             allow_downgrade=request.allow_downgrade,
         )
-        record = _without(read(folder), f"{origin} takes its place")
+        record = _reject_candidate(read(folder), f"replaced by {origin}")
         write(folder, record.with_event("model_staged", origin, candidate))
-        return _verify(folder, request.trust)
+        return _verify_staged(folder, request.trust)
 
 
 def _is_current(folder: Path, staged: Path) -> Bundle | None:
-    """The bundle, where it is the one in use already."""
+    """Open a staged bundle if it is the one in use; otherwise return None."""
     try:
         bundle = open_bundle(staged)
         return bundle if open_bundle(folder / CURRENT).sha256 == bundle.sha256 else None
     except BundleError:
-        return None  # told when it is verified
+        return None  # `_verify_staged` reports the error
 
 
-def _without(record: Rollout, why: str) -> Rollout:
-    """The record after the candidate had to go."""
+def _reject_candidate(record: Rollout, why: str) -> Rollout:
+    """Return the rollout state with the candidate, if any, rejected."""
     candidate = record.candidate
     if candidate is None:
         return record
     return record.with_event("model_rejected", f"{candidate.title}: {why}", None)
 
 
-def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
-    """Prove what is staged and put it beside the others, or reject it; the lock is held."""
+def _verify_staged(folder: Path, trust: Trust) -> tuple[Bundle, str]:
+    """Verify the staged bundle and move it to the others, or reject it; needs the lock."""
     record = read(folder)
     candidate = record.candidate
     assert candidate is not None
@@ -121,7 +121,7 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
         signer = check_signature(staged, trust)
         bundle = installed.verify_bundle(staged)
         _check_version(folder, record, candidate, bundle)
-        name = _free_name(folder, bundle)
+        name = _choose_name(folder, bundle)
     except BundleError as fault:
         text = str(fault).replace(f"{staged}", candidate.source)
         reject(folder, text)
@@ -132,7 +132,7 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
     )
     text = f"{title(bundle)}, sha256 {bundle.sha256[:12]}, {signer}"
     write(folder, record.with_event("model_verified", text, verified))
-    _move(folder, name)
+    _move_staged(folder, name)
     bundle = replace(bundle, path=folder / name)
     if candidate.now or not installed.has_current(folder):
         commit(folder, bundle, "without a trial")
@@ -141,16 +141,16 @@ def _verify(folder: Path, trust: Trust) -> tuple[Bundle, str]:
 
 
 def check_signature(path: Path, trust: Trust) -> str:
-    """Who signed a bundle's MANIFEST, in words.
+    """Verify the signature of a bundle's MANIFEST; return who signed it, for an event text.
 
     Raises
     ------
     BundleError
-        The signature is wrong, or there is none of a trusted key and `model.unsigned` does not
-        allow that.
+        The signature is invalid, or it is missing or of an unknown key and `model.unsigned` does
+        not allow that.
     """
     where = path / SIGNATURE
-    remedy = "sign it (epithermal-host sign), name its maker in model.keys, or set model.unsigned"
+    remedy = "sign it (epithermal-host sign), add its key to model.keys, or set model.unsigned"
     try:
         with where.open("rb") as file:
             signature = file.read(MAX_BYTES + 1)
@@ -159,17 +159,17 @@ def check_signature(path: Path, trust: Trust) -> str:
     except FileNotFoundError as fault:
         if trust.unsigned:
             return "not signed"
-        raise BundleError(f"{where}: not there: {remedy}") from fault
+        raise BundleError(f"{where}: missing: {remedy}") from fault
     except UnknownKeyError as fault:
         if trust.unsigned:
             return str(fault)
         raise BundleError(f"{where}: {fault}: {remedy}") from fault
     except (BundleError, OSError) as fault:
-        raise BundleError(f"{where}: {fault}: take it from its maker again") from fault
+        raise BundleError(f"{where}: {fault}: get the bundle from its publisher again") from fault
 
 
 def _check_version(folder: Path, record: Rollout, candidate: Candidate, bundle: Bundle) -> None:
-    """Neither older than one that was committed nor, from a server, of another name."""
+    """Reject a version older than a committed one, and another name from a server."""
     highest = dict(record.highest)
     try:
         current = open_bundle(folder / CURRENT)
@@ -180,20 +180,20 @@ def _check_version(folder: Path, record: Rollout, candidate: Candidate, bundle: 
         highest[current.name] = max(known, current.version, key=precedence)
         if candidate.pulled and bundle.name != current.name:
             raise BundleError(
-                f"{candidate.source}: brings {bundle.name}, and {current.name} is in use: a server"
-                " may not change that; fetch it and install the file"
+                f"{candidate.source}: contains {bundle.name}, but {current.name} is in use: a"
+                " server may not change the name; download the file and install it"
             )
     before = highest.get(bundle.name)
     older = before is not None and precedence(bundle.version) < precedence(before)
     if older and not candidate.allow_downgrade:
         raise BundleError(
             f"{candidate.source}: {title(bundle)} is older than {before}, which was used here:"
-            " go back with `model rollback`, or give --allow-downgrade"
+            " use `model rollback`, or add --allow-downgrade"
         )
 
 
-def _free_name(folder: Path, bundle: Bundle) -> str:
-    """The name under which it is kept: its own, or with its hash where another has that."""
+def _choose_name(folder: Path, bundle: Bundle) -> str:
+    """Choose a folder name: name and version, and the hash too if that is in use."""
     plain = f"{bundle.name}-{bundle.version}"
     for name in (plain, f"{plain}.{bundle.sha256[:12]}"):
         if not (folder / name).exists():
@@ -202,12 +202,12 @@ def _free_name(folder: Path, bundle: Bundle) -> str:
             if open_bundle(folder / name).sha256 == bundle.sha256:
                 return name
         except BundleError as fault:
-            log.warning("%s; it stays where it is", fault)
-    raise BundleError(f"{folder / plain}: there and damaged: remove it and install again")
+            log.warning("%s; the folder is not changed", fault)
+    raise BundleError(f"{folder / plain}: exists and is damaged: remove it and install again")
 
 
-def _move(folder: Path, name: str) -> None:
-    """Put what was verified beside the others; does nothing when that is done."""
+def _move_staged(folder: Path, name: str) -> None:
+    """Move the verified bundle to the others, if that is not done yet."""
     if (folder / staging.PLACE).is_dir() and not (folder / name).exists():
         (folder / staging.PLACE).rename(folder / name)
         sync(folder)
@@ -215,7 +215,7 @@ def _move(folder: Path, name: str) -> None:
 
 
 def finish(folder: Path, trust: Trust) -> None:
-    """Go on where a cut left the roll-out; the lock is held. A second time does nothing."""
+    """Complete an interrupted rollout; needs the lock. A second call does nothing."""
     state_file.clear(folder)
     record = read(folder)
     candidate = record.candidate
@@ -223,24 +223,23 @@ def finish(folder: Path, trust: Trust) -> None:
         return
     if candidate.state == STAGED:
         if not (folder / staging.PLACE).is_dir():
-            reject(folder, "its files are gone")
+            reject(folder, "its files are missing")
             return
         try:
-            _verify(folder, trust)
+            _verify_staged(folder, trust)
         except BundleError as fault:
-            log.error("%s", fault)  # and told as an event
+            log.error("%s", fault)  # published as an event too
         return
-    _move(folder, candidate.folder)
-    if (
-        installed.read_link(folder, CURRENT) == candidate.folder
-    ):  # cut between the link and the file
-        commit(folder, open_bundle(folder / candidate.folder), "its link was led already")
+    _move_staged(folder, candidate.folder)
+    # equal after a power cut between the change of the link and the write of the file
+    if installed.read_link(folder, CURRENT) == candidate.folder:
+        commit(folder, open_bundle(folder / candidate.folder), "its link was set already")
     elif candidate.now:
         commit(folder, open_bundle(folder / candidate.folder), "without a trial")
 
 
 def resume(folder: Path, trust: Trust) -> None:
-    """`finish`, where a roll-out is unfinished and nobody else is at it.
+    """Complete an interrupted rollout unless another process holds the lock.
 
     Raises
     ------
@@ -260,12 +259,12 @@ def resume(folder: Path, trust: Trust) -> None:
 
 
 def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
-    """The candidate, its trial begun or gone on with; None where there is none any more.
+    """Start or resume the trial of the candidate; return None if there is no candidate.
 
     Parameters
     ----------
     newest_seq :
-        Number of the newest record in the journal: what comes later is judged live.
+        Number of the newest record in the journal; later hours are live.
     """
     with installed.lock(folder):
         record = read(folder)
@@ -273,21 +272,20 @@ def begin_trial(folder: Path, newest_seq: int) -> Candidate | None:
         if candidate is None or candidate.state not in (VERIFIED, TRIAL):
             return None
         if candidate.starts >= MAX_STARTS:
-            reject(folder, f"the station began {MAX_STARTS} times during its trial")
+            reject(folder, f"the station started {MAX_STARTS} times during its trial")
             return None
-        begun = replace(candidate, state=TRIAL, starts=candidate.starts + 1)
+        started = replace(candidate, state=TRIAL, starts=candidate.starts + 1)
         if candidate.state == VERIFIED or candidate.since_seq > newest_seq:
-            begun = replace(begun, since_seq=newest_seq)
+            started = replace(started, since_seq=newest_seq)
         if candidate.state == VERIFIED:
-            record = record.with_event(
-                "model_trial", f"{candidate.title} beside the one in use", begun
-            )
-        write(folder, replace(record, candidate=begun))
-        return begun
+            text = f"{candidate.title} beside the model in use"
+            record = record.with_event("model_trial", text, started)
+        write(folder, replace(record, candidate=started))
+        return started
 
 
 def commit(folder: Path, bundle: Bundle, why: str) -> None:
-    """Use a proved bundle of the folder from now on; the lock is held."""
+    """Set the links to a verified bundle of the folder; needs the lock."""
     before, name = installed.read_link(folder, CURRENT), bundle.path.name
     if before is not None and before != name:
         installed.set_link(folder, PREVIOUS, before)
@@ -299,5 +297,5 @@ def commit(folder: Path, bundle: Bundle, why: str) -> None:
 
 
 def reject(folder: Path, why: str) -> None:
-    """The candidate goes, and the model in use stays; the lock is held."""
-    write(folder, _without(read(folder), why))
+    """Reject the candidate; the model in use is unchanged. Needs the lock."""
+    write(folder, _reject_candidate(read(folder), why))

@@ -1,4 +1,4 @@
-"""What a user gives as a bundle - a folder, a tar, an address - becomes a folder of plain files."""
+"""Copy a bundle from a folder or a tar into a staging folder of plain files."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pathlib import Path, PurePosixPath
 from epithermal_edge.errors import BundleError
 from epithermal_edge.rollout.state_file import match_owner, sync
 
-MAX_BYTES = 64 * 1024 * 1024  # of a bundle; the network has some 100 kB
+MAX_BYTES = 64 * 1024 * 1024  # of a bundle; a network has about 100 kB
 MAX_FILES = 64
 PLACE, PARTIAL = ".staged", ".incoming-"
 
 
 def stage(folder: Path, source: Path) -> Path:
-    """Copy a bundle to its place among those of the station, whole or not at all.
+    """Copy a bundle to the staging folder, whole or not at all, and return that folder.
 
     Parameters
     ----------
     folder :
-        Of the station's bundles.
+        Folder of the station's bundles.
     source :
         A bundle's folder, or a tar archive of one.
 
     Raises
     ------
     BundleError
-        It is neither, or too large.
+        The source is neither of them, or too large.
     """
     clear(folder)
     place = folder / PLACE
@@ -49,13 +49,13 @@ def stage(folder: Path, source: Path) -> Path:
 
 
 def clear(folder: Path) -> None:
-    """Remove what is staged, and what an interrupted installation left."""
+    """Delete the staging folder and the rest of an interrupted installation."""
     for left in (folder / PLACE, *folder.glob(f"{PARTIAL}*")):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def _copy(source: Path, staged: Path) -> None:
-    """Regular files of a folder; a bundle has no folders in it."""
+    """Copy the regular files of a folder; a bundle has no subfolders."""
     files = [path for path in sorted(source.iterdir()) if path.is_file()]
     _check_size(source, len(files), sum(path.stat().st_size for path in files))
     for path in files:
@@ -63,7 +63,7 @@ def _copy(source: Path, staged: Path) -> None:
 
 
 def _unpack(source: Path, staged: Path) -> None:
-    """Regular files of a tar, by their last name: nothing can be written elsewhere."""
+    """Unpack the regular files of a tar by base name, so that none is written elsewhere."""
     try:
         with tarfile.open(source) as archive:
             members: list[tarfile.TarInfo] = []
@@ -74,16 +74,16 @@ def _unpack(source: Path, staged: Path) -> None:
                 if member.isfile():
                     members.append(member)
             if len({PurePosixPath(m.name).parent for m in members}) != 1:
-                raise BundleError(f"{source}: not the archive of one folder: take another file")
+                raise BundleError(f"{source}: not an archive of one folder: use another file")
             for member in members:
                 content = archive.extractfile(member)
                 if content is not None:
                     (staged / PurePosixPath(member.name).name).write_bytes(content.read())
     except (tarfile.TarError, EOFError, OSError) as fault:
         reason = getattr(fault, "strerror", None) or fault
-        raise BundleError(f"{source}: no bundle's folder and no tar ({reason})") from fault
+        raise BundleError(f"{source}: neither a bundle's folder nor a tar ({reason})") from fault
 
 
 def _check_size(source: Path, files: int, size: int) -> None:
     if files > MAX_FILES or size > MAX_BYTES:
-        raise BundleError(f"{source}: too large for a bundle: give a bundle's folder or its tar")
+        raise BundleError(f"{source}: too large for a bundle: name a bundle's folder or its tar")

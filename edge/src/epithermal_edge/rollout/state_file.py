@@ -1,10 +1,10 @@
-"""How far the roll-out of a model is: one small file beside the bundles, replaced atomically.
+"""Store the progress of a model's rollout in a small file that is replaced atomically.
 
     staged -> verified -> trial -> committed | rejected
 
-It holds the candidate and its state, the highest version that was ever committed of each name, and
-what is to be told of it. The links of `models` say which bundle is used; this file never does, so
-that its loss costs a trial and not the model.
+The file holds the candidate and its state, the highest version ever committed of each name, and
+the events to publish. The links in `models` alone select the bundle in use, so the loss of this
+file costs a trial but never the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 FILE, PART = "rollout.json", ".rollout-"
 STAGED, VERIFIED, TRIAL = "staged", "verified", "trial"
-EVENTS = 24  # of which are kept; the station tells each once
+EVENTS = 24  # newest events that are stored; the station publishes each once
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +31,23 @@ Precedence = tuple[tuple[int, ...], tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A bundle on its way to be used."""
+    """A bundle that is not yet in use."""
 
-    folder: str  # its name among the bundles; of one that is staged, where it lies until then
-    title: str  # name and version; where it came from until these are known
+    folder: str  # its folder among the bundles; the staging folder while it is staged
+    title: str  # name and version; its source until these are known
     source: str
     state: str  # STAGED, VERIFIED or TRIAL
-    pulled: bool = False  # from a server
-    now: bool = False  # without a trial
+    pulled: bool = False  # downloaded from a server
+    now: bool = False  # to be used without a trial
     allow_downgrade: bool = False
     sha256: str = ""  # of MANIFEST
     since_seq: int = -1  # number of the newest record when its trial began
-    starts: int = 0  # of the station, since its trial began
+    starts: int = 0  # starts of the station during its trial
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A transition that operators are told of."""
+    """A transition, published as an event."""
 
     serial: int
     kind: str
@@ -60,19 +60,19 @@ class Rollout:
     """Content of the file."""
 
     candidate: Candidate | None = None
-    highest: Mapping[str, str] = field(default_factory=dict)  # version that was committed, by name
+    highest: Mapping[str, str] = field(default_factory=dict)  # highest committed version by name
     serial: int = 0  # of the newest event
     events: tuple[Event, ...] = ()
 
     def with_event(self, kind: str, text: str, candidate: Candidate | None) -> Rollout:
-        """The same after a transition."""
+        """Return the content after a transition, with its event."""
         log.info("%s: %s", kind, text)
         event = Event(self.serial + 1, kind, time.time(), text)
         events = (*self.events, event)[-EVENTS:]
         return replace(self, candidate=candidate, serial=event.serial, events=events)
 
     def with_highest(self, name: str, version: str) -> Rollout:
-        """The same after a bundle was committed."""
+        """Return the content after a bundle was committed."""
         before = self.highest.get(name)
         if before is not None and precedence(before) >= precedence(version):
             return self
@@ -80,7 +80,7 @@ class Rollout:
 
 
 def precedence(version: str) -> Precedence:
-    """A key by which semantic versions sort.
+    """Return a sort key for semantic versions.
 
     References
     ----------
@@ -92,26 +92,26 @@ def precedence(version: str) -> Precedence:
 
 
 def read(folder: Path) -> Rollout:
-    """The file's content; that of an empty one where it is not there or damaged."""
+    """Read the file; return an empty content if the file is missing or damaged."""
     path = folder / FILE
     try:
         table = json.loads(path.read_bytes())
         content = table["content"]
         if zlib.crc32(content.encode()) != table["crc32"]:
             raise ValueError("a byte has changed")
-        found = json.loads(content)
-        candidate = Candidate(**found["candidate"]) if found["candidate"] else None
-        events = tuple(Event(**event) for event in found["events"])
-        return Rollout(candidate, dict(found["highest"]), int(found["serial"]), events)
+        values = json.loads(content)
+        candidate = Candidate(**values["candidate"]) if values["candidate"] else None
+        events = tuple(Event(**event) for event in values["events"])
+        return Rollout(candidate, dict(values["highest"]), int(values["serial"]), events)
     except FileNotFoundError:
         return Rollout()
     except (ValueError, TypeError, LookupError, AttributeError) as fault:
-        log.error("%s: %s; a trial begins anew when its bundle is installed again", path, fault)
-        return Rollout(serial=int(time.time()))  # later than any that was told
+        log.error("%s: %s; install the candidate again to restart its trial", path, fault)
+        return Rollout(serial=int(time.time()))  # higher than any published serial
 
 
 def write(folder: Path, rollout: Rollout) -> None:
-    """Replace the file, for good."""
+    """Replace the file, atomically and durably."""
     content = json.dumps(asdict(rollout))
     body = json.dumps({"v": 1, "crc32": zlib.crc32(content.encode()), "content": content})
     part = folder / f"{PART}{os.getpid()}"
@@ -132,7 +132,7 @@ def write(folder: Path, rollout: Rollout) -> None:
 
 
 def sync(path: Path) -> None:
-    """What was done to a file or a folder is on disk."""
+    """Write changes of a file or a folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -141,14 +141,14 @@ def sync(path: Path) -> None:
 
 
 def match_owner(path: Path, folder: Path) -> None:
-    """What root made belongs to the folder's owner: the station's user has to go on with it."""
+    """Change the owner of a file of root to that of the folder, the station's user."""
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def clear(folder: Path) -> None:
-    """Remove what a cut left of an unfinished `write`."""
+    """Delete the partial files of interrupted writes."""
     for left in folder.glob(f"{PART}*"):
         with contextlib.suppress(FileNotFoundError):
             left.unlink()

@@ -1,8 +1,7 @@
-"""A new model beside the one in use: the same records through both, and a verdict.
+"""Try a candidate model beside the model in use: process the same records and compare.
 
-The journal is all that a trial needs, so that a power cut costs nothing of it: the records of the
-past are replayed, those that come later are judged as they come, and after a new start all of it
-is computed again.
+A trial needs the journal alone, so a power cut costs nothing: past records are replayed, later
+records are compared as they arrive, and after a restart everything is computed again.
 """
 
 from __future__ import annotations
@@ -18,53 +17,53 @@ from epithermal_edge.inference.engine import Engine
 from epithermal_edge.journal.history import JournalEntry
 from epithermal_edge.records import Estimate, Quality
 
-# Bounds are wide, as a better model may differ: golden vectors prove the numbers, a trial that they
-# are of use on this station's own records. docs/rollout.md has the reasons.
-MEAN_DIFFERENCE = 0.06  # to the one in use [m3 m-3]
-LARGEST_DIFFERENCE = 0.25  # of any hour [m3 m-3]
-MEAN_TO_CLASSICAL = 0.10  # [m3 m-3]
+# The bounds are wide, because a better model may differ: golden vectors verify the numbers, a trial
+# verifies that they are plausible on this station's records. docs/rollout.md gives the reasons.
+MEAN_DIFFERENCE = 0.06  # to the model in use [m3 m-3]
+LARGEST_DIFFERENCE = 0.25  # in any hour [m3 m-3]
+MEAN_TO_CLASSICAL = 0.10  # to the Desilets inversion [m3 m-3]
 SIGMA_LEAST, SIGMA_MOST = 0.001, 0.15  # bounds of the mean sigma [m3 m-3]
-CLIPPED_MORE = 0.02  # part of the hours out of 0 to 0.9, beyond that of the one in use
-SLOWER, STEP_S = 10.0, 1e-3  # a step may take so many times as long, or so long [s]
+CLIPPED_MORE = 0.02  # hours outside 0 to 0.9 m3 m-3, as a fraction beyond the model in use
+SLOWER, STEP_S = 10.0, 1e-3  # a step may take 10 times as long, or 1 ms [s]
 
 
 @dataclass(slots=True)
 class Mean:
-    """Of absolute values, with the largest."""
+    """Mean and largest of absolute values."""
 
     count: int = 0
     sum: float = 0.0
     largest: float = 0.0
 
     def add(self, value: float) -> None:
-        """One more."""
+        """Add a value."""
         self.count += 1
         self.sum += abs(value)
         self.largest = max(self.largest, abs(value))
 
     @property
     def value(self) -> float:
-        """The mean; 0 of nothing."""
+        """Mean of the absolute values; 0 without values."""
         return self.sum / self.count if self.count else 0.0
 
 
 @dataclass(slots=True)
 class Tally:
-    """What both said, hour by hour."""
+    """Comparison of candidate and model in use, hour by hour."""
 
-    hours: int = 0  # that the new one had an answer to
-    live_hours: int = 0  # of these, since the trial began
+    hours: int = 0  # hours with an estimate of the candidate
+    live_hours: int = 0  # of these, after the start of the trial
     not_finite: int = 0
     clipped: int = 0
     clipped_current: int = 0
-    step_s: float = 0.0  # median time of a step of the new one and of the other [s]
+    step_s: float = 0.0  # median time of a step, candidate and model in use [s]
     step_current_s: float = 0.0
     sigma: Mean = field(default_factory=Mean)
     difference: Mean = field(default_factory=Mean)
     to_classical: Mean = field(default_factory=Mean)
 
     def add(self, new: Estimate, current: Estimate | None, live: bool) -> None:
-        """One hour; `current` None: told by another model than the one in use, or not kept."""
+        """Add an hour; `current` None: no estimate of the model in use is stored."""
         if new.quality & Quality.NO_MODEL or not math.isfinite(new.theta_sigma):
             self.not_finite += 1
             return
@@ -82,22 +81,22 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of a trial, with its figures."""
+    """Result of a trial, with its reason."""
 
     accepted: bool
     why: str
 
 
 def judge(tally: Tally, live_hours: int) -> Verdict | None:
-    """What a trial says; None: it has to go on.
+    """Judge a trial; return None while it has to continue.
 
     Parameters
     ----------
     live_hours :
-        That are asked for before a model is accepted; it may be rejected before.
+        Live hours required to accept a candidate; it may be rejected earlier.
     """
     if tally.not_finite:
-        return Verdict(False, "an answer that is not a number")
+        return Verdict(False, "an estimate is not a number")
     allowed_s = max(SLOWER * tally.step_current_s, STEP_S)
     if tally.step_s > allowed_s:
         return Verdict(False, f"a step takes {1e3 * tally.step_s:.1f} ms: too slow")
@@ -111,7 +110,7 @@ def judge(tally: Tally, live_hours: int) -> Verdict | None:
     if tally.hours:
         bounds.append(("mean sigma", tally.sigma.value, SIGMA_LEAST, SIGMA_MOST))
         more = (tally.clipped - tally.clipped_current) / tally.hours
-        bounds.append(("part of hours out of range", max(more, 0.0), 0.0, CLIPPED_MORE))
+        bounds.append(("fraction of hours out of range", max(more, 0.0), 0.0, CLIPPED_MORE))
     for what, value, least, most in bounds:
         if not least <= value <= most:
             return Verdict(False, f"{what} is {value:.3f}, not within {least:g} to {most:g}")
@@ -119,48 +118,48 @@ def judge(tally: Tally, live_hours: int) -> Verdict | None:
 
 
 def describe(tally: Tally) -> str:
-    """The tally in a line."""
+    """Describe a tally in one line."""
     return (
         f"{tally.hours} h, {tally.live_hours} of them live, mean difference"
-        f" {tally.difference.value:.4f} m3/m3 to the one in use,"
+        f" {tally.difference.value:.4f} m3/m3 to the model in use,"
         f" {tally.to_classical.value:.4f} to the inversion"
     )
 
 
 class Shadow:
-    """An engine that follows the journal.
+    """Engine with the candidate model that processes the records of the journal.
 
     Parameters
     ----------
     engine :
-        With the new model.
+        Engine with the candidate.
     current :
-        Name and version of the one in use, as the journal tells who told an estimate.
+        Name and version of the model in use, as the journal stores them with each estimate.
     since_seq :
-        Number of the record after which the trial is live.
+        Number of the newest record at the start of the trial; later hours are live.
     """
 
     def __init__(self, engine: Engine, current: str, since_seq: int = -1) -> None:
         self.engine, self.state = engine, engines.start(engine)
-        self.seq = 0  # of the newest record that was taken in
+        self.seq = 0  # number of the newest processed record
         self.tally = Tally()
         self._current, self._since_seq = current, since_seq
         self._window_s = math.nan  # end of the newest window
 
-    def add_entry(self, told: JournalEntry) -> None:
-        """The next record, and what was told of it."""
-        self.state, outcome = engines.advance(self.engine, self.state, told.outcome.record)
-        self.seq = told.seq
-        new, said = outcome.estimate, told.outcome.estimate
+    def add_entry(self, entry: JournalEntry) -> None:
+        """Process the next record and compare with its stored estimate."""
+        self.state, outcome = engines.advance(self.engine, self.state, entry.outcome.record)
+        self.seq = entry.seq
+        new, current = outcome.estimate, entry.outcome.estimate
         if math.isnan(new.window_end_s) or new.window_end_s == self._window_s:
             return
         self._window_s = new.window_end_s
-        same = told.model == self._current and said.window_end_s == new.window_end_s
-        self.tally.add(new, said if same else None, told.seq > self._since_seq)
+        same = entry.model == self._current and current.window_end_s == new.window_end_s
+        self.tally.add(new, current if same else None, entry.seq > self._since_seq)
 
 
 def median_step_s(step: StepFn, bundle: Bundle) -> float:
-    """Median time of a step on the golden inputs [s]."""
+    """Return the median time of a step on the golden inputs [s]."""
     state, times = bundle.cold_state(), []
     for x in bundle.golden_inputs:
         begin = time.perf_counter()

@@ -1,9 +1,9 @@
 """Verify Ed25519 signatures and read the public keys that they are checked with.
 
-The curve is that of the package `cryptography` (OpenSSL), which the first signature loads: a
-station that gets no command and no model never pays for it. OpenSSL verifies with any 32 bytes as
-a key, so this module rejects first the keys that are no point of the curve, that are a second form
-of another key, or that fit the signatures of others.
+The arithmetic is that of the package `cryptography` (OpenSSL), imported at the first signature, so
+that a station without commands and model updates never loads it. OpenSSL accepts any 32 bytes as a
+key, so this module first rejects keys that are no point of the curve, keys that are a second form
+of another key, and keys for which one signature fits many messages.
 
 References
 ----------
@@ -28,16 +28,16 @@ SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: before the 32 byte
 
 
 class VerifierError(EpithermalError):
-    """The package `cryptography` cannot be loaded: no signature can be verified here."""
+    """The package `cryptography` cannot be imported, so no signature can be verified."""
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Return whether the key's owner signed exactly this message.
+    """Return whether a signature of exactly this message is valid for a key.
 
     Parameters
     ----------
     public_key, signature :
-        32 and 64 bytes; of another length, or with a key that `is_weak`: False.
+        32 and 64 bytes; False for any other length and for a key that `is_weak`.
 
     Raises
     ------
@@ -59,22 +59,22 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def read_public_key(path: Path) -> bytes:
-    """Return the 32 bytes of a PEM file as `openssl pkey -pubout` writes it.
+    """Read a PEM file, as `openssl pkey -pubout` writes it, and return the 32 bytes of its key.
 
-    Parsed here and not by `cryptography`, because the configuration is read at each start.
+    Parsed without `cryptography`, because the configuration is read at each start.
 
     Raises
     ------
     ConfigError
         The file cannot be read, or does not hold an Ed25519 public key.
     """
-    remedy = "make it with `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`"
+    remedy = "create it with `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`"
     try:
         lines = path.read_text("ascii").splitlines()
         body = "".join(line.strip() for line in lines if not line.startswith("-----"))
         der = base64.b64decode(body, validate=True)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name a public key") from error
+        raise ConfigError(f"{path}: {error.strerror}; name a file with a public key") from error
     except (UnicodeDecodeError, binascii.Error) as error:
         raise ConfigError(f"{path}: not a public key in PEM; {remedy}") from error
     key = der.removeprefix(SPKI)
@@ -84,11 +84,11 @@ def read_public_key(path: Path) -> bytes:
 
 
 def is_weak(public_key: bytes) -> bool:
-    """Return whether 32 bytes are no sound key; those of another length never are one.
+    """Return whether bytes are unsafe as a public key; any other length than 32 is.
 
-    Weak are: a y that is not below P (a second form of another key), a y without a point, and
-    the points of small order, with which one signature fits many messages. On the curve
-    x^2 = (y^2 - 1) / (D y^2 + 1), and Euler's criterion says whether that is a square.
+    Unsafe are a y not below P (a second form of another key), a y without a point, and the points
+    of small order, for which one signature fits many messages. On the curve
+    x^2 = (y^2 - 1) / (D y^2 + 1), and Euler's criterion decides whether that is a square.
     """
     y = int.from_bytes(public_key, "little") & (1 << 255) - 1  # the highest bit is the sign of x
     if len(public_key) != 32 or y >= P or y in SMALL_ORDER:

@@ -1,8 +1,8 @@
-"""Signatures in the format of minisign: whether what came is from one whose key is trusted.
+"""Verify signatures in the format of minisign against the trusted keys.
 
-Verification alone; a station signs nothing. Only the prehashed form (`ED`, the default since
-minisign 0.11) is taken: Ed25519 over BLAKE2b-512 of the content, and a second signature over the
-first and the trusted comment.
+A station verifies and never signs. Only the prehashed form (`ED`, the default since minisign 0.11)
+is accepted: Ed25519 over the BLAKE2b-512 hash of the content, and a second signature over the first
+one and the trusted comment.
 
 References
 ----------
@@ -21,63 +21,63 @@ from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.signatures import ed25519
 
 SUFFIX = ".minisig"
-MAX_BYTES = 8192  # of a signature; minisign's comments have at most 8192 themselves
+MAX_BYTES = 8192  # of a signature file; minisign itself limits a comment to 8192
 KEY_FORM, LEGACY, PREHASHED = b"Ed", b"Ed", b"ED"
 UNTRUSTED, TRUSTED = "untrusted comment: ", "trusted comment: "
 
 
 class UnknownKeyError(BundleError):
-    """The signature is of a key that is not among the trusted ones: it proves nothing here."""
+    """The signature is of a key that is not trusted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """Who is trusted."""
+    """A trusted public key."""
 
     key_id: bytes  # 8 bytes
     key: bytes  # 32 bytes
 
     @property
     def name(self) -> str:
-        """The id as minisign prints it."""
+        """Key id as minisign prints it."""
         return self.key_id[::-1].hex().upper()
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature file, taken apart; nothing is proved yet."""
+    """A parsed signature file, not verified yet."""
 
     form: bytes
     key_id: bytes
     signature: bytes
-    comment: str  # the trusted one
-    seal: bytes  # over signature and comment
+    comment: str  # the trusted comment
+    seal: bytes  # signature over signature and comment
 
 
 def parse_public_key(text: str) -> PublicKey:
-    """A key as minisign shows it: the second line of its .pub file, `RW` and 54 more characters.
+    """Parse a public key: the second line of a .pub file, `RW` and 54 more characters.
 
     Raises
     ------
     ConfigError
-        It is none.
+        The text is not a public key.
     """
     try:
         raw = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         raw = b""
     if len(raw) != 42 or raw[:2] != KEY_FORM or ed25519.is_weak(raw[10:]):
-        raise ConfigError(f"{text[:60]!r} is no minisign public key; give the line RW... of a .pub")
+        raise ConfigError(f"{text[:60]!r} is no minisign public key; use the line RW... of a .pub")
     return PublicKey(raw[2:10], raw[10:])
 
 
 def parse(content: bytes) -> Signature:
-    """A signature file.
+    """Parse a signature file.
 
     Raises
     ------
     BundleError
-        It is not of the documented form.
+        The content does not have the documented format.
     """
     try:
         if len(content) > MAX_BYTES:
@@ -96,37 +96,39 @@ def parse(content: bytes) -> Signature:
 
 
 def verify(content: bytes, signature_file: bytes, trusted: Iterable[PublicKey]) -> PublicKey:
-    """The key under which a content was signed.
+    """Verify the signature of a content and return the trusted key that signed it.
 
     Parameters
     ----------
     content :
-        What the signature is over.
+        The signed bytes.
     signature_file :
-        As minisign writes it.
+        Content of the .minisig file.
+    trusted :
+        Keys that are accepted.
 
     Raises
     ------
     UnknownKeyError
-        It is of a key that is not trusted.
+        The signature is of a key that is not trusted.
     BundleError
-        It is no signature, or that of a trusted key over something else.
+        The file is no signature, or the signature of a trusted key does not fit the content.
     """
-    found = parse(signature_file)
-    keys = [key for key in trusted if key.key_id == found.key_id]
+    signature = parse(signature_file)
+    keys = [key for key in trusted if key.key_id == signature.key_id]
     if not keys:
-        name = found.key_id[::-1].hex().upper()
+        name = signature.key_id[::-1].hex().upper()
         raise UnknownKeyError(f"signed with key {name}, which is not in model.keys")
-    if found.form != PREHASHED:
+    if signature.form != PREHASHED:
         raise BundleError("signed in minisign's legacy form: sign again without -l")
     digest = hashlib.blake2b(content).digest()
-    sealed = found.signature + found.comment.encode()
+    sealed = signature.signature + signature.comment.encode()
     for key in keys:
         try:
-            if ed25519.verify(key.key, digest, found.signature) and ed25519.verify(
-                key.key, sealed, found.seal
+            if ed25519.verify(key.key, digest, signature.signature) and ed25519.verify(
+                key.key, sealed, signature.seal
             ):
                 return key
         except ed25519.VerifierError as fault:
             raise BundleError(str(fault)) from fault
-    raise BundleError(f"the signature of key {keys[0].name} does not fit: not what was signed")
+    raise BundleError(f"the signature of key {keys[0].name} does not fit the content")

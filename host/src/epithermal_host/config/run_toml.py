@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import tomli_w
 
-from epithermal_edge.config.toml_keys import unknown
+from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError
 from epithermal_host import __version__
 from epithermal_host.compute.files import write_atomic
@@ -166,7 +166,9 @@ def read_run(path: Path) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     data.pop(WRITTEN, None)
-    faults = [unknown(f"[{name}]", name, SECTIONS) for name in data if name not in SECTIONS]
+    faults = [
+        describe_unknown(f"[{name}]", name, SECTIONS) for name in data if name not in SECTIONS
+    ]
     if "campaign" not in data:
         faults.append("[campaign] is missing; it needs seed and soils")
     values: dict[str, Any] = {}
@@ -231,7 +233,9 @@ def from_table(cls: type, table: Any, where: str, faults: list[str]) -> Any:
         return None
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    new = [unknown(f"{where}.{name}", name, fields) for name in table if name not in fields]
+    new = [
+        describe_unknown(f"{where}.{name}", name, fields) for name in table if name not in fields
+    ]
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in table:

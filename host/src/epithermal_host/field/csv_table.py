@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from epithermal_edge.config.toml_keys import unknown
+from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError, SourceError
 from epithermal_edge.records import NAN
 from epithermal_edge.times import DAY_S, HOUR_S
@@ -69,7 +69,7 @@ def read_cells(time: TimeColumn, names: Sequence[str]) -> tuple[Array, list[list
     columns = []
     for name in (*((time.name,) if time.name else ()), *names):
         if name not in header:
-            raise ConfigError(unknown(f"{time.path}: column {name!r}", name, header))
+            raise ConfigError(describe_unknown(f"{time.path}: column {name!r}", name, header))
         columns.append(header.index(name))
     stamps: list[float] = []
     cells: list[list[str]] = []

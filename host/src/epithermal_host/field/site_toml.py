@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from epithermal_edge.config.canopy import cover_faults, described_cover
+from epithermal_edge.config.canopy import check_cover, derive_cover
 from epithermal_edge.config.toml_keys import check_tables
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.loggers.columns import Options
@@ -152,7 +152,7 @@ def read_site(path: Path) -> SiteFile:
     probes = _probes(data.pop("probe", []), faults)
     present = set(data)
     values = check_tables(TABLES, _REQUIRED, data, faults)
-    faults += cover_faults("cover", values.get("cover", {}))
+    faults += check_cover("cover", values.get("cover", {}))
     for name in [name for name in TABLES if name not in present]:
         values.pop(name, None)
     builder = _Builder(path, faults)
@@ -339,5 +339,5 @@ def _site(
         incoming_form=form,
         incoming_ref=incoming["ref"] if incoming else NAN,
         incoming_scale=scale if math.isfinite(scale) else 1.0,
-        **described_cover(cover or {}),
+        **derive_cover(cover or {}),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.arrays import Array, Mask
-from epithermal_host.bundles.streams import answers
+from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
 from epithermal_host.evaluation.methods import COSMIC, NETWORK, USUAL_FILTERED
@@ -16,7 +16,7 @@ from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.field.days import month_of, year_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.reports.field_result import Calibrated, Estimate, Line, Place, Sampled
-from epithermal_host.retraining.site_days import Samples, samples
+from epithermal_host.retraining.site_days import Samples, read_samples
 from epithermal_host.training.series import NAMES
 
 SEASONS = {
@@ -48,7 +48,7 @@ def judge(
     found.append(Estimate(USUAL_FILTERED, "", filtered, None))
     runtime = ""
     for inputs in (x.inputs for x in site.shown):
-        said = answers(
+        said = estimate_series(
             bundle, inputs.features, who, restart=series.restart[None], runtime_name=runtime_name
         )
         found.append(Estimate(NETWORK, inputs.label, said.y[0, :, 0], said.y[0, :, 1]))
@@ -56,7 +56,7 @@ def judge(
     found += more
     known = {name: float(series.features[:, NAMES.index(name)].mean())
              for name in ("rain_known", "et0_known")}  # fmt: skip
-    anchor, taken = anchor_of(series), samples(site.file)
+    anchor, taken = anchor_of(series), read_samples(site.file)
     place = Place(
         series=series,
         shown=site.shown,

@@ -12,7 +12,7 @@ import numpy as np
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Mask
-from epithermal_host.bundles.hidden_states import Hidden
+from epithermal_host.bundles.hidden_states import HiddenStates
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
 from epithermal_host.evaluation.methods import (
@@ -29,12 +29,12 @@ from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.reports.field_judge import probed
 from epithermal_host.reports.field_result import Calibrated, Estimate, LaterLine, Own
-from epithermal_host.retraining.head_fit import RISE_MAX, STRENGTHS, SiteDays, change
+from epithermal_host.retraining.head_fit import RISE_MAX, STRENGTHS, SiteDays, fit_change
 from epithermal_host.retraining.rehearsal import Rehearsal, rehearse
 from epithermal_host.retraining.result import Retraining
 from epithermal_host.retraining.retrain import retrain
-from epithermal_host.retraining.site_days import site_days, streamed
-from epithermal_host.retraining.text import by_year, verdict
+from epithermal_host.retraining.site_days import select_days, stream_network
+from epithermal_host.retraining.text import split_years, verdict
 
 YEAR_D = 365.0
 FIRST_YEAR, FIRST_SEASON, FIRST_HALF = "first year", "first season", "first half of the seasons"
@@ -47,7 +47,7 @@ class Visited:
 
     site_file: SiteFile
     series: FieldSeries
-    said: Hidden
+    said: HiddenStates
 
 
 def visit(
@@ -55,7 +55,7 @@ def visit(
 ) -> list[Visited]:
     """The released network at every site."""
     return [
-        Visited(site.file, site.series, streamed(bundle, site.series, who, runtime))
+        Visited(site.file, site.series, stream_network(bundle, site.series, who, runtime))
         for site in sites
     ]
 
@@ -78,7 +78,7 @@ def on_others(
     rows = np.arange(days.year.size)
     still = population.judge.rmse(np.zeros(days.h.shape[-1]), 0.0)
     for strength in reversed(STRENGTHS):
-        w, b = change(days, rows, population, strength)
+        w, b = fit_change(days, rows, population, strength)
         if population.judge.rmse(w, b) <= RISE_MAX * still:
             break
     else:
@@ -115,7 +115,7 @@ def on_own(bundle: Bundle, here: Visited, population: Rehearsal) -> list[Own]:
 def _splits(here: Visited) -> list[tuple[str, float, float]]:
     """What is given: its name, its end, and the end of the days that judge [s, UTC]."""
     series, every = here.series, np.ones(here.series.day_end_s.size, dtype=bool)
-    days = site_days(series, here.said, every)
+    days = select_days(series, here.said, every)
     years = np.unique(days.year)
     year_s = YEAR_D * DAY_S
     first_s = float(series.day_end_s[0]) + year_s
@@ -130,11 +130,11 @@ def _splits(here: Visited) -> list[tuple[str, float, float]]:
 
 def _later(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
     series, after = done.series, done.theta()
-    rows = by_year(series, days)
+    rows = split_years(series, days)
     truth = np.broadcast_to(series.truth, rows.shape)
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
     named = [(USUAL_FILTERED, "", filtered)]
-    for i, theta in enumerate(done.said.theta):
+    for i, theta in enumerate(done.released.theta):
         named += [(RELEASED, INPUTS[i], theta), (RETRAINED, INPUTS[i], after[i])]
     return tuple(
         LaterLine(method, inputs, stats(truth, np.broadcast_to(theta, rows.shape), rows))
@@ -146,7 +146,7 @@ def _pooled(sites: Sequence[Visited]) -> SiteDays | None:
     """All days of some sites, each year of each with its own mean."""
     found = []
     for i, v in enumerate(sites):
-        days = site_days(v.series, v.said, np.ones(v.series.day_end_s.size, dtype=bool))
+        days = select_days(v.series, v.said, np.ones(v.series.day_end_s.size, dtype=bool))
         if days.year.size:
             found.append(dataclasses.replace(days, year=days.year + 10_000 * i))
     if not found:
@@ -154,7 +154,7 @@ def _pooled(sites: Sequence[Visited]) -> SiteDays | None:
     sets = min(len(d.h) for d in found)
     return SiteDays(
         h=np.concatenate([d.h[:sets] for d in found], axis=1),
-        lack=np.concatenate([d.lack[:sets] for d in found], axis=1),
+        residual=np.concatenate([d.residual[:sets] for d in found], axis=1),
         year=np.concatenate([d.year for d in found]),
         month=np.concatenate([d.month for d in found]),
     )

@@ -1,4 +1,4 @@
-"""The bundle of a retrained network: the parent's files with another head, and where it is from."""
+"""Write the bundle of a retrained network: the parent's files, a new head, provenance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tomli_w
 from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference import bundle, runtime
 from epithermal_host.bundles import release, tflite_head
-from epithermal_host.bundles.hidden_states import hidden
+from epithermal_host.bundles.hidden_states import compute_hidden_states
 from epithermal_host.bundles.signing import SecretKey
 from epithermal_host.bundles.tflite_head import Head
 from epithermal_host.compute.crew import crew
@@ -21,8 +21,8 @@ from epithermal_host.retraining import text
 from epithermal_host.retraining.result import Retraining
 from epithermal_host.training.head import RESIDUAL
 
-MOVED = (0, 2, 3)  # units of the head that tell water: 0-30, 0-10, 30-60 cm
-EXACT = 2e-4  # [m3 m-3] of a head that is kept in 16 bits
+WATER_UNITS = (0, 2, 3)  # units of the head that estimate water: 0-30, 0-10, 30-60 cm
+TOLERANCE = 2e-4  # of a head stored in 16 bits [m3 m-3]
 
 
 def release_bundle(
@@ -32,21 +32,21 @@ def release_bundle(
     version: str = "",
     key: SecretKey | None = None,
 ) -> Path:
-    """Write TO/NAME-VERSION; its folder.
+    """Write the retrained bundle to TO/NAME-VERSION and return its folder.
 
     Parameters
     ----------
     name, version :
-        PARENT-SITE and the parent's by default.
+        PARENT-SITE and the parent's version by default.
     key :
-        Signs the bundle; None: it is not signed.
+        Key that signs the bundle; None: unsigned.
 
     Raises
     ------
     ConfigError
-        The name or version is not allowed, or another bundle of that name and version is there.
+        The name or version is invalid, or another bundle with both already exists in TO.
     BundleError
-        The parent has no head to move, or the bundle does not answer as was fitted.
+        The parent has no linear head, or the new model does not reproduce the fitted estimates.
     """
     name = name or f"{done.parent.name}-{done.site_file.name}"
     version = version or done.parent.version
@@ -54,22 +54,22 @@ def release_bundle(
         bundle.check_name(name, version)
     except BundleError as fault:
         raise ConfigError(str(fault)) from fault
-    model = moved(done)
+    model = retrained_model(done)
     target = to / f"{name}-{version}"
-    return release.place(_contents(done, name, version, model, to), target, key).path
+    return release.write_bundle(_contents(done, name, version, model, to), target, key).path
 
 
-def moved(done: Retraining) -> bytes:
-    """The parent's model file with the retrained head."""
+def retrained_model(done: Retraining) -> bytes:
+    """Return the parent's model file with the retrained head."""
     assert done.change is not None
     w, b = done.change
     content = (done.parent.path / done.parent.networks[0].file).read_bytes()
     head = tflite_head.read_head(content)
     weights, bias = head.weights.copy(), head.bias.copy()
-    for unit in MOVED:  # every layer by the same, so that they still add up
+    for unit in WATER_UNITS:  # the same change in every layer, so that they still add up to 0-30 cm
         weights[unit] += (w / RESIDUAL).astype(np.float32)
         bias[unit] += np.float32(b / RESIDUAL)
-    return tflite_head.with_head(content, Head(weights, bias))
+    return tflite_head.replace_head(content, Head(weights, bias))
 
 
 def _contents(
@@ -79,21 +79,21 @@ def _contents(
     table: dict[str, Any] = tomllib.loads((parent.path / bundle.BUNDLE_TOML).read_text("utf-8"))
     table["name"], table["version"] = name, version
     table["provenance"]["retrained"] = text.provenance(done)
-    told = text.report(done)
+    report = text.report(done)
     card = (parent.path / bundle.CARD).read_text("utf-8")
-    outputs = _outputs(done, model, to)
+    outputs = _golden_outputs(done, model, to)
     names = [feature.name for feature in parent.features]
     contents = {
         bundle.BUNDLE_TOML: tomli_w.dumps(table).encode("utf-8"),
         parent.networks[0].file: model,
         bundle.GOLDEN: release.golden_csv(names, parent.golden_inputs, outputs),
-        bundle.CARD: f"{told}\n# Card of the parent\n\n{card}".encode(),
+        bundle.CARD: f"{report}\n# Card of the parent\n\n{card}".encode(),
     }
     return {**contents, bundle.MANIFEST: bundle.manifest_text(contents).encode("ascii")}
 
 
-def _outputs(done: Retraining, model: bytes, to: Path) -> Any:
-    """The parent's golden stream by the new model; it must be what was fitted, nothing else."""
+def _golden_outputs(done: Retraining, model: bytes, to: Path) -> Any:
+    """Run the new model on the parent's golden inputs; check that they match the fit."""
     assert done.change is not None
     w, b = done.change
     inputs = done.parent.golden_inputs
@@ -105,12 +105,14 @@ def _outputs(done: Retraining, model: bytes, to: Path) -> Any:
         outputs = answer(path, runtime.available()[0], inputs[None], states)[0]
     finally:
         path.unlink()
-    with crew(2) as who:  # not in this process, which has TensorFlow
-        said = hidden(done.parent, inputs[None], who, restart=np.zeros((1, len(inputs)), bool))
-    expected = said.theta[0] + said.h[0] @ w + b
+    with crew(2) as who:  # in other processes: TensorFlow may be loaded in this one
+        restart = np.zeros((1, len(inputs)), dtype=bool)
+        released = compute_hidden_states(done.parent, inputs[None], who, restart=restart)
+    expected = released.theta[0] + released.h[0] @ w + b
     off = float(np.max(np.abs(outputs[:, 0] - expected)))
-    if not off <= EXACT:
+    if not off <= TOLERANCE:
         raise BundleError(
-            f"{done.parent.path}: its head is not what was taken for it: off by {off:.2g}"
+            f"{done.parent.path}: the model with the retrained head deviates from the fit by"
+            f" {off:.2g} m3/m3 (allowed {TOLERANCE:g}): other tensors than its head were changed"
         )
     return outputs

@@ -1,4 +1,4 @@
-"""The picture of a retraining: bytes of a PNG out."""
+"""Plot a retraining: probes, samples, released and retrained network over time."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from epithermal_host.retraining.result import Retraining
 
 
 def picture(done: Retraining) -> bytes:
-    """Probes, released and retrained network, and samples; the days fitted on are shaded."""
+    """Plot probes, samples and both networks as a PNG; days available for fitting are shaded."""
     with plot_style():
         rows = row_slices(done.series.day_end_s.size)
         figure = new_figure(10.0, 1.2 + 2.7 * len(rows))
         panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
         for axes, days in zip(panels, rows, strict=True):
-            _part(axes, done, days)
+            _draw_days(axes, done, days)
         legend_above(figure, panels[0], 5)
         return png(figure)
 
 
-def _part(axes: Any, done: Retraining, days: slice) -> None:
-    """Some years."""
+def _draw_days(axes: Any, done: Retraining, days: slice) -> None:
+    """Plot a part of the record."""
     series, after = done.series, done.theta()[-1]
     probed = done.used | done.judged
     shift = float(np.mean((after - series.truth)[probed])) if probed.any() else 0.0
     time = series.day_end_s[days].astype("datetime64[s]")
     axes.plot(time, np.where(probed, series.truth, np.nan)[days] + shift, c="k", lw=1.4,
               label=f"probes {shift:+.3f}")  # fmt: skip
-    axes.plot(time, done.said.theta[-1, days], c=VERMILION, lw=1.1, label="released")
+    axes.plot(time, done.released.theta[-1, days], c=VERMILION, lw=1.1, label="released")
     if done.change is not None:
         axes.plot(time, after[days], c=COLOURS[1], lw=1.2, label="retrained")
     inside = (done.samples.end_s >= series.day_end_s[days][0]) & (
@@ -51,8 +51,8 @@ def _part(axes: Any, done: Retraining, days: slice) -> None:
     )
     middle = middle_of(done.samples.end_s[inside])
     axes.plot(middle, done.samples.theta[inside], "D", **SAMPLE_MARK, ls="", label="samples")
-    shade_days(axes, time, done.used[days], "could be used")
-    shown = [done.said.theta[-1, probed], after[probed], series.truth[probed] + shift]
+    shade_days(axes, time, done.used[days], "available for fitting")
+    shown = [done.released.theta[-1, probed], after[probed], series.truth[probed] + shift]
     values = np.concatenate([*shown, done.samples.theta])
     if values.size:
         axes.set_ylim(max(float(values.min()) - 0.02, 0.0), float(values.max()) + 0.03)

@@ -1,4 +1,4 @@
-"""What a retraining did, in words and figures: report, provenance, JSON."""
+"""Format the result of a retraining as Markdown, provenance and JSON."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from epithermal_host.field.series import FieldSeries
 from epithermal_host.rendering.text import markdown, plain
 from epithermal_host.retraining.head_fit import GAIN_MAX, RISE_MAX, SiteDays, Trial
 from epithermal_host.retraining.result import Retraining
-from epithermal_host.retraining.site_days import site_days
+from epithermal_host.retraining.site_days import select_days
 
 INPUTS = ("counts alone", "all inputs")
-DECLINED = "Declined: the released network stays."
+DECLINED = "Declined: the released network stays in use."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Line:
-    """Before and after on the days of one part of the time."""
+    """Released and retrained network with one set of inputs on the days of one period."""
 
     when: str
     inputs: str
@@ -31,71 +31,75 @@ class Line:
     retrained: Stats
 
 
-def lines(done: Retraining) -> list[Line]:
-    """Against the probes, on the days used and on later ones; each year's own bias is taken out,
-    N drifts from year to year."""
+def compare(done: Retraining) -> list[Line]:
+    """Compare both networks with the probes, on the days used and on later days.
+
+    Each year's bias is removed, because N drifts from year to year.
+    """
     out, after, series = [], done.theta(), done.series
     parts = (("days fitted on", done.used), ("later days, not used", done.judged))
     for when, days in parts:
         if not days.any():
             continue
-        rows = by_year(series, days)
+        rows = split_years(series, days)
         truth = np.broadcast_to(series.truth, rows.shape)
-        for i, (theta, moved) in enumerate(zip(done.said.theta, after, strict=True)):
-            both = (stats(truth, np.broadcast_to(e, rows.shape), rows) for e in (theta, moved))
+        for i, pair in enumerate(zip(done.released.theta, after, strict=True)):
+            both = (stats(truth, np.broadcast_to(e, rows.shape), rows) for e in pair)
             out.append(Line(when, INPUTS[i], *both))
     return out
 
 
-def by_year(series: FieldSeries, days: Mask) -> Mask:
-    """(Y, T) the days of each year that has some."""
+def split_years(series: FieldSeries, days: Mask) -> Mask:
+    """Split days (T,) by calendar year: (Y, T), a row for each year with at least one."""
     year = series.day_end_s.astype("datetime64[s]").astype("datetime64[Y]")
     return np.stack([days & (year == y) for y in np.unique(year[days])])
 
 
 def verdict(done: Retraining) -> str:
-    """One line."""
+    """Return the decision in one sentence."""
     if done.change is None:
         return DECLINED
     if done.decision is not None and done.decision.w is not None:
         return f"Retrained on the probes, strength {done.decision.strength:g}."
     assert done.level is not None
-    return f"Level alone, from {done.level.days} sampling days: {done.level.b:+.4f} m3/m3."
+    return f"Level only, from {done.level.days} sampling days: {done.level.b:+.4f} m3/m3."
 
 
 def report(done: Retraining) -> str:
-    """retrain.md, and the head of the bundle's card."""
+    """Format retrain.md, which is also the first part of the bundle's card."""
     parent = done.parent
     first, last = (date_of(s) for s in _span(done))
     parts = [
         f"# {parent.name} {parent.version} at {done.site_file.name}",
         verdict(done),
         f"Parent: {parent.name} {parent.version}, `{parent.sha256}`. COSMIC's N"
-        f" {done.series.cosmic_n_cph:.1f} counts/h; with another N in station.toml it is not this"
-        f" network. Days that could be used: {int(done.used.sum())}, {first} to {last}.",
+        f" {done.series.cosmic_n_cph:.1f} counts/h: the network is valid only with this N in"
+        f" station.toml. Days available for fitting: {int(done.used.sum())}, {first} to {last}.",
     ]
     if done.reasons:
         parts.append("Why the probes are not used:\n\n" + "\n".join(f"* {r}" for r in done.reasons))
     if done.decision is not None:
         parts.append(_trials(done.decision.released, done.decision.trials))
         parts.append(
-            "Last third of the days (of several seasons the last), fitted on what is before: ubRMSE"
+            "Last third of the days (with several seasons, the last one), predicted from the fit to"
+            " the days before: ubRMSE"
             f" {_number(done.decision.last_released)} released,"
             f" {_number(done.decision.last_retrained)} retrained."
         )
     if done.level is not None:
-        said = done.level.reason or (
-            f"used; on sampling days left out RMSE {done.level.rmse_left_out:.4f}, released"
-            f" {done.level.rmse:.4f} m3/m3"
+        result = done.level.reason and f"not used: {done.level.reason}"
+        result = result or (
+            f"used; RMSE on sampling days left out {done.level.rmse_left_out:.4f} m3/m3, released"
+            f" {done.level.rmse:.4f}"
         )
-        parts.append(f"A level from the samples: {said}.")
+        parts.append(f"Correction of the level from the samples: {result}.")
     parts += [_before_after(done), _one_season(done)]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
 def provenance(done: Retraining) -> dict[str, Any]:
-    """For bundle.toml: from what, on what, with what figures."""
-    decision, remembered = done.decision, done.rehearsal
+    """Return the table [provenance.retrained] of bundle.toml."""
+    decision, rehearsal = done.decision, done.rehearsal
     value: dict[str, Any] = {
         "software": __version__,
         "parent": {
@@ -111,10 +115,10 @@ def provenance(done: Retraining) -> dict[str, Any]:
         "last_day": date_of(_span(done)[1]),
         "fitted": verdict(done),
         "rehearsal": {
-            "data_hash": remembered.data_hash,
-            "soils": remembered.judge.soils,
-            "rmse_released": remembered.judge.rmse(np.zeros(remembered.judge.h.size), 0.0),
-            "rmse_retrained": remembered.judge.rmse(*done.change) if done.change else None,
+            "data_hash": rehearsal.data_hash,
+            "soils": rehearsal.judge.soils,
+            "rmse_released": rehearsal.judge.rmse(np.zeros(rehearsal.judge.h.size), 0.0),
+            "rmse_retrained": rehearsal.judge.rmse(*done.change) if done.change else None,
         },
         "lines": [
             {
@@ -127,17 +131,17 @@ def provenance(done: Retraining) -> dict[str, Any]:
                     for name in ("ubrmse", "rmse", "r")
                 },
             }
-            for x in lines(done)
+            for x in compare(done)
         ],
     }
     if decision is not None:
         value["trials"] = [dataclasses.asdict(t) for t in (decision.released, *decision.trials)]
-    told: dict[str, Any] = _without_nothing(plain(value))
-    return told
+    table: dict[str, Any] = _drop_none(plain(value))
+    return table
 
 
 def as_json(done: Retraining) -> dict[str, Any]:
-    """retrain.json."""
+    """Return the content of retrain.json."""
     return {
         "declined": done.change is None,
         "verdict": verdict(done),
@@ -147,11 +151,11 @@ def as_json(done: Retraining) -> dict[str, Any]:
     }
 
 
-def _without_nothing(value: Any) -> Any:
-    """TOML has no null."""
+def _drop_none(value: Any) -> Any:
+    """Drop keys without a value: TOML has no null."""
     if isinstance(value, dict):
-        return {k: _without_nothing(v) for k, v in value.items() if v is not None}
-    return [_without_nothing(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _drop_none(v) for k, v in value.items() if v is not None}
+    return [_drop_none(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _trials(released: Trial, trials: tuple[Trial, ...]) -> str:
@@ -167,8 +171,8 @@ def _trials(released: Trial, trials: tuple[Trial, ...]) -> str:
     head = ("strength", "ubRMSE, blocks left out", "each block", "RMSE, simulated population")
     return (
         markdown(head, rows)
-        + f"\n\nAsked: {1 - GAIN_MAX:.0%} less on blocks left out, no block worse by a tenth, and"
-        f" the simulated population's RMSE up by {RISE_MAX - 1:.0%} at most."
+        + f"\n\nRequired: {1 - GAIN_MAX:.0%} less ubRMSE on blocks left out, no block worse by more"
+        f" than a tenth, and at most {RISE_MAX - 1:.0%} more RMSE over the simulated population."
     )
 
 
@@ -181,11 +185,12 @@ def _before_after(done: Retraining) -> str:
             *(f"{getattr(s, n):{form}}" for s in (x.released, x.retrained)
               for n, form in (("ubrmse", ".4f"), ("r", ".3f"))),
         )
-        for x in lines(done)
+        for x in compare(done)
     ]  # fmt: skip
     head = ("days", "inputs", "n", "ubRMSE released", "r", "ubRMSE retrained", "r")
     return (
-        "Against the probes, each year's own bias taken out [m3/m3]:\n\n" + markdown(head, rows)
+        "Against the probes, after removing each year's own bias [m3/m3]:\n\n"
+        + markdown(head, rows)
         if rows
         else ""
     )
@@ -196,15 +201,15 @@ def _one_season(done: Retraining) -> str:
         return ""
     if len(_days(done).seasons()) > 1:
         return ""
-    return "It has seen one season. That it carries over to the next one is not shown."
+    return "Fitted on one season: whether it holds in the next one has not been tested."
 
 
 def _days(done: Retraining) -> SiteDays:
-    return site_days(done.series, done.said, done.used)
+    return select_days(done.series, done.released, done.used)
 
 
 def _span(done: Retraining) -> tuple[float, float]:
-    """First and last end of a day that could be used [s, UTC]."""
+    """Return the end of the first and last day available for fitting [s, UTC]."""
     ends = done.series.day_end_s[done.used]
     if not ends.size:
         ends = done.series.day_end_s[done.series.day_end_s <= done.until_s]

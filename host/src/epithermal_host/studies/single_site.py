@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from epithermal_edge.config.toml_keys import unknown
+from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.files import write_atomic, write_json
@@ -65,7 +65,7 @@ def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     known = {"study": StudyConfig, "train": TrainConfig}
-    faults = [unknown(f"[{name}]", name, known) for name in data if name not in known]
+    faults = [describe_unknown(f"[{name}]", name, known) for name in data if name not in known]
     study = from_table(StudyConfig, data.get("study", {}), "study", faults)
     train = from_table(TrainConfig, {**TRAIN_DEFAULTS, **data.get("train", {})}, "train", faults)
     if faults:
