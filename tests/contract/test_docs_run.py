@@ -52,6 +52,7 @@ BOOTED = "run by `make test-deb` in a Debian that has booted"
 ELSEWHERE = (
     # page, command (a regular expression), why it is not run here
     ("README.md", "make test", "it is this"),
+    ("CONTRIBUTING.md", ".*", "makes the environment that runs this"),
     ("docs/deploy.md", "make deb", "`make test-deb` begins with it"),
     ("docs/deploy.md", "sudo deploy/install.sh", "tests/deploy/test_booted.py runs it"),
     ("docs/deploy.md", "sudo (editor|systemctl|epithermal-edge)", "tests/deploy/test_booted.py"),
