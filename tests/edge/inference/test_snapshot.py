@@ -63,7 +63,8 @@ def test_it_is_the_state_that_the_same_records_give_today(engine, old):
     for a, b in zip(stored.network.tensors, now.network.tensors, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)  # another processor rounds otherwise
     np.testing.assert_array_equal(stored.network.age, now.network.age)
-    np.testing.assert_array_equal(stored.pipeline.ring, now.pipeline.ring)
+    # exp of another NumPy differs in the last bit
+    np.testing.assert_allclose(stored.pipeline.ring, now.pipeline.ring, rtol=1e-14)
 
 
 def test_the_layout_names_state_tensors_age_and_water(engine):
