@@ -70,8 +70,7 @@ class Watched:
         self.line, self.systemd = Line(), Systemd(folder)
         self._log = folder / "daemon.log"
         toml = station_toml(folder, url=self.line.name, port=port)
-        text = toml.read_text().replace('id = "test-1"', f'id = "test-{what}"')
-        toml.write_text(text)
+        toml.write_text(toml.read_text().replace('id = "test-1"', f'id = "test-{what}"'))
         environ = {**os.environ, "NOTIFY_SOCKET": self.systemd.address}
         environ["WATCHDOG_USEC"] = str(int(WATCHDOG_S * 1e6))
         command = [sys.executable, str(BLOCKABLE), what, str(toml)]

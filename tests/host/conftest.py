@@ -1,4 +1,4 @@
-"""Data sets as training/dataset.py writes them, of two leaky buckets in place of soil physics."""
+"""Write data sets like training/dataset.py, from two leaky buckets instead of soil physics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from epithermal_edge.inference.features import FEATURES
 
 NAMES = [feature.name for feature in FEATURES]
-TOLD = (  # features that the buckets have; any other is 0
+BUCKET_FEATURES = (  # features that the buckets supply; any other is 0
     *("theta_inv", "theta_inv_sigma", "gap", "rain_mm", "rain_known", "et0_mm", "et0_known"),
     *("bulk_density_g_cm3", "bound_water_g_g", "cosmic_n_sigma", "soil_known", "soil_theta_r"),
     *("soil_theta_s", "soil_log_alpha", "soil_log_n", "soil_log_ks", "cover_known"),
@@ -21,7 +21,7 @@ TOLD = (  # features that the buckets have; any other is 0
 
 
 def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
-    """Arrays of a data set: the count sees the upper bucket first, theta is mostly the lower."""
+    """Return the arrays of a data set; counts depend on the upper bucket, theta on the lower."""
     rng = np.random.default_rng(seed)
     rain = np.where(rng.random((soils, days)) < 0.3, rng.exponential(7.0, (soils, days)), 0.0)
     day = np.arange(days) + rng.integers(0, 365, (soils, 1))
@@ -30,7 +30,7 @@ def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
     top = rng.uniform(0.35, 0.5, soils)
     drain = rng.uniform(0.05, 0.3, soils)
     water = np.full((2, soils), 0.22)
-    theta, seen = np.empty((soils, days)), np.empty((soils, days))
+    theta, footprint = np.empty((soils, days)), np.empty((soils, days))
     upper, lower = np.empty((soils, days)), np.empty((soils, days))
     for t in range(days):
         water[0] += rain[:, t] / depth[0]
@@ -45,16 +45,16 @@ def bucket_series(soils: int, days: int, seed: int) -> dict[str, np.ndarray]:
         water = np.clip(water, 0.03, top)
         theta[:, t] = 0.2 * water[0] + 0.8 * water[1]
         upper[:, t], lower[:, t] = 0.5 * (water[0] + water[1]), water[1]
-        seen[:, t] = 0.05 + 0.55 * water[0] + 0.45 * water[1]
+        footprint[:, t] = 0.05 + 0.55 * water[0] + 0.45 * water[1]
     place = np.repeat(_place(rng, top, drain)[:, None], days, axis=1)
     place = np.concatenate((place, _year(rng, day)), axis=-1)
-    arrays = _arrays(rng, theta, seen, rain, et0, place)
+    arrays = _arrays(rng, theta, footprint, rain, et0, place)
     between = 1.5 * theta - 0.5 * upper
     return arrays | {"theta_0_10": upper, "theta_10_30": between, "theta_30_60": lower}
 
 
 def _place(rng: np.random.Generator, top: np.ndarray, drain: np.ndarray) -> np.ndarray:
-    """What is constant in time (S, 9): of each three soils one is unknown."""
+    """Return features constant in time (S, 9); the soil of every third site is unknown."""
     soils = len(top)
     known = 0.5 * (np.arange(soils) % 3)
     soil = (rng.normal(0.0, 0.02, soils), top - 0.43, *rng.normal(0.0, 0.3, (2, soils)))
@@ -65,7 +65,7 @@ def _place(rng: np.random.Generator, top: np.ndarray, drain: np.ndarray) -> np.n
 
 
 def _year(rng: np.random.Generator, day: np.ndarray) -> np.ndarray:
-    """Cover, told of each second soil, and radiation (S, T, 5)."""
+    """Return cover and radiation (S, T, 5); the cover of every second site is unknown."""
     summer = 0.5 - 0.5 * np.cos(2 * np.pi * day / 365.25)
     roots, share = rng.uniform(20.0, 120.0, (len(day), 1)), rng.uniform(-0.6, 0.0, (len(day), 1))
     known = np.ones_like(summer)
@@ -77,20 +77,20 @@ def _year(rng: np.random.Generator, day: np.ndarray) -> np.ndarray:
 def _arrays(
     rng: np.random.Generator,
     theta: np.ndarray,
-    seen: np.ndarray,
+    footprint: np.ndarray,
     rain: np.ndarray,
     et0: np.ndarray,
     place: np.ndarray,
 ) -> dict[str, np.ndarray]:
     soils, days = theta.shape
-    sigma = 0.004 + 0.02 * seen
-    inversion = seen + sigma * rng.standard_normal(seen.shape)
+    sigma = 0.004 + 0.02 * footprint
+    inversion = footprint + sigma * rng.standard_normal(footprint.shape)
     gap = rng.random((soils, days)) < 0.01
     gap[:, 200:203] = True
     gap[:, 0] = False
     held = np.maximum.accumulate(np.where(gap, 0, np.arange(days)), axis=1)
     known = np.ones((soils, days))
-    seen_daily = np.stack(
+    daily = np.stack(
         (
             np.take_along_axis(inversion, held, axis=1),
             np.take_along_axis(sigma, held, axis=1),
@@ -102,9 +102,9 @@ def _arrays(
         ),
         axis=-1,
     )
-    told = np.concatenate((seen_daily, place), axis=-1)
+    values = np.concatenate((daily, place), axis=-1)
     features = np.zeros((soils, days, len(FEATURES)))
-    features[..., [NAMES.index(name) for name in TOLD]] = told
+    features[..., [NAMES.index(name) for name in BUCKET_FEATURES]] = values
     third = max(1, soils // 6)
     split = np.zeros(soils, dtype=np.int8)
     split[-2 * third : -third], split[-third:] = 1, 2
@@ -123,7 +123,7 @@ def _arrays(
 
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A function that makes a new run folder with a data set in it."""
+    """Return a function that creates a run folder with a data set."""
 
     def make(soils: int = 24, days: int = 500, seed: int = 1) -> Path:
         folder = tmp_path_factory.mktemp("run")
@@ -135,7 +135,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def finished_run(make_run: Callable[..., Path]) -> Path:
-    """A run that was trained, quantized and evaluated; do not write into it."""
+    """Train, quantize and evaluate a run, which the tests must not modify."""
     # imported here, so that collecting the tests does not load TensorFlow, beside which
     # tflite-runtime cannot be loaded any more
     from epithermal_host.evaluation import evaluate

@@ -1,4 +1,4 @@
-"""Recorded files as they are: packed, in folders, newest first, damaged, of another format."""
+"""Recorded files: compressed, in folders, newest first, damaged, in another format."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text(*records: RawRecord) -> bytes:
     return RECORDS_HEADER + b"".join(map(format_record, records))
 
 
-def test_records_come_in_stream_order_each_end_once(tmp_path):
+def test_records_are_sorted_and_each_end_time_occurs_once(tmp_path):
     newest_first = tmp_path / "a.csv"
     newest_first.write_bytes(text(record(3), record(2), record(1)))
     overlap = tmp_path / "b.csv"
@@ -45,7 +45,7 @@ def test_a_repeated_record_with_missing_values_is_no_conflict(tmp_path):
     assert (len(result.records), result.duplicates, result.conflicts) == (1, 1, 0)
 
 
-def test_damaged_lines_are_named_by_file_and_line_and_only_the_first_are_kept(tmp_path):
+def test_the_first_damaged_lines_are_reported_by_file_and_line(tmp_path):
     path = tmp_path / "a.csv"
     noise = b"2026-03-01T09:00:00Z,3600,10x0,985,5,80,,,,,,\r\n" + b"\xff" * 600 + b"\n"
     path.write_bytes(text(record(1)) + noise * 15)
@@ -60,7 +60,7 @@ def test_packed_files_and_folders_give_what_the_plain_file_gives(tmp_path):
     folder = tmp_path / "logger"
     (folder / "more").mkdir(parents=True)
     (folder / "a.csv").write_bytes(halves[0])
-    (folder / "more" / "b.dat").write_bytes(gzip.compress(halves[1]))  # told by its bytes
+    (folder / "more" / "b.dat").write_bytes(gzip.compress(halves[1]))  # recognised by its bytes
     (folder / ".hidden").write_bytes(text(record(9)))
     (folder / "empty.txt").touch()
     packed = tmp_path / "all.zip"
@@ -75,7 +75,7 @@ def test_packed_files_and_folders_give_what_the_plain_file_gives(tmp_path):
     assert [name for name, _ in file_chunks(packed)] == [f"{packed}:x/0.txt", f"{packed}:x/1.txt"]
 
 
-def test_what_cannot_be_read_is_one_line_with_a_remedy(tmp_path):
+def test_an_unreadable_file_is_reported_in_one_line_with_a_remedy(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.csv").touch()
     (tmp_path / "blank.csv").write_bytes(b"\r\n \r\n")
@@ -84,9 +84,9 @@ def test_what_cannot_be_read_is_one_line_with_a_remedy(tmp_path):
     (tmp_path / "not.zip").write_bytes(b"PK\3\4 but no zip")
     expected = {
         "none.csv": "no such file",
-        "folder": "holds no file",
+        "folder": "contains no file",
         "empty.csv": "is empty",
-        "blank.csv": "nothing but blank lines",
+        "blank.csv": "only blank lines",
         "cut.gz": "damaged archive",
         "not.gz": "damaged archive",
         "not.zip": "damaged archive",
@@ -107,9 +107,9 @@ def test_a_file_of_another_format_names_the_dialect_that_fits(tmp_path):
         read_records([path], "portal")
     assert "no portal record in 2 lines" in str(caught.value)
     assert "b'time_utc,duration_s," in str(caught.value)
-    assert "reads as dialect 'records'" in str(caught.value)
+    assert "dialect 'records' can read it" in str(caught.value)
     path.write_bytes(b"\x7fELF" + bytes(range(256)) * 10)
-    with pytest.raises(SourceError, match="may be another dialect"):
+    with pytest.raises(SourceError, match="try another dialect"):
         read_records([path], "portal")
 
 
@@ -151,5 +151,7 @@ def test_the_first_and_the_last_line_of_a_real_station_are_its_first_and_last_re
     name = "hydroinnova-a101/CRNS-station_data-Hydroinnova-A.zip"
     records = read_records([field_file(shared, name)], "hydroinnova").records
     first = datetime(2016, 12, 31, 22, 33, tzinfo=UTC).timestamp()
-    told = {"battery_v": 13.097, "housing_humidity_pct": 68.4}
-    assert repr(records[0]) == repr(RawRecord(first, 900.0, 97.0, 1009.02, -1.2, 85.5, **told))
+    housekeeping = {"battery_v": 13.097, "housing_humidity_pct": 68.4}
+    assert repr(records[0]) == repr(
+        RawRecord(first, 900.0, 97.0, 1009.02, -1.2, 85.5, **housekeeping)
+    )

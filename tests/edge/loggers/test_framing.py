@@ -1,4 +1,4 @@
-"""Bytes cut into lines, in whatever pieces they come."""
+"""Splitting of bytes into lines, for any division into chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from epithermal_edge.loggers.files import lines
+from epithermal_edge.loggers.files import split_stream
 from epithermal_edge.loggers.parser import DIALECTS, OVERLONG, split
 
 NOISE = st.lists(
@@ -45,7 +45,7 @@ def test_lines_do_not_depend_on_how_the_bytes_were_cut(noise, cuts):
         assert split(buffer, b"\n", 12)[1] in ([rest], [])  # [] where a CR ended the last one
 
 
-def test_a_flood_without_line_ends_is_told_once_and_takes_no_memory():
+def test_a_flood_without_line_ends_is_one_overlong_line_and_uses_no_memory():
     flood = [b"U" * 4096] * 1000
     buffer, found = cut_all([*flood, b"tail\r", b"\n", b"12,34\r\n", b"5"], 512)
     assert found == [OVERLONG, b"12,34"]
@@ -71,9 +71,9 @@ def test_nuls_before_a_line_are_noise_and_one_inside_stays_to_be_seen():
 
 
 def test_the_last_line_counts_also_without_its_end():
-    assert list(lines([b"1\n2"])) == [b"1", b"2"]
-    assert list(lines([b"1\r"])) == [b"1"]
-    assert list(lines([b"1\n", b"x" * 600])) == [b"1", OVERLONG]
+    assert list(split_stream([b"1\n2"])) == [b"1", b"2"]
+    assert list(split_stream([b"1\r"])) == [b"1"]
+    assert list(split_stream([b"1\n", b"x" * 600])) == [b"1", OVERLONG]
 
 
 def test_only_dialects_with_long_headers_take_long_lines():

@@ -78,7 +78,7 @@ def same(a: RawRecord, b: RawRecord) -> bool:
 
 
 def bare(record: RawRecord) -> RawRecord:
-    """Without what tells of the instrument's health."""
+    """Return the record without its housekeeping fields."""
     return dataclasses.replace(record, **dict.fromkeys(HOUSEKEEPING, NAN))
 
 
@@ -206,7 +206,7 @@ def test_a_line_of_a_logger_gives_its_record(dialect, options, before, header, r
 
 
 @pytest.mark.parametrize(
-    ("dialect", "options", "header", "row", "told"),
+    ("dialect", "options", "header", "row", "housekeeping"),
     [
         ("hydroinnova", None, HYDROINNOVA, HYDROINNOVA_ROW, (13.074, 68.7, NAN)),
         (
@@ -223,12 +223,12 @@ def test_a_line_of_a_logger_gives_its_record(dialect, options, before, header, r
         ("records", None, RECORDS_HEADER[:-1], RECORDS_ROW + b",,,,12.5,7,600", (12.5, 7.0, 600.0)),
     ],
 )
-def test_battery_housing_and_first_tube_are_told_and_their_damage_costs_no_record(
-    dialect, options, header, row, told
+def test_housekeeping_is_read_and_its_damage_does_not_reject_the_record(
+    dialect, options, header, row, housekeeping
 ):
     _, records = read(start(dialect, options), [header, row])
     values = tuple(getattr(records[0], name) for name in HOUSEKEEPING)
-    assert values == pytest.approx(told, nan_ok=True)
+    assert values == pytest.approx(housekeeping, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_battery_housing_and_first_tube_are_told_and_their_damage_costs_no_recor
         (b"  -1.5", b"-999.0", "temperature_c"),
     ],
 )
-def test_a_sentinel_takes_only_its_own_field_away(old, new, field):
+def test_a_sentinel_affects_only_its_own_field(old, new, field):
     context = after("hydroinnova", HYDROINNOVA)
     whole = parse(context, HYDROINNOVA_ROW)[1]
     record = parse(context, HYDROINNOVA_ROW.replace(old, new, 1))[1]
@@ -273,7 +273,7 @@ def test_a_sentinel_takes_only_its_own_field_away(old, new, field):
         (b", 13.074", b", 13,074,", "25 fields where the header has 23"),
     ],
 )
-def test_damage_in_a_used_column_drops_the_line_and_says_why(old, new, reason):
+def test_damage_in_a_used_column_rejects_the_line_with_the_reason(old, new, reason):
     context = after("hydroinnova", HYDROINNOVA)
     with pytest.raises(FrameError) as caught:
         parse(context, HYDROINNOVA_ROW.replace(old, new, 1))
@@ -310,7 +310,7 @@ def test_a_new_header_replaces_the_columns_and_a_damaged_one_does_not():
     assert parse(swapped, HYDROINNOVA_ROW)[1].counts == 160
 
 
-def test_without_a_header_the_fault_says_what_to_set_and_columns_serve():
+def test_without_a_header_the_error_names_the_option_columns():
     with pytest.raises(FrameError, match="set columns"):
         parse(start("hydroinnova"), HYDROINNOVA_ROW)
     names = tuple(HYDROINNOVA.decode().strip("/,").split(","))
@@ -329,7 +329,7 @@ def test_without_a_header_the_fault_says_what_to_set_and_columns_serve():
         ("rdt", Options(count_columns=("counts_1", "counts1")), "names one twice"),
     ],
 )
-def test_options_that_cannot_work_are_refused_at_the_start(dialect, options, reason):
+def test_invalid_options_are_rejected_at_the_start(dialect, options, reason):
     with pytest.raises(ConfigError, match=reason):
         start(dialect, options)
 
@@ -344,7 +344,7 @@ def test_tubes_are_summed_over_the_mean_of_their_times_only_when_these_agree():
         parse(context, HYDROINNOVA_ROW.replace(b"902,     902", b"800,     902"))
 
 
-def test_a_table_without_counting_time_takes_it_from_stamps_and_line_numbers():
+def test_the_counting_time_is_derived_from_stamps_and_line_numbers():
     def row(day: int, hour: int, minute: int, number: int) -> bytes:
         return (
             f'"2021-09-{day:02} {hour:02}:{minute:02}:00",{number},"K",755,870,0,22.3,973,41,"NAN"'
@@ -364,7 +364,7 @@ def test_a_table_without_counting_time_takes_it_from_stamps_and_line_numbers():
     assert [r.duration_s for r in records] == pytest.approx([s for _, s in stream], nan_ok=True)
 
 
-def test_the_air_of_the_box_is_used_only_on_demand_and_without_an_outside_sensor():
+def test_inside_air_is_used_only_on_demand_and_without_an_outside_sensor():
     record = parse(start("quaesta_json", Options(use_inside_air=True)), JSON_ROW)[1]
     assert (record.temperature_c, record.relative_humidity_pct) == (15.6, 40.2)
     context = after("hydroinnova", HYDROINNOVA, options=Options(use_inside_air=True))

@@ -26,7 +26,7 @@ DEADLINE_S = 10.0
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, str]]:
-    """A detector's end, open, and the name of the station's end."""
+    """Open a pseudo-terminal; return the detector's end and the name of the station's end."""
     master, slave = os.openpty()
     tty.setraw(slave)
     name = os.ttyname(slave)
@@ -36,7 +36,7 @@ def terminal() -> Iterator[tuple[int, str]]:
 
 
 def heard(chunks: Iterator[bytes], until: bytes) -> bytes:
-    """What came, up to the bytes waited for."""
+    """Read the chunks until these bytes have been received."""
     data, end = b"", time.monotonic() + DEADLINE_S
     while until not in data:
         assert time.monotonic() < end, data
@@ -72,7 +72,7 @@ def test_a_port_has_one_reader(terminal):
     assert next(serial_chunks(name, 9600, stop, QUICK_S)) == b""
 
 
-def test_an_unplugged_port_gives_what_it_had_and_then_says_so():
+def test_an_unplugged_port_delivers_its_last_bytes_and_then_raises():
     master, slave = os.openpty()
     tty.setraw(slave)
     chunks = serial_chunks(os.ttyname(slave), 9600, threading.Event(), QUICK_S)
@@ -81,11 +81,11 @@ def test_an_unplugged_port_gives_what_it_had_and_then_says_so():
     assert heard(chunks, b"\n") == ROW
     os.close(slave)
     os.close(master)
-    with pytest.raises(SourceError, match="went away"):
+    with pytest.raises(SourceError, match="disconnected"):
         heard(chunks, b"more")
 
 
-def test_a_silent_port_is_given_up_when_it_should_have_spoken(terminal):
+def test_a_port_that_is_silent_for_too_long_raises(terminal):
     _, name = terminal
     chunks = serial_chunks(name, 9600, threading.Event(), QUICK_S, silence_s=0.1)
     with pytest.raises(SourceError, match="silent for"):
@@ -110,10 +110,10 @@ def test_a_terminal_server_that_closes_loses_none_of_what_it_sent():
         connection, _ = server.accept()
         connection.sendall(ROW * 50 + b"2026-")
         connection.close()
-        kept: list[bytes] = []
-        with pytest.raises(SourceError, match="went away"):
-            kept.extend(chunks)
-    assert b"".join(kept) == ROW * 50 + b"2026-"
+        received: list[bytes] = []
+        with pytest.raises(SourceError, match="disconnected"):
+            received.extend(chunks)
+    assert b"".join(received) == ROW * 50 + b"2026-"
 
 
 def test_loop_is_a_port():

@@ -1,4 +1,4 @@
-"""A released bundle is what the station expects, and no other can take its place."""
+"""A released bundle opens on the station, and another bundle cannot replace it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_golden_stream_without_any_gap_is_given_one(finished_run):
     assert inputs[200:203, NAMES.index("gap")].all() and np.ptp(inputs[199:203, 0]) == 0
 
 
-def test_its_toml_tells_ranges_provenance_and_the_ladder(released, finished_run):
+def test_its_toml_has_ranges_provenance_and_the_ladder(released, finished_run):
     table = tomllib.loads((released.path / "bundle.toml").read_text("utf-8"))
     assert [f["name"] for f in table["features"]] == list(NAMES)
     rain = table["features"][NAMES.index("rain_mm")]
@@ -80,7 +80,7 @@ def test_its_toml_tells_ranges_provenance_and_the_ladder(released, finished_run)
     assert "created" not in table
 
 
-def test_its_card_has_the_accuracy_table_and_says_where_it_fails(released):
+def test_its_card_has_the_accuracy_table_and_the_limits(released):
     card = (released.path / "CARD.md").read_text("utf-8")
     for words in (
         "Where it fails",
@@ -132,7 +132,7 @@ def test_a_bad_name_is_refused(finished_run, tmp_path, name):
     ("missing", "command"),
     [("evaluate.json", "evaluate"), ("model.tflite", "quantize"), ("network.npz", "train")],
 )
-def test_an_unfinished_run_is_told_the_command_that_is_missing(
+def test_an_unfinished_run_is_rejected_with_the_missing_command(
     finished_run, tmp_path, missing, command
 ):
     run = tmp_path / "run"
@@ -163,7 +163,7 @@ def test_a_bundle_released_with_a_key_is_signed_and_again_the_same(finished_run,
 
 @pytest.fixture(scope="module")
 def twin(finished_run, tmp_path_factory):
-    """A run of the same data set whose network is another one, with another sigma."""
+    """Write a run of the same data set with another network, whose sigma differs."""
     run = tmp_path_factory.mktemp("twin")
     for file in ("network.npz", "model.tflite", "train.json", "quantize.json"):
         shutil.copy(finished_run / file, run)
@@ -206,7 +206,7 @@ def test_the_scores_of_an_ensemble_are_of_its_joined_answer(finished_run, twin):
 
 
 def test_runs_that_do_not_go_together_are_refused(finished_run, twin, tmp_path):
-    with pytest.raises(ConfigError, match="scores of its joined answer"):
+    with pytest.raises(ConfigError, match="scores of its combined estimate"):
         release.run(finished_run, tmp_path, "duo", "0.1.0", others=[twin])
     run = Path(shutil.copytree(twin, tmp_path / "run"))
     report = json.loads((run / "train.json").read_text())

@@ -1,4 +1,4 @@
-"""Keys and signatures of our own making are minisign's: each side reads the other's."""
+"""Keys and signatures are in the format of minisign: each program reads those of the other."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_key_is_written_read_and_signs_what_a_station_verifies(tmp_path):
 def test_a_key_that_is_there_is_never_overwritten(tmp_path):
     signing.write_keys(tmp_path / "farm", signing.make_key(), None)
     before = (tmp_path / "farm.key").read_bytes()
-    with pytest.raises(ConfigError, match="is there"):
+    with pytest.raises(ConfigError, match="exists"):
         signing.write_keys(tmp_path / "farm", signing.make_key(), None)
     assert (tmp_path / "farm.key").read_bytes() == before
 
@@ -105,7 +105,7 @@ def test_an_encrypted_key_of_ours_is_read_by_the_real_program(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "one line\n", "a\nb\n", "a\n" + "A" * 212 + "\n"])
-def test_what_is_no_secret_key_is_told(tmp_path, content):
+def test_what_is_not_a_secret_key_is_reported(tmp_path, content):
     (tmp_path / "k.key").write_text(content)
     with pytest.raises(ConfigError, match=r"k\.key: not a minisign secret key"):
         signing.read_secret_key(tmp_path / "k.key", never)

@@ -1,4 +1,4 @@
-"""A bundle at a site: one sampling day calibrates, the probes judge, the page says so."""
+"""A bundle at a real site: calibrated on one sampling day, evaluated against the probes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.counts import write_counts
 from tests.support.sites import THETA_SAMPLING, made_up_site, probe, rain
 
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_host.bundles.streams import answers
+from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
 from epithermal_host.evaluation.methods import COSMIC, COUNTS, NETWORK, USUAL_FILTERED, WITH_WEATHER
 from epithermal_host.reports import field, field_html, field_judge
-from epithermal_host.reports.field_result import LaterLine, Options, Own
+from epithermal_host.reports.field_result import LaterLine, Options, OwnRetraining
 from epithermal_host.studies import population_check
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,7 +66,7 @@ def judged(site_toml, tmp_path_factory):
     return field.run(BUNDLE, [site_toml], out, QUIET)
 
 
-def test_all_methods_are_judged_on_the_same_days_with_counts_and_probes(judged):
+def test_all_methods_are_evaluated_on_the_same_days_with_counts_and_probes(judged):
     place = judged[0].places[0]
     assert [(x.method, x.inputs) for x in place.lines] == [
         (COSMIC, ""), (USUAL_FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
@@ -76,7 +76,7 @@ def test_all_methods_are_judged_on_the_same_days_with_counts_and_probes(judged):
     assert {x.settled.days for x in place.lines} == {DARK.start - spin_up}
 
 
-def test_a_homogeneous_soil_is_inverted_and_the_probes_corner_is_no_error_once_anchored(judged):
+def test_a_homogeneous_soil_is_inverted_and_anchoring_removes_the_offset_of_the_probes(judged):
     place = judged[0].places[0]
     line = place.lines[0]
     assert place.anchor == pytest.approx(-WETTER, abs=1e-5)
@@ -84,34 +84,36 @@ def test_a_homogeneous_soil_is_inverted_and_the_probes_corner_is_no_error_once_a
     assert line.probes.ubrmse < 1e-3 < line.probes.rmse  # counts were rounded
     assert line.anchored.rmse < 1.5e-3
     assert line.probes.r > 0.999
-    middle = judged[0].medians[0]
-    assert (middle.ubrmse, middle.rmse_anchored) == (line.probes.ubrmse, line.anchored.rmse)
+    medians = judged[0].medians[0]
+    assert (medians.ubrmse, medians.rmse_anchored) == (line.probes.ubrmse, line.anchored.rmse)
 
 
 def test_after_a_long_outage_the_state_is_that_of_a_cold_start(judged):
     place = judged[0].places[0]
     series = place.series
     network = next(e for e in place.estimates if e.inputs == WITH_WEATHER)
-    shown = next(x.inputs.features for x in place.shown if x.inputs.label == WITH_WEATHER)
+    shown = next(x.inputs.features for x in place.network_inputs if x.inputs.label == WITH_WEATHER)
     back = int(np.flatnonzero(series.restart)[-1])
     assert back > DARK.start + 9
     with crew(1) as who:
-        fresh = answers(open_bundle(BUNDLE), shown[:, back:], who).y[0]
+        fresh = estimate_series(open_bundle(BUNDLE), shown[:, back:], who).y[0]
         through = np.zeros((1, series.restart.size), dtype=bool)
-        whole = answers(open_bundle(BUNDLE), shown, who, restart=through).y[0]
+        whole = estimate_series(open_bundle(BUNDLE), shown, who, restart=through).y[0]
     np.testing.assert_array_equal(network.theta[back:], fresh[:, 0])
     assert not np.array_equal(whole[back:, 0], fresh[:, 0])
 
 
-def test_with_its_own_n_the_network_says_on_the_sampling_day_what_the_samples_say(judged):
+def test_with_its_own_n_the_network_reproduces_the_samples_on_the_sampling_day(judged):
     place = judged[0].places[0]
     sampled = place.series.day_end_s == place.series.sampling_end_s
-    said = {e.inputs: float(e.theta[sampled][0]) for e in place.estimates if e.sigma is not None}
-    by_label = {x.inputs.label: x.n_cph for x in place.shown}
-    assert by_label.keys() == said.keys() == {COUNTS, WITH_WEATHER}
+    estimates = {
+        e.inputs: float(e.theta[sampled][0]) for e in place.estimates if e.sigma is not None
+    }
+    by_label = {x.inputs.label: x.n_cph for x in place.network_inputs}
+    assert by_label.keys() == estimates.keys() == {COUNTS, WITH_WEATHER}
     for inputs, n_cph in by_label.items():
-        if n_cph != place.series.cosmic_n_cph:  # else it gave none
-            assert said[inputs] == pytest.approx(place.series.sampled_theta, abs=0.002)
+        if n_cph != place.series.cosmic_n_cph:  # otherwise the network has none
+            assert estimates[inputs] == pytest.approx(place.series.sampled_theta, abs=0.002)
     assert any(n_cph != place.series.cosmic_n_cph for n_cph in by_label.values())
 
 
@@ -121,7 +123,7 @@ def test_within_years_each_year_has_its_own_bias():
     wave = 0.01 * np.resize([1.0, -1.0], 730)
     judged = np.ones(730, dtype=bool)
     error = wave + 0.05 * (year == year[-1])
-    assert field_judge.within_years(error, judged, day_end_s + 43200.0) == pytest.approx(
+    assert field_judge.rms_within_years(error, judged, day_end_s + 43200.0) == pytest.approx(
         0.01, rel=0.01
     )
 
@@ -134,7 +136,7 @@ def test_without_rain_there_are_counts_alone(site_toml, tmp_path):
     assert [e.inputs for e in done.places[0].estimates] == ["", "", COUNTS]
 
 
-def test_the_page_is_one_file_that_says_that_nothing_was_fitted(judged):
+def test_the_page_is_one_file_and_states_that_nothing_was_fitted(judged):
     _, page = judged
     text = page.read_text("utf-8")
     assert "Nothing was fitted on these sites" in text and "silt loam" in text
@@ -147,7 +149,7 @@ def test_the_page_is_one_file_that_says_that_nothing_was_fitted(judged):
 def test_the_page_escapes_every_name_that_a_file_brings(judged):
     done, place, evil = judged[0], judged[0].places[0], "<i>\"&'</i>"
     line = LaterLine(evil, evil, place.lines[0].probes)
-    own = Own(evil, evil, evil, evil, (evil,), evil, (line,))
+    own = OwnRetraining(evil, evil, evil, evil, (evil,), evil, (line,))
     named = dataclasses.replace(
         place,
         series=dataclasses.replace(place.series, name=evil),
@@ -166,8 +168,8 @@ def test_a_browser_shows_the_picture_of_each_site(judged, tmp_path):
 def test_the_command_prints_the_table_and_refuses_a_run_beside_sites(site_toml, tmp_path, capsys):
     command = ["evaluate", str(BUNDLE), "--field", str(site_toml), "--workers", "1"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
-    told = capsys.readouterr().out
-    assert "made-up" in told and "median" in told and "field.html" in told
+    out = capsys.readouterr().out
+    assert "made-up" in out and "median" in out and "field.html" in out
     assert main(["evaluate", str(BUNDLE), "run", "--field", str(site_toml)]) == 2
     assert "name BUNDLE alone" in capsys.readouterr().err
 
@@ -183,19 +185,19 @@ def run_folder(tmp_path_factory) -> Path:
     return folder / "a"
 
 
-def test_the_population_is_told_beside_a_site_and_the_exit_status_is_its_verdict(
+def test_the_population_is_compared_with_a_site_and_the_exit_status_is_its_verdict(
     site_toml, run_folder, capsys
 ):
     command = ["evaluate", "population", str(run_folder)]
     status = main([*command, str(site_toml)])
-    told = capsys.readouterr().out
+    out = capsys.readouterr().out
     report = json.loads((run_folder / population_check.REPORT).read_text())
     assert [check["name"] for check in report["checks"]] == [
         "autocorrelation 10 d, inverted counts", "spread, inverted counts",
         "autocorrelation 10 d, theta 0-30 cm", "spread, theta 0-30 cm",
     ]  # fmt: skip
     assert status == (0 if all(check["ok"] for check in report["checks"]) else 1)
-    assert "made-up" in told and "1 real, median" in told and population_check.PICTURE in told
+    assert "made-up" in out and "1 real, median" in out and population_check.PICTURE in out
     assert report["real"]["theta"][0]["name"] == "made-up"
     assert (run_folder / population_check.PICTURE).read_bytes().startswith(b"\x89PNG")
     main(command)
@@ -214,7 +216,7 @@ def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkey
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["population"], "population takes RUN"),
         (["population", "a", "--all"], "and no option"),
@@ -227,19 +229,19 @@ def test_a_population_that_misses_a_check_ends_with_1(run_folder, capsys, monkey
         (["a", "--campaign", "b"], "--campaign requires --field"),
     ],
 )
-def test_words_of_evaluate_that_do_not_go_together_are_one_clear_line(words, told, capsys):
+def test_incompatible_arguments_of_evaluate_are_one_clear_line(words, message, capsys):
     assert main(["evaluate", *words]) in (2, 3)
     error = capsys.readouterr().err
-    assert told in error and "Traceback" not in error and len(error.splitlines()) == 1
+    assert message in error and "Traceback" not in error and len(error.splitlines()) == 1
 
 
-def test_the_faults_of_all_site_files_are_told_at_once(site_toml, tmp_path, capsys):
+def test_the_faults_of_all_site_files_are_reported_at_once(site_toml, tmp_path, capsys):
     odd = tmp_path / "odd.toml"
     odd.write_text(SITE.replace("1.3", "13"), "utf-8")
     twin = tmp_path / "none.toml"
     assert main(["evaluate", str(BUNDLE), "--field", str(odd), str(twin)]) == 2
-    told = capsys.readouterr().err
-    assert "bulk_density_g_cm3" in told and "none.toml" in told
+    error = capsys.readouterr().err
+    assert "bulk_density_g_cm3" in error and "none.toml" in error
 
 
 @pytest.mark.shared

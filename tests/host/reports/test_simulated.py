@@ -1,4 +1,4 @@
-"""A bundle is judged on soils that it has not seen; the page needs nothing but itself."""
+"""A bundle is evaluated on unseen soils; the page is self-contained."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def judged(trained, other, tmp_path_factory):
     return done, page
 
 
-def test_all_methods_are_judged_on_the_same_days(judged):
+def test_all_methods_are_evaluated_on_the_same_days(judged):
     done, _ = judged
     for inputs in done.inputs:
         lines = [x for x in done.overall.lines if x.inputs == inputs]
@@ -135,24 +135,24 @@ def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):
     assert ratio in simulated_text.table(done) and "falls short: " in simulated_text.table(done)
 
 
-def test_layers_are_judged_by_their_own_labels_beside_one_number_for_all():
+def test_layers_are_scored_against_their_own_labels_beside_one_number_for_all():
     rng = np.random.default_rng(4)
     labels = {name: rng.uniform(0.1, 0.4, (3, 100)) for name in LAYERS}
-    told = {name: label + 0.01 for name, label in labels.items()}
-    told["theta_10_30"] = labels["theta_10_30"] + rng.choice((-0.02, 0.02), (3, 100))
+    estimates = {name: label + 0.01 for name, label in labels.items()}
+    estimates["theta_10_30"] = labels["theta_10_30"] + rng.choice((-0.02, 0.02), (3, 100))
     mean = labels["theta_0_10"]
     inverted = mean + 0.03
     days = rng.random((3, 100)) < 0.7
-    out = layers.layer_lines("all", told, labels, mean, inverted, days)
+    out = layers.layer_lines("all", estimates, labels, mean, inverted, days)
     assert [x.layer for x in out] == list(LAYERS)
     assert [x.stats.rmse for x in out] == pytest.approx([0.01, 0.02, 0.01])
     assert (out[0].rmse_inversion, out[0].rmse_mean) == pytest.approx((0.03, 0.0), abs=1e-12)
     assert {x.stats.days for x in out} == {days.sum()}
-    some = layers.layer_lines("all", told, {"theta_30_60": mean}, mean, inverted, days)
+    some = layers.layer_lines("all", estimates, {"theta_30_60": mean}, mean, inverted, days)
     assert [x.layer for x in some] == ["theta_30_60"]
 
 
-def test_layers_of_a_bundle_stand_where_its_outputs_say():
+def test_the_outputs_of_a_bundle_give_the_columns_of_its_layers():
     assert layers.columns(("theta_0_30", "theta_0_30_sigma", *LAYERS)) == {
         "theta_0_10": 2, "theta_10_30": 3, "theta_30_60": 4,
     }  # fmt: skip
@@ -166,16 +166,16 @@ def test_soils_and_days_of_each_kind_of_groups_add_up(judged):
         assert sum(days) == total, kind
 
 
-def test_days_with_snow_are_judged_for_no_method(trained, other):
+def test_days_with_snow_are_evaluated_for_no_method(trained, other):
     seen = unseen.read_unseen(open_bundle(trained[1]), other, every_soil=True)
     with np.load(other / "dataset.npz") as file:
         lies = file["snow_mm"] > 0
     assert (
         seen.series.snow.sum() > lies.sum() > 0
     )  # the day after, whose window begins in snow, too
-    told, _ = simulated.judge(open_bundle(trained[1]), other,
+    evaluated, _ = simulated.evaluate_bundle(open_bundle(trained[1]), other,
                            dataclasses.replace(QUICK, every_soil=True))  # fmt: skip
-    assert not (told.days & seen.series.snow).any()
+    assert not (evaluated.days & seen.series.snow).any()
 
 
 def test_the_network_of_the_report_is_the_one_of_the_run(trained, tmp_path):
@@ -189,7 +189,7 @@ def test_the_network_of_the_report_is_the_one_of_the_run(trained, tmp_path):
     assert network.stats.rmse == pytest.approx(row["rmse"], rel=0.3)  # without the days of snow
 
 
-def test_training_soils_are_refused(trained, tmp_path):
+def test_training_soils_are_rejected(trained, tmp_path):
     run, bundle = trained
     with pytest.raises(ConfigError, match="trained on"):
         simulated.run(bundle, run, tmp_path, dataclasses.replace(QUICK, every_soil=True))
@@ -201,7 +201,7 @@ def test_training_soils_are_refused(trained, tmp_path):
         simulated.run(bundle, shifted, tmp_path, QUICK)
 
 
-def test_the_page_needs_nothing_but_itself(judged):
+def test_the_page_is_self_contained(judged):
     done, page = judged
     text = page.read_text("utf-8")
     assert not re.search(r"https?://|<script|<link|@import|url\(", text)
@@ -258,37 +258,37 @@ def outage_features(days):
     return x
 
 
-def test_an_outage_is_what_the_pipeline_makes_of_one():
-    x = streams.darken(outage_features(40), begin=5)[0]
+def test_an_outage_matches_what_the_pipeline_produces():
+    x = streams.remove_counts(outage_features(40), begin=5)[0]
     assert not x[:5, estimator.GAP].any() and x[5:, estimator.GAP].all()
     held = x[4, streams.HELD]
     assert (x[5 : 5 + streams.RESTART_D][:, streams.HELD] == held).all()
     void = x[5 + streams.RESTART_D :][:, streams.HELD]
     assert (void == np.array([0.25, 0.2], dtype=np.float32)).all()
-    cold = streams.restarts(x[None])[0]
+    cold = streams.restart_mask(x[None])[0]
     assert not cold[: 5 + streams.RESTART_D].any() and cold[5 + streams.RESTART_D :].all()
 
 
-def test_the_first_day_after_an_outage_is_that_of_a_stream_with_one(trained):
+def test_the_first_day_after_an_outage_equals_that_of_a_stream_with_the_outage(trained):
     bundle = open_bundle(trained[1])
     x = outage_features(40)
     with crew(1) as who:
         lengths = (3, 10, 11, 20)
-        short = streams.outages(bundle, x, 15, lengths, who)
+        short = streams.estimate_outages(bundle, x, 15, lengths, who)
         for i, length in enumerate(lengths):
             whole = x.copy()
-            whole[:, : 15 + length] = streams.darken(x, 15)[:, : 15 + length]
-            y = streams.answers(bundle, whole, who).y
+            whole[:, : 15 + length] = streams.remove_counts(x, 15)[:, : 15 + length]
+            y = streams.estimate_series(bundle, whole, who).y
             assert short.after[0, i] == y[0, 15 + length, 0], length
             np.testing.assert_array_equal(short.y[0, : 15 + length, 0], y[0, : 15 + length, 0])
 
 
-def test_a_running_sum_is_of_the_days_that_there_are():
+def test_a_running_sum_at_the_start_covers_the_days_available():
     out = groups.running_sum(np.array([[1.0, 2.0, 3.0, 4.0]]), 2)
     np.testing.assert_allclose(out, [[1.0, 3.0, 5.0, 7.0]])
 
 
-def test_the_particle_filter_believes_the_members_whose_rates_were_counted():
+def test_the_particle_filter_weights_the_members_whose_rates_match_the_counts():
     rng = np.random.default_rng(3)
     days = 200
     theta = np.linspace(0.1, 0.4, 31)[:, None] + np.zeros(days)
@@ -302,7 +302,7 @@ def test_the_particle_filter_believes_the_members_whose_rates_were_counted():
     np.testing.assert_allclose(out[-20:], 0.35, atol=0.004)
 
 
-def test_the_particle_filter_is_told_beside_the_others(trained, other, tmp_path, monkeypatch):
+def test_the_particle_filter_is_reported_beside_the_others(trained, other, tmp_path, monkeypatch):
     monkeypatch.setattr(particle_filter, "MEMBERS", 12)
     options = dataclasses.replace(QUICK, every_soil=True, reference_soils=2)
     done, page = simulated.run(trained[1], other, tmp_path, options)

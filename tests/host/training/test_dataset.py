@@ -1,4 +1,4 @@
-"""The data set: what the station's pipeline made of simulated records, with its labels."""
+"""The data set: features by the station's pipeline from simulated records, and labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ rain_day_sigma = 0.0
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small campaign and its data set."""
+    """Simulate a small campaign and compute its data set."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "a.toml").write_text(TEXT, encoding="utf-8")
     campaign.run(read_run(folder / "a.toml"), folder, workers=1, progress=False)
@@ -118,7 +118,7 @@ def test_a_scenario_keeps_its_part_when_the_campaign_grows(run_folder):
     assert np.mean(many == VALIDATION) == pytest.approx(0.15, abs=0.03)
 
 
-def test_a_run_without_or_with_a_foreign_campaign_is_refused(run_folder, tmp_path):
+def test_a_run_without_or_with_a_foreign_campaign_is_rejected(run_folder, tmp_path):
     config = config_of(run_folder)
     write_run(config, tmp_path)
     with pytest.raises(ConfigError, match="simulate"):

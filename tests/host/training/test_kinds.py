@@ -1,4 +1,4 @@
-"""Another kind of network is a module beside lstm.py and a line in `KINDS`; nothing else knows."""
+"""A new kind of network needs a module like lstm.py and a line in `KINDS`, nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import gru
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import bundle as bundles
 from epithermal_host.bundles import release
-from epithermal_host.bundles.hidden_states import head_input, hidden
+from epithermal_host.bundles.hidden_states import compute_hidden_states, head_input
 from epithermal_host.compute.crew import crew
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.evaluation import evaluate
@@ -28,7 +28,7 @@ CONFIG = train.TrainConfig(
 
 @pytest.fixture(scope="module")
 def run_folder(make_run):
-    """A run whose network is a GRU of four inputs: trained, quantized, evaluated, released."""
+    """Train, quantize, evaluate and release a GRU of four inputs."""
     folder = make_run(soils=18, days=300)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(kinds.KINDS, "gru", gru)
@@ -60,26 +60,26 @@ def test_its_step_graph_answers_as_its_sequence_graph(run_folder):
     np.testing.assert_allclose(before[-1], after[0], atol=1e-5)
 
 
-def test_its_bundle_says_what_it_is_and_which_features_it_wants(run_folder):
+def test_its_bundle_names_its_kind_and_its_features(run_folder):
     bundle = bundles.open_bundle(run_folder / "gru-0.1.0")
     assert tuple(feature.name for feature in bundle.features) == INPUTS
     assert bundle.states == (bundles.StateTensor("h", (6,)),)
     table = tomllib.loads((bundle.path / "bundle.toml").read_text("utf-8"))
     assert table["network"][0]["kind"] == "gru" and len(table["network"][0]["offset"]) == 4
-    assert "a GRU of 6 units that takes one" in (bundle.path / "CARD.md").read_text("utf-8")
+    assert "a GRU of 6 units, with one" in (bundle.path / "CARD.md").read_text("utf-8")
 
 
-def test_what_its_head_sees_is_had_from_the_bundle_alone(run_folder):
+def test_the_input_of_its_head_is_computed_from_the_bundle_alone(run_folder):
     bundle = bundles.open_bundle(run_folder / "gru-0.1.0")
     assert head_input(bundle) == 0
     with crew(1) as who:
-        said = hidden(bundle, read_series(run_folder).part(TEST).features[:1], who,
+        states = compute_hidden_states(bundle, read_series(run_folder).part(TEST).features[:1], who,
                       runtime_name="litert")  # fmt: skip
-    assert said.h.shape == (1, 300, 6) and np.isfinite(said.theta).all()
+    assert states.h.shape == (1, 300, 6) and np.isfinite(states.theta).all()
 
 
-def test_a_kind_that_is_not_there_is_refused_with_those_that_are(run_folder):
-    with pytest.raises(ConfigError, match="network 'gru' is of no known kind: use lstm"):
+def test_an_unknown_kind_is_rejected_with_the_known_ones(run_folder):
+    with pytest.raises(ConfigError, match="unknown kind of network 'gru': use lstm"):
         train.run(run_folder, CONFIG, progress=False)
 
 
@@ -92,7 +92,7 @@ def test_a_kind_that_is_not_there_is_refused_with_those_that_are(run_folder):
         ({"inputs": ("theta_inv",)}, "set inputs = .'rain_mm', 'rain_known', 'theta_inv', 'gap'."),
     ],
 )
-def test_a_training_goes_on_from_a_network_of_its_own_kind_and_inputs_alone(
+def test_a_training_starts_only_from_a_network_of_its_own_kind_and_inputs(
     run_folder, change, remedy
 ):
     config = dataclasses.replace(CONFIG, begin_with="network.npz", **change)

@@ -1,4 +1,4 @@
-"""The two graphs are one network."""
+"""The sequence graph and the step graph compute the same network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def features(make_run):
 
 @pytest.fixture(scope="module")
 def weights(features):
-    """Weights as lively as those of a trained network."""
+    """Return random weights of the size of a trained network's."""
     return lively(features, NAMES)
 
 
@@ -37,7 +37,7 @@ def lively(features, inputs):
     values = [
         v + 0.3 * rng.standard_normal(v.shape).astype(np.float32) for v in model.get_weights()
     ]
-    return kinds.named("lstm", inputs, values, scaling, (1.3, 1.7))
+    return kinds.weights_from_arrays("lstm", inputs, values, scaling, (1.3, 1.7))
 
 
 @pytest.mark.parametrize("name", runtime.MODULES)
@@ -51,7 +51,7 @@ def test_three_years_streamed_step_by_step_equal_the_sequence_graph(
     model = tmp_path / "float32.tflite"
     model.write_bytes(convert("float32", weights, None))
     expected = kinds.sequence(weights)(features[:2])
-    assert np.ptp(expected[..., 0] - features[:2, :, THETA_INV]) > 0.01  # it is no identity
+    assert np.ptp(expected[..., 0] - features[:2, :, THETA_INV]) > 0.01  # it is not the inversion
     np.testing.assert_allclose(
         answer(model, name, features[:2], kinds.state_tensors(weights)),
         expected,
@@ -182,7 +182,7 @@ def _npz(offset, weights):
 THREE = ("gap", "theta_inv", "theta_inv_sigma")
 
 
-def test_a_network_of_three_inputs_is_shown_these_alone_and_in_its_own_order(features, tmp_path):
+def test_a_network_of_three_inputs_gets_these_alone_and_in_its_own_order(features, tmp_path):
     from epithermal_host.training.quantize import convert
 
     weights = lively(features, THREE)
@@ -199,7 +199,7 @@ def test_a_network_of_three_inputs_is_shown_these_alone_and_in_its_own_order(fea
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
 
 
-def test_a_network_that_is_not_shown_how_well_n_is_known_has_one_scale_of_sigma(features):
+def test_a_network_without_the_error_of_n_among_its_inputs_has_one_scale_of_sigma(features):
     weights = lively(features, THREE)
     x = features[:1].copy()
     scaled = kinds.sequence(weights)(x)

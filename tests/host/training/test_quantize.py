@@ -1,4 +1,4 @@
-"""The ladder: what ships is the smallest that still answers like the float network."""
+"""Quantization: the smallest scheme that reproduces the float network is released."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ladder(finished_run):
     return json.loads((finished_run / "quantize.json").read_text())
 
 
-def test_what_ships_is_the_first_rung_within_the_gate_on_every_runtime(ladder, finished_run):
+def test_the_first_rung_within_the_gate_on_every_runtime_is_released(ladder, finished_run):
     passed = [rung for rung in ladder["rungs"] if rung["passed"]]
     assert ladder["scheme"] == passed[0]["scheme"]
     assert (finished_run / "model.tflite").stat().st_size == passed[0]["size_bytes"]
@@ -56,13 +56,13 @@ def test_eight_bits_pass_the_gate_and_are_smaller_by_far(ladder):
     by_name = {rung["scheme"]: rung for rung in ladder["rungs"]}
     eight = by_name["dynamic_int8"]
     assert max(t["max_error_m3_m3"] for t in eight["trials"]) <= ladder["gate_m3_m3"]
-    # W, of 21 inputs, stays in float: a quarter of the whole at this width
+    # W, with 21 inputs, stays in float: a quarter of the file at this width
     assert eight["size_bytes"] < 0.7 * by_name["float32"]["size_bytes"]
 
 
-def test_a_rung_on_which_the_runtimes_disagree_does_not_ship(quantize, finished_run, tmp_path):
+def test_a_rung_on_which_the_runtimes_disagree_is_not_released(quantize, finished_run, tmp_path):
     if len(runtime.available()) < 2:
-        pytest.skip("one runtime alone has nobody to disagree with")
+        pytest.skip("needs two runtimes")
     for file in ("dataset.npz", "network.npz"):
         (tmp_path / file).write_bytes((finished_run / file).read_bytes())
     done = quantize.run(
@@ -77,7 +77,7 @@ def test_a_rung_on_which_the_runtimes_disagree_does_not_ship(quantize, finished_
     assert worst and not any(r.passed for r in worst)
 
 
-def test_the_shipped_file_streams_like_the_float_network_on_all_runtimes(
+def test_the_released_file_streams_like_the_float_network_on_all_runtimes(
     quantize, finished_run, ladder
 ):
     weights = read_weights(finished_run)
@@ -98,7 +98,7 @@ def test_the_gate_stream_shows_each_soil_with_all_inputs_and_with_counts_alone(
     assert stream[:3][..., DESCRIPTION].any() and not stream[3:][..., DESCRIPTION].any()
 
 
-def test_short_series_are_joined_to_streams_of_the_years_that_are_asked_for(quantize, finished_run):
+def test_short_series_are_joined_to_streams_of_the_required_years(quantize, finished_run):
     test = read_series(finished_run).part(TEST)
     assert test.theta.shape == (5, 500)
     stream = quantize.gate_stream(test, 5, years=5.0)
@@ -108,11 +108,11 @@ def test_short_series_are_joined_to_streams_of_the_years_that_are_asked_for(quan
         np.testing.assert_array_equal(joined[i], test.features[soil])
 
 
-def test_the_ladder_is_climbed_on_streams_of_five_years(ladder):
+def test_the_ladder_is_tested_on_streams_of_five_years(ladder):
     assert ladder["stream_days"] >= 5 * 365.25
 
 
-def test_a_gate_that_nothing_passes_is_one_clear_line_and_ships_nothing(
+def test_a_gate_that_nothing_passes_is_one_clear_line_and_writes_no_model(
     quantize, finished_run, tmp_path
 ):
     for file in ("dataset.npz", "network.npz"):
@@ -125,7 +125,9 @@ def test_a_gate_that_nothing_passes_is_one_clear_line_and_ships_nothing(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04broken"])
-def test_without_a_trained_network_it_says_what_to_do(quantize, finished_run, tmp_path, content):
+def test_without_a_trained_network_the_error_names_the_remedy(
+    quantize, finished_run, tmp_path, content
+):
     (tmp_path / "dataset.npz").write_bytes((finished_run / "dataset.npz").read_bytes())
     if content is not None:
         (tmp_path / "network.npz").write_bytes(content)

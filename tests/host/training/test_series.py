@@ -1,4 +1,4 @@
-"""What is hidden from the network is hidden whole, and nothing else is."""
+"""A mask hides all columns of an input, and no other column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: from the seed alone, through interruptions, with a state carried over years."""
+"""Training depends on the seed alone, survives interruptions and carries its state over years."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def wait_for(path, process):
     assert path.exists()
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(train, make_run):
+def test_a_killed_training_resumes_and_ends_with_the_same_weights(train, make_run):
     whole, killed = (make_run(soils=12, days=180, seed=4) for _ in range(2))
     config = SMALL | {"epochs": 30, "average": 0.9}
     train.run(whole, train.TrainConfig(**config), progress=False)
@@ -91,7 +91,7 @@ def test_plan_of_an_epoch_depends_on_seed_and_epoch_alone_and_covers_every_soil(
     assert not np.array_equal(batches[0], train.epoch_plan(config, 4, 1000)[0][0])
 
 
-def test_it_learns_what_the_inversion_cannot_know(finished_run):
+def test_it_beats_the_inversion_and_uses_each_input(finished_run):
     report = json.loads((finished_run / "train.json").read_text())
     best = report["history"][report["best_epoch"]]
     assert best["rmse_weather"] < 0.8 * report["rmse_inversion"]
@@ -100,7 +100,7 @@ def test_it_learns_what_the_inversion_cannot_know(finished_run):
     assert report["best_epoch"] == int(np.argmin(scores))
 
 
-def test_after_training_ninety_percent_of_the_validation_s_truth_is_in_its_interval(finished_run):
+def test_the_ninety_percent_interval_holds_ninety_percent_of_the_validation_days(finished_run):
     validation = read_series(finished_run).part(VALIDATION)
     weights = read_weights(finished_run)
     answer = kinds.sequence(weights)
@@ -116,7 +116,7 @@ def test_after_training_ninety_percent_of_the_validation_s_truth_is_in_its_inter
     assert 1.0 not in weights.sigma_scale
 
 
-def test_the_scale_of_sigma_makes_a_boaster_honest(train):
+def test_the_scale_of_sigma_corrects_an_overconfident_network(train):
     rng = np.random.default_rng(1)
     learnt = rng.uniform(0.005, 0.02, 100_000)
     error = 3.0 * learnt * rng.standard_normal(learnt.size)
@@ -137,7 +137,7 @@ def test_the_layers_are_learnt_with_the_whole(finished_run):
 
 
 def update_once(train, n_sigma=0.02, **settings):
-    """Gradient step on one chunk of noise; the loss, and weights before and after."""
+    """Run one gradient step on noise; return the loss, and weights before and after."""
     config = train.TrainConfig(**SMALL | settings)
     rng = np.random.default_rng(2)
     x = rng.random((4, 30, len(NAMES)), dtype=np.float32)
@@ -155,7 +155,7 @@ def update_once(train, n_sigma=0.02, **settings):
     return loss, before, model.get_weights(), average.get_weights()
 
 
-def test_the_loss_is_the_whole_s_and_a_part_of_the_layers(train):
+def test_the_loss_is_that_of_0_30_cm_and_a_part_of_the_layers(train):
     plain = {"sigma_weight": 0.0}
     loss, *_ = update_once(train, **plain, layers_weight=0.2)
     assert loss == pytest.approx(1.0 + 0.2 * (2.0**2 + 4.0**2) / 2, rel=1e-4)
@@ -176,28 +176,28 @@ def test_a_constant_error_is_forgiven_only_where_n_is_not_known(train):
     assert whole == pytest.approx(1.0, rel=1e-4)
 
 
-def test_the_weather_of_another_place_is_shown_only_where_n_is_not_known(train):
-    from epithermal_host.training import augmentation as told
+def test_weather_is_perturbed_only_where_n_is_not_exact(train):
+    from epithermal_host.training import augmentation
 
     rng = np.random.default_rng(4)
     features = rng.uniform(0.1, 5.0, (300, 40, len(NAMES))).astype(np.float32)
     rain, et0 = NAMES.index("rain_mm"), NAMES.index("et0_mm")
     features[::2, :, NAMES.index("cosmic_n_sigma")] = 0.0
     config = train.TrainConfig(weather_error=0.2)
-    one, two = (told.weathered(features, config, epoch) for epoch in (1, 2))
-    np.testing.assert_array_equal(one, told.weathered(features, config, 1))
+    one, two = (augmentation.perturb_weather(features, config, epoch) for epoch in (1, 2))
+    np.testing.assert_array_equal(one, augmentation.perturb_weather(features, config, 1))
     np.testing.assert_array_equal(one[::2], features[::2])
     others = [i for i in range(len(NAMES)) if i not in (rain, et0)]
     np.testing.assert_array_equal(one[..., others], features[..., others])
     error = np.log(one[1::2] / features[1::2])
     assert error[..., et0].std() == pytest.approx(0.2, rel=0.2)
-    assert error[..., et0].std(axis=1).max() < 1e-5  # of the place, not of the day
+    assert error[..., et0].std(axis=1).max() < 1e-5  # the same on every day
     assert error[..., rain].std(axis=1).mean() == pytest.approx(0.4, rel=0.1)
     assert not np.array_equal(one, two)
-    assert told.weathered(features, train.TrainConfig(), 1) is features
+    assert augmentation.perturb_weather(features, train.TrainConfig(), 1) is features
 
 
-def test_a_layer_without_label_has_no_say(train, make_run):
+def test_a_layer_without_label_does_not_spoil_the_training(train, make_run):
     folder = make_run(soils=12, days=120)
     with np.load(folder / "dataset.npz") as file:
         arrays = dict(file)
@@ -207,7 +207,7 @@ def test_a_layer_without_label_has_no_say(train, make_run):
     assert np.isfinite([e.loss for e in result.history]).all()
 
 
-def test_the_kept_weights_are_a_moving_average_and_without_decay_the_last(train):
+def test_the_saved_weights_are_a_moving_average_and_without_decay_the_last(train):
     _, before, after, average = update_once(train, average=0.998)
     decay = 2.0 / 11.0  # after one update; 0.998 comes later
     for old, new, mean in zip(before, after, average, strict=True):
@@ -257,7 +257,7 @@ def test_days_with_snow_weigh_little_in_the_loss_and_are_not_judged(train, make_
     assert np.all(weight[:, 60:71] == 0.25) and np.all(weight[:, 71:] == 1.0)
     assert np.all(weight[:, 20:60] == 1.0)
     before = train.run(folder, config, progress=False).rmse_inversion
-    arrays["theta"][:, 60:71] += 0.3  # whatever it is: nobody asks
+    arrays["theta"][:, 60:71] += 0.3  # any value: days with snow are not scored
     np.savez(folder / "dataset.npz", **arrays)
     assert train.run(folder, config, progress=False).rmse_inversion == before
 
@@ -271,7 +271,7 @@ def test_a_missing_or_damaged_data_set_is_one_clear_line(train, tmp_path, conten
     assert "\n" not in str(caught.value)
 
 
-def test_a_data_set_with_other_features_is_refused(train, make_run):
+def test_a_data_set_with_other_features_is_rejected(train, make_run):
     folder = make_run(soils=12, days=120)
     with np.load(folder / "dataset.npz") as file:
         arrays = dict(file)
@@ -281,14 +281,14 @@ def test_a_data_set_with_other_features_is_refused(train, make_run):
         train.run(folder, train.TrainConfig(**SMALL), progress=False)
 
 
-def test_a_spin_up_longer_than_the_series_is_refused(train, make_run):
+def test_a_spin_up_longer_than_the_series_is_rejected(train, make_run):
     config = train.TrainConfig(**SMALL | {"spin_up_steps": 500})
     with pytest.raises(ConfigError, match="spin_up_steps"):
         train.run(make_run(soils=12, days=120), config, progress=False)
 
 
-def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_unknown(train):
-    from epithermal_host.training import augmentation as told
+def test_the_site_description_has_another_error_in_each_epoch_and_unknown_stays_unknown(train):
+    from epithermal_host.training import augmentation
 
     rng = np.random.default_rng(3)
     features = rng.uniform(0.1, 0.4, (40, 30, len(NAMES))).astype(np.float32)
@@ -296,9 +296,13 @@ def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_u
     features[20:, :, unknown] = 0.0
     scaling = fit_scaling(features)
     config = train.TrainConfig(jitter=0.1)
-    one, two = (told.jittered(features, config, epoch, scaling) for epoch in (1, 2))
-    np.testing.assert_array_equal(one, told.jittered(features, config, 1, scaling))
-    columns = [NAMES.index(name) for name in told.TOLD]
+    one, two = (
+        augmentation.perturb_description(features, config, epoch, scaling) for epoch in (1, 2)
+    )
+    np.testing.assert_array_equal(
+        one, augmentation.perturb_description(features, config, 1, scaling)
+    )
+    columns = [NAMES.index(name) for name in augmentation.DESCRIBED]
     untouched = [i for i in range(len(NAMES)) if i not in columns]
     np.testing.assert_array_equal(one[..., untouched], features[..., untouched])
     assert NAMES.index("cosmic_n_sigma") in untouched and NAMES.index("soil_known") in untouched
@@ -307,10 +311,10 @@ def test_what_is_told_of_a_site_errs_otherwise_in_each_epoch_and_unknown_stays_u
     assert np.abs(error - error[:, :1]).max() < 1e-4  # one error a soil, not one a day
     assert error[:, 0].std() == pytest.approx(0.1, rel=0.25)
     assert not np.array_equal(one, two)
-    assert told.jittered(features, train.TrainConfig(), 1, scaling) is features
+    assert augmentation.perturb_description(features, train.TrainConfig(), 1, scaling) is features
 
 
-def test_soils_whose_n_is_known_weigh_more_where_it_is_asked(train, make_run):
+def test_soils_whose_n_is_exact_weigh_more_with_known_weight(train, make_run):
     folder = make_run(soils=12, days=120)
     with np.load(folder / "dataset.npz") as file:
         arrays = dict(file)
@@ -318,7 +322,7 @@ def test_soils_whose_n_is_known_weigh_more_where_it_is_asked(train, make_run):
     arrays["features"][:4, :, NAMES.index("cosmic_n_sigma")] = 0.0
     np.savez(folder / "dataset.npz", **arrays)
     series = read_series(folder)
-    assert train.knows_n(series).tolist() == [True] * 4 + [False] * 8
+    assert train.flag_exact_n(series).tolist() == [True] * 4 + [False] * 8
     _, weight = train._labels(series, train.TrainConfig(**SMALL, known_weight=3.0))
     assert np.all(weight[:4, 20:] == 3.0) and np.all(weight[4:, 20:] == 1.0)
 
@@ -330,15 +334,15 @@ def test_the_weights_of_errors_by_their_sigma_are_one_in_the_mean(train):
     assert weighed == pytest.approx(equal, rel=1e-5)  # one sigma for all: 1 in the mean
 
 
-def test_a_training_can_begin_with_a_network_and_refuses_another_width(
+def test_a_training_can_start_from_a_network_and_rejects_another_width(
     train, make_run, finished_run
 ):
     folder = make_run(soils=12, days=120)
     (folder / "first.npz").write_bytes((finished_run / "network.npz").read_bytes())
     config = SMALL | {"hidden": 32, "epochs": 1, "learning_rate": 0.0, "begin_with": "first.npz"}
     train.run(folder, train.TrainConfig(**config), progress=False)
-    first, kept = weights_of(finished_run), weights_of(folder)
+    first, saved = weights_of(finished_run), weights_of(folder)
     for name in ("kernel", "recurrent", "bias", "head", "head_bias", "offset", "scale"):
-        np.testing.assert_array_equal(kept[name], first[name], err_msg=name)
+        np.testing.assert_array_equal(saved[name], first[name], err_msg=name)
     with pytest.raises(ConfigError, match="hidden = 32"):
         train.run(folder, train.TrainConfig(**config | {"hidden": 8}), progress=False)

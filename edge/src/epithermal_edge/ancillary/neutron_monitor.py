@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from epithermal_edge.errors import FrameError, SourceError
-from epithermal_edge.loggers.values import LIMITS, number, unix_time
+from epithermal_edge.loggers.values import LIMITS, parse_number, parse_time
 from epithermal_edge.records import NAN
 
 MAX_COUNTS = 2048  # 12 weeks of hours
@@ -104,8 +104,8 @@ def read_rows(text: str) -> list[tuple[float, float]]:
         if line[match.end() : match.end() + 1] in (";", ",", "\t"):
             raise SourceError(f"more than one count in a line: {line[:80]!r}")
         try:
-            time_s = unix_time(match[1].strip(), "time", "iso", 0.0)
-            count = number(match[2].strip(), "count", "incoming")
+            time_s = parse_time(match[1].strip(), "time", "iso", 0.0)
+            count = parse_number(match[2].strip(), "count", "incoming")
         except FrameError:
             continue  # a word for "no value", or zero
         if math.isfinite(count):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.errors import FrameError
-from epithermal_edge.loggers.values import number, unix_time
+from epithermal_edge.loggers.values import parse_number, parse_time
 from epithermal_edge.mqtt.connection import read_password
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _member(data: object, path: str) -> str:
 
 def _finite(text: str, name: str) -> float:
     sign = -1.0 if text.startswith("-") else 1.0
-    value = number(text.removeprefix("-"), name, "number")
+    value = parse_number(text.removeprefix("-"), name, "number")
     if not math.isfinite(value):
         raise FrameError(f"{name}: {text[:24]!r} is not a number")
     return sign * value
@@ -77,7 +77,7 @@ def _time(text: str, name: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        return unix_time(text, name, "iso", 0.0)
+        return parse_time(text, name, "iso", 0.0)
     if not math.isfinite(seconds):
         raise FrameError(f"{name}: {text[:24]!r} is not a time")
     return seconds / 1000.0 if seconds > MILLISECONDS else seconds

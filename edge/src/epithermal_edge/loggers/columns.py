@@ -1,4 +1,4 @@
-"""From a logger's column names to the places of the values that a record needs."""
+"""Plan which columns of a logger's table supply the values of a record."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a station's configuration says about its logger."""
+    """Settings of the logger in a station's configuration."""
 
     columns: tuple[str, ...] | None = None  # names in order, for a stream that sends no header
     count_columns: tuple[str, ...] | None = None  # columns to sum; None: the dialect's first tube
-    interval_s: float = HOUR_S  # counting time where no column tells it [s]
-    utc_offset_h: float = 0.0  # the logger's clock minus UTC, where the stamp names no zone [h]
-    use_inside_air: bool = False  # take the box's air where no outside sensor exists
+    interval_s: float = HOUR_S  # counting time if no column has it [s]
+    utc_offset_h: float = 0.0  # the logger's clock minus UTC, if the stamp names no zone [h]
+    use_inside_air: bool = False  # use the air inside the housing if there is no outside sensor
     rain_mm_per_tip: float | None = None  # None: tips of the rain gauge are not read
 
 
@@ -30,21 +30,21 @@ class Tube:
     """A column of counts."""
 
     column: int
-    period_s: float  # the column is a rate over this time [s]; 0: it is a count
+    period_s: float  # period of the rate in the column [s]; 0: it holds a count
     duration: int  # column of its counting time, or NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The columns a record is made from; a tuple lists candidates, the most trusted first."""
+    """Columns of each field of a record; a tuple lists candidates, the most trusted first."""
 
-    header: tuple[str, ...]  # as it was given
+    header: tuple[str, ...]  # the names as given
     names: tuple[str, ...]  # without the empty one after a closing delimiter
-    width: int  # of names
-    unnamed: bool  # whether there is an empty one
+    width: int  # number of names
+    unnamed: bool  # whether the header has such an empty name
     time: tuple[int, ...]  # one column, or date and time of day
     tubes: tuple[Tube, ...]
-    interval_s: float  # that the counts' names tell; 0: none
+    interval_s: float  # counting time that the counts' name implies [s]; 0: none
     pressure: tuple[int, ...]
     temperature: tuple[int, ...]
     humidity: tuple[int, ...]
@@ -59,28 +59,28 @@ class Plan:
 
 
 def plain_name(name: str) -> str:
-    """A column's name without case, blanks, punctuation and brackets: `P4 (mb)` is `p4mb`."""
+    """Return a column's name without case, blanks and punctuation: `P4 (mb)` gives `p4mb`."""
     return re.sub(r"[^a-z0-9]+", "", name.lower())
 
 
 def is_header(dialect: Dialect, cells: list[str]) -> bool:
-    """Whether a line names columns: one of its cells is the dialect's name for time."""
+    """Check whether a line names columns: one of its cells is the dialect's name for time."""
     return len(cells) > 1 and any(plain_name(cell) in dialect.time for cell in cells)
 
 
-def plan(dialect: Dialect, options: Options, names: tuple[str, ...]) -> Plan:
-    """Where the values of a record stand.
+def plan_columns(dialect: Dialect, options: Options, names: tuple[str, ...]) -> Plan:
+    """Plan which columns supply the values of a record.
 
     Parameters
     ----------
     names :
-        The columns in order, as a header or `options.columns` gives them; a last empty one is the
-        header's closing delimiter.
+        The columns in order, from a header or from `options.columns`; an empty last name comes
+        from the header's closing delimiter.
 
     Raises
     ------
     FrameError
-        The columns give no time or no counts, or name a needed one twice.
+        There is no column for the time or the counts, or two for a value that is needed.
     """
     unnamed = len(names) > 1 and not names[-1]
     named = names[:-1] if unnamed else names
@@ -94,7 +94,7 @@ def plan(dialect: Dialect, options: Options, names: tuple[str, ...]) -> Plan:
     else:
         scale = 1.0
     number = _find(plain, dialects.NUMBER)
-    made = Plan(
+    plan = Plan(
         header=names,
         names=named,
         width=len(named),
@@ -114,8 +114,8 @@ def plan(dialect: Dialect, options: Options, names: tuple[str, ...]) -> Plan:
         first_tube=_find(plain, dialects.FIRST_TUBE),
         number=number[0] if number else NONE,
     )
-    _check_once(made, plain)
-    return made
+    _check_once(plan, plain)
+    return plan
 
 
 def _find(plain: list[str], aliases: tuple[str, ...]) -> tuple[int, ...]:
@@ -130,7 +130,10 @@ def _air(
 
 
 def _is_configured(dialect: Dialect, options: Options, names: tuple[str, ...]) -> bool:
-    """The columns are not a header's: they may use the names of RawRecord and tell no time."""
+    """Check whether the names come from the configuration or the dialect, not from a header.
+
+    Such names may be those of RawRecord, and need no counting time.
+    """
     return names in (options.columns, dialect.columns)
 
 
@@ -174,9 +177,9 @@ def _period(plain: str) -> float:
 
 
 def _duration(plain: list[str], tube: str) -> int:
-    """The tube's own counting time, that of the nearest tube before it, or any.
+    """Return the column of a tube's counting time: its own, else of a lower tube, else any.
 
-    Rovers print one counting time for a pair of tubes: N1ETsec, N3ETsec, ...
+    Rovers print one counting time per pair of tubes: N1ETsec, N3ETsec, ...
     """
     match = re.match(r"n([1-9])", tube)
     own = range(int(match[1]), 0, -1) if match else ()
@@ -185,12 +188,12 @@ def _duration(plain: list[str], tube: str) -> int:
     return found[0] if found else NONE
 
 
-def _check_once(made: Plan, plain: list[str]) -> None:
-    several = (made.time, made.pressure, made.temperature, made.humidity, made.rain, made.et0)
-    used = {column for columns in (*several, made.incoming) for column in columns}
-    used.update(tube.column for tube in made.tubes)
-    used.update({made.number, *(tube.duration for tube in made.tubes)} - {NONE})
-    twice = [made.names[i] for i in sorted(used) if plain.count(plain[i]) > 1]
+def _check_once(plan: Plan, plain: list[str]) -> None:
+    several = (plan.time, plan.pressure, plan.temperature, plan.humidity, plan.rain, plan.et0)
+    used = {column for columns in (*several, plan.incoming) for column in columns}
+    used.update(tube.column for tube in plan.tubes)
+    used.update({plan.number, *(tube.duration for tube in plan.tubes)} - {NONE})
+    twice = [plan.names[i] for i in sorted(used) if plain.count(plain[i]) > 1]
     if twice:
         raise FrameError(f"several columns are named {_listed(twice)}")
 

@@ -1,7 +1,8 @@
-"""The loggers' text formats, as data: how a line is cut, how time is written, what means "none".
+"""Define the loggers' text formats as data: delimiter, time format, column names, missing values.
 
-A new logger is a new row of `DIALECTS`, not a new parser: `columns` turns a header into a plan by
-these tables and `frames` reads lines by that plan. docs/detector-formats.md describes each format.
+A new logger is a new row of `DIALECTS`, not a new parser: `columns` derives a plan from a header
+with these tables, and `parser` reads lines by that plan. docs/detector-formats.md describes each
+format.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-LINE_BYTES = 512  # a longer line is noise, unless the dialect says that its header is longer
+LINE_BYTES = 512  # a longer line is noise, except in dialects with a long header
 LONG_LINE_BYTES = 2048
 
-# Column names of every logger we met, compared without case, blanks and punctuation. The names of
-# RawRecord's fields come first, so that the option `columns` can use them in every dialect. Where a
-# header has several names of one list, the first valid value in the list's order is taken.
+# Column names of all known loggers, compared without case, blanks and punctuation. The names of
+# RawRecord's fields come first, so that the option `columns` can use them in every dialect. If a
+# header has several names of a list, the first valid value in the list's order is used.
 PRESSURE = (
     *("pressurehpa", "p4mb", "p3mb", "p2mb", "p1mb", "pmbar", "barometricpressureavg"),
     *("airpressure", "pressuremb", "pressure2mb", "pressure1", "pressure2", "press2", "press1"),
@@ -45,17 +46,17 @@ BATTERY = (
 )
 HOUSING_HUMIDITY = ("housinghumiditypct", "n1rh", "rh1", "h1", "internalrh", "irh")
 FIRST_TUBE = ("firsttubecounts",)
-NUMBER = ("record",)  # counts the lines that the logger wrote
-CLOCK = ("hhmm", "utctime")  # the time of day, where it has a column of its own
+NUMBER = ("record",)  # running number of the line
+CLOCK = ("hhmm", "utctime")  # time of day, if it has its own column
 
 RATE_PERIOD_S = {"mode": 3600.0, "unmo": 3600.0}
-"""Columns that hold a rate though their name does not end in cph or cps."""
+"""Period [s] of columns that hold a rate although their name does not end in cph or cps."""
 
 Intervals = tuple[tuple[float, float], ...]
 """Closed intervals of values."""
 
 Sentinels = Mapping[str, Intervals]
-"""For a field of RawRecord, the values by which the logger says that it measured nothing."""
+"""Field of RawRecord to the values that mean "not measured"."""
 
 _CODES: Intervals = ((-99.0, -99.0), (-999.0, -999.0), (-9999.0, -9999.0))
 _FIELDS = (
@@ -90,12 +91,12 @@ class Dialect:
     sentinels: Sentinels
     delimiter: Literal[",", "\t", " ", "comma or tab", "json"] = ","
     clock: Literal["iso", "iso_z", "month_first"] = "iso"
-    comments: tuple[str, ...] = ()  # a line that begins so holds no record
-    columns: tuple[str, ...] = ()  # of a logger that never writes a header
+    comments: tuple[str, ...] = ()  # prefixes of lines without a record
+    columns: tuple[str, ...] = ()  # names, for a logger that never writes a header
     line_bytes: int = LINE_BYTES
     fills_unnamed: bool = False  # lines have a value under the header's closing delimiter
-    timed: bool = False  # a header without a column for the counting time is a damaged one
-    least_live_share: float = 0.0  # of interval_s; under it the counts do not fit the time
+    timed: bool = False  # a header without a column for the counting time is damaged
+    least_live_share: float = 0.0  # counting time / interval_s below which the counts are invalid
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -113,7 +114,7 @@ DIALECTS: dict[str, Dialect] = {
         ),
         Dialect(
             name="quaesta_json",
-            title="Quaesta logger over MQTT, one JSON object a line",
+            title="Quaesta logger over MQTT, one JSON object per line",
             time=("datetimeutc",),
             counts=("n1cts",),
             timed=True,

@@ -1,4 +1,4 @@
-"""Where a logger's records come from: recorded files here, serial ports in `ports`."""
+"""Read records from recorded files: plain or compressed, single or in folders."""
 
 from __future__ import annotations
 
@@ -15,40 +15,29 @@ from typing import IO
 from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.loggers.dialects import LINE_BYTES
 from epithermal_edge.loggers.parser import DIALECTS, Context, Options, parse, split, start
-from epithermal_edge.loggers.ports import CUT, reconnecting, serial_chunks
 from epithermal_edge.records import RawRecord
 
-__all__ = [
-    "CUT",
-    "ReadResult",
-    "file_chunks",
-    "lines",
-    "read_records",
-    "reconnecting",
-    "serial_chunks",
-]
-
-REASONS_KEPT = 20
+MAX_REASONS = 20
 CHUNK_BYTES = 1 << 16
-PROBE_LINES = 200  # of a file that gave no record, to find the dialect that fits
+PROBE_LINES = 200  # lines of a file without a record to test against the other dialects
 
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """What recorded files hold."""
+    """Records of recorded files, and what could not be read."""
 
     records: tuple[RawRecord, ...]  # by end time, each end once
     lines: int
     damaged: int
     reasons: tuple[str, ...]  # "file:line: reason" of the first damaged lines
     duplicates: int  # the same record again
-    conflicts: int  # another record with the same end; the first one is kept
-    without_record: tuple[str, ...]  # files that held none
+    conflicts: int  # another record with the same end; the first one is used
+    without_record: tuple[str, ...]  # names of files without a record
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Counted while files are read."""
+    """Counters and samples collected while files are read."""
 
     lines: int = 0
     damaged: int = 0
@@ -58,21 +47,21 @@ class _Tally:
 
 
 def read_records(paths: Iterable[Path], dialect: str, options: Options | None = None) -> ReadResult:
-    """Everything that recorded files hold, in the order in which it was measured.
+    """Read all records of recorded files and sort them by end time.
 
     Parameters
     ----------
     paths :
-        Files, plain or .gz or .zip, and folders of such.
+        Files, plain or .gz or .zip, and folders of such files.
     dialect, options :
-        As for `parser.start`; each file starts anew, with its own header.
+        As for `parser.start`; each file has its own header.
 
     Raises
     ------
     SourceError
-        A file is missing, empty or cannot be unpacked, or no file holds a record of this dialect.
+        A file is missing, empty or cannot be unpacked, or no file has a record of this dialect.
     ConfigError
-        As `parser.start`.
+        As for `parser.start`.
     """
     context = start(dialect, options)
     tally = _Tally()
@@ -81,15 +70,15 @@ def read_records(paths: Iterable[Path], dialect: str, options: Options | None = 
     for path in paths:
         for name, chunks in file_chunks(path):
             names.append(name)
-            found = len(records)
+            before = len(records)
             records.extend(_records(name, chunks, context, tally))
-            if len(records) == found:
+            if len(records) == before:
                 tally.without_record.append(name)
     if not records:
-        raise SourceError(_nothing_found(names, context, tally))
-    kept, duplicates, conflicts = _in_order(records)
+        raise SourceError(_describe_failure(names, context, tally))
+    unique, duplicates, conflicts = _sort(records)
     return ReadResult(
-        records=kept,
+        records=unique,
         lines=tally.lines,
         damaged=tally.damaged,
         reasons=tuple(tally.reasons),
@@ -102,7 +91,7 @@ def read_records(paths: Iterable[Path], dialect: str, options: Options | None = 
 def _records(
     name: str, chunks: Iterable[bytes], context: Context, tally: _Tally
 ) -> Iterator[RawRecord]:
-    for number, line in enumerate(lines(chunks, context.dialect.line_bytes), start=1):
+    for number, line in enumerate(split_stream(chunks, context.dialect.line_bytes), start=1):
         tally.lines += 1
         if len(tally.sample) < PROBE_LINES:
             tally.sample.append(line)
@@ -110,15 +99,15 @@ def _records(
             context, record = parse(context, line)
         except FrameError as fault:
             tally.damaged += 1
-            if len(tally.reasons) < REASONS_KEPT:
+            if len(tally.reasons) < MAX_REASONS:
                 tally.reasons.append(f"{name}:{number}: {fault}")
             continue
         if record is not None:
             yield record
 
 
-def lines(chunks: Iterable[bytes], limit: int = LINE_BYTES) -> Iterator[bytes]:
-    """The lines of a whole stream, the last one also where its end is missing."""
+def split_stream(chunks: Iterable[bytes], limit: int = LINE_BYTES) -> Iterator[bytes]:
+    """Split a whole stream into lines; the last line may lack its end."""
     buffer = b""
     for chunk in chunks:
         buffer, ended = split(buffer, chunk, limit)
@@ -128,8 +117,11 @@ def lines(chunks: Iterable[bytes], limit: int = LINE_BYTES) -> Iterator[bytes]:
         yield from ended
 
 
-def _in_order(records: Sequence[RawRecord]) -> tuple[tuple[RawRecord, ...], int, int]:
-    """By end time, without those that repeat one; how many were the same, how many were not."""
+def _sort(records: Sequence[RawRecord]) -> tuple[tuple[RawRecord, ...], int, int]:
+    """Sort records by end time; return the first of each, the numbers of duplicates and conflicts.
+
+    A duplicate has the same values as the first record with this end time, a conflict has others.
+    """
     first: dict[float, RawRecord] = {}
     duplicates = conflicts = 0
     for record in records:
@@ -144,26 +136,26 @@ def _in_order(records: Sequence[RawRecord]) -> tuple[tuple[RawRecord, ...], int,
 
 
 def _key(record: RawRecord) -> tuple[float | None, ...]:
-    """The values, NaN as None: two missing values are the same."""
+    """Return the values with None for NaN, so that two missing values are equal."""
     return tuple(None if math.isnan(value) else value for value in astuple(record))
 
 
-def _nothing_found(names: list[str], context: Context, tally: _Tally) -> str:
-    """What to do about files without a record: most often the dialect is wrong."""
+def _describe_failure(names: list[str], context: Context, tally: _Tally) -> str:
+    """Describe files without a record, with a remedy; usually the dialect is wrong."""
     if not names:
         return "no file given"
     where = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-    seen = [line for line in tally.sample if line.strip()]
-    if not seen:
-        return f"{where}: nothing but blank lines; give a file that the logger wrote"
+    sample = [line for line in tally.sample if line.strip()]
+    if not sample:
+        return f"{where}: only blank lines; give a file that the logger wrote"
     dialect = context.dialect.name
-    text = f"{where}: no {dialect} record in {tally.lines} lines; the first is {seen[0][:80]!r}"
-    fits = {name: _count_records(name, seen) for name in DIALECTS if name != dialect}
+    text = f"{where}: no {dialect} record in {tally.lines} lines; the first is {sample[0][:80]!r}"
+    fits = {name: _count_records(name, sample) for name in DIALECTS if name != dialect}
     best = max(fits, key=lambda name: fits[name])
     if fits[best]:
-        return f"{text}; this reads as dialect {best!r}"
+        return f"{text}; dialect {best!r} can read it"
     reason = f"; {tally.reasons[0]}" if tally.reasons else ""
-    return f"{text}{reason}; it may be another dialect ({', '.join(DIALECTS)}) or need `columns`"
+    return f"{text}{reason}; try another dialect ({', '.join(DIALECTS)}) or set `columns`"
 
 
 def _count_records(dialect: str, sample: list[bytes]) -> int:
@@ -179,32 +171,32 @@ def _count_records(dialect: str, sample: list[bytes]) -> int:
 
 
 def file_chunks(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The files under a path and their bytes, unpacked.
+    """Yield the files below a path with their bytes, unpacked.
 
     Parameters
     ----------
     path :
-        A file, plain or packed (told by its first bytes, not its name), or a folder, searched
-        through in the order of names without hidden files.
+        A file, plain or compressed (recognised by its first bytes, not its name), or a folder,
+        searched recursively in the order of names, without hidden files.
 
     Yields
     ------
     name, chunks
-        The name for messages; read the chunks before asking for the next file.
+        The name for messages; read the chunks before you request the next file.
 
     Raises
     ------
     SourceError
-        Nothing is there, or it cannot be read.
+        The path does not exist, is empty or cannot be read.
     """
     if path.is_dir():
         files = [p for p in sorted(path.rglob("*")) if p.is_file() and p.name[0] != "."]
         if not files:
-            raise SourceError(f"{path}: the folder holds no file; give the logger's files")
+            raise SourceError(f"{path}: the folder contains no file; give the logger's files")
         for file in files:
             yield from _one_file(file)
         return
-    with _explained(path):
+    with _explain_errors(path):
         empty = path.stat().st_size == 0 and path.is_file()
     if empty:
         raise SourceError(f"{path}: is empty; give a file that the logger wrote")
@@ -212,7 +204,7 @@ def file_chunks(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 
 def _one_file(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-    with _explained(path), path.open("rb") as file:
+    with _explain_errors(path), path.open("rb") as file:
         head = file.peek(4)
         if head.startswith(b"PK\3\4"):
             with zipfile.ZipFile(file) as archive:
@@ -229,7 +221,7 @@ def _one_file(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 def _chunks(path: Path, stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     while True:
-        with _explained(path):
+        with _explain_errors(path):
             chunk = stream.read(CHUNK_BYTES)
         if not chunk:
             return
@@ -237,8 +229,8 @@ def _chunks(path: Path, stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """What can go wrong with a file, as a SourceError that says what to do."""
+def _explain_errors(path: Path) -> Iterator[None]:
+    """Convert the errors of reading a file to SourceError with a remedy."""
     try:
         yield
     except FileNotFoundError as fault:
@@ -246,6 +238,6 @@ def _explained(path: Path) -> Iterator[None]:
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as fault:
         raise SourceError(f"{path}: damaged archive ({fault}); get a new copy") from fault
     except RuntimeError as fault:
-        raise SourceError(f"{path}: cannot unpack ({fault}); unpack it by hand") from fault
+        raise SourceError(f"{path}: cannot unpack ({fault}); unpack it manually") from fault
     except OSError as fault:
         raise SourceError(f"{path}: {fault.strerror or fault}; check its permissions") from fault

@@ -1,4 +1,4 @@
-"""Bytes from a port or file to lines, whatever the noise in them."""
+"""Split the bytes of a port or file into lines, in the presence of noise."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import re
 from epithermal_edge.loggers.dialects import LINE_BYTES
 
 OVERLONG = b"\0"
-"""Stands among the lines for one that was too long; `parser.parse` raises on it."""
+"""Replaces a line that was too long; `parser.parse` raises on it."""
 
-# As buffers; neither byte can be in an unfinished line.
-_DROPPING = b"\0"  # inside an over-long line: drop all up to its end
-_AFTER_CR = b"\r"  # the last line ended with CR, the LF of it may follow
+# Special buffers; neither byte can occur in an unfinished line.
+_DROPPING = b"\0"  # inside an over-long line: drop everything up to its end
+_AFTER_CR = b"\r"  # the last line ended with CR; its LF may follow
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def split(buffer: bytes, chunk: bytes, limit: int = LINE_BYTES) -> tuple[bytes, list[bytes]]:
-    """Cut what a port or file gave into lines.
+    """Split the bytes of a port or file into lines.
 
     Parameters
     ----------
     buffer :
-        As the call before returned it; b"" at first. It is all the state there is and never holds
-        more than `limit` bytes.
+        From the previous call; b"" at first. It is the only state and never has more than `limit`
+        bytes.
     chunk :
-        The next bytes, any number. NULs before a line are dropped; one inside stands for a byte
-        that was lost on the wire, and `parser.parse` raises on it.
+        The next bytes, any number. NULs before a line are dropped; a NUL inside a line means that
+        a byte was lost on the wire, and `parser.parse` raises on it.
     limit : [bytes]
-        The longest line; `Dialect.line_bytes`.
+        Length of the longest valid line: `Dialect.line_bytes`.
 
     Returns
     -------
     buffer, list of lines
-        Lines without their end, which is LF, CR LF or CR. A line that is too long gives `OVERLONG`
-        once and nothing else.
+        Lines without their end, which is LF, CR LF or CR. A line that is too long is replaced by
+        `OVERLONG`.
     """
     if not chunk:
         return buffer, []

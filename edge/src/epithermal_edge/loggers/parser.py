@@ -1,9 +1,9 @@
-"""Lines of a logger to raw records, one after the other; pure.
+"""Parse the lines of a logger into raw records; the context between lines is a value.
 
 context = start("hydroinnova")
 buffer, lines = split(buffer, chunk, context.dialect.line_bytes)
 for line in lines:
-    context, record = parse(context, line)  # FrameError: damaged, count it and read on
+    context, record = parse(context, line)  # FrameError: damaged line, count it and continue
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import math
 from dataclasses import dataclass, replace
 
 from epithermal_edge.errors import ConfigError, FrameError
-from epithermal_edge.loggers.columns import NONE, Options, Plan, Tube, is_header, plan
+from epithermal_edge.loggers.columns import NONE, Options, Plan, Tube, is_header, plan_columns
 from epithermal_edge.loggers.dialects import DIALECTS, Dialect
 from epithermal_edge.loggers.framing import OVERLONG, split
 from epithermal_edge.loggers.records_csv import RECORDS_HEADER, format_record
-from epithermal_edge.loggers.values import number, unix_time
+from epithermal_edge.loggers.values import parse_number, parse_time
 from epithermal_edge.records import NAN, RawRecord
 
 __all__ = [
@@ -36,14 +36,14 @@ __all__ = [
 ]
 
 TUBES_AGREE = 0.05  # relative difference allowed between the counting times of summed tubes
-AFTER_A_HOLE = 1.5  # intervals between two lines that follow on: the logger was off in between
+GAP_INTERVALS = 1.5  # between lines with consecutive numbers: longer means the logger was off
 
-_FRAMING = " \x02\x03\x04\x1a"  # STX, ETX, EOT and SUB stand between the files of some loggers
+_FRAMING = " \x02\x03\x04\x1a"  # some loggers send STX, ETX, EOT and SUB between files
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """The record before, for loggers that do not tell their counting time."""
+class LastRecord:
+    """The previous record, for loggers that do not send the counting time."""
 
     end_s: float
     number: float  # running number of its line; NaN: none
@@ -52,39 +52,39 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the lines before tell about the next one; `start` makes the first."""
+    """State between lines, which the parser of the next line needs; from `start` at first."""
 
     dialect: Dialect
     options: Options
     plan: Plan | None = None  # None: no header yet
-    header: tuple[str, ...] = ()  # of a header that the next comment line may continue
+    header: tuple[str, ...] = ()  # names of a header that the next comment line may continue
     extra: bool = False  # lines since the header end with a delimiter
-    last: Last | None = None
+    last: LastRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A line of data, cut, with what is needed to read it."""
+    """The cells of a line of data, with context and plan."""
 
     context: Context
     plan: Plan
     cells: list[str]
 
     def value(self, column: int, field: str, scale: float = 1.0) -> float:
-        """As `fields.number`."""
+        """Parse the value in a column; see `values.parse_number`."""
         sentinels = self.context.dialect.sentinels.get(field, ())
-        return number(self.cells[column], self.plan.names[column], field, sentinels, scale)
+        return parse_number(self.cells[column], self.plan.names[column], field, sentinels, scale)
 
     def first(self, columns: tuple[int, ...], field: str, scale: float = 1.0) -> float:
-        """The first value among the columns; those after it are not looked at."""
+        """Parse the columns in order and return the first value that is not missing."""
         for column in columns:
             value = self.value(column, field, scale)
             if not math.isnan(value):
                 return value
         return NAN
 
-    def aside(self, columns: tuple[int, ...], field: str) -> float:
-        """As `first`, of a value that no estimate hangs on: damage leaves it unknown."""
+    def optional(self, columns: tuple[int, ...], field: str) -> float:
+        """Return `first` of a value that no estimate depends on; NaN if it is damaged."""
         try:
             return self.first(columns, field)
         except FrameError:
@@ -92,19 +92,19 @@ class _Row:
 
 
 def start(dialect: str, options: Options | None = None) -> Context:
-    """The context before the first line.
+    """Return the context before the first line.
 
     Parameters
     ----------
     dialect :
         A name of `DIALECTS`.
     options :
-        From the station's configuration; None: the defaults.
+        Settings from the station's configuration; None: the defaults.
 
     Raises
     ------
     ConfigError
-        The dialect is unknown, or `options.columns` lacks what a record needs.
+        The dialect is unknown, or `options.columns` lacks a column that a record needs.
     """
     if dialect not in DIALECTS:
         near = difflib.get_close_matches(dialect, DIALECTS, n=1)
@@ -115,80 +115,82 @@ def start(dialect: str, options: Options | None = None) -> Context:
     if not names:
         return context
     try:
-        return replace(context, plan=plan(context.dialect, context.options, names))
+        return replace(context, plan=plan_columns(context.dialect, context.options, names))
     except FrameError as fault:
         raise ConfigError(f"source: {fault}") from fault
 
 
 def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
-    """One line of a logger.
+    """Parse one line of a logger.
 
     Parameters
     ----------
     context :
-        From `start` or the call before; after a FrameError the same as for the damaged line.
+        From `start` or the previous call; after a FrameError, the same as for the damaged line.
     line :
-        As `split` gives it.
+        A line from `split`.
 
     Returns
     -------
     Context, RawRecord or None
-        None for a header, a comment, a blank line. NaN in the fields for which the logger says
-        that it measured nothing.
+        None for a header, a comment or a blank line. Fields that the logger did not measure are
+        NaN.
 
     Raises
     ------
     FrameError
-        The line is damaged, or no header came before it; the text says which column and why.
+        The line is damaged, or no header came before it; the text names column and reason.
     """
     dialect = context.dialect
     if line == OVERLONG:
         raise FrameError(f"longer than {dialect.line_bytes} bytes")
-    if b"\0" in line:  # which a serial driver gives for a byte that it could not read
+    if b"\0" in line:  # a serial driver puts NUL in the place of a byte that it could not read
         raise FrameError("a byte was lost on the wire")
     text = line.decode("latin-1").lstrip(_FRAMING)
     if not text.strip():
-        return _closed(context), None
+        return _end_header(context), None
     if text.startswith(dialect.comments):
         return _comment(context, text), None
     if dialect.delimiter == "json":
-        context, cells = _members(context, text)
+        context, cells = _json_cells(context, text)
     else:
         cells = _cells(dialect, text)
         if not text.lstrip('"')[:1].isdigit() and is_header(dialect, cells):
             return _with_header(context, cells), None
-    made = context.plan
-    if made is None:
+    plan = context.plan
+    if plan is None:
         raise FrameError(f"no {dialect.name} header so far; set columns to the names in order")
-    extra = _has_extra(context, made, cells)
+    extra = _has_extra(context, plan, cells)
     if extra is not context.extra or context.header:
         context = replace(context, extra=extra, header=())
-    return _record(_Row(context, made, cells))
+    return _record(_Row(context, plan, cells))
 
 
-def _closed(context: Context) -> Context:
+def _end_header(context: Context) -> Context:
     return replace(context, header=()) if context.header else context
 
 
 def _comment(context: Context, text: str) -> Context:
-    """A comment may be the header, or go on with it: rovers list the GPS columns in a second."""
+    """Parse a comment, which may be a header or its continuation (GPS columns of rovers)."""
     cells = _cells(context.dialect, text.lstrip("/# "))
     if is_header(context.dialect, cells):
         return _with_header(context, cells)
     if context.header and len(cells) > 2:
         return _with_header(context, [*context.header, *cells])
-    return _closed(context)
+    return _end_header(context)
 
 
 def _with_header(context: Context, cells: list[str]) -> Context:
     names = tuple(cell.strip() for cell in cells)
     if context.plan is None or names != context.plan.header:
-        context = replace(context, plan=plan(context.dialect, context.options, names), last=None)
+        context = replace(
+            context, plan=plan_columns(context.dialect, context.options, names), last=None
+        )
     return replace(context, header=names[:-1] if not names[-1] else (), extra=False)
 
 
 def _cells(dialect: Dialect, text: str) -> list[str]:
-    """The fields of a line, with their padding."""
+    """Split a line into its fields, with their padding."""
     delimiter: str = dialect.delimiter
     if delimiter == "comma or tab":
         delimiter = "\t" if "\t" in text else ","
@@ -202,14 +204,15 @@ def _cells(dialect: Dialect, text: str) -> list[str]:
     return text.split(delimiter)
 
 
-def _members(context: Context, text: str) -> tuple[Context, list[str]]:
-    """The values of a JSON object as text, so that one rule says what a number is.
-
-    The keys are the header.
-    """
+def _json_cells(context: Context, text: str) -> tuple[Context, list[str]]:
+    """Return the values of a JSON object as text, for `parse_number`; the keys are the header."""
     try:
         values = json.loads(
-            text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_once
+            text,
+            parse_float=str,
+            parse_int=str,
+            parse_constant=str,
+            object_pairs_hook=_reject_duplicates,
         )
     except (ValueError, RecursionError) as fault:
         raise FrameError(f"not JSON: {fault}") from fault
@@ -218,58 +221,63 @@ def _members(context: Context, text: str) -> tuple[Context, list[str]]:
     cells = ["" if value is None else str(value) for value in values.values()]
     if context.plan is None or context.plan.header != tuple(values):
         if not all(key.isascii() and key.isprintable() for key in values):
-            raise FrameError("a key is noise")
+            raise FrameError("a key is not printable ASCII")
         context = _with_header(context, list(values))
     return context, cells
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _reject_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return values
 
 
 def _record(row: _Row) -> tuple[Context, RawRecord]:
-    context, made = row.context, row.plan
-    stamp = " ".join([row.cells[column].lstrip(" ") for column in made.time])
-    name, clock = made.names[made.time[0]], context.dialect.clock
-    end_s = unix_time(stamp, name, clock, context.options.utc_offset_h)
+    context, plan = row.context, row.plan
+    stamp = " ".join([row.cells[column].lstrip(" ") for column in plan.time])
+    name, clock = plan.names[plan.time[0]], context.dialect.clock
+    end_s = parse_time(stamp, name, clock, context.options.utc_offset_h)
     duration_s, last = _counting_time(row, end_s)
     record = RawRecord(
         end_s,
         duration_s,
         _counts(row, duration_s),
-        row.first(made.pressure, "pressure_hpa"),
-        row.first(made.temperature, "temperature_c"),
-        row.first(made.humidity, "relative_humidity_pct"),
-        row.first(made.rain, "rain_mm", made.rain_scale),
-        row.first(made.et0, "et0_mm"),
-        row.first(made.incoming, "incoming"),
-        row.aside(made.battery, "battery_v"),
-        row.aside(made.housing, "housing_humidity_pct"),
+        row.first(plan.pressure, "pressure_hpa"),
+        row.first(plan.temperature, "temperature_c"),
+        row.first(plan.humidity, "relative_humidity_pct"),
+        row.first(plan.rain, "rain_mm", plan.rain_scale),
+        row.first(plan.et0, "et0_mm"),
+        row.first(plan.incoming, "incoming"),
+        row.optional(plan.battery, "battery_v"),
+        row.optional(plan.housing, "housing_humidity_pct"),
         _first_tube(row, duration_s),
     )
     return (context if last is None else replace(context, last=last)), record
 
 
-def _has_extra(context: Context, made: Plan, cells: list[str]) -> bool:
-    """Whether the line has a field after the named ones: the empty one that a closing comma makes.
+def _has_extra(context: Context, plan: Plan, cells: list[str]) -> bool:
+    """Check whether the line has one field after the named ones, as from a closing comma.
 
-    Nothing else may differ from the header: a delimiter lost or made by noise between two columns
-    of no use would shift all columns behind, unseen.
+    No other difference from the header is allowed: a delimiter that noise deletes or adds between
+    two unused columns would shift all later columns without a trace.
+
+    Raises
+    ------
+    FrameError
+        The number of fields is another one.
     """
     n = len(cells)
-    if n == made.width and not context.extra:
+    if n == plan.width and not context.extra:
         return False
-    fills = made.unnamed and context.dialect.fills_unnamed
-    if n == made.width + 1 and (fills or not cells[-1].strip(" ")):
+    fills = plan.unnamed and context.dialect.fills_unnamed
+    if n == plan.width + 1 and (fills or not cells[-1].strip(" ")):
         return True
-    raise FrameError(f"{n} fields where the header has {made.width + context.extra}")
+    raise FrameError(f"{n} fields where the header has {plan.width + context.extra}")
 
 
-def _counting_time(row: _Row, end_s: float) -> tuple[float, Last | None]:
-    """Live time [s], the mean of the tubes that are summed; NaN where unknown."""
+def _counting_time(row: _Row, end_s: float) -> tuple[float, LastRecord | None]:
+    """Return the live time [s], the mean of the summed tubes; NaN if unknown."""
     columns = [tube.duration for tube in row.plan.tubes if tube.duration != NONE]
     if not columns:
         return _nominal_time(row, end_s)
@@ -280,11 +288,11 @@ def _counting_time(row: _Row, end_s: float) -> tuple[float, Last | None]:
     return mean, None
 
 
-def _nominal_time(row: _Row, end_s: float) -> tuple[float, Last | None]:
-    """Counting time [s] where no column tells it: from the configuration and the stamps.
+def _nominal_time(row: _Row, end_s: float) -> tuple[float, LastRecord | None]:
+    """Return the counting time [s] if no column has it, from the configuration and the stamps.
 
-    It is no longer than the time since the last record. Where the logger numbers its lines, the
-    next number after a long time means that it was off, and nobody knows how much of that time.
+    It is at most the time since the previous record. If the logger numbers its lines, consecutive
+    numbers after a long time mean that the logger was off for an unknown part of it: NaN.
     """
     if row.plan.interval_s:
         return row.plan.interval_s, None
@@ -295,11 +303,11 @@ def _nominal_time(row: _Row, end_s: float) -> tuple[float, Last | None]:
         since_s = end_s - last.end_s
         if since_s == 0 or n > last.number + 1:  # the same line again, or lines were lost
             duration_s = interval_s if math.isnan(last.duration_s) else last.duration_s
-        elif n == last.number + 1 and since_s > AFTER_A_HOLE * interval_s:
+        elif n == last.number + 1 and since_s > GAP_INTERVALS * interval_s:
             duration_s = NAN
         elif 0 < since_s < interval_s:
             duration_s = since_s
-    return duration_s, Last(end_s, n, duration_s)
+    return duration_s, LastRecord(end_s, n, duration_s)
 
 
 def _counts(row: _Row, duration_s: float) -> float:
@@ -309,17 +317,19 @@ def _counts(row: _Row, duration_s: float) -> float:
 
 
 def _first_tube(row: _Row, duration_s: float) -> float:
-    """Counts of the first of several tubes."""
+    """Return the counts of the first of several tubes."""
     if len(row.plan.tubes) > 1:
         return _tube_counts(row, row.plan.tubes[0], duration_s)
-    return row.aside(row.plan.first_tube, "counts")
+    return row.optional(row.plan.first_tube, "counts")
 
 
 def _tube_counts(row: _Row, tube: Tube, duration_s: float) -> float:
     value = row.value(tube.column, "counts")
     if tube.period_s:
         value *= duration_s / tube.period_s
-        return NAN if math.isnan(value) else float(round(value))  # back to what was counted
+        return (
+            NAN if math.isnan(value) else float(round(value))
+        )  # the rate converted back to counts
     if not math.isnan(value) and not value.is_integer():
         raise FrameError(f"{row.plan.names[tube.column]}: {value:g} counts are not whole")
     return value

@@ -1,4 +1,4 @@
-"""Bytes from a serial port of any kind, however often it is unplugged."""
+"""Read bytes from a serial port or terminal server, and reconnect after it was unplugged."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from epithermal_edge.errors import SourceError
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 16
-CONNECT_S = 5.0  # for a terminal server to answer
-WRITE_S = 5.0  # for a question to go out
-LONGEST_S = 4.0  # between two attempts to open a port
-KEEPALIVE_S = 60  # of silence, after which a TCP connection is tested
+CONNECT_S = 5.0  # timeout for a connection to a terminal server
+WRITE_S = 5.0  # timeout for sending a query
+LONGEST_S = 4.0  # longest wait between two attempts to open a port
+KEEPALIVE_S = 60  # silence after which a TCP connection is tested
 
 CUT = b"\xff\n"
-"""Ends a line that an unplugged cable cut, and makes the field it was cut in unreadable."""
+"""Ends a line that was interrupted by unplugging, and makes its last field unreadable."""
 
 
 class Port(Protocol):
-    """What is asked of an open port; each method raises OSError when it has gone."""
+    """Interface of an open port; each method raises OSError if the port was unplugged."""
 
     def receive(self) -> bytes:
-        """What came; b"" after `timeout_s` of silence."""
+        """Return the received bytes; b"" after `timeout_s` of silence."""
 
     def send(self, data: bytes) -> None:
-        """All of it, or OSError."""
+        """Send all bytes, or raise OSError."""
 
     def close(self) -> None:
-        """May be called at any time."""
+        """Close the port; may be called at any time."""
 
 
 class _Serial:
-    """A device, `rfc2217://` or `loop://`, by pyserial."""
+    """A device, `rfc2217://` or `loop://`, with pyserial."""
 
     def __init__(self, url: str, baudrate: int, timeout_s: float) -> None:
-        import termios  # these two: 20 ms that a replay of files need not pay
+        import termios  # the two imports cost 20 ms, which a replay of files does not need
 
         import serial
 
-        write_s = None if url.startswith("rfc2217:") else WRITE_S  # which knows no limit
+        write_s = None if url.startswith("rfc2217:") else WRITE_S  # rfc2217 supports no timeout
         try:
             self._port = serial.serial_for_url(
                 url, baudrate=baudrate, timeout=timeout_s, write_timeout=write_s, exclusive=True
             )
-        except termios.error as fault:  # unplugged while it was opened
+        except termios.error as fault:  # unplugged during the opening
             raise OSError(*fault.args) from fault
         self._lost: OSError | None = None
 
@@ -67,7 +67,7 @@ class _Serial:
         except OSError as fault:
             if not chunk:
                 raise
-            self._lost = fault  # the port went after it gave these
+            self._lost = fault  # the port was lost after these bytes
         return bytes(chunk)
 
     def send(self, data: bytes) -> None:
@@ -78,7 +78,7 @@ class _Serial:
 
 
 class _Tcp:
-    """`socket://host:port`. pyserial takes one byte a system call from it."""
+    """`socket://host:port`; pyserial would read it with one system call per byte."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
@@ -109,12 +109,12 @@ class _Tcp:
 
 
 def open_port(url: str, baudrate: int, timeout_s: float) -> Port:
-    """A port, open.
+    """Open a port.
 
     Raises
     ------
     SourceError
-        It cannot be opened, or is in use.
+        The port cannot be opened, or is in use.
     """
     try:
         if url.startswith("socket://"):
@@ -132,7 +132,7 @@ def serial_chunks(
     silence_s: float = math.inf,
     ask: Callable[[], bytes] = bytes,
 ) -> Iterator[bytes]:
-    """What a serial port receives, as it comes.
+    """Yield the bytes that a serial port receives.
 
     Parameters
     ----------
@@ -143,32 +143,32 @@ def serial_chunks(
     stop :
         Ends the stream when set.
     timeout_s : [s]
-        Of silence, after which b"" is given: the reader is alive.
+        Silence after which b"" is yielded, so that the caller sees that the reader is alive.
     silence_s : [s]
-        After which the port is taken for dead: a terminal server that lost its power does not
+        Silence after which the port is considered dead: a terminal server without power does not
         close the connection, and a USB adapter may hang.
     ask :
-        Called when the port is open and after each chunk; what it gives is sent to the logger.
+        Called after the port was opened and after each chunk; returns bytes to send to the logger.
 
     Raises
     ------
     SourceError
-        The port cannot be opened, is in use, went away, or was silent for too long.
+        The port cannot be opened, is in use, was disconnected, or was silent for too long.
     """
     port = open_port(url, baudrate, timeout_s)
-    heard_s = time.monotonic()
+    received_s = time.monotonic()
     try:
         while not stop.is_set():
-            if question := ask():
-                port.send(question)
+            if query := ask():
+                port.send(query)
             chunk = port.receive()
             if chunk:
-                heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > silence_s:
+                received_s = time.monotonic()
+            elif time.monotonic() - received_s > silence_s:
                 raise SourceError(f"{url}: silent for {silence_s:g} s; check logger and cable")
             yield chunk
     except OSError as fault:
-        raise SourceError(f"{url}: went away ({fault}); check the cable") from fault
+        raise SourceError(f"{url}: disconnected ({fault}); check the cable") from fault
     finally:
         _close(port, url)
 
@@ -177,7 +177,7 @@ def _close(port: Port, url: str) -> None:
     try:
         port.close()
     except OSError as fault:
-        logger.info("%s: %s while it was closed", url, fault)
+        logger.info("%s: closing failed: %s", url, fault)
 
 
 def reconnecting(
@@ -187,27 +187,27 @@ def reconnecting(
     longest_s: float = LONGEST_S,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Iterator[bytes]:
-    """A port's chunks for as long as the station runs, however often it is unplugged.
+    """Yield a port's chunks until `stop` is set, and reopen the port after each failure.
 
-    Between attempts it waits a random time up to a limit that doubles ("full jitter"), so that a
-    field of stations on one terminal server does not come back all at once. The limit stays low:
-    what a logger says while nobody listens is lost.
+    Between attempts it waits a random time up to a limit that doubles ("full jitter"), so that
+    several stations on one terminal server do not reconnect at the same time. The limit stays low,
+    because the lines that a logger sends while the port is closed are lost.
 
     Parameters
     ----------
     connect :
-        Opens the port anew, such as `lambda: serial_chunks(url, baudrate, stop)`.
+        Opens the port, such as `lambda: serial_chunks(url, baudrate, stop)`.
     stop :
         Ends the stream when set.
     first_s, longest_s : [s]
-        The limit after the first failure, and where the doubling ends.
+        The limit after the first failure, and its maximum.
     uniform :
         Draws the wait from (0, limit).
 
     Yields
     ------
     bytes
-        b"" in silence and while it waits; `CUT` where a line was cut.
+        b"" during silence and waiting; `CUT` after an interrupted line.
     """
     failures = 0
     inside_line = False
@@ -221,7 +221,7 @@ def reconnecting(
         except SourceError as fault:
             failures += 1
             pause_s = uniform(0.0, min(longest_s, first_s * 2.0 ** min(failures - 1, 30)))
-            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: not all night long
+            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: to limit the log
                 logger.warning("%s; failure %d, trying again in %.1f s", fault, failures, pause_s)
             if inside_line:
                 inside_line = False

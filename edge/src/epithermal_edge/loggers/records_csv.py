@@ -1,4 +1,4 @@
-"""Our own records.csv: the lines that the dialect `records` reads."""
+"""Format raw records as lines of records.csv, the dialect `records`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ RECORDS_HEADER = (
 
 
 def format_record(record: RawRecord) -> bytes:
-    """A record as a line of records.csv, of which `parse` makes the same record again.
+    """Format a record as a line of records.csv, from which `parse` restores the same record.
 
     Parameters
     ----------
     record :
-        Its numbers are floats; NaN becomes an empty field.
+        A single record; NaN becomes an empty field.
 
     Raises
     ------
     ValueError
-        The counts are not whole, or the time is not a time.
+        The counts are not whole, or the time is out of range.
     """
     if not math.isnan(float(record.counts)) and not float(record.counts).is_integer():
         raise ValueError(f"counts must be whole, not {record.counts}")

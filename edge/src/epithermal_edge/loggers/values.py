@@ -1,4 +1,4 @@
-"""One field of a logger's line to a number or a time; strict, since a wrong value has no trace."""
+"""Parse a field of a logger's line as a number or a time; strict, to detect damaged values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMITS = {
     "housing_humidity_pct": (0.0, 105.0),
     "number": (0.0, 1e10),
 }
-"""What a field of a record, or the line's running number, can be; else the line is damaged."""
+"""Possible range of a record's field or of the running number; outside, the line is damaged."""
 
 YEARS = (2000, 2100)
 
@@ -38,33 +38,33 @@ _MONTH_FIRST = re.compile(
 _EPOCH_DAY = datetime(1970, 1, 1).toordinal()
 
 
-def number(
+def parse_number(
     cell: str, name: str, field: str, sentinels: Intervals = (), scale: float = 1.0
 ) -> float:
-    """The value in a cell.
+    """Parse the number in a cell.
 
     Parameters
     ----------
     cell, name :
-        The text, padded with blanks on the left only, and its column's name for the message.
+        The text, padded with blanks on the left only, and the column's name for the message.
     field :
         A key of `LIMITS`.
     sentinels :
-        Values, in the logger's unit, that say that nothing was measured.
+        Values, in the logger's unit, that mean "not measured".
     scale :
-        Makes the field's unit of the logger's.
+        Factor from the logger's unit to the field's.
 
     Returns
     -------
     float
-        NaN for a sentinel, an empty cell and the logger's word for no number.
+        NaN for a sentinel, an empty cell, or a word such as `nan` or `null`.
 
     Raises
     ------
     FrameError
-        The text is no number, or one that the field cannot be.
+        The text is not a number, or the number is outside of the field's range.
     """
-    # A blank on the right is not padding but a damaged digit: '0' and ' ' differ by one bit.
+    # A blank on the right is a damaged digit and not padding: '0' and ' ' differ by one bit.
     text = cell.lstrip(" ")
     if _NUMBER.fullmatch(text) is None:
         if text.lower() in _NOTHING:
@@ -81,28 +81,28 @@ def number(
     return value
 
 
-def unix_time(text: str, name: str, clock: str, utc_offset_h: float) -> float:
-    """A stamp as Unix time.
+def parse_time(text: str, name: str, clock: str, utc_offset_h: float) -> float:
+    """Parse a time stamp.
 
     Parameters
     ----------
     text, name :
-        The stamp and its column's name for the message.
+        The stamp and the column's name for the message.
     clock :
         "iso": `2024-10-01 00:00:00`, also with `/` for `-`, `T` for the blank, no or fractional
         seconds, and a zone `UTC`, `Z` or `+01:00`; "iso_z": the same with Z; "month_first":
         `4/10/2020 9:47`.
     utc_offset_h : [h]
-        The logger's clock minus UTC, for a stamp that names no zone.
+        The logger's clock minus UTC, for a stamp without a zone.
 
     Returns
     -------
-    [s, UTC]
+    [s, Unix time]
 
     Raises
     ------
     FrameError
-        There is no such time, or it is outside of `YEARS`.
+        The stamp is not a valid time, or is outside of `YEARS`.
     """
     fault = f"{name}: {text[:32]!r} is not a time"
     match = (_MONTH_FIRST if clock == "month_first" else _ISO).fullmatch(text)

@@ -108,7 +108,7 @@ class Reader(threading.Thread):
 
     def health(self) -> dict[str, object]:
         """Return the state of the port for health.json."""
-        heard = self._last_read_wall
+        last_read_s = self._last_read_wall
         return {
             "url": self._source.url,
             "open": self.is_open,
@@ -116,7 +116,7 @@ class Reader(threading.Thread):
             "records": self.records,
             "damaged": self.damaged,
             "asked": self.queries,
-            "last_read": None if heard is None else utc(heard),
+            "last_read": None if last_read_s is None else utc(last_read_s),
             "last_error": self.last_error,
         }
 

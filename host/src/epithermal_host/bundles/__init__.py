@@ -1,6 +1,6 @@
-"""Pack a trained model so that a station can verify it, and run such a bundle.
+"""Pack a trained model into a bundle that a station can verify, and run bundles over series.
 
-In: a run's quantized model and reports; keys of a signer. Out: a folder with bundle.toml,
-model.tflite, golden.csv, CARD.md and signatures; the answers of a bundle over many series.
+Input: a run's quantized model and reports; a signing key. Output: a folder with bundle.toml,
+model.tflite, golden.csv, CARD.md and signatures; the estimates of a bundle over many series.
 Open `release` first, then `streams`.
 """

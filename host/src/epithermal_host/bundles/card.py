@@ -1,4 +1,4 @@
-"""CARD.md of a bundle: what the model is, how good it is, and where it fails."""
+"""Write CARD.md of a bundle: training, accuracy and limits of the model."""
 
 from __future__ import annotations
 
@@ -11,99 +11,100 @@ TEXT = """\
 # {name} {version}
 
 Mean water content of 0-30 cm (m³ m⁻³), its standard error and the means of 0-10, 10-30 and
-30-60 cm from the counts of a cosmic-ray neutron sensor: {network} that takes one
-step a day on features of the last 24 hours and corrects the homogeneous COSMIC inversion.{soil}
+30-60 cm from the counts of a cosmic-ray neutron sensor: {network}, with one
+step a day on features of the last 24 hours. It corrects the homogeneous COSMIC inversion.{soil}
 
 ## What it was trained on
 
 {soils} simulated soils of {days} days each, split by soil into training, validation and test;
 data set `{data_hash}`.{known}
 
-Ranges of the inputs in training. Outside of them the answer is a guess:
+Ranges of the inputs in training. Outside of them the estimate is an extrapolation:
 
 {ranges}
 
 ## How good it is
 
-Test soils, unseen in training; the quantized file of this bundle, streamed from one cold start.
-The first {spin_up_steps} days, days without counts and days with snow are left out for every
-method. ubRMSE has each soil's own bias removed; r is the median over the soils; coverage is the
-part of the truth inside the 90 % interval.
+Scores on the test soils, which training did not use; the quantized file of this bundle, streamed
+from one cold start. The first {spin_up_steps} days, days without counts and days with snow are
+excluded for every method. ubRMSE is computed after removing the bias of each soil; r is the median
+over the soils; coverage is the share of true values inside the 90 % interval.
 
 {scores}
 
-The best filter has T = {best_t_d:g} d, chosen on these very soils. RMSE of the network with all
+The best filter has T = {best_t_d:g} d, chosen on the same soils. RMSE of the network with all
 inputs:
 
 {conditions}
 
-Over the soils, its RMSE has these quantiles: {quantiles}.
+Quantiles of its RMSE over the soils: {quantiles}.
 
-The layers, with all inputs; the inversion knows no depth and has the same value for each:
+RMSE of the layers, with all inputs; the inversion has no depth resolution and uses one value for
+all:
 
 {layers}
 
-Its standard error was scaled after training by {sigma_scale} (N known without error, and not), so
-that the 90 % interval held 90 % of the validation soils' truth.
+Its standard error was multiplied after training by {sigma_scale} (N exact, and N uncertain), so
+that the 90 % intervals contain 90 % of the true values of the validation soils.
 
 ## Where it fails
 
-{notes}* Simulated soils only: an error that the simulation shares with its own training is not seen
-  here. Judge it on your site by soil samples.
-* The calibration (COSMIC's N, bulk density, lattice and organic water) is taken as given, N with
-  its standard error. An error of N shifts the answer much as it shifts the inversion, and a slow
-  drift of the detector or of the biomass is not told from drying.{soil_fails}
+{notes}* All soils are simulated: an error of the simulation affects training and test alike and
+  does not show here. Check the estimates at your site with soil samples.
+* The calibration (COSMIC's N, bulk density, lattice and organic water) is used as given, N with
+  its standard error. An error of N shifts the estimate about as much as the inversion, and a slow
+  drift of the detector or of the biomass is indistinguishable from drying or wetting.{soil_fails}
 * In the first {spin_up_steps} days after a cold start the estimate is flagged WARM_UP; the table
-  above shows that error. It begins as the inversion.{gap_fails}
+  above shows its error. It starts at the inversion.{gap_fails}
 * {snow}
-* Frozen soil, ponding, a water table and irrigation that no gauge sees are outside of what it was
-  shown.
+* Training did not include frozen soil, ponding, a water table or irrigation that no gauge measures.
 
 ## Quantization
 {quantization}"""
 
 QUANTIZATION = """
-Largest error against the float network on unseen soils, gate {gate_m3_m3:g} m³ m⁻³, and largest
-difference between two runtimes, gate {agree_m3_m3:g} m³ m⁻³, over streams of {stream_years:.1f}
-years with one state carried through; `{scheme}` ships ({size_bytes} bytes).
+Largest error against the float network on test soils (limit {gate_m3_m3:g} m³ m⁻³) and largest
+difference between two runtimes (limit {agree_m3_m3:g} m³ m⁻³), over streams of {stream_years:.1f}
+years with the state carried throughout; `{scheme}` is released ({size_bytes} bytes).
 
 {rungs}
 """
 
 
-SOIL = " What is\nknown of the soil is among its inputs; it may be unknown."
+SOIL = " Soil\nparameters are among its inputs; they may be unknown."
 SOIL_FAILS = (
-    "\n* A soil that is described wrongly is believed. Where its parameters are a guess, leave them"
-    " away."
+    "\n* Wrong soil parameters cause errors that the model does not detect. Omit parameters that"
+    "\n  are only guessed."
 )
-GAP_FAILS = {  # whether rain or ET0 is among its inputs
+GAP_FAILS = {  # by whether rain or ET0 is among its inputs
     True: """
-* In a gap it goes on with rain and ET0 if there are any, else it holds; see the row of gaps.""",
+* In a gap it continues with rain and ET0 where known, else it holds its value; see the row of
+  gaps.""",
     False: """
-* In a gap it holds; see the row of gaps.""",
+* In a gap it holds its value; see the row of gaps.""",
 }
 SNOW = {
-    True: "Under snow the counts tell nothing of the soil: it was shown snow, and no day with\n"
-    "  snow is judged.",
-    False: "Snow takes counts away, and it was not shown any.",
+    True: "Under snow the counts carry no information on the soil. Snow occurs in training; days\n"
+    "  with snow are not scored.",
+    False: "Snow reduces the counts; training did not include snow.",
 }
 
 
 def card(
     table: Mapping[str, Any], titles: Sequence[str], scores: Mapping[str, Any], notes: str = ""
 ) -> str:
-    """The card's text.
+    """Return the text of CARD.md.
 
     Parameters
     ----------
     table :
-        What goes into bundle.toml.
+        Content of bundle.toml.
     titles :
-        What each network is, "an LSTM of 32 units".
+        Description of each network: "an LSTM of 32 units".
     scores :
         Content of evaluate.json.
     notes :
-        What examinations showed, in Markdown.
+        Results of further evaluations and known failures, in Markdown.
     """
     networks = table["network"]
     inputs = {feature["name"] for feature in table["features"]}
@@ -142,7 +143,7 @@ def card(
 
 
 def ensemble(titles: Sequence[str]) -> str:
-    """Describe an ensemble for people."""
+    """Describe an ensemble in words."""
     return f"the mean of {len(titles)}\nnetworks ({', '.join(titles)})"
 
 
@@ -159,7 +160,7 @@ def _quantization(report: Mapping[str, Any]) -> str:
 
 
 def rungs_table(rungs: Iterable[Mapping[str, Any]]) -> str:
-    """The ladder of quantization, one row for each rung and runtime."""
+    """Tabulate the quantization schemes, one row for each scheme and runtime."""
     rows = []
     for rung in rungs:
         size = "-" if rung["size_bytes"] is None else str(rung["size_bytes"])
@@ -199,4 +200,4 @@ def _ranges(table: Mapping[str, Any]) -> str:
         (f["name"], f["unit"], f"{f['training_minimum']:.4g}", f"{f['training_maximum']:.4g}")
         for f in table["features"]
     )
-    return markdown(("input", "unit", "least", "most"), rows)
+    return markdown(("input", "unit", "minimum", "maximum"), rows)

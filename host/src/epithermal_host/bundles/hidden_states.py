@@ -1,7 +1,7 @@
-"""Compute what the head of a released network sees after each step, on the station's runtime.
+"""Compute the input of a released network's head after each step, on the station's runtime.
 
 Only the head, d = V h' + v, is retrained; everything before it is a fixed function of the features.
-Of a network whose head is linear, bundle.toml says which state tensor is h'.
+bundle.toml names the state tensor h' of a network with a linear head.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from epithermal_edge.errors import BundleError
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.bundles.streams import (
     TASK_SOILS,
-    gathered,
-    restarts,
-    streamed_steps,
-    verified,
+    gather,
+    open_verified,
+    restart_mask,
+    stream_steps,
 )
 from epithermal_host.compute.crew import Crew
 
@@ -29,12 +29,12 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hidden:
-    """Streams of a bundle."""
+class HiddenStates:
+    """Estimates and hidden states of a bundle over series."""
 
     theta: Array  # (S, T) 0-30 cm [m3 m-3]
     sigma: Array  # (S, T) [m3 m-3]
-    h: Floats  # (S, T, H) after the step, what the head sees
+    h: Floats  # (S, T, H) after each step, the input of the head
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,61 +55,61 @@ def head_input(bundle: Bundle) -> int:
     """
     if len(bundle.networks) > 1:
         raise BundleError(
-            f"{bundle.path}: an ensemble of {len(bundle.networks)} networks has no head that could"
-            " be retrained: take a bundle of one network"
+            f"{bundle.path}: an ensemble of {len(bundle.networks)} networks cannot be retrained:"
+            " use a bundle of one network"
         )
     network = bundle.networks[0]
     names = [state.name for state in network.states]
     if network.head_input not in names:
         raise BundleError(
-            f"{bundle.path}: its network ({network.kind or 'of unknown kind'}) has no linear head"
-            " over its state, which is all that is retrained: take another bundle"
+            f"{bundle.path}: its network ({network.kind or 'of unknown kind'}) cannot be retrained,"
+            " since it has no linear head over its state: use another bundle"
         )
     return names.index(network.head_input)
 
 
-def hidden(
+def compute_hidden_states(
     bundle: Bundle,
     features: Floats,
-    who: Crew,
+    crew: Crew,
     *,
     restart: Mask | None = None,
     runtime_name: str | None = None,
-) -> Hidden:
-    """The bundle over whole series, each from a cold state.
+) -> HiddenStates:
+    """Run a bundle over whole series, each from a cold state.
 
     Parameters
     ----------
     features : (S, T, F)
-        In physical units, all that the station computes.
+        All features that the station computes, in physical units.
     restart : (S, T)
-        The state is void before this step; None: seen by the features.
+        The state is reset before this step; None: derived from the features.
     runtime_name :
-        As in `streams.answers`.
+        As in `streams.estimate_series`.
 
     Raises
     ------
     BundleError
-        No runtime runs it, it fails its golden vectors there, it ended its process, or it has no
-        head as `head_input` wants.
+        No runtime can run it, it fails its golden vectors, its process died, or `head_input` finds
+        no linear head.
     """
     head_input(bundle)
-    restart = restarts(features) if restart is None else restart
+    restart = restart_mask(features) if restart is None else restart
     rows = [slice(i, i + TASK_SOILS) for i in range(0, len(features), TASK_SOILS)]
     tasks = [_Task(bundle.path, runtime_name, features[r], restart[r]) for r in rows]
-    found = gathered(_work, tasks, bundle, who)
-    return Hidden(
-        theta=np.concatenate([part.theta for part in found]),
-        sigma=np.concatenate([part.sigma for part in found]),
-        h=np.concatenate([part.h for part in found]),
+    parts = gather(_work, tasks, bundle, crew)
+    return HiddenStates(
+        theta=np.concatenate([part.theta for part in parts]),
+        sigma=np.concatenate([part.sigma for part in parts]),
+        h=np.concatenate([part.h for part in parts]),
     )
 
 
-def _work(task: _Task) -> Hidden:
-    model = verified(task.bundle, task.runtime)
-    at = head_input(model.bundle)
+def _work(task: _Task) -> HiddenStates:
+    model = open_verified(task.bundle, task.runtime)
+    index = head_input(model.bundle)
     soils = zip(task.features, task.restart, strict=True)
-    told = [list(streamed_steps(model, x, restart)) for x, restart in soils]
-    y = np.array([[y for y, _ in soil] for soil in told]).astype(np.float64)
-    h = np.array([[state[at] for _, state in soil] for soil in told])
-    return Hidden(theta=y[..., 0], sigma=y[..., 1], h=h)
+    steps = [list(stream_steps(model, x, restart)) for x, restart in soils]
+    y = np.array([[y for y, _ in soil] for soil in steps]).astype(np.float64)
+    h = np.array([[state[index] for _, state in soil] for soil in steps])
+    return HiddenStates(theta=y[..., 0], sigma=y[..., 1], h=h)

@@ -1,4 +1,4 @@
-"""Put runs' models into a bundle that a station can verify, and verify it before it is released."""
+"""Release the models of runs as a bundle, after verifying it on every installed runtime."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from epithermal_host.training.series import NAMES, TEST, TRAIN, Series, read_ser
 
 STEP_S, PHASES = 86400, 24
 SOFTWARE = ("epithermal-edge", "epithermal-host", "tensorflow", "keras", "numpy")
-# Largest error that another processor or runtime may make; a misread model is off by 0.01 to 0.2.
-# 8-bit schemes round the state in each step, and a last bit that differs may round the other way.
+# Largest error allowed on another processor or runtime; a misread model errs by 0.01 to 0.2.
+# 8-bit schemes round the state in each step, so that a differing last bit may change the rounding.
 TOLERANCE = {"dynamic_int8": 5e-4, "int16x8": 5e-4, "float16": 1e-4, "float32": 1e-4}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """Hold the network of a run that was trained and quantized."""
+    """Quantized network of a run, with its reports."""
 
     folder: Path
     weights: Weights
@@ -52,12 +52,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseResult:
-    """A bundle as it was released."""
+    """A released bundle."""
 
     path: Path
     sha256: str  # of MANIFEST
     golden_errors: dict[str, float]  # by runtime [m3 m-3]
-    fresh: bool  # False: the very same bundle was there already
+    fresh: bool  # False: the same bundle existed already
 
 
 def run(
@@ -74,31 +74,31 @@ def run(
 ) -> ReleaseResult:
     """Write TO/<name>-<version>/ from a run that was trained, quantized and evaluated.
 
-    The same runs give the same bytes: no clock is read.
+    The same runs give the same bytes: the clock is not read.
 
     Parameters
     ----------
     run_folder :
-        With dataset.npz, network.npz, model.tflite and the reports of each command.
+        Contains dataset.npz, network.npz, model.tflite and the report of each command.
     to :
-        Folder of bundles.
+        Folder in which the bundle is created.
     others :
-        Runs of the same data set and inputs whose networks join this one's in an ensemble.
+        Runs of the same data set and inputs whose networks form an ensemble with this one.
     scores :
-        What `evaluate` says of the model, for the card; None: RUN/evaluate.json, which is of this
-        run's network alone.
+        Result of `evaluate` for the card; None: RUN/evaluate.json, the scores of this run's network
+        alone.
     created :
-        Date for bundle.toml; None: none is written.
+        Date for bundle.toml; None: no date.
     notes :
-        Markdown for the card: what examinations of the model showed, where it fails.
+        Markdown for the card: results of further evaluations and known failures.
     key :
-        Signs the bundle; None: it is not signed.
+        Key that signs the bundle; None: not signed.
 
     Raises
     ------
     ConfigError
-        A file of a run is missing, the name or version is not allowed, the runs do not go
-        together, or another bundle of that name and version is there.
+        A file of a run is missing, the name or version is not allowed, the runs are not of one data
+        set and list of inputs, or another bundle of that name and version exists.
     BundleError
         The bundle fails its own golden vectors on an installed runtime.
     """
@@ -107,34 +107,38 @@ def run(
     except BundleError as fault:
         raise ConfigError(str(fault)) from fault
     if others and scores is None:
-        raise ConfigError("an ensemble needs the scores of its joined answer, not of one member")
+        raise ConfigError(
+            "an ensemble needs the scores of its combined estimate, not of one member"
+        )
     series = read_series(run_folder)
     members = [_member(folder) for folder in (run_folder, *others)]
-    _check_together(series, members)
+    _check_compatible(series, members)
     scores = _report(run_folder, "evaluate") if scores is None else scores
     head = {"schema": bundles.SCHEMA, "name": name, "version": version}
     table = head | _table(series, members)
     if created is not None:
         table["created"] = created
-    return place(_contents(series, members, table, scores, notes), to / f"{name}-{version}", key)
+    return write_bundle(
+        _contents(series, members, table, scores, notes), to / f"{name}-{version}", key
+    )
 
 
-def place(
+def write_bundle(
     contents: Mapping[str, bytes], target: Path, key: signing.SecretKey | None = None
 ) -> ReleaseResult:
-    """Write a bundle of these files, verified on every runtime before it is released.
+    """Write these files as a bundle, after verifying it on every installed runtime.
 
     Parameters
     ----------
     contents :
-        Every file by name, MANIFEST too.
+        Every file by name, MANIFEST included.
     key :
-        Signs the bundle; None: it is not signed.
+        Key that signs the bundle; None: not signed.
 
     Raises
     ------
     ConfigError
-        Another bundle is there.
+        Another bundle exists at `target`.
     BundleError
         The bundle fails its own golden vectors on an installed runtime.
     """
@@ -164,19 +168,19 @@ def _member(run_folder: Path) -> Member:
     return Member(run_folder, read_weights(run_folder), model, train, quantize)
 
 
-def _check_together(series: Series, members: Sequence[Member]) -> None:
-    """Raise ConfigError where the networks cannot be one bundle."""
+def _check_compatible(series: Series, members: Sequence[Member]) -> None:
+    """Raise ConfigError if the networks differ in data set or inputs."""
     first = members[0]
     for member in members[1:]:
         if member.train["data_hash"] != series.data_hash:
             raise ConfigError(
                 f"{member.folder}: trained on another data set than {first.folder}:"
-                " an ensemble is of one"
+                " the networks of an ensemble share one data set"
             )
         if member.weights.inputs != first.weights.inputs:
             raise ConfigError(
                 f"{member.folder}: its network has other inputs than that of {first.folder}:"
-                " an ensemble has one list of them"
+                " the networks of an ensemble share their inputs"
             )
 
 
@@ -259,10 +263,10 @@ def _network(member: Member, number: int, of: int) -> dict[str, Any]:
 
 
 def golden_inputs(test: Series) -> NDArray[np.float32]:
-    """Return all features (GOLDEN_STEPS, F) of unseen weather from a cold start, with a gap.
+    """Return all features (GOLDEN_STEPS, F) of test soils from a cold start, with a gap.
 
-    The soil with most gaps is taken; shorter series are joined, and where no soil has a gap
-    three days are made one.
+    The soil with most gaps is used; shorter series are joined, and where no soil has a gap, one
+    of three days is inserted.
     """
     days = min(bundles.GOLDEN_STEPS, test.theta.shape[1])
     *held, gap = (NAMES.index(name) for name in ("theta_inv", "theta_inv_sigma", "gap"))
@@ -280,7 +284,7 @@ def golden_inputs(test: Series) -> NDArray[np.float32]:
 def golden_csv(
     names: Sequence[str], inputs: NDArray[np.float32], outputs: NDArray[np.float32]
 ) -> bytes:
-    """Write golden.csv of features with these names, in nine digits, which restore a float32."""
+    """Write golden.csv with nine digits, which restore a float32 exactly."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("step", *names, *(name for name, _ in bundles.OUTPUTS)))
@@ -308,7 +312,7 @@ def _refuse_other(target: Path, contents: Mapping[str, bytes]) -> None:
     except (BundleError, OSError):
         same = False
     if not same:
-        raise ConfigError(f"{target}: another bundle is there: raise the version, or remove it")
+        raise ConfigError(f"{target}: another bundle exists there: raise the version, or remove it")
 
 
 def _bytes(run_folder: Path, file: str, command: str) -> bytes:
@@ -329,7 +333,7 @@ def _report(run_folder: Path, command: str) -> dict[str, Any]:
 
 
 def _run_toml(run_folder: Path) -> dict[str, Any]:
-    """The run's own configuration, seeds and all; empty where there is none."""
+    """Read the run's configuration, seeds included; empty without run.toml."""
     path = run_folder / "run.toml"
     if not path.is_file():
         return {}
@@ -350,7 +354,7 @@ def _software() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """Commit of this very source, where it runs from a clone."""
+    """Return the commit of this source; None outside of a clone."""
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=False)
@@ -360,7 +364,7 @@ def _git_commit() -> str | None:
 
 
 def _without_none(value: Any) -> Any:
-    """TOML has no null: a key without value is left out."""
+    """Remove keys and items whose value is None, since TOML has no null."""
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):

@@ -1,5 +1,6 @@
-"""Keys that sign bundles, and signatures, as minisign writes them: the other half of
-`epithermal_edge.signatures.minisign`.
+"""Generate keys and sign bundles in the format of minisign.
+
+`epithermal_edge.signatures.minisign` verifies the signatures.
 
 References
 ----------
@@ -30,12 +31,12 @@ OPSLIMIT, MEMLIMIT = 33_554_432, 1_073_741_824  # libsodium's "sensitive", minis
 SCRYPT_MAX_BYTES = 2**31 - 1
 
 Ask = Callable[[], str]
-"""Gives the password of an encrypted key."""
+"""Function that returns the password of an encrypted key."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """What signs."""
+    """Ed25519 key pair with its key id."""
 
     key_id: bytes  # 8 bytes
     seed: bytes  # 32 bytes
@@ -43,20 +44,20 @@ class SecretKey:
 
 
 def make_key(seed: bytes | None = None) -> SecretKey:
-    """A new key; of a given seed (32 bytes) always the same but for its id."""
+    """Generate a key, at random or from a seed (32 bytes); its id is always random."""
     seed = os.urandom(32) if seed is None else seed
     return SecretKey(os.urandom(8), seed, _public(seed))
 
 
 def public_text(key: SecretKey) -> str:
-    """The file that whoever verifies needs."""
+    """Return the content of the public key file."""
     shown = minisign.PublicKey(key.key_id, key.public)
     line = base64.b64encode(minisign.KEY_FORM + key.key_id + key.public).decode()
     return f"untrusted comment: minisign public key {shown.name}\n{line}\n"
 
 
 def secret_text(key: SecretKey, password: str | None) -> str:
-    """The file that is to be kept secret; None: not encrypted."""
+    """Return the content of the secret key file; password None: not encrypted."""
     body = key.key_id + key.seed + key.public
     if password is None:
         head = minisign.KEY_FORM + PLAIN + CHECKSUM + bytes(48)
@@ -71,12 +72,12 @@ def secret_text(key: SecretKey, password: str | None) -> str:
 
 
 def read_secret_key(path: Path, ask: Ask) -> SecretKey:
-    """The key in a file of `secret_text` or of minisign.
+    """Read a secret key file of this program or of minisign.
 
     Parameters
     ----------
     ask :
-        Called for the password when the file is encrypted.
+        Called for the password if the file is encrypted.
 
     Raises
     ------
@@ -87,7 +88,9 @@ def read_secret_key(path: Path, ask: Ask) -> SecretKey:
         lines = path.read_text("ascii").splitlines()
         raw = base64.b64decode(lines[1], validate=True)
     except OSError as fault:
-        raise ConfigError(f"{path}: {fault.strerror}; make a key: epithermal-host key") from fault
+        raise ConfigError(
+            f"{path}: {fault.strerror}: generate a key with `epithermal-host key`"
+        ) from fault
     except (ValueError, IndexError) as fault:
         raise ConfigError(f"{path}: not a minisign secret key") from fault
     if len(raw) != 158 or raw[:2] != minisign.KEY_FORM or raw[4:6] != CHECKSUM:
@@ -99,20 +102,20 @@ def read_secret_key(path: Path, ask: Ask) -> SecretKey:
         if _checksum(body[:72]) != body[72:]:
             raise ConfigError(f"{path}: wrong password, or damaged")
     elif raw[2:4] != PLAIN:
-        raise ConfigError(f"{path}: encrypted in a way that is not known")
+        raise ConfigError(f"{path}: unknown kind of encryption")
     key = SecretKey(body[:8], body[8:40], body[40:72])
     if _public(key.seed) != key.public:
-        raise ConfigError(f"{path}: damaged: its halves are not of one key")
+        raise ConfigError(f"{path}: damaged: its public and secret keys do not match")
     return key
 
 
 def sign(key: SecretKey, content: bytes, comment: str) -> bytes:
-    """The signature file of a content; the same each time.
+    """Return the signature file of a content; equal calls give equal bytes.
 
     Parameters
     ----------
     comment :
-        One line that is signed too.
+        One line, covered by the signature.
     """
     secret = Ed25519PrivateKey.from_private_bytes(key.seed)
     signature = secret.sign(hashlib.blake2b(content).digest())
@@ -124,7 +127,7 @@ def sign(key: SecretKey, content: bytes, comment: str) -> bytes:
 
 
 def sign_bundle(path: Path, key: SecretKey) -> Path:
-    """Sign a bundle's MANIFEST, after its hashes were verified; where the signature is.
+    """Verify a bundle's hashes and sign its MANIFEST; return the path of the signature.
 
     Raises
     ------
@@ -139,17 +142,17 @@ def sign_bundle(path: Path, key: SecretKey) -> Path:
 
 
 def write_keys(stem: Path, key: SecretKey, password: str | None) -> tuple[Path, Path]:
-    """STEM.key, readable by its owner alone, and STEM.pub; neither is ever overwritten.
+    """Write STEM.key, readable by its owner alone, and STEM.pub; never overwrite a file.
 
     Raises
     ------
     ConfigError
-        One of them is there.
+        One of the files exists.
     """
     secret, public = (stem.with_name(f"{stem.name}{suffix}") for suffix in (".key", ".pub"))
     for path in (secret, public):
         if path.exists():
-            raise ConfigError(f"{path}: is there: a lost key cannot be made again; name another")
+            raise ConfigError(f"{path}: exists: a lost key cannot be restored: use another name")
     stem.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
@@ -171,14 +174,16 @@ def _xor(a: bytes, b: bytes) -> bytes:
 
 
 def _stream(password: str, salt: bytes, opslimit: int, memlimit: int) -> bytes:
-    """104 bytes by scrypt; parameters as libsodium's pickparams chooses them."""
+    """Derive 104 bytes with scrypt, with the parameters of libsodium's pickparams."""
     r, ops = 8, max(opslimit, 32768)
     by_memory = ops >= memlimit // 32
     most = memlimit // (r * 128) if by_memory else ops // (r * 4)
     log_n = next((i for i in range(1, 63) if 1 << i > most // 2), 63)
     p = min(ops // 4 // (1 << log_n), 0x3FFFFFFF) // r if by_memory else 1
     if 128 * r * (1 << log_n) > SCRYPT_MAX_BYTES // 2 + 1:
-        raise ConfigError("the key asks for more than 1 GB of memory: make it with minisign's -W")
+        raise ConfigError(
+            "the key needs more than 1 GB of memory: use a key generated with minisign -W"
+        )
     return hashlib.scrypt(
         password.encode(), salt=salt, n=1 << log_n, r=r, p=p, maxmem=SCRYPT_MAX_BYTES, dklen=104
     )

@@ -1,7 +1,7 @@
-"""A bundle over many series as a station would run it, on all processors.
+"""Run a bundle over many series as a station would, on all processors.
 
-The work is done in processes of its own: a process that has TensorFlow cannot load
-tflite-runtime, and a runtime that dies takes its process with it.
+Separate processes do the work: a process with TensorFlow cannot load tflite-runtime, and a runtime
+that crashes ends its process.
 """
 
 from __future__ import annotations
@@ -27,36 +27,39 @@ Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 T = TypeVar("T")  # a task
-P = TypeVar("P")  # and its part of the answer
+P = TypeVar("P")  # its result
 
 TASK_SOILS = 10
-RESTART_D = RESTART_H // HOURS  # days without counts that the network's state outlives
+RESTART_D = RESTART_H // HOURS  # days without counts before the network's state is reset
 HELD = [NAMES.index("theta_inv"), NAMES.index("theta_inv_sigma")]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """Some series for one process."""
+    """Series for one process."""
 
     bundle: Path
     runtime: str | None
-    features: Floats  # (n, T, F) all that the station computes
-    restart: Mask  # (n, T) the state is void before this step
-    outage_after: int | None = None  # an outage begins then: see `outages`
+    features: Floats  # (n, T, F) all features that the station computes
+    restart: Mask  # (n, T) the state is reset before this step
+    outage_after: int | None = None  # day on which an outage starts, see `estimate_outages`
     lengths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """What the bundle said."""
+class Estimates:
+    """Estimates of a bundle."""
 
     runtime: str
     y: Array  # (S, T, 2) theta, sigma [m3 m-3]
     after: Array  # (S, len(lengths)) theta on the first day after an outage [m3 m-3]
 
 
-def restarts(features: Floats) -> Mask:
-    """(S, T) where a station starts its state anew: nothing is held, today or since yesterday."""
+def restart_mask(features: Floats) -> Mask:
+    """Flag the days (S, T) on which a station resets its state.
+
+    These are the days without a held inversion, and the days after such a day.
+    """
     held = HELD_AT_START[:, 0].astype(np.float32)
     void = (features[..., estimator.GAP] > 0.5) & (features[..., HELD] == held).all(axis=-1)
     out: Mask = void.copy()
@@ -64,78 +67,78 @@ def restarts(features: Floats) -> Mask:
     return out
 
 
-def answers(
+def estimate_series(
     bundle: Bundle,
     features: Floats,
-    who: Crew,
+    crew: Crew,
     *,
     restart: Mask | None = None,
     runtime_name: str | None = None,
     title: str = "",
     progress: bool = False,
-) -> Answers:
-    """The bundle over whole series, each from a cold state.
+) -> Estimates:
+    """Run a bundle over whole series, each from a cold state.
 
     Parameters
     ----------
     features : (S, T, F)
-        In physical units, all that the station computes.
+        All features that the station computes, in physical units.
     who :
-        Does the work.
+        Processes that do the work.
     restart : (S, T)
-        The state is void before this step, as the pipeline said; None: seen by the features.
+        The state is reset before this step, as by the pipeline; None: derived from the features.
     runtime_name :
-        "tflite" or "litert"; None: the first that runs the bundle.
+        "tflite" or "litert"; None: the first that can run the bundle.
 
     Raises
     ------
     BundleError
-        No runtime runs it, it fails its golden vectors there, or it ended its process.
+        No runtime can run it, it fails its golden vectors, or its process died.
     """
-    restart = restarts(features) if restart is None else restart
+    restart = restart_mask(features) if restart is None else restart
 
     def task(rows: slice) -> Task:
         return Task(bundle.path, runtime_name, features[rows], restart[rows])
 
-    return _all(task, len(features), bundle, who, title, progress)
+    return _all(task, len(features), bundle, crew, title, progress)
 
 
-def outages(
+def estimate_outages(
     bundle: Bundle,
     features: Floats,
     warm_d: int,
     lengths: tuple[int, ...],
-    who: Crew,
+    crew: Crew,
     *,
     runtime_name: str | None = None,
     title: str = "",
     progress: bool = False,
-) -> Answers:
-    """The bundle through one outage, and on the first day after it for several lengths.
+) -> Estimates:
+    """Run a bundle through an outage, and on the first day after it for several lengths.
 
     Parameters
     ----------
     features : (S, warm_d + days + 1, F)
-        Days with counts, from whose last the outage begins; made dark here.
+        Days with counts; those of the outage are removed here.
     warm_d :
         Days before the outage.
     lengths : [d]
-        After which counts return; each at most `days`.
+        Lengths of the outage, each at most `days`.
     who, runtime_name :
-        As in `answers`.
+        As in `estimate_series`.
     """
 
     def task(rows: slice) -> Task:
         part = features[rows]
-        return Task(bundle.path, runtime_name, part, restarts(part), warm_d, lengths)
+        return Task(bundle.path, runtime_name, part, restart_mask(part), warm_d, lengths)
 
-    return _all(task, len(features), bundle, who, title, progress)
+    return _all(task, len(features), bundle, crew, title, progress)
 
 
-def darken(features: Floats, begin: int) -> Floats:
-    """Features (..., T, F) as the pipeline has them when no count comes from `begin` on.
+def remove_counts(features: Floats, begin: int) -> Floats:
+    """Return features (..., T, F) as the pipeline computes them without counts from `begin` on.
 
-    The last inversion is held, with its sigma, until the station's state is void.
+    The last inversion is held, with its sigma, until the station resets its state.
     """
     out = features.copy()
     out[..., begin:, estimator.GAP] = 1.0
@@ -148,39 +151,39 @@ def _all(
     task: Callable[[slice], Task],
     soils: int,
     bundle: Bundle,
-    who: Crew,
+    crew: Crew,
     title: str,
     progress: bool,
-) -> Answers:
+) -> Estimates:
     tasks = [task(slice(i, i + TASK_SOILS)) for i in range(0, soils, TASK_SOILS)]
-    bar = tqdm(total=soils, desc=title or "answers", unit="soil", disable=not progress)
+    bar = tqdm(total=soils, desc=title or "estimates", unit="soil", disable=not progress)
     with bar:
-        ordered = gathered(_work, tasks, bundle, who, lambda part: bar.update(len(part.y)))
-    return Answers(
+        ordered = gather(_work, tasks, bundle, crew, lambda part: bar.update(len(part.y)))
+    return Estimates(
         runtime=ordered[0].runtime,
         y=np.concatenate([part.y for part in ordered]),
         after=np.concatenate([part.after for part in ordered]),
     )
 
 
-def gathered(
+def gather(
     work: Callable[[T], P],
     tasks: Sequence[T],
     bundle: Bundle,
-    who: Crew,
+    crew: Crew,
     done: Callable[[P], object] = lambda part: None,
 ) -> list[P]:
-    """What `work` makes of each task, in their order; `done` hears of each as it comes.
+    """Map tasks to results in their order; call `done` with each result as it arrives.
 
     Raises
     ------
     BundleError
-        The bundle's runtime ended its process.
+        The bundle's runtime crashed.
     """
     parts: dict[int, P] = {}
-    for number, part in map_unordered(work, tasks, who):
+    for number, part in map_unordered(work, tasks, crew):
         if isinstance(part, Lost):
-            raise BundleError(f"{bundle.path}: {part.reason}: take the other runtime")
+            raise BundleError(f"{bundle.path}: {part.reason}: use the other runtime")
         parts[number] = part
         done(part)
     return [parts[i] for i in sorted(parts)]
@@ -188,14 +191,14 @@ def gathered(
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Hold a bundle and its step on a runtime on which its golden vectors hold."""
+    """A bundle and its step function on a runtime that passed its golden vectors."""
 
     bundle: Bundle
     step: StepFn
     runtime: str
 
 
-def verified(path: Path, runtime_name: str | None) -> Verified:
+def open_verified(path: Path, runtime_name: str | None) -> Verified:
     """Open a bundle and verify its golden vectors on a runtime."""
     bundle = open_bundle(path)
     step = runtime.load(bundle, runtime_name)
@@ -203,7 +206,7 @@ def verified(path: Path, runtime_name: str | None) -> Verified:
     return Verified(bundle, step, step.runtime)
 
 
-def streamed_steps(
+def stream_steps(
     model: Verified, features: Floats, restart: Mask
 ) -> Iterator[tuple[Vector, State]]:
     """Yield output and state after each step of one series, features (T, F), restart (T,)."""
@@ -213,11 +216,11 @@ def streamed_steps(
         yield y, state
 
 
-def _work(task: Task) -> Answers:
-    model = verified(task.bundle, task.runtime)
+def _work(task: Task) -> Estimates:
+    model = open_verified(task.bundle, task.runtime)
     stream = _stream if task.outage_after is None else _outage
     pairs = [stream(model, task, i) for i in range(len(task.features))]
-    return Answers(
+    return Estimates(
         runtime=model.runtime,
         y=np.stack([y for y, _ in pairs]).astype(np.float64),
         after=np.stack([after for _, after in pairs]).astype(np.float64),
@@ -225,21 +228,21 @@ def _work(task: Task) -> Answers:
 
 
 def _stream(model: Verified, task: Task, row: int) -> tuple[Floats, Floats]:
-    said = [y for y, _ in streamed_steps(model, task.features[row], task.restart[row])]
-    return np.array(said), np.zeros(0, dtype=np.float32)
+    outputs = [y for y, _ in stream_steps(model, task.features[row], task.restart[row])]
+    return np.array(outputs), np.zeros(0, dtype=np.float32)
 
 
 def _outage(model: Verified, task: Task, row: int) -> tuple[Floats, Floats]:
     assert task.outage_after is not None
     step, columns = model.step, model.bundle.columns
-    begin, seen = task.outage_after, task.features[row]
+    begin, features = task.outage_after, task.features[row]
     cold = state = model.bundle.cold_state()
-    said, after = [], []
-    for day, x in enumerate(darken(seen, begin)[:, columns]):
-        out = day - begin  # days of the outage that are over
-        if out in task.lengths:  # counts return today, on another branch
-            after.append(step(seen[day, columns], cold if out > RESTART_D else state)[0][0])
+    outputs, after = [], []
+    for day, x in enumerate(remove_counts(features, begin)[:, columns]):
+        out = day - begin  # past days of the outage
+        if out in task.lengths:  # branch on which counts return today
+            after.append(step(features[day, columns], cold if out > RESTART_D else state)[0][0])
         void = bool(task.restart[row, day]) or out >= RESTART_D
         y, state = step(x, cold if void else state)
-        said.append(y)
-    return np.array(said), np.array(after, dtype=np.float32)
+        outputs.append(y)
+    return np.array(outputs), np.array(after, dtype=np.float32)

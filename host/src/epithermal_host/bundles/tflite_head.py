@@ -1,6 +1,6 @@
-"""The head of a released model, V and v, read and replaced in its TFLite file.
+"""Read and replace the head of a released model, V and v, in its TFLite file.
 
-Nothing else of the file changes, byte for byte: W, U, the scaling and the graph stay the parent's.
+All other bytes of the file stay the same: W, U, the scaling and the graph are the parent's.
 """
 
 from __future__ import annotations
@@ -17,49 +17,49 @@ from epithermal_host.training.head import UNITS
 
 Array = NDArray[np.float32]
 
-NOT_OURS = "no head as `release` writes it in 32 or 16 bits: take another bundle"
+NO_HEAD = "no head in 32 or 16 bits as written by `release`: use another bundle"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """d = V h' + v, which goes into `epithermal_host.training.head`."""
+    """Weights of d = V h' + v, the input of `epithermal_host.training.head`."""
 
     weights: Array  # (UNITS, H) V
     bias: Array  # (UNITS,) v
 
 
 def read_head(model: bytes) -> Head:
-    """The head of a model file.
+    """Read the head of a model file.
 
     Raises
     ------
     BundleError
-        The file has none that could be replaced.
+        The file has no replaceable head.
     """
     weights, bias = _views(bytearray(model))
     wide = weights.astype(np.float32).reshape(UNITS, -1)
     return Head(wide, bias.astype(np.float32))
 
 
-def with_head(model: bytes, head: Head) -> bytes:
-    """The same file with another head.
+def replace_head(model: bytes, head: Head) -> bytes:
+    """Return a model file with its head replaced.
 
     Raises
     ------
     BundleError, ValueError
-        The file has none that could be replaced; the head is of another shape.
+        The file has no replaceable head; the new head has another shape.
     """
     content = bytearray(model)
     weights, bias = _views(content)
     if head.weights.size != weights.size or head.bias.size != bias.size:
-        raise ValueError("the head is of another shape")
+        raise ValueError("the new head has another shape")
     weights[:] = head.weights.ravel().astype(weights.dtype)
     bias[:] = head.bias.astype(bias.dtype)
     return bytes(content)
 
 
 def _views(content: bytearray) -> tuple[Any, Any]:
-    """V (UNITS * H,) and v (UNITS,) where they stand in the file: writing to them changes it."""
+    """Return writable views of V (UNITS * H,) and v (UNITS,) in a file."""
     with quiet():
         from tensorflow.lite.python import schema_py_generated as schema
     model = schema.Model.GetRootAs(content, 0)
@@ -77,13 +77,13 @@ def _views(content: bytearray) -> tuple[Any, Any]:
             stored = [widened.get(t, t) for t in (weights, bias)]
             found.append([_floats(schema, model, graph.Tensors(t)) for t in stored])
     if len(found) != 1 or any(view is None for view in found[0]):
-        raise BundleError(f"model.tflite: {NOT_OURS}")
+        raise BundleError(f"model.tflite: {NO_HEAD}")
     weights, bias = found[0]
     return weights, bias
 
 
 def _floats(schema: Any, model: Any, tensor: Any) -> Any:
-    """A constant of the graph, in its own width; None where it is none or in 8 bits."""
+    """Return a view of a float constant in its own width; None for anything else."""
     kinds = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
     data = model.Buffers(tensor.Buffer()).DataAsNumpy()
     kind = kinds.get(tensor.Type())

@@ -74,8 +74,8 @@ def outages(bundle: Bundle, judged: Judged, who: Crew, options: Options) -> tupl
 def _stream(
     bundle: Bundle, estimate: Estimate, soil: Integers, span: Integers,
     who: Crew, options: Options,
-) -> streams.Answers:  # fmt: skip
-    return streams.outages(
+) -> streams.Estimates:  # fmt: skip
+    return streams.estimate_outages(
         bundle,
         estimate.inputs.features[soil[:, None], span],
         WARM_D,

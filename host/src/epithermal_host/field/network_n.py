@@ -17,7 +17,7 @@ from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers, Mask
-from epithermal_host.bundles.streams import answers
+from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.field.sampled_counts import Corrected, collect, steps
 from epithermal_host.field.series import from_first_counts
@@ -104,7 +104,7 @@ def network_theta(
 ) -> Array:
     """Estimate theta of 0-30 cm by the network [m3 m-3], (k, T), from features (k, T, F)."""
     restarts = np.broadcast_to(restart, features.shape[:2])
-    estimates = answers(
+    estimates = estimate_series(
         bundle, features.astype(np.float32), who, restart=restarts, runtime_name=runtime_name
     )
     return estimates.y[..., 0]

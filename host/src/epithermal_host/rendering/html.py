@@ -1,7 +1,7 @@
 """Render a self-contained HTML page from Jinja2 templates.
 
 `templates/document.html` is the page around every report, `templates/parts.html` has its tables,
-cells and pictures. What a report says stands in the templates beside the module that computes it.
+cells and pictures. The text of a report is in the templates beside the module that computes it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment(folder: Path = TEMPLATES) -> Environment:
-    """Return an environment that escapes every value and raises on an unknown name.
+    """Create an environment that escapes every value and raises on an unknown name.
 
     Parameters
     ----------
     folder :
-        Templates beside those of this package.
+        Templates of the report; they may use those of this package.
     """
-    made = Environment(
+    created = Environment(
         loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,25 +31,25 @@ def environment(folder: Path = TEMPLATES) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    made.filters["base64"] = _base64
-    made.tests["finite"] = _is_finite
-    return made
+    created.filters["base64"] = _base64
+    created.tests["finite"] = _is_finite
+    return created
 
 
 def render(folder: Path, template: str, **values: object) -> str:
-    """Return a page as text.
+    """Render a page as text.
 
     Parameters
     ----------
     folder :
-        Of the template.
+        Folder of the template.
     values :
-        Names in the template.
+        Values by name in the template.
 
     Raises
     ------
     jinja2.TemplateError
-        The template asks for what it is not given, or is faulty.
+        The template uses an unknown name or is faulty.
     """
     return environment(folder).get_template(template).render(values)
 

@@ -1,7 +1,7 @@
-"""Report how a released bundle does, on simulated soils and at real sites.
+"""Report the accuracy of a released bundle on simulated soils and at real sites.
 
-In: a bundle, a campaign or site files. Out: a folder with one HTML page, its pictures as PNG, and
-every figure as JSON.
+In: a bundle, a campaign or site files. Out: a folder with one HTML page, its figures as PNG, and
+every number as JSON.
 Open `simulated` first for soils of a campaign, `field` for real sites; their dataclasses are in
 `simulated_result` and `field_result`.
 """

@@ -1,4 +1,4 @@
-"""A released bundle at real sites: one sampling day calibrates, probes and samples judge."""
+"""Evaluate a released bundle at real sites, calibrated on one sampling day; write the report."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.site_toml import read_sites
 from epithermal_host.rendering.text import plain
 from epithermal_host.reports import field_calibrated, field_html, field_plots, field_retrained
-from epithermal_host.reports.field_judge import judge
+from epithermal_host.reports.field_judge import evaluate_site
 from epithermal_host.reports.field_result import (
     Calibrated,
     FieldReport,
     Line,
-    Middle,
+    Medians,
     Options,
-    Own,
+    OwnRetraining,
     Place,
 )
+from epithermal_host.retraining.rehearsal import rehearse
 
 PAGE, DATA = "field.html", "field.json"
-MEDIANS = ("ubrmse", "rmse", "r", "bias")
+STATS = ("ubrmse", "rmse", "r", "bias")
 
 
 def run(
@@ -37,23 +38,24 @@ def run(
     out: Path | None = None,
     options: Options | None = None,
 ) -> tuple[FieldReport, Path]:
-    """Judge a bundle at real sites; write field.html, a picture a site, and field.json.
+    """Evaluate a bundle at real sites; write field.html, a figure for each site, and field.json.
 
     Parameters
     ----------
     bundle_path, site_files :
-        A released bundle; files of real sites, docs/field.md.
+        A released bundle; files of real sites (docs/field-evaluation.md).
     out :
-        Folder of the report; field-NAME-VERSION here by default.
+        Folder of the report; by default field-NAME-VERSION in the working directory.
 
     Raises
     ------
     ConfigError
-        A faulty site file, with the faults of all; a site that cannot be calibrated; no campaign.
+        A site file is faulty (all faults of all files are listed), a site cannot be calibrated, or
+        the campaign is unusable.
     SourceError
         A site's file cannot be read.
     BundleError
-        The bundle is damaged or no runtime runs it.
+        The bundle is damaged or no runtime can run it.
     """
     options = options or Options()
     bundle = open_bundle(bundle_path)
@@ -64,8 +66,8 @@ def run(
         sites = [
             Calibrated(f, *field_calibrated.load(f, bundle, who, options.runtime)) for f in bar
         ]
-        report = judged(bundle, sites, who, options)
-    pictures = {f"{p.series.name}.png": field_plots.site(p) for p in report.places}
+        report = evaluate_sites(bundle, sites, who, options)
+    pictures = {f"{p.series.name}.png": field_plots.picture(p) for p in report.places}
     for name, content in pictures.items():
         write_atomic(out / name, content)
     write_atomic(out / PAGE, field_html.page(report, pictures).encode("utf-8"))
@@ -73,48 +75,52 @@ def run(
     return report, out / PAGE
 
 
-def judged(bundle: Bundle, sites: Sequence[Calibrated], who: Crew, options: Options) -> FieldReport:
-    """The same without files."""
+def evaluate_sites(
+    bundle: Bundle, sites: Sequence[Calibrated], who: Crew, options: Options
+) -> FieldReport:
+    """Evaluate a bundle at calibrated sites without writing files."""
     places, own, runtime = [], [], ""
-    visited, population = [], None
+    streamed, population = [], None
     if options.campaign is not None:
-        population = field_retrained.remembered(bundle, options.campaign, who, options.runtime)
-        visited = field_retrained.visit(bundle, sites, who, options.runtime)
+        population = rehearse(bundle, options.campaign, who, runtime_name=options.runtime)
+        streamed = field_retrained.stream_sites(bundle, sites, who, options.runtime)
     for i, site in enumerate(sites):
         more = []
         if population is not None:
-            more = field_retrained.on_others(visited[i], visited, population)
-            own += field_retrained.on_own(bundle, visited[i], population)
-        place, runtime = judge(bundle, site, who, options.runtime, more)
+            more = field_retrained.estimate_from_others(streamed[i], streamed, population)
+            own += field_retrained.retrain_on_parts(bundle, streamed[i], population)
+        place, runtime = evaluate_site(bundle, site, who, options.runtime, more)
         places.append(place)
     campaign = options.campaign.name if options.campaign else ""
-    return FieldReport(bundle, runtime, campaign, tuple(places), medians(places), tuple(own))
+    return FieldReport(
+        bundle, runtime, campaign, tuple(places), compute_medians(places), tuple(own)
+    )
 
 
-def medians(places: Sequence[Place]) -> tuple[Middle, ...]:
-    """Over the sites, of each method with the same inputs."""
+def compute_medians(places: Sequence[Place]) -> tuple[Medians, ...]:
+    """Compute the medians over the sites for each method with each set of inputs."""
     lines = [line for place in places for line in place.lines]
     out = []
     for method, inputs in dict.fromkeys((x.method, x.inputs) for x in lines):
         own = [x for x in lines if (x.method, x.inputs) == (method, inputs)]
-        told = {name: _median([getattr(x.probes, name) for x in own]) for name in MEDIANS}
+        stats = {name: _median([getattr(x.probes, name) for x in own]) for name in STATS}
         out.append(
-            Middle(
+            Medians(
                 method=method,
                 inputs=inputs,
                 sites=len(own),
                 rmse_anchored=_median([x.anchored.rmse for x in own if x.anchored]),
                 ubrmse_settled=_median([x.settled.ubrmse for x in own if x.settled]),
                 ubrmse_in_years=_median([x.ubrmse_in_years for x in own]),
-                seasons=_seasons(own),
-                **told,
+                seasons=_season_medians(own),
+                **stats,
             )
         )
     return tuple(out)
 
 
 def table(report: FieldReport) -> str:
-    """The figures as lines of text."""
+    """Format the results as lines of text."""
     lines = [
         f"{'site':18} {'method':28} {'inputs':16} {'days':>5} {'ubRMSE':>7} {'RMSE':>7} {'r':>6} "
         f"{'bias':>8} {'anchored':>9} {'in years':>9}"
@@ -132,24 +138,24 @@ def table(report: FieldReport) -> str:
         f"{m.r:6.3f} {m.bias:+8.4f} {m.rmse_anchored:9.4f} {m.ubrmse_in_years:9.4f}"
         for m in report.medians
     ]
-    lines += [text for x in report.own for text in _own(x)]
+    lines += [text for x in report.own for text in _own_lines(x)]
     return "\n".join(lines)
 
 
-def _own(own: Own) -> list[str]:
-    """One site's retraining as lines of text."""
-    found = [f"{own.site}, given its {own.given} (to {own.last_day}): {own.verdict}"]
-    found += [f"  because: {reason}" for reason in own.reasons]
-    found += [
+def _own_lines(own: OwnRetraining) -> list[str]:
+    """Format the retraining of one site as lines of text."""
+    lines = [f"{own.site}, retrained on its {own.given} (to {own.last_day}): {own.verdict}"]
+    lines += [f"  reason: {reason}" for reason in own.reasons]
+    lines += [
         f"{own.site:18} {x.method:28} {x.inputs:16} {x.stats.days:5} {x.stats.ubrmse:7.4f} "
         f"{x.stats.rmse:7.4f} {x.stats.r:6.3f} {x.stats.bias:+8.4f}"
         for x in own.lines
     ]
-    return found
+    return lines
 
 
 def as_json(report: FieldReport) -> dict[str, Any]:
-    """Every figure; what is not a number is null."""
+    """Convert every result to JSON values; NaN becomes null."""
     bundle = report.bundle
     value: dict[str, Any] = plain(
         {
@@ -160,7 +166,7 @@ def as_json(report: FieldReport) -> dict[str, Any]:
                     "name": place.series.name,
                     "texture": place.texture,
                     "cosmic_n_cph": place.series.cosmic_n_cph,
-                    "network_n_cph": {x.inputs.label: x.n_cph for x in place.shown},
+                    "network_n_cph": {x.inputs.label: x.n_cph for x in place.network_inputs},
                     "sampled_theta": place.series.sampled_theta,
                     "anchor": place.anchor,
                     "rain_share": place.rain_share,
@@ -177,15 +183,15 @@ def as_json(report: FieldReport) -> dict[str, Any]:
     return value
 
 
-def _seasons(lines: Sequence[Line]) -> dict[str, tuple[int, float, float]]:
-    """Of each season: sites that have it, median ubRMSE [m3 m-3] and r."""
+def _season_medians(lines: Sequence[Line]) -> dict[str, tuple[int, float, float]]:
+    """Compute for each season the number of sites, median ubRMSE [m3 m-3] and median r."""
     out = {}
     for name in dict.fromkeys(name for x in lines for name in x.seasons):
-        found = [x.seasons[name] for x in lines if name in x.seasons]
-        out[name] = (len(found), _median([s.ubrmse for s in found]), _median([s.r for s in found]))
+        stats = [x.seasons[name] for x in lines if name in x.seasons]
+        out[name] = (len(stats), _median([s.ubrmse for s in stats]), _median([s.r for s in stats]))
     return out
 
 
 def _median(values: Sequence[float]) -> float:
-    known = [v for v in values if np.isfinite(v)]
-    return float(np.median(known)) if known else float("nan")
+    finite = [v for v in values if np.isfinite(v)]
+    return float(np.median(finite)) if finite else float("nan")

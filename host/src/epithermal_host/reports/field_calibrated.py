@@ -1,6 +1,7 @@
-"""A site's days with the N by which the network itself says what the samples say.
+"""Calibrate a real site twice: with COSMIC's N, and with the network's own N.
 
-It is the N that `calibrate --bundle` writes into the station's block (decision 0011).
+With its own N the network's theta equals the samples on the sampling day. It is the N that
+`calibrate --bundle` writes into the tables for station.toml (decision 0011).
 """
 
 from __future__ import annotations
@@ -34,17 +35,22 @@ RAIN_KNOWN = NAMES.index("rain_known")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """What the network is shown of a site with one set of inputs."""
+class NetworkInputs:
+    """Features of a site with one set of inputs, computed with the network's own N."""
 
     inputs: InputSet  # features (1, T, F) with its own N
-    n_cph: float  # which that is; COSMIC's where the network gives none [counts h-1]
+    n_cph: float  # that N; COSMIC's if the network has none [counts h-1]
 
 
 def load(
     site_file: SiteFile, bundle: Bundle, who: Crew, runtime_name: str | None = None
-) -> tuple[FieldSeries, tuple[Shown, ...]]:
-    """A site calibrated on its one sampling day: with COSMIC's N, and with the network's own.
+) -> tuple[FieldSeries, tuple[NetworkInputs, ...]]:
+    """Load a site calibrated on its sampling day: with COSMIC's N, and for the network.
+
+    Returns
+    -------
+    FieldSeries, tuple of NetworkInputs
+        Series with COSMIC's N; features with the network's N for each set of inputs.
 
     Raises
     ------
@@ -57,22 +63,22 @@ def load(
     around = candidates(classical)
     site = known_site(site_file, theta, around)
     until = [r for r in records if end_s - HISTORY_D * DAY_S < r.end_s <= end_s]
-    seen = stream(site, around, until, site_file.day_ends_utc_h, None)
+    run = stream(site, around, until, site_file.day_ends_utc_h, None)
     day, sample, error = np.array([end_s]), np.array([theta]), np.array([SAMPLING_SIGMA])
     n_cph = []
-    for inputs in _sets(site_file, seen.features):
-        told = network_theta(bundle, inputs.features, seen.restart, who, runtime_name)
-        fit = network_fit(dataclasses.replace(seen, theta=told), day, sample, error)
+    for inputs in _input_sets(site_file, run.features):
+        theta_of_n = network_theta(bundle, inputs.features, run.restart, who, runtime_name)
+        fit = network_fit(dataclasses.replace(run, theta=theta_of_n), day, sample, error)
         n_cph.append(classical if fit.reason or math.isnan(fit.n_cph) else fit.n_cph)
     first, *own = load_each(site_file, np.array([classical, *n_cph]), records, faulty_s)
-    shown = [
-        Shown(_sets(site_file, series.features[None])[i], series.cosmic_n_cph)
+    network_inputs = [
+        NetworkInputs(_input_sets(site_file, series.features[None])[i], series.cosmic_n_cph)
         for i, series in enumerate(own)
     ]
-    return first, tuple(shown)
+    return first, tuple(network_inputs)
 
 
-def _sets(site_file: SiteFile, features: Array) -> tuple[InputSet, ...]:
-    """Counts alone, and the weather where the site file has rain; features (k, T, F)."""
+def _input_sets(site_file: SiteFile, features: Array) -> tuple[InputSet, ...]:
+    """Mask features (k, T, F) to counts alone and, if the site file has rain, to rain and ET0."""
     rain = bool(site_file.rain) and bool(features[..., RAIN_KNOWN].any())
     return input_sets(features.astype(np.float32), np.full(len(features), rain))

@@ -10,7 +10,7 @@ from epithermal_host.rendering.html import render
 from epithermal_host.reports.field_result import FieldReport, Line, Place
 
 TEMPLATES = Path(__file__).parent / "templates"
-STRONG = (NETWORK, OTHERS, RETRAINED)  # methods whose rows stand out
+STRONG = (NETWORK, OTHERS, RETRAINED)  # methods whose rows are in bold
 
 
 def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
@@ -19,7 +19,7 @@ def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
     Parameters
     ----------
     pictures :
-        PNGs by file name, one a site.
+        PNGs by file name, one for each site.
     """
     name = f"{report.bundle.name} {report.bundle.version}"
     lines = [x for place in report.places for x in place.lines]
@@ -40,16 +40,16 @@ def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
 
 
 def _inversion_at(place: Place) -> float:
-    """Return the inversion's ubRMSE against a site's probes; NaN without an inversion."""
+    """Return the inversion's ubRMSE against a site's probes; NaN if there are no scores."""
     return next((x.probes.ubrmse for x in place.lines if x.method == COSMIC), float("nan"))
 
 
-def _seasons(found: Iterable[Mapping[str, object]]) -> list[str]:
-    """Return every season's name once, in the order in which they come."""
-    return list(dict.fromkeys(name for seasons in found for name in seasons))
+def _seasons(seasons: Iterable[Mapping[str, object]]) -> list[str]:
+    """List the name of every season once, in order of appearance."""
+    return list(dict.fromkeys(name for names in seasons for name in names))
 
 
 def _sampled(report: FieldReport) -> list[tuple[Place, list[Line]]]:
-    """Return the sites that have a sampling day beside the one that calibrates."""
-    found = [(place, [x for x in place.lines if x.sampled]) for place in report.places]
-    return [(place, lines) for place, lines in found if lines]
+    """List the sites with a sampling day besides the calibration day, and their scores."""
+    sites = [(place, [x for x in place.lines if x.sampled]) for place in report.places]
+    return [(place, lines) for place, lines in sites if lines]

@@ -1,4 +1,4 @@
-"""How every method did at a real site: days with probes, its seasons, its sampling days."""
+"""Evaluate every method at a real site against its probes and samples, also by season."""
 
 from __future__ import annotations
 
@@ -25,93 +25,102 @@ SEASONS = {
     "September to November": (9, 10, 11),
     "December to February": (12, 1, 2),
 }
-SEASON_DAYS = 20  # a season with fewer tells nothing
+SEASON_DAYS = 20  # a season with fewer is not evaluated
 
 
-def judge(
+def evaluate_site(
     bundle: Bundle,
     site: Calibrated,
     who: Crew,
     runtime_name: str | None = None,
     more: Sequence[Estimate] = (),
 ) -> tuple[Place, str]:
-    """All methods at one site; and the runtime's name.
+    """Evaluate all methods at one site.
 
     Parameters
     ----------
     more :
-        Methods to be judged beside the usual ones.
+        Estimates of further methods.
+
+    Returns
+    -------
+    Place, str
+        Results, and the name of the runtime.
     """
     series = site.series
-    found = [Estimate(COSMIC, "", series.theta_classical, None)]
+    estimates = [Estimate(COSMIC, "", series.theta_classical, None)]
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    found.append(Estimate(USUAL_FILTERED, "", filtered, None))
+    estimates.append(Estimate(USUAL_FILTERED, "", filtered, None))
     runtime = ""
-    for inputs in (x.inputs for x in site.shown):
-        said = estimate_series(
+    for inputs in (x.inputs for x in site.network_inputs):
+        stream = estimate_series(
             bundle, inputs.features, who, restart=series.restart[None], runtime_name=runtime_name
         )
-        found.append(Estimate(NETWORK, inputs.label, said.y[0, :, 0], said.y[0, :, 1]))
-        runtime = said.runtime
-    found += more
-    known = {name: float(series.features[:, NAMES.index(name)].mean())
-             for name in ("rain_known", "et0_known")}  # fmt: skip
-    anchor, taken = anchor_of(series), read_samples(site.file)
+        estimates.append(Estimate(NETWORK, inputs.label, stream.y[0, :, 0], stream.y[0, :, 1]))
+        runtime = stream.runtime
+    estimates += more
+    shares = {name: float(series.features[:, NAMES.index(name)].mean())
+              for name in ("rain_known", "et0_known")}  # fmt: skip
+    anchor, samples = probe_anchor(series), read_samples(site.file)
     place = Place(
         series=series,
-        shown=site.shown,
+        network_inputs=site.network_inputs,
         site_file=site.file,
-        rain_share=known["rain_known"],
-        et0_share=known["et0_known"],
+        rain_share=shares["rain_known"],
+        et0_share=shares["et0_known"],
         anchor=anchor,
-        samples=taken,
-        estimates=tuple(found),
-        lines=_lines(bundle, series, anchor, taken, found),
+        samples=samples,
+        estimates=tuple(estimates),
+        lines=_score_methods(bundle, series, anchor, samples, estimates),
     )
     return place, runtime
 
 
-def anchor_of(series: FieldSeries) -> float:
-    """What brings the probes to the samples' mean on the sampling day [m3 m-3]; NaN: no probes."""
+def probe_anchor(series: FieldSeries) -> float:
+    """Compute the samples' mean minus the probes on the sampling day [m3 m-3]; NaN: no probes."""
     day = series.truth[series.day_end_s == series.sampling_end_s]
     return float(series.sampled_theta - day[0]) if day.size else float("nan")
 
 
-def settled(restart: Mask, spin_up: int) -> Mask:
-    """(T,) days whose state is older than the spin-up."""
+def after_spin_up(restart: Mask, spin_up: int) -> Mask:
+    """Select the days (T,) on which the state has passed its spin-up of some days."""
     day = np.arange(restart.size)
-    began = np.maximum.accumulate(np.where(restart, day, 0))
-    return np.asarray(day - began >= spin_up)
+    start = np.maximum.accumulate(np.where(restart, day, 0))
+    return np.asarray(day - start >= spin_up)
 
 
-def probed(series: FieldSeries) -> Mask:
-    """(T,) days on which methods are judged against the probes."""
+def days_with_probes(series: FieldSeries) -> Mask:
+    """Select the days (T,) on which methods are evaluated against the probes."""
     return np.asarray(
         series.judged & np.isfinite(series.truth) & np.isfinite(series.theta_classical)
     )
 
 
-def within_years(error: Array, judged: Mask, day_end_s: Array) -> float:
-    """Root mean square error with the mean of each calendar year taken out [m3 m-3]."""
+def rms_within_years(error: Array, judged: Mask, day_end_s: Array) -> float:
+    """Compute the RMS error after removing the mean of each calendar year [m3 m-3]."""
     _, which = np.unique(year_of(day_end_s[judged]), return_inverse=True)
     mean = np.bincount(which, error[judged]) / np.bincount(which)
     return rms(error[judged] - mean[which])
 
 
-def _lines(
-    bundle: Bundle, series: FieldSeries, anchor: float, taken: Samples, found: Sequence[Estimate]
+def _score_methods(
+    bundle: Bundle,
+    series: FieldSeries,
+    anchor: float,
+    samples: Samples,
+    estimates: Sequence[Estimate],
 ) -> tuple[Line, ...]:
-    judged = probed(series)
+    judged = days_with_probes(series)
     if not judged.any():
         return ()
-    old = judged & settled(series.restart, bundle.spin_up_steps)
+    settled = judged & after_spin_up(series.restart, bundle.spin_up_steps)
     month = month_of(series.day_end_s)
     parts = {name: judged & np.isin(month, months) for name, months in SEASONS.items()}
     truth, out = series.truth[None], []
-    for e in found:
+    for e in estimates:
         sigma = None if e.sigma is None else e.sigma[None]
 
-        def against(
+        def score(
             days: Mask, shift: float = 0.0, e: Estimate = e, sigma: Array | None = sigma
         ) -> Stats:
             return stats(truth + shift, e.theta[None], days[None], sigma)
@@ -120,20 +129,20 @@ def _lines(
             Line(
                 method=e.method,
                 inputs=e.inputs,
-                probes=against(judged),
-                anchored=against(judged, anchor) if np.isfinite(anchor) else None,
-                settled=against(old) if old.any() else None,
-                ubrmse_in_years=within_years(e.theta - series.truth, judged, series.day_end_s),
-                seasons={n: against(d) for n, d in parts.items() if d.sum() >= SEASON_DAYS},
-                sampled=_sampled(series, taken, e.theta),
+                probes=score(judged),
+                anchored=score(judged, anchor) if np.isfinite(anchor) else None,
+                settled=score(settled) if settled.any() else None,
+                ubrmse_in_years=rms_within_years(e.theta - series.truth, judged, series.day_end_s),
+                seasons={n: score(d) for n, d in parts.items() if d.sum() >= SEASON_DAYS},
+                sampled=_score_samples(series, samples, e.theta),
             )
         )
     return tuple(out)
 
 
-def _sampled(series: FieldSeries, taken: Samples, theta: Array) -> Sampled | None:
-    other = (taken.end_s != series.sampling_end_s) & np.isin(taken.end_s, series.day_end_s)
-    error = theta[np.searchsorted(series.day_end_s, taken.end_s[other])] - taken.theta[other]
+def _score_samples(series: FieldSeries, samples: Samples, theta: Array) -> Sampled | None:
+    other = (samples.end_s != series.sampling_end_s) & np.isin(samples.end_s, series.day_end_s)
+    error = theta[np.searchsorted(series.day_end_s, samples.end_s[other])] - samples.theta[other]
     error = error[np.isfinite(error)]
     if not error.size:
         return None

@@ -1,4 +1,4 @@
-"""The picture of a real site: bytes of a PNG out."""
+"""Plot the estimates, probes and samples of a real site as a PNG."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ from epithermal_host.reports.field_result import Place
 SHOWN = (COUNTS, WITH_WEATHER)
 
 
-def site(place: Place) -> bytes:
-    """Probes, samples, inversion, filter and network over the record, corrected counts below;
-    judged days are white."""
+def picture(place: Place) -> bytes:
+    """Plot probes, samples and methods over the record, corrected counts below, as a PNG.
+
+    Days that are not evaluated are grey.
+    """
     with plot_style():
         rows = row_slices(place.series.day_end_s.size)
         figure = new_figure(10.0, 1.2 + 3.6 * len(rows))
@@ -50,22 +52,24 @@ def site(place: Place) -> bytes:
         panels = figure.subplots(2 * len(rows), 1, squeeze=False, height_ratios=ratios)[:, 0]
         counts = corrected_counts(place)
         for row, shown in enumerate(rows):
-            _part(panels[2 * row], place, shown)
-            _counts(panels[2 * row + 1], place, counts, shown)
+            _draw_theta(panels[2 * row], place, shown)
+            _draw_counts(panels[2 * row + 1], place, counts, shown)
         legend_above(figure, panels[0], 4)
         return png(figure)
 
 
 def corrected_counts(place: Place) -> Array:
-    """(T,) corrected rate of each day [counts h-1], back from its inversion, which is exact but
-    where the soil would be wetter than water; NaN without counts."""
+    """Compute the corrected rate of each day, (T,) [counts h-1], from its inversion.
+
+    NaN without counts. The result is exact unless the inversion reached its upper limit.
+    """
     site = dataclasses.replace(place.site_file.site, cosmic_n_cph=place.series.cosmic_n_cph)
     theta = place.series.theta_classical
     rate = cosmic_rate(np.where(np.isfinite(theta), theta, 0.0), site)
     return np.asarray(np.where(np.isfinite(theta), rate, np.nan))
 
 
-def _counts(axes: Any, place: Place, counts: Array, days: slice) -> None:
+def _draw_counts(axes: Any, place: Place, counts: Array, days: slice) -> None:
     series = place.series
     time = series.day_end_s[days].astype("datetime64[s]")
     axes.plot(time, counts[days], c=GREY, lw=0.8)
@@ -75,25 +79,25 @@ def _counts(axes: Any, place: Place, counts: Array, days: slice) -> None:
     axes.tick_params(labelbottom=False)
 
 
-def _part(axes: Any, place: Place, days: slice) -> None:
-    """Some years of the record."""
+def _draw_theta(axes: Any, place: Place, days: slice) -> None:
+    """Plot water contents in a part of the record."""
     series = place.series
     time = series.day_end_s[days].astype("datetime64[s]")
-    _methods(axes, place, days, time)
+    _draw_methods(axes, place, days, time)
     axes.plot(time, series.truth[days], c="k", lw=1.4, label="probes")
     if np.isfinite(place.anchor):
         axes.plot(time, series.truth[days] + place.anchor, c="k", lw=0.9, ls=":",
-                  label="probes at the samples")  # fmt: skip
-    taken = place.samples
-    middle = middle_of(taken.end_s)
-    axes.plot(middle, taken.theta, "D", **SAMPLE_MARK, ls="", label="samples, 0–30 cm")
+                  label="probes, anchored")  # fmt: skip
+    samples = place.samples
+    middle = middle_of(samples.end_s)
+    axes.plot(middle, samples.theta, "D", **SAMPLE_MARK, ls="", label="samples, 0–30 cm")
     shade_days(axes, time, ~place.series.judged[days])
     axes.set(xlim=(time[0], time[-1]), ylim=_limits(place))
     axes.set_ylabel(f"0–30 cm [{UNIT}]")
     date_axis(axes)
 
 
-def _methods(axes: Any, place: Place, days: slice, time: Any) -> None:
+def _draw_methods(axes: Any, place: Place, days: slice, time: Any) -> None:
     networks = [e for e in place.estimates if e.method == NETWORK and e.inputs in SHOWN]
     others = [e for e in place.estimates if e.method == OTHERS]
     for e in place.estimates:
@@ -111,7 +115,7 @@ def _methods(axes: Any, place: Place, days: slice, time: Any) -> None:
 
 
 def _limits(place: Place) -> tuple[float, float]:
-    """Of all that is shown on judged days; snow in winter would squeeze the rest."""
+    """Return the ordinate's limits from evaluated days only: snow would compress the scale."""
     series = place.series
     days = series.judged if series.judged.any() else np.ones_like(series.judged)
     shown = [series.truth[days], *(e.theta[days] for e in place.estimates)]

@@ -1,4 +1,4 @@
-"""Hold every figure of the report on real sites: estimates, lines, places, medians."""
+"""Define the results of the report on real sites: estimates, scores, places, medians."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from epithermal_host.arrays import Array
 from epithermal_host.evaluation.metrics import Stats
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
-from epithermal_host.reports.field_calibrated import Shown
+from epithermal_host.reports.field_calibrated import NetworkInputs
 from epithermal_host.retraining.site_days import Samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
-    """One method's answers at a site."""
+    """Estimates of one method at a site."""
 
     method: str
-    inputs: str  # of the network
+    inputs: str  # of the network; empty for other methods
     theta: Array  # (T,) [m3 m-3]
     sigma: Array | None  # (T,) [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How one method did at a site; all methods on the same days."""
+    """Scores of one method at a site; all methods are scored on the same days."""
 
     method: str
     inputs: str
-    probes: Stats  # the judged days, the probes as truth
-    anchored: Stats | None  # the probes shifted to the samples; None: no probes on that day
-    settled: Stats | None  # as `probes`, without the days that the bundle calls warm-up
-    ubrmse_in_years: float  # each calendar year's own bias taken out: N drifts [m3 m-3]
-    seasons: dict[str, Stats]  # of those with enough days, against the probes
-    sampled: Sampled | None  # None: no sampling day but the one that calibrates
+    probes: Stats  # all evaluated days, with the probes as truth
+    anchored: Stats | None  # probes shifted to the samples; None: no probes on the sampling day
+    settled: Stats | None  # as `probes`, without the days of the bundle's warm-up
+    ubrmse_in_years: float  # without each calendar year's bias, because N drifts [m3 m-3]
+    seasons: dict[str, Stats]  # against the probes; seasons with enough days
+    sampled: Sampled | None  # None: no sampling day besides the calibration day
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Against the samples' mean of 0-30 cm, without the day that calibrates."""
+    """Scores against the samples' mean of 0-30 cm, without the calibration day."""
 
     days: int
     rmse: float  # [m3 m-3]
@@ -49,58 +49,58 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """A site before it is judged."""
+    """A calibrated site before its evaluation."""
 
     file: SiteFile
     series: FieldSeries  # with COSMIC's N
-    shown: tuple[Shown, ...]  # to the network, with its own N
+    network_inputs: tuple[NetworkInputs, ...]  # with the network's own N
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """One site, judged."""
+    """An evaluated site."""
 
     series: FieldSeries
-    shown: tuple[Shown, ...]  # to the network, and with which N
+    network_inputs: tuple[NetworkInputs, ...]  # with the network's own N
     site_file: SiteFile
-    rain_share: float  # of the days with a known rain
-    et0_share: float
-    anchor: float  # what is added to the probes so that they agree with the samples; NaN
+    rain_share: float  # fraction of days with known rain
+    et0_share: float  # fraction of days with known ET0
+    anchor: float  # samples minus probes on the sampling day; NaN: no probes [m3 m-3]
     samples: Samples
     estimates: tuple[Estimate, ...]
-    lines: tuple[Line, ...]  # none where there is nothing to judge by
+    lines: tuple[Line, ...]  # empty: no day with probes to evaluate
 
     @property
     def texture(self) -> str:
-        """As the site file has it."""
+        """Texture from the site file."""
         return self.site_file.texture
 
 
 @dataclass(frozen=True, slots=True)
 class LaterLine:
-    """One method on days after those that a retraining was given."""
+    """Scores of one method on days after those used for a retraining."""
 
     method: str
     inputs: str
-    stats: Stats  # each year's own bias taken out; the method's own level for rmse and bias
+    stats: Stats  # ubRMSE without each year's bias; RMSE and bias with the method's own level
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """A site's network retrained on the begin of its record, judged on what follows."""
+class OwnRetraining:
+    """A retraining on the first part of a site's record, evaluated on later days."""
 
     site: str
-    given: str
-    last_day: str
+    given: str  # name of the part
+    last_day: str  # of the part
     verdict: str
-    reasons: tuple[str, ...]
-    later: str  # which days judge
+    reasons: tuple[str, ...]  # for declining
+    later: str  # first and last day of the evaluation
     lines: tuple[LaterLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Middle:
-    """Medians over the sites."""
+class Medians:
+    """Medians over the sites of one method with one set of inputs."""
 
     method: str
     inputs: str
@@ -117,21 +117,21 @@ class Middle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldReport:
-    """Everything that the page shows."""
+    """Results of a bundle at real sites."""
 
     bundle: Bundle
     runtime: str
-    campaign: str  # whose soils a retrained head must not forget; empty: nothing was fitted
+    campaign: str  # of the rehearsal when retraining; empty: nothing was fitted
     places: tuple[Place, ...]
-    medians: tuple[Middle, ...]
-    own: tuple[Own, ...]
+    medians: tuple[Medians, ...]
+    own: tuple[OwnRetraining, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How it is judged."""
+    """Options of the report on real sites."""
 
-    campaign: Path | None = None  # RUN; with it also what retraining does
+    campaign: Path | None = None  # RUN for the rehearsal; None: retraining is not evaluated
     runtime: str | None = None
     workers: int | None = None
     progress: bool = True

@@ -1,11 +1,10 @@
-"""The retrained rows of a field report: on a site's own first years, and on the other sites."""
+"""Evaluate retraining at real sites: on a site's own first years, and on all other sites."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -27,10 +26,10 @@ from epithermal_host.evaluation.metrics import stats
 from epithermal_host.field.days import date_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
-from epithermal_host.reports.field_judge import probed
-from epithermal_host.reports.field_result import Calibrated, Estimate, LaterLine, Own
+from epithermal_host.reports.field_judge import days_with_probes
+from epithermal_host.reports.field_result import Calibrated, Estimate, LaterLine, OwnRetraining
 from epithermal_host.retraining.head_fit import RISE_MAX, STRENGTHS, SiteDays, fit_change
-from epithermal_host.retraining.rehearsal import Rehearsal, rehearse
+from epithermal_host.retraining.rehearsal import Rehearsal
 from epithermal_host.retraining.result import Retraining
 from epithermal_host.retraining.retrain import retrain
 from epithermal_host.retraining.site_days import select_days, stream_network
@@ -42,80 +41,80 @@ INPUTS = (COUNTS, WITH_WEATHER)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Visited:
-    """A site and the released network there."""
+class StreamedSite:
+    """A site and the streams of the released network there."""
 
     site_file: SiteFile
     series: FieldSeries
-    said: HiddenStates
+    released: HiddenStates
 
 
-def visit(
+def stream_sites(
     bundle: Bundle, sites: Sequence[Calibrated], who: Crew, runtime: str | None
-) -> list[Visited]:
-    """The released network at every site."""
+) -> list[StreamedSite]:
+    """Run the released network at every site."""
     return [
-        Visited(site.file, site.series, stream_network(bundle, site.series, who, runtime))
+        StreamedSite(site.file, site.series, stream_network(bundle, site.series, who, runtime))
         for site in sites
     ]
 
 
-def remembered(bundle: Bundle, campaign: Path, who: Crew, runtime: str | None) -> Rehearsal:
-    """The simulated population that no head may forget."""
-    return rehearse(bundle, campaign, who, runtime_name=runtime)
-
-
-def on_others(
-    here: Visited, everywhere: Sequence[Visited], population: Rehearsal
+def estimate_from_others(
+    here: StreamedSite, sites: Sequence[StreamedSite], population: Rehearsal
 ) -> list[Estimate]:
-    """This site's estimates by a head that was fitted on all other sites' probes, never on its own.
+    """Estimate a site with a head fitted to the probes of all other sites, not to its own.
 
-    No choice is made: it is the largest change that the simulated population allows.
+    No choice depends on scores: the largest change that the simulated population allows is used.
+    The result is empty if no other site has probes or no change is allowed.
     """
-    days = _pooled([v for v in everywhere if v is not here])
+    days = _pool_days([v for v in sites if v is not here])
     if days is None:
         return []
     rows = np.arange(days.year.size)
-    still = population.judge.rmse(np.zeros(days.h.shape[-1]), 0.0)
+    unchanged = population.judge.rmse(np.zeros(days.h.shape[-1]), 0.0)
     for strength in reversed(STRENGTHS):
         w, b = fit_change(days, rows, population, strength)
-        if population.judge.rmse(w, b) <= RISE_MAX * still:
+        if population.judge.rmse(w, b) <= RISE_MAX * unchanged:
             break
     else:
         return []
-    theta = here.said.theta + here.said.h @ w + b
+    theta = here.released.theta + here.released.h @ w + b
     return [
-        Estimate(OTHERS, label, moved, sigma)
-        for label, moved, sigma in zip(INPUTS, theta, here.said.sigma, strict=False)
+        Estimate(OTHERS, label, retrained, sigma)
+        for label, retrained, sigma in zip(INPUTS, theta, here.released.sigma, strict=False)
     ]
 
 
-def on_own(bundle: Bundle, here: Visited, population: Rehearsal) -> list[Own]:
-    """The site's first year, season and half of its seasons, each judged on later days alone."""
+def retrain_on_parts(
+    bundle: Bundle, here: StreamedSite, population: Rehearsal
+) -> list[OwnRetraining]:
+    """Retrain on the site's first year, season and half of its seasons; evaluate on later days."""
     series, out = here.series, []
-    for given, until_s, after_s in _splits(here):
-        done = retrain(here.site_file, bundle, series, here.said, population, until_s)
-        later = probed(series) & (series.day_end_s > until_s) & (series.day_end_s <= after_s)
+    for given, until_s, after_s in _first_parts(here):
+        done = retrain(here.site_file, bundle, series, here.released, population, until_s)
+        later = (
+            days_with_probes(series) & (series.day_end_s > until_s) & (series.day_end_s <= after_s)
+        )
         if not later.any() or not done.used.any():
             continue
         out.append(
-            Own(
+            OwnRetraining(
                 site=series.name,
                 given=given,
                 last_day=date_of(until_s),
                 verdict=verdict(done),
                 reasons=done.reasons,
                 later=" to ".join(date_of(end) for end in series.day_end_s[later][[0, -1]]),
-                lines=_later(done, later),
+                lines=_score_later_days(done, later),
             )
         )
     return out
 
 
-def _splits(here: Visited) -> list[tuple[str, float, float]]:
-    """What is given: its name, its end, and the end of the days that judge [s, UTC]."""
+def _first_parts(here: StreamedSite) -> list[tuple[str, float, float]]:
+    """List the parts to retrain on: name, end, and end of the days of evaluation [s, UTC]."""
     series, every = here.series, np.ones(here.series.day_end_s.size, dtype=bool)
-    days = select_days(series, here.said, every)
+    days = select_days(series, here.released, every)
     years = np.unique(days.year)
     year_s = YEAR_D * DAY_S
     first_s = float(series.day_end_s[0]) + year_s
@@ -128,7 +127,7 @@ def _splits(here: Visited) -> list[tuple[str, float, float]]:
     return out
 
 
-def _later(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
+def _score_later_days(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
     series, after = done.series, done.theta()
     rows = split_years(series, days)
     truth = np.broadcast_to(series.truth, rows.shape)
@@ -142,21 +141,21 @@ def _later(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
     )
 
 
-def _pooled(sites: Sequence[Visited]) -> SiteDays | None:
-    """All days of some sites, each year of each with its own mean."""
-    found = []
+def _pool_days(sites: Sequence[StreamedSite]) -> SiteDays | None:
+    """Join the days of several sites, with distinct years; None if there are none."""
+    pool = []
     for i, v in enumerate(sites):
-        days = select_days(v.series, v.said, np.ones(v.series.day_end_s.size, dtype=bool))
+        days = select_days(v.series, v.released, np.ones(v.series.day_end_s.size, dtype=bool))
         if days.year.size:
-            found.append(dataclasses.replace(days, year=days.year + 10_000 * i))
-    if not found:
+            pool.append(dataclasses.replace(days, year=days.year + 10_000 * i))
+    if not pool:
         return None
-    sets = min(len(d.h) for d in found)
+    sets = min(len(d.h) for d in pool)
     return SiteDays(
-        h=np.concatenate([d.h[:sets] for d in found], axis=1),
-        residual=np.concatenate([d.residual[:sets] for d in found], axis=1),
-        year=np.concatenate([d.year for d in found]),
-        month=np.concatenate([d.month for d in found]),
+        h=np.concatenate([d.h[:sets] for d in pool], axis=1),
+        residual=np.concatenate([d.residual[:sets] for d in pool], axis=1),
+        year=np.concatenate([d.year for d in pool]),
+        month=np.concatenate([d.month for d in pool]),
     )
 
 

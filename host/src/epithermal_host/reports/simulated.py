@@ -1,4 +1,4 @@
-"""A released bundle on soils that it has not seen: every figure of the report, and its files."""
+"""Evaluate a released bundle on unseen simulated soils, and write the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.arrays import Mask
-from epithermal_host.bundles.streams import answers
+from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation import particle_filter
@@ -40,7 +40,7 @@ QUANTILES = (5, 25, 50, 75, 95)
 def run(
     bundle_path: Path, run_folder: Path, out: Path | None = None, options: Options | None = None
 ) -> tuple[Report, Path]:
-    """Judge a bundle on a run; write report.html, its pictures and report.json.
+    """Evaluate a bundle on a run; write report.html, its figures as PNG, and report.json.
 
     Parameters
     ----------
@@ -48,25 +48,22 @@ def run(
         A released bundle; a campaign with its data set.
     out :
         Folder of the report; RUN/report-NAME-VERSION by default.
-    options :
-        How.
-
     Returns
     -------
     Report, Path
-        The figures, and the page.
+        The results, and the path of the page.
 
     Raises
     ------
     ConfigError
-        Nothing there that the bundle may be judged on.
+        The run has no soils or no days on which the bundle may be evaluated.
     BundleError
-        The bundle is damaged or no runtime runs it.
+        The bundle is damaged or no runtime can run it.
     """
     options = options or Options()
     bundle = open_bundle(bundle_path)
     out = out or run_folder / f"report-{bundle.name}-{bundle.version}"
-    judged, report = judge(bundle, run_folder, options)
+    judged, report = evaluate_bundle(bundle, run_folder, options)
     pictures = simulated_plots.pictures(report, judged)
     for name, content in pictures.items():
         write_atomic(out / name, content)
@@ -75,20 +72,20 @@ def run(
     return report, out / PAGE
 
 
-def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, Report]:
-    """The figures, without files."""
+def evaluate_bundle(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, Report]:
+    """Evaluate a bundle on a run without writing files."""
     clock = _Clock()
     unseen = read_unseen(bundle, run_folder, options.every_soil)
     series, spin_up = unseen.series, bundle.spin_up_steps
     days = judged_days(series, spin_up)
     if not days.any():
-        raise ConfigError(f"{run_folder}: no day to judge after {spin_up} days of spin-up")
+        raise ConfigError(f"{run_folder}: no day to evaluate after {spin_up} days of spin-up")
     clock.lap("reading")
     site = unseen.places.site
     methods = baselines(series.theta_classical, site, series.theta, days, series.snow)
     clock.lap("baselines")
     with crew(options.workers) as who:
-        estimates, name = _network(bundle, series, who, options)
+        estimates, name = _run_network(bundle, series, who, options)
         judged = Judged(unseen, days, methods, estimates, name)
         clock.lap("network")
         dark = outages(bundle, judged, who, options)
@@ -98,10 +95,10 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
             soils, progress = options.reference_soils, options.progress
             reference = particle_filter.compare(judged, run_folder, soils, who, progress)
             clock.lap("particle filter")
-    told = tuple(
+    group_lines = tuple(
         GroupLines(group.kind, group.name, lines)
         for group in groups(unseen.places, series.theta)
-        if (lines := _lines(judged, days & group.rows))
+        if (lines := _score_methods(judged, days & group.rows))
     )
     report = Report(
         bundle=bundle,
@@ -111,13 +108,13 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
         seed=unseen.places.seed,
         spin_up_d=spin_up,
         snow_share=float(series.snow.mean()),
-        overall=GroupLines("all", "all soils and days", _lines(judged, days)),
-        groups=told,
-        verdict=shortfalls(told, [e.inputs.label for e in estimates]),
-        layers=_layers(judged),
+        overall=GroupLines("all", "all soils and days", _score_methods(judged, days)),
+        groups=group_lines,
+        verdict=list_shortfalls(group_lines, [e.inputs.label for e in estimates]),
+        layers=_score_layers(judged),
         ages=since_start(judged),
         outages=dark,
-        soils=_soils(judged),
+        soils=_score_soils(judged),
         seconds=clock.laps,
         reference=reference,
     )
@@ -125,12 +122,12 @@ def judge(bundle: Bundle, run_folder: Path, options: Options) -> tuple[Judged, R
     return judged, report
 
 
-def _network(
+def _run_network(
     bundle: Bundle, series: Series, who: Crew, options: Options
 ) -> tuple[tuple[Estimate, ...], str]:
     out, name = [], ""
     for inputs in input_sets(series.features, with_weather(series)):
-        said = answers(
+        stream = estimate_series(
             bundle,
             inputs.features[inputs.soils],
             who,
@@ -138,34 +135,34 @@ def _network(
             title=inputs.label,
             progress=options.progress,
         )
-        y = np.full((*series.theta.shape, said.y.shape[-1]), np.nan)
-        y[inputs.soils] = said.y
+        y = np.full((*series.theta.shape, stream.y.shape[-1]), np.nan)
+        y[inputs.soils] = stream.y
         layers = {layer: y[..., i] for layer, i in columns(bundle.outputs).items()}
         out.append(Estimate(inputs, y[..., 0], y[..., 1], layers))
-        name = said.runtime
+        name = stream.runtime
     return tuple(out), name
 
 
-def _lines(judged: Judged, rows: Mask) -> tuple[Line, ...]:
-    """All methods on some days; for each set of inputs on the soils that have it."""
+def _score_methods(judged: Judged, rows: Mask) -> tuple[Line, ...]:
+    """Score all methods on some days, for each set of inputs on the soils that have it."""
     truth, out = judged.unseen.series.theta, []
-    told: dict[bytes, list[Stats]] = {}  # of the baselines: sets often have the same soils
+    scores: dict[bytes, list[Stats]] = {}  # of the baselines, by soils: many sets share them
     for estimate in judged.estimates:
         own = rows & estimate.inputs.soils[:, None]
         if not own.any():
             continue
         key, label = estimate.inputs.soils.tobytes(), estimate.inputs.label
-        if key not in told:
-            told[key] = [stats(truth, b.theta, own) for b in judged.baselines]
-        named = zip(judged.baselines, told[key], strict=True)
+        if key not in scores:
+            scores[key] = [stats(truth, b.theta, own) for b in judged.baselines]
+        named = zip(judged.baselines, scores[key], strict=True)
         out += [Line(b.name, label, b.t_d, s) for b, s in named]
         own_stats = stats(truth, estimate.theta, own, estimate.sigma)
         out.append(Line(NETWORK, label, None, own_stats))
     return tuple(out)
 
 
-def _layers(judged: Judged) -> tuple[LayerLine, ...]:
-    """Of each set of inputs; none where bundle or data set have no layers."""
+def _score_layers(judged: Judged) -> tuple[LayerLine, ...]:
+    """Score the layers for each set of inputs; empty if bundle or data set has no layers."""
     series = judged.unseen.series
     labels = {name: series.layers[..., i] for i, name in enumerate(LAYERS)}
     out: list[LayerLine] = []
@@ -176,8 +173,8 @@ def _layers(judged: Judged) -> tuple[LayerLine, ...]:
     return tuple(out)
 
 
-def _soils(judged: Judged) -> tuple[Soil, ...]:
-    """Each soil that has a judged day."""
+def _score_soils(judged: Judged) -> tuple[Soil, ...]:
+    """Score each soil that has an evaluated day."""
     series, places = judged.unseen.series, judged.unseen.places
     named = {b.name: b.theta for b in judged.baselines if b.name in (COSMIC, BEST_FILTERED)}
     named |= {network_with(e.inputs.label): e.theta for e in judged.estimates}
@@ -197,8 +194,8 @@ def _soils(judged: Judged) -> tuple[Soil, ...]:
     return tuple(out)
 
 
-def shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tuple[Shortfall, ...]:
-    """All of them, by the inputs and then as the groups stand."""
+def list_shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tuple[Shortfall, ...]:
+    """List the groups in which the network falls short, by set of inputs and then by group."""
     out = []
     for label in inputs:
         for group in groups:
@@ -207,7 +204,7 @@ def shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tuple[Sho
             )
             if own is None or inversion is None or filtered is None:
                 continue
-            found = Shortfall(
+            group_result = Shortfall(
                 kind=group.kind,
                 group=group.name,
                 inputs=label,
@@ -218,19 +215,20 @@ def shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tuple[Sho
                 of_filter=own.stats.rmse / filtered.stats.rmse,
                 coverage_90=own.stats.coverage_90,
             )
-            if found.beaten or found.outside:
-                out.append(found)
+            if group_result.not_better or group_result.miscovered:
+                out.append(group_result)
     return tuple(out)
 
 
 class _Clock:
-    """Seconds of each stage."""
+    """Stopwatch for the seconds of each stage."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.monotonic()
 
     def lap(self, name: str) -> None:
+        """Store the seconds since the last call under a name."""
         now = time.monotonic()
         self.laps[name] = round(now - self._last, 2)
         self._last = now

@@ -22,26 +22,26 @@ from epithermal_host.reports.simulated_result import (
 
 TEMPLATES = Path(__file__).parent / "templates"
 WORST = 8
-FEW_SOILS = 10  # whose figures are as much theirs as the group's
-BETTER = (0.0, 0.99999)  # RMSE of the network over that of the filter
+FEW_SOILS = 10  # scores of fewer soils do not represent their group
+BETTER = (0.0, 0.99999)  # wanted ratio of the network's RMSE to the filter's
 
 
 @dataclass(frozen=True, slots=True)
-class InShort:
-    """The network with one set of inputs in one sentence."""
+class Summary:
+    """Summary of the network with one set of inputs."""
 
     inputs: str
     rmse: float  # [m3 m-3]
-    rmse_inversion: float  # of COSMIC's [m3 m-3]
+    rmse_inversion: float  # of the COSMIC inversion [m3 m-3]
     coverage_90: float
-    groups: int  # in which it is judged
-    better: int  # of these, than the inversion with the best filter
-    inside: int  # of these, with a coverage that is asked for
+    groups: int  # number of groups with scores
+    better: int  # of these, groups in which it is more accurate than the best filter
+    inside: int  # of these, groups with the required coverage
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The network in one group beside the inversion; None where one of the methods is missing."""
+    """Scores of the network in one group; None if one of the methods is missing."""
 
     rmse: float | None = None  # [m3 m-3]
     of_cosmic: float | None = None
@@ -56,7 +56,7 @@ def page(report: Report, pictures: Mapping[str, bytes]) -> str:
     Parameters
     ----------
     pictures :
-        PNGs by file name; they are put into the page.
+        PNGs by file name, embedded into the page.
     """
     name = f"{report.bundle.name} {report.bundle.version}"
     short = {(x.kind, x.group) for x in report.verdict}
@@ -68,7 +68,7 @@ def page(report: Report, pictures: Mapping[str, bytes]) -> str:
         report=report,
         pictures=pictures,
         trained=report.provenance.get("run", {}).get("campaign", {}),
-        in_short=[_in_short(report, label) for label in report.inputs],
+        summaries=[_summarize(report, label) for label in report.inputs],
         short=[group for group in report.groups if (group.kind, group.name) in short],
         lines=list(_without_repeats(report)),
         worst=_worst(report),
@@ -87,31 +87,31 @@ def page(report: Report, pictures: Mapping[str, bytes]) -> str:
     )
 
 
-def _in_short(report: Report, label: str) -> InShort:
+def _summarize(report: Report, label: str) -> Summary:
     line, inversion = (report.overall.line(m, label) for m in (NETWORK, COSMIC))
     assert line and inversion
-    asked = sum(g.line(NETWORK, label) is not None for g in report.groups)
+    groups = sum(g.line(NETWORK, label) is not None for g in report.groups)
     own = [x for x in report.verdict if x.inputs == label]
-    return InShort(
+    return Summary(
         label,
         line.stats.rmse,
         inversion.stats.rmse,
         line.stats.coverage_90,
-        asked,
-        asked - sum(x.beaten for x in own),
-        asked - sum(x.outside for x in own),
+        groups,
+        groups - sum(x.not_better for x in own),
+        groups - sum(x.miscovered for x in own),
     )
 
 
 def _group_title(group: GroupLines) -> str:
-    """Return a group's name, with the kind where the name alone does not tell."""
+    """Return a group's name, with its kind if the name alone is ambiguous."""
     if group.kind in ("counting rate", "year"):
         return f"{group.kind} {group.name}"
     return f"{group.name} season" if group.kind == "season" else group.name
 
 
 def _without_repeats(report: Report) -> Iterable[Line]:
-    """Yield the lines, baselines once if every set of inputs has the same soils."""
+    """Yield the lines; skip baselines of a set of inputs with as many soils as the first set."""
     soils = {x.inputs: x.stats.soils for x in report.overall.lines}
     first = report.inputs[0]
     for line in report.overall.lines:
@@ -133,7 +133,7 @@ def _compare(group: GroupLines, label: str) -> Compared:
 
 
 def _worst(report: Report) -> list[Soil]:
-    """Return the soils with the greatest error of the network that has all inputs."""
+    """List the soils with the highest RMSE of the network with the most inputs."""
     last = network_with(report.inputs[-1])
 
     def key(soil: Soil) -> float:

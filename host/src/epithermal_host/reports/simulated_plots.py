@@ -1,4 +1,4 @@
-"""The pictures of the report: figures in, bytes of a PNG out."""
+"""Plot the figures of the report on simulated soils as PNGs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN_D = 730
 
 
 def pictures(report: Report, judged: Judged) -> dict[str, bytes]:
-    """All pictures by file name, in the order of the page."""
+    """Plot all figures; return PNGs by file name, in the order of the page."""
     drawn = {
         "methods.png": _methods(report),
         "groups.png": _groups(report),
@@ -44,12 +44,12 @@ def pictures(report: Report, judged: Judged) -> dict[str, bytes]:
 
 
 def colour(report: Report, inputs: str) -> str:
-    """Of the network with these inputs."""
+    """Return the colour of the network with these inputs."""
     return COLOURS[report.inputs.index(inputs)]
 
 
 def _methods(report: Report) -> bytes:
-    """RMSE of all methods as bars, ubRMSE as marks."""
+    """Plot RMSE of all methods as bars, ubRMSE as marks."""
     with plot_style():
         first = report.inputs[0]
         lines = [x for x in report.overall.lines if x.inputs == first or x.method == NETWORK]
@@ -65,17 +65,17 @@ def _methods(report: Report) -> bytes:
         axes.set_yticks(range(len(lines)), names[::-1])
         axes.tick_params(axis="y", length=0.0)
         axes.margins(x=0.12, y=0.02)
-        axes.set_xlabel(f"RMSE [{UNIT}]; mark: each soil's own bias taken out")
+        axes.set_xlabel(f"RMSE [{UNIT}]; mark: ubRMSE, without each soil's own bias")
         return png(figure)
 
 
 def _groups(report: Report) -> bytes:
-    """RMSE of each group: inversion, best filter, network."""
+    """Plot RMSE in each group for inversion, best filter and network."""
     with plot_style():
         rows = list(report.groups)
         figure = new_figure(8.0, 0.235 * len(rows) + 1.0)
         axes = figure.add_subplot()
-        y = _rows(axes, rows)
+        y = _label_rows(axes, rows)
         first = report.inputs[0]
         series: list[tuple[str, str, str, str, str]] = [
             (COSMIC, first, GREY, "o", COSMIC),
@@ -86,8 +86,8 @@ def _groups(report: Report) -> bytes:
             for label in report.inputs
         ]
         for method, inputs, paint, mark, label in series:
-            found = [group.line(method, inputs) for group in rows]
-            values = [np.nan if x is None else x.stats.rmse for x in found]
+            lines = [group.line(method, inputs) for group in rows]
+            values = [np.nan if x is None else x.stats.rmse for x in lines]
             filled: Any = "none" if method == COSMIC else paint
             axes.plot(values, y, mark, c=paint, mfc=filled, ms=5.5, label=label)
         axes.set_xlim(0.0, None)
@@ -97,26 +97,26 @@ def _groups(report: Report) -> bytes:
 
 
 def _coverage(report: Report) -> bytes:
-    """Part of the truth inside the 90 % interval, overall and in each group."""
+    """Plot the coverage of the 90 % interval, overall and in each group."""
     with plot_style():
         rows = [report.overall, *report.groups]
         figure = new_figure(8.0, 0.235 * len(rows) + 1.0)
         axes = figure.add_subplot()
-        y = _rows(axes, rows)
+        y = _label_rows(axes, rows)
         axes.axvspan(80.0, 97.0, color="0.94", lw=0.0)
         axes.axvspan(87.0, 93.0, color="0.87", lw=0.0)
         axes.axvline(90.0, c="0.5", lw=0.8)
         for label in report.inputs:
-            found = [group.line(NETWORK, label) for group in rows]
-            values = [np.nan if x is None else 100.0 * x.stats.coverage_90 for x in found]
+            lines = [group.line(NETWORK, label) for group in rows]
+            values = [np.nan if x is None else 100.0 * x.stats.coverage_90 for x in lines]
             axes.plot(values, y, "o", c=colour(report, label), ms=5.5, label=label)
         axes.set_xlabel("truth inside the 90 % interval [%]; grey: 87 to 93, 80 to 97")
         figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9.0)
         return png(figure)
 
 
-def _rows(axes: Any, rows: list[GroupLines]) -> Array:
-    """Names of the groups at the left, a gap between kinds; their ordinates."""
+def _label_rows(axes: Any, rows: list[GroupLines]) -> Array:
+    """Label rows with the groups' names, with a gap between kinds; return their ordinates."""
     y, at, before = [], 0.0, rows[0].kind
     for group in rows:
         at -= 1.0 if group.kind == before else 1.7
@@ -131,7 +131,7 @@ def _rows(axes: Any, rows: list[GroupLines]) -> Array:
 
 
 def _name(group: GroupLines) -> str:
-    """With what a bare number would not tell."""
+    """Return a group's label, with its kind if the name is a number."""
     more = {"year": "year {}", "counting rate": "{} counts h⁻¹",
             "season": "{} season"}  # fmt: skip
     return more.get(group.kind, "{}").format(group.name)
@@ -147,7 +147,7 @@ def _curves(report: Report, axes: Any, curves: list[Curve], **style: Any) -> Non
 
 
 def _age(report: Report) -> bytes:
-    """Left: the first weeks. Right: the years."""
+    """Plot RMSE against the age of the stream: first weeks at the left, years at the right."""
     with plot_style():
         figure = new_figure(9.0, 3.6)
         left, right = figure.subplots(1, 2, sharey=True)
@@ -164,7 +164,7 @@ def _age(report: Report) -> bytes:
 
 
 def _outage(report: Report) -> bytes:
-    """Left: in the outage. Right: when counts are back."""
+    """Plot RMSE against the length of an outage: on its last day, and on the first day after."""
     with plot_style():
         figure = new_figure(9.0, 3.6)
         left, right = figure.subplots(1, 2, sharey=True)
@@ -182,7 +182,7 @@ def _outage(report: Report) -> bytes:
 
 
 def _scatter(judged: Judged) -> bytes:
-    """Days by truth and estimate: inversion, best filter, network with each set of inputs."""
+    """Plot densities of days over truth and estimate for inversion, best filter and network."""
     with plot_style():
         truth = judged.unseen.series.theta
         named = [(short(b.name), b.theta) for b in judged.baselines
@@ -206,7 +206,7 @@ def _scatter(judged: Judged) -> bytes:
 
 
 def _soils(report: Report) -> bytes:
-    """Each soil: the network against the best filter."""
+    """Plot RMSE of the network against RMSE of the best filter, one point for each soil."""
     with plot_style():
         figure = new_figure(4.6, 4.2)
         axes = figure.add_subplot()
@@ -224,10 +224,10 @@ def _soils(report: Report) -> bytes:
 
 
 def _series(report: Report, judged: Judged) -> bytes:
-    """Two years of the median soil and of one of the worst, by the network with most inputs."""
+    """Plot two years of the median soil and a bad soil by RMSE of the network with most inputs."""
     with plot_style():
-        known = [s for s in report.soils if np.isfinite(s.rmse[network_with(report.inputs[-1])])]
-        order = sorted(known, key=lambda s: s.rmse[network_with(report.inputs[-1])])
+        scored = [s for s in report.soils if np.isfinite(s.rmse[network_with(report.inputs[-1])])]
+        order = sorted(scored, key=lambda s: s.rmse[network_with(report.inputs[-1])])
         chosen = [("median soil", order[len(order) // 2]), ("worse than 95 %",
                   order[min(int(0.95 * len(order)), len(order) - 1)])]  # fmt: skip
         figure = new_figure(9.5, 6.0)

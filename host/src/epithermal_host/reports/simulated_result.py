@@ -1,4 +1,4 @@
-"""Hold every figure of the report on simulated soils, and where a model falls short."""
+"""Define the results of the report on simulated soils, and where a network falls short."""
 
 from __future__ import annotations
 
@@ -8,40 +8,38 @@ from typing import Any
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.evaluation.layers import LayerLine
-from epithermal_host.evaluation.methods import (
-    NETWORK,
-)
+from epithermal_host.evaluation.methods import NETWORK
 from epithermal_host.evaluation.metrics import Stats
 from epithermal_host.evaluation.result import Curve
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One method in one group, on the soils that have the inputs."""
+    """Scores of one method in one group, on the soils that have the inputs."""
 
     method: str
     inputs: str
-    t_d: float | None  # of the filter
+    t_d: float | None  # of the filter [d]
     stats: Stats
 
 
 @dataclass(frozen=True, slots=True)
 class GroupLines:
-    """All methods in one group."""
+    """Scores of all methods in one group."""
 
     kind: str
     name: str
     lines: tuple[Line, ...]
 
     def line(self, method: str, inputs: str) -> Line | None:
-        """One of them, if there is one."""
-        found = (x for x in self.lines if (x.method, x.inputs) == (method, inputs))
-        return next(found, None)
+        """Return the line of a method with a set of inputs; None if there is none."""
+        lines = (x for x in self.lines if (x.method, x.inputs) == (method, inputs))
+        return next(lines, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Soil:
-    """One judged soil."""
+    """Scores on one soil."""
 
     scenario: int
     texture: str
@@ -52,18 +50,18 @@ class Soil:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """Everything that the page shows."""
+    """Results of a bundle on simulated soils."""
 
     bundle: Bundle
     run_folder: Path
     provenance: dict[str, Any]
     runtime: str
-    seed: int  # of the campaign that it is judged on
+    seed: int  # of the campaign used for evaluation
     spin_up_d: int
-    snow_share: float  # of the days
+    snow_share: float  # fraction of days with snow
     overall: GroupLines
     groups: tuple[GroupLines, ...]
-    verdict: tuple[Shortfall, ...]  # empty: no group in which the model falls short
+    verdict: tuple[Shortfall, ...]  # empty: the network falls short in no group
     layers: tuple[LayerLine, ...]
     ages: tuple[Curve, ...]
     outages: tuple[Curve, ...]
@@ -73,16 +71,16 @@ class Report:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Labels of the sets of inputs, the least first."""
+        """Labels of the sets of inputs, the smallest first."""
         return tuple(x.inputs for x in self.overall.lines if x.method == NETWORK)
 
 
-OVERALL, IN_GROUPS = (0.87, 0.93), (0.80, 0.97)  # coverage that is asked for
+OVERALL, IN_GROUPS = (0.87, 0.93), (0.80, 0.97)  # required coverage of the 90 % interval
 
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """A group in which the network, with some inputs, is not what is asked for."""
+    """A group in which the network with a set of inputs does not meet the requirements."""
 
     kind: str
     group: str
@@ -90,16 +88,16 @@ class Shortfall:
     soils: int
     days: int
     rmse: float  # [m3 m-3]
-    of_cosmic: float  # RMSE over that of the COSMIC inversion
-    of_filter: float  # over that of the inversion with the best filter; asked for: under 1
-    coverage_90: float  # asked for: 0.80 to 0.97
+    of_cosmic: float  # RMSE relative to that of the COSMIC inversion
+    of_filter: float  # relative to that of the inversion with the best filter; required: below 1
+    coverage_90: float  # required: 0.80 to 0.97
 
     @property
-    def beaten(self) -> bool:
-        """The network is not better than the best filter."""
+    def not_better(self) -> bool:
+        """True if the network is not more accurate than the best filter."""
         return not self.of_filter < 1.0
 
     @property
-    def outside(self) -> bool:
-        """The 90 % interval is too narrow or too wide."""
+    def miscovered(self) -> bool:
+        """True if the 90 % interval is too narrow or too wide."""
         return not IN_GROUPS[0] <= self.coverage_90 <= IN_GROUPS[1]

@@ -1,4 +1,4 @@
-"""The report's figures as lines of text and as JSON."""
+"""Format the report on simulated soils as lines of text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epithermal_host.reports.simulated_result import Report
 
 
 def table(report: Report) -> str:
-    """The overall figures as lines of text."""
+    """Format the overall scores and the shortfalls as lines of text."""
     lines = [
         f"{'method':31} {'inputs':17} {'RMSE':>7} {'of COSMIC':>9} {'ubRMSE':>7} {'bias':>8} "
         f"{'r':>6} {'KGE':>6}  in 90 %"
@@ -32,14 +32,14 @@ def table(report: Report) -> str:
         for x in report.layers
     ]
     for x in report.verdict:
-        why = ["not better than the best filter"] if x.beaten else []
-        why += [f"90 % interval holds {x.coverage_90:.0%}"] if x.outside else []
+        why = ["not more accurate than the best filter"] if x.not_better else []
+        why += [f"90 % interval covers {x.coverage_90:.0%}"] if x.miscovered else []
         lines.append(f"falls short: {x.kind} {x.group}, {x.inputs}: {'; '.join(why)}")
     return "\n".join(lines)
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report's figures; what is not a number is null."""
+    """Convert the report to JSON values; NaN becomes null."""
     bundle = report.bundle
     skip = ("bundle", "run_folder", "provenance")
     fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
@@ -49,5 +49,5 @@ def as_json(report: Report) -> dict[str, Any]:
         "definitions": DEFINITIONS,
         **{name: content for name, content in fields.items() if name not in skip},
     }
-    told: dict[str, Any] = plain(value)
-    return told
+    content: dict[str, Any] = plain(value)
+    return content

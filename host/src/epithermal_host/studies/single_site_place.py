@@ -23,7 +23,7 @@ from epithermal_host.soil.hydraulics import (
     SoilHydraulics,
 )
 from epithermal_host.studies.uccle import UCCLE, own_cover
-from epithermal_host.training.dataset import stack_sites, through_pipeline
+from epithermal_host.training.dataset import run_pipeline, stack_sites
 
 DEPTH_CM, NODES, TOP_DZ_CM = 150.0, 61, 0.5
 USUAL_THETA = 0.25  # to which the configured counting error refers [m3 m-3]
@@ -179,7 +179,7 @@ def _observe(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
             columns = {name: np.empty(shape, dtype=np.float32) for name in COLUMNS}
         for name, values in observation.columns.items():
             columns[name][:, i] = values
-    windows = through_pipeline(stack_sites(sites), observation.end_s, columns)
+    windows = run_pipeline(stack_sites(sites), observation.end_s, columns)
     out = []
     for i, (_, result, _) in enumerate(wanted):
         snow = result.weather.snow_mm > 0.0

@@ -1,4 +1,4 @@
-"""What stations are told in training, with another error in each epoch."""
+"""Perturb the site description and the weather of the training features, anew in each epoch."""
 
 from __future__ import annotations
 
@@ -9,24 +9,34 @@ from epithermal_host.config.learning import TrainConfig
 from epithermal_host.training.scaling import KNOWN_BY, Scaling
 from epithermal_host.training.series import NAMES
 
-TOLD = (
+DESCRIBED = (
     "bulk_density_g_cm3",
     "bound_water_g_g",
     *(name for name, flag in KNOWN_BY.items() if flag in ("soil_known", "cover_known")),
 )
-DAYS_RAIN = 2.0  # a day's rain is further off than a year's, by this factor; own choice
+DAILY_RAIN_FACTOR = 2.0  # error of a day's rain over that of a year's; own choice
 
 
-def jittered(features: Array32, config: TrainConfig, epoch: int, scaling: Scaling) -> Array32:
-    """Features with other errors of what the station is told of its site, by (seed, epoch).
+def perturb_description(
+    features: Array32, config: TrainConfig, epoch: int, scaling: Scaling
+) -> Array32:
+    """Add an error to the features that describe the site, drawn from (seed, epoch) alone.
 
-    Numbers that stay the same in every epoch are a name by which a soil can be learnt by heart.
+    A network recognizes a soil by constants that are the same in every epoch, and overfits it.
+    Unknown values stay 0.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+        In physical units.
+    config :
+        `jitter` is the standard deviation in units of the scaled features; 0: returns `features`.
     """
     if config.jitter == 0.0:
         return features
     rng = np.random.default_rng((config.seed, epoch, 1))
     out = features.copy()
-    for name in TOLD:
+    for name in DESCRIBED:
         i = NAMES.index(name)
         error = rng.standard_normal((len(features), 1)) * config.jitter / scaling.scale[i]
         known = features[..., NAMES.index(KNOWN_BY[name])] > 0.0 if name in KNOWN_BY else 1.0
@@ -34,12 +44,19 @@ def jittered(features: Array32, config: TrainConfig, epoch: int, scaling: Scalin
     return out
 
 
-def weathered(features: Array32, config: TrainConfig, epoch: int) -> Array32:
-    """Features of stations whose weather is another place's, by (seed, epoch); N known: exact.
+def perturb_weather(features: Array32, config: TrainConfig, epoch: int) -> Array32:
+    """Multiply rain and ET0 by random errors, drawn from (seed, epoch) alone.
 
-    A gauge or a grid cell stands for the field, Hargreaves for ET0: both are off by a factor, and
-    each day's rain by another. A network that is shown better weather than a station has trusts it
-    more than the counts.
+    The rain of a gauge or a grid cell and the ET0 of Hargreaves differ from the field's by a
+    factor, and each day's rain by another one. A network trained on better weather than a station
+    has would trust it more than the counts. Soils whose N is exact keep their weather.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+        In physical units.
+    config :
+        `weather_error` is the standard deviation of the factor's logarithm; 0: returns `features`.
     """
     if config.weather_error == 0.0:
         return features
@@ -50,6 +67,8 @@ def weathered(features: Array32, config: TrainConfig, epoch: int) -> Array32:
     rain, et0 = NAMES.index("rain_mm"), NAMES.index("et0_mm")
     place = rng.standard_normal((2, soils, 1))
     size = config.weather_error * unsure
-    out[..., rain] *= np.exp(size * (place[0] + DAYS_RAIN * rng.standard_normal((soils, days))))
+    out[..., rain] *= np.exp(
+        size * (place[0] + DAILY_RAIN_FACTOR * rng.standard_normal((soils, days)))
+    )
     out[..., et0] *= np.exp(size * place[1])
     return out

@@ -1,4 +1,4 @@
-"""How far a training has come: a value that goes to a file after each epoch and back."""
+"""Save the progress of a training after each epoch, and restore it."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from numpy.typing import NDArray
 from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array32
 
-LISTS = ("weights", "optimizer", "average", "best")  # of arrays, in Progress
+ARRAY_LISTS = ("weights", "optimizer", "average", "best")  # of arrays, in Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one pass over the training soils gave; RMSE of 0-30 cm on the validation soils."""
+    """Training loss of one epoch, and RMSE of 0-30 cm on the validation soils."""
 
     loss: float
     rmse_counts: float  # counts alone [m3 m-3]
-    rmse_weather: float  # with the rain and ET0 that they know, soil unknown [m3 m-3]
-    rmse_all: float  # with all that they know [m3 m-3]
+    rmse_weather: float  # with the rain and ET0 known to each, soil unknown [m3 m-3]
+    rmse_all: float  # with all known inputs [m3 m-3]
 
     @property
     def score(self) -> float:
-        """What training minimises: the mean of the three."""
+        """Mean of the three RMSE, by which the best epoch is chosen [m3 m-3]."""
         return (self.rmse_counts + self.rmse_weather + self.rmse_all) / 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """Everything that the next epoch depends on."""
+    """Everything on which the next epoch depends."""
 
     weights: list[Array32]
     optimizer: list[NDArray[Any]]
-    average: list[Array32]  # moving average of the weights: what is judged
-    best: list[Array32]  # that of the best epoch
+    average: list[Array32]  # moving average of the weights, which is validated
+    best: list[Array32]  # moving average of the best epoch
     history: list[Epoch]
 
     @property
     def best_epoch(self) -> int:
-        """From 0."""
+        """Number of the epoch with the lowest score, from 0."""
         scores = [e.score for e in self.history]
         return int(np.argmin(scores)) if scores else 0
 
 
 def to_bytes(now: Progress, mark: str) -> bytes:
-    """The content of the checkpoint; `mark` tells the training that it belongs to."""
+    """Encode a checkpoint as npz; `mark` is the fingerprint of the training."""
     arrays: dict[str, Any] = {"mark": mark}
-    for name in LISTS:
+    for name in ARRAY_LISTS:
         arrays |= {f"{name}_{i}": value for i, value in enumerate(getattr(now, name))}
     arrays["history"] = np.array([dataclasses.astuple(e) for e in now.history])
     buffer = io.BytesIO()
@@ -62,7 +62,7 @@ def to_bytes(now: Progress, mark: str) -> bytes:
 
 
 def read(path: Path, mark: str) -> Progress | None:
-    """The last finished epoch; None where there is none of this very training.
+    """Read the state after the last finished epoch; None without a checkpoint of this training.
 
     Raises
     ------
@@ -77,13 +77,13 @@ def read(path: Path, mark: str) -> Progress | None:
                 name: [
                     file[f"{name}_{i}"] for i in range(sum(k.startswith(f"{name}_") for k in file))
                 ]
-                for name in LISTS
+                for name in ARRAY_LISTS
             }
             history = [Epoch(*map(float, row)) for row in file["history"]]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as fault:
         raise ConfigError(
-            f"{path}: damaged checkpoint ({fault}): delete it to begin anew"
+            f"{path}: damaged checkpoint ({fault}): delete it to start again"
         ) from fault
     return Progress(history=history, **lists)

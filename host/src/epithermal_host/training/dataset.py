@@ -1,7 +1,7 @@
-"""Dataset: records of many stations through the station's own pipeline to arrays.
+"""Compute features and labels of many simulated stations with the station's own pipeline.
 
-The host computes no feature: it makes records and hands them, hour by hour and many stations
-abreast, to `epithermal_edge.inference.pipeline.step`.
+The host computes no feature itself: it simulates records and passes them, hour by hour for many
+stations at once, to `epithermal_edge.inference.pipeline.step`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from epithermal_host.training.series import DATASET, TEST, TRAIN, VALIDATION
 from epithermal_host.weather.generator import Weather
 
 LABELS = ("theta", *(f"theta_{top}_{bottom}" for top, bottom in DEPTHS_CM[1:]))
-BLOCK_H = 24 * 30  # hours that are turned into double precision at once
-DECIMALS = 3  # of every column of a record, so that single precision holds it exactly
+BLOCK_H = 24 * 30  # hours converted to double precision at once
+DECIMALS = 3  # of each field of a record; rounding restores them from single precision
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What the pipeline made of n stations' records, a window a day."""
+    """Output of the pipeline for n stations, one window a day."""
 
     features: Array  # (n, days, F)
     theta_classical: Array  # (n, days)
@@ -63,7 +63,7 @@ class DatasetSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Station:
-    """A place and what happened there, as `observe` wants it, and its labels."""
+    """Arguments of `observe` for one scenario, and its labels."""
 
     scenario: Scenario
     weather: Weather
@@ -73,7 +73,7 @@ class _Station:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What a worker needs; it reads no file, because it may not have ours."""
+    """Task of a worker; it holds all data, since a worker may not see the run's folder."""
 
     instrument: InstrumentConfig
     stations: tuple[_Station, ...]
@@ -86,37 +86,37 @@ def run(
     dask: str | None = None,
     progress: bool = True,
 ) -> DatasetSummary:
-    """Make RUN/dataset.npz from RUN/campaign.
+    """Write RUN/dataset.npz from RUN/campaign.
 
     Parameters
     ----------
     run_folder :
-        As `campaign.run` left it; settings come from its run.toml.
+        Output folder of `campaign.run`; settings come from its run.toml.
     workers :
-        Processes; as many as processors by default.
+        Number of processes; by default that of processors.
     dask :
-        Address of a Dask scheduler, in place of processes.
+        Address of a Dask scheduler, used instead of processes.
     progress :
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Raises
     ------
     ConfigError
-        No campaign, or one that run.toml does not describe; no cluster.
+        No campaign, a campaign of another run.toml, or no cluster.
     EpithermalError
-        The work ended its workers, or the cluster was lost.
+        Workers died, or the connection to the cluster was lost.
     """
     config = read_run(run_folder)
     indices = _simulated(config, run_folder)
     parts: dict[int, dict[str, Array]] = {}
     bar = tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress)
-    with bar, crew(workers, dask) as anyone:
-        who = dataclasses.replace(anyone, ahead=2)  # a batch is up to 35 MB
-        for number, part in map_unordered(_work, _batches(config, run_folder, indices, who), who):
+    with bar, crew(workers, dask) as started:
+        team = dataclasses.replace(started, ahead=2)  # a batch is up to 35 MB
+        for number, part in map_unordered(_work, _batches(config, run_folder, indices, team), team):
             if isinstance(part, Lost):
                 raise EpithermalError(
-                    f"{run_folder}: data set: {part.reason}; out of memory perhaps: set a smaller "
-                    "[dataset] batch, or fewer --workers"
+                    f"{run_folder}: data set: {part.reason}; perhaps out of memory: reduce "
+                    "[dataset] batch or --workers"
                 )
             parts[number] = part
             bar.update(len(part["features"]))
@@ -132,9 +132,9 @@ def run(
 
 
 def split(config: RunConfig, indices: Sequence[int]) -> NDArray[np.int8]:
-    """Share scenarios out to training (0), validation (1) and test (2); by the seed alone.
+    """Assign each scenario to training (0), validation (1) or test (2), from the seed alone.
 
-    A scenario keeps its part when the campaign is made longer.
+    A scenario stays in its part when soils are added to the campaign.
     """
     share = np.array(
         [np.random.default_rng([config.campaign.seed, i, 9]).random() for i in indices]
@@ -142,14 +142,14 @@ def split(config: RunConfig, indices: Sequence[int]) -> NDArray[np.int8]:
     test = share < config.dataset.test_share
     held_out = share < config.dataset.test_share + config.dataset.validation_share
     out = np.where(test, TEST, np.where(held_out, VALIDATION, TRAIN)).astype(np.int8)
-    for part in (VALIDATION, TEST):  # a handful of soils may miss a part
+    for part in (VALIDATION, TEST):  # with few soils a part may be empty
         if not np.any(out == part) and np.sum(out == TRAIN) > 1:
             out[np.flatnonzero(out == TRAIN)[-1]] = part
     return out
 
 
 def observe_scenario(config: RunConfig, run_folder: Path, index: int) -> tuple[Observation, Array]:
-    """Records of one station of a campaign, and its labels (len(LABELS), days)."""
+    """Simulate the records of one scenario; return them and its labels (len(LABELS), days)."""
     station = _station(config, run_folder, index)
     return _observe(station, config.instrument), station.labels
 
@@ -157,7 +157,7 @@ def observe_scenario(config: RunConfig, run_folder: Path, index: int) -> tuple[O
 def _batches(
     config: RunConfig, run_folder: Path, indices: Sequence[int], crew: Crew
 ) -> Iterator[_Batch]:
-    """Stations to step abreast; read when there is room for them."""
+    """Yield batches of stations to process together, each read only when it is requested."""
     size = max(min(config.dataset.batch, -(-len(indices) // max(crew.workers(), 1))), 1)
     for i in range(0, len(indices), size):
         stations = (_station(config, run_folder, index) for index in indices[i : i + size])
@@ -180,7 +180,7 @@ def _observe(station: _Station, instrument: InstrumentConfig) -> Observation:
 
 
 def stack_sites(sites: Sequence[Site]) -> Site:
-    """n sites as one whose fields are arrays (n,); the canopy's, where one is told, (n, 366)."""
+    """Stack n sites into one whose fields are arrays (n,), or (n, 366) for canopies by day."""
 
     def stacked(name: str) -> Array:
         each = [np.asarray(getattr(site, name), dtype=np.float64) for site in sites]
@@ -195,15 +195,15 @@ def stack_sites(sites: Sequence[Site]) -> Site:
     return Site(incoming_form=sites[0].incoming_form, **values)
 
 
-def through_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windows:
-    """Step n stations' records hour by hour through the station's pipeline.
+def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windows:
+    """Process the hourly records of n stations with the station's pipeline.
 
     Parameters
     ----------
     site :
-        Fields are arrays (n,).
+        Its fields are arrays (n,), see `stack_sites`.
     end_s : (hours,) [s]
-        Ends of the records, a multiple of 24.
+        Ends of the records; their number is a multiple of 24.
     columns : (hours, n)
         The fields of RawRecord.
     """
@@ -217,8 +217,8 @@ def through_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> W
         }
         for i, end in enumerate(end_s[rows].tolist()):
             record = RawRecord(end, *(block[name][i] for name in COLUMNS))
-            state, _, made = pipeline.step(site, state, record)
-            windows += made
+            state, _, completed = pipeline.step(site, state, record)
+            windows += completed
     return Windows(
         features=np.stack([w.features for w in windows], axis=1),
         theta_classical=np.stack([w.theta_classical for w in windows], axis=1),
@@ -228,26 +228,26 @@ def through_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> W
 
 
 def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
-    """Scenarios that are there, all made by what run.toml says."""
+    """List the simulated scenarios; check that all were simulated with this run.toml."""
     key = campaign_key(config)
     keys = {i: key_of(scenario_path(run_folder, i)) for i in range(config.campaign.soils)}
-    there = [i for i, found in keys.items() if found]
-    if len(there) < 3:
+    present = [i for i, stored in keys.items() if stored]
+    if len(present) < 3:
         raise ConfigError(
-            f"{run_folder}: {len(there)} simulated scenarios, too few: "
+            f"{run_folder}: {len(present)} simulated scenarios, at least 3 are needed: "
             f"run `epithermal-host simulate {run_folder}/run.toml --out {run_folder}` first"
         )
-    foreign = [i for i in there if keys[i] != key]
+    foreign = [i for i in present if keys[i] != key]
     if foreign:
         raise ConfigError(
-            f"{scenario_path(run_folder, foreign[0])}: and {len(foreign) - 1} more were not made "
-            "by this run.toml: simulate into an empty folder"
+            f"{scenario_path(run_folder, foreign[0])}: simulated with another run.toml, like "
+            f"{len(foreign) - 1} more: simulate into an empty folder"
         )
-    return there
+    return present
 
 
 def _work(batch: _Batch) -> dict[str, Array]:
-    """Records, features and labels of a batch; on a worker."""
+    """Simulate records and compute features and labels of a batch, on a worker."""
     sites: list[Site] = []
     columns: dict[str, Array32] = {}
     for i, station in enumerate(batch.stations):
@@ -258,7 +258,7 @@ def _work(batch: _Batch) -> dict[str, Array]:
             if i == 0:
                 columns[name] = np.empty((end_s.size, len(batch.stations)), dtype=np.float32)
             columns[name][:, i] = values
-    windows = through_pipeline(stack_sites(sites), end_s, columns)
+    windows = run_pipeline(stack_sites(sites), end_s, columns)
     labels = np.stack([station.labels for station in batch.stations], axis=1)
     return {
         "features": windows.features.astype(np.float32),

@@ -1,4 +1,4 @@
-"""Load TensorFlow and Keras at first use: they take seconds, and write past sys.stderr."""
+"""Load TensorFlow and Keras at first use, which takes seconds; suppress their output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-SETTINGS = {  # of the environment, where it does not set them itself
+SETTINGS = {  # environment variables, unless already set
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",  # its rounding depends on the processor
     "CUDA_VISIBLE_DEVICES": "-1",
@@ -28,14 +28,14 @@ def load() -> tuple[Any, Any]:
         import keras
         import tensorflow as tf
 
-        # products as small as ours gain nothing from two threads: `train` runs two halves at once
+        # our small matrices gain nothing from two threads; `train` runs two half-batches at once
         tf.config.threading.set_intra_op_parallelism_threads(1)
     return keras, tf
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Discard what is written to stdout and stderr, past sys.stderr too, and warnings."""
+    """Discard warnings and all output to stdout and stderr, that of C libraries included."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:

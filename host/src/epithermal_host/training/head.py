@@ -1,19 +1,19 @@
 """Compute the outputs of every kind of network from the units d of its head, as a correction.
 
-With the features x in physical units, so that a network whose head is zero is the inversion:
+x are the features in physical units; with d_1 = d_3 = d_4 = 0 the estimate is the inversion:
 
     theta_0_30 = theta_inv + r d_1;  theta_0_10, theta_30_60 likewise of d_3, d_4
     sigma = floor + r k (e + sqrt(e^2 + 1)) / 2,  e = d_2 - 1
     theta_10_30 = 1.5 theta_0_30 - 0.5 theta_0_10
 
-so that the layers add up to 0-30 cm by construction. k is fitted after training, apart for stations
-whose N is known without error and for all others; a network that is not shown `cosmic_n_sigma` has
-the latter for all.
+By construction the layers add up to 0-30 cm. After training k is fitted separately for stations
+whose N is exact and for all others; a network without the input `cosmic_n_sigma` uses the latter
+for all.
 
 References
 ----------
-The rectifier of sigma: squareplus, Barron 2021, eq. 1 with b = 1. In place of softplus, whose
-logarithm in 16 bits tflite-runtime 2.14 does not know.
+Squareplus, the rectifier of sigma: Barron 2021, eq. 1 with b = 1. It replaces softplus, whose
+16-bit logarithm tflite-runtime 2.14 does not support.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-RESIDUAL = 0.05  # r: size of a usual correction and error [m3 m-3]
+RESIDUAL = 0.05  # r: scale of corrections and errors [m3 m-3]
 SIGMA_FLOOR = 0.001  # [m3 m-3]
-N_KNOWN_BELOW = 0.001  # cosmic_n_sigma from which on k is wholly that of an uncertain N
+N_KNOWN_BELOW = 0.001  # cosmic_n_sigma at and above which k is that of an uncertain N
 UNITS = 4  # d: theta_0_30, sigma, theta_0_10, theta_30_60
 
 
@@ -40,13 +40,13 @@ def outputs(
     Parameters
     ----------
     x : (..., F)
-        The features `inputs`, theta_inv among them.
+        The features named `inputs`, which include theta_inv.
     d : (..., UNITS)
-        Of the head.
+        Units of the head.
     sigma_scale :
-        k where N is known without error, and elsewhere.
+        k where N is exact, and k elsewhere.
     sqrt, minimum :
-        Of the framework that x and d are of.
+        Functions of the framework of x and d.
     """
     at = inputs.index("theta_inv")
     inverted = x[..., at : at + 1]

@@ -1,6 +1,6 @@
 """List the kinds of network, and build the graphs of trained weights.
 
-A new kind is a module beside `lstm` that has what `Kind` lists, and a line in `KINDS`.
+To add a kind, write a module like `lstm` that implements `Kind`, and list it in `KINDS`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ PARTS_AT_ONCE = 2
 
 
 class Kind(Protocol):
-    """List what the module of a kind has."""
+    """Interface of the module of a kind."""
 
     TITLE: str  # "an LSTM"
     WEIGHT_NAMES: tuple[str, ...]  # of the sequence graph's arrays, in its order
-    HEAD_INPUT: str  # the state tensor that a linear head multiplies; empty: there is none
+    HEAD_INPUT: str  # the state tensor that a linear head multiplies; empty: none
 
     def hidden(self, weights: Weights) -> int:
-        """Return the value of [train] hidden that the weights have."""
+        """Return the width of the weights, as in [train] hidden."""
 
     def state_tensors(self, weights: Weights) -> tuple[StateTensor, ...]:
-        """List what the step graph carries from step to step."""
+        """List the state tensors of the step graph."""
 
     def build(
         self,
@@ -43,16 +43,16 @@ class Kind(Protocol):
         seed: int,
         sigma_scale: tuple[float, float] = (1.0, 1.0),
     ) -> Any:
-        """Build the sequence graph: Keras, [x (B, T, F), *state] to [y (B, T, K), *state]."""
+        """Build the sequence graph in Keras, [x (B, T, F), *state] to [y (B, T, K), *state]."""
 
     def step_module(self, weights: Weights) -> tuple[Any, Any]:
         """Return tf.Module and concrete function of one step.
 
-        x and each state tensor by its name go in; a dict of y and each `<name>_next` comes out.
+        Its arguments are x and each state tensor by name; it returns a dict of y and `<name>_next`.
         """
 
     def states(self, weights: Weights, x: Array32) -> tuple[Array32, ...]:
-        """Return the state tensors (T, ...) before each step of a series x (T, F), begun cold."""
+        """Return the state tensors (T, ...) before each step of x (T, F), from a cold start."""
 
 
 KINDS: dict[str, Kind] = {"lstm": lstm}
@@ -64,27 +64,32 @@ def kind(name: str) -> Kind:
     Raises
     ------
     ConfigError
-        There is none of that name.
+        The name is unknown.
     """
     if name not in KINDS:
-        raise ConfigError(f"network {name!r} is of no known kind: use {' or '.join(KINDS)}")
+        raise ConfigError(f"unknown kind of network {name!r}: use {' or '.join(KINDS)}")
     return KINDS[name]
 
 
 def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
-    """List what the step graph of a network carries from step to step."""
+    """List the state tensors of the step graph of a network."""
     return kind(weights.kind).state_tensors(weights)
 
 
 def title(weights: Weights) -> str:
-    """Describe a network for people: "an LSTM of 32 units"."""
+    """Describe a network in words: "an LSTM of 32 units"."""
     own = kind(weights.kind)
     return f"{own.TITLE} of {own.hidden(weights)} units"
 
 
-def named(name: str, inputs: tuple[str, ...], values: Sequence[Array32], scaling: Scaling,
-          sigma_scale: tuple[float, float] = (1.0, 1.0)) -> Weights:  # fmt: skip
-    """Make weights from the arrays of a sequence graph, in its order."""
+def weights_from_arrays(
+    name: str,
+    inputs: tuple[str, ...],
+    values: Sequence[Array32],
+    scaling: Scaling,
+    sigma_scale: tuple[float, float] = (1.0, 1.0),
+) -> Weights:
+    """Create weights from the arrays of a sequence graph, in its order."""
     arrays = dict(zip(kind(name).WEIGHT_NAMES, values, strict=True))
     return Weights(name, inputs, arrays, scaling, sigma_scale)
 
@@ -98,23 +103,23 @@ def sequence_graph(weights: Weights) -> Any:
 
 
 def cold_state(model: Any, series: int) -> list[Array32]:
-    """Return the state of a sequence graph before the first step of so many series."""
+    """Return the cold state of a sequence graph for a number of series."""
     return [np.zeros((series, *tensor.shape[1:]), dtype=np.float32) for tensor in model.inputs[1:]]
 
 
 def sequence_function(
     model: Any, inputs: Sequence[str], batch: int = 256
 ) -> Callable[[Array32], Array32]:
-    """Make a sequence graph a function over whole series, each from a cold state.
+    """Build a function that runs a sequence graph over whole series from cold states.
 
     Returns
     -------
     function
-        Of all features (S, T, len(NAMES)), gives (S, T, K) [m3 m-3]. It follows the weights of the
-        model.
+        Maps all features (S, T, len(NAMES)) to outputs (S, T, K) [m3 m-3]. It uses the weights that
+        the model has at the time of the call.
     """
     _, tf = load()
-    picked = columns(inputs)
+    selected = columns(inputs)
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
@@ -125,18 +130,18 @@ def sequence_function(
     def forward(x: Any, *state: Any) -> Any:
         return model([x, *state], training=False)[0]
 
-    def answer(features: Array32) -> Array32:
-        y: Array32 = forward(features[..., picked], *cold_state(model, len(features))).numpy()
+    def estimate(features: Array32) -> Array32:
+        y: Array32 = forward(features[..., selected], *cold_state(model, len(features))).numpy()
         return y
 
     def run(features: Array32) -> Array32:
         parts = [features[i : i + batch] for i in range(0, len(features), batch)]
-        with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:  # each part in one thread
-            return np.concatenate(list(pool.map(answer, parts)))
+        with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:  # one thread for each part
+            return np.concatenate(list(pool.map(estimate, parts)))
 
     return run
 
 
 def sequence(weights: Weights) -> Callable[[Array32], Array32]:
-    """Make trained weights a function over whole series, see `sequence_function`."""
+    """Build a function that runs trained weights over whole series, see `sequence_function`."""
     return sequence_function(sequence_graph(weights), weights.inputs)

@@ -1,11 +1,11 @@
-"""Build the LSTM: a sequence graph to train, a one-step graph to release, one set of weights.
+"""Build the sequence graph for training and the one-step graph for release of one LSTM.
 
-Both take features in physical units; their scaling is a constant of the graph:
+Inputs of both are features in physical units; their scaling is a constant of the graph:
 
     z = W s(x) + U h + b;  i, f, g, o = split(z)          (Keras' order i, f, c, o)
     c' = sigma(f) c + sigma(i) tanh(g);  h' = sigma(o) tanh(c');  d = V h' + v
 
-d goes into `head.outputs`.
+`head.outputs` computes the outputs from d.
 
 References
 ----------
@@ -29,7 +29,7 @@ TITLE = "an LSTM"
 HEAD_INPUT = "h"
 WEIGHT_NAMES: tuple[str, ...] = ("kernel", "recurrent", "bias", "head", "head_bias")
 """W (F, 4H), U (H, 4H), b (4H,), V (H, UNITS), v (UNITS,)."""
-LEFT_IN_FLOAT = 900  # elements; 1024 and more would become 8 bits
+LEFT_IN_FLOAT = 900  # elements; the converter quantizes constants of 1024 or more to 8 bits
 
 
 def hidden(weights: Weights) -> int:
@@ -38,7 +38,7 @@ def hidden(weights: Weights) -> int:
 
 
 def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
-    """List h and c, (H,) each."""
+    """List the state tensors h and c, (H,) each."""
     return tuple(StateTensor(name, (hidden(weights),)) for name in ("h", "c"))
 
 
@@ -49,7 +49,7 @@ def build(
     seed: int,
     sigma_scale: tuple[float, float] = (1.0, 1.0),
 ) -> Any:
-    """Build the sequence graph: a Keras model of x (B, T, F), h (B, H), c (B, H) to y, h', c'.
+    """Build the sequence graph, a Keras model from x (B, T, F), h (B, H), c (B, H) to y, h', c'.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def build(
     inputs :
         Names of the features x.
     scaling :
-        Of the inputs.
+        Scaling of the inputs.
     seed :
-        Of the initial weights.
+        Seed of the initial weights.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def build(
 
 
 def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
-    """Return h and c (T, H) [1] before each step of a series x (T, F), begun cold, in NumPy."""
+    """Compute h and c (T, H) [1] in NumPy before each step of x (T, F), from a cold start."""
     w = weights.arrays
     s = (x - weights.scaling.offset) * weights.scaling.scale
     h = c = np.zeros(hidden(weights), dtype=np.float32)
@@ -105,21 +105,19 @@ def states(weights: Weights, x: Array32) -> tuple[Array32, ...]:
 
 
 def _logistic(z: Array32) -> Array32:
-    tanh: Array32 = np.tanh(0.5 * z)  # never overflows
+    tanh: Array32 = np.tanh(0.5 * z)  # does not overflow, unlike exp
     return np.float32(0.5) * (np.float32(1.0) + tanh)
 
 
 def step_module(weights: Weights) -> tuple[Any, Any]:
-    """Build the one-step graph by hand: explicit state tensors, x and h multiplied apart.
+    """Build the one-step graph with explicit state tensors, arranged for 8-bit weights.
 
-    Shaped by what 8 bits do to it, with every constant exact in float:
-
-    * x and h apart, because one scale for both would let a rain spike wreck h;
-    * W in parts of columns: the converter leaves constants of less than 1024 elements in float,
-      and W in 8 bits was off by 0.08 m3/m3;
-    * the columns of U have a largest element of 1 and the sum is multiplied back, so that one
-      scale for all, which every runtime knows, is as good as one a column. It must be the sum:
-      a factor that follows one product is folded back into its weights.
+    * x and h are multiplied separately: with one 8-bit scale for both, heavy rain spoils h.
+    * W is split by columns: the converter leaves constants of less than 1024 elements in float,
+      and W in 8 bits caused errors of 0.08 m3/m3.
+    * The columns of U are divided by their largest element, and the sum is multiplied by it, so
+      that one scale for all columns, which every runtime supports, is as accurate as one for each.
+      The factor must follow the sum: the converter folds a factor of one product into its weights.
 
     Returns
     -------
@@ -155,5 +153,5 @@ def step_module(weights: Weights) -> tuple[Any, Any]:
 
 
 def _in_parts(kernel: Array32) -> list[Array32]:
-    """Split a kernel (F, 4H) by columns into parts, each small enough to stay in float."""
+    """Split a kernel (F, 4H) by columns into parts that the converter leaves in float."""
     return np.array_split(kernel, max(4, -(-kernel.size // LEFT_IN_FLOAT)), axis=1)

@@ -1,4 +1,4 @@
-"""Hold, write and read a trained network of any kind; without TensorFlow."""
+"""Write and read a trained network of any kind, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ from epithermal_host.training.scaling import Scaling
 from epithermal_host.training.series import NAMES
 
 WEIGHTS = "network.npz"
-DESCRIPTION = ("kind", "inputs", "offset", "scale", "sigma_scale")  # in the file beside the arrays
+DESCRIPTION = (
+    "kind",
+    "inputs",
+    "offset",
+    "scale",
+    "sigma_scale",
+)  # keys of the file besides the arrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Hold everything that makes a trained network."""
+    """A trained network."""
 
     kind: str  # a key of kinds.KINDS
-    inputs: tuple[str, ...]  # names of the features that it is shown, in order
-    arrays: Mapping[str, Array32]  # by the names of its kind, in the order of its sequence graph
+    inputs: tuple[str, ...]  # names of its features, in order
+    arrays: Mapping[str, Array32]  # by name, in the order of its sequence graph
     scaling: Scaling  # of the inputs
-    sigma_scale: tuple[float, float] = (1.0, 1.0)  # k where N is known without error, and elsewhere
+    sigma_scale: tuple[float, float] = (1.0, 1.0)  # k where N is exact, and elsewhere
 
     @property
     def columns(self) -> list[int]:
-        """Return the index of each input among all features."""
+        """Index of each input among all features."""
         return columns(self.inputs)
 
 
@@ -41,7 +47,7 @@ def columns(inputs: Sequence[str]) -> list[int]:
 
 
 def save_bytes(weights: Weights) -> bytes:
-    """Write weights as the content of an npz file."""
+    """Encode weights as an npz file."""
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -56,12 +62,12 @@ def save_bytes(weights: Weights) -> bytes:
 
 
 def load_weights(content: bytes) -> Weights:
-    """Read what `save_bytes` wrote; also a file of version 0.1.0, an LSTM of all features.
+    """Decode a file of `save_bytes`, or of version 0.1.0: an LSTM of all features.
 
     Raises
     ------
     ValueError, KeyError
-        Not such a file, or the network is shown features that there are no more.
+        Not such a file, or the network has features that this version does not compute.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         inputs = tuple(map(str, file["inputs"])) if "inputs" in file else NAMES
@@ -80,12 +86,12 @@ def load_weights(content: bytes) -> Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """Read the trained network of a run folder, or of a file.
+    """Read the trained network of a run folder or a file.
 
     Raises
     ------
     ConfigError
-        There is none, or it is damaged.
+        The file is missing or damaged.
     """
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():

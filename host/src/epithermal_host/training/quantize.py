@@ -1,10 +1,10 @@
-"""The ladder of quantization: the smallest step graph that still answers like the float one.
+"""Quantize the step graph: choose the smallest scheme that reproduces the float network.
 
-Each rung is converted, then streamed over years of soils that training did not see, on every
-TFLite runtime there is. A rung passes when the largest error against the float sequence graph
-stays under the gate on all of them, and when they agree with each other: what rounds its state to
-8 bits may round it differently elsewhere, and a stream remembers that for years. The first to pass
-ships. No rung is trusted for loading: some combinations load and answer nonsense.
+The schemes are the rungs of a ladder, smallest file first. Each rung is converted, then streamed
+over years of test soils on every installed TFLite runtime. It passes when its largest error against
+the float sequence graph is within the gate on all runtimes, and when the runtimes agree: they may
+round an 8-bit state differently, and the state carries the difference for years. The first rung
+that passes is released. Loading proves nothing: some combinations load and return wrong values.
 """
 
 from __future__ import annotations
@@ -41,52 +41,52 @@ CALIBRATION_STEPS = 400  # of each of a few training soils, for activations in 1
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One rung on one runtime."""
+    """Errors of one rung on one runtime."""
 
     runtime: str
-    max_error_m3_m3: float | None  # of all outputs; None where it does not run
+    max_error_m3_m3: float | None  # of all outputs; None if it does not run
     rmse_m3_m3: float | None  # of theta 0-30 cm
-    fault: str | None  # why it does not run
+    fault: str | None  # reason why it does not run
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One way to quantize, and what came of it."""
+    """One quantization scheme and its results."""
 
     scheme: str
-    size_bytes: int | None  # None where the converter refuses
+    size_bytes: int | None  # None if the converter fails
     trials: tuple[Trial, ...]
-    between_runtimes_m3_m3: float | None  # largest difference; None where fewer than two run
+    between_runtimes_m3_m3: float | None  # largest difference; None if fewer than two run
     fault: str | None  # of the converter
     passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeResult:
-    """The ladder and its choice."""
+    """All rungs, and the released one."""
 
-    scheme: str  # that ships
+    scheme: str  # of the released rung
     size_bytes: int
     sha256: str  # of the model file
     gate_m3_m3: float
     agree_m3_m3: float
-    days: int  # streamed on each runtime
-    stream_days: int  # through which one state is carried
+    days: int  # of all streams on each runtime
+    stream_days: int  # of one stream, through which the state is carried
     rungs: tuple[Rung, ...]
     model_path: Path
 
 
 def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> QuantizeResult:
-    """Climb the ladder with RUN/network.npz; write RUN/model.tflite and RUN/quantize.json.
+    """Quantize RUN/network.npz; write RUN/model.tflite and RUN/quantize.json.
 
-    Every rung is tried, passed or not, so that the report shows all.
+    Every rung is tested, so that the report shows all.
 
     Raises
     ------
     ConfigError
         No data set or no network.
     EpithermalError
-        No rung passes; the text says by how much the float32 one fails.
+        No rung passes; the message contains the errors of the float32 rung.
     """
     series, weights = read_series(run_folder), read_weights(run_folder)
     stream = gate_stream(series.part(TEST), config.soils, config.years)
@@ -95,7 +95,7 @@ def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> Q
     rungs, models = [], {}
     for scheme in tqdm(SCHEMES, desc="quantize", unit="rung", disable=not progress):
         path = run_folder / "quantize" / f"{scheme}.tflite"
-        rung = _climb(scheme, weights, series, path, (stream, expected), config)
+        rung = _test_scheme(scheme, weights, series, path, (stream, expected), config)
         rungs.append(rung)
         if rung.passed:
             models[scheme] = path.read_bytes()
@@ -120,17 +120,17 @@ def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> Q
 
 
 def report(result: QuantizeResult) -> dict[str, Any]:
-    """The result as JSON; for the bundle too."""
+    """Convert a result to JSON, for quantize.json and bundle.toml."""
     value = dataclasses.asdict(result)
     del value["model_path"]
     return value
 
 
 def gate_stream(series: Series, soils: int, years: float = 0.0) -> Array32:
-    """Features (2 R, T, F) of some unseen soils: as they are, then with counts alone.
+    """Return features (2 R, T, F) of R streams: with all known inputs, then with counts alone.
 
-    Where the series are shorter than `years`, each stream is several soils one after the other; so
-    that no stream is shorter, the first soils may be there twice.
+    Where the series are shorter than `years`, a stream joins several soils; the first soils are
+    used twice where the last stream would be too short.
     """
     known = series.features[:soils]
     soils, days = known.shape[:2]
@@ -142,7 +142,7 @@ def gate_stream(series: Series, soils: int, years: float = 0.0) -> Array32:
 
 
 def convert(scheme: str, weights: Weights, series: Series) -> bytes:
-    """The one-step graph as a TFLite file.
+    """Convert the one-step graph to a TFLite file.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def convert(scheme: str, weights: Weights, series: Series) -> bytes:
     Raises
     ------
     RuntimeError, ValueError
-        The converter refuses.
+        The converter fails.
     """
     _, tf = frameworks.load()
     module, function = kinds.kind(weights.kind).step_module(weights)
@@ -168,7 +168,7 @@ def convert(scheme: str, weights: Weights, series: Series) -> bytes:
 def _dynamic_int8(converter: Any, weights: Weights, series: Series) -> None:
     _, tf = frameworks.load()
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    # per channel would write FULLY_CONNECTED version 12, which tflite-runtime 2.14 refuses
+    # per channel: FULLY_CONNECTED version 12, which tflite-runtime 2.14 does not support
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
 
@@ -201,7 +201,7 @@ SCHEMES: dict[str, Callable[[Any, Weights, Series], None]] = {
 
 
 def _calibration(weights: Weights, series: Series) -> Iterator[dict[str, Array32]]:
-    """Steps of training soils with the states that go before them."""
+    """Yield inputs and preceding states of single steps of training soils."""
     train = series.part(TRAIN)
     names = [state.name for state in kinds.state_tensors(weights)]
     for features in gate_stream(train, 4)[:, :CALIBRATION_STEPS, weights.columns]:
@@ -211,7 +211,7 @@ def _calibration(weights: Weights, series: Series) -> Iterator[dict[str, Array32
             yield {"x": x[None], **{name: value[None] for name, value in tensors}}
 
 
-def _climb(
+def _test_scheme(
     scheme: str,
     weights: Weights,
     series: Series,
@@ -225,9 +225,9 @@ def _climb(
         return Rung(scheme, None, (), None, _first_line(fault), False)
     write_atomic(path, content)
     states = kinds.state_tensors(weights)
-    tried = [_trial(name, path, states, *gate) for name in runtime.available()]
-    trials = tuple(trial for trial, _ in tried)
-    pairs = itertools.combinations([errors for _, errors in tried if errors is not None], 2)
+    tested = [_trial(name, path, states, *gate) for name in runtime.available()]
+    trials = tuple(trial for trial, _ in tested)
+    pairs = itertools.combinations([errors for _, errors in tested if errors is not None], 2)
     apart = max((float(np.max(np.abs(a - b))) for a, b in pairs), default=None)
     errors = [t.max_error_m3_m3 for t in trials]
     passed = bool(errors) and all(e is not None and e <= config.gate_m3_m3 for e in errors)
@@ -238,14 +238,14 @@ def _climb(
 def _trial(
     name: str, path: Path, states: tuple[StateTensor, ...], stream: Array32, expected: Array32
 ) -> tuple[Trial, NDArray[np.float64] | None]:
-    """One rung streamed on one runtime, and its error (R, T, K) where there is one."""
+    """Stream one rung on one runtime; return also its error (R, T, K), or None."""
     try:
-        answers = answer(path, name, stream, states)
+        outputs = answer(path, name, stream, states)
     except BundleError as fault:
         return Trial(name, None, None, _first_line(fault)), None
-    error: NDArray[np.float64] = answers.astype(np.float64) - expected
+    error: NDArray[np.float64] = outputs.astype(np.float64) - expected
     if not np.isfinite(error).all():
-        return Trial(name, None, None, "answers that are not finite"), None
+        return Trial(name, None, None, "outputs that are not finite"), None
     rmse = float(np.sqrt(np.mean(error[..., 0] ** 2)))
     return Trial(name, float(np.max(np.abs(error))), rmse, None), error
 

@@ -1,4 +1,4 @@
-"""Features in physical units to numbers of the order of one; a constant of both graphs."""
+"""Scale features from physical units to the order of one; a constant of both graphs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from epithermal_host.arrays import Array32
 from epithermal_host.training.series import NAMES
 
-LEAST_SPREAD = {  # of each feature, in its unit; None: it stays as it is
+LEAST_SPREAD = {  # of each feature, in its unit; None: not scaled
     "theta_inv": 0.01,
     "theta_inv_sigma": 0.001,
     "gap": None,
@@ -42,17 +42,17 @@ KNOWN_BY = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
-    """s(x) = (x - offset) * scale, constant in both graphs."""
+    """Constants of s(x) = (x - offset) * scale."""
 
     offset: Array32  # (F,)
     scale: Array32  # (F,)
 
     def of(self, columns: list[int]) -> Scaling:
-        """Return the scaling of some features."""
+        """Return the scaling of the features in these columns."""
         return Scaling(self.offset[columns], self.scale[columns])
 
     def replaced(self, columns: list[int], part: Scaling) -> Scaling:
-        """Return a copy in which some features are scaled as in `part`, which is of these alone."""
+        """Return a copy whose features in these columns are scaled by `part`."""
         offset, scale = self.offset.copy(), self.scale.copy()
         offset[columns], scale[columns] = part.offset, part.scale
         return Scaling(offset, scale)
@@ -61,9 +61,9 @@ class Scaling:
 def fit_scaling(features: Array32) -> Scaling:
     """Fit the scaling of all features to a training set.
 
-    Flags stay as they are; rain, ET0, the soil's parameters and the cover are only divided, by
-    their rms where known, so that unknown stays zero. What hardly varies here may do so at a site,
-    so that no spread is taken for less than `LEAST_SPREAD`.
+    Flags are not scaled. Rain, ET0, the soil's parameters and the cover are only divided, by their
+    rms where known, so that unknown values stay zero. A feature that hardly varies in training may
+    vary at a site: the spread is at least `LEAST_SPREAD`.
 
     Parameters
     ----------

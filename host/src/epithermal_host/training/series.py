@@ -1,4 +1,4 @@
-"""The daily series of RUN/dataset.npz, as training, quantization and evaluation read them."""
+"""Read the daily series of RUN/dataset.npz, and mask features that a station may lack."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ LAYERS = tuple(f"theta_{top}_{bottom}" for top, bottom in LAYERS_CM)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """S soils by T days; NaN where a label or an inversion does not exist."""
+    """Daily series of S soils and T days; NaN where a label or an inversion is missing."""
 
     features: Array32  # (S, T, F) physical units, finite
-    theta: Array  # (S, T) mean of 0-30 cm over the window [m3 m-3]
-    layers: Array  # (S, T, len(LAYERS)) their means [m3 m-3]
+    theta: Array  # (S, T) mean over 0-30 cm and over the window [m3 m-3]
+    layers: Array  # (S, T, len(LAYERS)) means of the layers [m3 m-3]
     theta_classical: Array  # (S, T) homogeneous COSMIC inversion [m3 m-3]
-    snow: Mask  # (S, T) it lay at the window's begin or end: nothing is judged
+    snow: Mask  # (S, T) on the ground at the window's start or end: day is not scored
     split: NDArray[np.int8]  # (S,) TRAIN, VALIDATION or TEST
     scenario: Integers  # (S,) its number in the campaign
     day_end_s: Array  # (T,) Unix time of the window's end [s, UTC]
     data_hash: str
 
     def part(self, split: int) -> Series:
-        """The soils of one split."""
+        """Select the soils of one split: TRAIN, VALIDATION or TEST."""
         rows = self.split == split
         return Series(
             features=self.features[rows],
@@ -52,12 +52,12 @@ class Series:
 
 
 def read_series(run_folder: Path) -> Series:
-    """The data set of a run.
+    """Read the data set of a run.
 
     Raises
     ------
     ConfigError
-        It is missing, damaged, or not what this version trains on; the text says what to do.
+        It is missing, damaged or of another version; the message names the remedy.
     """
     path = run_folder / DATASET
     if not path.is_file():
@@ -69,7 +69,7 @@ def read_series(run_folder: Path) -> Series:
                 theta=file["theta"].astype(np.float64),
                 layers=np.stack([file[name].astype(np.float64) for name in LAYERS], axis=-1),
                 theta_classical=file["theta_classical"].astype(np.float64),
-                snow=_lies(file["snow_mm"]),
+                snow=_snow_cover(file["snow_mm"]),
                 split=file["split"].astype(np.int8),
                 scenario=file["scenario"].astype(np.int64),
                 day_end_s=file["day_end_s"].astype(np.float64),
@@ -77,15 +77,15 @@ def read_series(run_folder: Path) -> Series:
             )
             names = tuple(str(name) for name in file["feature_names"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-        raise ConfigError(f"{path}: not a data set ({fault}): make it again") from fault
+        raise ConfigError(f"{path}: not a data set ({fault}): run `dataset` again") from fault
     faults = _faults(series, names)
     if faults:
-        raise ConfigError(*(f"{path}: {fault}: make it again" for fault in faults))
+        raise ConfigError(*(f"{path}: {fault}: run `dataset` again" for fault in faults))
     return series
 
 
-def _lies(snow_mm: Array) -> Mask:
-    """Where snow lay at the begin or the end of a day, from what lay at its end; (S, T)."""
+def _snow_cover(snow_mm: Array) -> Mask:
+    """Flag the days (S, T) with snow at their start or end, from snow at their end."""
     out: Mask = snow_mm > 0.0
     out[:, 1:] |= snow_mm[:, :-1] > 0.0
     return out
@@ -95,7 +95,7 @@ def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
     soils, days = series.theta.shape if series.theta.ndim == 2 else (0, 0)
     faults = []
     if names != NAMES:
-        faults.append(f"features {', '.join(names)} are not {', '.join(NAMES)}")
+        faults.append(f"features {', '.join(names)}, expected {', '.join(NAMES)}")
     if series.features.shape != (soils, days, len(NAMES)) or not soils or not days:
         faults.append(f"features of shape {series.features.shape}, labels {series.theta.shape}")
     elif series.snow.shape != series.theta.shape:
@@ -116,17 +116,17 @@ def mask(
     soil: Mask | bool = False,
     cover: Mask | bool = False,
 ) -> Array32:
-    """Features as a station would have them that knows less: no rain, ET0, soil or cover.
+    """Return a copy of the features in which rain, ET0, soil or cover are unknown.
 
     Parameters
     ----------
     features : (S, T, F)
     rain, et0, soil, cover : (S,) or one for all
-        True where the whole series is to be unknown: value 0, known 0.
+        True where the whole series becomes unknown: value 0, flag 0.
     """
     out = features.copy()
-    told = (("rain_", rain), ("et0_", et0), ("soil_", soil), ("cover_", cover))
-    for prefix, hidden in told:
+    groups = (("rain_", rain), ("et0_", et0), ("soil_", soil), ("cover_", cover))
+    for prefix, hidden in groups:
         rows = np.broadcast_to(np.asarray(hidden, dtype=bool), features.shape[:1])
         for column in (i for i, name in enumerate(NAMES) if name.startswith(prefix)):
             out[rows, :, column] = 0.0
@@ -134,5 +134,5 @@ def mask(
 
 
 def counts_alone(features: Array32) -> Array32:
-    """Features (S, T, F) of a station that knows its counts, its place and what grows there."""
+    """Mask rain, ET0 and soil in features (S, T, F), as for a station without these inputs."""
     return mask(features, rain=True, et0=True, soil=True)

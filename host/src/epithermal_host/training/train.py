@@ -1,8 +1,8 @@
-"""Train the network on whole multi-year series, its state carried from chunk to chunk.
+"""Train the network on whole multi-year series, with the state carried from chunk to chunk.
 
-A network trained on windows of a year from zero state forgets how to live longer than a year.
-Every series starts cold once; the gradient stops at chunk borders, the state does not. Training
-that is interrupted goes on from the last epoch and ends with the same weights.
+A network trained on one-year windows from a zero state fails on longer streams. Here each series
+starts cold once; gradients stop at the borders of chunks, the state does not. An interrupted
+training resumes after its last epoch and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from epithermal_host.arrays import Z90, Array32
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig as TrainConfig
 from epithermal_host.training import checkpoint, frameworks, kinds
-from epithermal_host.training.augmentation import jittered, weathered
+from epithermal_host.training.augmentation import perturb_description, perturb_weather
 from epithermal_host.training.checkpoint import Epoch, Progress
 from epithermal_host.training.head import SIGMA_FLOOR
 from epithermal_host.training.network import (
@@ -45,7 +45,7 @@ from epithermal_host.training.series import (
     mask,
     read_series,
 )
-from epithermal_host.training.train_step import HELD, update_function
+from epithermal_host.training.train_step import LABELED, update_function
 
 CHECKPOINT = "train/checkpoint.npz"
 REPORT = "train.json"
@@ -53,19 +53,19 @@ REPORT = "train.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """A finished training."""
+    """Result of a finished training."""
 
     history: tuple[Epoch, ...]
     best_epoch: int  # from 0
-    resumed_at: int  # epochs found done when this run began
-    rmse_inversion: float  # validation soils, the inversion itself [m3 m-3]
-    sigma_scale: tuple[float, float]  # fitted on the validation soils: N known, and not
+    resumed_at: int  # epochs already in the checkpoint when this run started
+    rmse_inversion: float  # of the inversion on the validation soils [m3 m-3]
+    sigma_scale: tuple[float, float]  # fitted on the validation soils: N exact, and not
     weights_path: Path
     wall_s: float  # of this run
 
     @property
     def best(self) -> Epoch:
-        """The epoch whose weights were kept."""
+        """Epoch whose weights are in network.npz."""
         return self.history[self.best_epoch]
 
 
@@ -75,18 +75,18 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
     Parameters
     ----------
     run_folder :
-        Holds dataset.npz. A checkpoint of the same data and config is continued.
+        Contains dataset.npz. A checkpoint of the same data and config is resumed.
     progress :
-        Show a bar on stderr.
+        Show a progress bar on stderr.
 
     Raises
     ------
     ConfigError
-        No usable data set, or one of another shape than the network to begin with.
+        No usable data set, or `begin_with` names a network of another kind, width or inputs.
     EpithermalError
-        The loss is not finite any more.
+        The loss is not finite.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     series = read_series(run_folder)
     first = read_weights(run_folder / config.begin_with) if config.begin_with else None
     trainer = _Trainer(config, series, first)
@@ -113,27 +113,27 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
         rmse_inversion=trainer.rmse_inversion,
         sigma_scale=weights.sigma_scale,
         weights_path=run_folder / WEIGHTS,
-        wall_s=time.monotonic() - began,
+        wall_s=time.monotonic() - started,
     )
     write_json(run_folder / REPORT, _report(result, config, series))
     return result
 
 
 def fingerprint(config: TrainConfig, series: Series, first: Weights | None = None) -> str:
-    """Identity of a training: the same text means the same weights."""
+    """Hash all that determines the weights: config, data, initial network, TensorFlow version."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
     shape = ",".join(map(str, series.features.shape))
-    begun = hashlib.sha256(save_bytes(first)).hexdigest() if first else ""
+    initial = hashlib.sha256(save_bytes(first)).hexdigest() if first else ""
     _, tf = frameworks.load()
     return hashlib.sha256(
-        f"{text} {series.data_hash} {shape} {tf.__version__} {begun}".encode()
+        f"{text} {series.data_hash} {shape} {tf.__version__} {initial}".encode()
     ).hexdigest()
 
 
 def epoch_plan(
     config: TrainConfig, epoch: int, soils: int
 ) -> tuple[list[NDArray[np.int64]], dict[str, NDArray[np.bool_]]]:
-    """Batches of an epoch, and from which soils it hides what; from (seed, epoch) alone.
+    """Draw the batches of an epoch and the inputs hidden from each soil, from (seed, epoch) alone.
 
     Returns
     -------
@@ -152,20 +152,20 @@ def epoch_plan(
 
 
 def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
-    """Factor of sigma, its floor apart, with which 90 % of the errors are inside of 90 % intervals.
+    """Fit the factor of sigma (without its floor) so that 90 % intervals hold 90 % of the errors.
 
     Parameters
     ----------
     error, sigma : (N,) [m3 m-3]
-        Of streams that training did not see, sigma as learnt.
+        Of streams not used in training; sigma before scaling.
     """
     learnt = np.maximum(sigma - SIGMA_FLOOR, 1e-6)
-    needed = (np.abs(error) / Z90 - SIGMA_FLOOR) / learnt  # for this day to be inside
+    needed = (np.abs(error) / Z90 - SIGMA_FLOOR) / learnt  # for the day to be inside its interval
     return float(max(np.quantile(needed, 0.9), 0.0))
 
 
 class _Trainer:
-    """The graph, its optimizer and the data; what changes is in `Progress`."""
+    """Graph, optimizer and data of a training; all that changes is in `Progress`."""
 
     def __init__(self, config: TrainConfig, series: Series, first: Weights | None = None) -> None:
         keras, _ = frameworks.load()
@@ -195,10 +195,10 @@ class _Trainer:
         if not judged.any():
             days, spin_up = judged.shape[1], config.spin_up_steps
             raise ConfigError(
-                f"no validation day left of {days}: [train] spin_up_steps = {spin_up}"
+                f"no validation day left of {days}: reduce [train] spin_up_steps = {spin_up}"
             )
         self.judged = judged
-        known = np.where(knows_n(self.validation), config.known_weight, 1.0)
+        known = np.where(flag_exact_n(self.validation), config.known_weight, 1.0)
         self.share = np.broadcast_to(known[:, None], judged.shape)[judged]
         inversion = self.validation.features[..., NAMES.index("theta_inv")]
         self.rmse_inversion = self._rmse(inversion.astype(np.float64))
@@ -220,11 +220,11 @@ class _Trainer:
             variable.assign(value)
 
     def epoch(self, now: Progress) -> Progress:
-        """One pass over the training soils, then the validation streams."""
+        """Train on all training soils once, then score the validation soils."""
         config, number = self.config, len(now.history)
         batches, hidden = epoch_plan(config, number, len(self.train.theta))
-        told = jittered(self.train.features, config, number, self.scaling)
-        features = mask(weathered(told, config, number), **hidden)
+        perturbed = perturb_description(self.train.features, config, number, self.scaling)
+        features = mask(perturb_weather(perturbed, config, number), **hidden)
         losses = []
         for rows in batches:
             state = kinds.cold_state(self.model, len(rows))
@@ -237,8 +237,8 @@ class _Trainer:
         loss = float(np.mean(losses))
         if not np.isfinite(loss):
             raise EpithermalError(
-                f"training diverged in epoch {number}, its loss is not finite: lower learning_rate"
-                " in [train], or look for absurd numbers in the data set"
+                f"training diverged in epoch {number} (loss is not finite): lower learning_rate"
+                " in [train], or check the data set for absurd values"
             )
         history = [*now.history, Epoch(loss, *self._validate())]
         average = self.average.get_weights()
@@ -252,27 +252,29 @@ class _Trainer:
         )
 
     def finish(self, now: Progress) -> Weights:
-        """The best epoch's weights, and how far their sigma is to be trusted."""
+        """Return the weights of the best epoch, with the scale of their sigma fitted."""
         config = self.config
         self.average.set_weights(now.best)
         known = self.validation.features
         sets = (counts_alone(known), mask(known, soil=True), known)
-        told = [self._sequence(features)[..., :2].astype(np.float64) for features in sets]
-        exact = knows_n(self.validation)[:, None] & self.judged
-        if "cosmic_n_sigma" not in self.inputs:  # then it cannot tell them from the others
+        outputs = [self._sequence(features)[..., :2].astype(np.float64) for features in sets]
+        exact = flag_exact_n(self.validation)[:, None] & self.judged
+        if "cosmic_n_sigma" not in self.inputs:  # the network cannot distinguish them
             exact = np.zeros_like(self.judged)
 
         def scale(days: NDArray[np.bool_]) -> float:
-            error = np.concatenate([y[..., 0][days] - self.validation.theta[days] for y in told])
-            return fit_sigma_scale(error, np.concatenate([y[..., 1][days] for y in told]))
+            error = np.concatenate([y[..., 0][days] - self.validation.theta[days] for y in outputs])
+            return fit_sigma_scale(error, np.concatenate([y[..., 1][days] for y in outputs]))
 
         groups = (exact, self.judged & ~exact)
         both = [scale(days if days.any() else self.judged) for days in groups]
         scaling = self.scaling.of(columns(self.inputs))
-        return kinds.named(config.network, self.inputs, now.best, scaling, (both[0], both[1]))
+        return kinds.weights_from_arrays(
+            config.network, self.inputs, now.best, scaling, (both[0], both[1])
+        )
 
     def _validate(self) -> tuple[float, float, float]:
-        """RMSE from counts alone, with rain and ET0, and with all that is known."""
+        """Compute the RMSE with counts alone, with rain and ET0, and with all known inputs."""
         known = self.validation.features
         counts, weather = counts_alone(known), mask(known, soil=True)
         a, b, c = (self._rmse(self._sequence(x)[..., 0]) for x in (counts, weather, known))
@@ -283,20 +285,20 @@ class _Trainer:
         return float(np.sqrt(np.average(error**2, weights=self.share)))
 
 
-def knows_n(series: Series) -> NDArray[np.bool_]:
-    """(S,) soils whose station knows COSMIC's N without error."""
+def flag_exact_n(series: Series) -> NDArray[np.bool_]:
+    """Flag the soils (S,) whose station has an exact N of COSMIC."""
     known: NDArray[np.bool_] = series.features[:, 0, NAMES.index("cosmic_n_sigma")] == 0.0
     return known
 
 
 def _labels(series: Series, config: TrainConfig) -> tuple[Array32, Array32]:
-    """What theta is held to, and the weight of each day, (S, T, len(HELD)); 0 without label."""
-    theta = [series.theta, *(series.layers[..., LAYERS.index(name)] for name in HELD[1:])]
-    label = np.stack(theta, axis=-1)
+    """Return labels and weights of the days, both (S, T, len(LABELED)); weight 0 without label."""
+    labels = [series.theta, *(series.layers[..., LAYERS.index(name)] for name in LABELED[1:])]
+    label = np.stack(labels, axis=-1)
     weight = np.isfinite(label).astype(np.float32)
     weight[:, : config.spin_up_steps] *= config.spin_up_weight
     weight[series.snow] *= config.snow_weight
-    weight[knows_n(series)] *= config.known_weight
+    weight[flag_exact_n(series)] *= config.known_weight
     return np.nan_to_num(label).astype(np.float32), weight
 
 
@@ -306,10 +308,10 @@ def _finished(now: Progress, config: TrainConfig) -> bool:
 
 
 def _check_same(first: Weights, config: TrainConfig) -> None:
-    """Raise ConfigError where this training cannot continue from a network."""
+    """Raise ConfigError if the training cannot start from a network."""
     hidden = kinds.kind(first.kind).hidden(first)
     if first.kind != config.network:
-        raise ConfigError(f'[train] begin_with is another kind: set network = "{first.kind}"')
+        raise ConfigError(f'[train] begin_with is of another kind: set network = "{first.kind}"')
     if hidden != config.hidden:
         raise ConfigError(f"[train] begin_with has {hidden} units: set hidden = {hidden}")
     if first.inputs != (config.inputs or NAMES):

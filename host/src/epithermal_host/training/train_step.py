@@ -1,4 +1,4 @@
-"""One step of the optimizer: loss of a chunk, its gradient, the moving average of the weights."""
+"""Build the optimizer step: loss of a chunk, its gradient, moving average of the weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from epithermal_host.training.series import NAMES
 
 OUTPUT_NAMES = tuple(name for name, _ in OUTPUTS)
 N_SIGMA = NAMES.index("cosmic_n_sigma")
-HELD = ("theta_0_30", "theta_0_10", "theta_30_60")  # outputs that the loss holds to labels
+LABELED = ("theta_0_30", "theta_0_10", "theta_30_60")  # outputs with a label in the loss
 
 
 def _halves(model: Any, x: Any, state: tuple[Any, ...]) -> list[Any]:
-    """The model over a batch as two, whose steps in time run at once, each on its processor."""
+    """Run the model on the two halves of a batch, which TensorFlow executes in parallel."""
     _, tf = load()
     half = tf.shape(x)[0] // 2
     parts = [
@@ -28,17 +28,17 @@ def _halves(model: Any, x: Any, state: tuple[Any, ...]) -> list[Any]:
 
 
 def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfig) -> Any:
-    """Make the function that trains on one chunk and returns loss and carried state.
+    """Build the function that trains on one chunk and returns its loss and the new state.
 
-    Its arguments are all features (B, T, len(NAMES)), labels and their weights (B, T, len(HELD)),
-    and the state tensors of the model; the model is shown its inputs alone.
+    Its arguments are all features (B, T, len(NAMES)), labels and their weights
+    (B, T, len(LABELED)), and the state tensors of the model. The model gets its inputs alone.
     """
     _, tf = load()
-    held = [OUTPUT_NAMES.index(name) for name in HELD]
+    labeled = [OUTPUT_NAMES.index(name) for name in LABELED]
     inputs = columns(config.inputs)
 
     def rho(error: Any) -> Any:
-        """Square of the error; beyond `huber` its tangent."""
+        """Return the squared error, continued by its tangent beyond `huber`."""
         if config.huber == 0.0:
             return error**2
         size = tf.abs(error)
@@ -48,27 +48,29 @@ def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfi
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
             tf.TensorSpec((None, None, len(NAMES)), tf.float32),
-            tf.TensorSpec((None, None, len(HELD)), tf.float32),
-            tf.TensorSpec((None, None, len(HELD)), tf.float32),
+            tf.TensorSpec((None, None, len(LABELED)), tf.float32),
+            tf.TensorSpec((None, None, len(LABELED)), tf.float32),
             *(tf.TensorSpec(tensor.shape, tf.float32) for tensor in model.inputs[1:]),
         ]
     )
     def update(x: Any, label: Any, weight: Any, *state: Any) -> tuple[Any, ...]:
-        seen = tf.gather(x, inputs, axis=-1) if inputs else x
+        selected = tf.gather(x, inputs, axis=-1) if inputs else x
         with tf.GradientTape() as tape:
-            y, *after = _halves(model, seen, state)
-            errors = (tf.gather(y, held, axis=-1) - label) / RESIDUAL
+            y, *after = _halves(model, selected, state)
+            errors = (tf.gather(y, labeled, axis=-1) - label) / RESIDUAL
             error, whole = errors[..., 0], weight[..., 0]
             sigma = y[..., 1] / RESIDUAL
-            fixed = tf.stop_gradient(error)  # sigma learns the error, it does not excuse it
+            fixed = tf.stop_gradient(error)  # sigma follows the error and does not change it
             likelihood = tf.math.log(sigma) + 0.5 * (fixed / sigma) ** 2
             days = tf.maximum(tf.reduce_sum(whole, axis=1, keepdims=True), 1e-6)
             mean = tf.reduce_sum(whole * error, axis=1, keepdims=True) / days
-            unsure = tf.cast(x[:, :1, N_SIGMA] > 0.0, tf.float32)  # else its level is to be told
+            unsure = tf.cast(
+                x[:, :1, N_SIGMA] > 0.0, tf.float32
+            )  # with an exact N the level counts
             error -= config.anomaly * unsure * mean
             known = tf.stop_gradient(sigma) ** -config.sigma_power
             total = tf.maximum(tf.reduce_sum(whole), 1.0)
-            known /= tf.maximum(tf.reduce_sum(whole * known) / total, 1e-6)  # 1 in the mean
+            known /= tf.maximum(tf.reduce_sum(whole * known) / total, 1e-6)  # mean of 1
             terms = known * rho(error) + config.sigma_weight * likelihood
             loss = tf.reduce_sum(whole * terms) / total
             layers = weight[..., 1:] * known[..., None] * rho(errors[..., 1:])
@@ -77,7 +79,9 @@ def update_function(model: Any, average: Any, optimizer: Any, config: TrainConfi
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
         done = tf.cast(optimizer.iterations, tf.float32)
-        decay = tf.minimum(config.average, (1.0 + done) / (10.0 + done))  # short at the start
+        decay = tf.minimum(
+            config.average, (1.0 + done) / (10.0 + done)
+        )  # shorter memory at the start
         for mean_of, variable in zip(average.trainable_variables, variables, strict=True):
             mean_of.assign(decay * mean_of + (1.0 - decay) * variable)
         return loss, *after
