@@ -1,4 +1,4 @@
-"""Templates escape what they are given, and ask for nothing that they are not given."""
+"""Templates escape every value and raise on an unknown name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compact(text):
     return text.replace("\n", "")
 
 
-def test_text_is_escaped_wherever_it_comes_in(parts):
+def test_text_is_escaped_in_every_part(parts):
     shown = [
         parts.text_cell(EVIL),
         parts.heading(EVIL, 2),
@@ -33,7 +33,7 @@ def test_text_is_escaped_wherever_it_comes_in(parts):
         assert EVIL not in part and "<b>" not in part and "&lt;b&gt;&#34;&amp;" in part
 
 
-def test_a_number_is_marked_by_whether_it_is_wanted_and_none_is_empty(parts):
+def test_a_number_is_marked_by_its_wanted_range_and_a_missing_one_is_empty(parts):
     assert parts.cell(0.5, "{:.1f}") == "<td>0.5</td>"
     assert parts.cell(0.5, "{:.1f}", (0.0, 1.0)) == '<td class="good">0.5</td>'
     assert parts.cell(2.0, "{:.1f}", (0.0, 1.0)) == '<td class="bad">2.0</td>'
@@ -51,7 +51,7 @@ def test_a_picture_is_in_the_page_with_its_caption_as_alternative_text(parts):
     assert '<span class="s">two lines</span>' in shown
 
 
-def test_a_name_that_a_template_is_not_given_is_an_error(tmp_path):
+def test_an_unknown_name_in_a_template_is_an_error(tmp_path):
     with pytest.raises(UndefinedError, match="title"):
         html.render(html.TEMPLATES, "document.html")
     (tmp_path / "page.html").write_text("{{ theta }}")

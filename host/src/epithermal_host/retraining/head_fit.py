@@ -43,8 +43,8 @@ class SiteDays:
 
     def seasons(self) -> list[Integers]:
         """List the rows of each year that has at least LEAST_SEASON_DAYS."""
-        found = [np.flatnonzero(self.year == y) for y in np.unique(self.year)]
-        return [rows for rows in found if rows.size >= LEAST_SEASON_DAYS]
+        years = [np.flatnonzero(self.year == y) for y in np.unique(self.year)]
+        return [rows for rows in years if rows.size >= LEAST_SEASON_DAYS]
 
     def blocks(self) -> list[Integers]:
         """Split the days into blocks to leave out: the seasons, or quarters of a single season."""

@@ -38,7 +38,7 @@ def picture(done: Retraining) -> bytes:
 def _draw_days(axes: Any, done: Retraining, days: slice) -> None:
     """Plot a part of the record."""
     series, after = done.series, done.theta()[-1]
-    probed = done.used | done.judged
+    probed = done.used | done.evaluated
     shift = float(np.mean((after - series.truth)[probed])) if probed.any() else 0.0
     time = series.day_end_s[days].astype("datetime64[s]")
     axes.plot(time, np.where(probed, series.truth, np.nan)[days] + shift, c="k", lw=1.4,

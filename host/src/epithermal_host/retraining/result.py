@@ -43,7 +43,7 @@ class Retraining:
     series: FieldSeries
     released: HiddenStates  # streams of the parent; the last set of inputs has the most
     used: Mask  # (T,) days available for fitting
-    judged: Mask  # (T,) later days with probes, not used
+    evaluated: Mask  # (T,) later days with probes, not used for fitting
     samples: Samples
     rehearsal: Rehearsal
     decision: Decision | None  # None: no fit to the probes was tried

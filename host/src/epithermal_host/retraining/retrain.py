@@ -123,7 +123,7 @@ def retrain(
         series=series,
         released=released,
         used=used & probed,
-        judged=~used & probed,
+        evaluated=~used & probed,
         samples=samples,
         rehearsal=population,
         decision=decision,

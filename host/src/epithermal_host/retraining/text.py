@@ -37,7 +37,7 @@ def compare(done: Retraining) -> list[Line]:
     Each year's bias is removed, because N drifts from year to year.
     """
     out, after, series = [], done.theta(), done.series
-    parts = (("days fitted on", done.used), ("later days, not used", done.judged))
+    parts = (("days fitted on", done.used), ("later days, not used", done.evaluated))
     for when, days in parts:
         if not days.any():
             continue
