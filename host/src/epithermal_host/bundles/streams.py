@@ -83,7 +83,7 @@ def estimate_series(
     ----------
     features : (S, T, F)
         All features that the station computes, in physical units.
-    who :
+    crew :
         Processes that do the work.
     restart : (S, T)
         The state is reset before this step, as by the pipeline; None: derived from the features.
@@ -124,7 +124,7 @@ def estimate_outages(
         Days before the outage.
     lengths : [d]
         Lengths of the outage, each at most `days`.
-    who, runtime_name :
+    crew, runtime_name :
         As in `estimate_series`.
     """
 
