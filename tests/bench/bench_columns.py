@@ -1,9 +1,9 @@
-"""The Richards solver beside HYDRUS-1D, and columns a second. `make bench-columns`.
+"""Time the Richards solver against HYDRUS-1D, and a campaign's columns. `make bench-columns`.
 
 Processor time of a simulated year of the 12 reference soils (group a: 101 nodes, daily weather),
-warm, on one core. HYDRUS-1D runs beside it, in turns, where HYDRUS1D_EXE names a program; without
-one the times measured where the references were made stand in, and the ratios are a guide only:
-another machine. The last line is `key=value`.
+warm, on one core. HYDRUS-1D runs alternately with it if HYDRUS1D_EXE names a program. Without one,
+the times of the machine that computed the references are used, and the ratios are only a guide.
+The last line is `key=value`.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from epithermal_host.weather.generator import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5
-OURS_A_RUN = 5  # ours takes milliseconds
-# HYDRUS-1D where the references were made, daily profiles: 0.18 s of processor time a year (loam,
-# 3774 steps), 0.44 s (sand, 11877), 0.15 s (clay, 2767); all soils 0.16 to 0.45. The line through
-# the three gives the others from the steps that their case.json tells.
+OURS_A_RUN = 5  # repetitions, since ours takes milliseconds
+# HYDRUS-1D on the machine of the references, daily profiles: 0.18 s of processor time a year (loam,
+# 3774 steps), 0.44 s (sand, 11877), 0.15 s (clay, 2767); all soils 0.16 to 0.45. A line
+# through the three gives the others from the number of steps in their case.json.
 HYDRUS_S, HYDRUS_S_A_STEP = 0.059, 3.21e-5
 COLUMNS, YEARS, WORKERS = 500, 3, 2
 FIRST_DAY = 10957  # 2000-01-01
 
 
 def year_ms(path: Path, live: bool) -> tuple[float, float]:
-    """Processor time of a year [ms], median: ours and HYDRUS-1D's, in turns when live."""
+    """Measure the median processor time of a year [ms]: ours, and HYDRUS-1D's."""
     case = read_case(path)
     ours, theirs = [], []
     for _ in range(RUNS):
@@ -52,7 +52,7 @@ def year_ms(path: Path, live: bool) -> tuple[float, float]:
 
 
 def ratios(folder: Path) -> tuple[float, float]:
-    """Print both times of every soil; median and least ratio."""
+    """Print both times of every soil; return median and smallest ratio."""
     live = bool(os.environ.get("HYDRUS1D_EXE"))
     source = "live" if live else "as measured elsewhere; set HYDRUS1D_EXE for a live run"
     print(f"ms of one core a simulated year, 101 nodes, median of {RUNS}; HYDRUS-1D {source}")
@@ -65,7 +65,7 @@ def ratios(folder: Path) -> tuple[float, float]:
 
 
 def solve_some(indices: range) -> tuple[float, int]:
-    """Solve some of the campaign's columns: seconds in the solver, and how many failed."""
+    """Solve columns of the campaign; return seconds in the solver and number of failures."""
     seconds, failed = 0.0, 0
     for index in indices:
         scenario = sample(Population(), 1, index)
@@ -81,7 +81,7 @@ def solve_some(indices: range) -> tuple[float, int]:
 
 
 def campaign() -> float:
-    """Columns a second of wall time on two cores, weather included."""
+    """Measure columns per second of wall time on two cores, weather included."""
     with ProcessPoolExecutor(WORKERS) as pool:
         list(pool.map(solve_some, [range(worker, worker + 1) for worker in range(WORKERS)]))
         start = time.perf_counter()
@@ -97,7 +97,7 @@ def campaign() -> float:
 
 
 def main() -> None:
-    """Print the tables and the line of figures."""
+    """Print the tables and the line of results."""
     folder = Path(os.environ.get("EPITHERMAL_SHARED", ROOT.parent / "shared"))
     folder = folder / "reference" / "hydrus1d"
     median = least = float("nan")

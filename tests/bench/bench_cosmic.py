@@ -1,6 +1,6 @@
-"""COSMIC's fast path beside the published sum over 1 mm layers and 180 angles. `make bench-cosmic`.
+"""Time COSMIC's fast path against the published sum (1 mm layers, 180 angles). `make bench-cosmic`.
 
-The last line is `key=value`. With the reference vectors at hand, agreement with them, too.
+The last line is `key=value`. Where the reference vectors are available, compare with them too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROFILES, EXACT_PROFILES = 5000, 20
 
 
 def cpu_us(theta: np.ndarray, bottom_cm: np.ndarray, rule: cosmic.Rule) -> float:
-    """Median processor time of a profile [us]."""
+    """Measure the median processor time of a profile [us]."""
     times = []
     for _ in range(RUNS):
         start = time.process_time()

@@ -1,4 +1,4 @@
-"""What the station's page costs: import, memory before and under load, answers. `make bench-page`.
+"""Measure the cost of the station's page: import, memory, response time. `make bench-page`.
 
 The last line is `key=value`.
 """
@@ -32,7 +32,7 @@ print((time.process_time() - t) * 1e3)
 
 
 def import_cpu_ms() -> float:
-    """What importing it adds [ms of processor time], median of fresh processes."""
+    """Measure the processor time of importing it [ms], median of new processes."""
     runs = [
         float(
             subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True).stdout
@@ -43,13 +43,13 @@ def import_cpu_ms() -> float:
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of a process [MB]."""
+    """Return the resident memory of a process [MB]."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 def load(station: PageStation, requests: int) -> list[float]:
-    """Times of requests for all that a page asks [ms], one after the other."""
+    """Request all parts of a page in turn; return the time of each request [ms]."""
     times = []
     names = ("", "page.js", "now.json", "history.json")
     for k in range(requests):
@@ -61,14 +61,14 @@ def load(station: PageStation, requests: int) -> list[float]:
 
 
 def listen(station: PageStation) -> None:
-    """One listener, until the station ends."""
+    """Receive events until the station stops."""
     with urllib.request.urlopen(station.url("events"), timeout=60) as answer:
         while answer.readline():
             pass
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     figures = {"page_import_cpu_ms": import_cpu_ms()}
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as station:
         pid = station.daemon.process.pid

@@ -1,6 +1,6 @@
-"""Footprint of the station: import, memory, step, status, idling, replay. `make bench-station`.
+"""Measure the station: import, memory, step, status, idling, replay. `make bench-station`.
 
-Each figure is the median of several fresh processes or runs; the last line is `key=value`.
+Each result is the median of several new processes or runs; the last line is `key=value`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.sites import SITE  # noqa: E402
 
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
 RUNS = 5
-IDLE_AFTER_S, IDLE_S = 10.0, 60.0  # after the start; how long it is watched
+IDLE_AFTER_S, IDLE_S = 10.0, 60.0  # after the start; duration of the measurement
 STATION = f"""
 [station]
 id = "bench-01"
@@ -60,7 +60,7 @@ print(json.dumps({"import_ms": seconds * 1e3, "rss_mb": int(rss.split()[1]) / 10
 
 
 def fresh_process(name: str) -> dict[str, float]:
-    """Import time [ms] and resident memory [MB] of a station's process with its model loaded."""
+    """Measure import time [ms] and resident memory [MB] of a station with its model loaded."""
     runs = [
         json.loads(
             subprocess.run(
@@ -76,7 +76,7 @@ def fresh_process(name: str) -> dict[str, float]:
 
 
 def step_us(name: str) -> float:
-    """Median time of one network step [us] over 2000 steps."""
+    """Measure the median time of a network step [us] over 2000 steps."""
     bundle = open_bundle(BUNDLE)
     step = runtime.load(bundle, name)
     x, state = bundle.golden_inputs[0], bundle.cold_state()
@@ -89,7 +89,7 @@ def step_us(name: str) -> float:
 
 
 def replay_per_s(hours: int = 8760) -> float:
-    """Records a second that `epithermal-edge replay` takes from a file, start to end."""
+    """Measure the records per second of `epithermal-edge replay`, start to end."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "records.csv")
@@ -122,14 +122,14 @@ def replay_per_s(hours: int = 8760) -> float:
 
 
 def station(folder: str) -> Path:
-    """A station's file in a folder."""
+    """Write a station's configuration into a folder."""
     path = Path(folder, "station.toml")
     path.write_text(STATION.format(folder=folder, bundle=BUNDLE))
     return path
 
 
 def status_ms() -> float:
-    """Median time of `epithermal-edge status`, start to end [ms]."""
+    """Measure the median time of `epithermal-edge status`, start to end [ms]."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "epithermal_edge", "status", str(station(folder))]
         times = []
@@ -141,9 +141,9 @@ def status_ms() -> float:
 
 
 def idle_cpu_pct() -> float:
-    """Processor time of a running station to which nothing happens [% of one processor].
+    """Measure the processor time of an idle station [% of one processor].
 
-    It is connected to a mosquitto, or, where that is not installed, goes on trying.
+    It is connected to mosquitto; where that is not installed, it keeps trying to connect.
     """
     ours, theirs = os.openpty()
     tty.setraw(theirs)
@@ -174,13 +174,13 @@ def idle_cpu_pct() -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time of a process so far [s]."""
+    """Return the processor time used by a process [s]."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def framer_per_s(dialect: str, rows: int = 20_000) -> float:
-    """Lines a second from bytes, in pieces as a port gives them, to records."""
+    """Measure the lines per second from bytes, in pieces as read from a port, to records."""
     rng = random.Random(1)
     context = wire.ready(dialect)
     data = b"".join(wire.row(dialect, k, rng) + b"\r\n" for k in range(rows))
@@ -197,7 +197,7 @@ def framer_per_s(dialect: str, rows: int = 20_000) -> float:
 
 
 def main() -> None:
-    """Print the figures, one line a runtime, then one line of all."""
+    """Print the results, one line for each runtime, then one line of all."""
     figures: dict[str, float] = {}
     for name in runtime.available():
         fresh = fresh_process(name) | {"step_us": step_us(name)}

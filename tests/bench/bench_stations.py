@@ -1,10 +1,11 @@
-"""Many stations at one broker and one database: all of them real processes on this machine.
+"""Run many stations with one broker and one database, all real processes on this machine.
 
     python -m tests.bench.bench_stations --stations 200 --days 30
 
-Every station has its own process, journal, password and simulated detector; the broker has
-deploy's access list, the database its schema and subscriber. Ends with 1 where a record is missing,
-is there twice or differs from the journal, or where a station can write or read another's.
+Every station has its own process, journal, password and simulated detector. The broker uses the
+access list of deploy/, the database the schema and the subscriber. Exit code 1: a record is
+missing, stored twice or different from the journal, or a station can write or read topics of
+another.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from epithermal_edge.times import utc
 
 
 class World:
-    """Broker, database, its subscriber, detectors, stations."""
+    """Broker, database with its subscriber, detectors and stations."""
 
     def __init__(self, folder, count, days):
         self.names = names(count)
@@ -76,22 +77,22 @@ class World:
 
 
 def differences(world):
-    """Records that the database and the journals do not have alike."""
+    """Describe each station whose records in the database differ from its journal."""
     query = """SELECT extract(epoch FROM ends)::float8 AS ends, theta FROM crns.observation
                WHERE station = %s ORDER BY ends"""
     wrong = []
     for name in world.names:
         rows = [(row["ends"], row["theta"]) for row in world.database.rows(query, name)]
-        told = world.stations.told(name)
-        if rows != told or len(told) != world.detectors.hours:
-            wrong.append(f"{name}: {len(rows)} rows, {len(told)} in the journal")
+        journal = world.stations.estimates(name)
+        if rows != journal or len(journal) != world.detectors.hours:
+            wrong.append(f"{name}: {len(rows)} rows, {len(journal)} in the journal")
     return wrong
 
 
 def start(world, at_once, patience_s):
-    """Switch the stations on; no more of them at once have something to deliver.
+    """Start the stations one by one; at most `at_once` have messages to deliver at a time.
 
-    Some seconds apart as in a field, for a reason of this machine: two cores are not 200 stations.
+    Two cores cannot start 200 stations at the same time.
     """
     still = set()
     for name in world.names:
@@ -101,7 +102,9 @@ def start(world, at_once, patience_s):
             if time.monotonic() > until or len(world.stations.alive()) < len(
                 world.stations.processes
             ):
-                sys.exit(f"{min(still)} does not come to an end:\n{world.stations.log(min(still))}")
+                sys.exit(
+                    f"{min(still)} did not deliver its records:\n{world.stations.log(min(still))}"
+                )
             time.sleep(0.1)
         world.stations.start(name)
         still.add(name)
@@ -109,24 +112,24 @@ def start(world, at_once, patience_s):
 
 
 def is_done(world, name):
-    """Whether a station has told all and the broker has it."""
+    """Check whether a station has stored all records and the broker has all messages."""
     return world.stations.counts(name) == (world.detectors.hours, 0)
 
 
-def run(world, at_once, patience_s, tell):
-    """Start all, wait until all is stored; what was measured."""
+def run(world, at_once, patience_s, log):
+    """Start all stations and wait until all records are stored; return the measurements."""
     wanted = len(world.names) * world.detectors.hours
-    began = time.monotonic()
+    started = time.monotonic()
     for number, name in enumerate(start(world, at_once, patience_s), 1):
         if number % 10 == 0:
-            tell(f"{name} started after {time.monotonic() - began:.0f} s")
+            log(f"{name} started after {time.monotonic() - started:.0f} s")
     until = time.monotonic() + patience_s
     while not all(is_done(world, name) for name in world.names) or world.stored() < wanted:
         if time.monotonic() > until:
-            sys.exit(f"{world.stored()} of {wanted}, no more came")
+            sys.exit(f"{world.stored()} of {wanted} records stored, no progress")
         time.sleep(0.5)
     stored = world.stored()
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     postgres = psutil.Process(world.database.pid)
     cluster = [postgres.pid, *(child.pid for child in postgres.children(recursive=True))]
     alive = world.stations.alive()
@@ -156,27 +159,27 @@ def run(world, at_once, patience_s, tell):
 
 
 def trespass(world):
-    """Each station tries its neighbour; what it was let do."""
-    taken, heard = [], []
+    """Check each station's access to the next one; count what the broker allowed."""
+    accepted, heard = [], []
     for thief, victim in zip(world.names, [*world.names[1:], world.names[0]], strict=True):
         of_victim = attack(world.broker.port, thief, victim)
-        taken += of_victim[0]
+        accepted += of_victim[0]
         heard += of_victim[1]
-    return {"foreign_messages_taken": len(taken), "foreign_messages_heard": len(heard)}
+    return {"foreign_messages_taken": len(accepted), "foreign_messages_heard": len(heard)}
 
 
-def judge(found, world):
-    """Sentences of what is wrong; none where all is well."""
+def judge(result, world):
+    """Describe each fault; return an empty list without faults."""
     wrong = differences(world)
-    if found["stations_running_at_the_end"] != found["stations"]:
-        wrong.append("stations ended")
-    if found["listed_online"] != found["stations"]:
-        wrong.append(f"{found['listed_online']} stations are listed as online")
-    if found["foreign_messages_taken"] or found["foreign_messages_heard"]:
-        wrong.append("a station wrote or read what is another's")
+    if result["stations_running_at_the_end"] != result["stations"]:
+        wrong.append("stations stopped")
+    if result["listed_online"] != result["stations"]:
+        wrong.append(f"{result['listed_online']} stations are listed as online")
+    if result["foreign_messages_taken"] or result["foreign_messages_heard"]:
+        wrong.append("a station wrote or read topics of another station")
     refused = world.database.rows("SELECT count(*) AS n FROM crns.refused")[0]["n"]
     if refused:
-        wrong.append(f"the database refused {refused} messages")
+        wrong.append(f"the database rejected {refused} messages")
     return wrong
 
 
@@ -184,28 +187,28 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--stations", type=int, default=200)
     parser.add_argument("--days", type=float, default=30.0, help="of hourly records up to now")
-    parser.add_argument("--report", type=Path, help="write what was measured as JSON")
+    parser.add_argument("--report", type=Path, help="write the results as JSON")
     parser.add_argument("--stay", action="store_true", help="leave all running until Ctrl-C")
     at_once = "stations that start or have a backlog at the same time; all stay connected (8)"
     parser.add_argument("--at-once", type=int, default=8, help=at_once)
     memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    own = "folder for the stations' journals (/dev/shm): real ones share no disk; the database's is"
+    own = "folder of the journals (/dev/shm): real stations share no disk; the database is always"
     parser.add_argument("--dir", type=Path, default=memory, help=f"{own} on the disk")
-    parser.add_argument("--patience", type=float, default=600.0, help="s without an end")
+    parser.add_argument("--patience", type=float, default=600.0, help="longest wait [s]")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="epithermal-stations-", dir=options.dir) as folder:
         world = World(Path(folder), options.stations, options.days)
         try:
-            found = run(
+            result = run(
                 world, options.at_once, options.patience, lambda text: print(text, file=sys.stderr)
             )
-            found |= trespass(world)
-            wrong = judge(found, world)
-            found |= {"differences_from_journals": len(wrong), "ended": utc(time.time() // 1)}
-            print(json.dumps(found, indent=2), *wrong, sep="\n")
+            result |= trespass(world)
+            wrong = judge(result, world)
+            result |= {"differences_from_journals": len(wrong), "ended": utc(time.time() // 1)}
+            print(json.dumps(result, indent=2), *wrong, sep="\n")
             if options.report:
-                options.report.write_text(json.dumps(found, indent=2))
+                options.report.write_text(json.dumps(result, indent=2))
             if options.stay:
                 print(f"broker 127.0.0.1:{world.broker.port}, websockets :{world.broker.web_port},")
                 print(f"user {READER}, password {password(READER)}; database {world.database.dsn}")

@@ -1,4 +1,4 @@
-"""Many stations at one broker with the access list of deploy/, all in processes of their own."""
+"""Start many stations at one broker with the access list of deploy/, each in its own process."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ backlog_per_s = 0
 
 
 def password(name):
-    """What a user of these brokers says."""
+    """Return the password of a user of the broker."""
     return f"of-{name}"
 
 
 def names(count):
-    """Ids of the stations."""
+    """List the ids of the stations."""
     return [f"field-{i:03d}" for i in range(1, count + 1)]
 
 
 def make_broker(folder, stations):
-    """mosquitto with deploy's access list and a password for each; without TLS."""
+    """Start mosquitto with deploy's access list and a password for each user, without TLS."""
     passwords = folder / "passwd"
     passwords.write_text("".join(f"{n}:{password(n)}\n" for n in [READER, *stations]))
     subprocess.run(["mosquitto_passwd", "-U", passwords], check=True)
@@ -68,7 +68,7 @@ def make_broker(folder, stations):
 
 
 class Detectors:
-    """One port for each station, which plays the simulated lines of another seed."""
+    """One port for each station, which sends simulated lines with its own seed."""
 
     def __init__(self, stations, days):
         self.hours = round(24 * days)
@@ -98,7 +98,7 @@ class Detectors:
             writer.write(lines)
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
-                await reader.read()  # until the station leaves
+                await reader.read()  # until the station disconnects
 
         return play
 
@@ -107,7 +107,7 @@ class Detectors:
 
 
 class Stations:
-    """`epithermal-edge run` for each, every one with its own journal."""
+    """Processes of `epithermal-edge run`, each with its own journal."""
 
     def __init__(self, folder, stations, lines, port):
         self.folders = {name: folder / name for name in stations}
@@ -138,22 +138,22 @@ class Stations:
         return [name for name, process in self.processes.items() if process.poll() is None]
 
     def log(self, name):
-        """The end of what a station says of itself."""
+        """Return the end of a station's log."""
         return (self.folders[name] / "log").read_text()[-2000:]
 
     def counts(self, name):
-        """Records in a station's journal, and messages that the broker does not have."""
+        """Count the records in a station's journal, and its undelivered messages."""
         if not self._file(name).exists():
             return 0, 0
         query = "SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM outbox)"
         try:
             with contextlib.closing(self._journal(name)) as db:
                 return db.execute(query).fetchone()
-        except sqlite3.OperationalError:  # it is being made
+        except sqlite3.OperationalError:  # the journal is being created
             return 0, 0
 
-    def told(self, name):
-        """(end [s, Unix time], theta) of each record in the journal."""
+    def estimates(self, name):
+        """List (end [s, Unix time], theta) of each record in the journal."""
         query = "SELECT end_s, theta FROM record JOIN estimate USING (seq) ORDER BY end_s"
         with contextlib.closing(self._journal(name)) as db:
             return [(end, None if t is None else round(t, 6)) for end, t in db.execute(query)]
@@ -172,9 +172,9 @@ class Stations:
 
 
 def attack(port, thief, victim):
-    """What a station's own password gives of another's: messages taken, and topics heard.
+    """Publish and subscribe to another station's topics; return those accepted and those received.
 
-    It says all that the other one says, and something of its own to prove that it may speak.
+    A message to its own topic proves that the station is connected.
     """
     heard, answers, done = [], {}, threading.Event()
     client = Client(CallbackAPIVersion.VERSION2, f"thief-{thief}", protocol=MQTTv5)
@@ -189,20 +189,20 @@ def attack(port, thief, victim):
     client.subscribe([(topic, 1) for topic in hears])
     topics = topics_of(victim, commands=True)
     tries = {client.publish(topic, "stolen", qos=1, retain=True).mid: topic for topic in topics}
-    own = f"crns/v1/{thief}/obs/check"  # said last, and heard back: what was to be heard is here
+    own = f"crns/v1/{thief}/obs/check"  # sent last: when it arrives, all others have
     own_mid = client.publish(own, "{}", qos=1).mid
     wait_until(lambda: len(answers) == len(tries) + 1 and own in heard, 30, "its own message")
     client.disconnect()
     client.loop_stop()
-    assert answers.pop(own_mid), f"{thief} may not say what is its own"
+    assert answers.pop(own_mid), f"{thief} may not publish its own topic"
     mine = (f"crns/v1/{thief}/", "homeassistant/status")
-    return [tries[mid] for mid, taken in answers.items() if taken], [
+    return [tries[mid] for mid, accepted in answers.items() if accepted], [
         topic for topic in heard if not topic.startswith(mine)
     ]
 
 
 def memory_mb(pid, what="VmHWM"):
-    """Peak (VmHWM) or present (VmRSS) resident memory of a process."""
+    """Return the peak (VmHWM) or current (VmRSS) resident memory of a process [MB]."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(what):
             return int(line.split()[1]) / 1024.0
@@ -210,7 +210,7 @@ def memory_mb(pid, what="VmHWM"):
 
 
 def pss_mb(pids):
-    """Memory of several processes, what they share counted once."""
+    """Return the memory of several processes [MB], with shared memory counted once."""
     total = 0
     for pid in pids:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

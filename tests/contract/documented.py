@@ -1,4 +1,4 @@
-"""What README and docs tell to type: code blocks cut into commands."""
+"""Extract the commands in the code blocks of README and docs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PROGRAMS = (
     r"|mosquitto\w*|systemctl|journalctl|dask"
     r"|epithermal-(?:edge|host)|deploy/\S+|\w+=\S+ \S+)(?:\s|$)"
 )
-"""What a command begins with, where a block does not say that it is one of the shell."""
+"""Start of a command in a block without a language."""
 
 
 def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Language and lines of each code block; an indented one has no language."""
+    """Yield language and lines of each code block; an indented one has no language."""
     fence, language, lines, before = "", "", list[str](), ""
     for line in text.splitlines():
         mark = re.match(r"\s*(```+)(\w*)", line)
@@ -41,18 +41,18 @@ def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def commands(page: Path) -> list[str]:
-    """The commands of a page in order, each as a shell takes it, without its comment."""
+    """List the shell commands of a page in order, without comments."""
     found = []
     for language, lines in blocks(page.read_text("utf-8")):
         if language in ("", "none", "sh", "bash"):
-            said = [line for line in joined(lines) if line.strip()]
+            written = [line for line in joined(lines) if line.strip()]
             shell = language in ("sh", "bash")
-            found += [line for line in said if shell or re.match(PROGRAMS, line)]
+            found += [line for line in written if shell or re.match(PROGRAMS, line)]
     return [line for line in map(bare, found) if line]
 
 
 def joined(lines: list[str]) -> Iterator[str]:
-    """Lines of one command put together: continued ones, and what stands here."""
+    """Join the lines of each command: continued lines and here-documents."""
     end, parts = "", list[str]()
     for line in lines:
         parts.append(line.removeprefix("$ ") if not parts else line)
@@ -68,6 +68,6 @@ def joined(lines: list[str]) -> Iterator[str]:
 
 
 def bare(command: str) -> str:
-    """A command without the comment that ends its line."""
+    """Strip the comment at the end of a command's first line."""
     first, newline, rest = command.partition("\n")
     return re.sub(r"(?:^|\s+)#\s.*$", "", first) + newline + rest

@@ -1,8 +1,8 @@
-"""Bundles of every shape run on the same station: the state of each is carried, stored, restored.
+"""Bundles of every kind run on the same station, which stores and restores the state of each.
 
-The released one of schema 1, two LSTMs of all features, one of three features, a GRU, and an
-ensemble of three networks. Each runtime is tried in a process of its own: tflite-runtime cannot be
-loaded where another test has loaded TensorFlow.
+They are an LSTM of three features, a GRU, an ensemble of three networks, and two of schema 1 with
+LSTMs of all features. Each runtime is tested in a separate process: tflite-runtime cannot be loaded
+after another test has loaded TensorFlow.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ import numpy as np
 from epithermal_edge.cli import simulator
 from epithermal_edge.inference import Engine, advance, estimator, open_bundle, runtime, start
 
-told = {}
+results = {}
 for path in sys.argv[2:]:
     bundle = open_bundle(Path(path))
     step = runtime.load(bundle, sys.argv[1])
@@ -64,8 +64,8 @@ for path in sys.argv[2:]:
     for record in simulator.records(4.0, 3, 1767225600.0):
         state, outcome = advance(engine, state, record)
         theta.append([float.hex(v) for v in (outcome.estimate.theta, outcome.estimate.theta_sigma)])
-    told[bundle.name] = {"runtime": step.runtime, "error": error, "same": same, "theta": theta}
-print(json.dumps(told))
+    results[bundle.name] = {"runtime": step.runtime, "error": error, "same": same, "theta": theta}
+print(json.dumps(results))
 """
 
 # July: SQLite stores -0.0 degC as 0, and a state that is computed again then differs by a sign
@@ -87,7 +87,7 @@ for seq, record in enumerate(simulator.records(40.0, 3, 1782864000.0), 1):
 
 
 def on_a_station(name, paths, source=None):
-    """What each bundle answers on one runtime, in a fresh process; from another source if given."""
+    """Run each bundle on one runtime in a new process, with another source tree if given."""
     if name not in runtime.available():
         pytest.skip(f"{name} is not installed")
     environment = dict(os.environ)
@@ -107,7 +107,7 @@ def on_a_station(name, paths, source=None):
 
 @pytest.fixture(scope="module")
 def answers():
-    """Of all bundles on both runtimes."""
+    """Run all bundles on both runtimes."""
     return {name: on_a_station(name, BUNDLES) for name in runtime.available()}
 
 
@@ -137,12 +137,12 @@ def test_golden_vectors_hold_on_each_runtime(answers, name):
         pytest.skip(f"{name} is not installed")
     assert len(answers[name]) == len(BUNDLES)
     for path in BUNDLES:
-        told = answers[name][path.name.rpartition("-")[0]]
-        assert told["runtime"] == name
-        assert told["error"] <= open_bundle(path).golden_tolerance
+        result = answers[name][path.name.rpartition("-")[0]]
+        assert result["runtime"] == name
+        assert result["error"] <= open_bundle(path).golden_tolerance
 
 
-def test_the_released_bundle_answers_bit_for_bit_as_it_did(answers):
+def test_the_released_bundle_reproduces_its_golden_outputs_bit_for_bit(answers):
     if "tflite" not in answers or platform.machine() != "x86_64":
         pytest.skip("its golden vectors are tflite-runtime's on x86_64")
     assert answers["tflite"]["rootzone"]["same"]
@@ -150,7 +150,7 @@ def test_the_released_bundle_answers_bit_for_bit_as_it_did(answers):
 
 def test_both_runtimes_give_the_same_estimates(answers):
     if len(answers) < 2:
-        pytest.skip("one runtime alone has nobody to agree with")
+        pytest.skip("needs two runtimes")
     for name in answers["tflite"]:
         tflite, litert = (
             np.array([[float.fromhex(v) for v in row] for row in answers[r][name]["theta"]])
@@ -161,7 +161,7 @@ def test_both_runtimes_give_the_same_estimates(answers):
 
 
 @every_bundle
-def test_the_station_shows_a_network_the_features_that_its_bundle_names(path):
+def test_a_network_gets_the_features_that_its_bundle_names(path):
     engine, records = engine_of(path), days(2.0)
     names = [feature.name for feature in FEATURES]
     piped, states, expected = pipeline.start(1), {}, []
@@ -174,15 +174,15 @@ def test_the_station_shows_a_network_the_features_that_its_bundle_names(path):
             before = cold if window.restart[0] else states.get(phase, cold)
             y, states[phase] = engine.step(x, before)
             expected.append((window.hour * 3600.0, float(y[0])))
-    state, told = engines.start(engine), {}
+    state, estimates = engines.start(engine), {}
     for record in records:
         state, outcome = engines.advance(engine, state, record)
-        told[outcome.estimate.window_end_s] = outcome.estimate.theta
-    assert expected and all(told[end_s] == theta for end_s, theta in expected)
+        estimates[outcome.estimate.window_end_s] = outcome.estimate.theta
+    assert expected and all(estimates[end_s] == theta for end_s, theta in expected)
 
 
 @every_bundle
-def test_its_state_comes_back_from_its_parts(path):
+def test_its_state_is_restored_from_its_parts(path):
     engine = engine_of(path)
     state = engines.start(engine)
     for record in days(2.0):
@@ -197,7 +197,7 @@ def test_its_state_comes_back_from_its_parts(path):
 
 
 @every_bundle
-def test_a_station_that_is_killed_goes_on_with_the_state_of_its_last_record(path, tmp_path):
+def test_a_killed_station_continues_with_the_state_of_its_last_record(path, tmp_path):
     killed = subprocess.Popen(
         [sys.executable, "-c", IN_THE_JOURNAL, str(path), str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -220,7 +220,7 @@ def test_a_station_that_is_killed_goes_on_with_the_state_of_its_last_record(path
 
 @pytest.fixture
 def later(tmp_path):
-    """The station's source as a later version may have it: with one more feature, the first."""
+    """Copy the station's source and insert a feature in first place, as a later version may."""
     source = tmp_path / "later"
     shutil.copytree(ROOT / "edge" / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
     path = source / "epithermal_edge" / "inference" / "features.py"
@@ -235,12 +235,12 @@ def later(tmp_path):
     return source
 
 
-def test_a_new_feature_voids_no_bundle_and_changes_no_answer(answers, later):
+def test_a_new_feature_invalidates_no_bundle_and_changes_no_estimate(answers, later):
     name = runtime.available()[0]
     assert on_a_station(name, BUNDLES, source=later) == answers[name]
 
 
-def test_a_bundle_of_a_later_version_is_refused_by_the_name_of_its_feature(tmp_path):
+def test_a_bundle_with_a_feature_of_a_later_version_is_rejected(tmp_path):
     path = changed(tmp_path, lambda table: table["features"][2].update(name="moon", unit="1"))
     with pytest.raises(BundleError, match=r"features moon \[1\] are not known.*update") as caught:
         open_bundle(path)
@@ -248,7 +248,7 @@ def test_a_bundle_of_a_later_version_is_refused_by_the_name_of_its_feature(tmp_p
 
 
 def changed(folder: Path, change):
-    """The bundle of three features with another bundle.toml."""
+    """Copy the bundle of three features and change its bundle.toml."""
     path = folder / "three-0.1.0"
     shutil.copytree(GOLDEN / "three-0.1.0", path)
     table = tomllib.loads((path / "bundle.toml").read_text("utf-8"))
@@ -270,7 +270,7 @@ def state_of(table):
         (lambda t: state_of(t)[1].update(shape=[2, 4]), r"c of shape \(1, 8\), not \(1, 2, 4\)"),
     ],
 )
-def test_a_model_without_the_state_that_its_bundle_names_is_refused(tmp_path, change, problem):
+def test_a_model_without_the_state_that_its_bundle_names_is_rejected(tmp_path, change, problem):
     bundle = open_bundle(changed(tmp_path, change))
     with pytest.raises(BundleError, match=problem) as caught:
         runtime.load(bundle)
@@ -292,14 +292,14 @@ def test_a_model_without_the_state_that_its_bundle_names_is_refused(tmp_path, ch
         (lambda t: t["features"].append(t["features"][0]), "each once"),
     ],
 )
-def test_a_description_of_networks_that_makes_no_sense_is_refused(tmp_path, change, problem):
+def test_an_invalid_description_of_networks_is_rejected(tmp_path, change, problem):
     path = changed(tmp_path, change)
     with pytest.raises(BundleError, match=problem) as caught:
         open_bundle(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
-def test_a_bundle_whose_model_takes_another_number_of_features_is_refused(tmp_path):
+def test_a_bundle_whose_model_has_another_number_of_features_is_rejected(tmp_path):
     path = changed(tmp_path, lambda table: table["features"].pop())
     header, *rows = [row.split(",") for row in (path / "golden.csv").read_text().splitlines()]
     at = header.index("gap")

@@ -1,4 +1,4 @@
-"""What README and docs tell to type exists, links lead somewhere, made pages are up to date."""
+"""Commands and links in README and docs are valid, and generated pages are up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARSERS = {"epithermal-edge": edge_cli.parser, "epithermal-host": host_cli._pars
 
 
 def code_lines(text):
-    """Lines of code blocks, fenced or indented, with continued lines joined."""
+    """List the lines of code blocks, fenced or indented, with continued lines joined."""
     fenced, lines, before = False, [], ""
     for line in re.sub(r"\\\n\s*", "", text).splitlines():
         if line.lstrip().startswith("```"):
@@ -31,19 +31,19 @@ def code_lines(text):
 
 
 def commands(page, *programs):
-    """Words of the commands in a page's code blocks, and whether each is a synopsis: X [--y Z]."""
+    """List the words of each command of a page, and whether it is a synopsis: X [--y Z]."""
     found = []
     for line in code_lines(page.read_text("utf-8")):
         for part in re.split(r"\s(?:&&|\||>)\s", line.removeprefix("$ ")):
             if not re.match(rf"\s*(?:{'|'.join(programs)})(?:\s|$)", part):
                 continue
-            told = re.split(r"\s{5,}(?=[a-z])", part)[0]  # what it does, in a column to the right
-            found.append((shlex.split(told, comments=True), "[-" in told))
+            command = re.split(r"\s{5,}(?=[a-z])", part)[0]  # without a column of explanations
+            found.append((shlex.split(command, comments=True), "[-" in command))
     return found
 
 
 def subcommand(parser, words):
-    """The parser that the words lead to, and the words that are left."""
+    """Return the parser of the subcommand, and the words after it."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             name = next((w for w in words if not w.startswith("-")), None)
@@ -55,7 +55,7 @@ def subcommand(parser, words):
 
 
 def problem(words, synopsis):
-    """What is wrong with a documented command; None if nothing is."""
+    """Describe the fault of a documented command; return None without fault."""
     parser, rest = subcommand(PARSERS[words[0]](), words[1:])
     options = {o for action in parser._actions for o in action.option_strings}
     given = {w.strip("[]").split("=")[0] for w in rest if w.lstrip("[").startswith("--")}
@@ -108,7 +108,7 @@ def test_each_documented_make_target_exists(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_each_relative_link_leads_to_a_file(page):
+def test_each_relative_link_points_to_a_file(page):
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
     local = [link for link in links if not re.match(r"[a-z]+:|#", link)]
     missing = [link for link in local if not (page.parent / unquote(link.split("#")[0])).exists()]
@@ -116,14 +116,14 @@ def test_each_relative_link_leads_to_a_file(page):
 
 
 def anchors(page):
-    """What a link can lead to within a page, as GitHub names headings."""
+    """Return the anchors of a page's headings, named as on GitHub."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
     plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_each_link_into_a_page_leads_to_a_heading(page):
+def test_each_link_into_a_page_points_to_a_heading(page):
     links = re.findall(r"\]\(([^)\s:]*)#([^)\s]+)\)", page.read_text("utf-8"))
     targets = [
         ((page.parent / unquote(path)).resolve() if path else page, at) for path, at in links
@@ -134,22 +134,22 @@ def test_each_link_into_a_page_leads_to_a_heading(page):
 
 def test_the_map_of_the_docs_names_every_page_once():
     links = re.findall(r"\]\(([^)#\s]+\.md)\)", (ROOT / "docs" / "README.md").read_text("utf-8"))
-    told = [link for link in links if not link.startswith("../")]
+    linked = [link for link in links if not link.startswith("../")]
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
-    assert sorted(told) == sorted(set(pages) - {"README.md"})
+    assert sorted(linked) == sorted(set(pages) - {"README.md"})
 
 
 def test_each_picture_of_the_docs_is_shown_in_a_page():
-    told = "".join(page.read_text("utf-8") for page in PAGES)
+    text = "".join(page.read_text("utf-8") for page in PAGES)
     pictures = [path.name for path in (ROOT / "docs" / "figures").iterdir()]
-    assert pictures and not [name for name in pictures if f"figures/{name}" not in told]
+    assert pictures and not [name for name in pictures if f"figures/{name}" not in text]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse wraps its help differently")
 def test_the_page_of_commands_is_what_the_programs_print():
     spec = importlib.util.spec_from_file_location("made", ROOT / "docs" / "make_reference.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    for name, make in made.PAGES.items():
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    for name, make in reference.PAGES.items():
         now = (ROOT / "docs" / name).read_text("utf-8")
         assert now == make(), f"docs/{name} is out of date: make docs"

@@ -1,7 +1,7 @@
-"""Every command of README and docs is run as it stands, or is listed here with the reason why not.
+"""Every command of README and docs runs as written, or is listed here with a reason.
 
-A page is one shell session in a copy of the repository, its commands in order. What a page leaves
-open (RUN, NAME-VERSION) is filled in; a command that is to fail is to fail with the code told here.
+The commands of a page run in order, in one shell session in a copy of the repository. Placeholders
+(RUN, NAME-VERSION) are filled in; a command that must fail must exit with the code given here.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pathlib import Path
 import pytest
 from tests.contract.documented import PAGES, ROOT, commands
 
-EXAMPLE_HAS_NO_MODEL = 3  # nor has the place that it names a port and a broker
+EXAMPLE_HAS_NO_MODEL = 3  # nor do its port and its broker exist
 
 
 @dataclass(frozen=True)
 class Walk:
-    """How a page is run."""
+    """Options for running a page."""
 
     slow: bool = False
     fill: dict[str, str] = field(default_factory=dict)
-    codes: dict[str, int] = field(default_factory=dict)  # of commands that are to fail
+    codes: dict[str, int] = field(default_factory=dict)  # of commands that must fail
     later: tuple[str, ...] = ()  # commands that `make test` leaves to `make test-docs`
-    after: str = ""  # a page whose folder it goes on in
+    after: str = ""  # the page whose folder it uses
 
 
 WALKS = {
@@ -97,7 +97,7 @@ MADE = ("docs/commands.md", "docs/configuration.md", "docs/payloads.md")
 
 
 def excuse(name, command):
-    """Why a command is not run here; None if it is."""
+    """Return the reason why a command is not run here; None if it is run."""
     for page, pattern, reason in ELSEWHERE:
         if re.fullmatch(page, name) and re.match(pattern, command, re.DOTALL):
             return reason
@@ -128,7 +128,7 @@ def test_commands_are_cut_as_a_shell_would():
 
 
 def copy(folder):
-    """The repository as one gets it."""
+    """Copy the repository without untracked files, with wrappers of the programs."""
     away = shutil.ignore_patterns(
         ".git", ".venv", "build", "__pycache__", ".*_cache", ".hypothesis"
     )
@@ -147,7 +147,7 @@ def copy(folder):
 
 
 def session(name, folder, slow):
-    """A page's commands as one script that ends at the first surprise."""
+    """Write a page's commands as one script that stops at the first unexpected exit code."""
     walk, programs = WALKS[name], folder / "build" / "bin"
     lines = ["set -uo pipefail"]
     for command in commands(BY_NAME[name]):
@@ -155,7 +155,7 @@ def session(name, folder, slow):
             continue
         for gap, filled in walk.fill.items():
             command = command.replace(gap, filled)
-        if command == "make demo":  # this run's programs in the place of .venv's
+        if command == "make demo":  # with the programs of this run instead of those in .venv
             command = f"make -o .venv/.ready BIN={shlex.quote(str(programs))} demo"
         if command == ". .venv/bin/activate":
             command = f"PATH={shlex.quote(str(programs))}:$PATH"
@@ -168,11 +168,11 @@ def session(name, folder, slow):
 def run(name, folder, slow):
     script = session(name, folder, slow)
     path = f"{folder / 'build' / 'bin'}:{os.environ['PATH']}"
-    kept = {
+    environment = {
         k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS")
     }
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env={**kept, "PATH": path},
+        ["bash", "-c", script], cwd=folder, env={**environment, "PATH": path},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
@@ -180,20 +180,20 @@ def run(name, folder, slow):
 
 
 @pytest.mark.parametrize("name", [name for name, walk in WALKS.items() if not walk.slow])
-def test_a_page_does_what_it_says(name, tmp_path):
+def test_the_commands_of_a_page_run(name, tmp_path):
     run(name, copy(tmp_path / "epithermal"), slow=False)
 
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
-    """Folders that slow pages leave to those after them."""
+    """Return the folders of slow pages, which later pages use."""
     return tmp_path_factory.mktemp("walked"), {}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", [name for name, walk in WALKS.items() if walk.slow or walk.later])
-def test_a_slow_page_does_what_it_says(name, walked):
+def test_the_commands_of_a_slow_page_run(name, walked):
     base, folders = walked
     before = WALKS[name].after
     folders[name] = folders[before] if before else copy(base / Path(name).stem)

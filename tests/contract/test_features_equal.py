@@ -31,7 +31,7 @@ latitude_share = 0.6
 monitor_share = 0.6
 """
 
-DAYS = 150  # that the station lives through
+DAYS = 150  # processed by the station
 
 
 @pytest.fixture(scope="module")
@@ -44,33 +44,33 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def station_windows(run_folder: Path, index: int) -> list[Window]:
-    """Records of one site as floats, one by one, with 24 windows a day; those that end at 0 h."""
+    """Process the records of one site one by one; return the windows that end at 0 h."""
     observation, _ = dataset.observe_scenario(read_run(run_folder), run_folder, index)
     state = pipeline.start(1, phases=24)
     windows: list[Window] = []
     for record in observation.records()[: 24 * DAYS]:
         assert all(isinstance(getattr(record, name), float) for name in dataset.COLUMNS)
-        state, _, made = pipeline.step(observation.site, state, record)
-        windows += made
+        state, _, completed = pipeline.step(observation.site, state, record)
+        windows += completed
     assert len(windows) == 24 * DAYS
     return [window for window in windows if window.hour % 24 == 0]
 
 
 @pytest.mark.parametrize("index", [0, 3])  # without and with a rain gauge
-def test_the_station_s_features_are_the_training_s_bit_for_bit(run_folder, index):
+def test_station_and_training_compute_the_same_features_bit_for_bit(run_folder, index):
     windows = station_windows(run_folder, index)
     with np.load(run_folder / "dataset.npz") as file:
         ends = [3600.0 * window.hour for window in windows]
         assert ends == file["day_end_s"][:DAYS].tolist()
         station = np.concatenate([window.features for window in windows])
-        station = station.astype(np.float32)  # as the network takes them
+        station = station.astype(np.float32)  # as for the network
         assert np.array_equal(station, file["features"][index, :DAYS])
         for name in ("theta_classical", "theta_classical_sigma"):
             values = np.concatenate([getattr(window, name) for window in windows])
             assert np.array_equal(values, file[name][index, :DAYS], equal_nan=True)
 
 
-def test_the_records_held_every_kind_of_trouble(run_folder):
+def test_the_records_include_gaps_and_missing_weather(run_folder):
     with np.load(run_folder / "dataset.npz") as file:
         gap, rain_known, et0_known = (file["features"][..., i] for i in (2, 4, 6))
     assert gap.mean() > 0.01

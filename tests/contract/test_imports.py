@@ -1,4 +1,4 @@
-"""The station stays light: nothing of the host, nothing heavy, whichever module is imported."""
+"""No module of the station imports the host or a heavy package."""
 
 import ast
 import json
@@ -77,7 +77,7 @@ def test_all_modules_together_load_nothing_heavy():
 
 
 def imports_of(path):
-    """Top-level package names that a module's source imports, anywhere in it."""
+    """Yield the top-level packages that a module imports anywhere in its source."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -115,7 +115,7 @@ FOLDERS = sorted(path.parent for path in EDGE.glob("*/__init__.py"))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_a_folder_says_what_it_is_for_and_which_file_to_open(folder):
+def test_a_folder_states_its_purpose_and_the_file_to_open(folder):
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
     assert re.search(r"^In: .*\sOut:\s", text, re.M | re.S)
     assert 3 <= len([line for line in text.splitlines() if line]) <= 6

@@ -1,4 +1,4 @@
-"""Imports go one way: a folder imports only what stands further down in its package's table.
+"""Imports go one way: a folder imports only folders further down in its package's table.
 
 Every import counts, also one under TYPE_CHECKING and one inside a function.
 """
@@ -82,7 +82,7 @@ class Import:
 
 
 def shown(path: Path) -> str:
-    """Shorten a path to what stands in this repository."""
+    """Return a path relative to the repository."""
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
@@ -97,7 +97,7 @@ def modules_in(root: Path) -> dict[str, Path]:
 
 
 def imports_in(root: Path) -> list[Import]:
-    """Find every import of a module of either package, wherever it stands in its file."""
+    """Find every import of a module of either package, anywhere in a file."""
     modules = modules_in(root)
     out = []
     for source, path in modules.items():
@@ -129,7 +129,7 @@ def _module_of(name: str, modules: dict[str, Path]) -> str | None:
 
 
 def room(module: str) -> tuple[str, str]:
-    """Package, and folder or single module directly under it."""
+    """Split the name of a module into package, and folder or module directly under it."""
     package, _, rest = module.partition(".")
     return package, rest.partition(".")[0]
 
@@ -141,7 +141,7 @@ def levels(package: str) -> dict[str, int]:
 
 
 def wrong_directions(root: Path) -> list[str]:
-    """Report imports that go upward or aside, and folders that have no place in the table."""
+    """Report imports of higher or equal layers, and folders missing from the table."""
     out = [
         f"{shown(path)}: {room(module)[1]} has no place in the table of {room(module)[0]}"
         for module, path in modules_in(root).items()
@@ -157,7 +157,7 @@ def wrong_directions(root: Path) -> list[str]:
         if own == "__init__" or level[own] < level[theirs]:
             out.append(f"{found}: {own} stands below {theirs}")
         elif level[own] == level[theirs]:
-            out.append(f"{found}: {own} and {theirs} stand beside each other")
+            out.append(f"{found}: {own} and {theirs} are on the same layer")
     return out
 
 
@@ -224,7 +224,7 @@ def busy_inits(root: Path) -> list[str]:
 
 
 def closed_doors(root: Path) -> list[str]:
-    """Report folders whose __init__.py does not say in three to six lines what they are for."""
+    """Report folders whose __init__.py has no docstring of three to six lines."""
     out = []
     for module, path in modules_in(root).items():
         if not module.endswith(".__init__") or room(module)[1] == "__init__":
@@ -322,7 +322,7 @@ def test_an_upward_import_is_reported_wherever_it_stands(tmp_path, text, line):
 def test_an_import_from_a_folder_on_the_same_layer_is_reported(tmp_path):
     text = "from epithermal_host.studies.demo import run\n"
     root = tree(tmp_path, {"host.studies.demo": "", "host.retraining.retrain": text})
-    assert "retraining and studies stand beside each other" in only(wrong_directions(root))
+    assert "retraining and studies are on the same layer" in only(wrong_directions(root))
 
 
 def test_an_import_of_a_name_that_a_folder_exports_goes_up_too(tmp_path):
@@ -389,7 +389,7 @@ def test_an_init_that_imports_is_reported_but_where_it_exports(tmp_path):
 
 
 @pytest.mark.parametrize(("lines", "closed"), [(0, True), (2, True), (3, False), (7, True)])
-def test_a_folder_that_does_not_say_what_it_is_for_is_reported(tmp_path, lines, closed):
+def test_a_folder_without_a_docstring_of_three_to_six_lines_is_reported(tmp_path, lines, closed):
     text = '"""' + "\n".join(["What for."] * lines) + '"""\n'
     assert len(closed_doors(tree(tmp_path, {"host.soil.__init__": text}))) == closed
 

@@ -1,4 +1,4 @@
-"""Every model that is released here: what it says of itself holds on each runtime."""
+"""Every released model is signed and reproduces its golden vectors on each runtime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from epithermal_host.compute.isolated_runtime import answer
 
 MODELS = Path(__file__).parents[2] / "models"
 RELEASED = sorted(path.parent for path in MODELS.glob("*/MANIFEST"))
-AGREE_M3_M3 = 1e-5  # between two runtimes, as the ladder of quantization asks
+AGREE_M3_M3 = 1e-5  # between two runtimes, as required in quantization
 
 
 def project_key():
@@ -38,7 +38,7 @@ def test_a_model_is_released():
 
 
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.name)
-def test_it_answers_its_golden_vectors_on_every_runtime_and_alike(path):
+def test_its_golden_vectors_hold_on_every_runtime_and_the_runtimes_agree(path):
     bundle = open_bundle(path)
     assert path.name == f"{bundle.name}-{bundle.version}"
     answers = {
@@ -53,7 +53,7 @@ def test_it_answers_its_golden_vectors_on_every_runtime_and_alike(path):
 
 
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.name)
-def test_its_card_says_how_good_it_is_and_where_it_fails(path):
+def test_its_card_has_the_accuracy_and_the_limits(path):
     card = (path / "CARD.md").read_text("utf-8")
     assert "## How good it is" in card and "## Where it fails" in card
     assert "simulat" in card and "real site" in card.lower()

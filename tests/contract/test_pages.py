@@ -1,4 +1,4 @@
-"""The pages and forms that a contributor looks for are complete and agree with the code."""
+"""Pages and forms for contributors are complete and agree with the code."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_workflow_runs_the_script_of_ci_and_nothing_else():
     assert [step["run"] for step in runs] == ["bash .ci/run"]
     assert runs[0]["env"]["PYTHON"] == "${{ steps.python.outputs.python-path }}"
     assert 'PYTHON="${PYTHON:-python3}"' in read(".ci", "run")
-    assert re.search(r"^PYTHON \?= ", read("Makefile"), re.M)  # so that the environment may choose
+    assert re.search(r"^PYTHON \?= ", read("Makefile"), re.M)  # the environment may override it
 
 
 def test_the_workflow_covers_every_python_from_the_oldest_and_an_arm64_machine():
@@ -105,7 +105,7 @@ def test_the_form_of_a_wrong_theta_asks_for_check_and_export():
     assert fields["check"]["render"] == fields["export"]["render"] == "text"
 
 
-def test_a_vulnerability_is_led_away_from_public_issues():
+def test_a_vulnerability_is_directed_away_from_public_issues():
     links = yaml.safe_load(read(".github", "ISSUE_TEMPLATE", "config.yml"))["contact_links"]
     private = [link["url"] for link in links if link["url"].endswith("/security/advisories/new")]
     assert len(private) == 1
@@ -157,7 +157,7 @@ def test_each_tool_is_pinned_within_what_its_requirement_allows(kind):
 def test_the_hooks_before_a_commit_run_the_pinned_ruff_and_mypy():
     settings = yaml.safe_load(read(".pre-commit-config.yaml"))
     (repository,) = settings["repos"]
-    assert repository["repo"] == "local"  # another would bring a version of its own
+    assert repository["repo"] == "local"  # another would have its own version
     commands = [hook["entry"].split()[:2] for hook in repository["hooks"]]
     makefile = read("Makefile")
     for program, *argument in commands:
@@ -174,7 +174,7 @@ SOURCE = {name: ROOT / name / "src" / f"epithermal_{name}" for name in PROJECTS}
 
 
 def architecture(heading):
-    """A section of ARCHITECTURE.md."""
+    """Return a section of ARCHITECTURE.md."""
     text = re.search(
         rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", read("ARCHITECTURE.md"), re.M | re.S
     )
@@ -183,12 +183,12 @@ def architecture(heading):
 
 
 def rows(text):
-    """The cells of each row of a section's tables, without heads and rules."""
+    """List the cells of each row of a section's tables, without headers and rules."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     rules = {number for number, line in enumerate(lines) if set(line) <= set("|-")}
     heads = {number - 1 for number in rules}
-    kept = [line for number, line in enumerate(lines) if number not in rules | heads]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in kept]
+    body = [line for number, line in enumerate(lines) if number not in rules | heads]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in body]
 
 
 def test_the_architecture_is_a_ten_minute_read():

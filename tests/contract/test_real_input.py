@@ -1,4 +1,4 @@
-"""Real loggers' bytes through the real daemon to a real broker: every record, once, in order.
+"""The daemon publishes every record of real loggers to a real broker, once and in order.
 
 (a) the 1,082 files of a Hydroinnova CRS-1000 in Germany, 13 months of quarter hours;
 (b) the report of a Quaesta telemetry portal from Colorado, 15 months of half hours, newest first.
@@ -50,7 +50,7 @@ TWICE = "2023-06-30T22:30:00Z"  # the portal holds two records of 7 s and 32 s w
 
 
 class Played:
-    """What came of a stream."""
+    """Messages and counts of a stream after the daemon processed it."""
 
     def __init__(self, folder, site, source, data):
         broker, line = Broker(folder), Line()
@@ -80,7 +80,7 @@ class Played:
 
 @pytest.fixture(scope="module")
 def folder():
-    """In memory where there is some: the disk is not what is tested here."""
+    """Return a folder in memory if possible, since the disk is not tested here."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)
@@ -102,9 +102,9 @@ def portal_file(shared):
 
 @pytest.fixture(scope="module")
 def played(folder, hydroinnova_files, portal_file):
-    """Both streams, each through its own daemon and broker, at the same time.
+    """Process both streams at the same time, each with its own daemon and broker.
 
-    The portal's in the logger's order: its header, then the oldest first.
+    The portal's report is sent in the logger's order: its header, then the oldest first.
     """
     header, *lines = gzip.decompress(portal_file.read_bytes()).splitlines()
     streams = (
@@ -132,8 +132,8 @@ def portal(played):
     return played[1]
 
 
-def hold_the_contract(played, ends):
-    """One message a record, valid, ids unique and in order, ends as the files have them."""
+def check_contract(played, ends):
+    """Check that each record has one valid message, with its end and the next id."""
     messages = played.messages
     assert [m["end"] for m in messages] == ends
     epoch = messages[0]["id"].split(":")[1]
@@ -153,7 +153,7 @@ def test_every_line_of_the_hydroinnova_files_becomes_one_message(hydroinnova, hy
         for found in stamp.finditer(data)
     ]
     assert len(ends) == len(set(ends)) == 26043
-    hold_the_contract(hydroinnova, [end.decode() for end in ends])
+    check_contract(hydroinnova, [end.decode() for end in ends])
     assert (hydroinnova.counts["damaged"], hydroinnova.counts["duplicates"]) == (0, 0)
     assert hydroinnova.counts["late"] == 0
 
@@ -166,9 +166,9 @@ def test_the_counts_of_the_hydroinnova_messages_are_those_of_the_files(
     for data in hydroinnova_files[1]:
         assert not data or header in data  # one of them is empty
         rows += [row.split(b",") for row in data.splitlines() if row[:1].isdigit()]
-    told = [(m["n"]["counts"], m["n"]["live_s"], m["met"]["pressure_hpa"])
-            for m in hydroinnova.messages]  # fmt: skip
-    assert told == [(float(row[14]), float(row[16]), float(row[4])) for row in rows]
+    published = [(m["n"]["counts"], m["n"]["live_s"], m["met"]["pressure_hpa"])
+                 for m in hydroinnova.messages]  # fmt: skip
+    assert published == [(float(row[14]), float(row[16]), float(row[4])) for row in rows]
 
 
 def test_every_line_of_the_portal_report_becomes_one_message(portal, portal_file):
@@ -177,7 +177,7 @@ def test_every_line_of_the_portal_report_becomes_one_message(portal, portal_file
     assert len(rows) == 22088
     ends = [row["Message Date"].replace(" UTC", "Z").replace(" ", "T") for row in reversed(rows)]
     assert [end for end, times in Counter(ends).items() if times > 1] == [TWICE]
-    hold_the_contract(portal, list(dict.fromkeys(ends)))
+    check_contract(portal, list(dict.fromkeys(ends)))
     assert portal.counts["records"] == 22087
     assert (portal.counts["duplicates"], portal.counts["damaged"]) == (1, 0)
 
@@ -191,18 +191,18 @@ def test_the_report_as_it_is_newest_first_holds_the_same_records(portal, portal_
     assert len(same) == 22086
     for record, message in same:
         assert utc(record.end_s) == message["end"]
-        assert told(record.counts) == message["n"]["counts"]
-        assert told(record.pressure_hpa) == message["met"]["pressure_hpa"]
-        assert told(record.incoming) == message["met"]["incoming"]
+        assert none_if_nan(record.counts) == message["n"]["counts"]
+        assert none_if_nan(record.pressure_hpa) == message["met"]["pressure_hpa"]
+        assert none_if_nan(record.incoming) == message["met"]["incoming"]
 
 
-def told(value):
+def none_if_nan(value):
     return None if math.isnan(value) else value
 
 
 @pytest.mark.parametrize("name", ["hydroinnova", "portal"])
-def test_replay_of_a_month_gives_the_thetas_that_the_line_gave(name, request, tmp_path):
-    """The first month of the file; the same engine, so the same digits."""
+def test_replay_of_a_month_gives_the_published_thetas(name, request, tmp_path):
+    """Compare the first month of the file: the same engine gives the same digits."""
     stream = request.getfixturevalue(name)
     month, paths = 31 * (96 if name == "hydroinnova" else 48), tmp_path / "month"
     paths.mkdir()
@@ -227,7 +227,7 @@ def test_replay_of_a_month_gives_the_thetas_that_the_line_gave(name, request, tm
 
 
 def near(text, value, tolerance):
-    """Whether eight printed digits and a rounded value are the same number, or both none."""
+    """Check whether a printed and a rounded value agree, or both are missing."""
     if text == "" or value is None:
         return text == "" and value is None
     return abs(float(text) - value) <= tolerance

@@ -43,7 +43,7 @@ def site(tmp_path_factory):
 
 
 def text(path):
-    """A page without its tags."""
+    """Return the text of a page without tags."""
     return re.sub(r"<[^>]+>", "", path.read_text("utf-8"))
 
 
@@ -69,7 +69,7 @@ def test_shapes_units_and_comments_of_fields_are_shown_as_written(site):
 
 
 class Loaded(HTMLParser):
-    """Addresses that a browser loads with a page."""
+    """Collect the addresses that a browser loads with a page."""
 
     def __init__(self):
         super().__init__()
@@ -103,7 +103,7 @@ def test_the_navigation_has_the_sections_of_the_map(site):
     assert tabs == ["Home", *headings]
 
 
-def test_a_link_out_of_the_docs_leads_into_the_repository(site):
+def test_a_link_out_of_the_docs_points_into_the_repository(site):
     page = (site / "tutorial" / "index.html").read_text("utf-8")
     assert "/blob/main/deploy/station.example.toml" in page
 

@@ -1,4 +1,4 @@
-"""One version: of both distributions, both programs, the messages and the Debian package."""
+"""Distributions, programs, messages and the Debian package have the same version."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""A dashboard in headless Chromium, and the folder that it is served from."""
+"""Load a dashboard in headless Chromium, and serve its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.rig import wait_until
 
 
 class Page(browser.Tab):
-    """One page, waited for."""
+    """A page, with functions that wait for its content."""
 
     def __init__(self, folder):
         self._loaded = 0
@@ -28,33 +28,33 @@ class Page(browser.Tab):
         super()._take(message)
 
     def open(self, url):
-        """Go there and wait until it has loaded."""
+        """Load a page and wait until it has loaded."""
         before = self._loaded
         self.go(url)
         wait_until(lambda: self._loaded > before, 30, url)
 
     def text(self, selector):
-        """Text of the first element; None where there is none."""
+        """Return the text of the first element; None if there is none."""
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? null")
 
     def until(self, expression, seconds=20.0):
-        """Wait until it is true."""
+        """Wait until an expression is true."""
         wait_until(lambda: self.run(expression), seconds, expression)
 
     def resize(self, width, height, scheme="light"):
-        """Another size and colour scheme; a phone below 600 px."""
+        """Set size and colour scheme; below 600 px as a phone."""
         self.look(width, height, scheme, width < 600)
-        time.sleep(0.6)  # a page draws anew after a moment
+        time.sleep(0.6)  # a page redraws with a delay
 
     def overflow(self):
-        """Pixels that the page is too wide."""
+        """Return by how many pixels the page exceeds the window."""
         return self.run(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
 
 
 class Site:
-    """A folder over HTTP, as a web server would give it."""
+    """A web server of a folder."""
 
     def __init__(self, folder):
         handler = functools.partial(Quiet, directory=folder)
@@ -68,7 +68,7 @@ class Site:
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Does not log."""
+    """A request handler that does not log."""
 
     def log_message(self, *_):
         pass

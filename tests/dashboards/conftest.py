@@ -1,4 +1,4 @@
-"""Fixtures of the dashboards' tests, and the list of what was started."""
+"""Provide fixtures of the dashboards' tests, and report the started programs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .farm import Farm
 
 @pytest.fixture
 def farm(tmp_path):
-    """A broker and a station with 40 days behind it, not started."""
-    made = Farm(tmp_path)
-    yield made
-    made.close()
+    """Create a broker and a station with 40 days of records, not started."""
+    created = Farm(tmp_path)
+    yield created
+    created.close()
 
 
 def pytest_terminal_summary(terminalreporter):

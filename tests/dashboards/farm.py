@@ -1,4 +1,4 @@
-"""A farm: a real broker, the real station with a line of ours, and its journal as the truth."""
+"""Run a real broker and a real station on a simulated port, with its journal as the reference."""
 
 from __future__ import annotations
 
@@ -35,41 +35,43 @@ class Farm:
         self._ends = [record.end_s for record in records]
         self._lines = list(simulator.lines("records", records))
         self._sent = 0
-        self.count = 24 * days  # of the past, up to the present hour
+        self.count = 24 * days  # records up to the present hour
         self.toml = station_toml(
             folder, url=self.line.name, port=self.broker.port, site=site, bundle=BUNDLE,
             source=SOURCE, mqtt="backlog_per_s = 0\n",
         )  # fmt: skip
 
     def start(self):
-        """The daemon, ready to read."""
-        self.daemon = Daemon(self.toml)  # kept at once: one that is not ready is to be ended too
+        """Start the daemon and wait until it reads."""
+        self.daemon = Daemon(
+            self.toml
+        )  # assigned first, so that `close` stops it even if it never gets ready
         self.daemon.ready()
 
     def send(self, until):
-        """The logger's lines up to a record's number; the first line is the header."""
+        """Send the logger's lines up to a record's number; the first line is the header."""
         for line in self._lines[self._sent : until + 1]:
             self.line.write(line)
         self._sent = max(self._sent, until + 1)
 
     def end(self, number):
-        """When a record ends, as messages say it."""
+        """Return the end of a record, formatted as in messages."""
         return utc(self._ends[number - 1])
 
     def journal(self):
-        """What the station has told, by the end of each record: the truth of these tests.
+        """Return the station's estimates by the end of each record, the reference of these tests.
 
-        Numbers as the journal's table has them, q and flags as `export` prints them.
+        Numbers are those of the journal's table, q and flags those printed by `export`.
         """
         rows = csv.DictReader(io.StringIO(edge("export", self.toml).stdout))
-        told = {row["seq"]: row for row in rows}
+        exported = {row["seq"]: row for row in rows}
         with sqlite3.connect(f"file:{self.folder}/state/journal.sqlite3?mode=ro", uri=True) as db:
             db.row_factory = sqlite3.Row
             numbers = db.execute("SELECT * FROM estimate").fetchall()
         return {
-            told[str(row["seq"])]["time_utc"]: told[str(row["seq"])] | dict(row)
+            exported[str(row["seq"])]["time_utc"]: exported[str(row["seq"])] | dict(row)
             for row in numbers
-            if str(row["seq"]) in told  # one may have come in between
+            if str(row["seq"]) in exported  # a record may arrive in between
         }
 
     def close(self):

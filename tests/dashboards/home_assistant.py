@@ -1,4 +1,4 @@
-"""The real Home Assistant: onboarded and joined to a broker by its own API, as a person would."""
+"""Run the real Home Assistant, set up and connected to a broker by its own API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ automation: !include automation.yaml
 
 
 class HomeAssistant:
-    """Started with an empty folder and the automation of deploy/dashboards."""
+    """Home Assistant in a new folder, with the automation of deploy/dashboards."""
 
     def __init__(self, folder, broker_port):
         if not HASS.exists():
@@ -66,7 +66,7 @@ class HomeAssistant:
         return urllib.request.Request(f"{self.url}/{path}", data, headers)
 
     def call(self, path, body=None, form=False):
-        """Its REST API: GET, or POST of a body."""
+        """Call the REST API: GET, or POST of a body."""
         with urllib.request.urlopen(self._request(path, body, form), timeout=120) as answer:
             return json.loads(answer.read())
 
@@ -79,7 +79,7 @@ class HomeAssistant:
         self._token = self.call("auth/token", grant, form=True)["access_token"]
 
     def _join(self, broker_port):
-        """Settings, Devices & services, Add integration, MQTT."""
+        """Add the integration MQTT, as in Settings, Devices & services."""
         flow = self.call("api/config/config_entries/flow", {"handler": "mqtt"})
         path = f"api/config/config_entries/flow/{flow['flow_id']}"
         done = self.call(path, {"broker": "127.0.0.1", "port": broker_port})
@@ -90,15 +90,16 @@ class HomeAssistant:
         with urllib.request.urlopen(request, timeout=600) as stream:
             for line in stream:
                 if line.startswith(b"data: {"):
-                    told = json.loads(line[6:])["data"]
-                    self.changes.append((told["entity_id"], (told["new_state"] or {}).get("state")))
+                    change = json.loads(line[6:])["data"]
+                    state = (change["new_state"] or {}).get("state")
+                    self.changes.append((change["entity_id"], state))
 
     def states(self):
-        """State of each entity by its id."""
-        return {told["entity_id"]: told["state"] for told in self.call("api/states")}
+        """Return the state of each entity by its id."""
+        return {entity["entity_id"]: entity["state"] for entity in self.call("api/states")}
 
     def state(self, entity):
-        """One of them with its attributes; None where it is unknown to Home Assistant."""
+        """Return the state of an entity with its attributes; None if the entity is unknown."""
         try:
             return self.call(f"api/states/{entity}")
         except urllib.error.HTTPError as error:

@@ -1,4 +1,4 @@
-"""Which real programs were started, and what of theirs was found equal to the journal."""
+"""Record which real programs ran, and how many of their values equal the journal."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ STARTED, AGREED = [], []
 
 @contextmanager
 def starting(name, version):
-    """Time how long a program takes until it serves."""
-    began = time.monotonic()
+    """Time the start of a program until it serves."""
+    begin = time.monotonic()
     yield
-    STARTED.append((name, version, time.monotonic() - began))
+    STARTED.append((name, version, time.monotonic() - begin))
 
 
 def first_line(*command):
-    """What a program says of its version."""
+    """Return the first line of a command's output, for its version."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return (done.stdout or done.stderr).strip().splitlines()[0]
 
 
 def node_version(package):
-    """Version of what npm has installed; None where it has not."""
+    """Return the version of an npm package; None if it is not installed."""
     file = NODE_MODULES / package / "package.json"
     return json.loads(file.read_text())["version"] if file.exists() else None
 
 
-def agreed(where, count, what):
-    """So many values there are those of the journal."""
+def record_agreement(where, count, what):
+    """Record how many values of a program equal those of the journal."""
     AGREED.append((where, count, what))
 
 
 def report():
-    """Lines for the end of the run."""
+    """Return the lines for the end of the test run."""
     lines = [f"started  {n:<16} {v:<44} {s:6.1f} s" for n, v, s in STARTED]
     return lines + [f"equal    {where:<16} {count:>7} {what}" for where, count, what in AGREED]

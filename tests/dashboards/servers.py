@@ -1,4 +1,4 @@
-"""Real servers on free ports, each in a folder of its own, gone after the test."""
+"""Run real servers on free ports, each in a temporary folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,29 +18,22 @@ from .programs import first_line, starting
 DASHBOARDS = ROOT / "deploy" / "dashboards"
 
 
-def answers(port):
-    """Whether somebody listens."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
 class Server:
-    """A process of ours with its output in a file."""
+    """A process with its output in a file."""
 
-    def __init__(self, folder, command, seconds=30.0, ready=None, says="", **options):
+    def __init__(self, folder, command, seconds=30.0, ready=None, output="", **options):
         self.log = Path(folder) / "server.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **options)
         try:
-            wait_until(lambda: self._is_ready(ready, says), seconds, command[0])
+            wait_until(lambda: self._is_ready(ready, output), seconds, command[0])
         except BaseException:
             self.process.kill()
             raise
 
-    def _is_ready(self, ready, says):
+    def _is_ready(self, ready, output):
         assert self.process.poll() is None, self.log.read_text()
-        return says in self.log.read_text() and (ready is None or ready())
+        return output in self.log.read_text() and (ready is None or ready())
 
     def stop(self, signal_number=15):
         if self.process.poll() is None:
@@ -57,11 +49,11 @@ def _postgres_folder():
 
 
 class Postgres:
-    """A cluster of its own with the schema of deploy/dashboards; durable as by default."""
+    """A new cluster with the schema of deploy/dashboards and the default durability."""
 
     def __init__(self):
         programs = _postgres_folder()
-        # not in pytest's folder: postgres refuses root, and its user may not enter there
+        # not in pytest's folder: postgres rejects root, and its user has no access there
         self.folder = Path(tempfile.mkdtemp(prefix="epithermal-postgres-"))
         user = {}
         if os.geteuid() == 0:
@@ -95,7 +87,7 @@ class Postgres:
         return False
 
     def load_schema(self):
-        """As its README says."""
+        """Load the schema as in its README."""
         subprocess.run(
             ["psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.dsn,
              "-f", DASHBOARDS / "postgresql" / "schema.sql"],
@@ -107,7 +99,7 @@ class Postgres:
         return self._server.process.pid
 
     def rows(self, query, *values):
-        """Answer of a query, as dictionaries."""
+        """Return the rows of a query as dictionaries."""
         import psycopg
         from psycopg.rows import dict_row
 

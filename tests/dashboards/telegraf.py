@@ -1,7 +1,7 @@
-"""What Telegraf makes of a message by deploy's telegraf.conf, as its documents say.
+"""Convert messages to line protocol by deploy's telegraf.conf, as documented for Telegraf.
 
-Telegraf itself has no package on Debian. This reads the same file and does what the part of
-mqtt_consumer and json_v2 that it uses is documented to do; any other key is an error.
+Telegraf itself has no package on Debian. This implements the documented behaviour of those keys of
+mqtt_consumer and json_v2 that the file uses; any other key is an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RFC_3339 = "2006-01-02T15:04:05Z07:00"
 
 
 class Telegraf:
-    """The inputs of one file."""
+    """Inputs of a configuration file."""
 
     def __init__(self, path):
         config = tomllib.loads(path.read_text())
@@ -32,7 +32,7 @@ class Telegraf:
                 assert all(set(field) <= FIELD_KEYS for field in parser["field"])
 
     def lines(self, topic, payload, now_ns):
-        """Line protocol of a message."""
+        """Convert a message to lines of line protocol."""
         found = []
         for one in self.inputs:
             if any(matches(pattern, topic) for pattern in one["topics"]):
@@ -44,12 +44,12 @@ class Telegraf:
 
 
 def matches(pattern, topic):
-    """Whether a topic is what a subscription asks for; + alone."""
+    """Check whether a topic matches a subscription, whose only wildcard is +."""
     return re.fullmatch(re.escape(pattern).replace(r"\+", "[^/]+"), topic) is not None
 
 
 def tags_of(rules, topic):
-    """Tags from the topic's levels: a name in place of each, _ for none."""
+    """Return the tags of a topic: a rule names the tag of each level, or _ for none."""
     tags = {}
     for rule in rules:
         if matches(rule["topic"], topic):
@@ -60,7 +60,7 @@ def tags_of(rules, topic):
 
 
 def at(payload, path):
-    """Value of a GJSON path of plain names, and whether it is there."""
+    """Return the value at a GJSON path of plain names, and whether it exists."""
     for name in path.split("."):
         if not isinstance(payload, dict) or name not in payload:
             return None, False
@@ -69,12 +69,12 @@ def at(payload, path):
 
 
 def line(parser, tags, payload, now_ns):
-    """One point; None where no field has a value."""
+    """Return a point; None if no field has a value."""
     fields = {}
     for field in parser["field"]:
         value, there = at(payload, field["path"])
         assert there or field.get("optional"), f"{field['path']} is not in the message"
-        if value is not None:  # null is left out
+        if value is not None:  # null is omitted
             fields[field.get("rename", field["path"].rpartition(".")[2])] = typed(
                 value, field["type"]
             )
@@ -89,7 +89,7 @@ def line(parser, tags, payload, now_ns):
 
 
 def typed(value, kind):
-    """A field's value in line protocol."""
+    """Format the value of a field in line protocol."""
     if kind == "string":
         return '"' + str(value).replace("\\", r"\\").replace('"', r"\"") + '"'
     return f"{int(value)}i" if kind == "int" else repr(float(value))

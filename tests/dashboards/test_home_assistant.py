@@ -1,4 +1,4 @@
-"""Home Assistant finds the station by itself, shows its newest value, and nothing that is old."""
+"""Home Assistant discovers the station, shows its newest value, and no old one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from tests.support.rig import Subscriber, wait_until
 
 from .home_assistant import HomeAssistant
-from .programs import agreed
+from .programs import record_agreement
 from .servers import DASHBOARDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PREFIX = "sensor.north_field_"
 THETA = f"{PREFIX}soil_water_0_30_cm"
-SHOWN = {  # entity, where it is in the journal, factor, digits
+SHOWN = {  # entity, column of the journal, factor, digits
     "soil_water_0_30_cm": ("theta", 1, 6),
     "soil_moisture_0_30_cm": ("theta", 100, 1),
     "soil_water_storage_0_30_cm": ("storage_mm", 1, 2),
@@ -51,17 +51,17 @@ def test_discovery_values_unavailable_on_the_last_will_and_nothing_replayed_as_l
     for name, (column, factor, digits) in SHOWN.items():
         shown = float(ours[PREFIX + name])
         assert shown == pytest.approx(float(row[column]) * factor, abs=0.51 * 10.0**-digits), name
-    agreed("Home Assistant", len(SHOWN), "entities' values")
+    record_agreement("Home Assistant", len(SHOWN), "entities' values")
     attributes = home.state(THETA)["attributes"]
     assert attributes["unit_of_measurement"] == "m³/m³" and "device_class" not in attributes
 
-    told = {state for name, state in home.changes if name == THETA} - {
+    shown_states = {state for name, state in home.changes if name == THETA} - {
         "unavailable",
         "unknown",
         None,
     }
-    assert theta in told | {home.state(THETA)["state"]}
-    assert told <= {str(message["theta"]["value"]) for message in live}
+    assert theta in shown_states | {home.state(THETA)["state"]}
+    assert shown_states <= {str(message["theta"]["value"]) for message in live}
     assert len(live) <= 3 < farm.count  # of 40 days only the last hours were live
 
     for file in ("dashboard.yaml", "automation.yaml"):

@@ -15,7 +15,7 @@ from datetime import datetime
 import pytest
 from tests.support.rig import Subscriber, free_port, wait_until
 
-from .programs import agreed, first_line, starting
+from .programs import first_line, record_agreement, starting
 from .servers import DASHBOARDS, Server
 from .telegraf import Telegraf
 
@@ -51,9 +51,9 @@ class Influx:
             return False
 
     def ask(self, query, post=False):
-        """Series of an InfluxQL query."""
-        told = urllib.parse.urlencode({"db": "crns", "q": query, "epoch": "ms"})
-        url = f"http://127.0.0.1:{self.port}/query?{told}"
+        """Return the series of an InfluxQL query."""
+        parameters = urllib.parse.urlencode({"db": "crns", "q": query, "epoch": "ms"})
+        url = f"http://127.0.0.1:{self.port}/query?{parameters}"
         with urllib.request.urlopen(url, b"" if post else None, timeout=60) as answer:
             result = json.loads(answer.read())["results"][0]
         assert "error" not in result, (query, result)
@@ -79,16 +79,16 @@ def influx(tmp_path):
 
 
 def queries():
-    """Every query of the dashboard with the title of its panel."""
+    """List every query of the dashboard with the title of its panel."""
     found = [(v["label"], v["query"]) for v in DASHBOARD["templating"]["list"]]
     for panel in DASHBOARD["panels"]:
-        # the first comes last: it gives the panel its name
+        # the first query is added last, so that dict() returns it for the title
         found += [(panel["title"], target["query"]) for target in reversed(panel["targets"])]
     return found
 
 
 def filled(query, station):
-    """As Grafana does, before it sends a query."""
+    """Replace the macros of a query like Grafana."""
     for macro, value in (("$timeFilter", "time > now() - 60d"), ("$__interval", "1h"),
                          ("$station", station)):  # fmt: skip
         query = query.replace(macro, value)
@@ -117,17 +117,19 @@ def test_late_and_double_messages_land_once_and_every_panel_shows_the_journal(fa
     stored = {row[0]: row[1:] for row in table["values"]}
     assert stored.keys() == journal.keys() and len(table["values"]) == len(journal)
     for end, row in journal.items():
-        told = [row["theta"], row["storage_mm"], row["n_corr_cph"]]
+        numbers = [row["theta"], row["storage_mm"], row["n_corr_cph"]]
         expected = [
-            None if v is None else round(v, d) for v, d in zip(told, (6, 2, 3), strict=True)
+            None if v is None else round(v, d) for v, d in zip(numbers, (6, 2, 3), strict=True)
         ]
         assert stored[end] == [*expected, int(row["q"])]
-    agreed("InfluxDB", len(journal), "points, 3 numbers and q each; by Telegraf's documented rules")
+    record_agreement(
+        "InfluxDB", len(journal), "points, 3 numbers and q each; by Telegraf's documented rules"
+    )
     influx.write(drying(telegraf, json.loads(obs()[-1][1])))
     for title, query in queries():
         (answer,) = influx.ask(filled(query, "dry-3"))
         assert answer["values"], title
-    agreed("Grafana queries", len(queries()), "answered by InfluxDB")
+    record_agreement("Grafana queries", len(queries()), "answered by InfluxDB")
     (newest,) = influx.ask(filled(dict(queries())[DASHBOARD["panels"][0]["title"]], "test-1"))
     shown = dict(zip(newest["columns"], newest["values"][0], strict=True))
     assert shown["theta"] == round(journal[max(journal)]["theta"], 6)
@@ -137,15 +139,15 @@ def test_late_and_double_messages_land_once_and_every_panel_shows_the_journal(fa
 
 
 def drying(telegraf, payload):
-    """Lines of another station, which has days until irrigation, as no field has in November."""
+    """Return lines of a station with days until irrigation, which the farm lacks in November."""
     days = {"value": 3.0, "p05": 2.0, "p95": 5.0}
-    told = payload | {
+    changed = payload | {
         "id": "dry-3:00000000:1",
         "water": payload["water"] | {"days_to_threshold": days},
     }
     status = json.dumps({"state": "online", "trouble": None})
     return [
-        *telegraf.lines("crns/v1/dry-3/obs/theta", json.dumps(told), 0),
+        *telegraf.lines("crns/v1/dry-3/obs/theta", json.dumps(changed), 0),
         *telegraf.lines("crns/v1/dry-3/status", status, time.time_ns()),
     ]
 
@@ -155,14 +157,14 @@ def millis(stamp):
 
 
 def test_the_panels_of_the_dashboard_stand_side_by_side_and_their_fields_are_written():
-    taken = set()
+    occupied = set()
     for panel in DASHBOARD["panels"]:
         g = panel["gridPos"]
         cells = {
             (x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])
         }
-        assert not cells & taken and max(x for x, _ in cells) < 24, panel["title"]
-        taken |= cells
+        assert not cells & occupied and max(x for x, _ in cells) < 24, panel["title"]
+        occupied |= cells
     numbers = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(numbers)) == len(numbers)
 
@@ -171,14 +173,14 @@ def test_each_file_for_grafana_names_the_same_source():
     yaml = pytest.importorskip("yaml")
     source = yaml.safe_load((FOLDER / "provisioning" / "datasources" / "crns.yaml").read_text())
     provider = yaml.safe_load((FOLDER / "provisioning" / "dashboards" / "crns.yaml").read_text())
-    told = source["datasources"][0]
-    assert told["jsonData"]["dbName"] == "crns" and provider["providers"][0]["type"] == "file"
+    datasource = source["datasources"][0]
+    assert datasource["jsonData"]["dbName"] == "crns" and provider["providers"][0]["type"] == "file"
     used = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]}
     used |= {t["datasource"]["uid"] for p in DASHBOARD["panels"] for t in p["targets"]}
-    assert used == {told["uid"]}
+    assert used == {datasource["uid"]}
 
 
-def test_telegraf_itself_takes_the_configuration_where_it_is_installed():
+def test_telegraf_accepts_the_configuration_where_it_is_installed():
     telegraf = shutil.which("telegraf")
     if telegraf is None:
         pytest.skip(

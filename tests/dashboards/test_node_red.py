@@ -1,4 +1,4 @@
-"""Node-RED: the flow is imported as it is, charts what the journal has, and alerts once."""
+"""Node-RED imports the flow unchanged, charts the journal's values, and alerts once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import browser
 from tests.support.rig import Subscriber, free_port, wait_until
 
 from .chrome import Page
-from .programs import BUILT, NODE_MODULES, agreed, first_line, node_version, starting
+from .programs import BUILT, NODE_MODULES, first_line, node_version, record_agreement, starting
 from .servers import DASHBOARDS, Server
 
 RED = NODE_MODULES / "node-red" / "red.js"
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 class NodeRed:
-    """Headless, with the flow imported through its admin API as the editor does."""
+    """Headless Node-RED, with the flow imported through its admin API."""
 
     def __init__(self, folder, broker_port):
         home = folder / "node-red"
@@ -41,7 +41,7 @@ class NodeRed:
         version = f"{node_version('node-red')}, dashboard {node_version(UI)}, node {node}"
         command = ["node", RED, "-u", home, "-p", str(self.port), "-s", home / "settings.js"]
         with starting("Node-RED", version):
-            self._server = Server(home, command, 60, says="Started flows")
+            self._server = Server(home, command, 60, output="Started flows")
         flow = (DASHBOARDS / "node-red" / "flows.json").read_text()
         self.flow = json.loads(flow.replace('"port": "1883"', f'"port": "{broker_port}"'))
         self.call("flows", self.flow)
@@ -57,10 +57,10 @@ class NodeRed:
             text = answer.read()
         return json.loads(text) if text else None
 
-    def kept(self, name):
-        """A value of the flow's context, from the admin API."""
-        told = self.call(f"context/flow/soilwater-tab/{name}?store=memory")
-        return json.loads(told["msg"]) if told["format"].startswith(("Object", "array")) else None
+    def context(self, name):
+        """Return a value of the flow's context, from the admin API."""
+        value = self.call(f"context/flow/soilwater-tab/{name}?store=memory")
+        return json.loads(value["msg"]) if value["format"].startswith(("Object", "array")) else None
 
     def log(self):
         return self._server.log.read_text()
@@ -85,22 +85,22 @@ def test_the_chart_has_the_journals_values_and_the_page_shows_them(farm, red, tm
     farm.start()
     farm.send(farm.count)
     newest = str(millis(farm.end(farm.count)))
-    wait_until(lambda: newest in (red.kept("past") or {}).get("test-1", {}), 90, red.log())
-    past = red.kept("past")["test-1"]
+    wait_until(lambda: newest in (red.context("past") or {}).get("test-1", {}), 90, red.log())
+    past = red.context("past")["test-1"]
     journal = {millis(end): row for end, row in farm.journal().items()}
     inside = {end: row for end, row in journal.items() if str(end) in past}
     assert len(inside) == len(past) >= 24 * 14 - 1
     for end, row in inside.items():
         assert past[str(end)]["theta"] == round(row["theta"], 6)
-    agreed("Node-RED", len(inside), "points of the chart")
-    wait_until(lambda: red.kept("now")["test-1"]["state"] == "online")
+    record_agreement("Node-RED", len(inside), "points of the chart")
+    wait_until(lambda: red.context("now")["test-1"]["state"] == "online")
     if browser.find() is not None:
-        shows(red, tmp_path, f"{journal[int(newest)]['theta']:.3f}")
+        check_page(red, tmp_path, f"{journal[int(newest)]['theta']:.3f}")
     assert "[error]" not in red.log()
 
 
-def shows(red, folder, theta):
-    """The dashboard in a browser."""
+def check_page(red, folder, theta):
+    """Check the dashboard in a browser."""
     page = Page(folder)
     page.resize(1200, 1100)
     page.open(f"http://127.0.0.1:{red.port}/dashboard/soil-water")
@@ -111,33 +111,33 @@ def shows(red, folder, theta):
     page.close()
 
 
-def told(end, used, q=1):
-    """A live value as far as the alert reads it."""
+def live_value(end, used, q=1):
+    """Return a live value with the fields that the alert reads."""
     water = {"depletion": {"value": used, "p05": used, "p95": used}, "threshold": 0.5,
              "days_to_threshold": None}  # fmt: skip
     return {"end": end.strftime("%Y-%m-%dT%H:%M:%SZ"), "q": q, "water": water,
             "theta": {"value": 0.2}, "rev": 0}  # fmt: skip
 
 
-def test_the_alert_comes_once_with_hysteresis_and_not_for_what_is_old(farm, red):
+def test_the_alert_comes_once_with_hysteresis_and_not_for_old_values(farm, red):
     listener = Subscriber(farm.broker.port, "farm/#")
     now = datetime.now(UTC)
     clock = iter(now + timedelta(seconds=i) for i in range(-600, 600))
 
     def live(used, q=1, end=None, name="state/theta"):
-        payload = told(end or next(clock), used, q)
+        payload = live_value(end or next(clock), used, q)
         listener.publish(f"crns/v1/test-1/{name}", json.dumps(payload))
         return payload["end"]
 
     def heard():
-        return (red.kept("now") or {}).get("test-1", {}).get("live", {}).get("end")
+        return (red.context("now") or {}).get("test-1", {}).get("live", {}).get("end")
 
     def alerts(end, count):
         wait_until(lambda: heard() == end and len(listener.messages) >= count, 20, "Node-RED")
         return [json.loads(body)["irrigate"] for _, body in listener.messages]
 
     wait_until(lambda: heard() is not None or not live(0.4), 20, "Node-RED's subscription")
-    live(0.9, end=now - timedelta(days=2))  # what a broker has kept, or a replay
+    live(0.9, end=now - timedelta(days=2))  # a retained message, or a replay
     live(0.9, name="obs/theta")
     live(0.9, q=4)
     assert alerts(live(0.49), 0) == []

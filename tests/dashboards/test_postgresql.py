@@ -1,4 +1,4 @@
-"""PostgreSQL: what stations say is stored once, at its own time, whatever is broken meanwhile."""
+"""PostgreSQL stores every record once, at its own time, in spite of failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import pytest
 from tests.support.rig import PATIENCE, Subscriber, wait_until
 
-from .programs import agreed
+from .programs import record_agreement
 from .servers import DASHBOARDS, Postgres
 
 pytest.importorskip("psycopg", reason="psycopg is not installed (pip install 'psycopg[binary]')")
@@ -34,7 +34,7 @@ def database(cluster):
 
 
 class Sink:
-    """The subscriber in a process of its own."""
+    """Process of the subscriber."""
 
     def __init__(self, farm, database):
         self.log = farm.folder / "sink.log"
@@ -68,7 +68,7 @@ def sink(farm, database):
 
 
 def stored(database):
-    """Rows by the end of the record, as the journal's table writes it."""
+    """Return the rows by the end of the record, formatted as in the journal."""
     stamp = """to_char(ends AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
     return {
         row["at"]: row for row in database.rows(f"SELECT *, {stamp} AS at FROM crns.observation")
@@ -76,28 +76,28 @@ def stored(database):
 
 
 def compare(database, journal):
-    """Each record of the journal is there once with its numbers, and no other."""
+    """Check that the database has exactly the records of the journal, with equal numbers."""
     found = stored(database)
     assert found.keys() == journal.keys()
-    for end, told in journal.items():
+    for end, expected_row in journal.items():
         row = found[end]
         for name, digits in (
             ("theta", 6), ("theta_sigma", 6), ("storage_mm", 2), ("theta_classical", 6),
             ("n_corr_cph", 3),
         ):  # fmt: skip
-            expected = None if told[name] is None else round(told[name], digits)
+            value = expected_row[name]
+            expected = None if value is None else round(value, digits)
             assert row[name] == expected, (end, name)
-        assert row["q"] == int(told["q"]) and row["flags"] == told["flags"].split()
-    agreed("PostgreSQL", len(journal), "records, 5 numbers, q and flags each")
+        assert row["q"] == int(expected_row["q"])
+        assert row["flags"] == expected_row["flags"].split()
+    record_agreement("PostgreSQL", len(journal), "records, 5 numbers, q and flags each")
 
 
 def wait_for(database, count):
     wait_until(lambda: database.rows(COUNT)[0]["n"] >= count, 60, f"{count} rows")
 
 
-def test_every_record_is_stored_as_the_journal_has_it_though_sink_and_database_are_killed(
-    farm, database, sink
-):
+def test_every_record_is_stored_although_sink_and_database_are_killed(farm, database, sink):
     first = sink().ready()
     farm.start()
     farm.send(200)
@@ -108,7 +108,7 @@ def test_every_record_is_stored_as_the_journal_has_it_though_sink_and_database_a
     wait_for(database, 300)
     database.stop()
     farm.send(700)
-    wait_until(lambda: "retry in" in second.log.read_text(), what="a refusal of the database")
+    wait_until(lambda: "retry in" in second.log.read_text(), what="an error of the database")
     database.start()
     farm.send(farm.count)
     wait_for(database, farm.count)
@@ -121,8 +121,8 @@ def test_every_record_is_stored_as_the_journal_has_it_though_sink_and_database_a
     ]
 
 
-def test_what_was_sent_while_nobody_listened_lands_at_its_own_time_and_once(farm, database, sink):
-    sink().ready().stop()  # the broker keeps its session from now on
+def test_messages_sent_without_a_subscriber_are_stored_once_at_their_own_time(farm, database, sink):
+    sink().ready().stop()  # from now on the broker stores its session
     listener = Subscriber(farm.broker.port, "crns/v1/test-1/obs/theta")
     farm.start()
     farm.send(farm.count)
@@ -144,17 +144,17 @@ def test_what_was_sent_while_nobody_listened_lands_at_its_own_time_and_once(farm
 
 
 def payload(database, **changes):
-    """A message as a station would say it, from a stored one."""
+    """Return the payload of a stored record, with changes."""
     row = database.rows("SELECT * FROM crns.observation ORDER BY ends DESC LIMIT 1")[0]
-    told = {
+    fields = {
         "v": 1, "id": row["id"], "start": row["starts"].isoformat(), "end": row["ends"].isoformat(),
         "window_end": None, "theta": {"value": 0.1, "sigma": 0.01, "p05": 0.08, "p95": 0.12},
         "layers": [], "met": {}, "q": 1, "flags": [], "time_q": "logger", "rev": 0,
     }  # fmt: skip
-    return json.dumps(told | changes)
+    return json.dumps(fields | changes)
 
 
-def test_a_higher_rev_wins_an_equal_one_changes_nothing_and_another_station_is_refused(
+def test_a_higher_rev_replaces_an_equal_one_changes_nothing_and_another_station_is_rejected(
     farm, database, sink
 ):
     sink().ready()
@@ -163,32 +163,32 @@ def test_a_higher_rev_wins_an_equal_one_changes_nothing_and_another_station_is_r
     wait_for(database, 30)
     theta = "SELECT theta, rev FROM crns.observation ORDER BY ends DESC LIMIT 1"
     before = database.rows(theta)
-    say = Subscriber(farm.broker.port)
-    say.publish("crns/v1/test-1/obs/theta", payload(database))
-    say.publish("crns/v1/test-1/obs/theta", payload(database, id="test-1:00000000:1"))
+    client = Subscriber(farm.broker.port)
+    client.publish("crns/v1/test-1/obs/theta", payload(database))
+    client.publish("crns/v1/test-1/obs/theta", payload(database, id="test-1:00000000:1"))
     for wrong in (payload(database, id="other-2:00000000:1"), "{", b"\xff\x00", "[1]", "null",
                   payload(database, end="never"), payload(database, rev=None)):  # fmt: skip
-        say.publish("crns/v1/test-1/obs/theta", wrong)
+        client.publish("crns/v1/test-1/obs/theta", wrong)
     wait_until(lambda: len(database.rows("SELECT * FROM crns.refused")) == 7)
     assert database.rows(theta) == before
-    say.publish("crns/v1/test-1/obs/theta", payload(database, rev=1))
+    client.publish("crns/v1/test-1/obs/theta", payload(database, rev=1))
     wait_until(lambda: database.rows(theta) == [{"theta": 0.1, "rev": 1}])
     assert database.rows(COUNT) == [{"n": 30}]
-    say.close()
+    client.close()
 
 
-def test_the_schema_may_be_loaded_again_and_keeps_what_is_there(database):
+def test_the_schema_may_be_loaded_again_and_keeps_the_rows(database):
     database.rows("INSERT INTO crns.event VALUES ('test-1', 'gap', now(), 'a gap')")
     database.load_schema()
     assert database.rows("SELECT text FROM crns.event") == [{"text": "a gap"}]
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [(("--password-file", "/none"), 2, "check --password-file"),
      (("--ca-file", "/none"), 2, "check --password-file and --ca-file")],
 )  # fmt: skip
-def test_a_wrong_option_is_told_in_a_line(options, code, said):
+def test_a_wrong_option_is_reported_in_one_line(options, code, message):
     command = [sys.executable, PROGRAM, "--host", "127.0.0.1", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == code and message in done.stderr and "Traceback" not in done.stderr

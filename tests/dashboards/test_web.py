@@ -1,4 +1,4 @@
-"""The static page in a real browser: what it shows is the journal's, and nothing old looks new."""
+"""The static page shows the journal's values in a real browser, and no old value as live."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import browser
 from tests.support.rig import Subscriber
 
 from .chrome import Page, Site
-from .programs import BUILT, NODE_MODULES, agreed, first_line, node_version, starting
+from .programs import BUILT, NODE_MODULES, first_line, node_version, record_agreement, starting
 from .servers import DASHBOARDS
 
 MQTT_JS = NODE_MODULES / "mqtt" / "dist" / "mqtt.min.js"
@@ -26,7 +26,7 @@ SIZES = {"desktop": (1200, 800), "phone": (390, 844)}
 
 
 def page_of(farm, port=None):
-    """The page's files as an owner has them, with the address of our broker."""
+    """Copy the page's files and set the address of the test's broker."""
     folder = farm.folder / "www"
     shutil.copytree(DASHBOARDS / "web", folder)
     shutil.copy(MQTT_JS, folder)
@@ -68,14 +68,14 @@ def test_the_page_shows_the_journals_values_its_past_and_what_is_unavailable(far
     page.until(f"store.of('test-1').live?.end === {end}", 60)
     page.until(f"store.of('test-1').points.size >= {24 * 14 - 1}", 60)
     page.until("document.querySelector('#theta') !== null")
-    told = farm.journal()[farm.end(farm.count)]
-    assert number(page.text("#theta")) == pytest.approx(told["theta"], abs=6e-4)
-    assert number(page.text("#classical")) == pytest.approx(told["theta_classical"], abs=6e-4)
+    newest = farm.journal()[farm.end(farm.count)]
+    assert number(page.text("#theta")) == pytest.approx(newest["theta"], abs=6e-4)
+    assert number(page.text("#classical")) == pytest.approx(newest["theta_classical"], abs=6e-4)
     interval = [float(v) for v in re.findall(r"\d\.\d{3}", page.text("#theta small"))]
-    half = 1.6449 * told["theta_sigma"]
-    assert interval == pytest.approx([told["theta"] - half, told["theta"] + half], abs=6e-4)
+    half = 1.6449 * newest["theta_sigma"]
+    assert interval == pytest.approx([newest["theta"] - half, newest["theta"] + half], abs=6e-4)
     assert page.text("h2") == "North field"
-    used = (0.31 - told["theta"]) / (0.31 - 0.12)  # as farm.SITE describes the soil
+    used = (0.31 - newest["theta"]) / (0.31 - 0.12)  # as farm.SITE describes the soil
     assert number(page.text("#depletion")) == pytest.approx(100 * min(max(used, 0), 1), abs=0.6)
     points = page.run("store.of('test-1').series(0).map(p => [p.end, p.theta])")
     by_end = dict(points)
@@ -83,10 +83,10 @@ def test_the_page_shows_the_journals_values_its_past_and_what_is_unavailable(far
     for row in journal[1:]:  # the oldest may have left the chart meanwhile
         at = page.run(f"Date.parse({json.dumps(row['time_utc'])})")
         assert by_end[at] == round(row["theta"], 6)
-    agreed("web page", len(journal) - 1, "points of the chart, and the figures shown")
+    record_agreement("web page", len(journal) - 1, "points of the chart, and the figures shown")
     assert "cubic metres" in page.run("document.querySelector('svg').getAttribute('aria-label')")
-    pictures(page)
-    page.open(site.url)  # again: the past is still there, though MQTT has none
+    save_pictures(page)
+    page.open(site.url)  # again: the past is restored without MQTT
     page.until(
         "document.querySelector('#link').innerText === 'connected'"
         f" && store.of('test-1').points.size >= {24 * 14 - 1}"
@@ -101,8 +101,8 @@ def test_the_page_shows_the_journals_values_its_past_and_what_is_unavailable(far
     }  # fmt: skip
 
 
-def pictures(page):
-    """In both sizes and colours; nowhere wider than the window."""
+def save_pictures(page):
+    """Save pictures in both sizes and colour schemes; check that none is wider than the window."""
     for name, size in SIZES.items():
         for scheme in ("light", "dark"):
             page.resize(*size, scheme)
@@ -111,8 +111,8 @@ def pictures(page):
     page.resize(*SIZES["desktop"])
 
 
-def say(speaker, name, payload, station="test-1", retain=False):
-    speaker.publish(f"crns/v1/{station}/{name}", json.dumps(payload), retain=retain)
+def publish(client, name, payload, station="test-1", retain=False):
+    client.publish(f"crns/v1/{station}/{name}", json.dumps(payload), retain=retain)
 
 
 def obs(end, theta, rev=0):
@@ -122,8 +122,8 @@ def obs(end, theta, rev=0):
 def test_late_records_land_at_their_own_time_once_and_never_look_live(farm, page, site):
     page.open(site.url)
     page.until("document.querySelector('#link').innerText === 'connected'")
-    speaker = Subscriber(farm.broker.port)
-    say(speaker, "status", {"v": 1, "state": "online"})
+    client = Subscriber(farm.broker.port)
+    publish(client, "status", {"v": 1, "state": "online"})
     iso = "new Date(Date.now() - {} * 3600e3).toISOString()"
     old, older = page.run(iso.format(2)), page.run(iso.format(50))
     for message in (
@@ -133,23 +133,23 @@ def test_late_records_land_at_their_own_time_once_and_never_look_live(farm, page
         obs(older, 0.4, 1),
         obs(older, 0.3),
     ):
-        say(speaker, "obs/theta", message)
-    say(speaker, "obs/theta", obs(old, 0.21, 1))
+        publish(client, "obs/theta", message)
+    publish(client, "obs/theta", obs(old, 0.21, 1))
     page.until(f"store.of('test-1').points.get(Date.parse({json.dumps(old)}))?.theta === 0.21")
     assert page.run("store.of('test-1').series(0).map(p => p.theta)") == [0.4, 0.21]
     page.until("document.querySelector('#state')?.innerText.includes('no recent value')")
-    say(speaker, "state/theta", obs(older, 0.4))  # an old value that a broker has kept
-    say(speaker, "status", {"v": 1, "state": "online"}, station="other-2")
+    publish(client, "state/theta", obs(older, 0.4))  # an old retained value
+    publish(client, "status", {"v": 1, "state": "online"}, station="other-2")
     page.until("document.querySelectorAll('#list button').length === 2")
     assert page.text("#theta") is None
-    say(speaker, "obs/theta", "<img src=x onerror=alert(1)>")
-    say(speaker, "meta", {"v": 1, "site": {"name": "<b>bold</b>"}}, station="other-2")
+    publish(client, "obs/theta", "<img src=x onerror=alert(1)>")
+    publish(client, "meta", {"v": 1, "site": {"name": "<b>bold</b>"}}, station="other-2")
     page.until("document.querySelector('[data-station=other-2] span').innerText === '<b>bold</b>'")
     assert page.errors == []
-    speaker.close()
+    client.close()
 
 
-def test_without_mqtt_js_or_broker_the_page_says_so(farm, page):
+def test_without_mqtt_js_or_broker_the_page_shows_the_reason(farm, page):
     broken = page_of(farm, port=1)
     page.open(broken.url)
     page.until("document.querySelector('#link').innerText.startsWith('not connected')")

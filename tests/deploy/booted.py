@@ -1,6 +1,6 @@
-"""A systemd that has booted: this machine's own files, or others', under an overlay.
+"""Boot a systemd in a container, from this machine's files or another tree, under an overlay.
 
-Nothing that happens in it reaches the machine: writes go to memory, the network is its own.
+It cannot change the machine: writes go to memory, and its network is private.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BOOT_S = 120.0
 
 
 def why_not() -> str:
-    """What is missing here; empty where a container can be booted."""
+    """Name what is missing for booting a container; empty if nothing is."""
     if os.geteuid() != 0:
         return "needs root"
     missing = [name for name in NEEDED if shutil.which(name) is None]
@@ -30,7 +30,7 @@ def why_not() -> str:
 
 
 class Container:
-    """Booted when made; `run` is a command in it."""
+    """A booted container; `run` executes a command in it."""
 
     def __init__(self, patience: float = 1.0, below: Path = Path("/")) -> None:
         self._patience = patience
@@ -51,7 +51,7 @@ class Container:
     def _boot(self) -> None:
         (self.root / "etc/machine-id").write_text("")
         wants = self.root / "etc/systemd/system/multi-user.target.wants"
-        for unit in wants.glob("*.service"):  # the machine's own services stay out
+        for unit in wants.glob("*.service"):  # without the services of the machine
             unit.unlink()
         self._log = (self.base / "console").open("wb")
         self._process = subprocess.Popen(
@@ -60,20 +60,20 @@ class Container:
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
         )  # fmt: skip
         until = time.monotonic() + BOOT_S * self._patience
-        while self.say("is-system-running") not in ("running", "degraded"):
+        while self.systemctl("is-system-running") not in ("running", "degraded"):
             if time.monotonic() > until or self._process.poll() is not None:
                 raise RuntimeError((self.base / "console").read_text(errors="replace")[-3000:])
             time.sleep(0.5)
 
     def leader(self) -> str:
-        """The container's process 1, as the machine counts."""
+        """Return the process id of the container's process 1 on the machine."""
         assert self._process is not None
         path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         children = path.read_text().split()
         return children[-1] if children else "0"
 
     def run(self, *command: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A command in the container, as root."""
+        """Run a command in the container, as root."""
         enter = ["nsenter", "-t", self.leader(), "-m", "-p", "-n", "-u", "-i", "-r", "-w", "--"]
         clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         return subprocess.run(
@@ -81,12 +81,12 @@ class Container:
             env=clean, capture_output=True, text=True, check=check, timeout=300 * self._patience,
         )  # fmt: skip
 
-    def say(self, *command: object) -> str:
-        """What systemctl answers."""
+    def systemctl(self, *command: object) -> str:
+        """Return the output of systemctl."""
         return self.run("systemctl", *command, check=False).stdout.strip()
 
     def close(self) -> None:
-        """Power off and leave nothing behind."""
+        """Stop the container and remove all files."""
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.terminate()

@@ -1,4 +1,4 @@
-"""A fresh Debian in a folder, made once by mmdebstrap and kept below build/: not this machine's."""
+"""Create a new Debian in a folder below build/ with mmdebstrap, once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 
 def why_not() -> str:
-    """What is missing here; empty where a fresh Debian can be made."""
+    """Name what is missing for creating a Debian; empty if nothing is."""
     if os.geteuid() != 0:
         return "needs root"
     if shutil.which("mmdebstrap") is None:
@@ -27,12 +27,12 @@ def why_not() -> str:
 
 
 def debian(suite: str) -> Path:
-    """One of this machine's architecture that boots, has a broker, and no station."""
+    """Create one of this architecture that boots and has a broker, but no station."""
     return _made(f"{suite}-boots", "--variant=minbase", f"--include={BOOTS}", suite)
 
 
 def arm64(suite: str) -> Path:
-    """One whose Python runs on an arm64 processor; its packages are not configured."""
+    """Create one for arm64, whose Python runs, without configuring its packages."""
     options = ("--variant=extract", "--architectures=arm64", f"--include={RUNS}")
     return _made(f"{suite}-arm64", *options, suite)
 
@@ -49,7 +49,7 @@ def _made(name: str, *options: str) -> Path:
 
 
 def why_no_emulation() -> str:
-    """What is missing for arm64 programs; empty when they run as this machine's own do."""
+    """Name what is missing for running arm64 programs; empty if they run."""
     if shutil.which("qemu-aarch64-static") is None or not QEMU.exists():
         return "not installed: qemu-user-static (apt install qemu-user-static)"
     if not (BINFMT / "register").exists():

@@ -18,7 +18,7 @@ PYTHON = "/usr/bin/python3"  # one that ProtectHome does not hide
 
 
 def no_python():
-    """Whether Debian's Python is not there, has no venv, or is not of the version of this run."""
+    """Check whether Debian's Python is missing, lacks venv, or has another version."""
     version = "import ensurepip, sys; print(sys.version_info[:2])"
     done = subprocess.run([PYTHON, "-c", version], capture_output=True, text=True, check=False)
     return done.stdout.strip() != str(sys.version_info[:2])
@@ -52,7 +52,7 @@ UNIT = "epithermal-edge"
 
 @pytest.fixture(scope="module")
 def box(wheel):  # noqa: F811
-    """A container with the station installed by install.sh, and not started yet."""
+    """Start a container with the station installed by install.sh, not running."""
     container = Container(PATIENCE)
     try:
         home = container.root / "srv/epithermal"
@@ -76,7 +76,7 @@ def box(wheel):  # noqa: F811
 
 
 def lend_packages(container):
-    """The packages of this test run, for the installed station: there is no network."""
+    """Copy the packages of this test run to the installed station, which has no network."""
     import numpy
 
     packages = numpy.__path__[0].rpartition("/")[0]
@@ -91,15 +91,15 @@ def lend_packages(container):
 
 
 def show(box, name):
-    return box.say("show", UNIT, "--property", name, "--value")
+    return box.systemctl("show", UNIT, "--property", name, "--value")
 
 
 def is_active(box):
-    return box.say("is-active", UNIT) == "active"
+    return box.systemctl("is-active", UNIT) == "active"
 
 
 def process(box, other_than="0"):
-    """Its main process, when it is up and not the one of before."""
+    """Wait for a new main process of the station, and return its id."""
 
     def is_new():
         return is_active(box) and show(box, "MainPID") not in ("0", other_than)
@@ -108,24 +108,24 @@ def process(box, other_than="0"):
     return show(box, "MainPID")
 
 
-def test_the_unit_starts_and_tells_systemd_when_it_is_ready(box):
+def test_the_unit_starts_and_notifies_systemd_when_it_is_ready(box):
     box.run("systemctl", "start", UNIT)
     assert is_active(box)
     wait_until(lambda: "records" in show(box, "StatusText"), what="the status line")
     assert show(box, "User") == "epithermal" and int(show(box, "WatchdogUSec").rstrip("min")) == 1
     done = box.run("epithermal-edge", "status", CONFIG, "--json", check=False)
-    told = json.loads(done.stdout)
-    assert told["state"] != "down" and done.returncode < 2
-    assert told["health"]["station"] == "booted-1"
+    status = json.loads(done.stdout)
+    assert status["state"] != "down" and done.returncode < 2
+    assert status["health"]["station"] == "booted-1"
     log = box.run("journalctl", "-u", UNIT, "-o", "json", "--no-pager").stdout
     levels = {json.loads(x).get("PRIORITY") for x in log.splitlines() if "text=" in x}
     assert {"4", "6"} <= levels, "no port yet is a warning, the rest information"
 
 
-def test_the_unit_lets_the_page_be_read(box):
+def test_the_unit_serves_the_page(box):
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8480/{}').read().decode())"
-    told = json.loads(box.run(PYTHON, "-c", ask.format("now.json")).stdout)
-    assert told["status"]["station"] == "booted-1" and told["status"]["state"] != "down"
+    status = json.loads(box.run(PYTHON, "-c", ask.format("now.json")).stdout)["status"]
+    assert status["station"] == "booted-1" and status["state"] != "down"
     assert "<h1" in box.run(PYTHON, "-c", ask.format("")).stdout
 
 
@@ -135,7 +135,7 @@ def test_a_crash_is_followed_by_another_start(box):
     assert process(box, other_than=before) != before
 
 
-def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(box):
+def test_a_process_that_hangs_is_killed_by_the_watchdog_and_restarted(box):
     box.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
     text = f"[Service]\nWatchdogSec={6 * PATIENCE}\nRestartSec=1\n"
     box.run("sh", "-c", f"printf '{text}' > /run/systemd/system/{UNIT}.service.d/fast.conf")
@@ -153,7 +153,7 @@ def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(box):
 
 @pytest.fixture(scope="module")
 def ends(box):
-    """A logger's port and a broker in the container, for as long as it is up."""
+    """Start a logger's port and a broker in the container."""
     port = "PTY,raw,echo=0,link=/run/logger,user=epithermal"
     (box.root / "srv/lines").write_bytes(b"")
     box.run("systemd-run", "--unit=logger", "socat", port, "EXEC:tail -c +1 -f /srv/lines")
@@ -164,21 +164,21 @@ def ends(box):
 
 @pytest.fixture
 def field(ends):
-    """The station's file with port and broker; afterwards it is as it was."""
+    """Configure port and broker of the station, and restore its file afterwards."""
     path = ends.root / CONFIG.lstrip("/")
-    kept = path.read_text()
+    original = path.read_text()
     port = TOML.replace("socket://127.0.0.1:4001", "/run/logger")
     path.write_text(port + '[mqtt]\nhost = "127.0.0.1"\n')
     yield ends
-    path.write_text(kept)
+    path.write_text(original)
     ends.run("rm", "-r", f"/run/systemd/system/{UNIT}.service.d")
     ends.run("systemctl", "daemon-reload")
     ends.run("systemctl", "restart", UNIT)
 
 
 @pytest.mark.parametrize("what", ["reader", "engine", "sender"])
-def test_a_blocked_part_is_noticed_by_the_watchdog_and_the_station_started_again(field, what):
-    """The parts stop inside of a process that lives on: systemd learns it by what is not said."""
+def test_the_watchdog_restarts_a_station_with_a_blocked_part(field, what):
+    """Block a part of a running process: systemd misses its watchdog notification."""
     drop = field.root / f"run/systemd/system/{UNIT}.service.d/blocked.conf"
     program = f"/opt/epithermal/current/bin/python /srv/blockable.py {what} {CONFIG}"
     text = f"[Service]\nExecStart=\nExecStart={program}\nWatchdogSec={6 * PATIENCE}\nRestartSec=1\n"
@@ -193,18 +193,18 @@ def test_a_blocked_part_is_noticed_by_the_watchdog_and_the_station_started_again
 
     wait_until(lambda: " is open" in log() and "connected to" in log(), 60.0, "port and broker")
     time.sleep(12.0 * PATIENCE)
-    assert show(field, "MainPID") == before, "well, it is left alone for two watchdogs"
+    assert show(field, "MainPID") == before, "not restarted during two watchdog periods"
     field.run("kill", "-USR1", before)
-    with (field.root / "srv/lines").open("ab") as file:  # the sender hangs when it has to send
+    with (field.root / "srv/lines").open("ab") as file:  # the sender blocks when it has to send
         file.write(b"".join(lines(1.0, seed=["reader", "engine", "sender"].index(what))))
     begin = time.monotonic()
     assert process(field, other_than=before) != before
-    assert time.monotonic() - begin < 14.0 * PATIENCE, "two watchdogs and a start"
-    told = field.run("journalctl", "-u", UNIT, "--no-pager", "-n", "60").stdout
-    assert "Watchdog timeout" in told
+    assert time.monotonic() - begin < 14.0 * PATIENCE, "two watchdog periods and a start"
+    log_text = field.run("journalctl", "-u", UNIT, "--no-pager", "-n", "60").stdout
+    assert "Watchdog timeout" in log_text
 
 
-def test_it_can_write_nothing_but_its_state(box):
+def test_it_can_write_only_its_state(box):
     enter = [
         "nsenter",
         "-t",
@@ -220,16 +220,16 @@ def test_it_can_write_nothing_but_its_state(box):
                       check=False)  # fmt: skip
     assert refused.stderr.count("Read-only file system") == 3
     done = box.run(*enter, "cat", "/etc/epithermal/credentials/password", check=False)
-    assert "Permission denied" in done.stderr, "root's file"
+    assert "Permission denied" in done.stderr, "a file of root"
     lent = box.run(*enter, "cat", f"/run/credentials/{UNIT}.service/station_password")
     assert lent.stdout == "secret\n"
 
 
-def test_a_wrong_configuration_is_not_started_again_and_again(box):
+def test_a_station_with_a_wrong_configuration_is_not_restarted(box):
     box.run("sh", "-c", f"cp {CONFIG} /tmp/kept; echo 'x = 1' >> {CONFIG}")
     box.run("systemctl", "restart", UNIT, check=False)
     time.sleep(3.0 * PATIENCE)
-    assert box.say("is-active", UNIT) == "failed" and show(box, "ExecMainStatus") == "2"
+    assert box.systemctl("is-active", UNIT) == "failed" and show(box, "ExecMainStatus") == "2"
     box.run("sh", "-c", f"cp /tmp/kept {CONFIG}")
     box.run("systemctl", "restart", UNIT)
     assert is_active(box)
@@ -237,7 +237,7 @@ def test_a_wrong_configuration_is_not_started_again_and_again(box):
 
 def test_uninstall_and_purge_leave_nothing(box):
     box.run("/srv/epithermal/deploy/install.sh", "--uninstall")
-    assert box.say("is-active", UNIT) == "inactive"
+    assert box.systemctl("is-active", UNIT) == "inactive"
     assert (box.root / "var/lib/epithermal/journal.sqlite3").exists()
     box.run("/srv/epithermal/deploy/install.sh", "--purge")
     left = box.run("sh", "-c", "ls -d /etc/epithermal /opt/epithermal /var/lib/epithermal"

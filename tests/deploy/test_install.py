@@ -1,4 +1,4 @@
-"""install.sh into a folder: what it makes, that again is safe, and that it can be undone."""
+"""install.sh into a folder: install, update, uninstall and purge."""
 
 import base64
 import hashlib
@@ -25,12 +25,12 @@ def on_debian():
         return re.search(r"^ID=debian$", file.read(), re.M) is not None
 
 
-pytestmark = pytest.mark.skipif(not on_debian(), reason="this machine is no Debian")
+pytestmark = pytest.mark.skipif(not on_debian(), reason="not a Debian")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The station's wheel, zipped here: building one needs the network."""
+    """Write the station's wheel as a zip file, since building it needs the network."""
     path = tmp_path_factory.mktemp("wheel") / f"epithermal_edge-{__version__}-py3-none-any.whl"
     info = f"epithermal_edge-{__version__}.dist-info"
     files = {
@@ -92,7 +92,7 @@ def test_install_a_failed_update_an_update_uninstall_and_purge(tmp_path, wheel):
     bad = tmp_path / wheel.name
     bad.write_bytes(wheel.read_bytes()[:20000])
     assert run(tmp_path, "--wheel", bad).returncode != 0
-    assert os.readlink(opt / "current") == first, "what was there runs on"
+    assert os.readlink(opt / "current") == first, "the old release stays current"
     assert [p.name for p in opt.glob("release-*")] == [first]
     bad.unlink()
 
@@ -110,10 +110,10 @@ def test_install_a_failed_update_an_update_uninstall_and_purge(tmp_path, wheel):
     (tmp_path / "var/lib/epithermal/journal.sqlite3").write_text("records")
     done = run(tmp_path, "--uninstall")
     assert done.returncode == 0 and "are kept" in done.stdout
-    kept = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if not p.is_dir()}
-    assert kept == {"etc/epithermal/station.toml", "var/lib/epithermal/journal.sqlite3"}
+    remaining = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if not p.is_dir()}
+    assert remaining == {"etc/epithermal/station.toml", "var/lib/epithermal/journal.sqlite3"}
     assert bundle.is_dir()
-    assert run(tmp_path, "--uninstall").returncode == 0, "twice is no fault"
+    assert run(tmp_path, "--uninstall").returncode == 0, "again without error"
     assert run(tmp_path, "--purge").returncode == 0
     assert not [p for p in tmp_path.rglob("*") if "epithermal" in p.name]
 
@@ -131,6 +131,6 @@ def test_a_mistake_is_one_clear_line_and_changes_nothing(tmp_path, options, word
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_shellcheck_has_nothing_to_say(script):
+def test_shellcheck_reports_nothing(script):
     done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""The manual page of the Debian package holds every help text and is sound roff."""
+"""The manual page of the Debian package contains every help text and is valid roff."""
 
 import importlib.util
 import re
@@ -39,7 +39,7 @@ def test_the_page_describes_the_program_as_its_help_does(page):
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="not installed: groff")
-def test_groff_has_nothing_to_warn_of(page):
+def test_groff_reports_no_warning(page):
     done = subprocess.run(
         ["groff", "-man", "-ww", "-Tutf8", "-z"],
         input=page.encode(),

@@ -1,4 +1,4 @@
-"""The example broker, with a real mosquitto: a station says its own and hears nothing of others."""
+"""On the example broker a station may publish and read its own topics only."""
 
 import getpass
 import re
@@ -38,11 +38,11 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def field(tmp_path_factory):
-    """The broker as deploy/ has it; only folders, ports and the user of the process differ."""
+    """Start the broker of deploy/ with other folders, ports and user of the process."""
     folder = tmp_path_factory.mktemp("broker")
     certs = folder / "certs"
-    made = [FOLDER / "make-certs.sh", certs, "127.0.0.1", "alpha-1", "beta-2"]
-    subprocess.run(made, check=True, capture_output=True)
+    command = [FOLDER / "make-certs.sh", certs, "127.0.0.1", "alpha-1", "beta-2"]
+    subprocess.run(command, check=True, capture_output=True)
     for name in PEOPLE:
         new = [] if (certs / "passwd").exists() else ["-c"]
         subprocess.run([PASSWD, "-b", *new, certs / "passwd", name, f"of-{name}"], check=True)
@@ -65,11 +65,11 @@ def field(tmp_path_factory):
 
 
 class Person:
-    """A client with a certificate, or with user and password; it keeps what it hears."""
+    """A client with a certificate, or with user and password, that stores received messages."""
 
-    def __init__(self, field, name, password=None, hears=()):
+    def __init__(self, field, name, password=None, subscriptions=()):
         certs, ports = field
-        self.heard, self.refused, self._done = [], {}, threading.Event()
+        self.received, self.refused, self._done = [], {}, threading.Event()
         self.reason = None
         client = self.client = Client(CallbackAPIVersion.VERSION2, f"{name}-x", protocol=MQTTv5)
         if password is None:
@@ -77,27 +77,27 @@ class Person:
         else:
             client.tls_set(certs / "ca.pem")
             client.username_pw_set(name, password)
-        client.on_message = lambda _c, _d, m: self.heard.append((m.topic, m.payload.decode()))
+        client.on_message = lambda _c, _d, m: self.received.append((m.topic, m.payload.decode()))
         client.on_connect = self._connected
         client.on_subscribe = lambda *_: self._done.set()
         client.on_publish = self._published
-        self._hears = hears
+        self._subscriptions = subscriptions
         client.connect("127.0.0.1", ports["8883" if password is None else "8884"])
         client.loop_start()
         assert self._done.wait(10 * PATIENCE)
 
     def _connected(self, client, _data, _flags, reason, _properties):
         self.reason = reason
-        if self._hears and not reason.is_failure:
-            client.subscribe([(topic, 1) for topic in self._hears])
+        if self._subscriptions and not reason.is_failure:
+            client.subscribe([(topic, 1) for topic in self._subscriptions])
         else:
             self._done.set()
 
     def _published(self, _client, _data, mid, reason, _properties):
         self.refused[mid] = reason.is_failure
 
-    def says(self, topic, text, retain=False):
-        """Whether the broker takes it."""
+    def publishes(self, topic, text, retain=False):
+        """Publish a message; return whether the broker accepts it."""
         mid = self.client.publish(topic, text, qos=1, retain=retain).mid
         wait_until(lambda: mid in self.refused)
         return not self.refused[mid]
@@ -119,47 +119,53 @@ def test_a_station_writes_its_own_topics_and_none_of_another_s(people):
     alpha = people("alpha-1")
     assert len(topics_of("alpha-1")) == 9
     for topic in topics_of("alpha-1"):
-        assert alpha.says(topic, "{}"), topic
+        assert alpha.publishes(topic, "{}"), topic
     for topic in topics_of("beta-2"):
-        assert not alpha.says(topic, "{}"), topic
+        assert not alpha.publishes(topic, "{}"), topic
     for topic in ("crns/v1/alpha-1/cmd/ping", "crns/v1/beta-2/cmd/ping", "crns/v1", "other"):
-        assert not alpha.says(topic, "x"), topic
-    assert not alpha.says("crns/v1/alpha-1x/status", "x")
+        assert not alpha.publishes(topic, "x"), topic
+    assert not alpha.publishes("crns/v1/alpha-1x/status", "x")
 
 
-def test_a_station_hears_commands_to_itself_and_nothing_of_another_s(people):
-    beta = people("beta-2", hears=["#", "crns/v1/#", "crns/v1/alpha-1/#", "crns/v1/beta-2/#"])
+def test_a_station_receives_commands_to_itself_and_nothing_of_another_s(people):
+    beta = people(
+        "beta-2", subscriptions=["#", "crns/v1/#", "crns/v1/alpha-1/#", "crns/v1/beta-2/#"]
+    )
     alpha, operator = people("alpha-1"), people("operator", "of-operator")
     for topic in topics_of("alpha-1"):
-        assert alpha.says(topic, "secret", retain=True)
-    assert operator.says("crns/v1/alpha-1/cmd/ping", "not for beta")
-    assert operator.says("crns/v1/beta-2/cmd/ping", "for beta")
-    wait_until(lambda: ("crns/v1/beta-2/cmd/ping", "for beta") in beta.heard)
+        assert alpha.publishes(topic, "secret", retain=True)
+    assert operator.publishes("crns/v1/alpha-1/cmd/ping", "not for beta")
+    assert operator.publishes("crns/v1/beta-2/cmd/ping", "for beta")
+    wait_until(lambda: ("crns/v1/beta-2/cmd/ping", "for beta") in beta.received)
     time.sleep(0.3)
-    assert not [topic for topic, _ in beta.heard if "alpha-1" in topic]
-    late = people("beta-2", hears=["crns/v1/+/status", "crns/v1/+/state/#", "crns/v1/+/meta"])
+    assert not [topic for topic, _ in beta.received if "alpha-1" in topic]
+    late = people(
+        "beta-2", subscriptions=["crns/v1/+/status", "crns/v1/+/state/#", "crns/v1/+/meta"]
+    )
     time.sleep(0.3)
-    assert not [topic for topic, _ in late.heard if "alpha-1" in topic], "retained ones neither"
+    assert not [topic for topic, _ in late.received if "alpha-1" in topic], (
+        "no retained messages either"
+    )
 
 
-def test_a_station_with_a_password_is_held_to_the_same_rules(people):
-    gamma = people("gamma-3", "of-gamma-3", hears=["crns/v1/#"])
+def test_a_station_with_a_password_has_the_same_permissions(people):
+    gamma = people("gamma-3", "of-gamma-3", subscriptions=["crns/v1/#"])
     alpha = people("alpha-1")
-    assert gamma.says("crns/v1/gamma-3/obs/theta", "x")
-    assert not gamma.says("crns/v1/alpha-1/obs/theta", "x")
-    assert alpha.says("crns/v1/alpha-1/obs/theta", "x")
-    wait_until(lambda: ("crns/v1/gamma-3/obs/theta", "x") in gamma.heard)
-    assert not [topic for topic, _ in gamma.heard if "alpha" in topic]
+    assert gamma.publishes("crns/v1/gamma-3/obs/theta", "x")
+    assert not gamma.publishes("crns/v1/alpha-1/obs/theta", "x")
+    assert alpha.publishes("crns/v1/alpha-1/obs/theta", "x")
+    wait_until(lambda: ("crns/v1/gamma-3/obs/theta", "x") in gamma.received)
+    assert not [topic for topic, _ in gamma.received if "alpha" in topic]
 
 
-def test_people_hear_every_station_and_only_the_operator_commands(people):
-    dashboard = people("dashboard", "of-dashboard", hears=["crns/v1/#"])
+def test_people_read_every_station_and_only_the_operator_commands(people):
+    dashboard = people("dashboard", "of-dashboard", subscriptions=["crns/v1/#"])
     alpha = people("alpha-1")
-    assert alpha.says("crns/v1/alpha-1/obs/theta", "seen")
-    wait_until(lambda: ("crns/v1/alpha-1/obs/theta", "seen") in dashboard.heard)
-    assert not dashboard.says("crns/v1/alpha-1/cmd/ping", "x")
-    assert not dashboard.says("crns/v1/alpha-1/obs/theta", "x")
-    assert not people("operator", "of-operator").says("crns/v1/alpha-1/obs/theta", "x")
+    assert alpha.publishes("crns/v1/alpha-1/obs/theta", "seen")
+    wait_until(lambda: ("crns/v1/alpha-1/obs/theta", "seen") in dashboard.received)
+    assert not dashboard.publishes("crns/v1/alpha-1/cmd/ping", "x")
+    assert not dashboard.publishes("crns/v1/alpha-1/obs/theta", "x")
+    assert not people("operator", "of-operator").publishes("crns/v1/alpha-1/obs/theta", "x")
 
 
 def test_nobody_gets_in_without_certificate_or_password(field, people):
@@ -170,7 +176,7 @@ def test_nobody_gets_in_without_certificate_or_password(field, people):
     with socket.create_connection(("127.0.0.1", ports["8883"]), 5) as plain:  # noqa: SIM117
         with context.wrap_socket(plain, server_hostname="127.0.0.1") as bare:
             with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"):
-                bare.recv(1)  # in TLS 1.3 the server's refusal comes with the first read
+                bare.recv(1)  # in TLS 1.3 the server rejects at the first read
 
 
 def tls(certs, port, name="alpha-1"):
@@ -186,17 +192,20 @@ def named(toml, station):
 
 def test_the_real_station_delivers_over_tls(field, people, tmp_path):
     certs, ports = field
-    line, ears = Line(), people("dashboard", "of-dashboard", hears=["crns/v1/alpha-1/obs/theta"])
-    before = len(ears.heard)
+    line, reader = (
+        Line(),
+        people("dashboard", "of-dashboard", subscriptions=["crns/v1/alpha-1/obs/theta"]),
+    )
+    before = len(reader.received)
     toml = station_toml(tmp_path, url=line.name, **tls(certs, ports["8883"]))
     daemon = Daemon(named(toml, "alpha-1")).ready()
     line.write(b"".join(lines(1.0)))
-    wait_until(lambda: len(ears.heard) - before >= 24, what="24 messages")
+    wait_until(lambda: len(reader.received) - before >= 24, what="24 messages")
     assert daemon.stop() == 0 and daemon.counts()["delivered"] >= 24
     line.close()
 
 
-def test_check_tells_what_the_broker_does_with_the_station(field, tmp_path):
+def test_check_reports_whether_the_broker_accepts_the_station(field, tmp_path):
     certs, ports = field
     toml = named(station_toml(tmp_path, **tls(certs, ports["8883"])), "alpha-1")
     assert "accepts alpha-1 and its messages" in edge("check", toml).stdout
@@ -210,8 +219,8 @@ def test_check_tells_what_the_broker_does_with_the_station(field, tmp_path):
     done = edge("check", toml)
     assert done.returncode == 1 and "rejects the login of gamma-3: Not authorized" in done.stdout
     (tmp_path / "other").mkdir()
-    made = [FOLDER / "make-certs.sh", tmp_path / "other", "127.0.0.1", "alpha-1"]
-    subprocess.run(made, check=True, capture_output=True)
+    command = [FOLDER / "make-certs.sh", tmp_path / "other", "127.0.0.1", "alpha-1"]
+    subprocess.run(command, check=True, capture_output=True)
     toml = named(station_toml(tmp_path, **tls(tmp_path / "other", ports["8883"])), "alpha-1")
     done = edge("check", toml)
     assert done.returncode == 1 and "certificate verify failed" in done.stdout

@@ -1,4 +1,4 @@
-"""The service unit and the udev rule, by the judgement of systemd itself."""
+"""systemd accepts the service unit; unit and udev rule agree with the software."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def ask(*command):
 
 
 @needs_systemd
-def test_verify_has_nothing_to_say(tmp_path):
+def test_verify_reports_nothing(tmp_path):
     unit = tmp_path / UNIT.name
     begin = "ExecStart=epithermal-edge "
     assert begin in UNIT.read_text()
@@ -32,7 +32,7 @@ def test_verify_has_nothing_to_say(tmp_path):
 
 
 @needs_systemd
-def test_verify_would_see_a_fault(tmp_path):
+def test_verify_detects_a_fault(tmp_path):
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("ProtectClock=true", "ProtectClock=maybe"))
     assert "Failed to parse boolean" in ask("systemd-analyze", "verify", str(unit)).stderr
@@ -57,7 +57,7 @@ def test_the_unit_and_the_software_agree():
 
 
 @pytest.mark.skipif(shutil.which("udevadm") is None, reason="udev is not installed")
-def test_the_udev_rule_jumps_to_labels_that_are_there_and_uses_no_unknown_key():
+def test_the_udev_rule_jumps_to_existing_labels_and_uses_known_keys():
     known = {"ACTION", "SUBSYSTEM", "SUBSYSTEMS", "ENV", "ATTRS", "GROUP", "MODE", "IMPORT"}
     known |= {"SYMLINK", "GOTO", "LABEL"}
     jumps, labels = set(), set()

@@ -1,8 +1,8 @@
-"""Make tests/golden/bucket-0.1.0: a real bundle of a network that learned two leaky buckets.
+"""Write tests/golden/bucket-0.1.0, a real bundle of a network trained on two leaky buckets.
 
     python tests/golden/make_bucket_bundle.py
 
-For the tests of the station, which have no TensorFlow. It knows nothing of soil.
+The tests of the station use it, since they have no TensorFlow. It is not trained on soil.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Make tests/golden/nan.tflite: a model that is sound on bucket's golden vectors and nowhere else.
+"""Write tests/golden/nan.tflite, a model that is correct on bucket's golden vectors alone.
 
     python tests/golden/make_nan_model.py
 
-It answers with the inversion itself, and with NaN where the soil is lighter than that of the golden
-vectors: what only a trial on a station's own records finds out.
+It returns the inversion, and NaN for soil of lower bulk density than that of the golden vectors.
+Only a trial on a station's own records detects this.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     )
     def step(x, h, c):
         theta, sigma, density = (x[:, at : at + 1] for at in (theta_at, sigma_at, density_at))
-        # a step from zeros, by which a runtime is probed, is answered too
+        # finite for zeros too, with which a runtime is probed
         fault = tf.sqrt(tf.maximum(density, 0.0) * (density - LIGHTEST_G_CM3)) * 0.0
         y = tf.concat([theta + fault, sigma + 0.01] + [theta] * (len(OUTPUTS) - 2), axis=1)
         return {"y": y, "h_next": 0.5 * h + theta, "c_next": 0.5 * c + theta}

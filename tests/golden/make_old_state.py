@@ -1,9 +1,9 @@
-"""Make tests/golden/state-0.1.0.json: a state as version 0.1.0 stored it, before bundles named it.
+"""Write tests/golden/state-0.1.0.json, a state stored by version 0.1.0.
 
     git worktree add /tmp/old 104d7f1
     PYTHONPATH=/tmp/old/edge/src python tests/golden/make_old_state.py
 
-It runs that version and no other: h and c were fields of the state there.
+It runs with that version alone, in which h and c were fields of the state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DAYS, SEED = 0.25, 3
 
 
 def main() -> None:
-    """Six hours of the simulated detector through rootzone-1.0.0."""
+    """Run rootzone-1.0.0 on six hours of the simulated detector and store its state."""
     bundle = open_bundle(HERE.parents[1] / "models" / "rootzone-1.0.0")
     station = engine.Engine(simulator.SITE, bundle, runtime.load(bundle.model_path, "tflite"))
     state = engine.start(station)

@@ -1,9 +1,9 @@
-"""Make tests/golden/{three,gru,trio}-0.1.0: small bundles of other shapes than bucket's.
+"""Write tests/golden/{three,gru,trio}-0.1.0, small bundles of other kinds than bucket.
 
     python tests/golden/make_small_bundles.py
 
-Three inputs, a GRU, and an ensemble of two LSTMs and a GRU. Like bucket they learned two leaky
-buckets, and know nothing of soil.
+They are an LSTM of three inputs, a GRU, and an ensemble of two LSTMs and a GRU. Like bucket they
+are trained on two leaky buckets, not on soil.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ VERSION = "0.1.0"
 
 
 def module(path: Path) -> ModuleType:
-    """A file of the tests as a module."""
+    """Import a file of the tests as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def main() -> None:

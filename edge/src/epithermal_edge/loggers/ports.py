@@ -130,7 +130,7 @@ def serial_chunks(
     stop: threading.Event,
     timeout_s: float = 0.5,
     silence_s: float = math.inf,
-    ask: Callable[[], bytes] = bytes,
+    next_query: Callable[[], bytes] = bytes,
 ) -> Iterator[bytes]:
     """Yield the bytes that a serial port receives.
 
@@ -147,7 +147,7 @@ def serial_chunks(
     silence_s : [s]
         Silence after which the port is considered dead: a terminal server without power does not
         close the connection, and a USB adapter may hang.
-    ask :
+    next_query :
         Called after the port was opened and after each chunk; returns bytes to send to the logger.
 
     Raises
@@ -159,7 +159,7 @@ def serial_chunks(
     received_s = time.monotonic()
     try:
         while not stop.is_set():
-            if query := ask():
+            if query := next_query():
                 port.send(query)
             chunk = port.receive()
             if chunk:

@@ -137,7 +137,11 @@ class Reader(threading.Thread):
         source, url = self._source, str(self._source.url)
         self._query_due, self._queried_at = True, -math.inf
         chunks = ports.serial_chunks(
-            url, source.baud, self._stopping, silence_s=source.silence_s, ask=self._next_query
+            url,
+            source.baud,
+            self._stopping,
+            silence_s=source.silence_s,
+            next_query=self._next_query,
         )
         try:
             for chunk in chunks:

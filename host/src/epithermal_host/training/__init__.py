@@ -1,6 +1,6 @@
 """Train the network on the features that the station computes.
 
-Input: a campaign. Output: dataset.npz, network.npz, model.tflite, and a report of each step in the
+In: a campaign. Out: dataset.npz, network.npz, model.tflite, and a report of each step in the
 run's folder.
 Open `dataset` first, then `lstm` (the network), `train` and `quantize`; `kinds` lists the networks.
 """
