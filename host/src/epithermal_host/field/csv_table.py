@@ -1,11 +1,14 @@
-"""Read CSV files with a time column into arrays, and average series over days."""
+"""Read the tables of a site into arrays, refuse impossible values, and average over days."""
 
 from __future__ import annotations
 
 import csv
 import datetime
 import gzip
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +16,39 @@ from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError, SourceError
 from epithermal_edge.records import NAN
 from epithermal_edge.times import DAY_S, HOUR_S
-from epithermal_host.arrays import Array
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.field.site_toml import TimeColumn
+from epithermal_host.weather.text_table import EMPTY
 
 COVERED = 0.75  # smallest share of a day's usual number of readings
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One quantity of a table; a value outside of its limits is refused with the remedy."""
+
+    unit: str
+    low: float = -math.inf
+    high: float = math.inf
+    if_low: str = ""  # likely remedy
+    if_high: str = ""
+
+
+ANY = Quantity("")
+THETA = Quantity("m3/m3", 0.0, 1.0, "negative water", "in percent?")
+WATER_G_G = Quantity("g/g", 0.0, math.inf, "negative water", "in percent?")
+DENSITY = Quantity("g/cm3", 0.05, 2.2, "in another unit? g/cm3 is wanted", "in kg/m3?")
+MOST_WATER_G_G = 3.0  # without the sample's own density; peat with its own may hold more
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Columns of a file as text, in time order."""
+
+    path: Path
+    time_s: Array  # (n,) Unix time [s, UTC]; NaN without a time column
+    lines: Integers  # (n,) line of each row in the file, from 1
+    cells: dict[str, list[str]]  # by column
 
 
 def daily_mean(time_s: Array, value: Array, day_end_s: Array) -> Array:
@@ -41,8 +73,26 @@ def nanmean_rows(values: Array) -> Array:
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def read_table(time: TimeColumn, names: Sequence[str]) -> tuple[Array, Array]:
-    """Read columns of a CSV in time order: (n,) [s, UTC] and (n, k); NaN for other than numbers.
+def read_table(
+    time: TimeColumn, names: Sequence[str], quantity: Quantity = ANY
+) -> tuple[Array, Array]:
+    """Read columns of one quantity in time order: (n,) [s, UTC] and (n, k); NaN: missing.
+
+    Raises
+    ------
+    ConfigError
+        The file has no such column, a time cannot be parsed, or a cell is neither empty nor a
+        possible value of the quantity.
+    SourceError
+        The file cannot be read.
+    """
+    table = read_cells(time, names)
+    columns = [numbers(table, name, quantity) for name in names]
+    return table.time_s, np.stack(columns, axis=1)
+
+
+def read_cells(time: TimeColumn, names: Sequence[str]) -> Table:
+    """Read columns as text, in time order; times are NaN without a time column.
 
     Raises
     ------
@@ -51,49 +101,74 @@ def read_table(time: TimeColumn, names: Sequence[str]) -> tuple[Array, Array]:
     SourceError
         The file cannot be read.
     """
-    time_s, rows = read_cells(time, names)
-    cells = [[number(cell) for cell in row] for row in rows]
-    return time_s, np.array(cells, dtype=np.float64).reshape(-1, len(names))
-
-
-def read_cells(time: TimeColumn, names: Sequence[str]) -> tuple[Array, list[list[str]]]:
-    """Read columns like `read_table`, with cells as text; times are NaN without a time column.
-
-    Raises
-    ------
-    ConfigError, SourceError
-        As `read_table`.
-    """
     rows = _rows(time)
-    header = list(time.header) or [cell.strip() for cell in next(rows, [])]
+    header = list(time.header) or [cell.strip() for cell in next(rows, (0, []))[1]]
     columns = []
     for name in (*((time.name,) if time.name else ()), *names):
         if name not in header:
             raise ConfigError(describe_unknown(f"{time.path}: column {name!r}", name, header))
         columns.append(header.index(name))
     stamps: list[float] = []
+    lines: list[int] = []
     cells: list[list[str]] = []
-    for number, row in enumerate(rows, start=1 if time.header else 2):
+    for line, row in rows:
         if len(row) <= columns[0] or not row[columns[0]].strip():
             continue
         texts = [row[i].strip() if i < len(row) else "" for i in columns]
         try:
             stamps.append(_unix_time(texts[0], time) if time.name else NAN)
         except ValueError as fault:
-            raise ConfigError(f"{time.path}:{number}: {time.name}: {fault}") from fault
+            raise ConfigError(f"{time.path}:{line}: {time.name}: {fault}") from fault
+        lines.append(line)
         cells.append(texts[1:] if time.name else texts)
     time_s = np.array(stamps)
     order = np.argsort(time_s, kind="stable")
-    return time_s[order], [cells[i] for i in order]
+    by_column = {name: [cells[i][k] for i in order] for k, name in enumerate(names)}
+    return Table(time.path, time_s[order], np.array(lines, dtype=np.int64)[order], by_column)
 
 
-def _rows(time: TimeColumn) -> Iterator[list[str]]:
+def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
+    """Convert a column to numbers, (n,); NaN: empty, or `column` is "".
+
+    Raises
+    ------
+    ConfigError
+        A cell is neither empty nor a number, or is impossible for the quantity.
+    """
+    if not column:
+        return np.full(table.time_s.size, np.nan)
+    cells = table.cells[column]
+    values = np.array([_number(cell) for cell in cells])
+    empty = np.array([cell.lower() in EMPTY for cell in cells], dtype=bool)
+    refuse(table, column, ~empty & ~np.isfinite(values), "is not a number; correct or empty it")
+    unit = f" {quantity.unit}".rstrip()
+    low, high = f"{quantity.low:g}{unit}", f"{quantity.high:g}{unit}"
+    refuse(table, column, values < quantity.low, f"is below {low}; {quantity.if_low}")
+    refuse(table, column, values > quantity.high, f"is above {high}; {quantity.if_high}")
+    return values
+
+
+def refuse(table: Table, column: str, wrong: Mask, reason: str) -> None:
+    """Raise ConfigError if any row is wrong, with line and cell of the first and their number."""
+    rows = np.flatnonzero(wrong)
+    if not rows.size:
+        return
+    first = rows[np.argmin(table.lines[rows])]
+    more = f" ({rows.size} cells of this column)" if rows.size > 1 else ""
+    cell = table.cells[column][first]
+    raise ConfigError(f"{table.path}:{table.lines[first]}: {column}: {cell!r} {reason}{more}")
+
+
+def _rows(time: TimeColumn) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is no comment, with the number of its line."""
     path = time.path
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, delimiter=time.delimiter)
-            yield from (row for row in rows if not (row and row[0].startswith("#")))
+            for row in rows:
+                if not (row and row[0].startswith("#")):
+                    yield rows.line_num, row
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as fault:
         raise SourceError(f"{path}: cannot be read: {fault}") from fault
 
@@ -109,8 +184,7 @@ def _unix_time(text: str, time: TimeColumn) -> float:
     return stamp.timestamp()
 
 
-def number(cell: str) -> float:
-    """Parse a cell as a number; NaN if it is none."""
+def _number(cell: str) -> float:
     try:
         return float(cell)
     except ValueError:

@@ -9,8 +9,17 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.times import DAY_S
-from epithermal_host.arrays import Array, Integers
-from epithermal_host.field.csv_table import number, read_cells
+from epithermal_host.arrays import Array, Integers, Mask
+from epithermal_host.field.csv_table import (
+    DENSITY,
+    MOST_WATER_G_G,
+    THETA,
+    WATER_G_G,
+    Table,
+    numbers,
+    read_cells,
+    refuse,
+)
 from epithermal_host.field.site_toml import Sampling, SiteFile
 
 EPOCH = datetime.date(1970, 1, 1)
@@ -47,16 +56,16 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     if sampling is None:
         raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add the table")
     where = sampling.time.path
-    day_s, cells = _rows(sampling)
-    theta = _theta(site_file, sampling, cells)
-    depth, distance = _depth(sampling, cells), cells_of(cells, sampling.distance_column)
+    day_s, table = _rows(sampling)
+    depth, distance = _depth(sampling, table), numbers(table, sampling.distance_column)
     if np.any(distance < 0.0):
         raise ConfigError(f"{where}: {sampling.distance_column}: a distance is negative")
+    theta = _theta(site_file, sampling, table, ~(depth > sampling.deepest_cm))
     known = np.isfinite(theta)
     if not known.any():
         raise ConfigError(f"{where}: no samples in column {sampling.value!r}")
     usable = known & ~(depth > sampling.deepest_cm)
-    profile = _profile(sampling, cells, known.size)
+    profile = _profile(sampling, table.cells, known.size)
     out, faults = [], []
     for begin in _wanted(sampling, day_s[known]):
         day = (EPOCH + datetime.timedelta(days=begin / DAY_S)).isoformat()
@@ -77,27 +86,20 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     return out
 
 
-def cells_of(cells: dict[str, list[str]], column: str) -> Array:
-    """Convert a column to numbers, (n,); NaN if `column` is empty."""
-    any_column = next(iter(cells.values()))
-    if not column:
-        return np.full(len(any_column), np.nan)
-    return np.array([number(cell) for cell in cells[column]])
-
-
-def _rows(sampling: Sampling) -> tuple[Array, dict[str, list[str]]]:
-    """Read the start of each sample's day (n,) [s, UTC] and the cells by column."""
+def _rows(sampling: Sampling) -> tuple[Array, Table]:
+    """Read the start of each sample's day (n,) [s, UTC] and the table."""
     s = sampling
     named = (s.value, s.depth_column, s.bottom_column, s.distance_column, s.direction_column,
              s.profile_column, s.bulk_density_column)  # fmt: skip
     names = tuple(dict.fromkeys(name for name in named if name))
-    time_s, rows = read_cells(sampling.time, names)
-    if not rows:
+    table = read_cells(sampling.time, names)
+    time_s = table.time_s
+    if not time_s.size:
         raise ConfigError(f"{sampling.time.path}: the file has no rows")
     if not sampling.time.name:
         time_s = np.full(time_s.size, begin_s(sampling.day))
     day_s = np.floor(time_s / DAY_S) * DAY_S
-    return day_s, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    return day_s, table
 
 
 def _wanted(sampling: Sampling, day_s: Array) -> list[float]:
@@ -106,23 +108,32 @@ def _wanted(sampling: Sampling, day_s: Array) -> list[float]:
     return [float(begin) for begin in np.unique(day_s)]
 
 
-def _theta(site_file: SiteFile, sampling: Sampling, cells: dict[str, list[str]]) -> Array:
-    """Compute the water content of each sample, (n,) [m3 m-3]."""
-    site, value = site_file.site, cells_of(cells, sampling.value)
-    if sampling.kind == "total_water_g_g":
-        value = value - float(site.lattice_water_g_g) - float(site.organic_water_g_g)
+def _theta(site_file: SiteFile, sampling: Sampling, table: Table, shallow: Mask) -> Array:
+    """Compute the water content of each sample, (n,) [m3 m-3].
+
+    A theta above 1 is refused only in `shallow` samples (n,), which are those in use.
+    """
+    column = sampling.value
     if sampling.kind == "theta":
-        return value
-    density = cells_of(cells, sampling.bulk_density_column)
-    return np.asarray(
-        value * np.where(np.isfinite(density), density, float(site.bulk_density_g_cm3))
-    )
+        return numbers(table, column, THETA)
+    site, water = site_file.site, numbers(table, column, WATER_G_G)
+    own = numbers(table, sampling.bulk_density_column, DENSITY)
+    density = np.where(np.isfinite(own), own, float(site.bulk_density_g_cm3))
+    peat = np.isfinite(own) & (water * own <= 1.0)
+    reason = f"is above {MOST_WATER_G_G:g} g/g; {WATER_G_G.if_high}"
+    refuse(table, column, (water > MOST_WATER_G_G) & ~peat, reason)
+    if sampling.kind == "total_water_g_g":
+        water = water - float(site.lattice_water_g_g) - float(site.organic_water_g_g)
+    theta = np.asarray(water * density)
+    reason = "g/g and its bulk density give a theta above 1; in percent? or another density?"
+    refuse(table, column, shallow & (theta > 1.0), reason)
+    return theta
 
 
-def _depth(sampling: Sampling, cells: dict[str, list[str]]) -> Array:
-    depth = cells_of(cells, sampling.depth_column)
+def _depth(sampling: Sampling, table: Table) -> Array:
+    depth = numbers(table, sampling.depth_column)
     if sampling.bottom_column:
-        depth = np.asarray(0.5 * (depth + cells_of(cells, sampling.bottom_column)))
+        depth = np.asarray(0.5 * (depth + numbers(table, sampling.bottom_column)))
     return depth
 
 

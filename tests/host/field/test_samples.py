@@ -1,0 +1,138 @@
+"""Sheets of soil samples give the right water content, or are refused with the cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.sites import made_up_site
+
+from epithermal_edge.errors import ConfigError
+from epithermal_host.field.samples import Campaign, read_campaigns
+from epithermal_host.field.site_toml import read_site
+
+HEADER = "day,name,metres,depth,water,density"
+ROWS = (
+    "2024-06-10,P1,25,2.5,0.20,1.1",
+    "2024-06-10,P1,25,7.5,0.16,1.3",
+    "2024-06-10,P2,75,2.5,0.24,1.0",
+    "2024-06-10,P2,75,7.5,0.18,1.2",
+)
+THETA = (0.22, 0.208, 0.24, 0.216)  # water times density, as 1.3 g/cm3 is not used
+KEYS = """
+[sampling]
+file = "samples.csv"
+time = "day"
+value = "water"
+kind = "water_g_g"
+depth_column = "depth"
+distance_column = "metres"
+profile_column = "name"
+bulk_density_column = "density"
+"""
+Sheet = Callable[..., list[Campaign]]
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Sheet:
+    """A function that reads campaigns from rows, with lines of [sampling] replaced or added."""
+
+    def read(
+        rows: Sequence[str], *changes: tuple[str, str], more: str = "", header: str = HEADER
+    ) -> list[Campaign]:
+        keys = KEYS
+        for old, new in changes:
+            assert old in keys, old
+            keys = keys.replace(old, new)
+        (tmp_path / "samples.csv").write_text("\n".join([header, *rows]) + "\n", "utf-8")
+        (tmp_path / "site.toml").write_text(made_up_site(keys + more), "utf-8")
+        return read_campaigns(read_site(tmp_path / "site.toml"))
+
+    return read
+
+
+def column(index: int, *cells: str) -> list[str]:
+    """Return the rows with the cells of one column replaced."""
+    rows = [row.split(",") for row in ROWS]
+    for row, cell in zip(rows, cells, strict=True):
+        row[index] = cell
+    return [",".join(row) for row in rows]
+
+
+NO_DENSITY = ('bulk_density_column = "density"', "")
+AS_THETA = ('kind = "water_g_g"', 'kind = "theta"')
+PEAT = column(4, "6.3", "0.16", "0.24", "0.18")
+LIGHT = [PEAT[0].replace(",1.1", ",0.13"), *PEAT[1:]]
+
+
+def test_a_sheet_gives_depths_and_distances_and_water_by_the_samples_own_density(sheet):
+    (campaign,) = sheet(ROWS)
+    np.testing.assert_allclose(campaign.theta, THETA, rtol=1e-12)
+    assert campaign.depth_cm.tolist() == [2.5, 7.5, 2.5, 7.5]
+    assert campaign.distance_m.tolist() == [25, 25, 75, 75]
+    assert campaign.profile.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["water_g_g", "total_water_g_g"])
+@pytest.mark.parametrize("change", [(), (NO_DENSITY,)])
+def test_gravimetric_percent_is_refused(sheet, kind, change):
+    percent = column(4, "20", "16", "24", "18")
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: water: '20' is above 3 g/g.*percent"):
+        sheet(percent, ('"water_g_g"', f'"{kind}"'), *change)
+
+
+def test_percent_of_a_dry_sand_is_refused_by_its_theta(sheet):
+    sand = column(4, "2.0", "1.6", "2.4", "1.8")
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: water: '2.0'.*theta above 1.*4 cells"):
+        sheet(sand, NO_DENSITY)
+
+
+def test_volume_percent_is_refused(sheet):
+    percent = column(4, "0.2", "16", "24", "18")
+    with pytest.raises(ConfigError, match=r"samples\.csv:3: water: '16' is above 1 m3/m3.*percent"):
+        sheet(percent, AS_THETA)
+
+
+@pytest.mark.parametrize("change", [(), (AS_THETA,)])
+def test_a_negative_water_content_is_refused(sheet, change):
+    with pytest.raises(ConfigError, match=r"samples\.csv:4: water: '-0.02' is below 0.*negative"):
+        sheet(column(4, "0.2", "0.16", "-0.02", "0.18"), *change)
+
+
+def test_a_density_in_kg_m3_is_refused(sheet):
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: density: '1100' is above 2\.2.*kg/m3"):
+        sheet(column(5, "1100", "1300", "1000", "1200"))
+    with pytest.raises(ConfigError, match=r"samples\.csv:5: density: '0.012' is below 0\.05"):
+        sheet(column(5, "1.1", "1.3", "1.0", "0.012"))
+
+
+def test_peat_may_hold_more_than_3_g_g_if_its_own_density_is_given(sheet):
+    assert sheet(LIGHT)[0].theta[0] == pytest.approx(6.3 * 0.13)
+    with pytest.raises(ConfigError, match=r"'6\.3' is above 3 g/g"):
+        sheet(LIGHT, NO_DENSITY)
+
+
+def test_an_empty_density_is_that_of_the_site(sheet):
+    (campaign,) = sheet(column(5, "", "1.3", "nan", "NA"))
+    np.testing.assert_allclose(campaign.theta, 1.3 * np.array([0.20, 0.16, 0.24, 0.18]))
+
+
+@pytest.mark.parametrize(
+    ("index", "name", "cell"),
+    [(4, "water", "0.2x"), (5, "density", "heavy"), (3, "depth", "5 cm"), (2, "metres", "far"),
+     (4, "water", "inf")],
+)  # fmt: skip
+def test_a_cell_that_is_no_number_is_refused(sheet, index, name, cell):
+    rows = list(ROWS)
+    cells = rows[2].split(",")
+    cells[index] = cell
+    rows[2] = ",".join(cells)
+    with pytest.raises(ConfigError, match=rf"samples\.csv:4: {name}: '{cell}' is not a number"):
+        sheet(rows)
+
+
+def test_a_line_is_counted_with_its_comments(sheet):
+    with pytest.raises(ConfigError, match=r"samples\.csv:4: water: '20' is above"):
+        sheet(["# dried at 105 degC", ROWS[0], *column(4, "20", "16", "24", "18")[:1]])
