@@ -136,3 +136,24 @@ def test_a_cell_that_is_no_number_is_refused(sheet, index, name, cell):
 def test_a_line_is_counted_with_its_comments(sheet):
     with pytest.raises(ConfigError, match=r"samples\.csv:4: water: '20' is above"):
         sheet(["# dried at 105 degC", ROWS[0], *column(4, "20", "16", "24", "18")[:1]])
+
+
+@pytest.mark.parametrize("code", ["-99", "-999.0", "-9999", "-7999", "NaN", ""])
+def test_a_sample_with_a_code_for_no_value_is_left_out(sheet, code):
+    (campaign,) = sheet(column(4, code, "0.16", "0.24", "0.18"))
+    np.testing.assert_allclose(campaign.theta, THETA[1:], rtol=1e-12)
+
+
+def test_a_code_in_the_density_or_depth_is_an_unknown_one(sheet):
+    (campaign,) = sheet(column(5, "-9999", "1.3", "1.0", "1.2"))
+    np.testing.assert_allclose(campaign.theta, (0.26, *THETA[1:]), rtol=1e-12)
+    (campaign,) = sheet(column(3, "-9999", "7.5", "2.5", "7.5"))
+    np.testing.assert_array_equal(campaign.depth_cm, [np.nan, 7.5, 2.5, 7.5])
+
+
+def test_more_codes_can_be_named_as_numbers_and_as_words(sheet):
+    rows = column(4, "-888.0", "0.16", "lost", "0.18")
+    (campaign,) = sheet(rows, more='missing = ["-888", "Lost"]')
+    np.testing.assert_allclose(campaign.theta, [THETA[1], THETA[3]], rtol=1e-12)
+    with pytest.raises(ConfigError, match=r"samples\.csv:4: water: 'lost' is not a number"):
+        sheet(rows, more='missing = ["-888"]')

@@ -8,19 +8,22 @@ import gzip
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError, SourceError
+from epithermal_edge.inference.qc_limits import DEFAULT
 from epithermal_edge.records import NAN
 from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.field.site_toml import TimeColumn
-from epithermal_host.weather.text_table import EMPTY
+from epithermal_host.weather.text_table import EMPTY, FIELDS
 
 COVERED = 0.75  # smallest share of a day's usual number of readings
+
+
+CODES = (-99.0, -999.0, -9999.0, -7999.0)  # of archives and loggers: no value
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +35,30 @@ class Quantity:
     high: float = math.inf
     if_low: str = ""  # likely remedy
     if_high: str = ""
+    codes: tuple[float, ...] = CODES  # that stand for no value
 
 
 ANY = Quantity("")
-THETA = Quantity("m3/m3", 0.0, 1.0, "negative water", "in percent?")
+THETA = Quantity("m3/m3", 0.0, 1.0, "negative water", "in percent?", (*CODES, 99.99))
 WATER_G_G = Quantity("g/g", 0.0, math.inf, "negative water", "in percent?")
 DENSITY = Quantity("g/cm3", 0.05, 2.2, "in another unit? g/cm3 is wanted", "in kg/m3?")
 MOST_WATER_G_G = 3.0  # without the sample's own density; peat with its own may hold more
+SOIL_TEMPERATURE = Quantity(
+    "degC", -60.0, 80.0, "in another unit?", "in K or degF?", (*CODES, 99.99)
+)
+
+
+def rain_amount(interval_h: float) -> Quantity:
+    """Return the limits of an amount of rain [mm]: the station's rate and the wettest day known."""
+    high = min(DEFAULT.rain_max_mm_h * max(interval_h, 0.25), FIELDS["rain_mm"][1])
+    return Quantity("mm", 0.0, high, "negative rain", "in mm?", (*CODES, 99.99))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """Columns of a file as text, in time order."""
 
-    path: Path
+    source: TimeColumn
     time_s: Array  # (n,) Unix time [s, UTC]; NaN without a time column
     lines: Integers  # (n,) line of each row in the file, from 1
     cells: dict[str, list[str]]  # by column
@@ -124,11 +137,11 @@ def read_cells(time: TimeColumn, names: Sequence[str]) -> Table:
     time_s = np.array(stamps)
     order = np.argsort(time_s, kind="stable")
     by_column = {name: [cells[i][k] for i in order] for k, name in enumerate(names)}
-    return Table(time.path, time_s[order], np.array(lines, dtype=np.int64)[order], by_column)
+    return Table(time, time_s[order], np.array(lines, dtype=np.int64)[order], by_column)
 
 
 def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
-    """Convert a column to numbers, (n,); NaN: empty, or `column` is "".
+    """Convert a column to numbers, (n,); NaN: empty, a code for no value, or `column` is "".
 
     Raises
     ------
@@ -139,7 +152,11 @@ def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
         return np.full(table.time_s.size, np.nan)
     cells = table.cells[column]
     values = np.array([_number(cell) for cell in cells])
-    empty = np.array([cell.lower() in EMPTY for cell in cells], dtype=bool)
+    words = EMPTY.union(code.strip().lower() for code in table.source.missing)
+    empty = np.array([cell.lower() in words for cell in cells], dtype=bool)
+    codes = (*quantity.codes, *(_number(code) for code in table.source.missing))
+    empty |= np.isin(values, codes)
+    values[empty] = np.nan
     refuse(table, column, ~empty & ~np.isfinite(values), "is not a number; correct or empty it")
     unit = f" {quantity.unit}".rstrip()
     low, high = f"{quantity.low:g}{unit}", f"{quantity.high:g}{unit}"
@@ -156,7 +173,9 @@ def refuse(table: Table, column: str, wrong: Mask, reason: str) -> None:
     first = rows[np.argmin(table.lines[rows])]
     more = f" ({rows.size} cells of this column)" if rows.size > 1 else ""
     cell = table.cells[column][first]
-    raise ConfigError(f"{table.path}:{table.lines[first]}: {column}: {cell!r} {reason}{more}")
+    raise ConfigError(
+        f"{table.source.path}:{table.lines[first]}: {column}: {cell!r} {reason}{more}"
+    )
 
 
 def _rows(time: TimeColumn) -> Iterator[tuple[int, list[str]]]:

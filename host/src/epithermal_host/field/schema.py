@@ -14,6 +14,7 @@ _CLOCK = (
     Key("utc_offset_h", float, "clock ahead of UTC, hours", default=0.0, low=-14, high=14),
     Key("delimiter", str, "between the columns", default=",", pattern="."),
     Key("header", list, "column names of a file without a header line"),
+    Key("missing", list, "more codes for no value, in quotes"),
 )
 _TIME = (_FILE, Key("time", str, "column of the date or time", True), *_CLOCK)
 _VALUE = (*_TIME, Key("column", str, "column of the value", True))

@@ -23,7 +23,14 @@ from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.field.csv_table import daily_mean, nanmean_rows, read_table
+from epithermal_host.field.csv_table import (
+    SOIL_TEMPERATURE,
+    THETA,
+    daily_mean,
+    nanmean_rows,
+    rain_amount,
+    read_table,
+)
 from epithermal_host.field.sampled_counts import corrected, mean_over, steps
 from epithermal_host.field.samples import begin_s, read_campaigns
 from epithermal_host.field.site_toml import Monitor, Rain, SiteFile
@@ -218,7 +225,7 @@ def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
     """
     total, weights = np.zeros(day_end_s.size), 0.0
     for probe in site_file.probes:
-        time_s, values = read_table(probe.time, probe.columns)
+        time_s, values = read_table(probe.time, probe.columns, THETA)
         total += probe.weight * daily_mean(time_s, nanmean_rows(values), day_end_s)
         weights += probe.weight
     return total / weights if weights else np.full(day_end_s.size, np.nan)
@@ -234,7 +241,7 @@ def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
         judged = (month >= first) | (month <= last)
     warm = site_file.soil_temperature
     if warm is not None:
-        time_s, values = read_table(warm.time, (warm.column,))
+        time_s, values = read_table(warm.time, (warm.column,), SOIL_TEMPERATURE)
         judged &= daily_mean(time_s, values[:, 0], day_end_s) > warm.least_c
     for begin, end in faulty_s:
         judged &= (day_end_s <= begin) | (day_end_s - DAY_S >= end)
@@ -277,7 +284,7 @@ def monitor_faults(time_s: Array, value: Array, hold_h: float) -> Array:
 
 def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
     """Distribute rain amounts evenly over their period, for each record [mm]; NaN: unknown."""
-    time_s, values = read_table(rain.time, rain.columns)
+    time_s, values = read_table(rain.time, rain.columns, rain_amount(rain.interval_h))
     known = np.isfinite(values)
     amount = np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1), np.nan)
     span_s = rain.interval_h * HOUR_S

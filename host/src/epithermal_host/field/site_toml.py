@@ -45,6 +45,7 @@ class TimeColumn:
     utc_offset_h: float
     delimiter: str = ","
     header: tuple[str, ...] = ()  # column names of a file without a header line
+    missing: tuple[str, ...] = ()  # cells that stand for no value, besides the usual codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +253,7 @@ class _Builder:
             utc_offset_h=table["utc_offset_h"],
             delimiter=table["delimiter"],
             header=tuple(table["header"] or ()),
+            missing=tuple(table["missing"] or ()),
         )
 
     def _records(self, table: dict[str, Any]) -> Records:
