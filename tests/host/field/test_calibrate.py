@@ -362,6 +362,14 @@ def test_a_day_outside_the_records_is_omitted_and_alone_it_is_an_error(site_toml
         calibrated(alone)
 
 
+def test_the_result_states_how_many_samples_of_a_day_are_too_deep(site_toml):
+    result = calibrated(read_site(site_toml))
+    for day in SAMPLED:
+        note = f"{date_of(day)}: 3 of 12 samples are below 30 cm and are left out"
+        assert f"note: {note}" in calibrate_text.table(result)
+        assert f"# {note}" in calibrate_text.block(result)
+
+
 # ----- published calibrations
 
 

@@ -157,3 +157,52 @@ def test_more_codes_can_be_named_as_numbers_and_as_words(sheet):
     np.testing.assert_allclose(campaign.theta, [THETA[1], THETA[3]], rtol=1e-12)
     with pytest.raises(ConfigError, match=r"samples\.csv:4: water: 'lost' is not a number"):
         sheet(rows, more='missing = ["-888"]')
+
+
+def test_a_depth_with_a_minus_is_refused(sheet):
+    with pytest.raises(ConfigError, match=r"samples\.csv:3: depth: '-7.5' is below 0 cm.*positive"):
+        sheet(column(3, "2.5", "-7.5", "2.5", "-7.5"))
+
+
+def test_depths_in_m_and_in_mm_are_refused(sheet):
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: depth: '0.025'.*below 1 cm; in m\?"):
+        sheet(column(3, "0.025", "0.075", "0.025", "0.075"))
+    with pytest.raises(ConfigError, match=r"samples\.csv:3: depth: '750' is above 300 cm; in mm\?"):
+        sheet(column(3, "25", "750", "25", "75"))
+
+
+def test_a_surface_sample_among_deeper_ones_is_read(sheet):
+    assert sheet(column(3, "0.5", "7.5", "0", "7.5"))[0].depth_cm.tolist() == [0.5, 7.5, 0.0, 7.5]
+
+
+def test_both_ends_of_a_sample_give_its_middle_and_are_checked_for_their_unit(sheet):
+    header = f"{HEADER},bottom"
+    more = 'bottom_column = "bottom"'
+    rows = column(3, "0", "5", "0", "5")
+    cm = [f"{row},{end}" for row, end in zip(rows, ("5", "10", "5", "10"), strict=True)]
+    assert sheet(cm, more=more, header=header)[0].depth_cm.tolist() == [2.5, 7.5, 2.5, 7.5]
+    rows = column(3, "0", "0.05", "0", "0.05")
+    metres = [f"{row},{end}" for row, end in zip(rows, ("0.05", "0.1") * 2, strict=True)]
+    with pytest.raises(ConfigError, match=r"bottom: '0\.05' and all other depths are below 1 cm"):
+        sheet(metres, more=more, header=header)
+
+
+def test_distances_in_another_unit_or_negative_are_refused(sheet):
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: metres: '0.025'.*below 1 m; in km\?"):
+        sheet(column(2, "0.025", "0.025", "0.075", "0.075"))
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: metres: '2500' is above 1000 m; in cm"):
+        sheet(column(2, "2500", "2500", "7500", "7500"))
+    with pytest.raises(ConfigError, match=r"samples\.csv:5: metres: '-75' is below 0 m"):
+        sheet(column(2, "25", "25", "75", "-75"))
+    assert sheet(column(2, "0", "0", "75", "75"))[0].distance_m.tolist() == [0, 0, 75, 75]
+
+
+def test_samples_that_a_rule_leaves_out_are_counted(sheet):
+    rows = [*column(3, "2.5", "35", "2.5", "45"), "2024-06-10,P3,75,2.5,-9999,1.0"]
+    (campaign,) = sheet(rows)
+    assert campaign.theta.size == 2
+    assert campaign.notes == (
+        "1 of 5 samples is without water content and is left out",
+        "2 of 5 samples are below 30 cm and are left out",
+    )
+    assert sheet(ROWS)[0].notes == ()

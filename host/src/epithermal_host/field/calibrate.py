@@ -168,6 +168,7 @@ def sampling_days(
         if mean.live_s < 0.5 * (end - begin):
             missing.append(_missing_counts(campaign.day, mean, (begin, end), records))
             continue
+        notes += [f"{campaign.day}: {note}" for note in campaign.notes]
         notes += [] if site_file.records.corrected else _quality_notes(campaign.day, mean)
         humidity = mean.humidity_g_m3
         sampled = field_mean(

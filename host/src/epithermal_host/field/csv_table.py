@@ -43,6 +43,8 @@ THETA = Quantity("m3/m3", 0.0, 1.0, "negative water", "in percent?", (*CODES, 99
 WATER_G_G = Quantity("g/g", 0.0, math.inf, "negative water", "in percent?")
 DENSITY = Quantity("g/cm3", 0.05, 2.2, "in another unit? g/cm3 is wanted", "in kg/m3?")
 MOST_WATER_G_G = 3.0  # without the sample's own density; peat with its own may hold more
+DEPTH = Quantity("cm", 0.0, 300.0, "a depth is positive downwards", "in mm?")
+DISTANCE = Quantity("m", 0.0, 1000.0, "a distance is positive", "in cm?")
 SOIL_TEMPERATURE = Quantity(
     "degC", -60.0, 80.0, "in another unit?", "in K or degF?", (*CODES, 99.99)
 )

@@ -12,6 +12,8 @@ from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.field.csv_table import (
     DENSITY,
+    DEPTH,
+    DISTANCE,
     MOST_WATER_G_G,
     THETA,
     WATER_G_G,
@@ -34,6 +36,7 @@ class Campaign:
     depth_cm: Array  # (n,) middle of the sample; NaN: unknown
     distance_m: Array  # (n,) from the detector; NaN: unknown
     profile: Integers  # (n,) index of the profile, 0 to number of profiles - 1
+    notes: tuple[str, ...] = ()  # how many samples of the day each rule leaves out
 
 
 def begin_s(day: str) -> float:
@@ -48,7 +51,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     ------
     ConfigError
         The site file has no [sampling]; a named day has no samples, or only samples that are too
-        deep.
+        deep; a cell is no number or impossible; all depths or distances are in another unit.
     SourceError
         The file cannot be read.
     """
@@ -57,9 +60,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
         raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add the table")
     where = sampling.time.path
     day_s, table = _rows(sampling)
-    depth, distance = _depth(sampling, table), numbers(table, sampling.distance_column)
-    if np.any(distance < 0.0):
-        raise ConfigError(f"{where}: {sampling.distance_column}: a distance is negative")
+    depth, distance = _depth(sampling, table), _distance(sampling, table)
     theta = _theta(site_file, sampling, table, ~(depth > sampling.deepest_cm))
     known = np.isfinite(theta)
     if not known.any():
@@ -69,18 +70,20 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     out, faults = [], []
     for begin in _wanted(sampling, day_s[known]):
         day = (EPOCH + datetime.timedelta(days=begin / DAY_S)).isoformat()
-        rows = usable & (day_s == begin)
-        if not np.any(known & (day_s == begin)):
+        own_day = day_s == begin
+        rows = usable & own_day
+        if not np.any(known & own_day):
             faults.append(f"{where}: no samples of the day {day}")
         elif not rows.any():
             faults.append(
                 f"{where}: all samples of {day} are below {sampling.deepest_cm:g} cm, the "
-                f"shallowest is at {depth[known & (day_s == begin)].min():g} cm; increase "
+                f"shallowest is at {depth[known & own_day].min():g} cm; increase "
                 "sampling.deepest_cm"
             )
         else:
             own = np.unique(profile[rows], return_inverse=True)[1]
-            out.append(Campaign(day, theta[rows], depth[rows], distance[rows], own))
+            notes = _left_out(sampling.deepest_cm, own_day, known, usable)
+            out.append(Campaign(day, theta[rows], depth[rows], distance[rows], own, notes))
     if faults:
         raise ConfigError(*faults)
     return out
@@ -131,10 +134,35 @@ def _theta(site_file: SiteFile, sampling: Sampling, table: Table, shallow: Mask)
 
 
 def _depth(sampling: Sampling, table: Table) -> Array:
-    depth = numbers(table, sampling.depth_column)
+    """Read the middle of each sample, (n,) [cm]; NaN: unknown."""
+    depth = numbers(table, sampling.depth_column, DEPTH)
     if sampling.bottom_column:
-        depth = np.asarray(0.5 * (depth + numbers(table, sampling.bottom_column)))
+        depth = np.asarray(0.5 * (depth + numbers(table, sampling.bottom_column, DEPTH)))
+    if np.any(depth > 0.0) and not np.any(depth >= 1.0):
+        column = sampling.bottom_column or sampling.depth_column
+        refuse(table, column, depth > 0.0, "and all other depths are below 1 cm; in m?")
     return depth
+
+
+def _distance(sampling: Sampling, table: Table) -> Array:
+    """Read the distance of each sample from the detector, (n,) [m]; NaN: unknown."""
+    distance = numbers(table, sampling.distance_column, DISTANCE)
+    if not np.any(distance >= 1.0):
+        reason = "and all other distances are below 1 m; in km? m is wanted"
+        refuse(table, sampling.distance_column, np.isfinite(distance), reason)
+    return distance
+
+
+def _left_out(deepest_cm: float, day: Mask, known: Mask, usable: Mask) -> tuple[str, ...]:
+    """Report how many samples of a day each rule leaves out; each mask (n,)."""
+    rules = {"without water content": day & ~known,
+             f"below {deepest_cm:g} cm": day & known & ~usable}  # fmt: skip
+    notes = []
+    for why, rows in rules.items():
+        number = int(rows.sum())
+        verb = "is" if number == 1 else "are"
+        notes.append(f"{number} of {int(day.sum())} samples {verb} {why} and {verb} left out")
+    return tuple(note for note in notes if not note.startswith("0 "))
 
 
 def _profile(sampling: Sampling, cells: dict[str, list[str]], n: int) -> Integers:
