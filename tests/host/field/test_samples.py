@@ -206,3 +206,27 @@ def test_samples_that_a_rule_leaves_out_are_counted(sheet):
         "2 of 5 samples are below 30 cm and are left out",
     )
     assert sheet(ROWS)[0].notes == ()
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"),
+    [("0-5", "5-10"), ("0 - 5.0", "5 to 10"), ("0 \u2013 5", "7.5"), ("0-5", "75e-1")],
+)
+def test_a_depth_range_is_read_as_its_middle(sheet, upper, lower):
+    (campaign,) = sheet(column(3, upper, lower, upper, lower))
+    assert campaign.depth_cm.tolist() == [2.5, 7.5, 2.5, 7.5]
+    np.testing.assert_allclose(campaign.theta, THETA, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["05-Oct", "0-5-10", "-5-0", "top", "5-"])
+def test_what_only_resembles_a_depth_range_is_refused(sheet, cell):
+    with pytest.raises(ConfigError, match=rf"samples\.csv:3: depth: '{cell}' is not a number"):
+        sheet(column(3, "0-5", cell, "0-5", "5-10"))
+
+
+def test_a_range_of_water_or_in_a_column_of_ends_is_refused(sheet):
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: water: '0\.1-0\.3' is not a number"):
+        sheet(column(4, "0.1-0.3", "0.16", "0.24", "0.18"))
+    rows = [f"{row},10" for row in column(3, "0-5", "5", "0", "5")]
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: depth: '0-5' is not a number"):
+        sheet(rows, more='bottom_column = "bottom"', header=f"{HEADER},bottom")

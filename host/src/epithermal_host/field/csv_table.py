@@ -6,6 +6,7 @@ import csv
 import datetime
 import gzip
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from epithermal_host.weather.text_table import EMPTY, FIELDS
 COVERED = 0.75  # smallest share of a day's usual number of readings
 
 
+RANGE = re.compile(r"(\d[^\s-]*)\s*(?:-|\u2013|to)\s*(\d[^\s-]*)")  # 0-5, with a dash, 0 to 5
 CODES = (-99.0, -999.0, -9999.0, -7999.0)  # of archives and loggers: no value
 
 
@@ -36,6 +38,7 @@ class Quantity:
     if_low: str = ""  # likely remedy
     if_high: str = ""
     codes: tuple[float, ...] = CODES  # that stand for no value
+    ranges: bool = False  # a cell like 0-5 is read as its middle
 
 
 ANY = Quantity("")
@@ -43,7 +46,7 @@ THETA = Quantity("m3/m3", 0.0, 1.0, "negative water", "in percent?", (*CODES, 99
 WATER_G_G = Quantity("g/g", 0.0, math.inf, "negative water", "in percent?")
 DENSITY = Quantity("g/cm3", 0.05, 2.2, "in another unit? g/cm3 is wanted", "in kg/m3?")
 MOST_WATER_G_G = 3.0  # without the sample's own density; peat with its own may hold more
-DEPTH = Quantity("cm", 0.0, 300.0, "a depth is positive downwards", "in mm?")
+DEPTH = Quantity("cm", 0.0, 300.0, "a depth is positive downwards", "in mm?", ranges=True)
 DISTANCE = Quantity("m", 0.0, 1000.0, "a distance is positive", "in cm?")
 SOIL_TEMPERATURE = Quantity(
     "degC", -60.0, 80.0, "in another unit?", "in K or degF?", (*CODES, 99.99)
@@ -153,7 +156,8 @@ def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
     if not column:
         return np.full(table.time_s.size, np.nan)
     cells = table.cells[column]
-    values = np.array([_number(cell) for cell in cells])
+    parse = _middle if quantity.ranges else _number
+    values = np.array([parse(cell) for cell in cells])
     words = EMPTY.union(code.strip().lower() for code in table.source.missing)
     empty = np.array([cell.lower() in words for cell in cells], dtype=bool)
     codes = (*quantity.codes, *(_number(code) for code in table.source.missing))
@@ -210,3 +214,11 @@ def _number(cell: str) -> float:
         return float(cell)
     except ValueError:
         return NAN
+
+
+def _middle(cell: str) -> float:
+    """Parse a number or a range of two."""
+    value, ends = _number(cell), RANGE.fullmatch(cell)
+    if ends is None or math.isfinite(value):  # 1e-1 is a number
+        return value
+    return 0.5 * (_number(ends[1]) + _number(ends[2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from dataclasses import dataclass
 
@@ -135,9 +136,12 @@ def _theta(site_file: SiteFile, sampling: Sampling, table: Table, shallow: Mask)
 
 def _depth(sampling: Sampling, table: Table) -> Array:
     """Read the middle of each sample, (n,) [cm]; NaN: unknown."""
-    depth = numbers(table, sampling.depth_column, DEPTH)
     if sampling.bottom_column:
-        depth = np.asarray(0.5 * (depth + numbers(table, sampling.bottom_column, DEPTH)))
+        end = dataclasses.replace(DEPTH, ranges=False)
+        top = numbers(table, sampling.depth_column, end)
+        depth = np.asarray(0.5 * (top + numbers(table, sampling.bottom_column, end)))
+    else:
+        depth = numbers(table, sampling.depth_column, DEPTH)
     if np.any(depth > 0.0) and not np.any(depth >= 1.0):
         column = sampling.bottom_column or sampling.depth_column
         refuse(table, column, depth > 0.0, "and all other depths are below 1 cm; in m?")
