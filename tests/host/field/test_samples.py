@@ -230,3 +230,69 @@ def test_a_range_of_water_or_in_a_column_of_ends_is_refused(sheet):
     rows = [f"{row},10" for row in column(3, "0-5", "5", "0", "5")]
     with pytest.raises(ConfigError, match=r"samples\.csv:2: depth: '0-5' is not a number"):
         sheet(rows, more='bottom_column = "bottom"', header=f"{HEADER},bottom")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "between"), [("\\t", "\t"), (" ", " "), (" ", "   "), (" ", " \t "), (";", ";")]
+)
+def test_tabs_and_runs_of_blanks_separate_columns(sheet, delimiter, between):
+    rows = [row.replace(",", between) for row in ROWS]
+    (campaign,) = sheet(
+        rows, more=f'delimiter = "{delimiter}"', header=HEADER.replace(",", between)
+    )
+    np.testing.assert_allclose(campaign.theta, THETA, rtol=1e-12)
+    assert campaign.distance_m.tolist() == [25, 25, 75, 75]
+
+
+def test_lines_with_leading_blanks_have_no_empty_first_column(sheet):
+    rows = [f"  {row.replace(',', '  ')} " for row in (ROWS[0], ROWS[1].replace("0.16", "16"))]
+    with pytest.raises(ConfigError, match=r"samples\.csv:3: water: '16' is above 3 g/g"):
+        sheet(rows, more='delimiter = " "', header=f" {HEADER.replace(',', ' ')}")
+
+
+def test_an_empty_cell_between_tabs_is_missing(sheet):
+    rows = [row.replace(",", "\t") for row in column(5, "", "1.3", "1.0", "1.2")]
+    (campaign,) = sheet(rows, more='delimiter = "\\t"', header=HEADER.replace(",", "\t"))
+    np.testing.assert_allclose(campaign.theta, (0.26, *THETA[1:]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("delimiter", ["", "\\t\\t", "ab"])
+def test_a_delimiter_is_one_character(sheet, delimiter):
+    with pytest.raises(ConfigError, match=r"sampling\.delimiter: .*between the columns"):
+        sheet(ROWS, more=f'delimiter = "{delimiter}"')
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(sheet):
+    (campaign,) = sheet(ROWS, header=f"\ufeff{HEADER}")
+    np.testing.assert_allclose(campaign.theta, THETA, rtol=1e-12)
+
+
+COMMA = 'delimiter = ";"\ndecimal = ","'
+
+
+def with_comma(rows: Sequence[str]) -> list[str]:
+    """Return the rows with semicolons between the columns and decimal commas."""
+    return [row.replace(",", ";").replace(".", ",") for row in rows]
+
+
+def test_decimal_commas_are_read_when_they_are_declared(sheet):
+    header = HEADER.replace(",", ";")
+    (campaign,) = sheet(with_comma(ROWS), more=COMMA, header=header)
+    np.testing.assert_allclose(campaign.theta, THETA, rtol=1e-12)
+    assert campaign.depth_cm.tolist() == [2.5, 7.5, 2.5, 7.5]
+    ranges = with_comma(column(3, "0-5", "6.5-8.5", "0-5", "6.5-8.5"))
+    assert sheet(ranges, more=COMMA, header=header)[0].depth_cm.tolist() == [2.5, 7.5, 2.5, 7.5]
+    with pytest.raises(ConfigError, match=r"depth: '2,5' is not a number.*decimal = \",\"\?"):
+        sheet(with_comma(ROWS), header=header, more='delimiter = ";"')
+
+
+def test_a_point_among_declared_decimal_commas_is_refused(sheet):
+    rows = with_comma(ROWS)
+    rows[1] = rows[1].replace("0,16", "0.16")
+    with pytest.raises(ConfigError, match=r"samples\.csv:3: water: '0\.16' is not a number"):
+        sheet(rows, more=COMMA, header=HEADER.replace(",", ";"))
+
+
+def test_a_comma_cannot_be_delimiter_and_decimal_mark(sheet):
+    with pytest.raises(ConfigError, match=r"samples\.csv: decimal and delimiter are both a comma"):
+        sheet(ROWS, more='decimal = ","')

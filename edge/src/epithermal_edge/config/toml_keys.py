@@ -22,6 +22,7 @@ class Key:
     high: float = float("inf")
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    blank: bool = False  # a tab or a blank is a value
 
 
 def check_tables(
@@ -115,7 +116,7 @@ def _check_value(key: Key, value: Any) -> str:
         return f"{shown} is not {names[key.kind]}"
     if isinstance(value, list) and not (value and all(isinstance(v, str) and v for v in value)):
         return f"{shown} is not a list of strings"
-    if isinstance(value, str) and not value.strip() and key.default != "":
+    if isinstance(value, str) and not value.strip() and key.default != "" and not key.blank:
         return "is empty"
     if key.choices and value not in key.choices:
         return f"{shown} is none of {', '.join(key.choices)}"

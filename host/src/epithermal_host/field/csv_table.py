@@ -156,14 +156,16 @@ def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
     if not column:
         return np.full(table.time_s.size, np.nan)
     cells = table.cells[column]
-    parse = _middle if quantity.ranges else _number
-    values = np.array([parse(cell) for cell in cells])
+    parse, decimal = _middle if quantity.ranges else _number, table.source.decimal
+    values = np.array([parse(cell, decimal) for cell in cells])
     words = EMPTY.union(code.strip().lower() for code in table.source.missing)
     empty = np.array([cell.lower() in words for cell in cells], dtype=bool)
-    codes = (*quantity.codes, *(_number(code) for code in table.source.missing))
+    codes = (*quantity.codes, *(_number(code, decimal) for code in table.source.missing))
     empty |= np.isin(values, codes)
     values[empty] = np.nan
-    refuse(table, column, ~empty & ~np.isfinite(values), "is not a number; correct or empty it")
+    other = "," if decimal == "." else "."
+    remedy = f'correct or empty it, or decimal = "{other}"?'
+    refuse(table, column, ~empty & ~np.isfinite(values), f"is not a number; {remedy}")
     unit = f" {quantity.unit}".rstrip()
     low, high = f"{quantity.low:g}{unit}", f"{quantity.high:g}{unit}"
     refuse(table, column, values < quantity.low, f"is below {low}; {quantity.if_low}")
@@ -190,7 +192,9 @@ def _rows(time: TimeColumn) -> Iterator[tuple[int, list[str]]]:
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, delimiter=time.delimiter)
+            blanks = time.delimiter == " "
+            lines = (" ".join(line.split()) for line in file) if blanks else file
+            rows = csv.reader(lines, delimiter=time.delimiter)
             for row in rows:
                 if not (row and row[0].startswith("#")):
                     yield rows.line_num, row
@@ -209,16 +213,19 @@ def _unix_time(text: str, time: TimeColumn) -> float:
     return stamp.timestamp()
 
 
-def _number(cell: str) -> float:
+def _number(cell: str, decimal: str) -> float:
+    """Parse a number with a decimal mark; NaN: none, or it has the other mark."""
+    if decimal == ",":
+        cell = cell.translate({ord(","): ".", ord("."): ","})
     try:
         return float(cell)
     except ValueError:
         return NAN
 
 
-def _middle(cell: str) -> float:
+def _middle(cell: str, decimal: str) -> float:
     """Parse a number or a range of two."""
-    value, ends = _number(cell), RANGE.fullmatch(cell)
+    value, ends = _number(cell, decimal), RANGE.fullmatch(cell)
     if ends is None or math.isfinite(value):  # 1e-1 is a number
         return value
-    return 0.5 * (_number(ends[1]) + _number(ends[2]))
+    return 0.5 * (_number(ends[1], decimal) + _number(ends[2], decimal))

@@ -12,7 +12,8 @@ _FILE = Key("file", str, "CSV, plain or .gz", True)
 _CLOCK = (
     Key("time_format", str, "format for strptime; default: ISO 8601", default=""),
     Key("utc_offset_h", float, "clock ahead of UTC, hours", default=0.0, low=-14, high=14),
-    Key("delimiter", str, "between the columns", default=",", pattern="."),
+    Key("delimiter", str, "between the columns", default=",", pattern=".", blank=True),
+    Key("decimal", str, "decimal mark of the numbers", default=".", choices=(".", ",")),
     Key("header", list, "column names of a file without a header line"),
     Key("missing", list, "more codes for no value, in quotes"),
 )

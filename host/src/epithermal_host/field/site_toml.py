@@ -43,9 +43,10 @@ class TimeColumn:
     name: str  # empty: no time column
     format: str  # for strptime; empty: ISO 8601
     utc_offset_h: float
-    delimiter: str = ","
+    delimiter: str = ","  # a blank: any number of blanks and tabs
     header: tuple[str, ...] = ()  # column names of a file without a header line
     missing: tuple[str, ...] = ()  # cells that stand for no value, besides the usual codes
+    decimal: str = "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,8 @@ class _Builder:
 
     def _time(self, table: Mapping[str, Any]) -> TimeColumn:
         path = self._file(table["file"])
+        if table["decimal"] == table["delimiter"]:
+            self.faults.append(f"{table['file']}: decimal and delimiter are both a comma")
         return TimeColumn(
             path=path,
             name=table["time"],
@@ -254,6 +257,7 @@ class _Builder:
             delimiter=table["delimiter"],
             header=tuple(table["header"] or ()),
             missing=tuple(table["missing"] or ()),
+            decimal=table["decimal"],
         )
 
     def _records(self, table: dict[str, Any]) -> Records:
