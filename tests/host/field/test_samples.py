@@ -20,7 +20,7 @@ ROWS = (
     "2024-06-10,P2,75,2.5,0.24,1.0",
     "2024-06-10,P2,75,7.5,0.18,1.2",
 )
-THETA = (0.22, 0.208, 0.24, 0.216)  # water times density, as 1.3 g/cm3 is not used
+THETA = (0.22, 0.208, 0.24, 0.216)  # water times the density of the sample
 KEYS = """
 [sampling]
 file = "samples.csv"
