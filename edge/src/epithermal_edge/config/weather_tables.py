@@ -10,7 +10,7 @@ from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.times import DAY_S
 
 NMDB_URL = "https://www.nmdb.eu/nest/draw_graph.php"
-TOPIC = r"[^#+\s]+"
+TOPIC = r"[^#+\x00]+"  # MQTT allows blanks: names of rooms and gardens are topics
 
 FIELDS = {
     "pressure": "pressure_hpa",
