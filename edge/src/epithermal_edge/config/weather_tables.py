@@ -48,7 +48,11 @@ def _gauge_keys(name: str) -> tuple[Key, ...]:
     sums = name in ("rain", "et0")
     return (
         Key("topic", str, "MQTT topic, without + and #", pattern=TOPIC),
-        Key("field", str, "name in a JSON payload, nested as a.b; without it, a plain number"),
+        Key(
+            "field",
+            str,
+            "name in a JSON payload, nested as a.b, an array as a.0.b; without it, a plain number",
+        ),
         Key("time_field", str, "field with the time of the value, UTC"),
         Key("unit", str, "unit of the value", default=units[0], choices=units),
         Key(
