@@ -149,6 +149,16 @@ def test_a_file_with_only_a_header_has_no_record_yet(tmp_path):
         read_records([path], "toa5")
 
 
+def test_a_file_whose_header_is_understood_is_not_called_another_dialect(tmp_path):
+    path = tmp_path / "a.dat"
+    path.write_bytes(TOA5_HEADER.replace(b"mbar", b"volts") + TOA5_ROW)
+    with pytest.raises(SourceError) as caught:
+        read_records([path], "toa5")
+    reason = f"{path}:5: barometric_pressure_Avg: unit 'volts' is unknown; known: hPa, mbar, Pa"
+    assert reason in str(caught.value)
+    assert "dialect" not in str(caught.value)
+
+
 def field_file(shared: Path, name: str) -> Path:
     return shared / "field" / name
 

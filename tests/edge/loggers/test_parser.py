@@ -364,6 +364,79 @@ def test_the_counting_time_is_derived_from_stamps_and_line_numbers():
     assert [r.duration_s for r in records] == pytest.approx([s for _, s in stream], nan_ok=True)
 
 
+UNITS_HEADER = (
+    b'"TIMESTAMP","RECORD","counts_1_Tot","barometric_pressure_Avg","air_temperature_Avg",'
+    b'"relative_humidity_Avg","precipitation_Tot","et0_mm"'
+)
+
+
+def with_units(*units: str, row: str = "980,20,50,2,1") -> RawRecord:
+    line = ",".join(f'"{unit}"' for unit in ("TS", "RN", "counts", *units)).encode("latin-1")
+    context = after("toa5", UNITS_HEADER, line, b'"","","Tot","Avg","Avg","Avg","Tot","Tot"')
+    return parse(context, f'"2024-03-01 00:00:00",1,1200,{row}'.encode())[1]
+
+
+@pytest.mark.parametrize(
+    ("units", "row", "values"),
+    [
+        (("", "", "", "", ""), "980,20,50,2,1", (980, 20, 50, 2, 1)),
+        (("mbar", "Deg C", "%", "mm", "mm"), "980,20,50,2,1", (980, 20, 50, 2, 1)),
+        (("hPa", "\xb0C", "percent", "millimeters", ""), "980,20,50,2,1", (980, 20, 50, 2, 1)),
+        (
+            ("kPa", "Deg F", "%RH", "inch", "in"),
+            "100.12,41,50,0.5,0.1",
+            (1001.2, 5, 50, 12.7, 2.54),
+        ),
+        (
+            ("in Hg", "K", "fraction", "Inches", "mm"),
+            "29.53,280.15,0.5,1,1",
+            (1000, 7, 50, 25.4, 1),
+        ),
+        (("Pa", "fahrenheit", "1", "mm", "mm"), "98000,-40,1,0,0", (980, -40, 100, 0, 0)),
+        (("kPa", "degF", "%", "in", "in"), "-7999,-7999,NAN,NAN,7999", (NAN,) * 5),
+    ],
+)
+def test_the_units_line_of_a_table_converts_its_columns(units, row, values):
+    record = with_units(*units, row=row)
+    found = dataclasses.astuple(record)[3:8]
+    assert found == pytest.approx(values, rel=1e-4, nan_ok=True)
+    assert record.counts == 1200
+
+
+def test_a_column_with_an_unknown_unit_is_rejected_by_name_when_it_is_used():
+    reason = "air_temperature_Avg: unit 'Deg R' is unknown; known: degC, K, degF"
+    with pytest.raises(FrameError, match=reason):
+        with_units("mbar", "Deg R", "%", "mm", "mm")
+    with pytest.raises(FrameError, match="precipitation_Tot: unit 'tips' is unknown"):
+        with_units("mbar", "Deg C", "%", "tips", "mm")
+    spare = UNITS_HEADER.replace(b'"RECORD"', b'"RECORD","PRESS2"')
+    row = b'"2024-03-01 00:00:00",1,5,1200,980,20,50,2,1'
+    context = after("toa5", spare, b'"TS","RN","volts","","mbar","Deg C","%","mm","mm"')
+    assert parse(context, row)[1].pressure_hpa == 980
+    with pytest.raises(FrameError, match="PRESS2: unit 'volts' is unknown"):
+        parse(context, row.replace(b",980,", b",NAN,"))
+
+
+def test_units_are_those_of_the_newest_header():
+    kelvin = b'"TS","RN","","mbar","K","%","mm","mm"'
+    row = b'"2024-03-01 00:00:00",1,1200,980,20,50,2,1'
+    context = after("toa5", UNITS_HEADER, kelvin.replace(b"K", b"Deg F"))
+    with pytest.raises(FrameError, match="3 units where the header has 8 columns"):
+        parse(context, b'"TS","RN",""')
+    for lines, celsius in (
+        ((kelvin.replace(b'"', b""),), -253.15),
+        ((UNITS_HEADER, kelvin.replace(b"K", b"C")), 20.0),
+        ((UNITS_HEADER.replace(b"RECORD", b"NO"),), 20.0),
+    ):
+        later = read(context, lines)[0]
+        if celsius < -60.0:
+            with pytest.raises(FrameError, match="air_temperature_Avg: 20 is outside"):
+                parse(later, row)
+        else:
+            assert parse(later, row)[1].temperature_c == celsius
+    assert parse(context, row)[1].temperature_c == pytest.approx(-20 / 3)
+
+
 def test_inside_air_is_used_only_on_demand_and_without_an_outside_sensor():
     record = parse(start("quaesta_json", Options(use_inside_air=True)), JSON_ROW)[1]
     assert (record.temperature_c, record.relative_humidity_pct) == (15.6, 40.2)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from epithermal_edge.errors import FrameError
 from epithermal_edge.loggers import dialects
@@ -56,6 +57,10 @@ class Plan:
     housing: tuple[int, ...]
     first_tube: tuple[int, ...]
     number: int  # column of the running number, or NONE
+    conversions: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """Column to factor and offset, if its unit is not that of the field."""
+    unknown_units: Mapping[int, str] = field(default_factory=dict)
+    """Column to the reason why its values cannot be converted."""
 
 
 def plain_name(name: str) -> str:

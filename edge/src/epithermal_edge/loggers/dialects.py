@@ -92,6 +92,7 @@ class Dialect:
     delimiter: Literal[",", "\t", " ", "comma or tab", "json"] = ","
     clock: Literal["iso", "iso_z", "month_first"] = "iso"
     comments: tuple[str, ...] = ()  # prefixes of lines without a record
+    units: tuple[str, ...] = ()  # prefixes of the line that has the unit of each column
     columns: tuple[str, ...] = ()  # names, for a logger that never writes a header
     line_bytes: int = LINE_BYTES
     fills_unnamed: bool = False  # lines have a value under the header's closing delimiter
@@ -143,7 +144,8 @@ DIALECTS: dict[str, Dialect] = {
             title="Campbell Scientific TOA5 table",
             time=("timestamp",),
             counts=("counts1tot", "n1ctstot", "n1cts"),
-            comments=('"TOA5"', '"TS"', '"",""'),
+            comments=('"TOA5"', '"",""'),
+            units=('"TS"', "TS,"),
             sentinels=CAMPBELL,
             line_bytes=LONG_LINE_BYTES,
         ),

@@ -46,6 +46,7 @@ class _Tally:
     without_record: list[str] = field(default_factory=list)
     sample: list[bytes] = field(default_factory=list)  # the first lines
     binary: list[str] = field(default_factory=list)  # "file: reason" of each binary table
+    headers: int = 0  # files with a header of the dialect
     header_only: list[str] = field(default_factory=list)  # names of files with only a header
 
 
@@ -112,8 +113,10 @@ def _records(
         if record is not None:
             count += 1
             yield record
-    is_header_read = context.plan is not without_header
-    if is_header_read and not count and tally.damaged == damaged_before:
+    if context.plan is without_header:
+        return
+    tally.headers += 1
+    if not count and tally.damaged == damaged_before:
         tally.header_only.append(name)
 
 
@@ -180,6 +183,8 @@ def _describe_failure(names: list[str], context: Context, tally: _Tally) -> str:
     if fits[best]:
         return f"{text}; dialect {best!r} can read it"
     reason = f"; {tally.reasons[0]}" if tally.reasons else ""
+    if tally.headers:  # the dialect is right
+        return f"{text}{reason}"
     return f"{text}{reason}; try another dialect ({', '.join(DIALECTS)}) or set `columns`"
 
 

@@ -19,6 +19,7 @@ from epithermal_edge.loggers.columns import NONE, Options, Plan, Tube, is_header
 from epithermal_edge.loggers.dialects import DIALECTS, Dialect
 from epithermal_edge.loggers.framing import OVERLONG, split
 from epithermal_edge.loggers.records_csv import RECORDS_HEADER, format_record
+from epithermal_edge.loggers.units import apply_units
 from epithermal_edge.loggers.values import parse_number, parse_time
 from epithermal_edge.records import NAN, RawRecord
 
@@ -72,8 +73,12 @@ class _Row:
 
     def value(self, column: int, field: str, scale: float = 1.0) -> float:
         """Parse the value in a column; see `values.parse_number`."""
+        name = self.plan.names[column]
+        if column in self.plan.unknown_units:
+            raise FrameError(f"{name}: {self.plan.unknown_units[column]}")
         sentinels = self.context.dialect.sentinels.get(field, ())
-        return parse_number(self.cells[column], self.plan.names[column], field, sentinels, scale)
+        factor, offset = self.plan.conversions.get(column, (1.0, 0.0))
+        return parse_number(self.cells[column], name, field, sentinels, scale * factor, offset)
 
     def first(self, columns: tuple[int, ...], field: str, scale: float = 1.0) -> float:
         """Parse the columns in order and return the first value that is not missing."""
@@ -151,6 +156,8 @@ def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
         return _end_header(context), None
     if text.startswith(dialect.comments):
         return _comment(context, text), None
+    if text.startswith(dialect.units):
+        return _with_units(context, text), None
     if dialect.delimiter == "json":
         context, cells = _json_cells(context, text)
     else:
@@ -187,6 +194,13 @@ def _with_header(context: Context, cells: list[str]) -> Context:
             context, plan=plan_columns(context.dialect, context.options, names), last=None
         )
     return replace(context, header=names[:-1] if not names[-1] else (), extra=False)
+
+
+def _with_units(context: Context, text: str) -> Context:
+    if context.plan is None:  # the header was damaged
+        return _end_header(context)
+    plan = apply_units(context.plan, _cells(context.dialect, text))
+    return replace(context, plan=plan, header=())
 
 
 def _cells(dialect: Dialect, text: str) -> list[str]:
