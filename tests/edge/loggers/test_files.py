@@ -159,6 +159,16 @@ def test_a_file_whose_header_is_understood_is_not_called_another_dialect(tmp_pat
     assert "dialect" not in str(caught.value)
 
 
+def test_records_without_counts_because_of_a_flag_are_reported_for_each_file(tmp_path, caplog):
+    path = tmp_path / "a.csv"
+    rows = [f"2026-03-01T0{k}:00:00Z,{800 + k},962.5,{k % 3}\n" for k in range(6)]
+    path.write_text("UTC_TIMESTAMP,COUNT,PRESSURE2_mb,FLAG\n" + "".join(rows))
+    result = read_records([path], "cosmoz")
+    assert [r.counts for r in result.records if not math.isnan(r.counts)] == [800, 803]
+    assert [r.pressure_hpa for r in result.records] == [962.5] * 6
+    assert caplog.messages == [f"{path}: FLAG is not 0 in 4 records: no counts"]
+
+
 def field_file(shared: Path, name: str) -> Path:
     return shared / "field" / name
 

@@ -176,8 +176,23 @@ LINES = [
     pytest.param(
         *("cosmoz", None, [], b"UTC_TIMESTAMP,COUNT,PRESSURE_mb,PRESSURE2_mb,EXTERNAL_RH_%"),
         b"2015-02-03T04:00:00Z,1013,976.1,976.3,55.5",
-        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976.1, NAN, 55.5),
-        id="CosmOz",
+        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976.3, NAN, 55.5),
+        id="CosmOz, the finer barometer first",
+    ),
+    pytest.param(
+        *("cosmoz", Options(rain_mm_per_tip=0.2), []),
+        b"UTC_TIMESTAMP,COUNT,PRESSURE_mb,RAIN_COUNT,PRESSURE2_mb,EXTERNAL_TEMPERATURE_oC,FLAG",
+        b"2015-02-03T04:00:00.000000Z, 1013.000, 976.000, 3.000, 0.000, 18.500, 0",
+        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976, 18.5, NAN, 0.2 * 3),
+        id="CosmOz level 1 with tips, without the finer barometer",
+    ),
+    pytest.param(
+        *("cosmoz", None, []),
+        b"UTC_TIMESTAMP              COUNT    PRESS   BATT   RAIN   PRES2   EX_TEM   EX_RH\n"
+        b"YYYY-MM-DDTHH:MM:SSZ         /hr       mb      V  COUNT      mb        C       %",
+        b"2015-02-03T04:00:00.000000Z  1013.000  976.000 12.900 0.000 976.310  18.500 55.500",
+        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976.31, 18.5, 55.5),
+        id="CosmOz as text with blanks",
     ),
     pytest.param(
         *("rdt", Options(utc_offset_h=-5.0, count_columns=("counts_1", "counts_3")), [], b""),
@@ -362,6 +377,21 @@ def test_the_counting_time_is_derived_from_stamps_and_line_numbers():
     ]
     _, records = read(after("toa5", *TOA5), [line for line, _ in stream])
     assert [r.duration_s for r in records] == pytest.approx([s for _, s in stream], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("flag", "used"),
+    [("0", True), ("0.000", True), ("1", False), ("2", False), ("5", False), ("nan", False)],
+)
+def test_counts_that_the_archive_flags_are_missing_and_counted(flag, used):
+    header = b"UTC_TIMESTAMP,COUNT,PRESSURE2_mb,EXTERNAL_RH_%,FLAG"
+    row = f"2015-02-03T04:00:00Z, 1013.000, 976.310, 55.500, {flag}".encode()
+    context, records = read(after("cosmoz", header), [row, row])
+    counts = 1013 if used else NAN
+    expected = RawRecord(utc(2015, 2, 3, 4), 3600, counts, 976.31, NAN, 55.5)
+    assert same(records[0], expected) and context.flagged == (0 if used else 2)
+    with pytest.raises(FrameError, match="FLAG: 'x' is not a number"):
+        parse(context, row[: -len(flag)] + b"x")
 
 
 UNITS_HEADER = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zipfile
 import zlib
@@ -21,6 +22,8 @@ MAX_REASONS = 20
 BINARY_TABLES = (b'"TOB1"', b'"TOB2"', b'"TOB3"')  # first bytes of Campbell's binary files
 CHUNK_BYTES = 1 << 16
 PROBE_LINES = 200  # lines of a file without a record to test against the other dialects
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,9 @@ def _records(
         if record is not None:
             count += 1
             yield record
+    if context.flagged:
+        flag = context.dialect.flag.upper()
+        log.warning("%s: %s is not 0 in %d records: no counts", name, flag, context.flagged)
     if context.plan is without_header:
         return
     tally.headers += 1

@@ -61,6 +61,7 @@ class Context:
     header: tuple[str, ...] = ()  # names of a header that the next comment line may continue
     extra: bool = False  # lines since the header end with a delimiter
     last: LastRecord | None = None
+    flagged: int = 0  # records whose counts are not used, because of the quality column
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,8 @@ def _cells(dialect: Dialect, text: str) -> list[str]:
     delimiter: str = dialect.delimiter
     if delimiter == "comma or tab":
         delimiter = "\t" if "\t" in text else ","
+    elif delimiter == "comma or blanks":
+        delimiter = "," if "," in text else " "
     if '"' in text:
         try:
             return next(csv.reader([text], delimiter=delimiter, strict=True), [])
@@ -253,10 +256,11 @@ def _record(row: _Row) -> tuple[Context, RawRecord]:
     name, clock = plan.names[plan.time[0]], context.dialect.clock
     end_s = parse_time(stamp, name, clock, context.options.utc_offset_h)
     duration_s, last = _counting_time(row, end_s)
+    flagged = any(row.value(column, "number") != 0.0 for column in plan.flag)
     record = RawRecord(
         end_s,
         duration_s,
-        _counts(row, duration_s),
+        NAN if flagged else _counts(row, duration_s),
         row.first(plan.pressure, "pressure_hpa"),
         row.first(plan.temperature, "temperature_c"),
         row.first(plan.humidity, "relative_humidity_pct"),
@@ -265,8 +269,10 @@ def _record(row: _Row) -> tuple[Context, RawRecord]:
         row.first(plan.incoming, "incoming"),
         row.optional(plan.battery, "battery_v"),
         row.optional(plan.housing, "housing_humidity_pct"),
-        _first_tube(row, duration_s),
+        NAN if flagged else _first_tube(row, duration_s),
     )
+    if flagged:
+        context = replace(context, flagged=context.flagged + 1)
     return (context if last is None else replace(context, last=last)), record
 
 
