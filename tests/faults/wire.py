@@ -57,7 +57,7 @@ LOGGERS = {
     ),
     "cosmoz": (
         "UTC_TIMESTAMP,COUNT,PRESSURE_mb,PRESSURE2_mb,EXTERNAL_TEMPERATURE_oC,EXTERNAL_RH_%",
-        "{t:%Y-%m-%dT%H:%M:%S}Z,{n},{p:.1f},976.3,{c:.1f},{h:.1f}",
+        "{t:%Y-%m-%dT%H:%M:%S}Z,{n},976.0,{p:.1f},{c:.1f},{h:.1f}",
     ),
     "rdt": (
         "",

@@ -122,6 +122,29 @@ def test_a_payload_is_a_plain_number_or_json_with_its_own_time():
 
 
 @pytest.mark.parametrize(
+    ("payload", "field", "value"),
+    [
+        (b"21.5\0", None, 21.5),
+        (b"21.5\0\r\n\0", None, 21.5),
+        (b'{"x": 15}\0', "x", 15.0),
+        (b'\xef\xbb\xbf{"x": 7}', "x", 7.0),
+        (b"\xef\xbb\xbf7", None, 7.0),
+        (b"2.15e1", None, 21.5),
+        (b"-215E-1", None, -21.5),
+        (b'{"x": 2.15e1}', "x", 21.5),
+        (b'{"x": "-2.15E+1"}', "x", -21.5),
+        (b'{"values": [{"v": 7}, {"v": 8}]}', "values.1.v", 8.0),
+        (b"[[3, 4], [5]]", "1.0", 5.0),
+        (b'{"x": {"0": 9}}', "x.0", 9.0),
+        (b'{"air.outside": 7.1}', "air.outside", 7.1),
+        (b'{"yard": {"air.outside": 7.2}}', "yard.air.outside", 7.2),
+    ],
+)
+def test_each_form_of_a_plain_number_is_read(payload, field, value):
+    assert read_payload(payload, field, None) == (value, None)
+
+
+@pytest.mark.parametrize(
     ("payload", "field", "time_field"),
     [
         (b"", None, None),
@@ -129,6 +152,11 @@ def test_a_payload_is_a_plain_number_or_json_with_its_own_time():
         (b"--3", None, None),
         (b"on", None, None),
         (b"\xff\xfe", None, None),
+        (b"\0", None, None),
+        (b"2\x001", None, None),
+        (b"21,5", None, None),
+        (b"2.1e", None, None),
+        (b"e5", None, None),
         (b"1" * (PAYLOAD_BYTES + 1), None, None),
         (b"{", "x", None),
         (b"[" * 9000, "x", None),
@@ -137,6 +165,9 @@ def test_a_payload_is_a_plain_number_or_json_with_its_own_time():
         (b'{"x": null}', "x", None),
         (b'{"x": NaN}', "x", None),
         (b'{"x": {"y": 1}}', "x", None),
+        (b'{"x": [1, 2]}', "x.2", None),
+        (b'{"x": [1, 2]}', "x.-1", None),
+        (b'{"x": [1, 2]}', "x", None),
         (b'{"x": 1}', "x", "t"),
         (b'{"x": 1, "t": "yesterday"}', "x", "t"),
         (b'{"x": 1, "t": Infinity}', "x", "t"),

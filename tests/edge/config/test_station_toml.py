@@ -103,6 +103,21 @@ def test_the_broker_s_keys_are_checked_together(tmp_path, mqtt, fault):
     assert any(fault in text for text in faults(tmp_path, port=1883, mqtt=mqtt))
 
 
+def test_a_topic_may_contain_blanks_but_no_wildcard_and_no_nul(tmp_path):
+    air = '[weather]\nhost = "127.0.0.1"\n[weather.temperature]\ntopic = "{}"\n'
+    topic = "zigbee2mqtt/North garden, 2 m"
+    path = station_toml(tmp_path, port=1883, mqtt='prefix = "field station/crns"\n')
+    text = path.read_text()
+    path.write_text(text + air.format(topic))
+    config = read_config(path)
+    assert [gauge.topic for gauge in config.weather] == [topic]
+    assert config.mqtt is not None and config.mqtt.prefix == "field station/crns"
+    for wrong in ("yard/#", "yard/+/air", "yard\\u0000"):
+        path.write_text(text + air.format(wrong))
+        with pytest.raises(ConfigError, match=r"weather\.temperature\.topic: .* does not match"):
+            read_config(path)
+
+
 def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
     site = SITE.replace("cutoff_rigidity_gv = 3.0\n", "")
     incoming = '[site.incoming]\nform = "hawdon2014"\n'

@@ -113,6 +113,62 @@ def test_a_file_of_another_format_names_the_dialect_that_fits(tmp_path):
         read_records([path], "portal")
 
 
+TOA5_HEADER = (
+    b'"TOA5","meadow","CR300","77","CR300.Std.10","CPU:meadow.CR300","5","Hour"\r\n'
+    b'"TIMESTAMP","RECORD","counts_1_Tot","barometric_pressure_Avg"\r\n'
+    b'"TS","RN","","mbar"\r\n"","","Tot","Avg"\r\n'
+)
+TOA5_ROW = b'"2026-03-01 00:00:00",1,1200,1001.2\r\n'
+
+
+@pytest.mark.parametrize("kind", [b"TOB1", b"TOB3"])
+def test_a_binary_campbell_table_is_named_with_the_remedy(tmp_path, kind):
+    path = tmp_path / "a.dat"
+    path.write_bytes(b'"' + kind + b'","meadow","CR1000"\r\n' + bytes(range(256)) * 40)
+    for dialect in ("toa5", "hydroinnova"):
+        with pytest.raises(SourceError) as caught:
+            read_records([path], dialect)
+        reason = f"{kind.decode()} is binary; convert it to TOA5 with CardConvert"
+        assert str(caught.value) == f"{path}: {reason}"
+    (tmp_path / "b.dat").write_bytes(TOA5_HEADER + TOA5_ROW)
+    result = read_records([tmp_path], "toa5")
+    assert (len(result.records), result.damaged, result.without_record) == (1, 1, (str(path),))
+    assert result.reasons == (f"{path}:1: {reason}",)
+
+
+def test_a_file_with_only_a_header_has_no_record_yet(tmp_path):
+    path = tmp_path / "a.dat"
+    path.write_bytes(TOA5_HEADER)
+    with pytest.raises(SourceError, match=r"a\.dat: a header, no record yet"):
+        read_records([path], "toa5")
+    path.write_bytes(RECORDS_HEADER)
+    with pytest.raises(SourceError, match=r"a\.dat: a header, no record yet"):
+        read_records([path], "records")
+    path.write_bytes(TOA5_HEADER + TOA5_ROW.replace(b"1200", b"12x0"))
+    with pytest.raises(SourceError, match=r"counts_1_Tot: '12x0' is not a number"):
+        read_records([path], "toa5")
+
+
+def test_a_file_whose_header_is_understood_is_not_called_another_dialect(tmp_path):
+    path = tmp_path / "a.dat"
+    path.write_bytes(TOA5_HEADER.replace(b"mbar", b"volts") + TOA5_ROW)
+    with pytest.raises(SourceError) as caught:
+        read_records([path], "toa5")
+    reason = f"{path}:5: barometric_pressure_Avg: unit 'volts' is unknown; known: hPa, mbar, Pa"
+    assert reason in str(caught.value)
+    assert "dialect" not in str(caught.value)
+
+
+def test_records_without_counts_because_of_a_flag_are_reported_for_each_file(tmp_path, caplog):
+    path = tmp_path / "a.csv"
+    rows = [f"2026-03-01T0{k}:00:00Z,{800 + k},962.5,{k % 3}\n" for k in range(6)]
+    path.write_text("UTC_TIMESTAMP,COUNT,PRESSURE2_mb,FLAG\n" + "".join(rows))
+    result = read_records([path], "cosmoz")
+    assert [r.counts for r in result.records if not math.isnan(r.counts)] == [800, 803]
+    assert [r.pressure_hpa for r in result.records] == [962.5] * 6
+    assert caplog.messages == [f"{path}: FLAG is not 0 in 4 records: no counts"]
+
+
 def field_file(shared: Path, name: str) -> Path:
     return shared / "field" / name
 

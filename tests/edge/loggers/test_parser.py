@@ -176,8 +176,23 @@ LINES = [
     pytest.param(
         *("cosmoz", None, [], b"UTC_TIMESTAMP,COUNT,PRESSURE_mb,PRESSURE2_mb,EXTERNAL_RH_%"),
         b"2015-02-03T04:00:00Z,1013,976.1,976.3,55.5",
-        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976.1, NAN, 55.5),
-        id="CosmOz",
+        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976.3, NAN, 55.5),
+        id="CosmOz, the finer barometer first",
+    ),
+    pytest.param(
+        *("cosmoz", Options(rain_mm_per_tip=0.2), []),
+        b"UTC_TIMESTAMP,COUNT,PRESSURE_mb,RAIN_COUNT,PRESSURE2_mb,EXTERNAL_TEMPERATURE_oC,FLAG",
+        b"2015-02-03T04:00:00.000000Z, 1013.000, 976.000, 3.000, 0.000, 18.500, 0",
+        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976, 18.5, NAN, 0.2 * 3),
+        id="CosmOz level 1 with tips, without the finer barometer",
+    ),
+    pytest.param(
+        *("cosmoz", None, []),
+        b"UTC_TIMESTAMP              COUNT    PRESS   BATT   RAIN   PRES2   EX_TEM   EX_RH\n"
+        b"YYYY-MM-DDTHH:MM:SSZ         /hr       mb      V  COUNT      mb        C       %",
+        b"2015-02-03T04:00:00.000000Z  1013.000  976.000 12.900 0.000 976.310  18.500 55.500",
+        RawRecord(utc(2015, 2, 3, 4), 3600, 1013, 976.31, 18.5, 55.5),
+        id="CosmOz as text with blanks",
     ),
     pytest.param(
         *("rdt", Options(utc_offset_h=-5.0, count_columns=("counts_1", "counts_3")), [], b""),
@@ -362,6 +377,94 @@ def test_the_counting_time_is_derived_from_stamps_and_line_numbers():
     ]
     _, records = read(after("toa5", *TOA5), [line for line, _ in stream])
     assert [r.duration_s for r in records] == pytest.approx([s for _, s in stream], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("flag", "used"),
+    [("0", True), ("0.000", True), ("1", False), ("2", False), ("5", False), ("nan", False)],
+)
+def test_counts_that_the_archive_flags_are_missing_and_counted(flag, used):
+    header = b"UTC_TIMESTAMP,COUNT,PRESSURE2_mb,EXTERNAL_RH_%,FLAG"
+    row = f"2015-02-03T04:00:00Z, 1013.000, 976.310, 55.500, {flag}".encode()
+    context, records = read(after("cosmoz", header), [row, row])
+    counts = 1013 if used else NAN
+    expected = RawRecord(utc(2015, 2, 3, 4), 3600, counts, 976.31, NAN, 55.5)
+    assert same(records[0], expected) and context.flagged == (0 if used else 2)
+    with pytest.raises(FrameError, match="FLAG: 'x' is not a number"):
+        parse(context, row[: -len(flag)] + b"x")
+
+
+UNITS_HEADER = (
+    b'"TIMESTAMP","RECORD","counts_1_Tot","barometric_pressure_Avg","air_temperature_Avg",'
+    b'"relative_humidity_Avg","precipitation_Tot","et0_mm"'
+)
+
+
+def with_units(*units: str, row: str = "980,20,50,2,1") -> RawRecord:
+    line = ",".join(f'"{unit}"' for unit in ("TS", "RN", "counts", *units)).encode("latin-1")
+    context = after("toa5", UNITS_HEADER, line, b'"","","Tot","Avg","Avg","Avg","Tot","Tot"')
+    return parse(context, f'"2024-03-01 00:00:00",1,1200,{row}'.encode())[1]
+
+
+@pytest.mark.parametrize(
+    ("units", "row", "values"),
+    [
+        (("", "", "", "", ""), "980,20,50,2,1", (980, 20, 50, 2, 1)),
+        (("mbar", "Deg C", "%", "mm", "mm"), "980,20,50,2,1", (980, 20, 50, 2, 1)),
+        (("hPa", "\xb0C", "percent", "millimeters", ""), "980,20,50,2,1", (980, 20, 50, 2, 1)),
+        (
+            ("kPa", "Deg F", "%RH", "inch", "in"),
+            "100.12,41,50,0.5,0.1",
+            (1001.2, 5, 50, 12.7, 2.54),
+        ),
+        (
+            ("in Hg", "K", "fraction", "Inches", "mm"),
+            "29.53,280.15,0.5,1,1",
+            (1000, 7, 50, 25.4, 1),
+        ),
+        (("Pa", "fahrenheit", "1", "mm", "mm"), "98000,-40,1,0,0", (980, -40, 100, 0, 0)),
+        (("kPa", "degF", "%", "in", "in"), "-7999,-7999,NAN,NAN,7999", (NAN,) * 5),
+    ],
+)
+def test_the_units_line_of_a_table_converts_its_columns(units, row, values):
+    record = with_units(*units, row=row)
+    found = dataclasses.astuple(record)[3:8]
+    assert found == pytest.approx(values, rel=1e-4, nan_ok=True)
+    assert record.counts == 1200
+
+
+def test_a_column_with_an_unknown_unit_is_rejected_by_name_when_it_is_used():
+    reason = "air_temperature_Avg: unit 'Deg R' is unknown; known: degC, K, degF"
+    with pytest.raises(FrameError, match=reason):
+        with_units("mbar", "Deg R", "%", "mm", "mm")
+    with pytest.raises(FrameError, match="precipitation_Tot: unit 'tips' is unknown"):
+        with_units("mbar", "Deg C", "%", "tips", "mm")
+    spare = UNITS_HEADER.replace(b'"RECORD"', b'"RECORD","PRESS2"')
+    row = b'"2024-03-01 00:00:00",1,5,1200,980,20,50,2,1'
+    context = after("toa5", spare, b'"TS","RN","volts","","mbar","Deg C","%","mm","mm"')
+    assert parse(context, row)[1].pressure_hpa == 980
+    with pytest.raises(FrameError, match="PRESS2: unit 'volts' is unknown"):
+        parse(context, row.replace(b",980,", b",NAN,"))
+
+
+def test_units_are_those_of_the_newest_header():
+    kelvin = b'"TS","RN","","mbar","K","%","mm","mm"'
+    row = b'"2024-03-01 00:00:00",1,1200,980,20,50,2,1'
+    context = after("toa5", UNITS_HEADER, kelvin.replace(b"K", b"Deg F"))
+    with pytest.raises(FrameError, match="3 units where the header has 8 columns"):
+        parse(context, b'"TS","RN",""')
+    for lines, celsius in (
+        ((kelvin.replace(b'"', b""),), -253.15),
+        ((UNITS_HEADER, kelvin.replace(b"K", b"C")), 20.0),
+        ((UNITS_HEADER.replace(b"RECORD", b"NO"),), 20.0),
+    ):
+        later = read(context, lines)[0]
+        if celsius < -60.0:
+            with pytest.raises(FrameError, match="air_temperature_Avg: 20 is outside"):
+                parse(later, row)
+        else:
+            assert parse(later, row)[1].temperature_c == celsius
+    assert parse(context, row)[1].temperature_c == pytest.approx(-20 / 3)
 
 
 def test_inside_air_is_used_only_on_demand_and_without_an_outside_sensor():

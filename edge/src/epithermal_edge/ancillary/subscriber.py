@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ PAYLOAD_BYTES = 16384  # longest accepted message
 RETRY_S, RETRY_MAX_S = 1, 60
 MILLISECONDS = 1e11  # a larger time is in milliseconds: as seconds it is the year 5138
 
+_PLAIN_EXPONENT = re.compile(r"(?<=[0-9.][eE])(?=[0-9])")  # 2.15e1; a logger's has a sign
+
 log = logging.getLogger(__name__)
 
 
@@ -31,8 +34,8 @@ def read_payload(
     Parameters
     ----------
     field, time_field :
-        Names in a JSON object, `a.b` for a nested one; field None: the payload is a plain number
-        without a time.
+        Names in a JSON object, `a.b` for a nested one, `a.0.b` for the first element of an array;
+        a name may itself contain dots. Field None: the payload is a plain number without a time.
 
     Returns
     -------
@@ -46,7 +49,8 @@ def read_payload(
     """
     if len(payload) > PAYLOAD_BYTES:
         raise FrameError(f"longer than {PAYLOAD_BYTES} bytes")
-    text = payload.decode("utf-8", "replace").strip()
+    # Programs in C send the NUL after a text, some others a byte order mark before it.
+    text = payload.rstrip(b"\0 \t\r\n").decode("utf-8-sig", "replace").strip()
     if field is None:
         return _finite(text, "payload"), None
     try:
@@ -58,16 +62,31 @@ def read_payload(
 
 
 def _member(data: object, path: str) -> str:
-    for name in path.split("."):
-        data = data.get(name) if isinstance(data, dict) else None
+    rest = path
+    while rest:
+        if isinstance(data, dict) and rest in data:  # also a name that contains dots
+            name, rest = rest, ""
+        else:
+            name, _, rest = rest.partition(".")
+        data = _element(data, name)
     if not isinstance(data, str):
         raise FrameError(f"{path}: missing, or neither number nor string")
     return data.strip()
 
 
+def _element(data: object, name: str) -> object:
+    """Return the value of an object's name or of an array's index; None if there is none."""
+    if isinstance(data, dict):
+        return data.get(name)
+    if isinstance(data, list) and re.fullmatch("[0-9]{1,5}", name) and int(name) < len(data):
+        return data[int(name)]
+    return None
+
+
 def _finite(text: str, name: str) -> float:
     sign = -1.0 if text.startswith("-") else 1.0
-    value = parse_number(text.removeprefix("-"), name, "number")
+    plain = _PLAIN_EXPONENT.sub("+", text.removeprefix("-"))
+    value = parse_number(plain, name, "number")
     if not math.isfinite(value):
         raise FrameError(f"{name}: {text[:24]!r} is not a number")
     return sign * value

@@ -13,7 +13,7 @@ MQTT_VERSIONS = ("5", "3.1.1")
 STAMPS = ("logger", "station", "unchecked")
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 SOIL_WORD = {0.0: "unknown"} | {code: word for word, code in SOIL_KNOWN.items()}
-TOPIC = r"[^#+\s/][^#+\s]*[^#+\s/]"  # one or more levels
+TOPIC = r"[^#+\x00/][^#+\x00]*[^#+\x00/]"  # one or more levels
 
 PAGE_LISTEN = "127.0.0.1"
 

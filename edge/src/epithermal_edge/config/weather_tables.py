@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.config.toml_keys import Key
+from epithermal_edge.loggers.units import CONVERSIONS, Conversion
 from epithermal_edge.times import DAY_S
 
 NMDB_URL = "https://www.nmdb.eu/nest/draw_graph.php"
-TOPIC = r"[^#+\s]+"
+TOPIC = r"[^#+\x00]+"  # MQTT allows blanks: names of rooms and gardens are topics
 
 FIELDS = {
     "pressure": "pressure_hpa",
@@ -21,18 +22,9 @@ FIELDS = {
 }
 """Name of a [weather.NAME] table to the field of RawRecord that it supplies."""
 
-UNITS: dict[str, dict[str, tuple[float, float]]] = {
-    "pressure": {
-        "hPa": (1, 0),
-        "mbar": (1, 0),
-        "Pa": (0.01, 0),
-        "kPa": (10, 0),
-        "inHg": (33.8639, 0),
-    },
-    "temperature": {"degC": (1, 0), "K": (1, -273.15), "degF": (5 / 9, -160 / 9)},
-    "humidity": {"%": (1, 0), "1": (100, 0)},
-    "rain": {"mm": (1, 0), "inch": (25.4, 0), "tips": (1, 0)},
-    "et0": {"mm": (1, 0), "inch": (25.4, 0)},
+UNITS: dict[str, dict[str, Conversion]] = {
+    name: CONVERSIONS[field] | ({"tips": (1, 0)} if name == "rain" else {})
+    for name, field in FIELDS.items()
 }
 """Factor and offset that convert a unit to that of the field; the first unit is the default.
 
@@ -48,7 +40,11 @@ def _gauge_keys(name: str) -> tuple[Key, ...]:
     sums = name in ("rain", "et0")
     return (
         Key("topic", str, "MQTT topic, without + and #", pattern=TOPIC),
-        Key("field", str, "name in a JSON payload, nested as a.b; without it, a plain number"),
+        Key(
+            "field",
+            str,
+            "name in a JSON payload, nested as a.b, an array as a.0.b; without it, a plain number",
+        ),
         Key("time_field", str, "field with the time of the value, UTC"),
         Key("unit", str, "unit of the value", default=units[0], choices=units),
         Key(

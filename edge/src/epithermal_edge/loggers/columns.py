@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from epithermal_edge.errors import FrameError
 from epithermal_edge.loggers import dialects
@@ -56,6 +57,11 @@ class Plan:
     housing: tuple[int, ...]
     first_tube: tuple[int, ...]
     number: int  # column of the running number, or NONE
+    flag: tuple[int, ...] = ()  # column of the logger's or archive's own quality flag
+    conversions: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """Column to factor and offset, if its unit is not that of the field."""
+    unknown_units: Mapping[int, str] = field(default_factory=dict)
+    """Column to the reason why its values cannot be converted."""
 
 
 def plain_name(name: str) -> str:
@@ -113,6 +119,7 @@ def plan_columns(dialect: Dialect, options: Options, names: tuple[str, ...]) -> 
         housing=_find(plain, dialects.HOUSING_HUMIDITY),
         first_tube=_find(plain, dialects.FIRST_TUBE),
         number=number[0] if number else NONE,
+        flag=_find(plain, (dialect.flag,) if dialect.flag else ()),
     )
     _check_once(plan, plain)
     return plan
@@ -190,7 +197,7 @@ def _duration(plain: list[str], tube: str) -> int:
 
 def _check_once(plan: Plan, plain: list[str]) -> None:
     several = (plan.time, plan.pressure, plan.temperature, plan.humidity, plan.rain, plan.et0)
-    used = {column for columns in (*several, plan.incoming) for column in columns}
+    used = {column for columns in (*several, plan.incoming, plan.flag) for column in columns}
     used.update(tube.column for tube in plan.tubes)
     used.update({plan.number, *(tube.duration for tube in plan.tubes)} - {NONE})
     twice = [plan.names[i] for i in sorted(used) if plain.count(plain[i]) > 1]

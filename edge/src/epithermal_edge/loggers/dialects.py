@@ -19,16 +19,25 @@ LONG_LINE_BYTES = 2048
 # header has several names of a list, the first valid value in the list's order is used.
 PRESSURE = (
     *("pressurehpa", "p4mb", "p3mb", "p2mb", "p1mb", "pmbar", "barometricpressureavg"),
-    *("airpressure", "pressuremb", "pressure2mb", "pressure1", "pressure2", "press2", "press1"),
+    *(
+        "airpressure",
+        "pressure2mb",
+        "pres2",
+        "pressuremb",
+        "pressure1",
+        "pressure2",
+        "press2",
+        "press1",
+    ),
     *("press", "baropress"),
 )
 TEMPERATURE = (
     *("temperaturec", "tcs215", "t7c", "t7", "temperatureextc", "airtemperatureavg"),
-    *("airtemperature", "externaltemperatureoc", "etem", "airt"),
+    *("airtemperature", "externaltemperatureoc", "extem", "etem", "airt"),
 )
 HUMIDITY = (
     *("relativehumiditypct", "rhcs215", "h7", "rh7", "ur", "relativehumidityavg"),
-    *("airhumidityrelative", "externalrh", "erh", "airrh"),
+    *("airhumidityrelative", "externalrh", "exrh", "erh", "airrh"),
 )
 INSIDE_TEMPERATURE = (
     *("t1c", "t1degc", "t1", "temperatureinc", "ptempavg", "internaltemperatureoc", "item", "tem"),
@@ -37,7 +46,7 @@ INSIDE_TEMPERATURE = (
 INSIDE_HUMIDITY = ("rh1", "h1", "rh", "internalrh", "irh", "airhumidityrelativesensor2")
 DURATION = ("durations", "n1etsec", "n1ets", "e1", "integrationtimes")
 RAIN = ("rainmm", "precipitationtot", "precipitation", "rainmmtot")
-RAIN_TIPS = ("raintips",)
+RAIN_TIPS = ("raintips", "raincount")
 ET0 = ("et0mm",)
 INCOMING = ("incoming", "jung", "nmcounts")
 BATTERY = (
@@ -64,6 +73,7 @@ _FIELDS = (
     *("rain_mm", "et0_mm", "incoming", "battery_v", "housing_humidity_pct"),
 )
 ARCHIVE: Sentinels = dict.fromkeys(_FIELDS, _CODES)
+COSMOZ: Sentinels = {**ARCHIVE, "pressure_hpa": (*_CODES, (0.0, 0.0))}
 CAMPBELL: Sentinels = dict.fromkeys(_FIELDS, (*_CODES, (-7999.0, -7999.0), (7999.0, 7999.0)))
 FINAPP: Sentinels = {**ARCHIVE, "temperature_c": (*_CODES, (-2147483.6, -2147483.6))}
 QUAESTA: Sentinels = {
@@ -89,9 +99,11 @@ class Dialect:
     time: tuple[str, ...]  # names of the time column; one of them makes a line a header
     counts: tuple[str, ...]  # names of the moderated tube's counts, best first
     sentinels: Sentinels
-    delimiter: Literal[",", "\t", " ", "comma or tab", "json"] = ","
+    delimiter: Literal[",", "\t", " ", "comma or tab", "comma or blanks", "json"] = ","
     clock: Literal["iso", "iso_z", "month_first"] = "iso"
     comments: tuple[str, ...] = ()  # prefixes of lines without a record
+    flag: str = ""  # name of the quality column; other than 0: the counts are not used
+    units: tuple[str, ...] = ()  # prefixes of the line that has the unit of each column
     columns: tuple[str, ...] = ()  # names, for a logger that never writes a header
     line_bytes: int = LINE_BYTES
     fills_unnamed: bool = False  # lines have a value under the header's closing delimiter
@@ -143,7 +155,8 @@ DIALECTS: dict[str, Dialect] = {
             title="Campbell Scientific TOA5 table",
             time=("timestamp",),
             counts=("counts1tot", "n1ctstot", "n1cts"),
-            comments=('"TOA5"', '"TS"', '"",""'),
+            comments=('"TOA5"', '"",""'),
+            units=('"TS"', "TS,"),
             sentinels=CAMPBELL,
             line_bytes=LONG_LINE_BYTES,
         ),
@@ -177,7 +190,10 @@ DIALECTS: dict[str, Dialect] = {
             title="CosmOz (Australia) download",
             time=("utctimestamp",),
             counts=("count",),
-            sentinels=ARCHIVE,
+            sentinels=COSMOZ,
+            delimiter="comma or blanks",
+            comments=("YYYY-MM-DDTHH:MM:SSZ",),
+            flag="flag",
         ),
         Dialect(
             name="rdt",

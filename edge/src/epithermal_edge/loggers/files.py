@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zipfile
 import zlib
@@ -18,8 +19,11 @@ from epithermal_edge.loggers.parser import DIALECTS, Context, Options, parse, sp
 from epithermal_edge.records import RawRecord
 
 MAX_REASONS = 20
+BINARY_TABLES = (b'"TOB1"', b'"TOB2"', b'"TOB3"')  # first bytes of Campbell's binary files
 CHUNK_BYTES = 1 << 16
 PROBE_LINES = 200  # lines of a file without a record to test against the other dialects
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class _Tally:
     reasons: list[str] = field(default_factory=list)
     without_record: list[str] = field(default_factory=list)
     sample: list[bytes] = field(default_factory=list)  # the first lines
+    binary: list[str] = field(default_factory=list)  # "file: reason" of each binary table
+    headers: int = 0  # files with a header of the dialect
+    header_only: list[str] = field(default_factory=list)  # names of files with only a header
 
 
 def read_records(paths: Iterable[Path], dialect: str, options: Options | None = None) -> ReadResult:
@@ -91,8 +98,12 @@ def read_records(paths: Iterable[Path], dialect: str, options: Options | None = 
 def _records(
     name: str, chunks: Iterable[bytes], context: Context, tally: _Tally
 ) -> Iterator[RawRecord]:
+    damaged_before, without_header, count = tally.damaged, context.plan, 0
     for number, line in enumerate(split_stream(chunks, context.dialect.line_bytes), start=1):
         tally.lines += 1
+        if number == 1 and line.startswith(BINARY_TABLES):
+            _reject_binary(name, line, tally)
+            return
         if len(tally.sample) < PROBE_LINES:
             tally.sample.append(line)
         try:
@@ -103,7 +114,26 @@ def _records(
                 tally.reasons.append(f"{name}:{number}: {fault}")
             continue
         if record is not None:
+            count += 1
             yield record
+    if context.flagged:
+        flag = context.dialect.flag.upper()
+        log.warning("%s: %s is not 0 in %d records: no counts", name, flag, context.flagged)
+    if context.plan is without_header:
+        return
+    tally.headers += 1
+    if not count and tally.damaged == damaged_before:
+        tally.header_only.append(name)
+
+
+def _reject_binary(name: str, line: bytes, tally: _Tally) -> None:
+    """Count a binary table as one damaged line, because its bytes are not lines."""
+    kind = line[1:5].decode("ascii")
+    reason = f"{kind} is binary; convert it to TOA5 with CardConvert"
+    tally.damaged += 1
+    tally.binary.append(f"{name}: {reason}")
+    if len(tally.reasons) < MAX_REASONS:
+        tally.reasons.append(f"{name}:1: {reason}")
 
 
 def split_stream(chunks: Iterable[bytes], limit: int = LINE_BYTES) -> Iterator[bytes]:
@@ -144,10 +174,14 @@ def _describe_failure(names: list[str], context: Context, tally: _Tally) -> str:
     """Describe files without a record, with a remedy; usually the dialect is wrong."""
     if not names:
         return "no file given"
-    where = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    if tally.binary:
+        return _first_of(tally.binary)
+    where = _first_of(names)
     sample = [line for line in tally.sample if line.strip()]
     if not sample:
         return f"{where}: only blank lines; give a file that the logger wrote"
+    if len(tally.header_only) == len(names):
+        return f"{where}: a header, no record yet; read it again when the logger has added one"
     dialect = context.dialect.name
     text = f"{where}: no {dialect} record in {tally.lines} lines; the first is {sample[0][:80]!r}"
     fits = {name: _count_records(name, sample) for name in DIALECTS if name != dialect}
@@ -155,7 +189,13 @@ def _describe_failure(names: list[str], context: Context, tally: _Tally) -> str:
     if fits[best]:
         return f"{text}; dialect {best!r} can read it"
     reason = f"; {tally.reasons[0]}" if tally.reasons else ""
+    if tally.headers:  # the dialect is right
+        return f"{text}{reason}"
     return f"{text}{reason}; try another dialect ({', '.join(DIALECTS)}) or set `columns`"
+
+
+def _first_of(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{texts[0]} and {len(texts) - 1} more"
 
 
 def _count_records(dialect: str, sample: list[bytes]) -> int:

@@ -19,6 +19,7 @@ from epithermal_edge.loggers.columns import NONE, Options, Plan, Tube, is_header
 from epithermal_edge.loggers.dialects import DIALECTS, Dialect
 from epithermal_edge.loggers.framing import OVERLONG, split
 from epithermal_edge.loggers.records_csv import RECORDS_HEADER, format_record
+from epithermal_edge.loggers.units import apply_units
 from epithermal_edge.loggers.values import parse_number, parse_time
 from epithermal_edge.records import NAN, RawRecord
 
@@ -60,6 +61,7 @@ class Context:
     header: tuple[str, ...] = ()  # names of a header that the next comment line may continue
     extra: bool = False  # lines since the header end with a delimiter
     last: LastRecord | None = None
+    flagged: int = 0  # records whose counts are not used, because of the quality column
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,12 @@ class _Row:
 
     def value(self, column: int, field: str, scale: float = 1.0) -> float:
         """Parse the value in a column; see `values.parse_number`."""
+        name = self.plan.names[column]
+        if column in self.plan.unknown_units:
+            raise FrameError(f"{name}: {self.plan.unknown_units[column]}")
         sentinels = self.context.dialect.sentinels.get(field, ())
-        return parse_number(self.cells[column], self.plan.names[column], field, sentinels, scale)
+        factor, offset = self.plan.conversions.get(column, (1.0, 0.0))
+        return parse_number(self.cells[column], name, field, sentinels, scale * factor, offset)
 
     def first(self, columns: tuple[int, ...], field: str, scale: float = 1.0) -> float:
         """Parse the columns in order and return the first value that is not missing."""
@@ -151,6 +157,8 @@ def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
         return _end_header(context), None
     if text.startswith(dialect.comments):
         return _comment(context, text), None
+    if text.startswith(dialect.units):
+        return _with_units(context, text), None
     if dialect.delimiter == "json":
         context, cells = _json_cells(context, text)
     else:
@@ -189,11 +197,20 @@ def _with_header(context: Context, cells: list[str]) -> Context:
     return replace(context, header=names[:-1] if not names[-1] else (), extra=False)
 
 
+def _with_units(context: Context, text: str) -> Context:
+    if context.plan is None:  # the header was damaged
+        return _end_header(context)
+    plan = apply_units(context.plan, _cells(context.dialect, text))
+    return replace(context, plan=plan, header=())
+
+
 def _cells(dialect: Dialect, text: str) -> list[str]:
     """Split a line into its fields, with their padding."""
     delimiter: str = dialect.delimiter
     if delimiter == "comma or tab":
         delimiter = "\t" if "\t" in text else ","
+    elif delimiter == "comma or blanks":
+        delimiter = "," if "," in text else " "
     if '"' in text:
         try:
             return next(csv.reader([text], delimiter=delimiter, strict=True), [])
@@ -239,10 +256,11 @@ def _record(row: _Row) -> tuple[Context, RawRecord]:
     name, clock = plan.names[plan.time[0]], context.dialect.clock
     end_s = parse_time(stamp, name, clock, context.options.utc_offset_h)
     duration_s, last = _counting_time(row, end_s)
+    flagged = any(row.value(column, "number") != 0.0 for column in plan.flag)
     record = RawRecord(
         end_s,
         duration_s,
-        _counts(row, duration_s),
+        NAN if flagged else _counts(row, duration_s),
         row.first(plan.pressure, "pressure_hpa"),
         row.first(plan.temperature, "temperature_c"),
         row.first(plan.humidity, "relative_humidity_pct"),
@@ -251,8 +269,10 @@ def _record(row: _Row) -> tuple[Context, RawRecord]:
         row.first(plan.incoming, "incoming"),
         row.optional(plan.battery, "battery_v"),
         row.optional(plan.housing, "housing_humidity_pct"),
-        _first_tube(row, duration_s),
+        NAN if flagged else _first_tube(row, duration_s),
     )
+    if flagged:
+        context = replace(context, flagged=context.flagged + 1)
     return (context if last is None else replace(context, last=last)), record
 
 

@@ -39,7 +39,12 @@ _EPOCH_DAY = datetime(1970, 1, 1).toordinal()
 
 
 def parse_number(
-    cell: str, name: str, field: str, sentinels: Intervals = (), scale: float = 1.0
+    cell: str,
+    name: str,
+    field: str,
+    sentinels: Intervals = (),
+    scale: float = 1.0,
+    offset: float = 0.0,
 ) -> float:
     """Parse the number in a cell.
 
@@ -51,8 +56,8 @@ def parse_number(
         A key of `LIMITS`.
     sentinels :
         Values, in the logger's unit, that mean "not measured".
-    scale :
-        Factor from the logger's unit to the field's.
+    scale, offset :
+        Value in the field's unit = value in the logger's unit * scale + offset.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def parse_number(
     for low, high in sentinels:
         if low <= value <= high:
             return NAN
-    value *= scale
+    value = value * scale + offset if offset else value * scale  # keeps the sign of zero
     low, high = LIMITS[field]
     if not low <= value <= high:
         raise FrameError(f"{name}: {text[:24]} is outside of {low:g} to {high:g}")
