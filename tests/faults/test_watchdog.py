@@ -104,7 +104,8 @@ def test_the_feed_stops_when_a_part_is_blocked_and_only_then(stations, record_pr
     ears = Subscriber(broker.port, "crns/v1/+/obs/theta")
     for station in running.values():
         wait_until(lambda station=station: " is open" in station.log(), what=station.log())
-        assert station.systemd.has("READY=1") and station.systemd.has("records, newest ")
+        for notice in ("READY=1", "records, newest "):  # they come beside the port, in no order
+            wait_until(lambda s=station, n=notice: s.systemd.has(n), what=notice)
         station.line.write(HEADER + b"".join(LINES[:5]))
     wait_until(lambda: len(ears.messages) == 20)
     time.sleep(size(0, 20) * WATCHDOG_S)
