@@ -229,7 +229,8 @@ def test_what_the_architecture_locates_is_there():
     for _, package, file, name in found:
         text = (SOURCE[package] / file.strip("`")).read_text("utf-8")
         for part in name.strip("`").split("."):
-            assert re.search(rf"\b{part}\b", text), f"{file}: no {name}"
+            definition = rf"^\s*(?:def|class) {part}\b|^\s*{part}\b[^=(]*="
+            assert re.search(definition, text, re.MULTILINE), f"{file}: no {name}"
 
 
 def test_each_recipe_ends_with_tests_that_exist():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.inference import features, pipeline
-from epithermal_edge.inference.features import FEATURES
+from epithermal_edge.inference.features import FEATURES, Bin, add_to_bin, empty_bin
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.records import FACTORS, NAN, CorrectedRecord, Quality, RawRecord
@@ -96,6 +96,18 @@ def test_the_table_of_factors_is_what_a_corrected_record_has():
     found = pipeline.factors(SITE, np.array([1000.0]), np.array([8.0]), np.array([np.nan]))
     assert list(found) == names
     assert names == [f.name for f in fields(CorrectedRecord) if f.name.startswith("f_")]
+
+
+@pytest.mark.parametrize("name", [factor.name for factor in FACTORS])
+def test_the_network_sees_each_factor(name):
+    record = next(hourly(1))
+    corrected = pipeline.correct(SITE, pipeline.start(), record).corrected
+    doubled = replace(corrected, **{name: 2.0 * getattr(corrected, name)})
+    zero = np.zeros(1)
+    one, two = (
+        add_to_bin(empty_bin(1), record, c, zero, zero)[Bin.COUNTS] for c in (corrected, doubled)
+    )
+    assert two == 2.0 * one
 
 
 def test_sigma_is_poisson_of_all_counts_in_the_window():
