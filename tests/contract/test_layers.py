@@ -57,7 +57,6 @@ EXPORTING = {  # folders whose __init__.py may import their own modules; all oth
 }
 FEWEST, MOST = 4, 14  # modules of a folder, __init__.py not counted
 UNUSUAL = {  # folders with another number of modules, and why
-    (EDGE, "messages"): "one module for each kind of message",
     (EDGE, "page"): "most of the page is HTML, CSS and JavaScript",
     (EDGE, "signatures"): "a cipher and a file format",
     (HOST, "neutrons"): "one physical model and its compiled kernel",
