@@ -7,7 +7,9 @@ corrects both and computes features from both.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +95,11 @@ FACTORS = (
     Factor("f_v", "plants"),
 )
 """In the order in which they multiply; `inference.pipeline.factors` computes them."""
+
+
+def product(factors: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Multiply the factors (n,) of one record, given in the order of FACTORS."""
+    return reduce(np.multiply, factors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import datetime
 import enum
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, hargreaves_et0
 from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_slope, cosmic_theta
-from epithermal_edge.records import FACTORS, CorrectedRecord, Floats, Quality, RawRecord
+from epithermal_edge.records import FACTORS, CorrectedRecord, Floats, Quality, RawRecord, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 
@@ -127,7 +126,7 @@ def add_to_bin(
         Time that the record's rain, ET0 and temperature stand for.
     """
     n = hourly.shape[1]
-    factor = reduce(np.multiply, (getattr(corrected, f.name) for f in FACTORS))
+    factor = product(getattr(corrected, f.name) for f in FACTORS)
     usable = np.isfinite(corrected.n_corr_cph)
     counts = np.where(usable, corrected.counts, 0.0)
     factor = np.where(usable, factor, 0.0)

@@ -7,9 +7,7 @@ steps thousands abreast with the same lines.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +28,7 @@ from epithermal_edge.physics.corrections import (
     pressure_factor,
 )
 from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
-from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
+from epithermal_edge.records import CorrectedRecord, Quality, RawRecord, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 
@@ -220,7 +218,7 @@ def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
     by_name = {name: sites(value) for name, value in by_name.items()}
     hours = np.where(missing, np.nan, duration_s) / HOUR_S
     n_raw_cph = counts / hours
-    factor = product(by_name)
+    factor = product(by_name.values())
     n_corr_cph = np.where(zero, np.nan, n_raw_cph * factor)
     poisson = np.sqrt(counts) / hours * factor
     corrected = CorrectedRecord(
@@ -263,11 +261,6 @@ def factors(
         "f_i": np.where(np.isnan(incoming), 1.0, f_i),
         "f_v": biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm),
     }
-
-
-def product(found: Mapping[str, Array]) -> Array:
-    """Multiply the factors of one record, in their order."""
-    return reduce(np.multiply, found.values())
 
 
 def _elapsed_s(state: PipelineState, record: RawRecord) -> float:

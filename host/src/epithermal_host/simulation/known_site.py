@@ -14,7 +14,7 @@ from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_slope, cosmic_theta
-from epithermal_edge.records import NAN
+from epithermal_edge.records import NAN, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers
@@ -99,7 +99,8 @@ def calibration_sigma(site: Site, sampled: Array, sampling_sigma: float) -> floa
 def correction_factors(site: Site, air: dict[str, Array]) -> Array:
     """Compute the product of all correction factors of a count in this air."""
     vapour = absolute_humidity(air["temperature_c"], air["relative_humidity_pct"])
-    return pipeline.product(pipeline.factors(site, air["pressure_hpa"], vapour, air["incoming"]))
+    by_name = pipeline.factors(site, air["pressure_hpa"], vapour, air["incoming"])
+    return product(by_name.values())
 
 
 def _calibrate(
