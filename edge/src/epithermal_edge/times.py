@@ -9,10 +9,21 @@ HOUR_S = 3600.0
 DAY_S = 86400.0
 
 
-def utc(time_s: float) -> str | None:
-    """Format a Unix time as ISO 8601 with Z, with milliseconds where needed; None if not finite."""
-    if not math.isfinite(time_s):
+def instant(time_s: float) -> datetime | None:
+    """Return a Unix time [s] as a date in UTC; None if it is not finite or outside years 1 to 9999.
+
+    Never raises: a time may come from another device, a damaged file or a clock that is wrong.
+    """
+    try:
+        return datetime.fromtimestamp(time_s, UTC)
+    except (OverflowError, OSError, ValueError):
         return None
-    moment = datetime.fromtimestamp(round(time_s, 3), UTC)
+
+
+def utc(time_s: float) -> str | None:
+    """Format a Unix time as ISO 8601 with Z, with milliseconds where needed; None as `instant`."""
+    moment = instant(round(time_s, 3)) if math.isfinite(time_s) else None
+    if moment is None:
+        return None
     spec = "seconds" if moment.microsecond == 0 else "milliseconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")

@@ -132,6 +132,21 @@ def test_the_time_in_a_question_is_by_the_logger_s_clock():
     assert format_query("D%d %H\r", T0, -6.0) == b"D25 06\r"
 
 
+@pytest.mark.parametrize("since_s", [1e18, -1e300, 253402300800.0, float("nan")])
+def test_a_newest_record_of_a_damaged_journal_without_a_date_ends_no_reader(tmp_path, since_s):
+    assert format_query("D%d %H\r", since_s, 1.0) == b""
+    logger = Logger([1])
+    reading = Reading(tmp_path, logger.name, QUERY, since_s)
+    try:
+        wait_until(lambda: reading.thread.is_open, what="port")
+        logger.write(RECORDS_HEADER + row(1))
+        wait_until(lambda: reading.records, what="record")
+        assert reading.thread.is_alive() and reading.thread.health()["asked"] == 0
+    finally:
+        reading.stop()
+        logger.close()
+
+
 @pytest.mark.parametrize(
     ("query", "fault"),
     [('"DUMP"', "has no line end"), ('"dump ä\\n"', "is not ASCII")],

@@ -6,12 +6,12 @@ import bisect
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.loggers.values import LIMITS, parse_number, parse_time
 from epithermal_edge.records import NAN
+from epithermal_edge.times import instant
 
 MAX_COUNTS = 2048  # 12 weeks of hours
 PLAUSIBLE = (
@@ -123,6 +123,11 @@ def nmdb_query(url: str, monitor: str, start_s: float, end_s: float) -> str:
     start_s, end_s : [s]
         Unix time; NEST uses whole minutes.
 
+    Raises
+    ------
+    SourceError
+        The station's clock is so wrong that a time has no date.
+
     References
     ----------
     NMDB, NEST help (www.nmdb.eu/nest/help.php#howto): `wget=1` asks for text, `revori` for revised
@@ -139,7 +144,9 @@ def nmdb_query(url: str, monitor: str, start_s: float, end_s: float) -> str:
         "date_choice": "bydate",
     }
     for name, time_s in (("start", start_s), ("end", end_s)):
-        moment = datetime.fromtimestamp(time_s, UTC)
+        moment = instant(time_s)
+        if moment is None:
+            raise SourceError(f"the station's clock is wrong: {time_s:g} s has no date")
         keys |= {
             f"{name}_day": moment.day,
             f"{name}_month": moment.month,

@@ -36,6 +36,10 @@ _MONTH_FIRST = re.compile(
     r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}) ([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?"
 )
 _EPOCH_DAY = datetime(1970, 1, 1).toordinal()
+EARLIEST_S, LATEST_S = (
+    86400.0 * (datetime(year, 1, 1).toordinal() - _EPOCH_DAY) for year in (YEARS[0], YEARS[1] + 1)
+)
+"""Possible range of a Unix time [s], the years of `YEARS`; outside, the sender's clock is wrong."""
 
 
 def parse_number(

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from epithermal_edge.config.station_toml import Source
 from epithermal_edge.errors import FrameError, SourceError
@@ -16,7 +15,7 @@ from epithermal_edge.loggers import parser, ports
 from epithermal_edge.loggers.columns import Options
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.clock import read_boottime
-from epithermal_edge.times import utc
+from epithermal_edge.times import instant, utc
 
 QUEUE_SLOTS = 256  # records that may wait for the engine before the reader pauses
 LOGGED_FIRST, LOGGED_EVERY = 20, 1000  # log the first damaged lines, then one in so many
@@ -55,9 +54,14 @@ def format_query(query: str, since_s: float, utc_offset_h: float) -> bytes:
         Unix time of the last record's end.
     utc_offset_h : [h]
         The logger's clock minus UTC.
+
+    Returns
+    -------
+    bytes
+        Empty if the time has no date, such as that of a damaged journal.
     """
-    moment = datetime.fromtimestamp(since_s + utc_offset_h * 3600.0, UTC)
-    return moment.strftime(query).encode("ascii")
+    moment = instant(since_s + utc_offset_h * 3600.0)
+    return b"" if moment is None else moment.strftime(query).encode("ascii")
 
 
 class Reader(threading.Thread):
@@ -163,8 +167,11 @@ class Reader(threading.Thread):
         if query is None or not due or math.isinf(newest_s):
             return b""
         self._query_due, self._queried_at = False, now
-        self.queries += 1
         text = format_query(query, newest_s, self._source.utc_offset_h)
+        if not text:
+            log.warning("no query for missed records: the newest ends at %g s, no date", newest_s)
+            return text
+        self.queries += 1
         log.info("querying the logger for missed records: %r", text)
         return text
 

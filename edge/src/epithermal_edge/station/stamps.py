@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.times import instant
 
 LOGGER = "logger"  # the logger's stamp; the synchronised clock agrees with it
 UNCHECKED = "logger_unchecked"  # the logger's stamp; no valid clock to check it against
@@ -240,7 +240,8 @@ def _logger_lag_s(state: Stamps, arrived: Held) -> float:
 
 
 def _iso(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
+    moment = instant(time_s)
+    return f"{time_s:g} s" if moment is None else moment.isoformat(timespec="seconds")
 
 
 def _doubted_record(state: Stamps) -> Held | None:
