@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import math
+import os
 import shutil
 import ssl
 import subprocess
@@ -92,6 +93,11 @@ def test_the_query_asks_for_hours_of_one_monitor_as_text():
     assert keys["end_day"] == "26" and keys["date_choice"] == "bydate"
 
 
+def test_a_clock_without_a_date_is_a_source_error():
+    with pytest.raises(SourceError, match="the station's clock is wrong: 1e\\+18 s has no date"):
+        nmdb_query("https://nest", "JUNG", 0.0, 1e18)
+
+
 def test_the_newest_count_serves_until_it_is_too_old():
     series = CountSeries()
     series.add([(NOON, 150.0), (NOON - HOUR, 149.0)])
@@ -132,6 +138,19 @@ def test_a_file_is_read_again_when_it_has_changed_and_only_whole_lines_of_it(tmp
     other.write_text("2026-11-26 12:00:00;152.2\n2026-11-26 13:00:00;1.1\n")
     other.replace(path)
     assert tail.poll() == [(NOON, 152.2), (NOON + HOUR, 1.1)]
+
+
+def test_a_pipe_or_a_device_in_place_of_the_file_does_not_block_the_station(tmp_path):
+    """The first poll is before the port is opened, and a pipe without a writer waits for ever."""
+    path = tmp_path / "jung.txt"
+    os.mkfifo(path)
+    for wrong in (path, Path("/dev/zero")):
+        poller = Poller(FileTail(wrong).poll, lambda _: None, 10.0)
+        thread = threading.Thread(target=poller.poll_once, daemon=True)
+        thread.start()
+        thread.join(5.0)
+        assert not thread.is_alive()
+        assert f"{wrong}: not a regular file" in str(poller.last_error)
 
 
 def test_of_a_long_file_the_end_is_read(tmp_path):
@@ -231,6 +250,9 @@ def test_a_certificate_of_another_name_is_rejected(nest, certificate):
         ({"code": 503}, "503"),
         ({"body": b"x" * (ANSWER_BYTES + 2)}, "more than"),
         ({"code": 302, "location": "http://127.0.0.1:9/x"}, "refused"),
+        ({"code": 302, "location": "https://[::1"}, "Invalid IPv6 URL"),
+        ({"code": 302, "location": "https://localhost:x/"}, "nonnumeric port"),
+        ({"code": 302, "location": "file:///etc/passwd"}, "not allowed"),
         ({"body": SORRY.encode()}, "no data for this time"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class FileTail:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._last_stat: tuple[int, int, int] | None = None
+        self._last_version: tuple[int, int, int] | None = None
 
     def poll(self) -> Pairs:
         """Return the counts at the end of the file; empty if it has not changed.
@@ -49,21 +50,28 @@ class FileTail:
             The file cannot be read.
         """
         try:
-            with self._path.open("rb") as file:
+            with open(self._path, "rb", opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
-                stat = (status.st_ino, status.st_size, status.st_mtime_ns)
-                if stat == self._last_stat:
+                if not stat.S_ISREG(status.st_mode):
+                    raise SourceError(f"{self._path}: not a regular file; check incoming.file")
+                version = (status.st_ino, status.st_size, status.st_mtime_ns)
+                if version == self._last_version:
                     return []
                 start = max(status.st_size - TAIL_BYTES, 0)
                 file.seek(start)
                 data = file.read(TAIL_BYTES)
         except OSError as fault:
             raise SourceError(f"{self._path}: {fault.strerror}; check incoming.file") from fault
-        self._last_stat = stat
+        self._last_version = version
         lines = data[: data.rfind(b"\n") + 1]
         if start:  # within a line
             lines = lines[lines.find(b"\n") + 1 :]
         return read_rows(lines.decode("utf-8", "replace"))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting; a pipe would otherwise wait for its writer for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def fetch(address: str, ca_file: Path | None, timeout_s: float = TIMEOUT_S) -> str:
@@ -95,7 +103,7 @@ def fetch(address: str, ca_file: Path | None, timeout_s: float = TIMEOUT_S) -> s
                     raise SourceError(f"{where}: the answer has more than {ANSWER_BYTES} bytes")
                 if time.monotonic() > until:
                     raise SourceError(f"{where}: the answer did not end within {2 * timeout_s:g} s")
-    except (URLError, HTTPException, OSError) as fault:
+    except (URLError, HTTPException, OSError, ValueError) as fault:  # ValueError: a wrong redirect
         raise SourceError(f"{where}: {fault}; check network and incoming.url") from fault
     return body.decode("utf-8", "replace")
 
