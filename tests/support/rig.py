@@ -257,7 +257,11 @@ class Daemon:
 
     def ready(self):
         """Wait until the port is open; opening discards bytes written before."""
-        wait_until(lambda: self.log().count(" is open") > self._opened, 20.0, self.log())
+        try:
+            wait_until(lambda: self.log().count(" is open") > self._opened, 20.0, "an open port")
+        except AssertionError:
+            self.kill()  # else it would open the terminals of later tests
+            raise
         return self
 
     def log(self):

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import http.client
 import io
+import itertools
 import json
 import re
 import socket
@@ -165,6 +166,74 @@ def test_a_client_that_is_too_slow_is_disconnected(tmp_path, monkeypatch):
             link.sendall(b"GET / HT")
         wait_until(lambda: ask_or_none(port) == 200, what="a free connection")
         assert all(link.recv(100) == b"" for link in slow)
+
+
+def test_clients_that_send_a_byte_at_a_time_do_not_keep_others_away(tmp_path, monkeypatch):
+    """Each byte comes well within the patience, the request never ends."""
+    monkeypatch.setattr(server.Handler, "timeout", 0.5)
+    stopping = threading.Event()
+
+    def drip(link):
+        text = itertools.chain(b"GET / HTTP/1.0\r\nX: ", itertools.repeat(120))
+        with contextlib.suppress(OSError), link:
+            for byte in text:
+                link.send(bytes([byte]))
+                if stopping.wait(0.05):
+                    return
+
+    with served(tmp_path) as port:
+        links = [socket.create_connection(("127.0.0.1", port)) for _ in range(server.CONNECTIONS)]
+        threads = [threading.Thread(target=drip, args=(link,)) for link in links]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: ask_or_none(port) == 200, 5.0, "a free connection")
+        finally:
+            stopping.set()
+            for thread in threads:
+                thread.join()
+
+
+def exchange(port, request):
+    """Send bytes; return the status, the headers and the body of the answer."""
+    with socket.create_connection(("127.0.0.1", port), 10.0) as link:
+        link.sendall(request)
+        answer = http.client.HTTPResponse(link, method=request[:4].decode())
+        answer.begin()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "code"),
+    [
+        (b"rubbish\r\n\r\n", 400),
+        (b"GET / HTTP/x.y\r\n\r\n", 400),
+        (b"POST /\r\n\r\n", 400),
+        (b"GET /\r\nHost: localhost\r\n\r\n", 200),  # HTTP 0.9
+        (b"GET /" + b"a" * 65600 + b" HTTP/1.0\r\n\r\n", 414),
+        (b"GET / HTTP/1.0\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.0\r\nA: " + b"b" * 65600 + b"\r\n\r\n", 431),
+        (b"<script> / HTTP/1.0\r\n\r\n", 501),
+        (b"HEAD / HTTP/1.0\r\n\r\n", 421),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+    ],
+)
+def test_every_error_has_the_headers_of_the_page_and_names_no_server(station, request_bytes, code):
+    found, headers, body = exchange(station.port, request_bytes)
+    assert found == code
+    assert code == 200 or b"script" not in body  # what was sent is not repeated
+    assert server.HEADERS.items() <= headers.items()
+    assert "Server" not in headers and "python" not in str(headers).lower()
+
+
+def test_a_busy_page_answers_with_the_headers_of_the_page(tmp_path):
+    with served(tmp_path) as port:
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(server.CONNECTIONS)]
+        wait_until(lambda: exchange(port, b"")[0] == 503, what="a busy page")
+        _, headers, _ = exchange(port, b"")
+        assert server.HEADERS.items() <= headers.items() and headers["Retry-After"] == "10"
+        for link in silent:
+            link.close()
 
 
 def ask_or_none(port):

@@ -7,6 +7,7 @@ answers GET and HEAD of the paths below; the number of connections and their sil
 from __future__ import annotations
 
 import contextlib
+import io
 import ipaddress
 import json
 import logging
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -26,7 +28,7 @@ from epithermal_edge.page import data
 
 CONNECTIONS = 12  # at the same time; the server rejects more
 LISTENERS = 6  # connections of these that may be event streams
-TIMEOUT_S = 10.0  # for a client to send a request or to accept data
+TIMEOUT_S = 10.0  # for a client to send a whole request or to accept an answer
 CHECK_S = 1.0  # between two checks of the files, for all clients together
 HEARTBEAT_S = 15.0  # longest silence of an event stream
 POLL_S = 0.5  # between two checks whether the server must stop
@@ -50,6 +52,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+BUSY = "\r\n".join(
+    ["HTTP/1.0 503 Busy", "Retry-After: 10", *(f"{k}: {v}" for k, v in HEADERS.items()), "", ""]
+).encode()
 FOLDER = Path(__file__).parent
 
 log = logging.getLogger(__name__)
@@ -137,7 +142,7 @@ class Server(ThreadingMixIn, HTTPServer):
         if not self.free.acquire(blocking=False):
             with contextlib.suppress(OSError):
                 request.setblocking(False)
-                request.send(b"HTTP/1.0 503 Busy\r\nRetry-After: 10\r\n\r\n")
+                request.send(BUSY)
             self.shutdown_request(request)
             return
         try:
@@ -166,11 +171,59 @@ class Server(ThreadingMixIn, HTTPServer):
             log.exception("page: a request of %s failed", client_address)
 
 
+class Patience(io.RawIOBase):
+    """A socket's bytes until a deadline: a client that sends slowly does not extend it.
+
+    Parameters
+    ----------
+    timeout_s : [s]
+        From now to the deadline, for all reads together.
+    """
+
+    def __init__(self, connection: socket.socket, timeout_s: float) -> None:
+        self._connection, self._timeout_s = connection, timeout_s
+        self._until_s = time.monotonic() + timeout_s
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into the buffer; return the number of bytes, 0 at the end.
+
+        Raises
+        ------
+        TimeoutError
+            The deadline has passed.
+        """
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0.0:
+            raise TimeoutError("the request is too slow")
+        self._connection.settimeout(left_s)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._timeout_s)
+
+
 class Handler(BaseHTTPRequestHandler):
     """Handler of one request."""
 
     server: Server
     timeout = TIMEOUT_S
+    default_request_version = "HTTP/1.0"  # of a malformed request: 0.9 has no headers
+
+    def setup(self) -> None:
+        """Give the request as a whole a deadline."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(Patience(self.connection, self.timeout))
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer an error of http.server as any other request; do not repeat what was sent."""
+        self.log_error("%d %s", code, message or "")
+        self.close_connection = True
+        self._answer(code, "text/plain", f"{HTTPStatus(code).phrase}\n".encode())
 
     def do_GET(self) -> None:
         """Send a file, the state or the history as JSON, or the stream of events."""
@@ -288,11 +341,11 @@ class PageThread(threading.Thread):
 
 
 @contextlib.contextmanager
-def serve(config: Config, settings: Page) -> Iterator[None]:
-    """Serve the page in a thread for the duration of the context."""
+def serve(config: Config, settings: Page) -> Iterator[PageThread]:
+    """Serve the page in a thread for the duration of the context; yield the thread."""
     thread = PageThread(config, settings)
     thread.start()
     try:
-        yield
+        yield thread
     finally:
         thread.stop()
