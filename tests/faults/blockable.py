@@ -1,4 +1,4 @@
-"""Run a station and block one of its parts at SIGUSR1: blockable.py PART STATION.toml."""
+"""Run a station and block or end one of its parts at SIGUSR1: blockable.py PART STATION.toml."""
 
 import gc
 import signal
@@ -8,7 +8,9 @@ import time
 
 import serial
 
+from epithermal_edge.ancillary import merge, poller
 from epithermal_edge.cli.main import main
+from epithermal_edge.page import server
 
 
 def forever(*_):
@@ -23,6 +25,10 @@ def hold_pahos_lock():
     forever()
 
 
+def fail(*_):
+    raise KeyError("as a fault in the program")
+
+
 def block(*_):
     if sys.argv[1] == "reader":  # as a driver that hangs
         serial.Serial.read = forever
@@ -30,7 +36,12 @@ def block(*_):
         threading.Thread(target=hold_pahos_lock, daemon=True).start()
     elif sys.argv[1] == "engine":
         forever()
+    elif sys.argv[1] == "incoming":
+        poller.Poller.poll_once = fail
+    elif sys.argv[1] == "page":
+        server.Server.handle_request = fail
 
 
+merge.FILE_EVERY_S = 0.2
 signal.signal(signal.SIGUSR1, block)
 sys.exit(main(["run", sys.argv[2]]))

@@ -18,10 +18,12 @@ from tests.support.rig import (
     Broker,
     Line,
     Subscriber,
+    free_port,
     lines,
     station_toml,
     wait_until,
 )
+from tests.support.sites import SITE
 
 from epithermal_edge.station.systemd import Notifier
 
@@ -65,12 +67,12 @@ class Systemd:
 class Watched:
     """A station in a folder of its own, with its port and its systemd."""
 
-    def __init__(self, folder, what, port):
+    def __init__(self, folder, what, port=None, tables="", site=SITE):
         folder.mkdir()
         self.line, self.systemd = Line(), Systemd(folder)
         self._log = folder / "daemon.log"
-        toml = station_toml(folder, url=self.line.name, port=port)
-        toml.write_text(toml.read_text().replace('id = "test-1"', f'id = "test-{what}"'))
+        toml = station_toml(folder, url=self.line.name, port=port, site=site)
+        toml.write_text(toml.read_text().replace('id = "test-1"', f'id = "test-{what}"') + tables)
         environ = {**os.environ, "NOTIFY_SOCKET": self.systemd.address}
         environ["WATCHDOG_USEC"] = str(int(WATCHDOG_S * 1e6))
         command = [sys.executable, str(BLOCKABLE), what, str(toml)]
@@ -132,6 +134,28 @@ def test_the_feed_stops_when_a_part_is_blocked_and_only_then(stations, record_pr
     assert running["none"].process.wait(15) == 0
     wait_until(lambda: running["none"].systemd.has("STOPPING=1"))
     ears.close()
+
+
+@pytest.mark.parametrize("what", ["incoming", "page"])
+def test_the_feed_stops_when_a_thread_has_ended(tmp_path, what):
+    """The thread ends by an exception that nobody expects; the station measures on without it."""
+    tables = f'[page]\nport = {free_port()}\n[incoming]\nsource = "file"\nfile = "jung.txt"\n'
+    site = f'{SITE}[site.incoming]\nform = "plain"\nref = 150.0\n'
+    station = Watched(tmp_path / what, what, tables=tables, site=site)
+    try:
+        wait_until(
+            lambda: " is open" in station.log() and "page: on" in station.log(), what="start"
+        )
+        wait_until(lambda: len(station.systemd.feeds()) >= 2, what="feeds")
+        assert "have ended" not in station.log()
+        os.kill(station.process.pid, signal.SIGUSR1)
+        wait_until(lambda: f"threads that have ended: {what}" in station.log(), what="the log")
+        ended = time.monotonic()
+        time.sleep(0.6 * WATCHDOG_S)  # a feed is due every quarter
+        assert max(station.systemd.feeds()) < ended + 0.1 * PATIENCE
+        assert station.process.poll() is None
+    finally:
+        station.close()
 
 
 def test_an_abstract_socket_and_no_socket_are_served(tmp_path):

@@ -171,6 +171,12 @@ def test_each_form_of_a_plain_number_is_read(payload, field, value):
         (b'{"x": 1}', "x", "t"),
         (b'{"x": 1, "t": "yesterday"}', "x", "t"),
         (b'{"x": 1, "t": Infinity}', "x", "t"),
+        (b'{"x": 1, "t": NaN}', "x", "t"),
+        (b'{"x": 1, "t": -1e18}', "x", "t"),
+        (b'{"x": 1, "t": -62135596800000}', "x", "t"),
+        (b'{"x": 1, "t": 946684799}', "x", "t"),
+        (b'{"x": 1, "t": 4133980800}', "x", "t"),
+        (b'{"x": 1, "t": "1999-12-31T23:59:59Z"}', "x", "t"),
     ],
 )
 def test_a_payload_without_a_number_or_a_time_is_refused(payload, field, time_field):

@@ -306,6 +306,28 @@ def test_a_broker_that_refuses_is_named_in_the_health(tmp_path):
         broker.stop()
 
 
+def test_a_station_whose_id_ends_in_weather_is_not_disconnected(tmp_path):
+    """A broker disconnects the older of two clients with the same id."""
+    broker = Broker(tmp_path)
+    lost = []
+    other = Client(CallbackAPIVersion.VERSION2, client_id="test-1-weather", protocol=MQTTv5)
+    other.on_disconnect = lambda *_: lost.append(True)
+    other.connect("127.0.0.1", broker.port)
+    other.loop_start()
+    ancillary = AncillaryData(configured(tmp_path, YARD.format(port=broker.port)))
+    ancillary.start()
+    try:
+        wait_until(lambda: ancillary.health()["link"]["connected"], what="link")
+        other.publish("yard/tips", "1", qos=1).wait_for_publish(10.0)
+        wait_until(lambda: ancillary.health()["newest"]["rain_mm"], what="message")
+        assert not lost
+    finally:
+        ancillary.stop()
+        other.disconnect()
+        other.loop_stop()
+        broker.stop()
+
+
 def test_a_topic_that_the_broker_rejects_is_named(tmp_path):
     ancillary = AncillaryData(configured(tmp_path, YARD.format(port=1)))
     subscriber = ancillary._subscriber

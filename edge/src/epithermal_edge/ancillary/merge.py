@@ -82,7 +82,10 @@ class AncillaryData:
             topics.append(config.incoming.topic)
         if not topics or config.weather_mqtt is None:
             return None
-        broker, client_id = config.weather_mqtt, f"{config.id}-weather"
+        broker, client_id = (
+            config.weather_mqtt,
+            f"{config.id}_weather",
+        )  # no station has _ in its id
         self._loss_s = 1.5 * broker.keepalive_s  # after this time a dead connection is detected
         return Subscriber(broker, client_id, topics, self.handle_message, self._handle_link)
 
@@ -99,6 +102,15 @@ class AncillaryData:
             self._poller.start()
         if self._subscriber is not None:
             self._subscriber.start()
+
+    def poll(self, now: float) -> None:
+        """Restart a connection whose thread has ended; `now` is of the monotonic clock [s]."""
+        if self._subscriber is not None:
+            self._subscriber.poll(now)
+
+    def threads(self) -> list[threading.Thread]:
+        """Return the threads that run from `start` to `stop`."""
+        return [] if self._poller is None else [self._poller]
 
     def stop(self) -> None:
         """Stop listening."""

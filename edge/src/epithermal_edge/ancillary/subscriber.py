@@ -6,18 +6,27 @@ import json
 import logging
 import math
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.errors import FrameError
-from epithermal_edge.loggers.values import parse_number, parse_time
-from epithermal_edge.mqtt.connection import read_password
+from epithermal_edge.loggers.values import (
+    EARLIEST_S,
+    LATEST_S,
+    YEARS,
+    parse_number,
+    parse_time,
+)
+from epithermal_edge.mqtt.connection import cut, is_running, properties
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client
+    from epithermal_edge.mqtt.client import BoundedClient
 
 PAYLOAD_BYTES = 16384  # longest accepted message
+PACKET_BYTES = 2 * PAYLOAD_BYTES  # a longer packet ends the connection
+SUSPENDED_S = 3600.0  # how long a topic with such a packet is not subscribed
 RETRY_S, RETRY_MAX_S = 1, 60
 MILLISECONDS = 1e11  # a larger time is in milliseconds: as seconds it is the year 5138
 
@@ -94,22 +103,14 @@ def _finite(text: str, name: str) -> float:
 
 def _time(text: str, name: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
         return parse_time(text, name, "iso", 0.0)
-    if not math.isfinite(seconds):
-        raise FrameError(f"{name}: {text[:24]!r} is not a time")
-    return seconds / 1000.0 if seconds > MILLISECONDS else seconds
-
-
-def _packet_limit() -> Any:
-    """Return the MQTT property that makes the broker drop larger messages."""
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = 2 * PAYLOAD_BYTES
-    return properties
+    time_s = number / 1000.0 if abs(number) > MILLISECONDS else number
+    if not EARLIEST_S <= time_s < LATEST_S:
+        years = f"the years {YEARS[0]} to {YEARS[1]}"
+        raise FrameError(f"{name}: {text[:24]} is outside of {years}; set the sender's clock")
+    return time_s
 
 
 class Subscriber:
@@ -137,7 +138,12 @@ class Subscriber:
     ) -> None:
         self._broker, self._id, self._topics = broker, client_id, sorted(set(topics))
         self._handle, self._on_link = handle, on_link
-        self._client: Client | None = None
+        self._client: BoundedClient | None = None
+        self._start_at = 0.0  # next attempt to start [s, monotonic]
+        self._pause_s = float(RETRY_S)
+        self._suspended: dict[str, float] = {}  # topics, until when [s, monotonic]
+        self._subscribed = self._topics  # the topics of the newest request
+        self._is_cut = False  # this connection was ended because of an oversized packet
         self.connected = False
         self.last_error: str | None = None
 
@@ -147,8 +153,13 @@ class Subscriber:
             self._client = self._make_client()
         except (OSError, ValueError) as fault:
             self._report_failure(f"{fault}; check [weather] or [mqtt]")
+            self._start_at = time.monotonic() + RETRY_MAX_S
             return
-        limit = _packet_limit() if self._broker.version == "5" else None
+        limit = None
+        if self._broker.version == "5":
+            from paho.mqtt.packettypes import PacketTypes
+
+            limit = properties(PacketTypes.CONNECT, MaximumPacketSize=PACKET_BYTES)
         self._client.connect_async(
             self._broker.host,
             self._broker.port,
@@ -157,21 +168,34 @@ class Subscriber:
         )
         self._client.loop_start()
 
-    def _make_client(self) -> Client:
-        from paho.mqtt.client import Client, MQTTv5, MQTTv311
-        from paho.mqtt.enums import CallbackAPIVersion
+    def poll(self, now: float) -> None:
+        """Start again after paho's thread has ended, and subscribe to topics whose pause is over.
 
-        broker = self._broker
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._id,
-            protocol=MQTTv5 if broker.version == "5" else MQTTv311,
+        Parameters
+        ----------
+        now :
+            Monotonic clock [s].
+        """
+        client = self._client
+        if client is None:
+            if now >= self._start_at:
+                self.start()
+        elif not is_running(client):
+            cut(client)
+            self._client, self._start_at = None, now + self._pause_s
+            self._pause_s = min(2.0 * self._pause_s, float(RETRY_MAX_S))
+            self._handle_loss("the connection's thread ended")
+            self._report_failure("the broker sends data that is not MQTT")
+        elif any(now >= until for until in self._suspended.values()):
+            self._suspended = {name: t for name, t in self._suspended.items() if now < t}
+            self._subscribe(client)
+
+    def _make_client(self) -> BoundedClient:
+        from epithermal_edge.mqtt.client import build_client
+
+        client = build_client(
+            *(self._broker, self._id, PACKET_BYTES, self._on_oversized), reconnects=True
         )
-        if broker.user:
-            client.username_pw_set(broker.user, read_password(broker))
-        if broker.ca_file:
-            cert, key = (str(f) if f else None for f in (broker.cert_file, broker.key_file))
-            client.tls_set(str(broker.ca_file), cert, key)
         client.reconnect_delay_set(RETRY_S, RETRY_MAX_S)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -199,29 +223,51 @@ class Subscriber:
         if reason.is_failure:
             self._report_failure(f"the broker rejects the connection: {reason}")
         else:
-            client.subscribe([(topic, 1) for topic in self._topics])
+            self._is_cut = False
+            self._subscribe(client)
+
+    def _subscribe(self, client: Any) -> None:
+        now = time.monotonic()
+        suspended = {name for name, until in self._suspended.items() if now < until}
+        self._subscribed = [topic for topic in self._topics if topic not in suspended]
+        if self._subscribed:
+            client.subscribe([(topic, 1) for topic in self._subscribed])
 
     def _on_subscribe(
         self, _client: Any, _data: Any, _mid: Any, reasons: list[Any], _props: Any
     ) -> None:
-        pairs = zip(self._topics, reasons, strict=False)
+        pairs = zip(self._subscribed, reasons, strict=False)
         rejected = [f"{topic} ({reason})" for topic, reason in pairs if reason.is_failure]
         if rejected:
             topics = ", ".join(rejected)
             self._report_failure(
                 f"the broker rejects the subscription to {topics}; check its access list"
             )
-        self.connected = True
+        self.connected, self._pause_s = True, float(RETRY_S)
         log.info("listening to %s:%d", self._broker.host, self._broker.port)
         self._on_link(True)
 
     def _on_disconnect(
         self, _client: Any, _data: Any, _flags: Any, reason: Any, _props: Any
     ) -> None:
+        self._handle_loss(f"connection lost: {reason}")
+
+    def _handle_loss(self, why: str) -> None:
         if self.connected:
             self.connected = False
             self._on_link(False)
-            self._report_failure(f"connection lost: {reason}")
+            if not self._is_cut:  # else the reason is reported already
+                self._report_failure(why)
+
+    def _on_oversized(self, topic: str, length: int) -> None:
+        """Report a message that is too long; a retained one would end each connection."""
+        self._is_cut = True
+        if topic in self._topics:
+            self._suspended = {**self._suspended, topic: time.monotonic() + SUSPENDED_S}
+        self._report_failure(
+            f"{topic}: the broker sends a message of {length} bytes, the limit is {PACKET_BYTES};"
+            f" not subscribed for {SUSPENDED_S / 60.0:.0f} min"
+        )
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         self._report_failure("no connection")
@@ -232,4 +278,9 @@ class Subscriber:
         self.last_error = text
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        self._handle(message.topic, message.payload, bool(message.retain))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            log.debug("ignored a message whose topic is not UTF-8")
+            return
+        self._handle(topic, message.payload, bool(message.retain))

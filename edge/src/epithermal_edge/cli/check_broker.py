@@ -10,7 +10,7 @@ from epithermal_edge.config.station_toml import Mqtt
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.messages.message import Identity
 from epithermal_edge.messages.station import event
-from epithermal_edge.mqtt.connection import FAILURE, read_password
+from epithermal_edge.mqtt.connection import FAILURE
 
 WAIT_S = 5.0
 TEXT = "an operator runs epithermal-edge check on this station"
@@ -19,8 +19,8 @@ TEXT = "an operator runs epithermal-edge check on this station"
 def publish_test(station: str, config: Mqtt) -> str:
     """Log in as the station, publish `event/check` and return the result as text.
 
-    The client id differs from the station's, because a broker disconnects the older of two clients
-    with the same id.
+    The client id differs from that of every station, because a broker disconnects the older of two
+    clients with the same id; a station's id has no `_`.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def publish_test(station: str, config: Mqtt) -> str:
         A certificate or the password file cannot be read.
     """
     answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    client = _client(f"{station}-check", config, answers)
+    client = _client(f"{station}_check", config, answers)
     where = f"{config.host}:{config.port}"
     try:
         client.connect(config.host, config.port)
@@ -58,6 +58,8 @@ def publish_test(station: str, config: Mqtt) -> str:
 def _client(name: str, config: Mqtt, answers: queue.SimpleQueue[tuple[str, Any]]) -> Any:
     from paho.mqtt.client import Client, MQTTv5, MQTTv311
     from paho.mqtt.enums import CallbackAPIVersion
+
+    from epithermal_edge.mqtt.client import read_password
 
     protocol = MQTTv5 if config.version == "5" else MQTTv311
     client = Client(

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -84,7 +85,9 @@ def _run(arguments: argparse.Namespace) -> int:
     station = Station(config, arguments.until_idle)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: station.stop())
-    with _page(config):
+    with _page(config) as page:
+        if page is not None:
+            station.watch(page)
         station.run()
     print(station.summary(), file=sys.stderr)
     if station.restart_requested and "NOTIFY_SOCKET" not in os.environ:  # else systemd restarts it
@@ -93,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _page(config: Config) -> contextlib.AbstractContextManager[None]:
+def _page(config: Config) -> contextlib.AbstractContextManager[threading.Thread | None]:
     """Serve the station's page if it is configured."""
     if config.page is None:
         return contextlib.nullcontext()

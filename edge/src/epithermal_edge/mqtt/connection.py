@@ -20,8 +20,11 @@ from epithermal_edge.messages.topics import STATUS
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
+    from epithermal_edge.mqtt.client import BoundedClient
+
 CONNECT_TIMEOUT_S = 10.0
 MAX_PACKET_BYTES = 8192  # longer than any message for a station
+REJECTED_BYTES = 65536  # a longer packet ends the connection: the broker ignores MAX_PACKET_BYTES
 FAILURE = 0x80  # reason codes from here on are failures
 TAKEOVER = 0x8E  # another client connected with the same id
 REASONS = {  # MQTT 5.0 (2019), table 2-6, those of PUBACK
@@ -82,7 +85,16 @@ class Received:
     retained: bool
 
 
-LinkEvent = Connected | Disconnected | Acknowledged | Subscribed | Received
+@dataclass(frozen=True, slots=True)
+class Oversized:
+    """The broker sends a message that is too long; `Disconnected` follows."""
+
+    link: int
+    topic: str
+    length: int  # bytes
+
+
+LinkEvent = Connected | Disconnected | Acknowledged | Subscribed | Received | Oversized
 
 
 class Link:
@@ -113,7 +125,7 @@ class Link:
         self._client_id, self._config, self._will, self._put = client_id, config, will, put
         self._v5 = config.version == "5"
         self._abandoned = False
-        self._client: Client | None = None
+        self._client: BoundedClient | None = None
         threading.Thread(target=self._connect, name=f"mqtt-{number}", daemon=True).start()
 
     def _connect(self) -> None:
@@ -125,37 +137,25 @@ class Link:
             self._put(Disconnected(self.number, str(error) or type(error).__name__))
             return
         if self._abandoned:  # while connecting: two clients with the same id disconnect each other
-            _cut(client)
+            cut(client)
 
-    def _open(self, client: Client) -> None:
-        config, properties = self._config, None
+    def _open(self, client: BoundedClient) -> None:
+        config, limit = self._config, None
         if self._v5:
             from paho.mqtt.packettypes import PacketTypes
 
-            properties = _properties(PacketTypes.CONNECT, MaximumPacketSize=MAX_PACKET_BYTES)
-        client.connect(
-            config.host, config.port, keepalive=config.keepalive_s, properties=properties
-        )
+            limit = properties(PacketTypes.CONNECT, MaximumPacketSize=MAX_PACKET_BYTES)
+        client.connect(config.host, config.port, keepalive=config.keepalive_s, properties=limit)
         client.loop_start()
 
-    def _make_client(self) -> Client:
-        from paho.mqtt.client import Client, MQTTv5, MQTTv311
-        from paho.mqtt.enums import CallbackAPIVersion
+    def _make_client(self) -> BoundedClient:
+        from epithermal_edge.mqtt.client import build_client
 
-        config = self._config
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            protocol=MQTTv5 if self._v5 else MQTTv311,
-            reconnect_on_failure=False,
+        client = build_client(
+            *(self._config, self._client_id, REJECTED_BYTES, self._on_oversized), reconnects=False
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(0)  # no limit here: the caller counts
-        if config.user:
-            client.username_pw_set(config.user, read_password(config))
-        if config.ca_file:
-            cert, key = (str(f) if f else None for f in (config.cert_file, config.key_file))
-            client.tls_set(str(config.ca_file), cert, key)
         topic, payload = self._will
         client.will_set(topic, payload(self.session), STATUS.qos, STATUS.retain)
         client.on_socket_open = _send_at_once
@@ -198,21 +198,24 @@ class Link:
             return
         self._put(Received(self.number, topic, message.payload, bool(message.retain)))
 
+    def _on_oversized(self, topic: str, length: int) -> None:
+        self._put(Oversized(self.number, topic, length))
+
     def alive(self) -> bool:
-        """Return whether paho's thread runs; it ends silently on bytes that it cannot decode."""
-        return getattr(self._client, "_thread", self) is not None
+        """Return whether paho's thread runs; True before the connection is open."""
+        return self._client is None or is_running(self._client)
 
     def publish(self, message: Message, expiry_s: int | None = None) -> int | None:
         """Publish a message; return the packet id, None without a connection."""
         if self._client is None:
             return None
-        properties = None
+        expiry = None
         if expiry_s is not None and self._v5:
             from paho.mqtt.packettypes import PacketTypes
 
-            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry_s)
+            expiry = properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry_s)
         qos, retain = message.kind.qos, message.kind.retain
-        info = self._client.publish(message.topic, message.payload, qos, retain, properties)
+        info = self._client.publish(message.topic, message.payload, qos, retain, expiry)
         return info.mid if info.rc == 0 else None
 
     def subscribe(self, name: str, retained: bool) -> int | None:
@@ -249,15 +252,25 @@ class Link:
         """Close the socket without DISCONNECT, so that the broker publishes the last will."""
         self._abandoned = True
         if self._client is not None:
-            _cut(self._client)
+            cut(self._client)
 
     def release(self) -> None:
         """Release the client, so that its sockets close now and not at garbage collection."""
         self._client = None  # breaks the reference cycle of client, callback and link
 
 
-def _cut(client: Client) -> None:
-    """Shut down the socket of a client."""
+def _send_at_once(_client: Any, _data: Any, sock: Any) -> None:
+    """Disable Nagle's algorithm, which delays a small packet until the last is confirmed."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def is_running(client: Client) -> bool:
+    """Return whether paho's thread runs; it ends silently on bytes that it cannot decode."""
+    return getattr(client, "_thread", None) is not None
+
+
+def cut(client: Client) -> None:
+    """Shut down the socket of a client without DISCONNECT."""
     sock: Any = client.socket()
     if sock is not None:
         try:
@@ -266,24 +279,11 @@ def _cut(client: Client) -> None:
             log.debug("the socket was closed already")
 
 
-def _properties(packet: int, **values: int) -> Any:
+def properties(packet: int, **values: int) -> Any:
     """Build the properties of an MQTT 5 packet."""
     from paho.mqtt.properties import Properties
 
-    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    built = Properties(packet)  # type: ignore[no-untyped-call]
     for name, value in values.items():
-        setattr(properties, name, value)
-    return properties
-
-
-def _send_at_once(_client: Any, _data: Any, sock: Any) -> None:
-    """Disable Nagle's algorithm, which delays a small packet until the last is confirmed."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def read_password(config: Mqtt) -> str | None:
-    """Read the first line of the password file; None if no file is configured."""
-    if config.password_file is None:
-        return None
-    text = config.password_file.read_text("utf-8")
-    return text.splitlines()[0] if text else ""
+        setattr(built, name, value)
+    return built

@@ -111,12 +111,23 @@ class Subscriptions:
         births = [birth] if birth is not None else []
         self._names = [self._status, *commands, *births, *self._own]
         self._pending: dict[int, str] = {}  # by packet
+        self._suspended: dict[str, float] = {}  # until when [s, monotonic]
         self.forbidden: set[str] = set()
 
-    def subscribe(self, link: Link) -> None:
-        """Subscribe to all topics at the start of a connection."""
+    def suspend(self, name: str, until: float) -> None:
+        """Leave out a topic at connections before `until` [s, monotonic], if it is optional.
+
+        A retained message would otherwise end each connection.
+        """
+        if name in self._optional:
+            self._suspended[name] = until
+
+    def subscribe(self, link: Link, now: float) -> None:
+        """Subscribe to all topics at the start of a connection [s, monotonic]."""
         self.forbidden.clear()
         for name in self._names:
+            if now < self._suspended.get(name, -math.inf):
+                continue
             mid = link.subscribe(name, retained=name == self._status)
             if mid is not None:
                 self._pending[mid] = name

@@ -31,6 +31,7 @@ from epithermal_edge.mqtt.connection import (
     Connected,
     Disconnected,
     Link,
+    Oversized,
     Received,
     Subscribed,
 )
@@ -43,6 +44,7 @@ from epithermal_edge.times import utc
 UP_TIMEOUT_S = 60.0  # longest time from opening a connection to its acceptance
 SILENT_S = 1.0  # longest wait for the last event after paho's thread has ended
 ACK_TIMEOUT_S = 30.0  # without an acknowledgement for so long, reconnect
+OVERSIZED_S = 3600.0  # how long a topic with an oversized message is reported and not subscribed
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ class Sender:
         self._last_alive = 0.0  # last time that paho's thread was running
         self._sessions: deque[str] = deque(maxlen=50)  # of the newest connections
         self._limit = IN_FLIGHT
+        self._oversized, self._oversized_at = "", -math.inf  # report and time [s, monotonic]
         self._health_at = -math.inf
         self._inbox = Inbox(identity, commands, put)
         if commands is not None:
@@ -145,6 +148,8 @@ class Sender:
             self._handle_disconnected(event.reason, now, event.code)
         elif isinstance(event, Subscribed):
             self._subscriptions.handle_answer(event)
+        elif isinstance(event, Oversized):
+            self._handle_oversized(event, now)
         elif isinstance(event, CommandReceived):
             answer = self._commands.execute(event.command, now) if self._commands else None
             if answer is not None:
@@ -159,7 +164,7 @@ class Sender:
         self._last_ack = self._last_alive = now
         self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
         assert self._link is not None
-        self._subscriptions.subscribe(self._link)
+        self._subscriptions.subscribe(self._link, now)
         self._presence.queue_status("online", self._link.session, self.trouble(now), now)
         self._presence.queue_announcement()
 
@@ -170,6 +175,14 @@ class Sender:
             self._check_status(event, now)
         elif not event.retained and self._reads_back:
             self.delivery.handle_own_message(event.topic, event.payload)
+
+    def _handle_oversized(self, event: Oversized, now: float) -> None:
+        text = (
+            f"{event.topic}: the broker sends a message of {event.length} bytes; clear this topic"
+        )
+        log.error("%s", text)
+        self._oversized, self._oversized_at = text, now
+        self._subscriptions.suspend(event.topic, now + OVERSIZED_S)
 
     def _check_status(self, event: Received, now: float) -> None:
         """Record a takeover if the status comes from another client with the same id.
@@ -248,7 +261,7 @@ class Sender:
             return f"{topic}: {hold.why}" if topic else hold.why
         if self._subscriptions.forbidden:
             return f"{min(self._subscriptions.forbidden)}: the broker forbids the subscription"
-        return None
+        return self._oversized if now - self._oversized_at < OVERSIZED_S else None
 
     def health(self) -> dict[str, object]:
         """Return the sender's part of health.json and of the health topic."""

@@ -102,6 +102,11 @@ class Station:
             self._clock.boottime,
             self._intake.newest_s,
         )
+        self._watched: list[threading.Thread] = [self._reader, *self._ancillary.threads()]
+
+    def watch(self, thread: threading.Thread) -> None:
+        """Register a thread; if it ends while the station runs, the watchdog restarts the station."""
+        self._watched.append(thread)
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -205,8 +210,11 @@ class Station:
         if now >= self._send_retry_at and not self._attempt(self._send):
             self._send_retry_at = self._clock.monotonic() + RETRY_S
         self._heartbeats["sender"] = time.monotonic()
+        self._ancillary.poll(time.monotonic())
         self._notifier.feed_watchdog(
-            time.monotonic(), {**self._heartbeats, "reader": self._reader.heartbeat}
+            time.monotonic(),
+            {**self._heartbeats, "reader": self._reader.heartbeat},
+            () if self._stopping.is_set() else self._watched,
         )
         self._report_health(now)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 
 FEEDS_PER_TIMEOUT = 4  # watchdog notifications per time-out
 STALE_SHARE = 0.5  # share of the time-out after which a part without progress counts as blocked
@@ -36,6 +37,7 @@ class Notifier:
         self._fed = -1e9  # [s], monotonic
         self._status = ""
         self._blocked: tuple[str, ...] = ()
+        self._ended: tuple[str, ...] = ()
 
     def notify_ready(self) -> None:
         """Notify that the start is complete."""
@@ -57,8 +59,10 @@ class Notifier:
             self._fed = now
             self._notify("EXTEND_TIMEOUT_USEC=60000000\nWATCHDOG=1")
 
-    def feed_watchdog(self, now: float, progress: Mapping[str, float]) -> None:
-        """Notify the watchdog, unless a part is blocked.
+    def feed_watchdog(
+        self, now: float, progress: Mapping[str, float], threads: Iterable[threading.Thread] = ()
+    ) -> None:
+        """Notify the watchdog, unless a part is blocked or a thread has ended.
 
         Parameters
         ----------
@@ -66,7 +70,13 @@ class Notifier:
             Monotonic clock.
         progress : [s]
             Time of the last progress of each part.
+        threads :
+            Threads that should run.
         """
+        ended = tuple(thread.name for thread in threads if not thread.is_alive())
+        if ended != self._ended:
+            self._ended = ended
+            log.error("threads that have ended: %s", ", ".join(ended) or "none")
         if self.watchdog_s <= 0.0 or now - self._fed < self.watchdog_s / FEEDS_PER_TIMEOUT:
             return
         limit_s = STALE_SHARE * self.watchdog_s
@@ -74,7 +84,7 @@ class Notifier:
         if blocked != self._blocked:
             self._blocked = blocked
             log.error("blocked: %s", ", ".join(blocked) or "nothing")
-        if not blocked:
+        if not blocked and not ended:
             self._fed = now
             self._notify("WATCHDOG=1")
 
