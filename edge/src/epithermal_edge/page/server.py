@@ -214,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
     default_request_version = "HTTP/1.0"  # of a malformed request: 0.9 has no headers
 
     def setup(self) -> None:
-        """Give the request as a whole a deadline."""
+        """Set a deadline for the request as a whole."""
         super().setup()
         self.rfile.close()
         self.rfile = io.BufferedReader(Patience(self.connection, self.timeout))

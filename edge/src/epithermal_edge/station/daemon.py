@@ -105,7 +105,7 @@ class Station:
         self._watched: list[threading.Thread] = [self._reader, *self._ancillary.threads()]
 
     def watch(self, thread: threading.Thread) -> None:
-        """Register a thread; if it ends while the station runs, the watchdog restarts the station."""
+        """Register a thread; if it ends before the station, the watchdog restarts the station."""
         self._watched.append(thread)
 
     def _unlock(self) -> None:
