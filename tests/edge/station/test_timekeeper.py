@@ -128,6 +128,7 @@ def test_health_is_plain_json():
         "boot": 1,
         "offset_s": START_S,
         "logger_lag_s": None,
+        "ahead_s": None,
         "held": 0,
         "refused": 0,
         "steps": 0,

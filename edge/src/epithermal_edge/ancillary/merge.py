@@ -124,6 +124,11 @@ class AncillaryData:
         with self._lock:
             self._since_s = max(self._since_s, since_s)
 
+    def restart_after(self, since_s: float) -> None:
+        """Set the end of the newest committed record after later ones were set aside."""
+        with self._lock:
+            self._since_s = since_s
+
     def complete(self, record: RawRecord) -> RawRecord:
         """Return the record with the ancillary values of its interval; NaN where unknown.
 

@@ -163,7 +163,9 @@ def _entry(seq: int, record: RawRecord, row: Sequence[Any]) -> JournalEntry:
 
 def newest_window_end_s(db: sqlite3.Connection) -> float | None:
     """Return the end of the newest record's window [s, Unix time]; None without records."""
-    query = "SELECT window_end_s FROM estimate ORDER BY seq DESC LIMIT 1"
+    query = (
+        "SELECT window_end_s FROM estimate JOIN record USING (seq) ORDER BY record.seq DESC LIMIT 1"
+    )
     row = db.execute(query).fetchone()
     return None if row is None else row[0]
 

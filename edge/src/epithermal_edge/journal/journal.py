@@ -8,23 +8,21 @@ rows by class (`pruning.CLASSES`), but never an obs/theta message that waits for
 from __future__ import annotations
 
 import logging
-import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from epithermal_edge.inference.engine import EngineState
 from epithermal_edge.inference.snapshot import Part, StateLostError, binding, from_parts, to_parts
-from epithermal_edge.journal import pruning, recovery
+from epithermal_edge.journal import pruning, recovery, set_aside, unestimated
 from epithermal_edge.journal.metadata import Metadata
 from epithermal_edge.journal.outbox import Outbox, Outgoing
+from epithermal_edge.journal.queries import Queries
 from epithermal_edge.journal.rows import (
     PAYLOADS,
     estimate_columns,
-    payload_of,
     payload_row,
     record_columns,
-    record_of,
     record_row,
 )
 from epithermal_edge.journal.sqlite import (
@@ -36,6 +34,7 @@ from epithermal_edge.journal.sqlite import (
     Mark,
     journal_error,
 )
+from epithermal_edge.journal.unestimated import Unestimated
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import OBS_THETA
 from epithermal_edge.records import RawRecord
@@ -44,17 +43,12 @@ __all__ = ["FILE", "DamagedError", "Journal", "JournalError", "Outgoing"]
 
 FILE = "journal.sqlite3"
 MARK = "journal.mark"
-BATCH = 500  # records read by one query
-IN_RANGE = (  # stored obs/theta payloads of a range, for `republish`
-    f"FROM {PAYLOADS} JOIN record USING (seq)"
-    f" WHERE {PAYLOADS}.seq > ? AND {PAYLOADS}.seq <= ? AND end_s > ? AND end_s <= ?"
-)
 WHOLE = "whole"  # part of the state with the number of its record
 
 log = logging.getLogger(__name__)
 
 
-class Journal:
+class Journal(Queries):
     """The database of a station, to be used by one thread.
 
     A damaged file is renamed and replaced by a new one with all rows that can be read.
@@ -88,6 +82,7 @@ class Journal:
         self._max_pages = int(max_mb * 1e6 / PAGE_BYTES)
         self._written: EngineState | None = None
         self._sums: dict[str, int] = {}  # checksum of each part of the state
+        self.state_seq = 0  # number of the record after which the stored state is valid
         self.last_error: str | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +154,7 @@ class Journal:
         Parameters
         ----------
         seq :
-            Number of the record: `last_seq()` + 1.
+            Number of the record: `last_seq()` + 1, or that of a record stored by `store_raw`.
         state :
             State after the record; only the parts changed since the last commit are written.
         fingerprint :
@@ -182,8 +177,14 @@ class Journal:
         """
         sums: dict[str, int] = {}
 
+        is_new = seq > self.last_seq()
+
         def write() -> None:
-            self._db.insert("record", record_columns(), record_row(seq, record))
+            if is_new:
+                self._db.insert("record", record_columns(), record_row(seq, record))
+            else:
+                self._metadata.update({unestimated.key_of(seq): None})
+                self._db.execute("DELETE FROM estimate WHERE seq = ?", (seq,))
             if estimate:
                 self._db.insert("estimate", estimate_columns(), estimate)
             rows = [payload_row(seq, m.payload) for m in messages if m.kind == OBS_THETA]
@@ -196,26 +197,112 @@ class Journal:
                 self._metadata.count_dropped("memory", lost)
 
         self._transaction(write)
-        self._written, self._sums = state, sums
+        self._written, self._sums, self.state_seq = state, sums, seq
+        if is_new:
+            self._finish_record(seq)
+
+    def _finish_record(self, seq: int) -> None:
+        """Write the mark of a committed record, and prune from time to time."""
         self._mark.write(self.epoch, seq)
         if seq % pruning.PRUNE_ROWS == 0:
             pruning.prune(self._db, self._metadata)
 
+    def store_raw(
+        self,
+        seq: int,
+        record: RawRecord,
+        mark: Unestimated,
+        messages: Sequence[Message] = (),
+        accepted: Sequence[int] = (),
+        lost: int = 0,
+        values: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Store a record whose estimate follows by `commit`; the other parameters are as there.
+
+        Raises
+        ------
+        JournalError
+            Nothing was written.
+        """
+
+        def write() -> None:
+            self._db.insert("record", record_columns(), record_row(seq, record))
+            self._outbox.post(messages)
+            self._outbox.delete(accepted)
+            self._metadata.update({**(values or {}), **unestimated.values_of(seq, mark)})
+            if lost:
+                self._metadata.count_dropped("memory", lost)
+
+        self._transaction(write)
+        self._finish_record(seq)
+
     def store_state(
         self, state: EngineState, fingerprint: str, messages: Sequence[Message] = ()
     ) -> None:
-        """Replace the stored state as a whole, and post messages, in one transaction."""
+        """Replace the stored state as a whole, and post messages, in one transaction.
+
+        The state is that after the newest record.
+        """
         self._written, self._sums = None, {}
         seq = self.last_seq()
         sums: dict[str, int] = {}
 
         def write() -> None:
-            self._db.execute("DELETE FROM state")
             sums.update(self._write_state(seq, state, fingerprint))
             self._outbox.post(messages)
 
         self._transaction(write)
-        self._written, self._sums = state, sums
+        self._written, self._sums, self.state_seq = state, sums, seq
+
+    def forget_unestimated(self, seq: int) -> None:
+        """Publish no estimate of a stored record."""
+        self._transaction(lambda: self._metadata.update({unestimated.key_of(seq): None}))
+
+    def set_aside(
+        self,
+        seqs: Sequence[int],
+        limit_s: float,
+        restamped: Sequence[tuple[RawRecord, Unestimated]] = (),
+        messages: Sequence[Message] = (),
+    ) -> None:
+        """Set records aside and delete the state, in one transaction.
+
+        Records that were late only because of these get their estimates published again.
+
+        Parameters
+        ----------
+        seqs :
+            Numbers of the records.
+        limit_s :
+            The true time, or later [s, Unix time].
+        restamped :
+            Records to store anew, as by `store_raw`.
+        messages :
+            Messages to publish.
+        """
+        first = self.last_seq() + 1
+
+        def write() -> None:
+            set_aside.move(self._db, self._metadata, seqs, limit_s)
+            for s in set_aside.read_late(self._db, self._metadata):
+                if s.record is not None and s.id:
+                    before_s = self.end_before(s.record.end_s)
+                    again = unestimated.values_again(s.seq, s.id, s.time_q, before_s)
+                    self._metadata.update(dict(again))
+            for seq, (record, mark) in enumerate(restamped, first):
+                self._db.insert("record", record_columns(), record_row(seq, record))
+                self._metadata.update(dict(unestimated.values_of(seq, mark)))
+            self._outbox.post(messages)
+
+        self._transaction(write)
+        self._written, self._sums, self.state_seq = None, {}, 0
+        self._mark.write(self.epoch, self.last_seq())
+
+    def restore_set_aside(self) -> int:
+        """Restore the records that were set aside and delete the state; return their number."""
+        counts: list[int] = []
+        self._transaction(lambda: counts.append(set_aside.restore(self._db)))
+        return counts[-1]
 
     def put_values(
         self, values: Mapping[str, str | None], messages: Sequence[Message] = ()
@@ -294,7 +381,9 @@ class Journal:
         return sound
 
     def load_state(self, fingerprint: str, like: EngineState) -> EngineState:
-        """Load the state that was committed last.
+        """Load the state that was committed last; `state_seq` is the number of its record.
+
+        That is the last record, unless records follow whose estimates are not published yet.
 
         Parameters
         ----------
@@ -313,9 +402,14 @@ class Journal:
         state = from_parts(parts, fingerprint, like)
         whole = parts.pop(WHOLE, None)
         sums = {name: part.crc32 for name, part in parts.items()}
-        if whole is None or (whole.layout, whole.crc32) != binding(self.last_seq(), sums):
+        seq = self.last_seq()
+        if whole is not None and whole.layout.isdecimal():
+            first = unestimated.first_unestimated(self._db)
+            is_behind = first < unestimated.BEYOND and int(whole.layout) < first
+            seq = int(whole.layout) if is_behind else seq
+        if whole is None or (whole.layout, whole.crc32) != binding(seq, sums):
             raise StateLostError("state: does not belong to the last record")
-        self._written, self._sums = state, sums
+        self._written, self._sums, self.state_seq = state, sums, seq
         return state
 
     def _write_state(self, seq: int, state: EngineState, fingerprint: str) -> Mapping[str, int]:
@@ -325,6 +419,8 @@ class Journal:
         rows = [(name, p.layout, fingerprint, p.crc32, p.data) for name, p in parts.items()]
         layout, crc32 = binding(seq, sums)
         rows.append((WHOLE, layout, fingerprint, crc32, b""))
+        if self._written is None:
+            self._db.execute("DELETE FROM state")
         self._db.execute_many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)", rows)
         return sums
 
@@ -345,80 +441,12 @@ class Journal:
             "bytes": sum(file.stat().st_size for file in files if file.exists()),
             "max_bytes": self._db.max_pages * PAGE_BYTES,
             "dropped": self._metadata.dropped(),
+            "set_aside": set_aside.count(self._db),
             "salvaged": self._metadata.get("salvaged", "") or None,
             "writable": self.last_error is None,
             "last_error": self.last_error,
         }
 
-    def last_seq(self) -> int:
-        """Return the number of the last record ever stored, 0 before the first."""
-        rows = self._db.rows(
-            "SELECT max((SELECT coalesce(max(seq), 0) FROM record),"
-            " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0))"
-        )
-        return int(rows[0][0])
-
-    def has_record(self, record: RawRecord) -> bool:
-        """Return whether a record with the same end, duration and counts is stored."""
-        numbers = (float(record.duration_s), float(record.counts))
-        values = [None if math.isnan(number) else number for number in numbers]
-        sql = "SELECT 1 FROM record WHERE end_s = ? AND duration_s IS ? AND counts IS ?"
-        return bool(self._db.rows(sql, (record.end_s, *values)))
-
-    def has_end(self, end_s: float) -> bool:
-        """Return whether a record with this end was stored; True for any end that was pruned."""
-        if end_s <= float(self._metadata.get(pruning.PRUNED_TO, "-inf")):
-            return True
-        return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
-
-    def end_before(self, end_s: float) -> float:
-        """Return the latest end of a record before `end_s` [s, Unix time]; -inf without one."""
-        rows = self._db.rows("SELECT max(end_s) FROM record WHERE end_s < ?", (end_s,))
-        return -math.inf if rows[0][0] is None else float(rows[0][0])
-
-    def newest_end_s(self) -> float:
-        """Return the latest end of a record [s, Unix time]; -inf if there is none."""
-        return self.end_before(math.inf)
-
-    def records(self) -> Iterator[RawRecord]:
-        """Yield the raw records in the order in which they were stored; note damaged rows."""
-        sql = f"SELECT {record_columns()} FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
-        at, damaged = -1, 0
-        while rows := self._db.rows(sql, (at, BATCH)):
-            for row in rows:
-                record = record_of(row)
-                damaged += record is None
-                if record is not None:
-                    yield record
-            at = rows[-1][0]
-        if damaged:
-            text = f"{damaged} raw records are damaged on the disk and were skipped"
-            self._db.transaction(lambda: self._metadata.add_note("journal_salvaged", text))
-
-    def count_payloads(self, after: int, last: int, from_s: float, to_s: float) -> int:
-        """Return the number of records that `payloads` would return without a limit."""
-        return int(self._db.rows(f"SELECT count(*) {IN_RANGE}", (after, last, from_s, to_s))[0][0])
-
-    def payloads(
-        self, after: int, last: int, from_s: float, to_s: float, limit: int
-    ) -> list[tuple[int, bytes | None]]:
-        """Return number and obs/theta payload of records; None for a payload damaged on the disk.
-
-        Parameters
-        ----------
-        after, last :
-            Bounds of the record numbers: after < seq <= last.
-        from_s, to_s : [s, Unix time]
-            Bounds of the records' ends: from_s < end <= to_s.
-        limit :
-            Largest number of records.
-        """
-        sql = f"SELECT {PAYLOADS}.seq, payload, {PAYLOADS}.crc32 {IN_RANGE} ORDER BY 1 LIMIT ?"
-        return [
-            (row[0], payload_of(row))
-            for row in self._db.rows(sql, (after, last, from_s, to_s, limit))
-        ]
-
-    def get_values(self, prefix: str) -> dict[str, str]:
-        """Return the stored values whose key has this prefix, without those that are damaged."""
-        return self._metadata.with_prefix(prefix)
+    def add_note(self, kind: str, text: str) -> None:
+        """Store a note, to be published once as an event."""
+        self._transaction(lambda: self._metadata.add_note(kind, text))

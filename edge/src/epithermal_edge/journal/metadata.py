@@ -8,7 +8,16 @@ import re
 import secrets
 from collections.abc import Mapping
 
-from epithermal_edge.journal.rows import CREATE, CREATE_PAYLOADS, RAW, RESULTS, SCHEMA, checksum
+from epithermal_edge.journal.rows import (
+    CREATE,
+    CREATE_PAYLOADS,
+    CREATE_SET_ASIDE,
+    RAW,
+    RESULTS,
+    SCHEMA,
+    SET_ASIDE,
+    checksum,
+)
 from epithermal_edge.journal.sqlite import DamagedError, Database, JournalError
 
 DROPPED, REPORTED = "dropped", "dropped_told"
@@ -48,11 +57,30 @@ class Metadata:
                 " update epithermal-edge or set another state_dir"
             )
         self._db.rows(CREATE_PAYLOADS)
-        for table, names in (("record", RAW), ("estimate", RESULTS)):
+        self._db.rows(CREATE_SET_ASIDE)
+        self._drop_foreign()
+        for table, names in (("record", RAW), (SET_ASIDE, RAW), ("estimate", RESULTS)):
             columns = {row[1] for row in self._db.rows(f"PRAGMA table_info({table})")}
             for name in names:
                 if name not in columns:  # the file was written by an older version
                     self._db.rows(f"ALTER TABLE {table} ADD COLUMN {name} REAL")
+
+    def _drop_foreign(self) -> None:
+        """Drop triggers and views: a journal has none, and a trigger could delete its rows."""
+        sql = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')"
+        foreign = self._db.rows(sql)
+
+        def write() -> None:
+            for kind, name in foreign:
+                quoted = str(name).replace('"', '""')
+                self._db.execute(f'DROP {kind} "{quoted}"')
+            self.add_note("journal_salvaged", text)
+
+        if foreign:
+            names = ", ".join(f"{kind} {name}" for kind, name in foreign)
+            text = f"dropped what is not part of a journal: {names}"
+            log.error("%s: %s", self._db.path, text)
+            self._db.transaction(write)
 
     def _create(self) -> None:
         for statement in CREATE.split(";\n"):
@@ -88,8 +116,8 @@ class Metadata:
 
     def with_prefix(self, prefix: str) -> dict[str, str]:
         """Return all values whose key has this prefix, without those that are damaged."""
-        sql = "SELECT key, value, crc32 FROM about WHERE substr(key, 1, ?) = ?"
-        rows = self._db.rows(sql, (len(prefix), prefix))
+        sql = "SELECT key, value, crc32 FROM about WHERE key >= ? AND key < ?"
+        rows = self._db.rows(sql, (prefix, prefix + "\U0010ffff"))
         return {key: value for key, value, crc32 in rows if crc32 == checksum(key, value)}
 
     def add_note(self, kind: str, text: str) -> None:

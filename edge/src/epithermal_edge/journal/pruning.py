@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from epithermal_edge.journal.metadata import Metadata
-from epithermal_edge.journal.rows import PAYLOADS
+from epithermal_edge.journal.rows import PAYLOADS, SET_ASIDE
 from epithermal_edge.journal.sqlite import Database, JournalError
+from epithermal_edge.journal.unestimated import first_unestimated
 from epithermal_edge.messages.topics import STORED
 
 PRUNE_AT = 0.9  # part of the cap above which the oldest raw records are dropped
@@ -16,7 +17,7 @@ PRUNED_TO = "pruned_to_s"
 
 DROPPED_FIRST = sorted((t.drop_order, t.word) for t in STORED if t.drop_order is not None)
 CLASSES = {  # in the order of dropping: table, key, condition
-    "record": ("record", "seq", "1"),
+    "record": ("record", "seq", "seq < ?"),  # the first that has no estimate yet
     **{word: ("outbox", "id", f"kind = '{word}'") for _, word in DROPPED_FIRST},
 }
 
@@ -49,7 +50,7 @@ def drop_oldest(db: Database, metadata: Metadata, name: str) -> int:
     table, key, which = CLASSES[name]
     limit = PRUNE_ROWS if name == "record" else SOME_ROWS
     sql = f"SELECT {key} FROM {table} WHERE {which} ORDER BY {key} LIMIT ?"
-    keys = db.rows(sql, (limit,))
+    keys = db.rows(sql, (first_unestimated(db), limit) if name == "record" else (limit,))
     if not keys:
         return 0
 
@@ -59,6 +60,7 @@ def drop_oldest(db: Database, metadata: Metadata, name: str) -> int:
             metadata.put(**{PRUNED_TO: repr(max(float(metadata.get(PRUNED_TO, "-inf")), newest_s))})
         db.execute_many(f"DELETE FROM {table} WHERE {key} = ?", keys)
         if name == "record":
+            db.execute(f"DELETE FROM {SET_ASIDE} WHERE seq <= ?", keys[-1])
             db.execute_many("DELETE FROM estimate WHERE seq = ?", keys)
             db.execute_many(f"DELETE FROM {PAYLOADS} WHERE seq = ?", keys)
         metadata.count_dropped(name, len(keys))

@@ -21,6 +21,7 @@ from epithermal_edge.journal.rows import (
     PAYLOADS,
     RAW,
     SCHEMA,
+    SET_ASIDE,
     checksum,
     estimate_columns,
     is_estimate_whole,
@@ -270,6 +271,7 @@ def _copy(
     """Copy all readable rows into a new database and return their numbers."""
     try:
         records, last = _copy_records(damaged, new, on_progress)
+        _copy_set_aside(damaged, new, on_progress)
         _copy_estimates(damaged, new, on_progress)
         _copy_payloads(damaged, new, on_progress)
         messages = _copy_messages(damaged, new, on_progress)
@@ -300,6 +302,22 @@ def _copy_records(
     new.execute("DELETE FROM sqlite_sequence WHERE name = 'record'")
     new.execute("INSERT INTO sqlite_sequence VALUES ('record', ?)", (last,))
     return count, last
+
+
+def _copy_set_aside(
+    damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
+) -> None:
+    """Copy the records that were set aside."""
+    if not damaged.rows(f"PRAGMA table_info({SET_ASIDE})"):
+        return  # the file was written by an older version
+    columns = record_columns()
+    sql = (
+        f"INSERT OR IGNORE INTO {SET_ASIDE} ({columns}) VALUES ({', '.join('?' * (2 + len(RAW)))})"
+    )
+    for row in damaged.readable_rows(columns, SET_ASIDE, "seq"):
+        on_progress()
+        if record_of(row) is not None:
+            new.execute(sql, row)
 
 
 def _copy_estimates(

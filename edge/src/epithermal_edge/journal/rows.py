@@ -32,6 +32,11 @@ CREATE_PAYLOADS = (  # apart, because files of older versions lack this table
     f"CREATE TABLE IF NOT EXISTS {PAYLOADS}"
     " (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, crc32 INTEGER NOT NULL)"
 )
+SET_ASIDE = "set_aside"  # records whose stamps a synchronised clock has contradicted
+CREATE_SET_ASIDE = (  # apart, for the same reason
+    f"CREATE TABLE IF NOT EXISTS {SET_ASIDE} (seq INTEGER PRIMARY KEY,"
+    f" {', '.join(f'{name} REAL' for name in RAW)}, crc32 INTEGER NOT NULL)"
+)
 CREATE = f"""
 CREATE TABLE about (
   key TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER NOT NULL
@@ -58,6 +63,7 @@ CREATE TABLE estimate (
   crc32 INTEGER NOT NULL
 );
 {CREATE_PAYLOADS};
+{CREATE_SET_ASIDE};
 """
 
 

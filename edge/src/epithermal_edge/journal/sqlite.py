@@ -22,6 +22,7 @@ PAGE_BYTES = 4096
 BUSY_S = 1.0  # longest wait for another process, such as `status`
 CHECK_S = 4.0  # time limit of the integrity check at start
 WAL_PAGES = 250  # checkpoint above: a large WAL could fill a small disk
+WAL_BYTES = 4 * WAL_PAGES * PAGE_BYTES  # cut to this once a long reader has gone
 NEAR_PAGES = 64  # most pages that one record needs
 
 # SQLite's result codes, https://www.sqlite.org/rescode.html
@@ -117,6 +118,7 @@ class Database:
             self.rows("PRAGMA journal_mode = WAL")
             self.rows("PRAGMA synchronous = FULL")
             self.rows(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            self.rows(f"PRAGMA journal_size_limit = {WAL_BYTES}")
             self.max_pages = int(self.rows(f"PRAGMA max_page_count = {max_pages}")[0][0])
             if is_new:
                 sync_folder(path.parent)

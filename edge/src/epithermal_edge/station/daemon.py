@@ -37,6 +37,7 @@ from epithermal_edge.station.uplink import build_sender, restart_commands
 from epithermal_edge.times import utc
 
 TICK_S = 0.25  # the longest wait for an event
+CATCH_UP_S = 0.05  # time for stored records between two events
 STOP_S = 2.0  # how long a clean stop waits for reader and broker
 DELETE_BATCH = 64  # acknowledged messages that are deleted together
 
@@ -187,7 +188,8 @@ class Station:
     def _run_once(self, wait_s: float) -> None:
         """Handle at most one event, then advance engine, model switch, sender and reports."""
         try:
-            has_work = self._has_work() or self._model_switch.is_behind
+            is_behind = self._intake.is_behind and self._clock.monotonic() >= self._retry_at
+            has_work = self._has_work() or self._model_switch.is_behind or is_behind
             event = self._events.get(timeout=0.0 if has_work else wait_s)
         except queue.Empty:
             event = None
@@ -202,6 +204,7 @@ class Station:
                 self._active_at = now
         if now >= self._retry_at and not self._attempt(lambda: self._store(event is None)):
             self._retry_at = self._clock.monotonic() + RETRY_S
+        self._catch_up(now)
         if not self._has_work() and not self._stopping.is_set():
             self._attempt(lambda: self._model_switch.poll(now))
             if self._model_switch.is_behind:
@@ -217,6 +220,15 @@ class Station:
             () if self._stopping.is_set() else self._watched,
         )
         self._report_health(now)
+
+    def _catch_up(self, now: float) -> None:
+        """Pass stored records through the engine: few while new ones wait, so that none is lost."""
+        if not self._intake.is_behind or self._stopping.is_set() or now < self._retry_at:
+            return
+        self._active_at = now
+        until = now if self._has_work() else self._clock.monotonic() + CATCH_UP_S
+        if not self._attempt(lambda: self._intake.catch_up(until)):
+            self._retry_at = self._clock.monotonic() + RETRY_S
 
     def _attempt(self, act: Callable[[], object]) -> bool:
         """Call a function that needs the disk; return False if it must be retried."""

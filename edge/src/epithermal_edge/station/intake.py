@@ -1,7 +1,8 @@
 """Pass records through engine and journal, in the order in which they were read.
 
 While the disk fails, records wait in memory; those that do not fit are counted, and the count is
-stored with the next record that is committed.
+stored with the next record that is committed. While the state is rebuilt, records are stored raw;
+their estimates follow in order, as if they had arrived afterwards.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from epithermal_edge.ancillary.merge import AncillaryData
@@ -19,9 +20,12 @@ from epithermal_edge.inference.engine import Engine, EngineState
 from epithermal_edge.inference.snapshot import StateLostError
 from epithermal_edge.journal.journal import Journal, JournalError
 from epithermal_edge.journal.rows import estimate_row
+from epithermal_edge.journal.unestimated import Unestimated
 from epithermal_edge.messages import observation, station
 from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.records import Quality, RawRecord
+from epithermal_edge.station import ahead as aheads
+from epithermal_edge.station.catch_up import CatchUp
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.reader import Read
 from epithermal_edge.station.stamps import Rules, Stamped, Verdict
@@ -53,6 +57,16 @@ class PendingWrite:
     events: tuple[Message, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Result of one record, to be committed."""
+
+    state: EngineState
+    outcome: engines.Outcome
+    row: tuple[object, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
 class Intake:
     """Journal and state of the engine; used by one thread.
 
@@ -80,6 +94,9 @@ class Intake:
         self._timekeeper: Timekeeper | None = None
         self._lost_unreported = 0  # lost records not yet counted in the journal
         self._seq = 0
+        self._newest_s = -math.inf  # end of the newest stored record
+        self._late_in_row = 0
+        self._catch_up: CatchUp | None = None  # None: the state is that of the newest record
         self.state: EngineState | None = None
         self.journal: Journal | None = None
         self.counts = Counts()
@@ -107,30 +124,39 @@ class Intake:
                 config.source.interval_s,
             )
             self._seq = journal.last_seq()
-            if self.state is None or journal.newest_end_s() > self.state.pipeline.last_end_s:
-                self.state = self._restore_state(journal)
+            newest_s = journal.newest_end_s()
+            if self.state is None or self.is_behind or newest_s > self.state.pipeline.last_end_s:
+                self._restore_state(journal)
             else:
                 journal.store_state(self.state, self._fingerprint)
         except JournalError:
             journal.close()
             raise
         self.journal = journal
-        self._start_timekeeper(journal, self.state)
-        self._ancillary.continue_after(self.state.pipeline.last_end_s)
+        self._newest_s = newest_s
+        if self.state is not None and not self.is_behind:
+            self._newest_s = self.state.pipeline.last_end_s
+        self._start_timekeeper(journal)
+        self._ancillary.continue_after(self._newest_s)
         log.info("station %s, epoch %s, record %d", config.id, journal.epoch, self._seq)
         return journal, self._identity
 
-    def _start_timekeeper(self, journal: Journal, state: EngineState) -> None:
+    def _start_timekeeper(self, journal: Journal) -> None:
         stored, source = journal.get_values(PREFIX), self._config.source
         if self._timekeeper is None:
             rules = Rules(source.interval_s, source.clock_tolerance_s, source.stamps)
-            self._timekeeper = Timekeeper(rules, self._clock, stored, state.pipeline.last_end_s)
+            self._timekeeper = Timekeeper(rules, self._clock, stored, self._newest_s)
         else:
             self._timekeeper.rebase(stored)
 
     def newest_s(self) -> float:
         """Return the end of the newest committed record [s, UTC]; -inf: none."""
-        return self.state.pipeline.last_end_s if self.state else -math.inf
+        return self._newest_s
+
+    @property
+    def is_behind(self) -> bool:
+        """True while stored records have to pass the engine before a new one can."""
+        return self._catch_up is not None
 
     @property
     def engine(self) -> Engine:
@@ -175,24 +201,90 @@ class Intake:
             self.journal.close()
             self.journal = None
 
-    def _restore_state(self, journal: Journal) -> EngineState:
-        """Return the committed state, or compute it from the raw records if it is lost."""
-        cold = engines.start(self._engine)
+    def _restore_state(self, journal: Journal) -> None:
+        """Load the committed state, or begin to compute it from the raw records if it is lost."""
+        self.state, self._catch_up = engines.start(self._engine), None
         try:
-            return journal.load_state(self._fingerprint, cold)
+            self.state = journal.load_state(self._fingerprint, self.state)
+            if journal.state_seq < self._seq:
+                self._catch_up = CatchUp(journal, journal.state_seq)
         except StateLostError as lost:
-            if self._seq == 0:
-                return cold
-            state = engines.rebuild(self._engine, self._reporting_progress(journal.records()))
-            text = f"{lost}; recomputed from the raw records"
-            log.warning("%s", text)
-            journal.store_state(state, self._fingerprint, (self._event("state_rebuilt", text),))
-            return state
+            if self._seq > 0:
+                self._begin_rebuild(journal, str(lost))
 
-    def _reporting_progress(self, records: Iterator[RawRecord]) -> Iterator[RawRecord]:
-        for record in records:
-            self._report_progress()
-            yield record
+    def _begin_rebuild(self, journal: Journal, why: str) -> None:
+        """Begin to compute the state from the raw records; `catch_up` does it in small steps."""
+        text = f"{why}; recomputed from the raw records"
+        log.warning("%s", text)
+        self.state = engines.start(self._engine)
+        self._catch_up = CatchUp(journal, 0, text)
+
+    def catch_up(self, until: float) -> None:
+        """Pass stored records through the engine until a time [s, monotonic], one at least.
+
+        Raises
+        ------
+        JournalError
+            The next call tries again.
+        """
+        while (ahead := self._catch_up) is not None and self.journal is not None:
+            self._advance_stored(self.journal, ahead)
+            if self._clock.monotonic() >= until:
+                return
+
+    def _advance_stored(self, journal: Journal, ahead: CatchUp) -> None:
+        """Pass the next stored record through the engine; publish its estimate if that is due."""
+        events = tuple(self._event(kind, text) for kind, text in ahead.events())
+        assert self.state is not None
+        following = ahead.peek()
+        if following is None:
+            journal.store_state(self.state, self._fingerprint, events)
+            self._catch_up = None
+            return
+        seq, record = following
+        mark = journal.unestimated(seq)
+        new = self._advance(seq, record, mark)
+        if mark is not None and (new is None or mark.is_settled(new.outcome)):
+            journal.forget_unestimated(seq)
+        elif mark is not None and new is not None:
+            messages = (*events, *new.messages)
+            journal.commit(
+                *(seq, new.outcome.record, new.state, self._fingerprint, messages),
+                estimate=new.row,
+            )
+            ahead.clear_events()
+            self._count_late(new.outcome)
+        self.state = self.state if new is None else new.state
+        ahead.take(seq)
+
+    def _advance(
+        self, seq: int, record: RawRecord | None, mark: Unestimated | None
+    ) -> Advanced | None:
+        """Pass a record through the engine; None if it is damaged, or fails because of an error.
+
+        Parameters
+        ----------
+        mark :
+            None: nothing is to be published.
+        """
+        assert self.state is not None
+        if record is None:
+            return None
+        try:
+            state, outcome = engines.advance(self._engine, self.state, record)
+            if mark is None:
+                return Advanced(state, outcome)
+            row = estimate_row(seq, outcome, self._model)
+            return Advanced(state, outcome, row, self._messages(mark, outcome))
+        except Exception:
+            log.exception("cannot use record %r", record)
+            self.counts.failed += 1
+            return None
+
+    def _count_late(self, outcome: engines.Outcome) -> None:
+        is_late = bool(outcome.estimate.quality & Quality.LATE)
+        self.counts.late += is_late
+        self._late_in_row = self._late_in_row + 1 if is_late else 0
 
     def _event(self, kind: str, text: str) -> Message:
         return station.event(self._identity, kind, self.now_s(), text)
@@ -230,6 +322,7 @@ class Intake:
         journal, timekeeper = self.journal, self._timekeeper
         assert journal is not None and timekeeper is not None
         if not self._pending:
+            self._set_aside_ahead(journal, timekeeper)
             read = self._waiting[0]
             if journal.has_record(read.record):
                 self.counts.duplicates += 1
@@ -248,8 +341,30 @@ class Intake:
 
     def check_clock(self) -> None:
         """Read the clock when no record arrives; held records may be stamped now."""
-        if self._timekeeper is not None and not self.waiting():
+        if self._timekeeper is not None and self.journal is not None and not self.waiting():
+            self._set_aside_ahead(self.journal, self._timekeeper)
             self._enqueue(self._timekeeper, self._timekeeper.update_clock())
+
+    def _set_aside_ahead(self, journal: Journal, timekeeper: Timekeeper) -> None:
+        """Set records aside that lie far ahead of UTC, now that it is known."""
+        ahead = timekeeper.find_ahead()
+        if ahead is None:
+            return
+        mark = Unestimated(self._identity.epoch, self._seq + 1 - journal.base, "", -math.inf)
+        stored = journal.stored_after(ahead.limit_s)
+        choice = aheads.choose(ahead, stored, journal.end_before, mark)
+        if choice.seqs:
+            log.warning("%s", choice.text)
+            event = self._event("clock_step", choice.text)
+            journal.set_aside(choice.seqs, ahead.limit_s, choice.restamped, (event,))
+            self.counts.records += len(choice.restamped)
+        newest_s = journal.newest_end_s()
+        if choice.seqs or newest_s < timekeeper.state.last_end_s:
+            self._seq, self._newest_s = journal.last_seq(), newest_s
+            self._begin_rebuild(journal, "records ahead of UTC were set aside")
+            self._ancillary.restart_after(newest_s)
+        if choice.is_complete:
+            timekeeper.drop_newest(newest_s)
 
     def _enqueue(self, timekeeper: Timekeeper, verdict: Verdict) -> None:
         """Queue the records of a verdict with the clock state and events to store."""
@@ -268,44 +383,48 @@ class Intake:
 
     def _commit(self, journal: Journal, pending: PendingWrite, accepted: Sequence[int]) -> bool:
         """Estimate and commit one record; return whether it was committed."""
-        stamped, state, seq = pending.stamped, self.state, self._seq + 1
-        assert stamped is not None and state is not None
+        stamped, seq = pending.stamped, self._seq + 1
+        assert stamped is not None
         record = stamped.record
-        if record.end_s <= state.pipeline.last_end_s and journal.has_end(record.end_s):
+        if record.end_s <= self._newest_s and journal.has_end(record.end_s):
             self.counts.duplicates += 1
             return False
-        before_s = journal.end_before(record.end_s)
-        try:
-            new, outcome = engines.advance(self._engine, state, record)
-            messages = self._messages(seq - journal.base, outcome, stamped.time_q, before_s)
-            row = estimate_row(seq, outcome, self._model)
-        except Exception:
-            log.exception("cannot use record %r", record)
-            self.counts.failed += 1
-            return False
-        messages = (*pending.events, *messages)
+        before_s, epoch = journal.end_before(record.end_s), self._identity.epoch
+        mark = Unestimated(epoch, seq - journal.base, stamped.time_q, before_s)
         lost, values = self._lost_unreported, pending.values
-        journal.commit(seq, record, new, self._fingerprint, messages, accepted, lost, row, values)
-        self._seq, self.state, self._lost_unreported = seq, new, 0
+        if self._catch_up is not None:
+            journal.store_raw(seq, record, mark, pending.events, accepted, lost, values)
+            self._catch_up.count_new()
+        else:
+            new = self._advance(seq, record, mark)
+            if new is None:
+                return False
+            messages, row = (*pending.events, *new.messages), new.row
+            journal.commit(
+                *(seq, record, new.state, self._fingerprint, messages, accepted, lost, row, values)
+            )
+            self.state = new.state
+            self._count_late(new.outcome)
+            log.debug("record %d, theta %.4f", mark.number, new.outcome.estimate.theta)
+        self._seq, self._lost_unreported = seq, 0
+        self._newest_s = max(self._newest_s, record.end_s)
         self.counts.records += 1
-        self.counts.late += bool(outcome.estimate.quality & Quality.LATE)
-        log.debug("record %d, theta %.4f", seq - journal.base, outcome.estimate.theta)
         return True
 
-    def _messages(
-        self, number: int, outcome: engines.Outcome, time_q: str, before_s: float
-    ) -> tuple[Message, ...]:
+    def _messages(self, mark: Unestimated, outcome: engines.Outcome) -> tuple[Message, ...]:
         """Return the messages to publish for one record."""
         record, bundle = outcome.record, self._engine.bundle
+        identity = replace(self._identity, epoch=mark.epoch)
         payload = observation.obs_theta(
-            *(self._identity, number, record, outcome.corrected, outcome.estimate, bundle),
-            time_q,
-            before_s,
+            *(identity, mark.number, record, outcome.corrected, outcome.estimate, bundle),
+            mark.time_q,
+            mark.before_s,
             self._engine.soil_water,
         )
-        messages = observation.obs_messages(self._identity, payload, record.end_s, self.now_s())
-        if self._config.mqtt is not None and self._config.mqtt.raw:
-            messages += (observation.raw_message(self._identity, number, record, time_q),)
+        payload["rev"] = mark.rev
+        messages = observation.obs_messages(identity, payload, record.end_s, self.now_s())
+        if self._config.mqtt is not None and self._config.mqtt.raw and mark.rev == 0:
+            messages += (observation.raw_message(identity, mark.number, record, mark.time_q),)
         return messages
 
     def post_notes(self) -> None:
@@ -326,10 +445,14 @@ class Intake:
 
     def health(self) -> dict[str, object]:
         """Return the counts since the start and the newest estimate for health.json."""
-        newest = engines.newest(self._engine, self.state) if self.state else engines.NOTHING
+        newest = engines.NOTHING
+        if self.state is not None and not self.is_behind:
+            newest = engines.newest(self._engine, self.state)
         soil = self._engine.soil_water
         return {
             **asdict(self.counts),
+            "late_in_row": self._late_in_row,
+            "rebuilding": self._catch_up.progress() if self._catch_up is not None else None,
             "waiting": self.waiting(),
             "last_end": utc(self.newest_s()),
             "window_end": utc(newest.window_end_s),

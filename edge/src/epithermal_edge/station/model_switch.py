@@ -83,7 +83,7 @@ class ModelSwitch:
             The journal could not be written; the next poll tries again.
         """
         journal = self._intake.journal
-        if self._folder is None or journal is None:
+        if self._folder is None or journal is None or self._intake.is_behind:
             return
         try:
             if now >= self._check_at:

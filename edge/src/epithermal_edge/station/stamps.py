@@ -27,6 +27,7 @@ UNCHECKED_GAP_S = 6 * 3600.0  # longest accepted gap between two unchecked stamp
 PACE = 0.25  # relative tolerance between interval of arrivals and interval of stamps
 JITTER_S = 0.5
 HELD_MAX = 10_000  # records that may wait for a valid clock
+AHEAD_S = 86400.0  # stamps farther ahead of UTC are wrong; nearer ones are waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,39 @@ class Verdict:
     events: tuple[tuple[str, str], ...] = ()  # kind and text
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The newest stamps lie more than AHEAD_S ahead of a synchronised clock."""
+
+    limit_s: float  # no right stamp lies after this [s, Unix time]
+    boot_s: float = math.inf  # begin of this boot in stamps that continued from a wrong one
+    shift_s: float = NAN  # true time minus these stamps
+
+
+def find_ahead(rules: Rules, state: Stamps, now: Arrival) -> Ahead | None:
+    """Check whether the newest stamps lie far ahead of the true time.
+
+    None also if the wall clock has just stepped: one of its two times is wrong.
+    """
+    if math.isnan(now.utc_s) or rules.stamp_source == "unchecked":
+        return None
+    if not state.last_end_s - now.utc_s > max(AHEAD_S, rules.tolerance_s):
+        return None
+    limit_s, offset_s = now.utc_s + rules.tolerance_s, now.utc_s - now.boottime_s
+    if now.boot != state.boot or math.isnan(state.offset_s):
+        return Ahead(limit_s)
+    if state.reckoned:
+        return Ahead(limit_s, state.offset_s, offset_s - state.offset_s)
+    return Ahead(limit_s) if abs(offset_s - state.offset_s) <= STEP_S else None
+
+
+def drop_newest(state: Stamps, newest_s: float) -> Stamps:
+    """Return the state after the newest records were set aside; `newest_s` is the newest left."""
+    if state.reckoned:
+        state = replace(state, offset_s=NAN, reckoned=False, lag_s=NAN)
+    return replace(state, last_end_s=newest_s, last_boot=-1, last_boottime_s=NAN)
+
+
 def update_clock(rules: Rules, state: Stamps, now: Arrival) -> Verdict:
     """Update the state with the boot and the wall clock; stamp the records that waited for it.
 
@@ -110,7 +144,8 @@ def update_clock(rules: Rules, state: Stamps, now: Arrival) -> Verdict:
         state = replace(state, offset_s=offset_s, reckoned=False, other_s=NAN)
         ahead_s = state.last_end_s - now.utc_s
         if ahead_s > rules.tolerance_s and rules.stamp_source == "logger":
-            text = f"stamps so far are {ahead_s:.0f} s ahead of UTC; records until then are late"
+            text = f"stamps so far are {ahead_s:.0f} s ahead of UTC"
+            text += "; records until then are late" if ahead_s <= AHEAD_S else ""
             verdict = _add_event(verdict, "clock_step", text, step=True)
         return _stamp_waiting(replace(verdict, state=replace(state, steps=verdict.state.steps)))
     step_s = offset_s - (state.offset_s if math.isnan(state.other_s) else state.other_s)

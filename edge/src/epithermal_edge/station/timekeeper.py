@@ -11,7 +11,7 @@ from dataclasses import asdict, fields, replace
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station import stamps
 from epithermal_edge.station.clock import Clock
-from epithermal_edge.station.stamps import Arrival, Held, Rules, Stamps, Verdict
+from epithermal_edge.station.stamps import Ahead, Arrival, Held, Rules, Stamps, Verdict
 
 PREFIX = "clock "
 SELF = PREFIX + "state"
@@ -42,6 +42,7 @@ class Timekeeper:
         if self.state.last_end_s < last_end_s:
             self.state = replace(self.state, last_end_s=last_end_s, last_boot=-1)
         self._checked_s, self._is_synchronised = -math.inf, False
+        self._examined_s = -math.inf  # newest end that must stay, although it lies ahead
 
     def arrival(self, boottime_s: float | None = None) -> Arrival:
         """Return the arrival time of data read at this boot time [s]; None: now."""
@@ -60,6 +61,17 @@ class Timekeeper:
     def update_clock(self) -> Verdict:
         """Update with the clocks when no record arrives; `state` changes only in `apply`."""
         return stamps.update_clock(self._rules, self.state, self.arrival())
+
+    def find_ahead(self) -> Ahead | None:
+        """Check whether the newest records lie far ahead of the synchronised clock."""
+        if self.state.last_end_s == self._examined_s:
+            return None
+        return stamps.find_ahead(self._rules, self.state, self.arrival())
+
+    def drop_newest(self, newest_s: float) -> None:
+        """Continue after the newest record that is left [s, Unix time]; -inf: none."""
+        self.state = stamps.drop_newest(self.state, newest_s)
+        self._examined_s = newest_s
 
     def apply(self, verdict: Verdict) -> None:
         """Log the events of a verdict and adopt its state."""
@@ -110,11 +122,14 @@ class Timekeeper:
         offset_s = self.state.offset_s
         known = arrival.boot == self.state.boot and math.isfinite(offset_s)
         lag_s = self.state.lag_s
+        ahead_s = self.state.last_end_s - arrival.utc_s
+        is_ahead = ahead_s > self._rules.tolerance_s and self._rules.stamp_source != "unchecked"
         return {
             "synchronised": not math.isnan(arrival.utc_s),
             "boot": self._boot,
             "offset_s": round(offset_s, 3) if known else None,
             "logger_lag_s": None if math.isnan(lag_s) else round(lag_s, 1),
+            "ahead_s": round(ahead_s, 1) if is_ahead else None,
             "held": len(self.state.held),
             "refused": self.state.refused,
             "steps": self.state.steps,
