@@ -1,6 +1,7 @@
 """Flipped bytes and cut files: the station starts or reports why not; no wrong theta is good."""
 
 import json
+import math
 import random
 import re
 import shutil
@@ -62,6 +63,7 @@ def run(folder, engine=None, records=()):
         config, engine or load_engine(config), Clock(), AncillaryData(config), lambda: None
     )
     journal, _ = station_intake.open()
+    station_intake.catch_up(math.inf)
     for record in records:
         station_intake.add(Read(record, 0.0))
         while station_intake.waiting():

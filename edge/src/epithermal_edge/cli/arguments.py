@@ -100,6 +100,15 @@ def _record_commands(commands: Any) -> None:
     replay.add_argument("--format", metavar="F", help=dialect)
     replay.add_argument("--out", type=Path, metavar="CSV", help=out)
     export.add_argument("--csv", type=Path, metavar="CSV", help=out)
+    aside = "write the records that were set aside, with the estimates that were published"
+    export.add_argument("--set-aside", action="store_true", help=aside)
+    what = "set records of a stopped station aside that end in the future, or restore them"
+    repair = _add(commands, "repair", what, "repair station.toml --after 2026-06-01")
+    _takes_station(repair)
+    which = repair.add_mutually_exclusive_group()
+    after = "set aside what ends after T, UTC (default: the present time)"
+    which.add_argument("--after", type=_time, metavar="T", help=after)
+    which.add_argument("--restore", action="store_true", help="restore what was set aside")
 
 
 def _model_commands(commands: Any) -> None:

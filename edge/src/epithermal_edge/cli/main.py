@@ -129,14 +129,26 @@ def _tail(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from epithermal_edge.cli import export
-    from epithermal_edge.journal import history
+    from epithermal_edge.journal import history, rows
     from epithermal_edge.station.status import JOURNAL_FILE, read_status_keys
 
     db = history.open_readonly(read_status_keys(arguments.station).state_dir / JOURNAL_FILE)
-    entries = history.read_entries(db, 0, *_bounds(arguments))
+    table = rows.SET_ASIDE if arguments.set_aside else history.RECORD
+    entries = history.read_entries(db, 0, *_bounds(arguments), table=table)
     with _output(arguments.csv) as out:
         count = export.write(entries, out)
     print(f"records={count}", file=sys.stderr)
+    return 0
+
+
+def _repair(arguments: argparse.Namespace) -> int:
+    from epithermal_edge.cli import repair
+    from epithermal_edge.config.station_toml import read_config
+
+    config = read_config(arguments.station)
+    print(
+        repair.restore(config) if arguments.restore else repair.set_aside(config, arguments.after)
+    )
     return 0
 
 
@@ -225,6 +237,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tail": _tail,
     "replay": _replay,
     "export": _export,
+    "repair": _repair,
     "model list": _model,
     "model install": _model,
     "model rollback": _model,

@@ -31,6 +31,8 @@ from epithermal_edge.journal.rows import (
 from epithermal_edge.journal.sqlite import FAULTS
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 
+RECORD = "record"  # table of the records
+
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +73,7 @@ def read_entries(
     from_s: float = -math.inf,
     to_s: float = math.inf,
     limit: int = -1,
+    table: str = RECORD,
 ) -> Iterator[JournalEntry]:
     """Yield the records in the order in which they were stored, each with its stored estimate.
 
@@ -82,6 +85,8 @@ def read_entries(
         Bounds of the records' ends: from_s < end <= to_s.
     limit :
         Largest number of records; negative: no limit.
+    table :
+        RECORD or rows.SET_ASIDE.
 
     Raises
     ------
@@ -89,7 +94,7 @@ def read_entries(
         The journal cannot be read.
     """
     where = "record.seq > ? AND end_s > ? AND end_s <= ?"
-    query = f"SELECT {_SELECTED} FROM {_JOINED} WHERE {where}"
+    query = f"SELECT {_SELECTED} FROM {table} AS {_JOINED} WHERE {where}"
     for entry, _ in _read(db, query, (after, from_s, to_s), limit):
         yield entry
 

@@ -60,6 +60,9 @@ def status_line(health: Mapping[str, Any]) -> str:
     ]
     if sender is not None:
         parts.append("connected" if sender["connected"] else "no broker")
+    rebuilding = health["engine"].get("rebuilding")
+    if rebuilding:
+        parts.insert(0, f"rebuilding the state: {rebuilding['done']} of {rebuilding['of']} records")
     if not journal["writable"]:
         parts.append(f"{health['engine']['waiting']} records in memory: {journal['last_error']}")
     return ", ".join(parts)

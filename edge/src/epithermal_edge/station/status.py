@@ -27,6 +27,7 @@ JOURNAL_FILE = "journal.sqlite3"
 INTERVAL_S = 3600.0  # default of source.interval_s, as in config.schema.TABLES
 STALE_S = 120.0  # a running station writes its health every 60 s at least
 LATE_INTERVALS = 2.5  # longest accepted time without a record
+LATE_RECORDS = 3  # late records in a row that are a problem
 WAITING_INTERVALS = 3.0  # longest accepted wait of the oldest message
 
 Health = Mapping[str, Any]
@@ -112,6 +113,7 @@ def read_status(path: Path, now_s: float) -> Status:
             troubles += _check_sender(_part(health, "sender"))
         troubles += _check_journal(_part(health, "journal"), keys, now_s)
         troubles += _check_clock(_part(health, "clock"))
+        troubles += _check_engine(_part(health, "engine"))
     worst = max((t.state for t in troubles), key=EXIT_CODES.__getitem__, default=WELL)
     return Status(keys.station, worst, tuple(troubles), health, journal)
 
@@ -243,6 +245,24 @@ def _check_clock(clock: Health) -> Iterator[Trouble]:
         why = f"not synchronised since boot; {held} records wait for the time"
         yield Trouble("clock", why, "check the network, systemd-timesyncd or chrony")
 
+    ahead_s = clock.get("ahead_s")
+    if isinstance(ahead_s, int | float):
+        why = f"the newest record ends {ahead_s / 3600.0:.1f} h after the present time"
+        remedy = "check the clocks; `epithermal-edge repair` sets such records aside"
+        yield Trouble("clock", why, remedy)
+
+
+def _check_engine(engine: Health) -> Iterator[Trouble]:
+    rebuilding = _part(engine, "rebuilding")
+    if rebuilding:
+        why = f"rebuilding the state: {rebuilding.get('done')} of {rebuilding.get('of')} records"
+        yield Trouble("engine", why, "wait: records are stored, and their estimates follow")
+    late = engine.get("late_in_row")
+    if isinstance(late, int) and late >= LATE_RECORDS:
+        why = f"the last {late} records end before an earlier one and have no estimate"
+        remedy = "check the logger's clock and the end of the newest record"
+        yield Trouble("engine", why, remedy)
+
 
 def _age_s(stamp: object, now_s: float) -> float | None:
     """Return the seconds since a UTC time stamp; None if there is no valid stamp."""
@@ -281,9 +301,11 @@ def as_text(status: Status) -> Iterator[str]:
         yield f"{trouble.state:<8}  {trouble.what}: {trouble.why}"
         yield f"{'':<8}  do: {trouble.remedy}"
     if status.journal:
+        aside = _part(status.health or {}, "journal").get("set_aside")
         yield (
             f"journal   {status.journal['last_seq']} records, newest ends"
             f" {status.journal['last_end']}, {status.journal['waiting']} messages wait"
+            + (f", {aside} set aside" if aside else "")
         )
     water = _part(_part(status.health or {}, "engine"), "water")
     if water:

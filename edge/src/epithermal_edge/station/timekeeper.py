@@ -136,6 +136,23 @@ class Timekeeper:
         }
 
 
+def state_after(stored: Mapping[str, str], newest_s: float) -> dict[str, str]:
+    """Return the changes of the stored state after the newest records were set aside.
+
+    Parameters
+    ----------
+    stored :
+        Keys and values of the journal that begin with `PREFIX`.
+    newest_s : [s]
+        End of the newest record that is left [Unix time]; -inf: none.
+    """
+    state, boot_id = _read_state(stored)
+    if SELF not in stored:
+        return {}
+    content = asdict(replace(stamps.drop_newest(state, newest_s), held=()))
+    return {SELF: json.dumps(content | {"boot_id": boot_id})}
+
+
 def _text(held: Held) -> str:
     return json.dumps(asdict(held))
 
