@@ -16,8 +16,10 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
+from epithermal_edge.journal.sqlite import WAL_BYTES
 from epithermal_edge.messages import observation
-from epithermal_edge.messages.message import Identity
+from epithermal_edge.messages.message import Identity, Message
+from epithermal_edge.messages.topics import EVENT
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +223,57 @@ def test_a_kill_in_mid_transaction_leaves_what_was_committed(tmp_path, engine, r
     reopened = Journal(tmp_path)
     assert reopened.last_seq() == 30 and reopened.count_waiting() == 31
     assert equal(engine, reopened.load_state(engine.fingerprint(), engines.start(engine)), state)
+
+
+def test_the_wal_shrinks_once_a_long_reader_has_gone(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    state = commit(journal, engine, records[:1])
+    reader = sqlite3.connect(tmp_path / FILE)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM record").fetchall()
+    big = {"filler": "x" * 500_000}
+    for number in range(20):
+        journal.put_values({**big, "number": str(number)})
+    wal = tmp_path / f"{FILE}-wal"
+    assert wal.stat().st_size > 2 * WAL_BYTES
+    reader.close()
+    commit(journal, engine, records[1:20], state)
+    assert wal.stat().st_size <= WAL_BYTES
+    journal.close()
+
+
+@pytest.mark.parametrize("target", ["estimate", "record", "outbox"])
+def test_a_planted_trigger_or_view_is_dropped_and_reported(tmp_path, engine, records, target):
+    journal = Journal(tmp_path)
+    state = commit(journal, engine, records[:5])
+    journal.close()
+    with sqlite3.connect(tmp_path / FILE) as planted:
+        planted.execute(
+            f'CREATE TRIGGER "it\'s" AFTER INSERT ON {target} BEGIN DELETE FROM record; END'
+        )
+        planted.execute("CREATE VIEW mirror AS SELECT * FROM record")
+    journal = Journal(tmp_path)
+    commit(journal, engine, records[5:10], state)
+    assert [r.end_s for r in journal.records()] == [r.end_s for r in records[:10]]
+    journal.post_notes(lambda kind, text: Message("event", f"{kind}: {text}".encode(), EVENT))
+    (note,) = (
+        o.message.payload
+        for o in journal.next_outgoing(0, 100, newest=False)
+        if o.message.topic == "event"
+    )
+    assert note.startswith(b"journal_salvaged") and b"trigger it's, view mirror" in note
+
+
+def test_records_set_aside_survive_a_salvage_and_can_be_restored(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    commit(journal, engine, records[:10])
+    journal.set_aside([9, 10], records[7].end_s)
+    assert journal.newest_end_s() == records[7].end_s and journal.last_seq() == 10
+    with pytest.raises(StateLostError):
+        journal.load_state(engine.fingerprint(), engines.start(engine))
+    journal.close()
+    journal = Journal(tmp_path, suspect="test")
+    assert journal.health()["set_aside"] == 2 and journal.last_seq() == 10
+    assert journal.restore_set_aside() == 2 and journal.health()["set_aside"] == 0
+    assert [r.end_s for r in journal.records()] == [r.end_s for r in records[:10]]
+    journal.close()

@@ -9,7 +9,7 @@ from tests.support.sender import ME, SenderRig, settings
 
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import STATE_THETA
-from epithermal_edge.mqtt import sender
+from epithermal_edge.mqtt import presence, sender
 from epithermal_edge.mqtt.connection import Acknowledged, Disconnected
 
 
@@ -163,4 +163,23 @@ def test_payloads_are_bytes_of_json(tmp_path, broker, rigs):
     ears, rig = Subscriber(broker.port), rigs(tmp_path, settings(broker.port))
     rig.turn_until(lambda: rig.connected() and len(ears.messages) == 2)
     assert all(json.loads(payload) for _, payload in ears.messages)
+    ears.close()
+
+
+def test_a_retained_status_of_another_client_does_not_stay(tmp_path, broker, rigs, monkeypatch):
+    monkeypatch.setattr(presence, "TROUBLE_EACH_S", 0.2)
+    rig, ears = rigs(tmp_path, settings(broker.port)), Subscriber(broker.port)
+    rig.turn_until(rig.connected)
+    rig.turn_until(lambda: len(ears.of("status")) == 1)
+    foreign = b'{"state":"lost","session":"somebody"}'
+    ears.publish("crns/v1/test-1/status", foreign, retain=True).wait_for_publish(5.0)
+    rig.turn_until(lambda: len(ears.of("status")) == 3)
+    rig.turn_for(1.0)
+    assert ears.of("status")[::2] == [ears.of("status")[0]] * 2 and len(ears.of("status")) == 3
+    later = Subscriber(broker.port)
+    wait_until(lambda: bool(later.of("status")))
+    assert (
+        later.of("status") == ears.of("status")[:1] and later.of("status")[0]["state"] == "online"
+    )
+    later.close()
     ears.close()

@@ -148,13 +148,14 @@ class Journal(Queries):
         lost: int = 0,
         estimate: Sequence[object] = (),
         values: Mapping[str, str | None] | None = None,
+        is_stored: bool = False,
     ) -> None:
         """Store a record with its results, state and messages in one transaction.
 
         Parameters
         ----------
         seq :
-            Number of the record: `last_seq()` + 1, or that of a record stored by `store_raw`.
+            Number of the record: `last_seq()` + 1.
         state :
             State after the record; only the parts changed since the last commit are written.
         fingerprint :
@@ -169,6 +170,8 @@ class Journal(Queries):
             Row of the results, from `rows.estimate_row`; empty: none.
         values :
             Values to store or delete, as for `put_values`.
+        is_stored :
+            Whether `store_raw` has stored the record itself.
 
         Raises
         ------
@@ -177,14 +180,12 @@ class Journal(Queries):
         """
         sums: dict[str, int] = {}
 
-        is_new = seq > self.last_seq()
-
         def write() -> None:
-            if is_new:
-                self._db.insert("record", record_columns(), record_row(seq, record))
-            else:
+            if is_stored:
                 self._metadata.update({unestimated.key_of(seq): None})
                 self._db.execute("DELETE FROM estimate WHERE seq = ?", (seq,))
+            else:
+                self._db.insert("record", record_columns(), record_row(seq, record))
             if estimate:
                 self._db.insert("estimate", estimate_columns(), estimate)
             rows = [payload_row(seq, m.payload) for m in messages if m.kind == OBS_THETA]
@@ -198,7 +199,7 @@ class Journal(Queries):
 
         self._transaction(write)
         self._written, self._sums, self.state_seq = state, sums, seq
-        if is_new:
+        if not is_stored:
             self._finish_record(seq)
 
     def _finish_record(self, seq: int) -> None:

@@ -42,10 +42,14 @@ class Queries:
         return bool(self._db.rows(sql, (record.end_s, *values)))
 
     def has_end(self, end_s: float) -> bool:
-        """Return whether a record with this end was stored; True for any end that was pruned."""
+        """Return whether a record with this end was stored; True for any end that was pruned.
+
+        A row that is damaged on the disk does not count.
+        """
         if end_s <= float(self._metadata.get(pruning.PRUNED_TO, "-inf")):
             return True
-        return bool(self._db.rows("SELECT 1 FROM record WHERE end_s = ?", (end_s,)))
+        rows = self._db.rows(f"SELECT {record_columns()} FROM record WHERE end_s = ?", (end_s,))
+        return any(record_of(row) is not None for row in rows)
 
     def end_before(self, end_s: float) -> float:
         """Return the latest end of a record before `end_s` [s, Unix time]; -inf without one."""
@@ -54,7 +58,13 @@ class Queries:
 
     def newest_end_s(self) -> float:
         """Return the latest end of a record [s, Unix time]; -inf if there is none."""
-        return self.end_before(math.inf)
+        sql = f"SELECT {record_columns()} FROM record WHERE end_s < ? ORDER BY end_s DESC LIMIT 1"
+        end_s = math.inf
+        while rows := self._db.rows(sql, (end_s,)):
+            if record_of(rows[0]) is not None:
+                return float(rows[0][1])
+            end_s = float(rows[0][1])  # damaged on the disk
+        return -math.inf
 
     def records(self) -> Iterator[RawRecord]:
         """Yield the raw records in the order in which they were stored, without damaged rows."""

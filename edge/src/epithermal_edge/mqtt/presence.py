@@ -36,6 +36,7 @@ class Presence:
         self._identity, self._meta, self._discovery = identity, meta, discovery
         self._reported: str | None = None  # trouble in the last status
         self._reported_at = self._announced_at = -math.inf
+        self._status, self._is_overwritten = b"", False
         self.waiting: deque[Message] = deque()
         self.in_flight: dict[int, str] = {}  # topics by packet
 
@@ -56,11 +57,22 @@ class Presence:
         """Queue the status of a connection."""
         self._reported, self._reported_at = trouble, now
         body = station.status(self._identity, state, session, trouble)
+        self._status, self._is_overwritten = body, False
         self.waiting.append(self._identity.message(STATUS, body))
 
+    def handle_status(self, payload: bytes) -> None:
+        """Handle a status at the broker: one of another client must not stay.
+
+        What arrives before our own is acknowledged is replaced by it.
+        """
+        topic = self._identity.topic(STATUS)
+        is_pending = topic in (*self.in_flight.values(), *(m.topic for m in self.waiting))
+        self._is_overwritten = not is_pending and payload != self._status
+
     def queue_trouble(self, session: str, trouble: str | None, now: float) -> None:
-        """Queue the status again if the trouble has changed since the last report."""
-        if trouble != self._reported and now - self._reported_at >= TROUBLE_EACH_S:
+        """Queue the status again if the trouble has changed, or if another client replaced it."""
+        is_due = trouble != self._reported or self._is_overwritten
+        if is_due and now - self._reported_at >= TROUBLE_EACH_S:
             self.queue_status("online", session, trouble, now)
 
     def queue_announcement(self) -> None:

@@ -190,6 +190,7 @@ class Sender:
         mosquitto 2.0.11 closes a connection that is taken over without the MQTT 5 reason code, so
         the other client's status is the only evidence.
         """
+        self._presence.handle_status(event.payload)
         session = read_session(event.payload)
         is_other = session is not None and session not in self._sessions
         if is_other and (self._connects > 1 or not event.retained):

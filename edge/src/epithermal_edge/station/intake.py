@@ -251,6 +251,7 @@ class Intake:
             journal.commit(
                 *(seq, new.outcome.record, new.state, self._fingerprint, messages),
                 estimate=new.row,
+                is_stored=True,
             )
             ahead.clear_events()
             self._count_late(new.outcome)
