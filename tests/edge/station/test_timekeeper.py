@@ -139,3 +139,35 @@ def test_this_machine_s_own_clocks_can_be_read():
     clock = Clock()
     assert clock.boottime() > 0.0 and len(clock.boot_id()) >= 32
     assert clock.synchronised() in (True, False)
+
+
+def ahead_after(manual, stored, days, **rules):
+    """Return what is ahead of the clock after a record that ends so many days in the future."""
+    station = keeper(manual, stored, START_S + days * 24 * HOUR_S, **rules)
+    return station, station.find_ahead()
+
+
+def test_only_stamps_more_than_a_day_ahead_of_a_sound_clock_are_set_aside():
+    assert ahead_after(ManualClock(), {}, 0.9)[1] is None
+    assert ahead_after(ManualClock(), {}, 2.0, stamp_source="unchecked")[1] is None
+    assert ahead_after(ManualClock(synchronised=False), {}, 2.0)[1] is None
+    assert ahead_after(ManualClock(), {}, 2.0, tolerance_s=3 * 24 * HOUR_S)[1] is None
+    station, ahead = ahead_after(ManualClock(), {}, 2.0)
+    assert ahead.limit_s == START_S + 100.0 + 600.0 and math.isnan(ahead.shift_s)
+    station.drop_newest(START_S)
+    assert station.find_ahead() is None and station.state.last_end_s == START_S
+
+
+def test_a_wall_clock_that_has_just_stepped_back_sets_nothing_aside():
+    manual, stored = ManualClock(), {}
+    station = keeper(manual)
+    hear(station, stored, START_S + 100.0)
+    now_s = manual.boottime_s + HOUR_S
+    manual.boottime_s = now_s
+    stepped = Clock(
+        boottime=lambda: now_s,
+        wall=lambda: START_S + now_s - 9 * 24 * HOUR_S,
+        synchronised=lambda: True,
+        boot_id=lambda: "one",
+    )
+    assert Timekeeper(Rules(HOUR_S), stepped, stored, START_S + 100.0).find_ahead() is None
