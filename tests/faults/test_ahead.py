@@ -16,6 +16,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from tests.faults.rig import PATIENCE_S
 from tests.support.reference import published, reference
 from tests.support.rig import (
     ROOT,
@@ -34,7 +35,6 @@ from epithermal_edge.loggers import parser
 from epithermal_edge.station.status import read_status
 from epithermal_edge.times import DAY_S, HOUR_S, utc
 
-PATIENCE_S = 20.0
 HEADER, *LINES = lines(1.0)
 S_2036, S_2099 = 2_085_978_496.0, 4_070_908_800.0
 PROCESS = """
