@@ -213,7 +213,7 @@ class Intake:
                 self._begin_rebuild(journal, str(lost))
 
     def _begin_rebuild(self, journal: Journal, why: str) -> None:
-        """Restart the state from the first raw record; `catch_up` passes the records in small steps."""
+        """Restart the state before the first record; `catch_up` computes it in small steps."""
         text = f"{why}; recomputed from the raw records"
         log.warning("%s", text)
         self.state = engines.start(self._engine)
