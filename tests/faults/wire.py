@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from epithermal_edge.loggers import parser
 from epithermal_edge.loggers.parser import Context
+from epithermal_edge.loggers.records_csv import seal
 
 T0 = 1_774_440_000.0
 HOUR = 3600.0
@@ -63,6 +64,12 @@ LOGGERS = {
         "",
         "{t.month}/{t.day}/{t.year} {t.hour}:{t:%M},{p:.1f},{h:.0f},{c:.1f},-7.4,14.4,{n},716,742",
     ),
+    "styx": (
+        "",
+        "40500\t1658981362\t12.69\t21.66\t95374.76\t28.83\t{c:.2f}\t{p:.2f}\t{h:.2f}\t16149.00\t"
+        "2.84\t2.55\t23.13\t14632.00\t4.84\t7.60\t25.97\t13820.00\t6.55\t11.60\t26.83\t{r:.4f}\t"
+        "{t:%m/%d/%Y}\t{t:%H:%M:%S}\t",
+    ),
     "records": (
         parser.RECORDS_HEADER.decode().strip(),
         "{t:%Y-%m-%dT%H:%M:%S}Z,{s},{n},{p:.1f},{c:.1f},{h:.1f},0,,150.2,12.6,40,",
@@ -84,19 +91,18 @@ def ready(dialect: str) -> Context:
 
 def row(dialect: str, k: int, rng: random.Random) -> bytes:
     """Return the line of hour k."""
-    return (
-        LOGGERS[dialect][1]
-        .format(
-            k=k,
-            t=datetime.fromtimestamp(T0 + HOUR * (k % 8760), UTC),
-            n=rng.randint(300, 3000),
-            p=rng.uniform(930.0, 1040.0),
-            c=rng.uniform(-15.0, 35.0),
-            h=rng.uniform(20.0, 100.0),
-            s=rng.randint(3598, 3602),
-        )
-        .encode()
+    counts = rng.randint(300, 3000)
+    line = LOGGERS[dialect][1].format(
+        k=k,
+        t=datetime.fromtimestamp(T0 + HOUR * (k % 8760), UTC),
+        n=counts,
+        r=counts / HOUR,
+        p=rng.uniform(930.0, 1040.0),
+        c=rng.uniform(-15.0, 35.0),
+        h=rng.uniform(20.0, 100.0),
+        s=rng.randint(3598, 3602),
     )
+    return (seal(line) if dialect == "records" else line).encode()
 
 
 def bit_flips(line: bytes, _: bytes, rng: random.Random) -> bytes:

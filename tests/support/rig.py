@@ -24,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
+from epithermal_edge.loggers.records_csv import seal
 from epithermal_edge.messages.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,11 @@ START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 def lines(days, seed=1, dialect="records", interval_s=3600.0):
     """Return the simulated detector's lines, header first."""
     return list(simulator.lines(dialect, simulator.records(days, seed, START_S, interval_s)))
+
+
+def sealed_again(line):
+    """Return a changed line of the dialect `records` with the right checksum."""
+    return seal(line.decode().rpartition(",")[0]).encode() + b"\n"
 
 
 def station_toml(

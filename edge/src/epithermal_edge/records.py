@@ -7,8 +7,8 @@ corrects both and computes features from both.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import reduce
 
 import numpy as np
@@ -74,7 +74,11 @@ class RawRecord:
     battery_v: Floats = NAN  # supply of logger and detector
     housing_humidity_pct: Floats = NAN  # inside the housing of tubes or logger
     first_tube_counts: Floats = NAN  # of the first tube, where counts is the sum of several
+    channels: Mapping[str, Floats] = field(default_factory=dict)  # loggers.channels; never NaN
 
+
+NUMBERS = tuple(f.name for f in fields(RawRecord) if f.name != "channels")
+"""Fields that every record has; the names of its `channels` are those that its logger measured."""
 
 HOUSEKEEPING = ("battery_v", "housing_humidity_pct", "first_tube_counts")
 """Fields about the state of the instrument; neither corrections nor features use them."""

@@ -6,13 +6,14 @@ import gzip
 import math
 import zipfile
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from epithermal_edge.errors import SourceError
 from epithermal_edge.loggers.files import file_chunks, read_records
-from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
+from epithermal_edge.loggers.parser import RECORDS_HEADER, Options, format_record
 from epithermal_edge.records import RawRecord
 
 HOUR = 3600.0
@@ -47,12 +48,15 @@ def test_a_repeated_record_with_missing_values_is_no_conflict(tmp_path):
 
 def test_the_first_damaged_lines_are_reported_by_file_and_line(tmp_path):
     path = tmp_path / "a.csv"
-    noise = b"2026-03-01T09:00:00Z,3600,10x0,985,5,80,,,,,,\r\n" + b"\xff" * 600 + b"\n"
-    path.write_bytes(text(record(1)) + noise * 15)
+    plain = (
+        RECORDS_HEADER.replace(b",crc32", b"") + b"2026-03-01T01:00:00Z,3600,1000,985,5,80,,,,,,\n"
+    )
+    noise = b"2026-03-01T09:00:00Z,3600,10x0,985,5,80,,,,,,\r\n" + b"\xff" * 2100 + b"\n"
+    path.write_bytes(plain + noise * 15)
     result = read_records([path], "records")
     assert (result.lines, result.damaged, len(result.reasons)) == (32, 30, 20)
     assert result.reasons[0] == f"{path}:3: counts: '10x0' is not a number"
-    assert result.reasons[1] == f"{path}:4: longer than 512 bytes"
+    assert result.reasons[1] == f"{path}:4: longer than 2048 bytes"
 
 
 def test_packed_files_and_folders_give_what_the_plain_file_gives(tmp_path):
@@ -167,6 +171,20 @@ def test_records_without_counts_because_of_a_flag_are_reported_for_each_file(tmp
     assert [r.counts for r in result.records if not math.isnan(r.counts)] == [800, 803]
     assert [r.pressure_hpa for r in result.records] == [962.5] * 6
     assert caplog.messages == [f"{path}: FLAG is not 0 in 4 records: no counts"]
+    assert result.flagged == 4
+
+
+def test_the_public_file_of_a_styx_gives_all_its_records_by_utc(shared):
+    path = shared / "cases" / "16-styx" / "ENV1420.TXT"
+    if not path.is_file():
+        pytest.skip(f"no StyX file: {path}")
+    result = read_records([path], "styx", Options(interval_s=900.0))
+    assert (len(result.records), result.damaged, result.lines) == (8, 0, 8)
+    first = result.records[0]
+    assert first.end_s == 1658981362.0  # the Unix time of the same line
+    assert (first.counts, first.duration_s) == (263, 900)  # 0.2925 s-1
+    ends = [record.end_s for record in result.records]
+    assert all(925 < b - a < 940 for a, b in pairwise(ends))
 
 
 def field_file(shared: Path, name: str) -> Path:
@@ -208,6 +226,15 @@ def test_the_first_and_the_last_line_of_a_real_station_are_its_first_and_last_re
     records = read_records([field_file(shared, name)], "hydroinnova").records
     first = datetime(2016, 12, 31, 22, 33, tzinfo=UTC).timestamp()
     housekeeping = {"battery_v": 13.097, "housing_humidity_pct": 68.4}
+    channels = {
+        "tube_1_temperature_c": 2.3,
+        "tube_2_counts": 154.0,
+        "tube_2_duration_s": 900.0,
+        "tube_2_temperature_c": 2.3,
+        "tube_2_humidity_pct": 68.2,
+        "housing_temperature_c": 0.3,
+        "logger_humidity_pct": 83.2,
+    }
     assert repr(records[0]) == repr(
-        RawRecord(first, 900.0, 97.0, 1009.02, -1.2, 85.5, **housekeeping)
+        RawRecord(first, 900.0, 97.0, 1009.02, -1.2, 85.5, **housekeeping, channels=channels)
     )

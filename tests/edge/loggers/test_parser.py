@@ -52,6 +52,12 @@ JSON_ROW = (
     b'"T1_degC":15.6,"RH1":40.2,"Vbat":14.05,"P3_mb":983.90,"N1Cts":54,"N1ET_sec":44,'
     b'"N1T(C)":11.3,"N1RH":0.2}'
 )
+STYX_ROW = (
+    b"900\t1658981360\t12.70\t21.50\t95400.50\t28.80\t13.70\t1001.20\t55.20\t16100.00\t2.80\t2.50"
+    b"\t23.10\t14600.00\t4.80\t7.60\t26.00\t13800.00\t6.60\t11.60\t26.80\t0.2500\t07/28/2022"
+    b"\t04:09:20\t"
+)
+RECORDS_PLAIN = RECORDS_HEADER.removesuffix(b",crc32\n")  # as written by hand
 RECORDS_ROW = b"2026-03-25T13:00:00Z,3600,1234,984.5,15.6,40.2"
 
 
@@ -78,8 +84,8 @@ def same(a: RawRecord, b: RawRecord) -> bool:
 
 
 def bare(record: RawRecord) -> RawRecord:
-    """Return the record without its housekeeping fields."""
-    return dataclasses.replace(record, **dict.fromkeys(HOUSEKEEPING, NAN))
+    """Return the record without its housekeeping fields and extra channels."""
+    return dataclasses.replace(record, **dict.fromkeys(HOUSEKEEPING, NAN), channels={})
 
 
 LINES = [
@@ -201,8 +207,13 @@ LINES = [
         id="RDT without header",
     ),
     pytest.param(
+        *("styx", Options(interval_s=900.0), [], b"", STYX_ROW),
+        RawRecord(utc(2022, 7, 28, 4, 9, 20), 900, 225, 1001.2, 13.7, 55.2),
+        id="StyX: a rate, date and time at the end, the pressure of the air outside",
+    ),
+    pytest.param(
         *("records", None, [b"# made by hand"]),
-        RECORDS_HEADER[:-1],
+        RECORDS_PLAIN,
         RECORDS_ROW + b",0.5,,150.25,12.5,7,600",
         RawRecord(utc(2026, 3, 25, 13), 3600, 1234, 984.5, 15.6, 40.2, 0.5, NAN, 150.25),
         id="our own",
@@ -235,7 +246,7 @@ def test_a_line_of_a_logger_gives_its_record(dialect, options, before, header, r
         ("portal", None, PORTAL, PORTAL_ROW, (13.1, NAN, NAN)),
         ("finapp", None, FINAPP, FINAPP_ROW, (11.4, NAN, NAN)),
         ("quaesta_json", None, b"", JSON_ROW, (14.05, 0.2, NAN)),
-        ("records", None, RECORDS_HEADER[:-1], RECORDS_ROW + b",,,,12.5,7,600", (12.5, 7.0, 600.0)),
+        ("records", None, RECORDS_PLAIN, RECORDS_ROW + b",,,,12.5,7,600", (12.5, 7.0, 600.0)),
     ],
 )
 def test_housekeeping_is_read_and_its_damage_does_not_reject_the_record(

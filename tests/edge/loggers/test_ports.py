@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from epithermal_edge.errors import FrameError, SourceError
-from epithermal_edge.loggers.parser import RECORDS_HEADER, parse, split, start
+from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record, parse, split, start
 from epithermal_edge.loggers.ports import CUT, reconnecting, serial_chunks
+from epithermal_edge.records import RawRecord
 
-ROW = b"2026-03-25T13:00:00Z,3600,1234,984.5,15.6,40.2,,,,,,\r\n"
+ROW = format_record(RawRecord(1774443600.0, 3600, 1234, 984.5, 15.6, 40.2))[:-1] + b"\r\n"
 QUICK_S = 0.02
 DEADLINE_S = 10.0
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.edge.loggers.test_parser import STYX_ROW
 from tests.support.counts import write_counts
 from tests.support.sites import made_up_site, probe, rain
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.field.csv_table import daily_mean, read_table
-from epithermal_host.field.series import load, monitor_faults
+from epithermal_host.field.series import load, monitor_faults, raw_records
 from epithermal_host.field.site_toml import SiteFile, read_site
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,6 +54,16 @@ def made_up(tmp_path) -> SiteFile:
             for h in range(24)]  # fmt: skip
     (tmp_path / "probes.csv").write_text("\n".join(["stamp,a,b,c", *rows]) + "\n", "utf-8")
     return site_file
+
+
+def test_a_site_with_a_styx_has_its_counts_and_its_extra_channels(tmp_path):
+    text = SITE.replace('dialect = "records"', 'dialect = "styx"\ninterval_s = 900')
+    (tmp_path / "site.toml").write_text(text, "utf-8")
+    (tmp_path / "rain.csv").write_text("day,north,south\n2022-07-28,0,0\n", "utf-8")
+    (tmp_path / "counts.csv").write_bytes(STYX_ROW + b"\r\n")
+    (record,), _ = raw_records(read_site(tmp_path / "site.toml"))
+    assert (record.end_s, record.counts, record.pressure_hpa) == (1658981360, 225, 1001.2)
+    assert record.channels["housing_temperature_c"] == 21.5
 
 
 def test_calibration_uses_the_sampling_day_alone_and_omits_deep_samples(made_up):

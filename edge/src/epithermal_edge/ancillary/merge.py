@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from epithermal_edge.ancillary.gauge import GaugeSeries
 from epithermal_edge.ancillary.neutron_monitor import CountSeries
@@ -146,7 +147,7 @@ class AncillaryData:
             breaks = [*self._breaks]
             if not math.isnan(self._down_since_s):
                 breaks.append((self._down_since_s, math.inf))
-            values = {
+            values: dict[str, Any] = {
                 name: series.interval_value(self._start_s(record, name), end_s, breaks)
                 if is_new
                 else NAN

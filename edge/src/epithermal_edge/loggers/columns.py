@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from epithermal_edge.errors import FrameError
 from epithermal_edge.loggers import dialects
+from epithermal_edge.loggers.channels import CHANNELS, Channel
 from epithermal_edge.loggers.dialects import Dialect
 from epithermal_edge.times import HOUR_S
 
@@ -36,6 +37,15 @@ class Tube:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelColumns:
+    """Columns of an extra channel."""
+
+    channel: Channel
+    columns: tuple[int, ...]  # candidates, the most trusted first
+    period_s: float  # period of the rate in the first column [s]; 0: it holds the value itself
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Columns of each field of a record; a tuple lists candidates, the most trusted first."""
 
@@ -44,6 +54,7 @@ class Plan:
     width: int  # number of names
     unnamed: bool  # whether the header has such an empty name
     time: tuple[int, ...]  # one column, or date and time of day
+    clock: str  # format of the time, see `values.parse_time`
     tubes: tuple[Tube, ...]
     interval_s: float  # counting time that the counts' name implies [s]; 0: none
     pressure: tuple[int, ...]
@@ -58,6 +69,8 @@ class Plan:
     first_tube: tuple[int, ...]
     number: int  # column of the running number, or NONE
     flag: tuple[int, ...] = ()  # column of the logger's or archive's own quality flag
+    checksum: int = NONE  # column of the line's checksum, the last one, or NONE
+    channels: tuple[ChannelColumns, ...] = ()
     conversions: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     """Column to factor and offset, if its unit is not that of the field."""
     unknown_units: Mapping[int, str] = field(default_factory=dict)
@@ -86,7 +99,8 @@ def plan_columns(dialect: Dialect, options: Options, names: tuple[str, ...]) -> 
     Raises
     ------
     FrameError
-        There is no column for the time or the counts, or two for a value that is needed.
+        There is no column for the time or the counts, two for a value that is needed, or the
+        checksum is not in the last one.
     """
     unnamed = len(names) > 1 and not names[-1]
     named = names[:-1] if unnamed else names
@@ -106,6 +120,7 @@ def plan_columns(dialect: Dialect, options: Options, names: tuple[str, ...]) -> 
         width=len(named),
         unnamed=unnamed,
         time=time,
+        clock="unix" if plain[time[0]] == dialects.UNIX else dialect.clock,
         tubes=tubes,
         interval_s=HOUR_S if plain[tubes[0].column].endswith("cum1h") else 0.0,
         pressure=_find(plain, dialects.PRESSURE),
@@ -120,9 +135,35 @@ def plan_columns(dialect: Dialect, options: Options, names: tuple[str, ...]) -> 
         first_tube=_find(plain, dialects.FIRST_TUBE),
         number=number[0] if number else NONE,
         flag=_find(plain, (dialect.flag,) if dialect.flag else ()),
+        checksum=_checksum(dialect, plain),
+        conversions={
+            plain.index(name): pair for name, pair in dialect.conversions.items() if name in plain
+        },
     )
     _check_once(plan, plain)
-    return plan
+    return replace(plan, channels=_channels(plan, plain))
+
+
+def _checksum(dialect: Dialect, plain: list[str]) -> int:
+    if not dialect.checksum or dialect.checksum not in plain:
+        return NONE
+    if plain.index(dialect.checksum) < len(plain) - 1:
+        raise FrameError(f"{dialect.checksum} is not the last column")
+    return len(plain) - 1
+
+
+def _channels(plan: Plan, plain: list[str]) -> tuple[ChannelColumns, ...]:
+    """Return the extra channels: columns that no field of the record uses."""
+    first = plan.tubes[0]
+    used = {*plan.temperature, *plan.humidity, *plan.housing[:1], first.column, first.duration}
+    found = []
+    for channel in CHANNELS:
+        names = (plain_name(channel.name), *channel.names)
+        columns = [plain.index(name) for name in names if plain.count(name) == 1]
+        columns = [column for column in columns if column not in used]
+        if columns:
+            found.append(ChannelColumns(channel, tuple(columns), _period(plain[columns[0]])))
+    return tuple(found)
 
 
 def _find(plain: list[str], aliases: tuple[str, ...]) -> tuple[int, ...]:
@@ -148,10 +189,11 @@ def _time(
     dialect: Dialect, options: Options, names: tuple[str, ...], plain: list[str]
 ) -> tuple[int, ...]:
     configured = _is_configured(dialect, options, names)
-    time = _find(plain, (*dialect.time, *(("timeutc", "time") if configured else ())))[:1]
+    names_of_time = (*dialect.time, *(("timeutc", "time", dialects.UNIX) if configured else ()))
+    time = _find(plain, names_of_time)[:1]
     if not time:
         raise FrameError(f"no column for the time of {dialect.name} in: {_listed(names)}")
-    return time + _find(plain, dialects.CLOCK)[:1]
+    return time if plain[time[0]] == dialects.UNIX else time + _find(plain, dialects.CLOCK)[:1]
 
 
 def _tubes(

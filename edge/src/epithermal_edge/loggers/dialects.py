@@ -8,7 +8,7 @@ format.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 LINE_BYTES = 512  # a longer line is noise, except in dialects with a long header
@@ -55,6 +55,7 @@ BATTERY = (
 )
 HOUSING_HUMIDITY = ("housinghumiditypct", "n1rh", "rh1", "h1", "internalrh", "irh")
 FIRST_TUBE = ("firsttubecounts",)
+UNIX = "unixs"  # Unix time, if the configuration names such a column
 NUMBER = ("record",)  # running number of the line
 CLOCK = ("hhmm", "utctime")  # time of day, if it has its own column
 
@@ -103,6 +104,9 @@ class Dialect:
     clock: Literal["iso", "iso_z", "month_first"] = "iso"
     comments: tuple[str, ...] = ()  # prefixes of lines without a record
     flag: str = ""  # name of the quality column; other than 0: the counts are not used
+    checksum: str = ""  # name of the column with the CRC-32 of the line before it
+    conversions: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Column to factor and offset, if its unit is never that of the field."""
     units: tuple[str, ...] = ()  # prefixes of the line that has the unit of each column
     columns: tuple[str, ...] = ()  # names, for a logger that never writes a header
     line_bytes: int = LINE_BYTES
@@ -208,6 +212,21 @@ DIALECTS: dict[str, Dialect] = {
             ),
         ),
         Dialect(
+            name="styx",
+            title="StyX Neutronica, ENV file without header",
+            time=("utcdate",),
+            counts=("ncps",),
+            sentinels=ARCHIVE,
+            delimiter="\t",
+            clock="month_first",
+            columns=(
+                *("-", "unix_s", "battery_v", "housing_temperature_c", "iPress_Pa"),
+                *("housing_humidity_pct", "temperature_c", "pressure_hpa"),
+                *("relative_humidity_pct", *("-",) * 12, "N_cps", "UTCDate", "UTCTime"),
+            ),
+            conversions={"ipresspa": (0.01, 0.0)},
+        ),
+        Dialect(
             name="records",
             title="epithermal's own records.csv",
             time=("timeutc",),
@@ -215,7 +234,9 @@ DIALECTS: dict[str, Dialect] = {
             timed=True,
             clock="iso_z",
             comments=("#",),
+            checksum="crc32",
             sentinels={"duration_s": ((0.0, 0.0),)},
+            line_bytes=LONG_LINE_BYTES,
         ),
     )
 }

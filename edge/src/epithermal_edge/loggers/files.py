@@ -9,14 +9,22 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from epithermal_edge.errors import FrameError, SourceError
 from epithermal_edge.loggers.dialects import LINE_BYTES
-from epithermal_edge.loggers.parser import DIALECTS, Context, Options, parse, split, start
-from epithermal_edge.records import RawRecord
+from epithermal_edge.loggers.parser import (
+    DIALECTS,
+    Context,
+    Options,
+    describe_flagged,
+    parse,
+    split,
+    start,
+)
+from epithermal_edge.records import NUMBERS, RawRecord
 
 MAX_REASONS = 20
 BINARY_TABLES = (b'"TOB1"', b'"TOB2"', b'"TOB3"')  # first bytes of Campbell's binary files
@@ -33,6 +41,7 @@ class ReadResult:
     records: tuple[RawRecord, ...]  # by end time, each end once
     lines: int
     damaged: int
+    flagged: int  # records whose counts are not used, because of the quality column
     reasons: tuple[str, ...]  # "file:line: reason" of the first damaged lines
     duplicates: int  # the same record again
     conflicts: int  # another record with the same end; the first one is used
@@ -45,6 +54,7 @@ class _Tally:
 
     lines: int = 0
     damaged: int = 0
+    flagged: int = 0
     reasons: list[str] = field(default_factory=list)
     without_record: list[str] = field(default_factory=list)
     sample: list[bytes] = field(default_factory=list)  # the first lines
@@ -88,6 +98,7 @@ def read_records(paths: Iterable[Path], dialect: str, options: Options | None = 
         records=unique,
         lines=tally.lines,
         damaged=tally.damaged,
+        flagged=tally.flagged,
         reasons=tuple(tally.reasons),
         duplicates=duplicates,
         conflicts=conflicts,
@@ -117,8 +128,8 @@ def _records(
             count += 1
             yield record
     if context.flagged:
-        flag = context.dialect.flag.upper()
-        log.warning("%s: %s is not 0 in %d records: no counts", name, flag, context.flagged)
+        tally.flagged += context.flagged
+        log.warning("%s: %s", name, describe_flagged(context))
     if context.plan is without_header:
         return
     tally.headers += 1
@@ -165,9 +176,13 @@ def _sort(records: Sequence[RawRecord]) -> tuple[tuple[RawRecord, ...], int, int
     return tuple(first[end_s] for end_s in sorted(first)), duplicates, conflicts
 
 
-def _key(record: RawRecord) -> tuple[float | None, ...]:
+def _key(record: RawRecord) -> tuple[object, ...]:
     """Return the values with None for NaN, so that two missing values are equal."""
-    return tuple(None if math.isnan(value) else value for value in astuple(record))
+    values = [getattr(record, name) for name in NUMBERS]
+    return (
+        *(None if math.isnan(value) else value for value in values),
+        tuple(sorted(record.channels.items())),
+    )
 
 
 def _describe_failure(names: list[str], context: Context, tally: _Tally) -> str:

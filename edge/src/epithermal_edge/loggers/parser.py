@@ -12,10 +12,19 @@ import csv
 import difflib
 import json
 import math
+import zlib
 from dataclasses import dataclass, replace
 
 from epithermal_edge.errors import ConfigError, FrameError
-from epithermal_edge.loggers.columns import NONE, Options, Plan, Tube, is_header, plan_columns
+from epithermal_edge.loggers.columns import (
+    NONE,
+    ChannelColumns,
+    Options,
+    Plan,
+    Tube,
+    is_header,
+    plan_columns,
+)
 from epithermal_edge.loggers.dialects import DIALECTS, Dialect
 from epithermal_edge.loggers.framing import OVERLONG, split
 from epithermal_edge.loggers.records_csv import RECORDS_HEADER, format_record
@@ -30,6 +39,7 @@ __all__ = [
     "Context",
     "Dialect",
     "Options",
+    "describe_flagged",
     "format_record",
     "parse",
     "split",
@@ -72,14 +82,15 @@ class _Row:
     plan: Plan
     cells: list[str]
 
-    def value(self, column: int, field: str, scale: float = 1.0) -> float:
+    def value(self, column: int, field: str, scale: float = 1.0, limits: str = "") -> float:
         """Parse the value in a column; see `values.parse_number`."""
         name = self.plan.names[column]
         if column in self.plan.unknown_units:
             raise FrameError(f"{name}: {self.plan.unknown_units[column]}")
         sentinels = self.context.dialect.sentinels.get(field, ())
         factor, offset = self.plan.conversions.get(column, (1.0, 0.0))
-        return parse_number(self.cells[column], name, field, sentinels, scale * factor, offset)
+        cell, scale = self.cells[column], scale * factor
+        return parse_number(cell, name, limits or field, sentinels, scale, offset)
 
     def first(self, columns: tuple[int, ...], field: str, scale: float = 1.0) -> float:
         """Parse the columns in order and return the first value that is not missing."""
@@ -126,6 +137,11 @@ def start(dialect: str, options: Options | None = None) -> Context:
         raise ConfigError(f"source: {fault}") from fault
 
 
+def describe_flagged(context: Context) -> str:
+    """Describe the records whose counts are not used, for the log."""
+    return f"{context.dialect.flag.upper()} is not 0 in {context.flagged} records: no counts"
+
+
 def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
     """Parse one line of a logger.
 
@@ -169,6 +185,8 @@ def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
     if plan is None:
         raise FrameError(f"no {dialect.name} header so far; set columns to the names in order")
     extra = _has_extra(context, plan, cells)
+    if plan.checksum != NONE:
+        _verify(text.rstrip(" ")[:-1] if extra else text, plan.names[plan.checksum])
     if extra is not context.extra or context.header:
         context = replace(context, extra=extra, header=())
     return _record(_Row(context, plan, cells))
@@ -253,8 +271,8 @@ def _reject_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _record(row: _Row) -> tuple[Context, RawRecord]:
     context, plan = row.context, row.plan
     stamp = " ".join([row.cells[column].lstrip(" ") for column in plan.time])
-    name, clock = plan.names[plan.time[0]], context.dialect.clock
-    end_s = parse_time(stamp, name, clock, context.options.utc_offset_h)
+    name = plan.names[plan.time[0]]
+    end_s = parse_time(stamp, name, plan.clock, context.options.utc_offset_h)
     duration_s, last = _counting_time(row, end_s)
     flagged = any(row.value(column, "number") != 0.0 for column in plan.flag)
     record = RawRecord(
@@ -270,6 +288,7 @@ def _record(row: _Row) -> tuple[Context, RawRecord]:
         row.optional(plan.battery, "battery_v"),
         row.optional(plan.housing, "housing_humidity_pct"),
         NAN if flagged else _first_tube(row, duration_s),
+        _channels(row, duration_s) if plan.channels else {},
     )
     if flagged:
         context = replace(context, flagged=context.flagged + 1)
@@ -294,6 +313,45 @@ def _has_extra(context: Context, plan: Plan, cells: list[str]) -> bool:
     if n == plan.width + 1 and (fills or not cells[-1].strip(" ")):
         return True
     raise FrameError(f"{n} fields where the header has {plan.width + context.extra}")
+
+
+def _verify(text: str, name: str) -> None:
+    """Raise FrameError unless a line ends with the CRC-32 of what stands before its last comma."""
+    body, _, found = text.rpartition(",")
+    if found.strip(" ") != f"{zlib.crc32(body.encode('latin-1')):08x}":
+        raise FrameError(
+            f"{name}: {found[:24]!r} is not that of the line;"
+            f" delete the column {name} from a table that was edited"
+        )
+
+
+def _channels(row: _Row, duration_s: float) -> dict[str, float]:
+    """Return the extra channels that were measured; a damaged one is missing."""
+    values = {}
+    for found in row.plan.channels:
+        value = _channel(row, found, duration_s)
+        if not math.isnan(value):
+            values[found.channel.name] = value
+    return values
+
+
+def _channel(row: _Row, found: ChannelColumns, duration_s: float) -> float:
+    channel, value = found.channel, NAN
+    for column in found.columns:
+        try:
+            value = row.value(column, channel.field, 1.0, channel.limits)
+        except FrameError:
+            continue
+        if not math.isnan(value):
+            break
+    if channel.field != "counts" or math.isnan(value):
+        return value
+    if not _is_live(row, duration_s):
+        return NAN
+    if found.period_s:
+        value *= duration_s / found.period_s
+        return NAN if math.isnan(value) else float(round(value))
+    return value if value.is_integer() else NAN
 
 
 def _counting_time(row: _Row, end_s: float) -> tuple[float, LastRecord | None]:
@@ -332,8 +390,13 @@ def _nominal_time(row: _Row, end_s: float) -> tuple[float, LastRecord | None]:
 
 def _counts(row: _Row, duration_s: float) -> float:
     total = math.fsum(_tube_counts(row, tube, duration_s) for tube in row.plan.tubes)
+    return total if _is_live(row, duration_s) else NAN
+
+
+def _is_live(row: _Row, duration_s: float) -> bool:
+    """Check whether counts belong to the counting time of their line."""
     least_s = row.context.dialect.least_live_share * row.context.options.interval_s
-    return NAN if duration_s < least_s else total
+    return not duration_s < least_s
 
 
 def _first_tube(row: _Row, duration_s: float) -> float:

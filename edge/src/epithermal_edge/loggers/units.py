@@ -92,10 +92,16 @@ def apply_units(plan: Plan, units: list[str]) -> Plan:
 
 def _convertible(plan: Plan) -> Mapping[str, tuple[int, ...]]:
     """Return the columns of each field whose unit a logger's program can choose."""
+    warmth = [
+        column
+        for found in plan.channels
+        if found.channel.field == "temperature_c"
+        for column in found.columns
+    ]
     tips = [column for column in plan.rain if plain_name(plan.names[column]) in dialects.RAIN_TIPS]
     return {
         "pressure_hpa": plan.pressure,
-        "temperature_c": plan.temperature,
+        "temperature_c": (*plan.temperature, *warmth),
         "relative_humidity_pct": plan.humidity,
         "rain_mm": () if tips else plan.rain,
         "et0_mm": plan.et0,

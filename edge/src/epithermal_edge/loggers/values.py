@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from epithermal_edge.errors import FrameError
 from epithermal_edge.loggers.dialects import Intervals
@@ -20,9 +20,13 @@ LIMITS = {
     "incoming": (1e-3, 1e6),
     "battery_v": (0.0, 60.0),
     "housing_humidity_pct": (0.0, 105.0),
+    "housing_temperature_c": (-60.0, 90.0),
     "number": (0.0, 1e10),
 }
-"""Possible range of a record's field or of the running number; outside, the line is damaged."""
+"""Possible range of a record's field, an extra channel or the running number.
+
+Outside, the line is damaged; an extra channel or a housekeeping value is missing.
+"""
 
 YEARS = (2000, 2100)
 
@@ -35,6 +39,7 @@ _ISO = re.compile(
 _MONTH_FIRST = re.compile(
     r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}) ([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?"
 )
+_UNIX = re.compile(r"[0-9]{9,10}")
 _EPOCH_DAY = datetime(1970, 1, 1).toordinal()
 EARLIEST_S, LATEST_S = (
     86400.0 * (datetime(year, 1, 1).toordinal() - _EPOCH_DAY) for year in (YEARS[0], YEARS[1] + 1)
@@ -100,7 +105,7 @@ def parse_time(text: str, name: str, clock: str, utc_offset_h: float) -> float:
     clock :
         "iso": `2024-10-01 00:00:00`, also with `/` for `-`, `T` for the blank, no or fractional
         seconds, and a zone `UTC`, `Z` or `+01:00`; "iso_z": the same with Z; "month_first":
-        `4/10/2020 9:47`.
+        `4/10/2020 9:47`; "unix": `1658981362`, seconds since 1970 in UTC.
     utc_offset_h : [h]
         The logger's clock minus UTC, for a stamp without a zone.
 
@@ -114,6 +119,8 @@ def parse_time(text: str, name: str, clock: str, utc_offset_h: float) -> float:
         The stamp is not a valid time, or is outside of `YEARS`.
     """
     fault = f"{name}: {text[:32]!r} is not a time"
+    if clock == "unix":
+        return _parse_unix(text, fault)
     match = (_MONTH_FIRST if clock == "month_first" else _ISO).fullmatch(text)
     if match is None or (clock == "iso_z" and match[9] != "Z"):
         raise FrameError(fault)
@@ -135,3 +142,11 @@ def parse_time(text: str, name: str, clock: str, utc_offset_h: float) -> float:
         raise FrameError(f"{fault}: {wrong}") from wrong
     seconds = day_number * 86400 + hour * 3600 + minute * 60 + second
     return (float(f"{seconds}{fraction}") if fraction else float(seconds)) - offset_s
+
+
+def _parse_unix(text: str, fault: str) -> float:
+    if _UNIX.fullmatch(text) is None:
+        raise FrameError(fault)
+    if not YEARS[0] <= datetime.fromtimestamp(int(text), UTC).year <= YEARS[1]:
+        raise FrameError(fault)
+    return float(text)

@@ -14,7 +14,7 @@ import numpy as np
 
 from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
-from epithermal_edge.records import HOUSEKEEPING, RawRecord
+from epithermal_edge.records import HOUSEKEEPING, NUMBERS, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array
@@ -29,9 +29,7 @@ from epithermal_host.simulation.known_site import Days, correction_factors, desc
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.weather.generator import Weather
 
-COLUMNS = tuple(
-    f.name for f in dataclasses.fields(RawRecord) if f.name not in ("end_s", *HOUSEKEEPING)
-)
+COLUMNS = tuple(name for name in NUMBERS if name not in ("end_s", *HOUSEKEEPING))
 WARMEST_H = 15.0  # hour of the day at which the temperature peaks
 
 
