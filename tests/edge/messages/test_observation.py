@@ -76,6 +76,17 @@ def test_a_raw_record_is_published_as_the_logger_sent_it():
     assert (obs["counts"], obs["pressure_hpa"], obs["temperature_c"]) == (321.0, 1000.25, None)
 
 
+def test_extra_channels_are_an_object_of_their_own_and_only_where_there_are_any():
+    record = RawRecord(START_S, 900.0, 1200.0, channels={"muon_counts": 7805.0})
+    raw = json.loads(observation.raw_message(ME, 7, record).payload)
+    validator("obs-raw").validate(raw)
+    assert raw.pop("channels") == {"muon_counts": 7805.0}
+    bare = json.loads(
+        observation.raw_message(ME, 7, dataclasses.replace(record, channels={})).payload
+    )
+    assert bare == raw
+
+
 def test_nothing_is_nan_and_no_theta_means_missing(bundle):
     record = RawRecord(START_S, NAN, NAN)
     obs = payload(bundle, record, NONE, NAN)

@@ -45,6 +45,17 @@ def hear(keeper, stored, end_s):
     return verdict
 
 
+def test_extra_channels_of_a_record_that_waits_for_the_clock_outlive_a_restart():
+    manual, stored = ManualClock(synchronised=False), {}
+    first = keeper(manual, stamp_source="station")
+    record = RawRecord(NAN, HOUR_S, 1000.0, channels={"muon_counts": 7805.0})
+    verdict = first.stamp_record(record, first.arrival().boottime_s)
+    stored.update({key: value for key, value in first.changes(verdict.state).items() if value})
+    manual.synchronised = True
+    (stamped,) = keeper(manual, stored, stamp_source="station").update_clock().stamped
+    assert stamped.record.channels == {"muon_counts": 7805.0}
+
+
 def test_records_that_wait_for_the_clock_outlive_a_restart_of_the_process():
     manual, stored = ManualClock(synchronised=False), {}
     first = keeper(manual, stamp_source="station")

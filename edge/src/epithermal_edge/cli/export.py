@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from epithermal_edge.cli import replay
 from epithermal_edge.journal import history
 from epithermal_edge.journal.history import JournalEntry
+from epithermal_edge.loggers.records_csv import CHECKSUM, seal
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.times import utc
 
@@ -19,13 +21,23 @@ POLL_S = 0.5  # between two reads of the journal
 COLUMNS = ("seq", *replay.COLUMNS, "model")
 
 
-def write(entries: Iterable[JournalEntry], out: IO[str]) -> int:
-    """Write records and their estimates as CSV, one line per record; return their number."""
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
+def write(entries: Iterable[JournalEntry], out: IO[str], extra: Sequence[str] = ()) -> int:
+    """Write records and their estimates as CSV, one line per record; return their number.
+
+    Parameters
+    ----------
+    extra :
+        Columns from `history.optional_columns`, after the others. The last column is the CRC-32 of
+        the line before it, which the dialect `records` verifies.
+    """
+    print(*COLUMNS, *extra, CHECKSUM, sep=",", file=out)
     count = 0
     for entry in entries:
-        table.writerow([entry.seq, *replay.row(entry.outcome), entry.model])
+        line = io.StringIO()
+        cells = [entry.seq, *replay.row(entry.outcome), entry.model]
+        cells += replay.extra_cells(entry.outcome.record, extra)
+        csv.writer(line, lineterminator="").writerow(cells)
+        print(seal(line.getvalue()), file=out)
         count += 1
     return count
 

@@ -136,7 +136,7 @@ def _export(arguments: argparse.Namespace) -> int:
     table = rows.SET_ASIDE if arguments.set_aside else history.RECORD
     entries = history.read_entries(db, 0, *_bounds(arguments), table=table)
     with _output(arguments.csv) as out:
-        count = export.write(entries, out)
+        count = export.write(entries, out, history.optional_columns(db, *_bounds(arguments)))
     print(f"records={count}", file=sys.stderr)
     return 0
 
@@ -180,6 +180,7 @@ def _model(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from epithermal_edge.cli import replay
     from epithermal_edge.config.station_toml import read_config
+    from epithermal_edge.loggers.channels import extra_columns
     from epithermal_edge.rollout.loading import load_engine
 
     config = read_config(arguments.station)
@@ -188,16 +189,19 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.files:
         files = replay.read(config, arguments.files, arguments.format)
         records: Iterable[RawRecord] = files.records
+        extra = extra_columns(files.records)
         tally = f"damaged={files.damaged} duplicates={files.duplicates} conflicts={files.conflicts}"
+        tally += f" flagged={files.flagged}"
         for reason in files.reasons:
             log.warning("damaged line: %s", reason)
         for name in files.without_record:
             log.warning("no record in %s", name)
     else:
-        records, tally = replay.from_journal(config), "from=journal"
+        records, extra = replay.from_journal(config)
+        tally = "from=journal"
     outcomes = replay.select(replay.play(engine, records), *_bounds(arguments))
     with _output(arguments.out) as out:
-        count = replay.write(outcomes, out)
+        count = replay.write(outcomes, out, extra)
     seconds = time.perf_counter() - begin
     print(
         f"records={count} {tally} seconds={seconds:.2f} records_per_s={count / seconds:.0f}",

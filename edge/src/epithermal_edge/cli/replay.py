@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +12,7 @@ from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference.engine import Engine, Outcome
 from epithermal_edge.journal import history
+from epithermal_edge.loggers.channels import extra_value
 from epithermal_edge.loggers.files import ReadResult, read_records
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.records import FACTORS, RawRecord
@@ -53,8 +54,13 @@ def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResu
     )
 
 
-def from_journal(config: Config) -> Iterator[RawRecord]:
+def from_journal(config: Config) -> tuple[Iterator[RawRecord], tuple[str, ...]]:
     """Read the records in the station's journal, in the order in which they arrived.
+
+    Returns
+    -------
+    records, names
+        The names of the optional columns that any of them has.
 
     Raises
     ------
@@ -62,7 +68,8 @@ def from_journal(config: Config) -> Iterator[RawRecord]:
         The journal does not exist or cannot be read.
     """
     db = history.open_readonly(config.state_dir / JOURNAL_FILE)
-    return (entry.outcome.record for entry in history.read_entries(db))
+    records = (entry.outcome.record for entry in history.read_entries(db))
+    return records, history.optional_columns(db)
 
 
 def select(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[Outcome]:
@@ -81,13 +88,19 @@ def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
         yield outcome
 
 
-def write(outcomes: Iterable[Outcome], out: IO[str]) -> int:
-    """Write outcomes as CSV, one line per record; return their number."""
+def write(outcomes: Iterable[Outcome], out: IO[str], extra: Sequence[str] = ()) -> int:
+    """Write outcomes as CSV, one line per record; return their number.
+
+    Parameters
+    ----------
+    extra :
+        Columns from `channels.extra_columns`, after the others.
+    """
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow((*COLUMNS, *extra))
     count = 0
     for outcome in outcomes:
-        table.writerow(row(outcome))
+        table.writerow([*row(outcome), *extra_cells(outcome.record, extra)])
         count += 1
     return count
 
@@ -109,6 +122,11 @@ def row(outcome: Outcome) -> list[str]:
         str(qartod(estimate.quality, estimate.theta)),
         " ".join(quality_flags(estimate.quality)),
     ]
+
+
+def extra_cells(record: RawRecord, extra: Sequence[str]) -> list[str]:
+    """Return the cells of the optional columns of one record."""
+    return [_text(extra_value(record, name)) for name in extra]
 
 
 def _text(value: object) -> str:

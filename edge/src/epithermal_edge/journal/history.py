@@ -21,7 +21,7 @@ from epithermal_edge.inference.engine import Outcome
 from epithermal_edge.journal.rows import (
     CORRECTED,
     ESTIMATE,
-    RAW,
+    RECORD_WIDTH,
     RESULTS,
     estimate_columns,
     is_estimate_whole,
@@ -29,7 +29,15 @@ from epithermal_edge.journal.rows import (
     record_of,
 )
 from epithermal_edge.journal.sqlite import FAULTS
-from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.loggers.channels import extra_columns
+from epithermal_edge.records import (
+    HOUSEKEEPING,
+    NAN,
+    CorrectedRecord,
+    Estimate,
+    Quality,
+    RawRecord,
+)
 
 RECORD = "record"  # table of the records
 
@@ -59,6 +67,8 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         )
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)
+        # checksums detect damaged text later
+        db.text_factory = lambda data: data.decode(errors="replace")
         db.execute("SELECT 1 FROM record LIMIT 1").fetchone()
     except FAULTS as error:
         raise EpithermalError(
@@ -94,7 +104,7 @@ def read_entries(
         The journal cannot be read.
     """
     where = "record.seq > ? AND end_s > ? AND end_s <= ?"
-    query = f"SELECT {_SELECTED} FROM {table} AS {_JOINED} WHERE {where}"
+    query = f"SELECT {_selected(db)} FROM {table} AS {_JOINED} WHERE {where}"
     for entry, _ in _read(db, query, (after, from_s, to_s), limit):
         yield entry
 
@@ -116,25 +126,58 @@ def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[Journa
         "SELECT max(record.seq) AS seq, sum(rain_mm) AS fell FROM record JOIN estimate USING (seq)"
         " WHERE end_s > ? AND window_end_s IS NOT NULL GROUP BY window_end_s"
     )
-    query = f"SELECT {_SELECTED}, fell FROM ({newest}) AS newest JOIN {_JOINED}"
+    query = f"SELECT {_selected(db)}, fell FROM ({newest}) AS newest JOIN {_JOINED}"
     query = query.replace("LEFT JOIN", "ON record.seq = newest.seq LEFT JOIN")
     for entry, (fell,) in _read(db, query, (from_s,)):
         yield entry, NAN if fell is None else float(fell)
 
 
-_SELECTED = ", ".join(
-    f"{table}.{name}"
-    for table, columns in (("record", record_columns()), ("estimate", estimate_columns()))
-    for name in columns.split(", ")
-)
+def optional_columns(
+    db: sqlite3.Connection, from_s: float = -math.inf, to_s: float = math.inf
+) -> tuple[str, ...]:
+    """Return the housekeeping fields and extra channels that any record has, for a table.
+
+    Parameters
+    ----------
+    from_s, to_s : [s, Unix time]
+        Bounds of the records' ends: from_s < end <= to_s.
+
+    Raises
+    ------
+    EpithermalError
+        The journal cannot be read.
+    """
+    columns = ", ".join(_present(db, "record", record_columns()))
+    where = " OR ".join(f"{name} IS NOT NULL" for name in (*HOUSEKEEPING, "channels"))
+    query = f"SELECT {columns} FROM record WHERE end_s > ? AND end_s <= ? AND ({where})"
+    try:
+        rows = map(record_of, db.execute(query, (from_s, to_s)))
+        return extra_columns(record for record in rows if record is not None)
+    except FAULTS as error:
+        raise EpithermalError(f"the journal cannot be read: {error}") from error
+
+
+def _present(db: sqlite3.Connection, table: str, columns: str) -> list[str]:
+    """Return the columns to select; NULL for those that a file of an older version lacks."""
+    stored = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+    return [
+        f"{table}.{name}" if name in stored else f"NULL AS {name}" for name in columns.split(", ")
+    ]
+
+
+def _selected(db: sqlite3.Connection) -> str:
+    names = _present(db, "record", record_columns())
+    return ", ".join(names + _present(db, "estimate", estimate_columns()))
+
+
 _JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
 
 
 def _read(
     db: sqlite3.Connection, query: str, values: Sequence[object], limit: int = -1
 ) -> Iterator[tuple[JournalEntry, Sequence[Any]]]:
-    """Yield the intact records of a query by number, and its columns after _SELECTED."""
-    width, end = len(RAW) + 2, len(RAW) + 2 + len(RESULTS) + 4
+    """Yield the intact records of a query by number, and its columns after those of `_selected`."""
+    width, end = RECORD_WIDTH, RECORD_WIDTH + len(RESULTS) + 4
     try:
         for row in db.execute(f"{query} ORDER BY record.seq LIMIT ?", (*values, limit)):
             record = record_of(row[:width])

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 
 from epithermal_edge.journal.rows import (
+    CHANNELS,
     CREATE,
     CREATE_PAYLOADS,
     CREATE_SET_ASIDE,
@@ -59,11 +60,13 @@ class Metadata:
         self._db.rows(CREATE_PAYLOADS)
         self._db.rows(CREATE_SET_ASIDE)
         self._drop_foreign()
-        for table, names in (("record", RAW), (SET_ASIDE, RAW), ("estimate", RESULTS)):
+        record = dict.fromkeys(RAW, "REAL") | CHANNELS
+        results = dict.fromkeys(RESULTS, "REAL")
+        for table, names in (("record", record), (SET_ASIDE, record), ("estimate", results)):
             columns = {row[1] for row in self._db.rows(f"PRAGMA table_info({table})")}
-            for name in names:
+            for name, kind in names.items():
                 if name not in columns:  # the file was written by an older version
-                    self._db.rows(f"ALTER TABLE {table} ADD COLUMN {name} REAL")
+                    self._db.rows(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
     def _drop_foreign(self) -> None:
         """Drop triggers and views: a journal has none, and a trigger could delete its rows."""

@@ -19,7 +19,6 @@ from epithermal_edge.journal.outbox import COLUMNS
 from epithermal_edge.journal.rows import (
     CREATE,
     PAYLOADS,
-    RAW,
     SCHEMA,
     SET_ASIDE,
     checksum,
@@ -271,7 +270,7 @@ def _copy(
     """Copy all readable rows into a new database and return their numbers."""
     try:
         records, last = _copy_records(damaged, new, on_progress)
-        _copy_set_aside(damaged, new, on_progress)
+        _copy_intact(damaged, new, SET_ASIDE, on_progress)
         _copy_estimates(damaged, new, on_progress)
         _copy_payloads(damaged, new, on_progress)
         messages = _copy_messages(damaged, new, on_progress)
@@ -285,39 +284,34 @@ def _copy_records(
     damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
 ) -> tuple[int, int]:
     """Copy the records; return their count and the highest number ever used."""
-    present = {row[1] for row in damaged.rows("PRAGMA table_info(record)")}
-    names = record_columns().split(", ")
-    columns = ", ".join(name if name in present else f"NULL AS {name}" for name in names)
-    marks = ", ".join("?" * (2 + len(RAW)))
     counter = damaged.rows("SELECT seq FROM sqlite_sequence WHERE name = 'record'")
     last = counter[0][0] if counter and isinstance(counter[0][0], int) else 0
-    count, last = 0, last if 0 <= last < FAR else 0
-    for row in damaged.readable_rows(columns, "record", "seq"):
-        on_progress()
-        record = record_of(row)
-        if record is not None:
-            sql = f"INSERT OR IGNORE INTO record ({record_columns()}) VALUES ({marks})"
-            count += new.execute(sql, record_row(row[0], record)).rowcount
-            last = max(last, row[0])
+    count, highest = _copy_intact(damaged, new, "record", on_progress)
+    last = max(highest, last if 0 <= last < FAR else 0)
     new.execute("DELETE FROM sqlite_sequence WHERE name = 'record'")
     new.execute("INSERT INTO sqlite_sequence VALUES ('record', ?)", (last,))
     return count, last
 
 
-def _copy_set_aside(
-    damaged: DamagedFile, new: sqlite3.Connection, on_progress: Callable[[], object]
-) -> None:
-    """Copy the records that were set aside."""
-    if not damaged.rows(f"PRAGMA table_info({SET_ASIDE})"):
-        return  # the file was written by an older version
-    columns = record_columns()
-    sql = (
-        f"INSERT OR IGNORE INTO {SET_ASIDE} ({columns}) VALUES ({', '.join('?' * (2 + len(RAW)))})"
-    )
-    for row in damaged.readable_rows(columns, SET_ASIDE, "seq"):
+def _copy_intact(
+    damaged: DamagedFile, new: sqlite3.Connection, table: str, on_progress: Callable[[], object]
+) -> tuple[int, int]:
+    """Copy the intact rows of `record` or `set_aside`; return their count and highest number."""
+    names = record_columns().split(", ")
+    present = {row[1] for row in damaged.rows(f"PRAGMA table_info({table})")}
+    if not present:
+        return 0, 0  # the file was written by an older version
+    columns = ", ".join(name if name in present else f"NULL AS {name}" for name in names)
+    marks = ", ".join("?" * len(names))
+    sql = f"INSERT OR IGNORE INTO {table} ({record_columns()}) VALUES ({marks})"
+    count = highest = 0
+    for row in damaged.readable_rows(columns, table, "seq"):
         on_progress()
-        if record_of(row) is not None:
-            new.execute(sql, row)
+        record = record_of(row)
+        if record is not None:
+            count += new.execute(sql, record_row(row[0], record)).rowcount
+            highest = max(highest, row[0])
+    return count, highest
 
 
 def _copy_estimates(

@@ -5,6 +5,8 @@ SQLite detects a broken page, but not a changed number within a sound page.
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import zlib
 from collections.abc import Sequence
@@ -14,10 +16,17 @@ from typing import Any
 from epithermal_edge.inference.engine import Outcome
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import stored_topic
-from epithermal_edge.records import FACTORS, Estimate, RawRecord
+from epithermal_edge.records import FACTORS, NUMBERS, Estimate, RawRecord
 
 SCHEMA = 2  # in user_version, and in table about
-RAW = tuple(f.name for f in fields(RawRecord))
+RAW = NUMBERS
+CHANNELS = {"channels": "TEXT", "channels_crc32": "INTEGER"}
+"""Columns for the extra channels of a record, as JSON; NULL if it has none.
+
+Their checksum is their own: older versions, which do not know them, read the record, and damage of
+a channel does not cost the record.
+"""
+RECORD_WIDTH = len(RAW) + 2 + len(CHANNELS)
 CORRECTED = (
     *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph"),
     *(factor.name for factor in FACTORS),
@@ -35,8 +44,11 @@ CREATE_PAYLOADS = (  # apart, because files of older versions lack this table
 SET_ASIDE = "set_aside"  # records whose stamps a synchronised clock has contradicted
 CREATE_SET_ASIDE = (  # apart, for the same reason
     f"CREATE TABLE IF NOT EXISTS {SET_ASIDE} (seq INTEGER PRIMARY KEY,"
-    f" {', '.join(f'{name} REAL' for name in RAW)}, crc32 INTEGER NOT NULL)"
+    f" {', '.join(f'{name} REAL' for name in RAW)}, crc32 INTEGER NOT NULL,"
+    f" {', '.join(f'{name} {kind}' for name, kind in CHANNELS.items())})"
 )
+log = logging.getLogger(__name__)
+
 CREATE = f"""
 CREATE TABLE about (
   key TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER NOT NULL
@@ -44,7 +56,8 @@ CREATE TABLE about (
 CREATE TABLE record (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   {", ".join(f"{name} REAL" for name in RAW)},
-  crc32 INTEGER NOT NULL
+  crc32 INTEGER NOT NULL,
+  {", ".join(f"{name} {kind}" for name, kind in CHANNELS.items())}
 );
 CREATE UNIQUE INDEX record_end_s ON record (end_s);
 CREATE TABLE state (
@@ -74,22 +87,38 @@ def checksum(*values: object) -> int:
 
 def record_columns() -> str:
     """Return the columns of table record, in the order of `record_row` and `record_of`."""
-    return ", ".join(("seq", *RAW, "crc32"))
+    return ", ".join(("seq", *RAW, "crc32", *CHANNELS))
 
 
-def record_row(seq: int, record: RawRecord) -> tuple[float | int | None, ...]:
+def record_row(seq: int, record: RawRecord) -> tuple[float | int | str | None, ...]:
     """Convert a record to its row; NaN becomes NULL."""
     values = [float(getattr(record, name)) + 0.0 for name in RAW]  # SQLite has no -0.0
     stored = [None if math.isnan(value) else value for value in values]
-    return (seq, *stored, _record_checksum(stored))
+    crc32 = _record_checksum(stored)
+    if not record.channels:
+        return (seq, *stored, crc32, None, None)
+    text = json.dumps({name: float(value) for name, value in record.channels.items()})
+    return (seq, *stored, crc32, text, checksum(seq, text))
 
 
 def record_of(row: Sequence[Any]) -> RawRecord | None:
     """Convert a row to its record; return None if the row fails its checksum."""
-    _, *stored, crc32 = row
+    seq, *stored, crc32, text, text_crc32 = row
     if crc32 != _record_checksum(stored):
         return None
-    return RawRecord(*(math.nan if value is None else value for value in stored))
+    numbers = {k: math.nan if v is None else v for k, v in zip(RAW, stored, strict=True)}
+    return RawRecord(**numbers, channels=_channels_of(seq, text, text_crc32))
+
+
+def _channels_of(seq: int, text: Any, crc32: object) -> dict[str, float]:
+    """Convert the columns CHANNELS to the extra channels; return none if they are damaged."""
+    if text is None and crc32 is None:
+        return {}
+    if crc32 != checksum(seq, text):
+        log.warning("the extra channels of record %s are damaged on the disk", seq)
+        return {}
+    channels: dict[str, float] = json.loads(text)
+    return channels
 
 
 def _record_checksum(stored: Sequence[object]) -> int:

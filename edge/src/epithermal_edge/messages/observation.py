@@ -6,7 +6,6 @@ The contract is docs/mqtt.md and the schemas beside it; units are in the names o
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from typing import Any
 
 from epithermal_edge.inference import irrigation
@@ -15,7 +14,14 @@ from epithermal_edge.inference.irrigation import Z_95, Range
 from epithermal_edge.messages.message import Identity, Message, V, encode, rounded
 from epithermal_edge.messages.topics import LIVE_INTERVALS, OBS_RAW, OBS_THETA, STATE_THETA
 from epithermal_edge.physics.plant_water import SoilWater
-from epithermal_edge.records import LAYERS_CM, CorrectedRecord, Estimate, Quality, RawRecord
+from epithermal_edge.records import (
+    LAYERS_CM,
+    NUMBERS,
+    CorrectedRecord,
+    Estimate,
+    Quality,
+    RawRecord,
+)
 from epithermal_edge.times import utc
 
 TOP_CM, BOTTOM_CM = 0, 30  # layer of theta and storage
@@ -203,8 +209,9 @@ def raw_message(identity: Identity, seq: int, record: RawRecord, time_q: str = "
     time_q :
         As in obs/theta of the same record.
     """
-    values = {f.name: rounded(getattr(record, f.name), 6) for f in fields(record)}
-    del values["end_s"]
+    values: dict[str, Any] = {name: rounded(getattr(record, name), 6) for name in NUMBERS[1:]}
+    if record.channels:
+        values["channels"] = {k: rounded(v, 6) for k, v in record.channels.items()}
     payload = {
         "v": V,
         "id": f"{identity.station}:{identity.epoch}:{seq}",

@@ -6,9 +6,9 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
-from epithermal_edge.records import RawRecord
+from epithermal_edge.records import NUMBERS, RawRecord
 from epithermal_edge.station import stamps
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.stamps import Ahead, Arrival, Held, Rules, Stamps, Verdict
@@ -177,10 +177,11 @@ def _read_state(stored: Mapping[str, str]) -> tuple[Stamps, str]:
 
 def _held(text: str) -> Held:
     content = json.loads(text)
-    names = {field.name for field in fields(RawRecord)}
-    values = {name: float(value) for name, value in content["record"].items() if name in names}
+    record = content["record"]
+    values = {name: float(record[name]) for name in NUMBERS if name in record}
+    channels = {name: float(value) for name, value in record.get("channels", {}).items()}
     return Held(
-        RawRecord(**values),
+        RawRecord(**values, channels=channels),
         int(content["boot"]),
         float(content["boottime_s"]),
         bool(content["doubted"]),
