@@ -15,6 +15,7 @@ from tests.support.rig import (
     Line,
     Subscriber,
     lines,
+    sealed_again,
     station_toml,
     validate_by_topic,
     wait_until,
@@ -76,7 +77,7 @@ def test_every_record_becomes_one_valid_message_in_order(tmp_path, broker, ears,
 def test_damaged_late_and_repeated_lines_are_distinguished(tmp_path, broker, ears, line, daemons):
     toml = station_toml(tmp_path, url=line.name, port=broker.port)
     daemon = daemons(toml).ready()
-    late = LINES[3].replace(b":00Z,", b":30Z,", 1)
+    late = sealed_again(LINES[3].replace(b":00Z,", b":30Z,", 1))
     sent = [*LINES[:9], LINES[4], b"2026-01-01T\xff,1\n", LINES[9][:30] + b"\n", late, LINES[9]]
     line.write(HEADER + b"".join(sent))
     wait_until(lambda: len(ears.of("obs/theta")) == 11)

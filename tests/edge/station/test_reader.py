@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import serial
 from serial import rfc2217
+from tests.edge.loggers.test_parser import STYX_ROW
 from tests.support.rig import Line, station_toml, wait_until
 
 from epithermal_edge.config.station_toml import read_config
@@ -76,6 +77,48 @@ class Logger(Line):
         later = [line for line in rows if line.decode()[:19] > asked]
         self.write(RECORDS_HEADER + b"".join(later))
         return True
+
+
+def test_a_styx_is_read_from_its_port_in_pieces_and_without_a_header(tmp_path):
+    source = 'dialect = "styx"\ninterval_s = 900\n'
+    line, records, stop = Line(), [], threading.Event()
+    config = read_config(station_toml(tmp_path, url=line.name, source=source))
+    reader = Reader(config.source, records.append, stop)
+    reader.start()
+    try:
+        wait_until(lambda: reader.is_open, what="port")
+        second = STYX_ROW.replace(b"1658981360", b"1658982291").replace(b"04:09:20", b"04:24:51")
+        stream = STYX_ROW[50:] + b"\r\n" + STYX_ROW + b"\r\n" + second + b"\r\n"
+        for k in range(0, len(stream), 61):
+            line.write(stream[k : k + 61])
+        wait_until(lambda: len(records) == 2, what="records")
+    finally:
+        stop.set()
+        reader.join(10.0)
+        line.close()
+    assert [read.record.end_s for read in records] == [1658981360, 1658982291]
+    assert [read.record.counts for read in records] == [225, 225]
+    assert reader.damaged == 1  # the line that was cut when the port was opened
+
+
+def test_a_flagged_record_is_counted_and_logged_as_replay_does(tmp_path, caplog):
+    line = Line()
+    stop, records = threading.Event(), []
+    config = read_config(station_toml(tmp_path, url=line.name, source='dialect = "cosmoz"\n'))
+    reader = Reader(config.source, records.append, stop)
+    reader.start()
+    try:
+        wait_until(lambda: reader.is_open, what="port")
+        rows = [f"2026-03-01T0{k}:00:00Z,{800 + k},962.5,{k % 3}\n" for k in range(6)]
+        line.write(("UTC_TIMESTAMP,COUNT,PRESSURE2_mb,FLAG\n" + "".join(rows)).encode())
+        wait_until(lambda: len(records) == 6, what="records")
+    finally:
+        stop.set()
+        reader.join(10.0)
+        line.close()
+    assert reader.flagged == reader.health()["flagged"] == 4
+    logged = [text for text in caplog.messages if "FLAG" in text]
+    assert logged == [f"FLAG is not 0 in {n} records: no counts" for n in (1, 2, 3, 4)]
 
 
 QUERY = 'query = "SINCE %Y-%m-%dT%H:%M:%S\\r\\n"\n'

@@ -372,4 +372,5 @@ class Station:
         return (
             f"records={c.records} duplicates={c.duplicates} late={c.late} failed={c.failed}"
             f" lost={c.lost} damaged={reader.damaged} opened={reader.opened} delivered={sent}"
+            f" flagged={reader.flagged}"
         )

@@ -18,7 +18,7 @@ from epithermal_edge.station.clock import read_boottime
 from epithermal_edge.times import instant, utc
 
 QUEUE_SLOTS = 256  # records that may wait for the engine before the reader pauses
-LOGGED_FIRST, LOGGED_EVERY = 20, 1000  # log the first damaged lines, then one in so many
+LOGGED_FIRST, LOGGED_EVERY = 20, 1000  # damaged lines, flagged records: the first, then one in
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ class Reader(threading.Thread):
         self._query_due = False  # records may have been missed
         self._queried_at = -math.inf  # when a query was last sent [s], monotonic
         self.damaged = 0
+        self.flagged = 0  # records whose counts are not used, because of the quality column
         self.records = 0
         self.opened = 0  # attempts to open the port
         self.queries = 0  # queries for missed records
@@ -119,6 +120,7 @@ class Reader(threading.Thread):
             "opened": self.opened,
             "records": self.records,
             "damaged": self.damaged,
+            "flagged": self.flagged,
             "asked": self.queries,
             "last_read": None if last_read_s is None else utc(last_read_s),
             "last_error": self.last_error,
@@ -186,6 +188,10 @@ class Reader(threading.Thread):
             return
         if record is None:
             return
+        if self._context.flagged > self.flagged:
+            self.flagged = self._context.flagged
+            if self.flagged <= LOGGED_FIRST or self.flagged % LOGGED_EVERY == 0:
+                log.warning("%s", parser.describe_flagged(self._context))
         arrived_s = self._boottime()
         while not self._slots.acquire(timeout=1.0):
             self.heartbeat = time.monotonic()
