@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import pickle
 import shutil
 import tomllib
 from pathlib import Path
@@ -11,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epithermal_edge.errors import BundleError, ConfigError
+from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.inference import bundle as bundles
 from epithermal_edge.inference import runtime
 from epithermal_edge.signatures import minisign
 from epithermal_host.bundles import release, signing
+from epithermal_host.cli.main import main
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.evaluation import evaluate
 from epithermal_host.evaluation.methods import COUNTS, NETWORK
@@ -142,6 +145,149 @@ def test_an_unfinished_run_is_rejected_with_the_missing_command(
         release.run(run, tmp_path / "models", "bucket", "0.1.0")
 
 
+def copy_of(run, folder):
+    return Path(shutil.copytree(run, folder / "run"))
+
+
+def change_report(run, command, **values):
+    """Change keys of the report of a command."""
+    path = run / f"{command}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def replace_network(run, weights):
+    """Write other weights into a run, as train and quantize would."""
+    from epithermal_host.training.quantize import convert
+
+    (run / "network.npz").write_bytes(network.save_bytes(weights))
+    (run / "model.tflite").write_bytes(convert("float32", weights, None))
+    sha256 = [hashlib.sha256((run / f).read_bytes()).hexdigest()
+              for f in ("model.tflite", "network.npz")]  # fmt: skip
+    change_report(run, "quantize", sha256=sha256[0], network_sha256=sha256[1])
+
+
+def flipped(run):
+    model = bytearray((run / "model.tflite").read_bytes())
+    model[len(model) // 2] ^= 1
+    return bytes(model)
+
+
+def another_candidate(run):
+    return (run / "quantize" / "float32.tflite").read_bytes()
+
+
+@pytest.mark.parametrize("other", [flipped, another_candidate])
+@pytest.mark.parametrize("command", ["quantize", "evaluate"])
+def test_a_model_that_is_not_the_evaluated_one_is_refused(finished_run, tmp_path, other, command):
+    run = copy_of(finished_run, tmp_path)
+    model = other(run)
+    assert model != (run / "model.tflite").read_bytes()
+    (run / "model.tflite").write_bytes(model)
+    if command == "evaluate":  # quantized again, but not evaluated again
+        change_report(run, "quantize", sha256=hashlib.sha256(model).hexdigest())
+    with pytest.raises(BundleError, match=rf"model\.tflite: changed since {command}"):
+        release.run(run, tmp_path / "models", "bucket", "0.1.0")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_network_that_was_trained_again_after_its_evaluation_is_refused(finished_run, tmp_path):
+    run = copy_of(finished_run, tmp_path)
+    other = dataclasses.replace(read_weights(run), sigma_scale=(2.0, 2.0))
+    (run / "network.npz").write_bytes(network.save_bytes(other))
+    with pytest.raises(BundleError, match=r"network\.npz: changed since quantize"):
+        release.run(run, tmp_path / "models", "bucket", "0.1.0")
+
+
+def test_scores_of_another_data_set_are_refused(finished_run, tmp_path):
+    run = copy_of(finished_run, tmp_path)
+    change_report(run, "evaluate", data_hash="0" * 64)
+    with pytest.raises(BundleError, match="another data set: run evaluate again"):
+        release.run(run, tmp_path / "models", "bucket", "0.1.0")
+    change_report(run, "train", data_hash="0" * 64)
+    with pytest.raises(ConfigError, match="trained on another data set"):
+        release.run(run, tmp_path / "models", "bucket", "0.1.0")
+
+
+@pytest.fixture(scope="module")
+def worthless(finished_run, tmp_path_factory):
+    """Evaluate a run whose network returns the inversion: its head is zero."""
+    run = copy_of(finished_run, tmp_path_factory.mktemp("worthless"))
+    weights = read_weights(run)
+    zero = {k: 0.0 * v if k.startswith("head") else v for k, v in weights.arrays.items()}
+    replace_network(run, dataclasses.replace(weights, arrays=zero))
+    evaluate.run(run, progress=False)
+    return run
+
+
+def test_a_network_that_is_not_better_than_the_inversion_is_refused(worthless, tmp_path, capsys):
+    with pytest.raises(EpithermalError, match=r"RMSE .*inversion \+ best filter .*--force") as no:
+        release.run(worthless, tmp_path, "bucket", "0.2.0")
+    assert no.value.exit_code == 1 and not list(tmp_path.iterdir())
+    (worthless / "run.toml").write_text("[campaign]\nseed = 1\nsoils = 30\n")
+    assert main(["release", str(worthless), "--to", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_forced_release_is_described_in_card_and_bundle(worthless, released, tmp_path):
+    path = release.run(worthless, tmp_path, "bucket", "0.2.0", force=True).path
+    card = (path / "CARD.md").read_text("utf-8")
+    assert "released with `--force`" in card and "* network, counts alone: RMSE" in card
+    found = bundles.open_bundle(path).shortfalls
+    assert found and all("inversion" in text for text in found)
+    assert "--force" not in (released.path / "CARD.md").read_text("utf-8")
+    assert bundles.open_bundle(released.path).shortfalls == ()
+
+
+def test_force_changes_nothing_for_a_better_network(released, finished_run):
+    again = release.run(finished_run, released.path.parent, "bucket", "0.1.0", force=True)
+    assert not again.fresh and again.sha256 == released.sha256
+
+
+DEEP = "[" * 20_000 + "]" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("train.json", "[]"),
+        ("train.json", '{"config": 1, "sigma_scale": 1, "data_hash": 1}'),
+        ("train.json", "9" * 6000),
+        ("quantize.json", DEEP),
+        ("quantize.json", '{"scheme": NaN}'),
+        ("quantize.json", '{"scheme": "x", "sha256": 1, "network_sha256": []}'),
+        ("evaluate.json", "{}"),
+        ("evaluate.json", "null"),
+        ("evaluate.json", b"\xff\x00"),
+        ("network.npz", pickle.dumps([1])),
+        ("network.npz", b"\x93NUMPY\x01\x00"),
+        ("dataset.npz", b"PK\x03\x04"),
+        ("run.toml", f"x = {DEEP}"),
+        ("run.toml", "x = " + "9" * 6000),
+    ],
+)
+def test_a_damaged_run_file_gives_a_message_and_no_traceback(
+    finished_run, tmp_path, capsys, file, content
+):
+    run = copy_of(finished_run, tmp_path)
+    (run / "run.toml").write_text("[campaign]\nseed = 1\nsoils = 30\n")
+    (run / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["release", str(run), "--to", str(tmp_path / "models")]) in (2, 3)
+    shown = capsys.readouterr().err
+    assert 1 <= shown.count("\n") <= 2 and "again" in shown + "again" * (file == "run.toml")
+    if file in ("train.json", "network.npz", "dataset.npz", "run.toml"):
+        assert main(["evaluate", str(run)]) == 2
+
+
+@pytest.mark.parametrize("key", ["rmse_by_condition", "rmse_of_layers", "best_t_d"])
+def test_a_report_without_a_figure_of_the_card_gives_a_message(finished_run, tmp_path, key):
+    run = copy_of(finished_run, tmp_path)
+    path = run / "evaluate.json"
+    report = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in report.items() if k != key}))
+    with pytest.raises(ConfigError, match="run these commands again"):
+        release.run(run, tmp_path / "models", "bucket", "0.1.0")
+
+
 def test_a_model_that_is_not_the_quantized_one_leaves_no_bundle(finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
@@ -167,12 +313,7 @@ def twin(finished_run, tmp_path_factory):
     run = tmp_path_factory.mktemp("twin")
     for file in ("network.npz", "model.tflite", "train.json", "quantize.json"):
         shutil.copy(finished_run / file, run)
-    weights = read_weights(run)
-    other = dataclasses.replace(weights, sigma_scale=(2.0, 2.0))
-    (run / "network.npz").write_bytes(network.save_bytes(other))
-    from epithermal_host.training.quantize import convert
-
-    (run / "model.tflite").write_bytes(convert("float32", other, None))
+    replace_network(run, dataclasses.replace(read_weights(run), sigma_scale=(2.0, 2.0)))
     return run
 
 

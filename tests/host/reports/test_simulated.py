@@ -70,7 +70,7 @@ run = Path(sys.argv[1])
 train.run(run, read_run(run).train, progress=False)
 quantize.run(run, quantize.QuantizeConfig(soils=2), progress=False)
 evaluate.run(run, progress=False)
-release.run(run, run / "models", name="tiny", version="0.1.0")
+release.run(run, run / "models", name="tiny", version="0.1.0", force=True)
 """
 
 

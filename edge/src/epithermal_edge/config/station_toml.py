@@ -143,7 +143,7 @@ def read_config(path: Path) -> Config:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a station.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     faults: list[str] = []
     values = check_tables(TABLES, REQUIRED, data, faults)

@@ -31,6 +31,9 @@ MANIFEST = "MANIFEST"
 SIGNATURE = f"{MANIFEST}{minisign.SUFFIX}"  # over MANIFEST; may be missing
 BUNDLE_TOML, MODEL, GOLDEN, CARD = "bundle.toml", "model.tflite", "golden.csv", "CARD.md"
 FILES = (CARD, BUNDLE_TOML, GOLDEN)  # of every bundle, beside its models
+SHORTFALLS = (
+    "shortfalls"  # key: why a model that was released anyway is not better than the inversion
+)
 GOLDEN_STEPS = 400  # fewer do not prove the memory
 OUTPUTS = (
     ("theta_0_30", "m3 m-3"),
@@ -103,6 +106,7 @@ class Bundle:
     golden_inputs: NDArray[np.float32]  # (steps, F) a stream from a cold state
     golden_outputs: NDArray[np.float64]  # (steps, K)
     golden_tolerance: float  # largest error allowed on any runtime, in the outputs' unit
+    shortfalls: tuple[str, ...] = ()  # where it is not better than the inversion on unseen soils
 
     @property
     def states(self) -> tuple[StateTensor, ...]:
@@ -253,6 +257,7 @@ def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) ->
         golden_inputs=inputs,
         golden_outputs=expected,
         golden_tolerance=tolerance,
+        shortfalls=tuple(str(text)[:200] for text in table.get(SHORTFALLS, ())),
         **numbers,
     )
 

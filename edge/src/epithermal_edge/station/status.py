@@ -76,7 +76,7 @@ def read_status_keys(path: Path) -> StatusKeys:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a station.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     station, source = data.get("station"), data.get("source", {})
     if not isinstance(station, dict) or not isinstance(source, dict):

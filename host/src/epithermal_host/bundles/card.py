@@ -13,7 +13,7 @@ TEXT = """\
 Mean water content of 0-30 cm (m³ m⁻³), its standard error and the means of 0-10, 10-30 and
 30-60 cm from the counts of a cosmic-ray neutron sensor: {network}, with one
 step a day on features of the last 24 hours. It corrects the homogeneous COSMIC inversion.{soil}
-
+{forced}
 ## What it was trained on
 
 {soils} simulated soils of {days} days each, split by soil into training, validation and test;
@@ -71,6 +71,12 @@ years with the state carried throughout; `{scheme}` is released ({size_bytes} by
 """
 
 
+FORCED = """
+**Do not use this model at a site.** It was released with `--force`, although it is not better than
+the inversion on unseen soils:
+
+{shortfalls}
+"""
 SOIL = " Soil\nparameters are among its inputs; they may be unknown."
 SOIL_FAILS = (
     "\n* Wrong soil parameters cause errors that the model does not detect. Omit parameters that"
@@ -118,6 +124,7 @@ def card(
         version=table["version"],
         network=titles[0] if len(titles) == 1 else ensemble(titles),
         soil=SOIL if soil else "",
+        forced=_forced(scores["shortfalls"]),
         soil_fails=SOIL_FAILS if soil else "",
         gap_fails=GAP_FAILS[bool(inputs & {"rain_mm", "et0_mm"})],
         spin_up_steps=table["spin_up_steps"],
@@ -145,6 +152,12 @@ def card(
 def ensemble(titles: Sequence[str]) -> str:
     """Describe an ensemble in words."""
     return f"the mean of {len(titles)}\nnetworks ({', '.join(titles)})"
+
+
+def _forced(shortfalls: Sequence[str]) -> str:
+    """Write the warning of a model that is not better than the inversion; empty otherwise."""
+    lines = "\n".join(f"* {shortfall}" for shortfall in shortfalls)
+    return FORCED.format(shortfalls=lines) if shortfalls else ""
 
 
 def _quantization(report: Mapping[str, Any]) -> str:

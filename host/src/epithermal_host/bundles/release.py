@@ -1,11 +1,14 @@
-"""Release the models of runs as a bundle, after verifying it on every installed runtime."""
+"""Release the models of runs as a bundle, after verifying it on every installed runtime.
+
+A model must be the one that was evaluated, and better than the classical inversion on unseen soils.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.metadata
 import io
-import json
 import platform
 import shutil
 import subprocess
@@ -19,20 +22,26 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from epithermal_edge.errors import BundleError, ConfigError
+from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.inference import bundle as bundles
 from epithermal_edge.inference import runtime
 from epithermal_edge.inference.ensemble import joined
 from epithermal_edge.inference.features import FEATURES
 from epithermal_host.bundles import signing
 from epithermal_host.bundles.card import card
+from epithermal_host.compute.damage import DAMAGE, read_json
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.training import kinds
-from epithermal_host.training.network import Weights, read_weights
+from epithermal_host.training.network import WEIGHTS, Weights, read_weights
 from epithermal_host.training.series import NAMES, TEST, TRAIN, Series, read_series
 
 STEP_S, PHASES = 86400, 24
+REPORT_KEYS = {  # that a release needs of the report of each command
+    "train": {"config": dict, "sigma_scale": list, "data_hash": str},
+    "quantize": {"scheme": str, "sha256": str, "network_sha256": str},
+    "evaluate": {"scores": list, "shortfalls": list, "model_sha256": list, "data_hash": str},
+}
 SOFTWARE = ("epithermal-edge", "epithermal-host", "tensorflow", "keras", "numpy")
 # Largest error allowed on another processor or runtime; a misread model errs by 0.01 to 0.2.
 # 8-bit schemes round the state in each step, so that a differing last bit may change the rounding.
@@ -71,6 +80,7 @@ def run(
     created: str | None = None,
     notes: str = "",
     key: signing.SecretKey | None = None,
+    force: bool = False,
 ) -> ReleaseResult:
     """Write TO/<name>-<version>/ from a run that was trained, quantized and evaluated.
 
@@ -93,14 +103,19 @@ def run(
         Markdown for the card: results of further evaluations and known failures.
     key :
         Key that signs the bundle; None: not signed.
+    force :
+        Release a model that is not better than the inversion; card and bundle.toml say so.
 
     Raises
     ------
     ConfigError
-        A file of a run is missing, the name or version is not allowed, the runs are not of one data
-        set and list of inputs, or another bundle of that name and version exists.
+        A file of a run is missing or damaged, the name or version is not allowed, the runs are not
+        of one data set and list of inputs, or another bundle of that name and version exists.
     BundleError
-        The bundle fails its own golden vectors on an installed runtime.
+        A model is not the one that was quantized and evaluated, or the bundle fails its own golden
+        vectors on an installed runtime.
+    EpithermalError
+        The model is not better than the inversion on unseen soils, and `force` is False.
     """
     try:
         bundles.check_name(name, version)
@@ -114,13 +129,20 @@ def run(
     members = [_member(folder) for folder in (run_folder, *others)]
     _check_compatible(series, members)
     scores = _report(run_folder, "evaluate") if scores is None else scores
+    _check_evaluated(series, members, scores)
+    if scores["shortfalls"] and not force:
+        raise EpithermalError(
+            f"{run_folder}: not better than the inversion on unseen soils"
+            f" ({'; '.join(map(str, scores['shortfalls']))}): train with more soils and epochs, or add"
+            " --force, which the card and the station's model list report"
+        )
     head = {"schema": bundles.SCHEMA, "name": name, "version": version}
-    table = head | _table(series, members)
+    if scores["shortfalls"]:
+        head[bundles.SHORTFALLS] = scores["shortfalls"]
+    table, text = _describe(series, members, head, scores, notes)
     if created is not None:
         table["created"] = created
-    return write_bundle(
-        _contents(series, members, table, scores, notes), to / f"{name}-{version}", key
-    )
+    return write_bundle(_contents(series, members, table, text), to / f"{name}-{version}", key)
 
 
 def write_bundle(
@@ -171,11 +193,11 @@ def _member(run_folder: Path) -> Member:
 def _check_compatible(series: Series, members: Sequence[Member]) -> None:
     """Raise ConfigError if the networks differ in data set or inputs."""
     first = members[0]
-    for member in members[1:]:
+    for member in members:
         if member.train["data_hash"] != series.data_hash:
             raise ConfigError(
-                f"{member.folder}: trained on another data set than {first.folder}:"
-                " the networks of an ensemble share one data set"
+                f"{member.folder}: trained on another data set than that of {first.folder}:"
+                " the networks of an ensemble share one data set; train again"
             )
         if member.weights.inputs != first.weights.inputs:
             raise ConfigError(
@@ -184,14 +206,58 @@ def _check_compatible(series: Series, members: Sequence[Member]) -> None:
             )
 
 
-def _contents(
+def _check_evaluated(series: Series, members: Sequence[Member], scores: Mapping[str, Any]) -> None:
+    """Raise BundleError unless the files to release are those of quantize and of evaluate."""
+    evaluated = scores["model_sha256"]
+    if len(evaluated) != len(members) or scores["data_hash"] != series.data_hash:
+        raise BundleError(
+            f"{members[0].folder}: evaluated with other networks or another data set: run evaluate"
+            " again"
+        )
+    for member, judged in zip(members, evaluated, strict=True):
+        model = hashlib.sha256(member.model).hexdigest()
+        network = hashlib.sha256((member.folder / WEIGHTS).read_bytes()).hexdigest()
+        for file, sha256, wanted, command in (
+            (WEIGHTS, network, member.quantize["network_sha256"], "quantize"),
+            ("model.tflite", model, member.quantize["sha256"], "quantize"),
+            ("model.tflite", model, judged, "evaluate"),
+        ):
+            if sha256 != wanted:
+                raise BundleError(
+                    f"{member.folder / file}: changed since {command}, its sha256 is not in"
+                    f" {command}.json: run quantize and evaluate again"
+                )
+
+
+def _describe(
     series: Series,
     members: Sequence[Member],
-    table: Mapping[str, Any],
+    head: Mapping[str, Any],
     scores: Mapping[str, Any],
     notes: str,
+) -> tuple[dict[str, Any], str]:
+    """Return the contents of bundle.toml and CARD.md.
+
+    Raises
+    ------
+    ConfigError
+        A report lacks a figure, or has one of another kind.
+    """
+    try:
+        table = {**head, **_table(series, members)}
+        return table, card(table, [kinds.title(m.weights) for m in members], scores, notes)
+    except DAMAGE as fault:
+        folders = ", ".join(str(member.folder) for member in members)
+        raise ConfigError(
+            f"{folders}: a report of train, quantize or evaluate is damaged ({fault!r}):"
+            " run these commands again"
+        ) from fault
+
+
+def _contents(
+    series: Series, members: Sequence[Member], table: Mapping[str, Any], text: str
 ) -> dict[str, bytes]:
-    """Return every file of the bundle, MANIFEST included."""
+    """Return every file of the bundle, MANIFEST included; `text` is that of the card."""
     weights = members[0].weights
     inputs = golden_inputs(series.part(TEST))[:, weights.columns]
     names = runtime.available()
@@ -207,9 +273,7 @@ def _contents(
         bundles.BUNDLE_TOML: tomli_w.dumps(_without_none(table)).encode("utf-8"),
         **{file: member.model for file, member in zip(files, members, strict=True)},
         bundles.GOLDEN: golden_csv(weights.inputs, inputs, outputs),
-        bundles.CARD: card(
-            table, [kinds.title(m.weights) for m in members], scores, notes
-        ).encode(),
+        bundles.CARD: text.encode(),
     }
     return {**contents, bundles.MANIFEST: bundles.manifest_text(contents).encode("ascii")}
 
@@ -323,12 +387,13 @@ def _bytes(run_folder: Path, file: str, command: str) -> bytes:
 
 
 def _report(run_folder: Path, command: str) -> dict[str, Any]:
-    content = _bytes(run_folder, f"{command}.json", command)
-    try:
-        value: dict[str, Any] = json.loads(content)
-    except ValueError as fault:
-        path = run_folder / f"{command}.json"
-        raise ConfigError(f"{path}: damaged ({fault}): run {command} again") from fault
+    """Read the report of a command, with the keys that a release needs."""
+    path = run_folder / f"{command}.json"
+    _bytes(run_folder, path.name, command)
+    value = read_json(path, f"run {command} again")
+    keys = REPORT_KEYS[command].items()
+    if missing := [key for key, kind in keys if not isinstance(value.get(key), kind)]:
+        raise ConfigError(f"{path}: no {', '.join(missing)}: run {command} again")
     return value
 
 
@@ -339,7 +404,7 @@ def _run_toml(run_folder: Path) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (ValueError, OSError) as fault:
+    except (ValueError, RecursionError, OSError) as fault:
         raise ConfigError(f"{path}: not TOML ({fault})") from fault
 
 

@@ -154,7 +154,10 @@ def _own(run_folder: Path, write: Write) -> int:
     done = evaluate.run(run_folder)
     write(evaluate.table(done))
     write(f"report: {done.report_path}, picture: {done.picture_path}")
-    write(f"next: epithermal-host release {run_folder} --to models")
+    for shortfall in done.shortfalls:
+        write(f"not better: {shortfall}")
+    if not done.shortfalls:
+        write(f"next: epithermal-host release {run_folder} --to models")
     return 0
 
 

@@ -98,6 +98,9 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--version", dest="model_version", help="default: from run.toml")
     p.add_argument("--notes", type=Path, metavar="FILE.md",
                    help="text for the model card: results of tests, limitations")  # fmt: skip
+    p.add_argument("--force", action="store_true",
+                   help="release a model that is not better than the inversion on unseen soils; "
+                   "its card and the station's model list say so")  # fmt: skip
     sign.add_secret_key(p)
     p = _add(commands, "key", _key, "create a key pair to sign and verify bundles",
              "key --out keys/farm")  # fmt: skip
@@ -313,6 +316,7 @@ def _release(arguments: argparse.Namespace) -> int:
         version=arguments.model_version or wanted.version,
         notes=arguments.notes.read_text("utf-8") if arguments.notes else "",
         key=key,
+        force=arguments.force,
     )
     print(f"{done.path}: released; next: epithermal-edge selftest {done.path}")
     return 0

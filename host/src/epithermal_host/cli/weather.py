@@ -92,7 +92,7 @@ def column_map(text: str | None) -> dict[str, str]:
     if text.endswith(".toml"):
         try:
             table = tomllib.loads(Path(text).read_text(encoding="utf-8")).get("columns")
-        except (OSError, tomllib.TOMLDecodeError) as fault:
+        except (OSError, ValueError, RecursionError) as fault:
             raise ConfigError(f"--columns {text}: {fault}") from None
         if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
             raise ConfigError(f'--columns {text}: needs [columns] with field = "column"')

@@ -35,6 +35,7 @@ from epithermal_host.weather.observed import Station, copy_station, read_station
 RUN_FILE = "run.toml"
 CLIMATES = "climates"  # key, and folder of the climate files in a run folder
 OBSERVED = "observed"
+PROGRAM = "hydrus_exe"  # key that is not allowed any more
 WRITTEN = "written"  # section that `write_run` adds
 
 
@@ -48,7 +49,6 @@ class CampaignConfig:
     spin_up_years: int = 1  # before them, so that the initial heads have no effect
     start: str = "2001-01-01"  # first day stored
     engine: Literal["richards", "hydrus"] = "richards"
-    hydrus_exe: str = ""  # path or command of HYDRUS-1D; empty: the variable HYDRUS1D_EXE
 
     def __post_init__(self) -> None:
         faults = [
@@ -65,11 +65,6 @@ class CampaignConfig:
             datetime.date.fromisoformat(self.start)
         except ValueError:
             faults.append(f"start must be a date like 2001-01-01, not {self.start!r}")
-        if (
-            Path(self.hydrus_exe).name != self.hydrus_exe
-            and not Path(self.hydrus_exe).is_absolute()
-        ):
-            faults.append("hydrus_exe must be an absolute path, or a command without a path")
         if faults:
             raise ValueError("; ".join(faults))
 
@@ -163,7 +158,7 @@ def read_run(path: Path) -> RunConfig:
         raise ConfigError(
             f"{path}: {error.strerror}; name a run.toml, or a folder written by simulate"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     data.pop(WRITTEN, None)
     faults = [
@@ -171,6 +166,7 @@ def read_run(path: Path) -> RunConfig:
     ]
     if "campaign" not in data:
         faults.append("[campaign] is missing; it needs seed and soils")
+    _reject_program(data.get("campaign"), faults)
     values: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         if name != "campaign" or name in data:
@@ -203,15 +199,27 @@ def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
 def campaign_key(config: RunConfig) -> str:
     """Hash everything that determines the results; only results with equal keys may be combined.
 
-    The number of soils is excluded, so that a campaign can be extended. So are the paths of
-    HYDRUS-1D and of climate files, which differ between machines; the files' content is included.
+    The number of soils is excluded, so that a campaign can be extended. So are the paths of climate
+    files, which differ between machines; the files' content is included.
     """
     campaign, population = (dataclasses.asdict(c) for c in (config.campaign, config.population))
-    del campaign["soils"], campaign["hydrus_exe"], population[CLIMATES], population[OBSERVED]
+    del campaign["soils"], population[CLIMATES], population[OBSERVED]
     climates = [dataclasses.asdict(climate) for climate in config.climates]
     stations = [[s.name, dataclasses.asdict(s.climate), s.content] for s in config.observed]
     what = [__version__, campaign, population, climates, stations]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _reject_program(campaign: Any, faults: list[str]) -> None:
+    """Reject the key that named a program until 0.1.0: a run folder of others must not start one.
+
+    An empty one, which 0.1.0 wrote into each run folder and bundle, is dropped.
+    """
+    if isinstance(campaign, dict) and campaign.pop(PROGRAM, ""):
+        faults.append(
+            f"campaign.{PROGRAM}: a file must not name a program to start; delete the key and set"
+            " the variable HYDRUS1D_EXE"
+        )
 
 
 def from_table(cls: type, table: Any, where: str, faults: list[str]) -> Any:

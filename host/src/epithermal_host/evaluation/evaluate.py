@@ -7,6 +7,7 @@ model runs as on a station, over years from one cold start.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import OUTPUTS, zeros
 from epithermal_edge.inference.ensemble import joined
 from epithermal_host.arrays import Array, Array32, Mask
+from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation import evaluate_plot
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
@@ -75,6 +77,9 @@ class EvaluateResult:
     rmse_by_condition: dict[str, float]  # network with all known inputs [m3 m-3]
     rmse_of_soils: dict[str, float]  # with the same inputs: quantiles over soils [m3 m-3]
     rmse_of_layers: dict[str, float]  # with the same inputs: each layer, and inversion [m3 m-3]
+    shortfalls: tuple[str, ...]  # why `release` refuses the model; empty if it is better
+    model_sha256: tuple[str, ...]  # of the evaluated model files; several: an ensemble
+    data_hash: str  # of the data set with the test soils
     picture_path: Path
     report_path: Path
 
@@ -113,7 +118,8 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
         As `run`.
     """
     run_folder = run_folders[0]
-    test = read_series(run_folder).part(TEST)
+    series = read_series(run_folder)
+    test = series.part(TEST)
     spin_up = read_spin_up(run_folder)
     models = [_load_model(folder) for folder in run_folders]
     judged = judged_days(test, spin_up)
@@ -147,10 +153,29 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
         rmse_by_condition=_conditions(test, all_known[..., 0], spin_up),
         rmse_of_soils=_quantiles(test, judged, all_known[..., 0]),
         rmse_of_layers=_layers(test, judged, all_known),
+        shortfalls=list_shortfalls(scores),
+        model_sha256=tuple(model.sha256 for model in models),
+        data_hash=series.data_hash,
         picture_path=run_folder / PICTURE,
         report_path=run_folder / REPORT,
     )
     return result, png
+
+
+def list_shortfalls(scores: Sequence[Score]) -> tuple[str, ...]:
+    """List where the network is not better than the inversion, with a filter or without.
+
+    It must have the smaller RMSE and, since a bias that happens to be small is no skill, the
+    smaller ubRMSE, with every set of inputs.
+    """
+    network = {s.inputs: s.stats for s in scores if s.method == NETWORK}
+    return tuple(
+        f"{NETWORK}, {s.inputs}: {name} {getattr(network[s.inputs], field):.4f} m3/m3,"
+        f" {s.method} {getattr(s.stats, field):.4f}"
+        for s in scores
+        for name, field in (("RMSE", "rmse"), ("ubRMSE", "ubrmse"))
+        if s.method != NETWORK and not getattr(network[s.inputs], field) < getattr(s.stats, field)
+    )
 
 
 def report(result: EvaluateResult) -> dict[str, Any]:
@@ -178,7 +203,7 @@ def read_spin_up(run_folder: Path) -> int:
     except FileNotFoundError as fault:
         text = f"{path}: missing: run `epithermal-host train {run_folder}` first"
         raise ConfigError(text) from fault
-    except (ValueError, KeyError, TypeError) as fault:
+    except DAMAGE as fault:
         raise ConfigError(f"{path}: not a report of train ({fault}): train again") from fault
 
 
@@ -213,6 +238,7 @@ class Model:
 
     step: runtime.Step
     columns: list[int]  # of its inputs among all features
+    sha256: str  # of its file
 
 
 def _load_model(run_folder: Path) -> Model:
@@ -220,7 +246,8 @@ def _load_model(run_folder: Path) -> Model:
     if not path.is_file():
         raise ConfigError(f"{path}: missing: run `epithermal-host quantize {run_folder}` first")
     weights = read_weights(run_folder)
-    return Model(runtime.load_model(path, state_tensors(weights)), weights.columns)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Model(runtime.load_model(path, state_tensors(weights)), weights.columns, sha256)
 
 
 def stream(

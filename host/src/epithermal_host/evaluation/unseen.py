@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import BUNDLE_TOML, Bundle
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Mask
+from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.config.run_toml import RUN_FILE
 from epithermal_host.simulation.campaign import scenario_path
 from epithermal_host.training.series import DATASET, TEST, Series, read_series
@@ -142,7 +142,7 @@ def _dataset_table(run_folder: Path) -> dict[str, Any]:
     path = run_folder / RUN_FILE
     try:
         value: dict[str, Any] = tomllib.loads(path.read_text("utf-8")).get("dataset", {})
-    except (OSError, ValueError) as fault:
+    except DAMAGE as fault:
         raise ConfigError(f"{path}: cannot be read ({fault})") from fault
     return value
 
@@ -150,12 +150,13 @@ def _dataset_table(run_folder: Path) -> dict[str, Any]:
 def _scenario(run_folder: Path, index: int) -> dict[str, Any]:
     path = scenario_path(run_folder, index)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load of a path leaves the file open when it is damaged
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             value: dict[str, Any] = json.loads(str(file["scenario"]))
     except FileNotFoundError as fault:
         raise ConfigError(
             f"{path}: missing; the report needs the campaign beside {DATASET}: simulate it again"
         ) from fault
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+    except DAMAGE as fault:
         raise ConfigError(f"{path}: damaged ({fault}): simulate it again") from fault
     return value

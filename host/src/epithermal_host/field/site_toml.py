@@ -148,7 +148,7 @@ def read_site(path: Path) -> SiteFile:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; name a site.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     faults: list[str] = []
     probes = _probes(data.pop("probe", []), faults)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.corrections import biomass_factor
 from epithermal_host.arrays import Array, Array32
+from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.simulation.scenario import Scenario
@@ -124,7 +125,7 @@ def _solve(column: Column, forcing: Forcing, campaign: CampaignConfig) -> Profil
         return solve(column, forcing)
     from epithermal_host.soil import hydrus
 
-    return hydrus.solve(column, forcing, executable=campaign.hydrus_exe)
+    return hydrus.solve(column, forcing)  # the variable alone names a program to start
 
 
 def column(scenario: Scenario) -> Column:
@@ -181,19 +182,23 @@ def read_result(path: Path) -> Result:
 
     Raises
     ------
-    OSError, ValueError, KeyError, zipfile.BadZipFile
+    ConfigError
         The file is missing or damaged.
     """
-    with np.load(path, allow_pickle=False) as file:
-        return Result(
-            weather=Weather(*(file[name] for name in WEATHER)),
-            z_cm=file["z_cm"],
-            theta=file["theta"],
-            means=file["means"],
-            rate_cph=file["rate_cph"],
-            fluxes_cm=file["fluxes_cm"],
-            balance_error_cm=float(file["balance_error_cm"]),
-        )
+    try:
+        # np.load of a path leaves the file open when it is damaged
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return Result(
+                weather=Weather(*(file[name] for name in WEATHER)),
+                z_cm=file["z_cm"],
+                theta=file["theta"],
+                means=file["means"],
+                rate_cph=file["rate_cph"],
+                fluxes_cm=file["fluxes_cm"],
+                balance_error_cm=float(file["balance_error_cm"]),
+            )
+    except DAMAGE as fault:
+        raise ConfigError(f"{path}: damaged ({fault}): delete it and simulate again") from fault
 
 
 def key_of(path: Path) -> str:
@@ -202,7 +207,7 @@ def key_of(path: Path) -> str:
         # np.load of a path leaves the file open when it is damaged
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return str(file["key"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGE:
         return ""
 
 

@@ -54,9 +54,7 @@ def find_executable(executable: str | os.PathLike[str] | None = None) -> Path:
     """
     named = os.fspath(executable) if executable else os.environ.get(EXECUTABLE_VARIABLE, "")
     if not named:
-        raise ConfigError(
-            f"no HYDRUS-1D executable: name it in the run or in {EXECUTABLE_VARIABLE}"
-        )
+        raise ConfigError(f"no HYDRUS-1D executable: name it in the variable {EXECUTABLE_VARIABLE}")
     path = shutil.which(named)  # phydrus itself does not search PATH
     if path is None:
         raise ConfigError(f"{named}: not an executable HYDRUS-1D; build or download one first")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Integers
+from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import CampaignConfig, read_run
 from epithermal_host.evaluation.metrics import rms
@@ -165,7 +165,7 @@ def campaign_days(run_folder: Path, index: int | None = None) -> Days:
         # np.load of a path leaves the file open when it is damaged
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return _scenario_days(file["day"], file["theta"], json.loads(str(file["scenario"])))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as fault:
+    except DAMAGE as fault:
         raise ConfigError(f"{path}: damaged ({fault}); run simulate again") from fault
 
 

@@ -62,7 +62,7 @@ def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     known = {"study": StudyConfig, "train": TrainConfig}
     faults = [describe_unknown(f"[{name}]", name, known) for name in data if name not in known]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array32
+from epithermal_host.compute.damage import DAMAGE
 
 ARRAY_LISTS = ("weights", "optimizer", "average", "best")  # of arrays, in Progress
 
@@ -70,7 +70,8 @@ def read(path: Path, mark: str) -> Progress | None:
         The file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load of a path leaves the file open when it is damaged
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if str(file["mark"]) != mark:
                 return None
             lists = {
@@ -82,7 +83,7 @@ def read(path: Path, mark: str) -> Progress | None:
             history = [Epoch(*map(float, row)) for row in file["history"]]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as fault:
+    except DAMAGE as fault:
         raise ConfigError(
             f"{path}: damaged checkpoint ({fault}): delete it to start again"
         ) from fault

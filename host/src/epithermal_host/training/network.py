@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array32
+from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.training.scaling import Scaling
 from epithermal_host.training.series import NAMES
 
@@ -98,5 +98,5 @@ def read_weights(path: Path) -> Weights:
         raise ConfigError(f"{path}: no network: run `epithermal-host train {path.parent}` first")
     try:
         return load_weights(path.read_bytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+    except DAMAGE as fault:
         raise ConfigError(f"{path}: damaged ({fault}): train again") from fault

@@ -30,7 +30,7 @@ from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.compute.isolated_runtime import answer
 from epithermal_host.config.learning import QuantizeConfig as QuantizeConfig
 from epithermal_host.training import frameworks, kinds
-from epithermal_host.training.network import Weights, read_weights
+from epithermal_host.training.network import WEIGHTS, Weights, read_weights
 from epithermal_host.training.series import TEST, TRAIN, Series, counts_alone, read_series
 
 MODEL = "model.tflite"
@@ -68,6 +68,7 @@ class QuantizeResult:
     scheme: str  # of the released rung
     size_bytes: int
     sha256: str  # of the model file
+    network_sha256: str  # of the network.npz that it was converted from
     gate_m3_m3: float
     agree_m3_m3: float
     days: int  # of all streams on each runtime
@@ -89,6 +90,7 @@ def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> Q
         No rung passes; the message contains the errors of the float32 rung.
     """
     series, weights = read_series(run_folder), read_weights(run_folder)
+    network_sha256 = hashlib.sha256((run_folder / WEIGHTS).read_bytes()).hexdigest()
     stream = gate_stream(series.part(TEST), config.soils, config.years)
     expected = kinds.sequence(weights)(stream)
     stream = stream[..., weights.columns]
@@ -108,6 +110,7 @@ def run(run_folder: Path, config: QuantizeConfig, *, progress: bool = True) -> Q
         scheme=scheme,
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
+        network_sha256=network_sha256,
         gate_m3_m3=config.gate_m3_m3,
         agree_m3_m3=config.agree_m3_m3,
         days=int(stream.shape[0] * stream.shape[1]),

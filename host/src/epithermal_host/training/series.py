@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.records import LAYERS_CM
 from epithermal_host.arrays import Array, Array32, Integers, Mask
+from epithermal_host.compute.damage import DAMAGE
 
 DATASET = "dataset.npz"
 TRAIN, VALIDATION, TEST = 0, 1, 2  # values of `split`
@@ -63,7 +63,8 @@ def read_series(run_folder: Path) -> Series:
     if not path.is_file():
         raise ConfigError(f"{path}: no data set: run `epithermal-host dataset {run_folder}` first")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load of a path leaves the file open when it is damaged
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             series = Series(
                 features=file["features"].astype(np.float32),
                 theta=file["theta"].astype(np.float64),
@@ -76,7 +77,7 @@ def read_series(run_folder: Path) -> Series:
                 data_hash=str(file["data_hash"]),
             )
             names = tuple(str(name) for name in file["feature_names"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+    except DAMAGE as fault:
         raise ConfigError(f"{path}: not a data set ({fault}): run `dataset` again") from fault
     faults = _faults(series, names)
     if faults:
@@ -98,14 +99,27 @@ def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
         faults.append(f"features {', '.join(names)}, expected {', '.join(NAMES)}")
     if series.features.shape != (soils, days, len(NAMES)) or not soils or not days:
         faults.append(f"features of shape {series.features.shape}, labels {series.theta.shape}")
-    elif series.snow.shape != series.theta.shape:
-        faults.append(f"snow of shape {series.snow.shape}")
+    elif wrong := _misshapen(series):
+        faults.append(f"arrays of other shapes: {', '.join(wrong)}")
     elif not np.isfinite(series.features).all():
         faults.append("a feature that is not finite")
     for part, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
         if not (series.split == part).any():
             faults.append(f"no soil for {name}")
     return faults
+
+
+def _misshapen(series: Series) -> list[str]:
+    """List the arrays whose shape does not fit to the labels (S, T)."""
+    soils, days = series.theta.shape
+    shapes = {
+        "layers": (soils, days, len(LAYERS)),
+        "theta_classical": (soils, days),
+        "snow": (soils, days),
+        "split": (soils,),
+        "scenario": (soils,),
+    }
+    return [name for name, shape in shapes.items() if getattr(series, name).shape != shape]
 
 
 def mask(

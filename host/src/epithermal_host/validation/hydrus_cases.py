@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array
+from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.soil.hydraulics import AIR_ENTRY_CM, SoilHydraulics
 from epithermal_host.soil.profile import Grid, mean_theta
 from epithermal_host.soil.richards import Bottom, Column, Feddes, Forcing, Top
@@ -86,7 +86,7 @@ def read_case(folder: Path) -> Case:
         default = _reference(folder, "default", column)
     except KeyError as error:
         raise ConfigError(f"{path}: this file or one beside it has no {error}") from error
-    except (OSError, ValueError, TypeError, BadZipFile) as error:
+    except DAMAGE as error:
         raise ConfigError(f"{folder}: {' '.join(str(error).split())}") from error
     if converged is None:
         raise ConfigError(f"{folder}: profiles.npz or a csv lacks the variant 'converged'")

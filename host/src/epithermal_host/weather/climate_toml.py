@@ -58,7 +58,7 @@ def read_climate(path: Path) -> Climate:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror or fault}") from None
-    except tomllib.TOMLDecodeError as fault:
+    except (ValueError, RecursionError) as fault:
         raise ConfigError(f"{path}: invalid TOML: {fault}") from None
     given = table.get("climate")
     if not isinstance(given, dict):
