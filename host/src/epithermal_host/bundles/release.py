@@ -37,7 +37,7 @@ from epithermal_host.training.network import WEIGHTS, Weights, read_weights
 from epithermal_host.training.series import NAMES, TEST, TRAIN, Series, read_series
 
 STEP_S, PHASES = 86400, 24
-REPORT_KEYS = {  # that a release needs of the report of each command
+REPORT_KEYS: dict[str, dict[str, type]] = {  # that a release needs of the report of each command
     "train": {"config": dict, "sigma_scale": list, "data_hash": str},
     "quantize": {"scheme": str, "sha256": str, "network_sha256": str},
     "evaluate": {"scores": list, "shortfalls": list, "model_sha256": list, "data_hash": str},
@@ -133,7 +133,7 @@ def run(
     if scores["shortfalls"] and not force:
         raise EpithermalError(
             f"{run_folder}: not better than the inversion on unseen soils"
-            f" ({'; '.join(map(str, scores['shortfalls']))}): train with more soils and epochs, or add"
+            f" ({'; '.join(map(str, scores['shortfalls']))}): train with more soils, or add"
             " --force, which the card and the station's model list report"
         )
     head = {"schema": bundles.SCHEMA, "name": name, "version": version}
