@@ -13,12 +13,14 @@ from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import manifest_text, open_bundle
 
 NAN_MODEL = BUNDLE.parent / "nan.tflite"
+THREE = BUNDLE.parent / "three-0.1.0"
+RESIDUAL, SIGMA_FLOOR = 0.05, 0.001  # constants of its graph [m3 m-3]
 
 
-def version(folder, number, spoil=False):
-    """Copy the bundle under another version; change its last golden answer if `spoil`."""
-    path = folder / f"bucket-{number}"
-    shutil.copytree(BUNDLE, path)
+def version(folder, number, spoil=False, base=BUNDLE):
+    """Copy a bundle under another version; change its last golden answer if `spoil`."""
+    path = folder / f"{base.name.partition('-')[0]}-{number}"
+    shutil.copytree(base, path)
     text = (path / "bundle.toml").read_text().replace('version = "0.1.0"', f'version = "{number}"')
     (path / "bundle.toml").write_text(text)
     if spoil:
@@ -37,8 +39,23 @@ def list_again(path):
 
 def nan_bundle(folder, number):
     """Make a bundle that passes its golden vectors and returns NaN at the tests' station."""
-    path = version(folder, number)
-    shutil.copyfile(NAN_MODEL, path / "model.tflite")
+    return with_model(version(folder, number), NAN_MODEL.read_bytes())
+
+
+def changed_bundle(folder, number, constant, value):
+    """Make a sound version of `three` with another value of a constant of its graph.
+
+    `RESIDUAL` 0 makes it return the inversion; a larger `SIGMA_FLOOR` adds to its sigma.
+    """
+    path = version(folder, number, base=THREE)
+    model, old = (path / "model.tflite").read_bytes(), np.float32(constant).tobytes()
+    assert old in model
+    return with_model(path, model.replace(old, np.float32(value).tobytes()))
+
+
+def with_model(path, model):
+    """Give a bundle another model and the golden answers of it."""
+    (path / "model.tflite").write_bytes(model)
     old = open_bundle(list_again(path))
     answers = estimator.stream(runtime.load(old), old.cold_state(), old.golden_inputs)
     with (path / "golden.csv").open(newline="") as file:

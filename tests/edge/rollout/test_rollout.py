@@ -9,7 +9,7 @@ from tests.support.rig import BUNDLE, edge, station_toml
 from tests.support.signing import Minisigner
 
 from epithermal_edge.config.station_toml import Trust, read_config
-from epithermal_edge.errors import BundleError, ConfigError
+from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.rollout import installed, rollout, state_file
 from epithermal_edge.rollout.state_file import precedence
@@ -153,9 +153,63 @@ def test_versions_sort_as_semver_specifies():
     assert shuffled == versions.split()
 
 
+@pytest.mark.parametrize("options", [{}, {"now": True}])
+def test_a_model_on_trial_is_not_replaced_unless_requested(folder, tmp_path, options):
+    rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
+    assert rollout.begin_trial(folder, 100)
+    before = state_file.read(folder)
+    with pytest.raises(EpithermalError, match=r"bucket 0\.2\.0 is on trial: .*--replace-trial"):
+        rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE, **options))
+    assert state_file.read(folder) == before and not (folder / ".staged").exists()
+    assert links(folder) == {"current": "bucket-0.1.0"}
+
+
+def test_the_same_model_again_does_not_restart_its_trial(folder, tmp_path):
+    path = version(tmp_path, "0.2.0")
+    rollout.install(folder, path, rollout.Request(ANYONE))
+    rollout.begin_trial(folder, 100)
+    before = state_file.read(folder)
+    bundle, use = rollout.install(folder, path, rollout.Request(ANYONE))
+    assert (bundle.version, use) == ("0.2.0", "verified") and state_file.read(folder) == before
+    assert rollout.install(folder, path, rollout.Request(ANYONE, now=True))[1] == "current"
+    assert links(folder) == {"current": "bucket-0.2.0", "previous": "bucket-0.1.0"}
+
+
+def test_the_command_does_not_replace_a_trial_without_its_option(tmp_path):
+    bundle = tmp_path / "models" / "current"
+    toml = station_toml(tmp_path, bundle=bundle, model="unsigned = true\n")
+    assert edge("model", "install", toml, BUNDLE).returncode == 0
+    assert edge("model", "install", toml, version(tmp_path, "0.2.0")).returncode == 0
+    other = version(tmp_path, "0.3.0")
+    done = edge("model", "install", toml, other)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "bucket 0.2.0 is on trial" in done.stderr
+    assert edge("model", "install", toml, other, "--replace-trial").returncode == 0
+    assert state_file.read(bundle.parent).candidate.title == "bucket 0.3.0"
+
+
+def forced(path):
+    """Describe a bundle as one that was released with --force."""
+    text = (path / "bundle.toml").read_text()
+    line = 'shortfalls = ["network, counts alone: RMSE 0.0156 m3/m3, inversion 0.0154"]'
+    (path / "bundle.toml").write_text(f"{line}\n{text}")
+    return list_again(path)
+
+
+def test_the_list_of_models_shows_a_forced_release(tmp_path):
+    bundle = tmp_path / "models" / "current"
+    toml = station_toml(tmp_path, bundle=bundle, model="unsigned = true\n")
+    done = edge("model", "install", toml, forced(version(tmp_path, "0.2.0")))
+    assert done.returncode == 0 and "not better than the inversion" in done.stdout
+    listed = edge("model", "list", toml).stdout
+    assert "released with --force, not better than the inversion: network, counts alone" in listed
+    assert "released with --force" in state_file.read(bundle.parent).events[1].text
+
+
 def test_a_replaced_candidate_is_reported_as_rejected(folder, tmp_path):
     rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE))
-    rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE))
+    request = rollout.Request(ANYONE, replace_trial=True)
+    rollout.install(folder, version(tmp_path, "0.3.0"), request)
     assert kinds(folder)[3:] == ["staged", "verified", "rejected", "staged", "verified"]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.support.bundles import RESIDUAL, SIGMA_FLOOR, THREE, changed_bundle, version
 from tests.support.rig import START_S, station_toml
 
 from epithermal_edge.cli import simulator
@@ -15,10 +16,12 @@ from epithermal_edge.rollout.loading import load_engine
 from epithermal_edge.rollout.trial import (
     CLIPPED_MORE,
     LARGEST_DIFFERENCE,
+    LEAST_TO_CLASSICAL,
     MEAN_DIFFERENCE,
     MEAN_TO_CLASSICAL,
     SIGMA_LEAST,
     SIGMA_MOST,
+    SIGMA_OF_CURRENT,
     STEP_S,
     Shadow,
     Tally,
@@ -63,6 +66,8 @@ def test_one_estimate_that_is_not_a_number_rejects_at_once(bad):
         ({"theta_sigma": SIGMA_LEAST / 2}, "mean sigma"),
         ({"theta_sigma": SIGMA_MOST * 1.01}, "mean sigma"),
         ({"quality": Quality.CLIPPED}, "out of range"),
+        ({"theta_sigma": 0.01 * SIGMA_OF_CURRENT * 1.01}, "mean sigma relative to the model in"),
+        ({"theta": 0.27 - LEAST_TO_CLASSICAL / 2}, "difference to the inversion is 0.0005"),
     ],
 )
 def test_each_bound_rejects_what_is_beyond_it(new, words):
@@ -76,11 +81,22 @@ def test_each_bound_rejects_what_is_beyond_it(new, words):
         {"theta": 0.25 + MEAN_DIFFERENCE - 0.001},
         {"theta_classical": 0.25 + MEAN_TO_CLASSICAL - 0.001},
         {"theta_sigma": SIGMA_LEAST * 1.01},
-        {"theta_sigma": SIGMA_MOST * 0.99},
+        {"theta_sigma": 0.01 * SIGMA_OF_CURRENT * 0.99},
+        {"theta": 0.27 - LEAST_TO_CLASSICAL * 1.01},
     ],
 )
 def test_what_is_within_the_bounds_is_accepted(new):
     assert judged(replace(GOOD, **new)).accepted
+
+
+def test_a_sigma_is_compared_in_the_hours_of_both_models_only():
+    wide = replace(GOOD, theta_sigma=0.1)
+    tally = Tally(step_s=1e-5, step_current_s=1e-5)
+    for hour in range(100):
+        tally.add(wide if hour < 50 else GOOD, None if hour < 50 else GOOD, hour >= 50)
+    assert judge(tally, 24).accepted
+    within = replace(GOOD, theta_sigma=SIGMA_MOST * 0.99)
+    assert judged(within, within).accepted and judged(within, None).accepted
 
 
 def test_a_single_hour_may_not_jump():
@@ -109,6 +125,32 @@ def test_a_model_may_be_slower_but_not_slow():
     assert judged(step_s=9e-3, step_current_s=1e-3).accepted
     found = judged(step_s=11e-3, step_current_s=1e-3)
     assert not found.accepted and "too slow" in found.why
+
+
+def tried(tmp_path, candidate):
+    """Judge a bundle on the records of a station that uses `three`."""
+    current = load_engine(read_config(station_toml(tmp_path, bundle=THREE)))
+    new = load_engine(read_config(station_toml(tmp_path, bundle=THREE)), candidate)
+    shadow, state = Shadow(new, "three 0.1.0"), engines.start(current)
+    for number, record in enumerate(simulator.records(4.0, 1, START_S, 3600.0), 1):
+        state, outcome = engines.advance(current, state, record)
+        shadow.add_entry(JournalEntry(number, outcome, "three 0.1.0"))
+    assert shadow.tally.difference.count > 48
+    return judge(shadow.tally, 24)
+
+
+def test_a_network_that_returns_the_inversion_is_rejected(tmp_path):
+    found = tried(tmp_path, changed_bundle(tmp_path, "0.2.0", RESIDUAL, 0.0))
+    assert not found.accepted and "difference to the inversion is 0.0000" in found.why
+
+
+def test_a_network_that_is_far_less_certain_than_the_one_in_use_is_rejected(tmp_path):
+    found = tried(tmp_path, changed_bundle(tmp_path, "0.2.0", SIGMA_FLOOR, 0.03))
+    assert not found.accepted and "mean sigma relative to the model in use" in found.why
+
+
+def test_another_version_of_the_network_in_use_is_accepted(tmp_path):
+    assert tried(tmp_path, version(tmp_path, "0.2.0", base=THREE)).accepted
 
 
 @pytest.fixture(scope="module")

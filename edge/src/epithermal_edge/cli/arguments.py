@@ -128,6 +128,8 @@ def _model_commands(commands: Any) -> None:
         "bundle", metavar="SRC", help="folder or tar archive of the bundle, or its https:// address"
     )
     install.add_argument("--now", action="store_true", help="use the bundle without a trial")
+    replace = "reject the model that is on trial; without it a second one is refused"
+    install.add_argument("--replace-trial", action="store_true", help=replace)
     downgrade = "accept a version older than one that this station has used"
     install.add_argument("--allow-downgrade", action="store_true", help=downgrade)
     authority = "certificate of the server's authority, if the system does not have it"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -57,7 +58,14 @@ _VERSION = re.compile(  # semver.org, without build metadata
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
 )
 _TENSOR = re.compile(r"[a-z][a-z0-9_]*")
-_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*)")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LINE = re.compile(rf"([0-9a-f]{{64}})  ({FILE_NAME.pattern})")
+_DEEP_KEY = re.compile(rb"(?:[\w\"'-]+[ \t]*\.[ \t]*){16}")
+_NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+LARGEST_BYTES = {MANIFEST: 1 << 16, BUNDLE_TOML: 1 << 18, GOLDEN: 1 << 22}
+LARGEST_FILE_BYTES = 1 << 26  # of any other
+LONGEST_NAME = 64  # of bundle and version: they become the name of a folder
+LARGEST_STATE = 1 << 20  # values of one state tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,8 @@ def check_name(name: str, version: str) -> None:
     BundleError
         The name is not lower case letters, digits and dashes, or the version is not semantic.
     """
+    if len(name) > LONGEST_NAME or len(version) > LONGEST_NAME:
+        raise BundleError(f"bundle name or version of over {LONGEST_NAME} characters: shorten it")
     if not _NAME.fullmatch(name):
         raise BundleError(f"bundle name {name!r}: use lower case letters, digits and dashes")
     if not _VERSION.fullmatch(version):
@@ -163,13 +173,14 @@ def open_bundle(path: Path) -> Bundle:
         A file is missing, changed or not understood, or the bundle names features that this
         software does not compute. One line that names the file and the remedy.
     """
-    contents, sha256 = _verified(path)
+    contents, sha256 = verify_hashes(path)
     table = _table(path, contents[BUNDLE_TOML])
     where = path / BUNDLE_TOML
     try:
         bundle = _described(path, sha256, table, contents[GOLDEN])
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BundleError(f"{where}: not understood: {fault!r}: {REMEDY}") from fault
+    except _NOT_UNDERSTOOD as fault:
+        text = f"{fault!r}"[:200]
+        raise BundleError(f"{where}: not understood: {text}: {REMEDY}") from fault
     check_name(bundle.name, bundle.version)
     for network in bundle.networks:
         if network.file not in contents:
@@ -178,26 +189,60 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _read(path: Path) -> bytes:
+    largest = LARGEST_BYTES.get(path.name, LARGEST_FILE_BYTES)
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
     except OSError as fault:
         reason = fault.strerror or type(fault).__name__
         raise BundleError(f"{path}: cannot be read ({reason}): {REMEDY}") from fault
+    if len(content) > largest:
+        raise BundleError(f"{path}: larger than {largest} bytes: {REMEDY}")
+    return content
 
 
-def _verified(path: Path) -> tuple[dict[str, bytes], str]:
-    """Read every listed file; return the contents and the sha256 of the list."""
-    if not path.is_dir():
-        raise BundleError(f"{path}: no such folder: give the folder that holds {MANIFEST}")
+def read_manifest(path: Path) -> dict[str, str]:
+    """Read which files MANIFEST lists, with the sha256 of each; read no other file.
+
+    Raises
+    ------
+    BundleError
+        MANIFEST is missing, or not the list of a bundle.
+    """
     where = path / MANIFEST
-    manifest = _read(where)
-    lines = manifest.decode("ascii", errors="replace").split("\n")
+    lines = _read(where).decode("ascii", errors="replace").split("\n")
     matches = [_LINE.fullmatch(line) for line in lines[:-1]]
     listed = {m[2]: m[1] for m in matches if m}
     if not all(matches) or lines[-1] != "" or list(listed) != sorted(set(listed) | set(FILES)):
         raise BundleError(f"{where}: damaged or not the list of a bundle: {REMEDY}")
-    contents = {}
-    for name, expected in listed.items():
+    return listed
+
+
+def hash_manifest(path: Path) -> str:
+    """Return the sha256 of MANIFEST, the identity of a bundle; verify nothing.
+
+    Raises
+    ------
+    BundleError
+        MANIFEST is missing or too large.
+    """
+    return hashlib.sha256(_read(path / MANIFEST)).hexdigest()
+
+
+def verify_hashes(path: Path) -> tuple[dict[str, bytes], str]:
+    """Read every listed file, and interpret none; return the contents and the sha256 of the list.
+
+    Raises
+    ------
+    BundleError
+        A file is missing, too large, or its hash is not that in MANIFEST.
+    """
+    if not path.is_dir():
+        raise BundleError(f"{path}: no such folder: give the folder that holds {MANIFEST}")
+    contents: dict[str, bytes] = {}
+    where = path / MANIFEST
+    manifest = _read(where)
+    for name, expected in read_manifest(path).items():
         contents[name] = _read(path / name)
         if hashlib.sha256(contents[name]).hexdigest() != expected:
             raise BundleError(f"{path / name}: changed, its sha256 is not in {MANIFEST}: {REMEDY}")
@@ -209,8 +254,10 @@ def _verified(path: Path) -> tuple[dict[str, bytes], str]:
 def _table(path: Path, content: bytes) -> dict[str, Any]:
     where = path / BUNDLE_TOML
     try:
+        if _DEEP_KEY.search(content):  # the time and memory to read them grow with the square
+            raise ValueError("a key of more than 16 parts")
         table = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise BundleError(f"{where}: not TOML ({fault}): {REMEDY}") from fault
     schema = table.get("schema")
     if schema not in SCHEMAS:
@@ -222,7 +269,7 @@ def _table(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _described(path: Path, sha256: str, table: dict[str, Any], golden: bytes) -> Bundle:
-    """Build the bundle that bundle.toml describes; raise KeyError, TypeError or ValueError."""
+    """Build the bundle that bundle.toml describes; raise one of _NOT_UNDERSTOOD."""
     features = tuple(
         BundleFeature(
             str(f["name"]),
@@ -267,7 +314,10 @@ def _golden(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Parse the golden stream: inputs (steps, F) and outputs (steps, K)."""
     where = path / GOLDEN
-    header, *rows = list(csv.reader(content.decode("utf-8").splitlines())) or [[]]
+    try:
+        header, *rows = list(csv.reader(content.decode("utf-8").splitlines())) or [[]]
+    except csv.Error as fault:
+        raise BundleError(f"{where}: not CSV ({fault}): {REMEDY}") from fault
     if tuple(header) != ("step", *features, *outputs):
         raise BundleError(f"{where}: columns are not those of {BUNDLE_TOML}: {REMEDY}")
     if len(rows) < GOLDEN_STEPS:
@@ -337,7 +387,7 @@ def _check_states(network: Network) -> None:
     if wrong or len(set(names)) < len(names):
         raise ValueError(f"{network.file}: state {', '.join(wrong or names)}: use other names")
     for state in network.states:
-        if any(width < 1 for width in state.shape):
+        if any(width < 1 for width in state.shape) or math.prod(state.shape) > LARGEST_STATE:
             raise ValueError(f"{network.file}: state {state.name} has shape {list(state.shape)}")
     vectors = [state.name for state in network.states if len(state.shape) == 1]
     if network.head_input and network.head_input not in vectors:

@@ -18,8 +18,10 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 
 from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
-from epithermal_edge.rollout.staging import MAX_BYTES
+from epithermal_edge.rollout.privileges import act_as_owner
+from epithermal_edge.rollout.staging import open_plain
 from epithermal_edge.rollout.state_file import match_owner
+from epithermal_edge.rollout.tar_stream import MAX_BYTES
 
 TIMEOUT_S = 30.0  # longest time without data
 TOTAL_S = 3600.0  # longest time of one download; the next command resumes it
@@ -109,6 +111,18 @@ def pull(
     except OSError as fault:
         raise ConfigError(f"{ca_file}: not a certificate of an authority ({fault})") from fault
     opener = build_opener(HTTPSHandler(context=context), _OnlyHttps())
+    with act_as_owner(folder):
+        return _pull(opener, address, folder, out, sleep)
+
+
+def _pull(
+    opener: OpenerDirector,
+    address: str,
+    folder: Path,
+    out: Callable[[str], object],
+    sleep: Callable[[float], object],
+) -> Path:
+    """Download the file, with several attempts."""
     place = folder / ".download"
     place.mkdir(parents=True, exist_ok=True)
     match_owner(place, folder)
@@ -214,7 +228,8 @@ def check_sha256(path: Path, expected: str) -> None:
         The hash differs, or the file cannot be read.
     """
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_plain(path) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as fault:
         raise BundleError(f"{path}: {fault.strerror}: --sha256 is the hash of a tar") from fault
     if found != expected.lower():

@@ -22,7 +22,7 @@ from epithermal_edge.errors import BundleError, ConfigError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import SIGNATURE, Bundle, open_bundle
 from epithermal_edge.rollout.state_file import match_owner, read, sync, write
-from epithermal_edge.signatures.minisign import parse
+from epithermal_edge.signatures.minisign import MAX_BYTES, parse
 
 CURRENT, PREVIOUS = "current", "previous"
 LOCK = ".lock"
@@ -40,6 +40,7 @@ class Installed:
     uses: tuple[str, ...]  # links that point to it, and its state as a candidate
     fault: str  # why it cannot be used; empty if it can
     signed: str = ""  # key id in its signature, which was verified at the installation
+    shortfalls: tuple[str, ...] = ()  # where it is not better than the inversion
 
 
 def models_folder(config: Config) -> Path:
@@ -77,10 +78,11 @@ def _inspect(folder: Path, name: str, uses: dict[str, str | None]) -> Installed:
     except BundleError as fault:
         return Installed(name, "", "", links, str(fault))
     try:
-        signed = parse((folder / name / SIGNATURE).read_bytes()).key_id[::-1].hex().upper()
+        with (folder / name / SIGNATURE).open("rb") as file:
+            signed = parse(file.read(MAX_BYTES + 1)).key_id[::-1].hex().upper()
     except (OSError, BundleError):
         signed = ""
-    return Installed(name, title(bundle), bundle.sha256, links, "", signed)
+    return Installed(name, title(bundle), bundle.sha256, links, "", signed, bundle.shortfalls)
 
 
 def title(bundle: Bundle) -> str:
@@ -154,7 +156,7 @@ def lock(folder: Path) -> Iterator[None]:
     BundleError
         Another change is under way.
     """
-    handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
+    handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -11,10 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from epithermal_edge.config.station_toml import Trust
-from epithermal_edge.errors import BundleError
-from epithermal_edge.inference.bundle import MANIFEST, SIGNATURE, Bundle, open_bundle
+from epithermal_edge.errors import BundleError, EpithermalError
+from epithermal_edge.inference.bundle import (
+    LARGEST_BYTES,
+    MANIFEST,
+    SIGNATURE,
+    Bundle,
+    hash_manifest,
+    open_bundle,
+)
 from epithermal_edge.rollout import installed, staging, state_file
 from epithermal_edge.rollout.installed import CURRENT, PREVIOUS, title
+from epithermal_edge.rollout.privileges import act_as_owner
 from epithermal_edge.rollout.state_file import (
     STAGED,
     TRIAL,
@@ -43,6 +51,7 @@ class Request:
     pulled: bool = False  # downloaded from a server: must have the name of the model in use
     now: bool = False  # use it without a trial
     allow_downgrade: bool = False
+    replace_trial: bool = False  # although another model is on trial
 
 
 def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
@@ -53,7 +62,8 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
     folder :
         Folder of the station's bundles; created if it does not exist.
     source :
-        A bundle's folder, or a tar archive of one.
+        A bundle's folder, or a tar archive of one; opened with the rights of the caller. Root acts
+        as the folder's owner for all else.
 
     Returns
     -------
@@ -67,19 +77,33 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
     BundleError
         The bundle is damaged, lacks a trusted signature, is older than a version that was used, is
         not for this software, or fails its golden vectors here; the model in use is unchanged.
+    EpithermalError
+        Another model is on trial, and `request.replace_trial` is False.
     """
+    if request.pulled:  # it lies in the folder of the station's user
+        with act_as_owner(folder), staging.open_source(source) as opened:
+            return _install(folder, opened, request)
+    with staging.open_source(source) as opened, act_as_owner(folder):
+        return _install(folder, opened, request)
+
+
+def _install(folder: Path, source: staging.Source, request: Request) -> tuple[Bundle, str]:
     if not folder.is_dir():
         folder.mkdir(parents=True)
         match_owner(folder, folder.parent)
     with installed.lock(folder):
         finish(folder, request.trust)
         staged = staging.stage(folder, source)
-        same = _is_current(folder, staged)
-        if same is not None:
+        try:
+            known = _find_known(folder, staged, request)
+        except EpithermalError:
             staging.clear(folder)
-            log.info("%s is already the current bundle", title(same))
-            return same, CURRENT
-        origin = request.origin or str(source)
+            raise
+        if known is not None:
+            staging.clear(folder)
+            log.info("%s is already %s", title(known[0]), known[1])
+            return known
+        origin = request.origin or str(source.path)
         candidate = Candidate(
             folder=staging.PLACE,
             title=origin,
@@ -94,13 +118,42 @@ def install(folder: Path, source: Path, request: Request) -> tuple[Bundle, str]:
         return _verify_staged(folder, request.trust)
 
 
-def _is_current(folder: Path, staged: Path) -> Bundle | None:
-    """Open a staged bundle if it is the one in use; otherwise return None."""
+def _find_known(folder: Path, staged: Path, request: Request) -> tuple[Bundle, str] | None:
+    """Return a staged bundle that is in use or on trial already, with its use; otherwise None.
+
+    Raises
+    ------
+    EpithermalError
+        Another model is on trial, and the request does not replace it.
+    """
     try:
-        bundle = open_bundle(staged)
-        return bundle if open_bundle(folder / CURRENT).sha256 == bundle.sha256 else None
+        sha256 = hash_manifest(staged)
     except BundleError:
-        return None  # `_verify_staged` reports the error
+        sha256 = ""  # `_verify_staged` reports the error
+    candidate, current = read(folder).candidate, _open_or_none(folder / CURRENT)
+    if current is not None and current.sha256 == sha256:
+        return current, CURRENT
+    if candidate is None:
+        return None
+    if candidate.sha256 != sha256:
+        if request.replace_trial:
+            return None
+        raise EpithermalError(
+            f"{candidate.title} is on trial: wait for its verdict (`model list`), or add"
+            " --replace-trial to reject it; nothing was changed"
+        )
+    tried = _open_or_none(folder / candidate.folder)
+    if request.now or tried is None:
+        return None
+    return tried, VERIFIED
+
+
+def _open_or_none(path: Path) -> Bundle | None:
+    """Open a bundle; return None if it is missing or damaged."""
+    try:
+        return open_bundle(path)
+    except BundleError:
+        return None
 
 
 def _reject_candidate(record: Rollout, why: str) -> Rollout:
@@ -119,6 +172,7 @@ def _verify_staged(folder: Path, trust: Trust) -> tuple[Bundle, str]:
     staged = folder / staging.PLACE
     try:
         signer = check_signature(staged, trust)
+        staging.check_listed(staged)
         bundle = installed.verify_bundle(staged)
         _check_version(folder, record, candidate, bundle)
         name = _choose_name(folder, bundle)
@@ -131,6 +185,8 @@ def _verify_staged(folder: Path, trust: Trust) -> tuple[Bundle, str]:
         candidate, folder=name, title=title(bundle), state=VERIFIED, sha256=bundle.sha256
     )
     text = f"{title(bundle)}, sha256 {bundle.sha256[:12]}, {signer}"
+    if bundle.shortfalls:
+        text += ", released with --force: not better than the inversion on unseen soils"
     write(folder, record.with_event("model_verified", text, verified))
     _move_staged(folder, name)
     bundle = replace(bundle, path=folder / name)
@@ -154,7 +210,8 @@ def check_signature(path: Path, trust: Trust) -> str:
     try:
         with where.open("rb") as file:
             signature = file.read(MAX_BYTES + 1)
-        manifest = (path / MANIFEST).read_bytes()
+        with (path / MANIFEST).open("rb") as file:
+            manifest = file.read(LARGEST_BYTES[MANIFEST] + 1)
         return f"signed with key {verify(manifest, signature, trust.keys).name}"
     except FileNotFoundError as fault:
         if trust.unsigned:
@@ -171,10 +228,7 @@ def check_signature(path: Path, trust: Trust) -> str:
 def _check_version(folder: Path, record: Rollout, candidate: Candidate, bundle: Bundle) -> None:
     """Reject a version older than a committed one, and another name from a server."""
     highest = dict(record.highest)
-    try:
-        current = open_bundle(folder / CURRENT)
-    except BundleError:
-        current = None
+    current = _open_or_none(folder / CURRENT)
     if current is not None:
         known = highest.setdefault(current.name, current.version)
         highest[current.name] = max(known, current.version, key=precedence)

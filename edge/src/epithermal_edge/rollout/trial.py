@@ -21,8 +21,10 @@ from epithermal_edge.records import Estimate, Quality
 # verifies that they are plausible on this station's records. docs/rollout.md gives the reasons.
 MEAN_DIFFERENCE = 0.06  # to the model in use [m3 m-3]
 LARGEST_DIFFERENCE = 0.25  # in any hour [m3 m-3]
-MEAN_TO_CLASSICAL = 0.10  # to the Desilets inversion [m3 m-3]
+MEAN_TO_CLASSICAL = 0.10  # to the classical inversion [m3 m-3]
+LEAST_TO_CLASSICAL = 0.001  # a network that adds nothing returns the inversion [m3 m-3]
 SIGMA_LEAST, SIGMA_MOST = 0.001, 0.15  # bounds of the mean sigma [m3 m-3]
+SIGMA_OF_CURRENT = 1.5  # of the mean sigma to that of the model in use, in the same hours
 CLIPPED_MORE = 0.02  # hours outside 0 to 0.9 m3 m-3, as a fraction beyond the model in use
 SLOWER, STEP_S = 10.0, 1e-3  # a step may take 10 times as long, or 1 ms [s]
 
@@ -59,6 +61,8 @@ class Tally:
     step_s: float = 0.0  # median time of a step, candidate and model in use [s]
     step_current_s: float = 0.0
     sigma: Mean = field(default_factory=Mean)
+    sigma_shared: Mean = field(default_factory=Mean)  # in hours with both models, of the candidate
+    sigma_current: Mean = field(default_factory=Mean)  # and of the model in use
     difference: Mean = field(default_factory=Mean)
     to_classical: Mean = field(default_factory=Mean)
 
@@ -77,6 +81,9 @@ class Tally:
             self.clipped_current += bool(current.quality & Quality.CLIPPED)
             if math.isfinite(current.theta):
                 self.difference.add(new.theta - current.theta)
+            if math.isfinite(current.theta_sigma):
+                self.sigma_shared.add(new.theta_sigma)
+                self.sigma_current.add(current.theta_sigma)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +112,21 @@ def judge(tally: Tally, live_hours: int) -> Verdict | None:
     bounds = [
         ("difference to the model in use", tally.difference.value, 0.0, MEAN_DIFFERENCE),
         ("largest difference to it", tally.difference.largest, 0.0, LARGEST_DIFFERENCE),
-        ("difference to the inversion", tally.to_classical.value, 0.0, MEAN_TO_CLASSICAL),
     ]
+    if tally.to_classical.count:
+        to_classical = tally.to_classical.value
+        least = LEAST_TO_CLASSICAL
+        bounds.append(("difference to the inversion", to_classical, least, MEAN_TO_CLASSICAL))
+    if tally.sigma_current.sum:
+        ratio = tally.sigma_shared.value / tally.sigma_current.value
+        bounds.append(("mean sigma relative to the model in use", ratio, 0.0, SIGMA_OF_CURRENT))
     if tally.hours:
         bounds.append(("mean sigma", tally.sigma.value, SIGMA_LEAST, SIGMA_MOST))
         more = (tally.clipped - tally.clipped_current) / tally.hours
         bounds.append(("fraction of hours out of range", max(more, 0.0), 0.0, CLIPPED_MORE))
     for what, value, least, most in bounds:
         if not least <= value <= most:
-            return Verdict(False, f"{what} is {value:.3f}, not within {least:g} to {most:g}")
+            return Verdict(False, f"{what} is {value:.4f}, not within {least:g} to {most:g}")
     return Verdict(True, describe(tally))
 
 
