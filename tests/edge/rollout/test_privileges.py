@@ -115,6 +115,19 @@ def test_a_rollback_acts_as_the_owner_too(place):
     assert {p.lstat().st_uid for p in models.rglob("*")} == {USER}
 
 
+def test_check_creates_nothing_through_a_link(place):
+    toml = station_toml(place / "state")
+    (place / "state" / "state").mkdir()
+    own(place / "state" / "state")
+    target = place / "nologin"
+    own_link = place / "state" / "state" / ".check"
+    own_link.symlink_to(target)
+    own(own_link)
+    done = edge("check", toml)
+    assert "state_dir" in done.stdout + done.stderr and own_link.is_symlink()
+    assert not target.exists()
+
+
 def test_the_owner_is_that_of_the_first_part_that_is_not_root_s(place):
     inner = place / "state" / "models" / "of-root"
     inner.mkdir()

@@ -220,7 +220,9 @@ def worthless(finished_run, tmp_path_factory):
 
 
 def test_a_network_that_is_not_better_than_the_inversion_is_refused(worthless, tmp_path, capsys):
-    with pytest.raises(EpithermalError, match=r"RMSE .*inversion \+ best filter .*--force") as no:
+    with pytest.raises(
+        EpithermalError, match=r"alone: RMSE .*, inversion .* more in .*--force"
+    ) as no:
         release.run(worthless, tmp_path, "bucket", "0.2.0")
     assert no.value.exit_code == 1 and not list(tmp_path.iterdir())
     (worthless / "run.toml").write_text("[campaign]\nseed = 1\nsoils = 30\n")

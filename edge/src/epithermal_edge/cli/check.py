@@ -70,12 +70,15 @@ def _bundle(config: Config) -> str:
 
 
 def _state_dir(config: Config) -> str:
+    from epithermal_edge.rollout.privileges import act_as_owner
+
     folder = config.state_dir
     probe = folder / ".check"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with act_as_owner(folder):  # root follows no link that the station's user has put there
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}") from error
     return f"{folder} is writable"

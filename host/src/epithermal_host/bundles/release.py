@@ -131,10 +131,11 @@ def run(
     scores = _report(run_folder, "evaluate") if scores is None else scores
     _check_evaluated(series, members, scores)
     if scores["shortfalls"] and not force:
+        first, *more = map(str, scores["shortfalls"])
         raise EpithermalError(
-            f"{run_folder}: not better than the inversion on unseen soils"
-            f" ({'; '.join(map(str, scores['shortfalls']))}): train with more soils, or add"
-            " --force, which the card and the station's model list report"
+            f"{run_folder}: not better than the inversion on unseen soils ({first}; {len(more)} more"
+            f" in {run_folder / 'evaluate.json'}): train with more soils, or add --force, which the"
+            " card and the station's model list report"
         )
     head = {"schema": bundles.SCHEMA, "name": name, "version": version}
     if scores["shortfalls"]:
