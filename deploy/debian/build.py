@@ -22,6 +22,8 @@ from pathlib import Path
 
 from man import manual
 from packaging.requirements import Requirement
+from packaging.tags import Tag
+from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 HERE = Path(__file__).resolve().parent
@@ -32,6 +34,8 @@ PYTHONS = ("3.11", "3.13")  # Debian 12 and 13, and Raspberry Pi OS of the same 
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 GLIBC = ("2_34", "2_31", "2_28", "2_27", "2_24", "2_17")  # in wheel tags; Debian 12 has 2.36
 UNUSED = (".data/", "/tests/", "/__pycache__/", "libLiteRtWebGpuAccelerator.so")  # in wheels
+HASHES = HERE / "wheels.sha256"  # of every wheel in a package, as `sha256sum` writes them
+UPDATE = "after a review add the published sha256 to deploy/debian/wheels.sha256"
 ENVIRONMENTS = "usr/lib/epithermal"
 PACKAGED = {  # text of the example, and its replacement in the package
     'state_dir = "state" ': 'state_dir = "/var/lib/epithermal" ',
@@ -67,34 +71,58 @@ def normal(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
+def fits(tag: Tag, python: str, machine: str) -> bool:
+    """Return whether a wheel of this tag runs on the target Python and machine."""
+    own = f"cp{python.replace('.', '')}"
+    runs = tag.interpreter in ("py3", own) or tag.abi == "abi3"  # abi3: from an earlier Python on
+    return runs and (tag.platform == "any" or tag.platform.endswith(f"_{machine}"))
+
+
+def hashes(python: str, machine: str) -> dict[str, tuple[str, str]]:
+    """Return version and sha256 of each wheel in wheels.sha256 for the target, by name."""
+    found = {}
+    for line in HASHES.read_text("utf-8").splitlines():
+        sha256, file = line.split()
+        name, version, _, tags = parse_wheel_filename(file)
+        if any(fits(tag, python, machine) for tag in tags) and (
+            pins(python, machine).get(name) == str(version)
+        ):
+            found[str(name)] = (str(version), sha256)
+    return found
+
+
 def wheels(python: str, machine: str, folder: Path) -> list[Path]:
-    """Download the station's dependencies for a Python and machine; all must be pinned."""
+    """Download the station's dependencies for a Python and machine.
+
+    Each is pinned in constraints.txt and its content in wheels.sha256; pip refuses any other file.
+    """
     with (ROOT / "edge" / "pyproject.toml").open("rb") as file:
         wanted = [Requirement(r) for r in tomllib.load(file)["project"]["dependencies"]]
-    known = pins(python, machine)
+    known = hashes(python, machine)
+    for name in (normal(r.name) for r in wanted if applies(r, python, machine)):
+        if name not in known:
+            sys.exit(
+                f"{name}: no wheel for Python {python} on {machine} in {HASHES.name}: {UPDATE}"
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    constraints = folder / "constraints.txt"
-    constraints.write_text("".join(f"{name}=={version}\n" for name, version in known.items()))
+    listed = folder / "requirements.txt"
+    listed.write_text("".join(f"{n}=={v} --hash=sha256:{h}\n" for n, (v, h) in known.items()))
     tags = [f"manylinux_{tag}_{machine}" for tag in GLIBC] + [f"manylinux2014_{machine}"]
     pip(
         "download", "--dest", folder, "--only-binary", ":all:", "--implementation", "cp",
-        "--python-version", python, "--constraint", constraints,
+        "--python-version", python, "--require-hashes", "--requirement", listed,
         *(word for tag in tags for word in ("--platform", tag)),
-        *(f"{r.name}{r.specifier}" for r in wanted if applies(r, python, machine)),
     )  # fmt: skip
-    downloaded = sorted(folder.glob("*.whl"))
-    for wheel in downloaded:
-        name, version = wheel.name.split("-")[:2]
-        if known.get(normal(name)) != version:
-            sys.exit(f"{wheel.name}: not pinned for Python {python}: add it to constraints.txt")
-    return downloaded
+    return sorted(folder.glob("*.whl"))
 
 
 def pip(*words: object) -> None:
-    """Run one pip command."""
+    """Run one pip command; exit with its message if it fails."""
     options = ("--quiet", "--disable-pip-version-check")
     command = [sys.executable, "-m", "pip", *map(str, words), *options]
-    subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{done.stderr.strip()}\npip {words[0]} failed; for changed wheels: {UPDATE}")
 
 
 def station_version() -> str:
