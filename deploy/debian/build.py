@@ -34,7 +34,7 @@ PYTHONS = ("3.11", "3.13")  # Debian 12 and 13, and Raspberry Pi OS of the same 
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 GLIBC = ("2_34", "2_31", "2_28", "2_27", "2_24", "2_17")  # in wheel tags; Debian 12 has 2.36
 UNUSED = (".data/", "/tests/", "/__pycache__/", "libLiteRtWebGpuAccelerator.so")  # in wheels
-HASHES = HERE / "wheels.sha256"  # of every wheel in a package, as `sha256sum` writes them
+HASHES = HERE / "wheels.sha256"  # of every wheel in a package, `<sha256>  <Python>/<file>`
 UPDATE = "after a review add the published sha256 to deploy/debian/wheels.sha256"
 ENVIRONMENTS = "usr/lib/epithermal"
 PACKAGED = {  # text of the example, and its replacement in the package
@@ -80,14 +80,16 @@ def fits(tag: Tag, python: str, machine: str) -> bool:
 
 def hashes(python: str, machine: str) -> dict[str, tuple[str, str]]:
     """Return version and sha256 of each wheel in wheels.sha256 for the target, by name."""
-    found = {}
+    found, pinned = {}, pins(python, machine)
     for line in HASHES.read_text("utf-8").splitlines():
         sha256, file = line.split()
+        folder, _, file = file.partition("/")
         name, version, _, tags = parse_wheel_filename(file)
-        if any(fits(tag, python, machine) for tag in tags) and (
-            pins(python, machine).get(name) == str(version)
-        ):
-            found[str(name)] = (str(version), sha256)
+        if folder != python or not any(fits(tag, python, machine) for tag in tags):
+            continue
+        if pinned.get(name) != str(version):
+            sys.exit(f"{file}: constraints.txt pins {pinned.get(name)}: {UPDATE}")
+        found[str(name)] = (str(version), sha256)
     return found
 
 
@@ -116,11 +118,13 @@ def wheels(python: str, machine: str, folder: Path) -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
-def pip(*words: object) -> None:
-    """Run one pip command; exit with its message if it fails."""
+def pip(*words: object, python_path: Path | None = None) -> None:
+    """Run one pip command, with the modules of a folder if given; exit if it fails."""
     options = ("--quiet", "--disable-pip-version-check")
     command = [sys.executable, "-m", "pip", *map(str, words), *options]
-    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+    paths = {} if python_path is None else {"PYTHONPATH": str(python_path)}
+    environment = {**os.environ, **paths}
+    done = subprocess.run(command, check=False, env=environment, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"{done.stderr.strip()}\npip {words[0]} failed; for changed wheels: {UPDATE}")
 
@@ -132,9 +136,15 @@ def station_version() -> str:
 
 
 def station(folder: Path) -> Path:
-    """Build the wheel of the edge distribution."""
+    """Build the wheel of the edge distribution with tools that are pinned by hash."""
     folder.mkdir(parents=True, exist_ok=True)
-    pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT / "edge")
+    tools = folder / "tools"
+    only = ("--only-binary", ":all:", "--require-hashes", "--no-deps")
+    pip("install", "--target", tools, *only, "--requirement", HERE / "build-requirements.txt")
+    pip(
+        "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT / "edge",
+        python_path=tools,
+    )  # fmt: skip
     (wheel,) = folder.glob("*.whl")
     return wheel
 

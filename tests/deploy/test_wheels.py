@@ -47,10 +47,18 @@ def test_every_dependency_of_every_target_is_pinned_by_hash(build, python, machi
 
 
 def test_each_line_is_one_wheel_of_one_target_or_of_all(build):
-    files = [line.split()[1] for line in build.HASHES.read_text().splitlines()]
+    lines = [line.split() for line in build.HASHES.read_text().splitlines()]
+    files = [file for _, file in lines]
     assert files == sorted(set(files))
-    used = {h for target in TARGETS for _, h in build.hashes(*target).values()}
-    assert used == {line.split()[0] for line in build.HASHES.read_text().splitlines()}
+    used = {(p, h) for p, machine in TARGETS for _, h in build.hashes(p, machine).values()}
+    assert used == {(file.partition("/")[0], sha256) for sha256, file in lines}
+
+
+def test_a_version_that_is_not_the_one_in_constraints_is_refused(build, offline, tmp_path):
+    store, listed = offline
+    listed.write_text(f"{write_wheel(store, 'sound = 1')}  3.11/{PINNED.replace('3.5', '3.4')}\n")
+    with pytest.raises(SystemExit, match=r"pyserial-3\.4.*constraints\.txt pins 3\.5"):
+        build.wheels("3.11", "aarch64", tmp_path / "out")
 
 
 @pytest.fixture
@@ -70,14 +78,14 @@ def offline(build, tmp_path, monkeypatch):
 
 def test_a_wheel_with_the_pinned_content_is_taken(build, offline, tmp_path):
     store, listed = offline
-    listed.write_text(f"{write_wheel(store, 'sound = 1')}  {PINNED}\n")
+    listed.write_text(f"{write_wheel(store, 'sound = 1')}  3.11/{PINNED}\n")
     (wheel,) = build.wheels("3.11", "aarch64", tmp_path / "out")
     assert wheel.name == PINNED
 
 
 def test_a_wheel_of_the_pinned_version_with_other_content_is_refused(build, offline, tmp_path):
     store, listed = offline
-    listed.write_text(f"{write_wheel(store, 'sound = 1')}  {PINNED}\n")
+    listed.write_text(f"{write_wheel(store, 'sound = 1')}  3.11/{PINNED}\n")
     write_wheel(store, "import os; os.system('id')")
     with pytest.raises(SystemExit, match=r"(?s)HASHES.*wheels\.sha256"):
         build.wheels("3.11", "aarch64", tmp_path / "out")
@@ -89,3 +97,9 @@ def test_a_dependency_without_a_hash_is_refused(build, offline, tmp_path):
     listed.write_text("")
     with pytest.raises(SystemExit, match=r"pyserial: no wheel for Python 3\.11 on aarch64"):
         build.wheels("3.11", "aarch64", tmp_path / "out")
+
+
+def test_what_builds_the_station_s_own_wheel_is_pinned_by_hash():
+    lines = (DEBIAN / "build-requirements.txt").read_text().splitlines()
+    wanted = [line for line in lines if not line.startswith("#")]
+    assert wanted and all("==" in line and "--hash=sha256:" in line for line in wanted)

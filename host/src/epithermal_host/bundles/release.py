@@ -133,8 +133,8 @@ def run(
     if scores["shortfalls"] and not force:
         first, *more = map(str, scores["shortfalls"])
         raise EpithermalError(
-            f"{run_folder}: not better than the inversion on unseen soils ({first}; {len(more)} more"
-            f" in {run_folder / 'evaluate.json'}): train with more soils, or add --force, which the"
+            f"{run_folder}: not better than the inversion on unseen soils ({first}; and"
+            f" {len(more)} more in evaluate.json): train with more soils, or add --force, which the"
             " card and the station's model list report"
         )
     head = {"schema": bundles.SCHEMA, "name": name, "version": version}
