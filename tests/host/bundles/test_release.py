@@ -280,6 +280,23 @@ def test_a_damaged_run_file_gives_a_message_and_no_traceback(
         assert main(["evaluate", str(run)]) == 2
 
 
+@pytest.mark.parametrize("shape", [None, (), (8, 4), (0,)])
+def test_a_network_without_an_array_or_with_a_wrong_one_gives_a_message(
+    finished_run, tmp_path, capsys, shape
+):
+    run = copy_of(finished_run, tmp_path)
+    (run / "run.toml").write_text("[campaign]\nseed = 1\nsoils = 30\n")
+    weights = read_weights(run)
+    arrays = {k: v for k, v in weights.arrays.items() if k != "recurrent"}
+    if shape is not None:
+        arrays = weights.arrays | {"recurrent": np.zeros(shape, dtype=np.float32)}
+    other = dataclasses.replace(weights, arrays=arrays)
+    (run / "network.npz").write_bytes(network.save_bytes(other))
+    for command in ("evaluate", "quantize"):
+        assert main([command, str(run)]) in (2, 3)
+        assert "again" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("key", ["rmse_by_condition", "rmse_of_layers", "best_t_d"])
 def test_a_report_without_a_figure_of_the_card_gives_a_message(finished_run, tmp_path, key):
     run = copy_of(finished_run, tmp_path)

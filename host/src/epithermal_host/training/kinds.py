@@ -14,12 +14,14 @@ import numpy as np
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import StateTensor
 from epithermal_host.arrays import Array32
+from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.training import lstm
 from epithermal_host.training.frameworks import load
-from epithermal_host.training.network import Weights, columns
+from epithermal_host.training.network import WEIGHTS, Weights, columns
 from epithermal_host.training.scaling import Scaling
 
 PARTS_AT_ONCE = 2
+AGAIN = "train again"
 
 
 class Kind(Protocol):
@@ -72,8 +74,22 @@ def kind(name: str) -> Kind:
 
 
 def state_tensors(weights: Weights) -> tuple[StateTensor, ...]:
-    """List the state tensors of the step graph of a network."""
-    return kind(weights.kind).state_tensors(weights)
+    """List the state tensors of the step graph of a network.
+
+    Raises
+    ------
+    ConfigError
+        An array of the weights is missing or has an impossible shape.
+    """
+    own = kind(weights.kind)
+    try:
+        if set(weights.arrays) != set(own.WEIGHT_NAMES):
+            raise ValueError(f"arrays {', '.join(weights.arrays)}")
+        return own.state_tensors(weights)
+    except DAMAGE as fault:
+        raise ConfigError(
+            f"{WEIGHTS}: not the network of {own.TITLE} ({fault}): {AGAIN}"
+        ) from fault
 
 
 def title(weights: Weights) -> str:
@@ -95,10 +111,22 @@ def weights_from_arrays(
 
 
 def sequence_graph(weights: Weights) -> Any:
-    """Build the sequence graph of trained weights."""
+    """Build the sequence graph of trained weights.
+
+    Raises
+    ------
+    ConfigError
+        An array of the weights is missing or has an impossible shape.
+    """
+    state_tensors(weights)
     own = kind(weights.kind)
-    model = own.build(own.hidden(weights), weights.inputs, weights.scaling, 0, weights.sigma_scale)
-    model.set_weights(list(weights.arrays.values()))
+    hidden, inputs = own.hidden(weights), weights.inputs
+    model = own.build(hidden, inputs, weights.scaling, 0, weights.sigma_scale)
+    try:
+        model.set_weights(list(weights.arrays.values()))
+    except ValueError as fault:
+        text = str(fault).splitlines()[0]
+        raise ConfigError(f"{WEIGHTS}: not the network of {own.TITLE} ({text}): {AGAIN}") from fault
     return model
 
 
