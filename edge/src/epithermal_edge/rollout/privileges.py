@@ -30,7 +30,7 @@ def find_owner(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def act_as_owner(folder: Path) -> Iterator[None]:
-    """Act as the owner of a folder; no change for other users than root, or for root's folder.
+    """Run a block as the owner of a folder; no change for users other than root, or root's folder.
 
     The effective user is one for all threads: use it in a process of one thread.
     """
