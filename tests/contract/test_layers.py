@@ -43,6 +43,7 @@ LAYERS = {
         simulation
         config  validation
         weather  soil  neutrons
+        tables
         compute  rendering
         arrays  errors
     """,

@@ -14,9 +14,10 @@ from tests.support.sites import made_up_site, probe, rain
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.evaluation.exponential_filter import exponential_filter
-from epithermal_host.field.csv_table import daily_mean, read_table
+from epithermal_host.field.days import daily_mean
 from epithermal_host.field.series import load, monitor_faults, raw_records
 from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.tables.table import read_table
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST_S = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC).timestamp()
@@ -108,7 +109,7 @@ def test_stuck_values_and_drops_of_a_monitor_are_faults():
 
 def test_a_missing_column_is_reported_with_the_nearest_name(made_up):
     with pytest.raises(ConfigError, match=r"'nort'.*did you mean north"):
-        read_table(made_up.rain.time, ("nort",))
+        read_table(made_up.rain.file, ("nort",))
 
 
 def test_a_day_with_too_few_readings_has_no_mean():

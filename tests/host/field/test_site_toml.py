@@ -82,5 +82,5 @@ def test_each_site_file_in_the_repository_names_files_that_exist(path, shared, m
     assert site.name == path.stem
     assert site.sampling is not None and bool(site.probes) == (site.name not in NO_PROBES)
     tables = [t for t in (site.incoming, site.rain, site.soil_temperature, site.sampling) if t]
-    named = [*site.records.paths, *(t.time.path for t in (*tables, *site.probes))]
+    named = [*site.records.paths, *(t.file.path for t in (*tables, *site.probes))]
     assert all(file.is_file() for file in named)

@@ -1,4 +1,4 @@
-"""Convert the day ends of a daily series to dates, months and years."""
+"""Average series over days; convert the ends of days to dates, months and years."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 
 from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Integers
+
+COVERED = 0.75  # smallest share of a day's usual number of readings
 
 
 def middle_of(day_end_s: Array) -> Any:
@@ -28,3 +30,25 @@ def year_of(day_end_s: Array) -> Integers:
 def date_of(day_end_s: float) -> str:
     """Format the date of the middle of a day, as 2024-06-10."""
     return str(middle_of(np.asarray(day_end_s)).astype("datetime64[D]"))
+
+
+def daily_mean(time_s: Array, value: Array, day_end_s: Array) -> Array:
+    """Average a series over the 24 h before each end, (T,); NaN if over a quarter is missing."""
+    first = day_end_s[0] - DAY_S
+    row = np.ceil((time_s - first) / DAY_S).astype(np.int64) - 1
+    place = {round((end - first) / DAY_S) - 1: i for i, end in enumerate(day_end_s.tolist())}
+    index = np.array([place.get(r, -1) for r in row.tolist()], dtype=np.int64)
+    usable = (index >= 0) & np.isfinite(value)
+    total = np.bincount(index[usable], value[usable], day_end_s.size)
+    number = np.bincount(index[usable], minlength=day_end_s.size)
+    step_s = float(np.median(np.diff(time_s))) if time_s.size > 1 else DAY_S
+    enough = number >= max(COVERED * DAY_S / max(step_s, 1.0), 1.0)
+    return np.where(enough, total / np.maximum(number, 1), np.nan)
+
+
+def nanmean_rows(values: Array) -> Array:
+    """Average each row over the columns that have a value, (n,); NaN if none has."""
+    known = np.isfinite(values)
+    number = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)

@@ -11,19 +11,16 @@ import numpy as np
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Integers, Mask
-from epithermal_host.field.csv_table import (
+from epithermal_host.field.site_toml import Sampling, SiteFile
+from epithermal_host.tables.quantities import (
     DENSITY,
     DEPTH,
     DISTANCE,
     MOST_WATER_G_G,
     THETA,
     WATER_G_G,
-    Table,
-    numbers,
-    read_cells,
-    refuse,
 )
-from epithermal_host.field.site_toml import Sampling, SiteFile
+from epithermal_host.tables.table import Table, numbers, read_cells, refuse
 
 EPOCH = datetime.date(1970, 1, 1)
 
@@ -59,7 +56,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     sampling = site_file.sampling
     if sampling is None:
         raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add the table")
-    where = sampling.time.path
+    where = sampling.file.path
     day_s, table = _rows(sampling)
     depth, distance = _depth(sampling, table), _distance(sampling, table)
     theta = _theta(site_file, sampling, table, ~(depth > sampling.deepest_cm))
@@ -96,11 +93,11 @@ def _rows(sampling: Sampling) -> tuple[Array, Table]:
     named = (s.value, s.depth_column, s.bottom_column, s.distance_column, s.direction_column,
              s.profile_column, s.bulk_density_column)  # fmt: skip
     names = tuple(dict.fromkeys(name for name in named if name))
-    table = read_cells(sampling.time, names)
+    table = read_cells(sampling.file, names)
     time_s = table.time_s
     if not time_s.size:
-        raise ConfigError(f"{sampling.time.path}: the file has no rows")
-    if not sampling.time.name:
+        raise ConfigError(f"{sampling.file.path}: the file has no rows")
+    if not sampling.file.time:
         time_s = np.full(time_s.size, begin_s(sampling.day))
     day_s = np.floor(time_s / DAY_S) * DAY_S
     return day_s, table

@@ -23,18 +23,13 @@ from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.field.csv_table import (
-    SOIL_TEMPERATURE,
-    THETA,
-    daily_mean,
-    nanmean_rows,
-    rain_amount,
-    read_table,
-)
+from epithermal_host.field.days import daily_mean, nanmean_rows
 from epithermal_host.field.sampled_counts import corrected, mean_over, steps
 from epithermal_host.field.samples import begin_s, read_campaigns
 from epithermal_host.field.site_toml import Monitor, Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
+from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, rain_amount
+from epithermal_host.tables.table import read_table
 
 DROP_MAX = 0.10  # below the median of `DROP_WINDOW_D`, relative; larger drops are faults
 DROP_WINDOW_D = 15.0
@@ -225,7 +220,7 @@ def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
     """
     total, weights = np.zeros(day_end_s.size), 0.0
     for probe in site_file.probes:
-        time_s, values = read_table(probe.time, probe.columns, THETA)
+        time_s, values = read_table(probe.file, probe.columns, THETA)
         total += probe.weight * daily_mean(time_s, nanmean_rows(values), day_end_s)
         weights += probe.weight
     return total / weights if weights else np.full(day_end_s.size, np.nan)
@@ -241,7 +236,7 @@ def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
         judged = (month >= first) | (month <= last)
     warm = site_file.soil_temperature
     if warm is not None:
-        time_s, values = read_table(warm.time, (warm.column,), SOIL_TEMPERATURE)
+        time_s, values = read_table(warm.file, (warm.column,), SOIL_TEMPERATURE)
         judged &= daily_mean(time_s, values[:, 0], day_end_s) > warm.least_c
     for begin, end in faulty_s:
         judged &= (day_end_s <= begin) | (day_end_s - DAY_S >= end)
@@ -284,7 +279,7 @@ def monitor_faults(time_s: Array, value: Array, hold_h: float) -> Array:
 
 def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
     """Distribute rain amounts evenly over their period, for each record [mm]; NaN: unknown."""
-    time_s, values = read_table(rain.time, rain.columns, rain_amount(rain.interval_h))
+    time_s, values = read_table(rain.file, rain.columns, rain_amount(rain.interval_h))
     known = np.isfinite(values)
     amount = np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1), np.nan)
     span_s = rain.interval_h * HOUR_S
@@ -299,7 +294,7 @@ def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
 
 def _incoming(monitor: Monitor, end_s: Array) -> tuple[Array, Array]:
     """Return the last monitor value at each record's end, NaN during faults, and the faults."""
-    time_s, values = read_table(monitor.time, (monitor.column,))
+    time_s, values = read_table(monitor.file, (monitor.column,))
     usable = np.isfinite(values[:, 0])
     time_s, value = time_s[usable], values[usable, 0]
     faulty_s = monitor_faults(time_s, value, monitor.hold_h)

@@ -25,6 +25,7 @@ from epithermal_edge.physics.corrections import hawdon_scale, mcjannet_scale, pr
 from epithermal_edge.records import NAN
 from epithermal_edge.site import IncomingForm, Site
 from epithermal_host.field.schema import PROBE, TABLES
+from epithermal_host.tables.description import TableFile
 
 WaterKind = Literal["theta", "water_g_g", "total_water_g_g"]
 
@@ -33,20 +34,6 @@ _COPIED = (
     *("direction_column", "profile_column", "bulk_density_column"),
 )  # keys of [sampling] that Sampling contains unchanged
 _REQUIRED = ("site", "soil", "records")
-
-
-@dataclass(frozen=True, slots=True)
-class TimeColumn:
-    """Time column and format of a CSV file."""
-
-    path: Path
-    name: str  # empty: no time column
-    format: str  # for strptime; empty: ISO 8601
-    utc_offset_h: float
-    delimiter: str = ","  # a blank: any number of blanks and tabs
-    header: tuple[str, ...] = ()  # column names of a file without a header line
-    missing: tuple[str, ...] = ()  # cells that stand for no value, besides the usual codes
-    decimal: str = "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +50,7 @@ class Records:
 class Monitor:
     """File of a neutron monitor."""
 
-    time: TimeColumn
+    file: TableFile
     column: str
     hold_h: float  # a value that remains unchanged for longer is a fault
 
@@ -72,7 +59,7 @@ class Monitor:
 class Rain:
     """File of rain amounts."""
 
-    time: TimeColumn
+    file: TableFile
     columns: tuple[str, ...]
     interval_h: float
     end_h: float
@@ -82,7 +69,7 @@ class Rain:
 class SoilTemperature:
     """File of a soil temperature; days at or below `least_c` are not evaluated."""
 
-    time: TimeColumn
+    file: TableFile
     column: str
     least_c: float
 
@@ -91,7 +78,7 @@ class SoilTemperature:
 class Sampling:
     """File of soil samples."""
 
-    time: TimeColumn
+    file: TableFile
     value: str
     kind: WaterKind
     day: str  # ISO date of the one day of an evaluation; empty: the first
@@ -110,7 +97,7 @@ class Sampling:
 class Probe:
     """Soil moisture probes of one depth."""
 
-    time: TimeColumn
+    file: TableFile
     columns: tuple[str, ...]
     depth_cm: float
     weight: float
@@ -228,12 +215,12 @@ class _Builder:
             soil_temperature=self._soil_temperature(values.get("soil_temperature")),
             sampling=self._sampling(values.get("sampling")),
             probes=tuple(
-                Probe(self._time(p), tuple(p["columns"]), p["depth_cm"], p["weight"])
+                Probe(self._table(p), tuple(p["columns"]), p["depth_cm"], p["weight"])
                 for p in probes
             ),
         )
 
-    def _file(self, name: str) -> Path:
+    def _path(self, name: str) -> Path:
         def value(match: re.Match[str]) -> str:
             variable = match[1] or match[2]
             folder = os.environ.get(variable)
@@ -245,14 +232,14 @@ class _Builder:
 
         return self.path.parent / re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, name)
 
-    def _time(self, table: Mapping[str, Any]) -> TimeColumn:
-        path = self._file(table["file"])
+    def _table(self, table: Mapping[str, Any]) -> TableFile:
+        path = self._path(table["file"])
         if table["decimal"] == table["delimiter"]:
             self.faults.append(f"{table['file']}: decimal and delimiter are both a comma")
-        return TimeColumn(
+        return TableFile(
             path=path,
-            name=table["time"],
-            format=table["time_format"],
+            time=(table["time"],) if table["time"] else (),
+            time_format=table["time_format"],
             utc_offset_h=table["utc_offset_h"],
             delimiter=table["delimiter"],
             header=tuple(table["header"] or ()),
@@ -268,24 +255,24 @@ class _Builder:
             interval_s=table["interval_s"],
             utc_offset_h=table["utc_offset_h"],
         )
-        paths = tuple(self._file(name) for name in table["files"])
+        paths = tuple(self._path(name) for name in table["files"])
         return Records(paths, table["dialect"], options, table["corrected"])
 
     def _monitor(self, table: dict[str, Any] | None) -> Monitor | None:
         if table is None:
             return None
-        return Monitor(self._time(table), table["column"], table["hold_h"])
+        return Monitor(self._table(table), table["column"], table["hold_h"])
 
     def _rain(self, table: dict[str, Any] | None) -> Rain | None:
         if table is None:
             return None
         columns = tuple(table["columns"])
-        return Rain(self._time(table), columns, table["interval_h"], table["end_h"])
+        return Rain(self._table(table), columns, table["interval_h"], table["end_h"])
 
     def _soil_temperature(self, table: dict[str, Any] | None) -> SoilTemperature | None:
         if table is None:
             return None
-        return SoilTemperature(self._time(table), table["column"], table["least_c"])
+        return SoilTemperature(self._table(table), table["column"], table["least_c"])
 
     def _sampling(self, table: dict[str, Any] | None) -> Sampling | None:
         if table is None:
@@ -299,7 +286,7 @@ class _Builder:
             faults.append("sampling.from_h: set it together with a later to_h, or set neither")
         self.faults += faults
         return Sampling(
-            time=self._time(table),
+            file=self._table(table),
             kind=cast(WaterKind, table["kind"]),
             day=table["day"] or (days[0] if days else ""),
             days=days,

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.weather.text_table import EMPTY, FIELDS, Column, Layout
+from epithermal_host.tables.cells import EMPTY
+from epithermal_host.weather.text_table import FIELDS, Column, Layout
 
 MJ_PER_KWH = 3.6
 MJ_D_PER_W = 0.0864  # MJ d-1 of a mean of 1 W

@@ -12,20 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from epithermal_host.arrays import Array
+from epithermal_host.tables.cells import EMPTY
+from epithermal_host.tables.quantities import WEATHER
 
-EMPTY = {"", "nan", "na", "n/a", "null", "none", "-"}
 FIELDS: dict[str, tuple[float, float]] = {  # quantities of a file and their physical limits
-    "rain_mm": (0.0, 1825.0),  # 1825 mm: Foc-Foc, La Reunion, January 1966
-    "t_min_c": (-90.0, 60.0),
-    "t_max_c": (-90.0, 60.0),
-    "t_mean_c": (-90.0, 60.0),
-    "et0_mm": (0.0, 25.0),
-    "pressure_hpa": (450.0, 1090.0),  # at the station
-    "pressure_msl_hpa": (850.0, 1090.0),  # reduced to sea level
-    "relative_humidity_pct": (1.0, 100.0),
-    "radiation_mj_m2": (0.0, 50.0),  # daily sum of global radiation
-    "wind_2m_m_s": (0.0, 60.0),
-    "wind_10m_m_s": (0.0, 75.0),
+    name: (quantity.low, quantity.high) for name, quantity in WEATHER.items()
 }
 
 

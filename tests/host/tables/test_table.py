@@ -12,18 +12,20 @@ from tests.support.counts import write_counts
 from tests.support.sites import made_up_site, probe, rain
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.field.csv_table import SOIL_TEMPERATURE, THETA, rain_amount, read_table
 from epithermal_host.field.series import probe_mean, raw_records
-from epithermal_host.field.site_toml import SiteFile, TimeColumn, read_site
+from epithermal_host.field.site_toml import SiteFile, read_site
+from epithermal_host.tables.description import TableFile
+from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, rain_amount
+from epithermal_host.tables.table import read_table
 
 FIRST_S = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC).timestamp()
 
 
-def series(folder: Path, *cells: str, name: str = "series.csv") -> TimeColumn:
-    """Write a column "x" of hourly values and return its time column."""
+def series(folder: Path, *cells: str, name: str = "series.csv") -> TableFile:
+    """Write a column "x" of hourly values and describe the file."""
     rows = [f'2024-06-01 {hour:02}:00,"{cell}"' for hour, cell in enumerate(cells)]
     (folder / name).write_text("\n".join(["time,x", *rows]) + "\n", "utf-8")
-    return TimeColumn(folder / name, "time", "", 0.0)
+    return TableFile(folder / name, ("time",))
 
 
 @pytest.fixture
@@ -55,8 +57,8 @@ def test_codes_are_no_values(tmp_path, quantity, code):
 
 
 def test_a_table_can_name_more_codes(tmp_path):
-    time = dataclasses.replace(series(tmp_path, "0.5", "7999", "0.7"), missing=("7999.0",))
-    np.testing.assert_array_equal(read_table(time, ("x",), THETA)[1][:, 0], [0.5, np.nan, 0.7])
+    file = dataclasses.replace(series(tmp_path, "0.5", "7999", "0.7"), missing=("7999.0",))
+    np.testing.assert_array_equal(read_table(file, ("x",), THETA)[1][:, 0], [0.5, np.nan, 0.7])
 
 
 @pytest.mark.parametrize(
@@ -72,14 +74,22 @@ def test_a_table_can_name_more_codes(tmp_path):
     ],
 )
 def test_an_impossible_value_is_refused_with_line_and_remedy(tmp_path, quantity, cell, reason):
-    time = series(tmp_path, "0.5", cell, "0.7")
+    file = series(tmp_path, "0.5", cell, "0.7")
     with pytest.raises(ConfigError) as caught:
-        read_table(time, ("x",), quantity)
-    assert f"{time.path}:3: x: {cell!r} {reason}" in str(caught.value)
+        read_table(file, ("x",), quantity)
+    assert f"{file.path}:3: x: {cell!r} {reason}" in str(caught.value)
 
 
 def test_limits_include_their_ends(tmp_path):
-    time = series(tmp_path, "0", "1", "0.7")
-    assert read_table(time, ("x",), THETA)[1][:, 0].tolist() == [0.0, 1.0, 0.7]
-    time = series(tmp_path, "0", "200")
-    assert read_table(time, ("x",), rain_amount(1.0))[1][:, 0].tolist() == [0.0, 200.0]
+    file = series(tmp_path, "0", "1", "0.7")
+    assert read_table(file, ("x",), THETA)[1][:, 0].tolist() == [0.0, 1.0, 0.7]
+    file = series(tmp_path, "0", "200")
+    assert read_table(file, ("x",), rain_amount(1.0))[1][:, 0].tolist() == [0.0, 200.0]
+
+
+def test_a_converted_column_is_compared_with_the_limits_of_its_unit(tmp_path):
+    file = series(tmp_path, "283.15", "-9999", "300")
+    values = read_table(file, ("x - 273.15",), SOIL_TEMPERATURE)[1][:, 0]
+    np.testing.assert_allclose(values, [10.0, np.nan, 26.85])
+    with pytest.raises(ConfigError, match=r"x - 273.15: '0' is below -60 degC"):
+        read_table(series(tmp_path, "0"), ("x - 273.15",), SOIL_TEMPERATURE)
