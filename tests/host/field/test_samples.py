@@ -169,6 +169,9 @@ def test_depths_in_m_and_in_mm_are_refused(sheet):
         sheet(column(3, "0.025", "0.075", "0.025", "0.075"))
     with pytest.raises(ConfigError, match=r"samples\.csv:3: depth: '750' is above 300 cm; in mm\?"):
         sheet(column(3, "25", "750", "25", "75"))
+    with pytest.raises(ConfigError, match=r"samples\.csv:3: depth: '275' and no.*25 cm; in mm\?"):
+        sheet(column(3, "25", "275", "25", "75"))
+    assert sheet(column(3, "20", "150", "20", "30"))[0].depth_cm.tolist() == [20.0, 20.0, 30.0]
 
 
 def test_a_surface_sample_among_deeper_ones_is_read(sheet):
@@ -181,6 +184,8 @@ def test_both_ends_of_a_sample_give_its_middle_and_are_checked_for_their_unit(sh
     rows = column(3, "0", "5", "0", "5")
     cm = [f"{row},{end}" for row, end in zip(rows, ("5", "10", "5", "10"), strict=True)]
     assert sheet(cm, more=more, header=header)[0].depth_cm.tolist() == [2.5, 7.5, 2.5, 7.5]
+    with pytest.raises(ConfigError, match=r"bottom: '5' is less than the upper end; are the two"):
+        sheet([f"{row},5" for row in column(3, "0", "0", "0", "7.5")], more=more, header=header)
     rows = column(3, "0", "0.05", "0", "0.05")
     metres = [f"{row},{end}" for row, end in zip(rows, ("0.05", "0.1") * 2, strict=True)]
     with pytest.raises(ConfigError, match=r"bottom: '0\.05' and all other depths are below 1 cm"):
@@ -260,6 +265,35 @@ def test_an_empty_cell_between_tabs_is_missing(sheet):
 def test_a_delimiter_is_one_character(sheet, delimiter):
     with pytest.raises(ConfigError, match=r"sampling\.delimiter: .*between the columns"):
         sheet(ROWS, more=f'delimiter = "{delimiter}"')
+
+
+def test_a_title_and_columns_of_date_and_conversion_are_declared_in_the_site_file(sheet):
+    header = "Soil of June 2024\nyear,month,day,name,metres,depth,water,density"
+    rows = [row.replace("2024-06-10", "2024,6,10").replace(",0.", ",") for row in ROWS]
+    keys = (('time = "day"', 'time = ["year", "month", "day"]'), ('"water"', '"water / 100"'))
+    found = sheet(rows, *keys, header=header, more="skip = 1")[0]
+    assert (found.day, found.theta.tolist()) == ("2024-06-10", pytest.approx(THETA))
+
+
+def test_a_day_in_a_time_zone_is_that_of_utc(sheet):
+    rows = [row.replace("2024-06-10", "2024-06-10 01:00") for row in ROWS]
+    assert sheet(rows, more='time_zone = "Europe/Berlin"')[0].day == "2024-06-09"
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        (
+            'time_zone = "Europe/Berln"',
+            "time_zone: 'Europe/Berln' is unknown; did you mean Europe/",
+        ),
+        ('time_zone = "UTC"\nutc_offset_h = 1', "time_zone: set it or utc_offset_h, not both"),
+        ("skip = -1", "sampling.skip: -1 is not within 0 to 1000"),
+    ],
+)
+def test_a_description_that_cannot_be_meant_is_refused(sheet, more, fault):
+    with pytest.raises(ConfigError, match=fault):
+        sheet(ROWS, more=more)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(sheet):

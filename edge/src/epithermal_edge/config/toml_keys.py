@@ -23,6 +23,7 @@ class Key:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     blank: bool = False  # a tab or a blank is a value
+    single: bool = False  # a string stands for a list of one
 
 
 def check_tables(
@@ -84,11 +85,13 @@ def _check_table(
     values: dict[str, Any] = {}
     for key in keys:
         if key.name in given:
-            fault = _check_value(key, given[key.name])
+            value = given[key.name]
+            if key.single and isinstance(value, str):
+                value = [value]
+            fault = _check_value(key, value)
             if fault:
                 faults.append(f"{table}.{key.name}: {fault}; {key.meaning}")
             else:
-                value = given[key.name]
                 values[key.name] = float(value) if key.kind is float else value
         elif key.required:
             faults.append(f"{table}.{key.name}: missing; {key.meaning}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ Handler = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = _parser().parse_args(argv)
+    _log_once()
     handler: Handler = arguments.handler
     try:
         return handler(arguments)
@@ -43,6 +45,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"epithermal-host: {what}", file=sys.stderr)
         return 1
+
+
+class _Once(logging.Filter):
+    """Drops a message that was logged before: several steps of a command read the same table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the message is new."""
+        text = record.getMessage()
+        is_new = text not in self._seen
+        self._seen.add(text)
+        return is_new
+
+
+def _log_once() -> None:
+    """Write warnings and notes on the input to standard error, each once."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
+    logging.basicConfig(format="epithermal-host: %(message)s", handlers=[handler])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,6 +23,7 @@ from epithermal_host.tables.quantities import (
 from epithermal_host.tables.table import Table, numbers, read_cells, refuse
 
 EPOCH = datetime.date(1970, 1, 1)
+SHALLOW_CM, DEEP_CM = 25.0, 100.0  # samples beyond the one and none above the other: mm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,12 +137,18 @@ def _depth(sampling: Sampling, table: Table) -> Array:
     if sampling.bottom_column:
         end = dataclasses.replace(DEPTH, ranges=False)
         top = numbers(table, sampling.depth_column, end)
-        depth = np.asarray(0.5 * (top + numbers(table, sampling.bottom_column, end)))
+        bottom = numbers(table, sampling.bottom_column, end)
+        reason = "is less than the upper end; are the two columns exchanged?"
+        refuse(table, sampling.bottom_column, bottom < top, reason)
+        depth = np.asarray(0.5 * (top + bottom))
     else:
         depth = numbers(table, sampling.depth_column, DEPTH)
+    column = sampling.bottom_column or sampling.depth_column
     if np.any(depth > 0.0) and not np.any(depth >= 1.0):
-        column = sampling.bottom_column or sampling.depth_column
         refuse(table, column, depth > 0.0, "and all other depths are below 1 cm; in m?")
+    if np.any(depth > DEEP_CM) and not np.any(depth < SHALLOW_CM):
+        reason = f"and no sample is above {SHALLOW_CM:g} cm; in mm? cm is wanted"
+        refuse(table, column, depth > DEEP_CM, reason)
     return depth
 
 

@@ -8,16 +8,23 @@ from epithermal_edge.loggers.dialects import DIALECTS
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 _ISO = r"(\d{4}-\d{2}-\d{2})?"
-_FILE = Key("file", str, "CSV, plain or .gz", True)
+_FILE = Key("file", str, "CSV, plain or .gz, or .xlsx", True)
 _CLOCK = (
     Key("time_format", str, "format for strptime; default: ISO 8601", default=""),
     Key("utc_offset_h", float, "clock ahead of UTC, hours", default=0.0, low=-14, high=14),
+    Key("time_zone", str, "of the clock, with summer time, such as Europe/Berlin", default=""),
+    Key("skip", int, "lines above the header, or above the first row", default=0, low=0, high=1000),
+    Key("sheet", str, "sheet of a spreadsheet; default: the first", default=""),
     Key("delimiter", str, "between the columns", default=",", pattern=".", blank=True),
     Key("decimal", str, "decimal mark of the numbers", default=".", choices=(".", ",")),
     Key("header", list, "column names of a file without a header line"),
     Key("missing", list, "more codes for no value, in quotes"),
 )
-_TIME = (_FILE, Key("time", str, "column of the date or time", True), *_CLOCK)
+_TIME = (
+    _FILE,
+    Key("time", list, "column of date and time, or a list of columns", True, single=True),
+    *_CLOCK,
+)
 _VALUE = (*_TIME, Key("column", str, "column of the value", True))
 
 TABLES: dict[str, tuple[Key, ...]] = {
@@ -95,7 +102,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
     ),
     "sampling": (
         _FILE,
-        Key("time", str, "column of the date; without it all samples are of `day`", default=""),
+        Key("time", list, "column of the date; without it all samples are of `day`", single=True),
         *_CLOCK,
         Key("value", str, "column of the water content", True),
         Key(

@@ -7,10 +7,12 @@ replaced by the environment variable. docs/field-evaluation.md describes the key
 from __future__ import annotations
 
 import datetime
+import difflib
 import math
 import os
 import re
 import tomllib
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,16 +238,29 @@ class _Builder:
         path = self._path(table["file"])
         if table["decimal"] == table["delimiter"]:
             self.faults.append(f"{table['file']}: decimal and delimiter are both a comma")
+        if table["time_zone"]:
+            self._check_zone(table)
         return TableFile(
             path=path,
-            time=(table["time"],) if table["time"] else (),
+            time=tuple(table["time"] or ()),
             time_format=table["time_format"],
             utc_offset_h=table["utc_offset_h"],
             delimiter=table["delimiter"],
             header=tuple(table["header"] or ()),
             missing=tuple(table["missing"] or ()),
             decimal=table["decimal"],
+            **{key: table[key] for key in ("time_zone", "skip", "sheet")},
         )
+
+    def _check_zone(self, table: Mapping[str, Any]) -> None:
+        zone, name = table["time_zone"], f"{table['file']}: time_zone"
+        if table["utc_offset_h"]:
+            self.faults.append(f"{name}: set it or utc_offset_h, not both")
+        if zone not in zoneinfo.available_timezones():
+            known = sorted(zoneinfo.available_timezones())
+            near = difflib.get_close_matches(zone, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "use a name such as Europe/Berlin"
+            self.faults.append(f"{name}: {zone!r} is unknown; {remedy}")
 
     def _records(self, table: dict[str, Any]) -> Records:
         columns, counts = table["columns"], table["count_columns"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError
 
+SPREADSHEET = frozenset({".xlsx", ".xlsm"})
 _NUMBER = r"\d*\.?\d+(?:[eE][-+]?\d+)?(?:\s*/\s*\d*\.?\d+)?"  # also a fraction: 5/9
 _CONVERTED = re.compile(
     rf"(?P<name>.+?)\s*(?:(?P<by>[*/])\s*(?P<sign>-?)(?P<factor>{_NUMBER}))?"
@@ -26,11 +27,13 @@ class TableFile:
     time: tuple[str, ...] = ()  # columns of date and time of day, joined by blanks; empty: none
     time_format: str = ""  # for strptime; empty: ISO 8601, or year, month, day, ... in columns
     utc_offset_h: float = 0.0  # clock ahead of UTC
+    time_zone: str = ""  # of the clock, with its summer time: Europe/Berlin; empty: utc_offset_h
     delimiter: str = ","  # a blank: any number of blanks and tabs
     header: tuple[str, ...] = ()  # names of the columns of a file without a header line
     skip: int = 0  # lines above the header, or above the first row
     missing: tuple[str, ...] = ()  # cells that stand for no value, besides the usual codes
     decimal: str = "."
+    sheet: str = ""  # of a spreadsheet; empty: the first
 
 
 @dataclass(frozen=True, slots=True)

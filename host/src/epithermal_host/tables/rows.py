@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from epithermal_edge.errors import ConfigError, SourceError
-from epithermal_host.tables.description import TableFile
+from epithermal_host.tables.description import SPREADSHEET, TableFile
+from epithermal_host.tables.spreadsheet import read_sheet
 
 Row = tuple[int, list[str]]
 """Line in the file, from 1, and its cells without surrounding blanks."""
+
+FOREIGN = {".xls", ".xlsb", ".ods", ".numbers", ".pdf", ".doc", ".docx", ".sav", ".mat", ".parquet"}
 
 
 def read_rows(file: TableFile) -> tuple[list[str], list[Row]]:
@@ -24,7 +29,7 @@ def read_rows(file: TableFile) -> tuple[list[str], list[Row]]:
     SourceError
         The file cannot be read.
     """
-    rows = split_rows(io.StringIO(_read_text(file), newline=""), file)
+    rows = _sheet_rows(file) if file.path.suffix in SPREADSHEET else _text_rows(file)
     header = list(file.header)
     try:
         if not header:
@@ -33,7 +38,7 @@ def read_rows(file: TableFile) -> tuple[list[str], list[Row]]:
             header.pop()
         if not header:
             raise ConfigError(f"{file.path}: no line with the names of columns")
-        return header, [row for row in rows if any(row[1])]
+        return header, [row for row in rows if _is_complete(file, row, header)]
     except csv.Error as fault:
         raise SourceError(f"{file.path}: cannot be read: {fault}") from fault
 
@@ -49,10 +54,57 @@ def split_rows(lines: Iterable[str], file: TableFile) -> Iterator[Row]:
             yield rows.line_num + file.skip, [cell.strip() for cell in row]
 
 
-def _read_text(file: TableFile) -> str:
-    opener = gzip.open if file.path.suffix == ".gz" else open
+def read_text(path: Path) -> str:
+    """Read a text file, also a .gz: UTF-8, UTF-16 by its byte order mark, else Windows-1252.
+
+    Raises
+    ------
+    ConfigError
+        The name is that of another kind of file.
+    SourceError
+        The file cannot be read.
+    """
+    if path.suffix.lower() in FOREIGN:
+        raise ConfigError(f"{path}: {path.suffix} is not read; save the table as CSV or .xlsx")
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(file.path, "rt", encoding="utf-8-sig", newline="") as stream:
-            return str(stream.read())
+        with opener(path, "rb") as stream:
+            data = bytes(stream.read())
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16")
+        if b"\0" in data:
+            raise SourceError(f"{path}: cannot be read: it is not text")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return data.decode("cp1252", "replace")
     except (OSError, EOFError, UnicodeDecodeError) as fault:
-        raise SourceError(f"{file.path}: cannot be read: {fault}") from fault
+        raise SourceError(f"{path}: cannot be read: {fault}") from fault
+
+
+def _text_rows(file: TableFile) -> Iterator[Row]:
+    return split_rows(io.StringIO(read_text(file.path), newline=""), file)
+
+
+def _sheet_rows(file: TableFile) -> Iterator[Row]:
+    for number, cells in enumerate(read_sheet(file.path, file.sheet), start=1):
+        if number > file.skip and any(cells) and not cells[0].startswith("# "):
+            yield number, cells
+
+
+def _is_complete(file: TableFile, row: Row, header: list[str]) -> bool:
+    """Return whether a row has cells; refuse one that may be shifted against the header."""
+    line, cells = row
+    if not any(cells):
+        return False
+    size = len(cells)
+    while size > len(header) and not cells[size - 1]:
+        size -= 1
+    if size != len(header):
+        remedy = "another delimiter, or a decimal comma?" if size > len(header) else (
+            "another delimiter, or a cell left out? an unknown value is an empty cell"
+        )  # fmt: skip
+        raise ConfigError(
+            f"{file.path}:{line}: {size} cells, but {len(header)} names of columns; {remedy}"
+        )
+    return True

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.records import NAN
 from epithermal_host.arrays import Array, Integers, Mask
-from epithermal_host.tables.cells import EMPTY, parse_middle, parse_number, parse_time
+from epithermal_host.tables.cells import EMPTY, parse_middle, parse_number
+from epithermal_host.tables.clock import read_times
 from epithermal_host.tables.description import Column, TableFile, parse_column
 from epithermal_host.tables.quantities import ANY, Quantity
 from epithermal_host.tables.rows import Row, read_rows
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +72,11 @@ def read_cells(file: TableFile, names: Sequence[str]) -> Table:
     except ConfigError as fault:
         raise ConfigError(*(f"{file.path}: {text}" for text in fault.faults)) from fault
     if clock:
-        rows = [row for row in rows if _cell(row, clock[0])]
-    time_s = np.array([_time(file, row, clock) for row in rows], dtype=np.float64)
+        rows = _with_time(file, rows, clock)
+        times = [[_cell(row, column) for column in clock] for row in rows]
+        time_s = read_times(file, times, [line for line, _ in rows])
+    else:
+        time_s = np.full(len(rows), np.nan)
     order = np.argsort(time_s, kind="stable")
     rows = [rows[i] for i in order.tolist()]
     cells = {name: [_cell(row, column) for row in rows] for name, column in columns.items()}
@@ -97,6 +103,9 @@ def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
     empty = np.array([cell.lower() in words for cell in cells], dtype=bool)
     codes = (*quantity.codes, *(parse_number(code, decimal) for code in table.file.missing))
     empty |= np.isin(values, codes)
+    if coded := int(np.sum(empty & np.isfinite(values))):
+        log.warning("note: %s: %s: %d of %d cells are codes for no value",
+                    table.file.path, column, coded, values.size)  # fmt: skip
     values[empty] = np.nan
     other = "," if decimal == "." else "."
     remedy = f'correct or empty it, or decimal = "{other}"?'
@@ -125,11 +134,11 @@ def _cell(row: Row, column: Column) -> str:
     return row[1][column.index] if column.index < len(row[1]) else ""
 
 
-def _time(file: TableFile, row: Row, clock: Sequence[Column]) -> float:
-    if not clock:
-        return NAN
-    try:
-        return parse_time(" ".join(_cell(row, column) for column in clock), file)
-    except ValueError as fault:
-        names = " ".join(file.time)
-        raise ConfigError(f"{file.path}:{row[0]}: {names}: {fault}") from fault
+def _with_time(file: TableFile, rows: list[Row], clock: Sequence[Column]) -> list[Row]:
+    """Leave out rows without a time, and log how many."""
+    timed = [row for row in rows if _cell(row, clock[0])]
+    if len(timed) < len(rows):
+        number = len(rows) - len(timed)
+        log.warning("note: %s: %d of %d rows have no time and are left out",
+                    file.path, number, len(rows))  # fmt: skip
+    return timed
