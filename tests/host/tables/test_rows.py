@@ -65,13 +65,23 @@ def test_a_compressed_file_is_read(tmp_path):
     ("row", "fault"),
     [
         ("2024-06-11,0,3", "3 cells, but 2 names of columns; another delimiter, or a decimal"),
-        ("2024-06-11", "1 cells, but 2 names of columns; another delimiter, or a cell left out"),
+        (
+            "2024-06-11\n2024-06-12,0.2",
+            "1 cells, but 2 names of columns; another delimiter, or a cell left out",
+        ),
     ],
 )
 def test_a_row_that_may_be_shifted_is_refused(tmp_path, row, fault):
     path = written(tmp_path, f"{TEXT}{row}\n")
     with pytest.raises(ConfigError, match=rf"a\.csv:3: {fault}"):
         read_rows(TableFile(path))
+
+
+def test_a_last_row_that_was_cut_off_is_left_out_and_reported(tmp_path, caplog):
+    path = written(tmp_path, "day,x,y\n2024-06-10,0.25,1\n2024-06-11,0.2")
+    with caplog.at_level(logging.WARNING):
+        assert len(read_rows(TableFile(path))[1]) == 1
+    assert "the last row is incomplete and is left out" in caplog.text
 
 
 def test_closing_delimiters_and_empty_lines_shift_nothing(tmp_path):

@@ -6,12 +6,15 @@ import codecs
 import csv
 import gzip
 import io
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from epithermal_edge.errors import ConfigError, SourceError
 from epithermal_host.tables.description import SPREADSHEET, TableFile
 from epithermal_host.tables.spreadsheet import read_sheet
+
+log = logging.getLogger(__name__)
 
 Row = tuple[int, list[str]]
 """Line in the file, from 1, and its cells without surrounding blanks."""
@@ -29,18 +32,21 @@ def read_rows(file: TableFile) -> tuple[list[str], list[Row]]:
     SourceError
         The file cannot be read.
     """
-    rows = _sheet_rows(file) if file.path.suffix in SPREADSHEET else _text_rows(file)
-    header = list(file.header)
     try:
-        if not header:
-            header = next(rows, (0, []))[1]
-        while header and not header[-1]:
-            header.pop()
-        if not header:
-            raise ConfigError(f"{file.path}: no line with the names of columns")
-        return header, [row for row in rows if _is_complete(file, row, header)]
+        rows, is_cut = _rows(file)
     except csv.Error as fault:
         raise SourceError(f"{file.path}: cannot be read: {fault}") from fault
+    header = list(file.header)
+    if not header and rows:
+        header = rows.pop(0)[1]
+    while header and not header[-1]:
+        header.pop()
+    if not header:
+        raise ConfigError(f"{file.path}: no line with the names of columns")
+    if is_cut and rows and len(rows[-1][1]) < len(header):
+        log.warning("note: %s: the last row is incomplete and is left out", file.path)
+        rows.pop()
+    return header, [row for row in rows if _is_complete(file, row, header)]
 
 
 def split_rows(lines: Iterable[str], file: TableFile) -> Iterator[Row]:
@@ -82,8 +88,12 @@ def read_text(path: Path) -> str:
         raise SourceError(f"{path}: cannot be read: {fault}") from fault
 
 
-def _text_rows(file: TableFile) -> Iterator[Row]:
-    return split_rows(io.StringIO(read_text(file.path), newline=""), file)
+def _rows(file: TableFile) -> tuple[list[Row], bool]:
+    """Return all rows, and whether the file ends within a line."""
+    if file.path.suffix in SPREADSHEET:
+        return list(_sheet_rows(file)), False
+    text = read_text(file.path)
+    return list(split_rows(io.StringIO(text, newline=""), file)), not text.endswith(("\n", "\r"))
 
 
 def _sheet_rows(file: TableFile) -> Iterator[Row]:
