@@ -22,7 +22,6 @@ from epithermal_edge.ancillary.neutron_monitor import (
     CountSeries,
     nmdb_query,
     read_nmdb,
-    read_rows,
 )
 from epithermal_edge.ancillary.poller import ANSWER_BYTES, FileTail, Nmdb, Poller, fetch
 from epithermal_edge.config.weather_tables import Incoming
@@ -55,22 +54,6 @@ SORRY = "\nSorry, no data available for the requested dates\n"
 
 def monitor_by_nmdb(url: str, ca_file: Path | None = None) -> Incoming:
     return Incoming("nmdb", None, "JUNG", url, ca_file, 3600.0, None, None, None, 21600.0)
-
-
-def test_lines_of_time_and_count_are_read_and_all_others_ignored():
-    expected = [(NOON - 4 * HOUR, 158.204), (NOON - 3 * HOUR, 158.391)]
-    expected += [(NOON - HOUR, 157.977), (NOON, 158.12)]
-    assert read_rows(ANSWER) == expected
-    html = ANSWER.replace("\n#__", "<html><pre><code>\n#__", 1) + "\n</code></pre><br>Total time"
-    assert read_rows(html) == expected
-    assert read_rows("time,count\n2026-11-26T12:00:00Z, 150.5\r\n") == [(NOON, 150.5)]
-    assert read_rows("2026/11/26 12:00\t150.5\n2026-11-26 12:00:00;0\n") == [(NOON, 150.5)]
-    assert read_rows("2026-13-26 12:00:00;150\n2026-11-26 12:00:00;1e5x\n\n;;\n") == []
-
-
-def test_two_monitors_in_a_line_are_refused():
-    with pytest.raises(SourceError, match="more than one"):
-        read_rows("2026-11-26 12:00:00;158.1; 102.2\n")
 
 
 def test_an_answer_for_another_monitor_or_without_counts_is_refused():
@@ -160,6 +143,26 @@ def test_of_a_long_file_the_end_is_read(tmp_path):
     rows = FileTail(path).poll()
     assert 2000 < len(rows) < 5000
     assert rows[-1] == (NOON + 19999 * HOUR, 150.123)
+
+
+def test_of_a_long_file_of_several_monitors_one_is_read(tmp_path):
+    path = tmp_path / "long.txt"
+    stamps = (datetime.fromtimestamp(NOON + k * HOUR, UTC) for k in range(20000))
+    rows = "".join(f"{stamp:%Y-%m-%d %H:%M:%S};150.123;395.2\n" for stamp in stamps)
+    path.write_text(f"#   STATION: JUNG, JUNG1\n JUNG   JUNG1\n{rows}")
+    assert FileTail(path, "JUNG1").poll()[-1] == (NOON + 19999 * HOUR, 395.2)
+
+
+def test_a_file_of_several_or_other_monitors_is_refused_at_each_poll(tmp_path):
+    path = tmp_path / "two.txt"
+    path.write_text("JUNG   JUNG1\n2026-11-26 12:00:00;150.123;395.2\n")
+    for tail, fault in (
+        (FileTail(path), r"two\.txt: .*2 monitors \(JUNG, JUNG1\); set incoming\.monitor"),
+        (FileTail(path, "OULU"), r"two\.txt: the counts are of JUNG, JUNG1, not OULU"),
+    ):
+        for _ in range(2):
+            with pytest.raises(SourceError, match=fault):
+                tail.poll()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.support.sites import made_up_site, probe, rain
 from epithermal_edge.errors import ConfigError
 from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.field.days import daily_mean
-from epithermal_host.field.series import load, monitor_faults, raw_records
+from epithermal_host.field.series import load, raw_records
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.tables.table import read_table
 
@@ -93,18 +93,6 @@ def test_a_site_without_samples_requires_n(made_up):
     with pytest.raises(ConfigError, match="no \\[sampling\\]"):
         load(bare)
     assert load(bare, N_CPH).cosmic_n_cph == N_CPH
-
-
-def test_stuck_values_and_drops_of_a_monitor_are_faults():
-    hours = np.arange(24.0 * 60)
-    value = 150.0 + np.sin(hours / 40.0)
-    value[200:260] = value[200]
-    value[800:810] = 120.0
-    value[1000:1100] *= 0.94  # a Forbush decrease
-    faults = monitor_faults(3600.0 * hours, value, 24.0) / 3600.0
-    assert [200.0, 260.0] in faults.tolist()
-    assert any(begin <= 800.0 < end for begin, end in faults)
-    assert not any(begin <= h < end for begin, end in faults for h in (100.0, 700.0, 1050.0))
 
 
 def test_a_missing_column_is_reported_with_the_nearest_name(made_up):

@@ -74,7 +74,9 @@ class AncillaryData:
         if incoming is None or incoming.source == "mqtt":
             return None
         if incoming.file is not None and incoming.source == "file":
-            return Poller(FileTail(incoming.file).poll, self._add_counts, FILE_EVERY_S)
+            return Poller(
+                FileTail(incoming.file, incoming.monitor).poll, self._add_counts, FILE_EVERY_S
+            )
         return Poller(Nmdb(incoming, self._wall).poll, self._add_counts, incoming.every_s)
 
     def _make_subscriber(self, config: Config) -> Subscriber | None:

@@ -1,29 +1,19 @@
-"""Read counts of a neutron monitor from text or NMDB's answers, and look them up by time."""
+"""Ask NMDB for the counts of a neutron monitor, and look counts up by time."""
 
 from __future__ import annotations
 
 import bisect
 import math
-import re
 from collections.abc import Iterable
 from urllib.parse import urlencode
 
-from epithermal_edge.errors import FrameError, SourceError
-from epithermal_edge.loggers.values import LIMITS, parse_number, parse_time
+from epithermal_edge.errors import SourceError
+from epithermal_edge.loggers.monitor_text import is_plausible, read_monitor
+from epithermal_edge.loggers.values import LIMITS
 from epithermal_edge.records import NAN
 from epithermal_edge.times import instant
 
 MAX_COUNTS = 2048  # 12 weeks of hours
-PLAUSIBLE = (
-    0.5,
-    1.5,
-)  # times the site's reference; solar cycle, Forbush and all, JUNG: 0.75 to 1.15
-
-_ROW = re.compile(
-    r"\s*([0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?Z?)"
-    r"\s*[;,\t]\s*([^;,\t<]*)\s*"
-)
-_STATION = re.compile(r"^#\s*STATION:\s*(\S+)", re.MULTILINE)
 
 
 class CountSeries:
@@ -65,9 +55,9 @@ class CountSeries:
         return new
 
     def _is_plausible(self, count: float) -> bool:
-        low, high = LIMITS["incoming"]
         if math.isfinite(self._reference):
-            low, high = (factor * self._reference for factor in PLAUSIBLE)
+            return is_plausible(count, self._reference)
+        low, high = LIMITS["incoming"]
         return low <= count <= high
 
     def at(self, time_s: float, max_age_s: float) -> float:
@@ -80,37 +70,6 @@ class CountSeries:
     def newest_s(self) -> float:
         """Return the Unix time of the newest count [s]; -inf before the first."""
         return self._times[-1] if self._times else -math.inf
-
-
-def read_rows(text: str) -> list[tuple[float, float]]:
-    """Return Unix time [s] and count of every line that has both.
-
-    Parameters
-    ----------
-    text :
-        `2026-11-26 12:00:00; 154.548`, or with a comma or tab; UTC. Other lines are ignored (`#`
-        comments of NEST, HTML), and so are counts that are `null`.
-
-    Raises
-    ------
-    SourceError
-        A line has two counts: the text is of several monitors.
-    """
-    rows = []
-    for line in text.splitlines():
-        match = _ROW.match(line)
-        if match is None:
-            continue
-        if line[match.end() : match.end() + 1] in (";", ",", "\t"):
-            raise SourceError(f"more than one count in a line: {line[:80]!r}")
-        try:
-            time_s = parse_time(match[1].strip(), "time", "iso", 0.0)
-            count = parse_number(match[2].strip(), "count", "incoming")
-        except FrameError:
-            continue  # a word for "no value", or zero
-        if math.isfinite(count):
-            rows.append((time_s, count))
-    return rows
 
 
 def nmdb_query(url: str, monitor: str, start_s: float, end_s: float) -> str:
@@ -165,10 +124,7 @@ def read_nmdb(text: str, monitor: str) -> list[tuple[float, float]]:
     SourceError
         The answer has no counts, or those of another monitor.
     """
-    stations = set(_STATION.findall(text))
-    if stations - {monitor}:
-        raise SourceError(f"NMDB answered for {', '.join(sorted(stations))}, not {monitor}")
-    rows = read_rows(text)
+    rows = read_monitor(text, monitor).rows
     if not rows:
         sorry = "no data for this time" if "orry" in text[:2000] else "not the text that NEST gives"
         raise SourceError(f"NMDB has no counts of {monitor}: {sorry}")

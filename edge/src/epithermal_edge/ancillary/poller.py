@@ -11,21 +11,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from epithermal_edge.ancillary.neutron_monitor import nmdb_query, read_nmdb, read_rows
+from epithermal_edge.ancillary.neutron_monitor import nmdb_query, read_nmdb
 from epithermal_edge.config.weather_tables import Incoming
 from epithermal_edge.errors import SourceError
+from epithermal_edge.loggers.monitor_text import Pairs, head_of, read_monitor
 from epithermal_edge.times import HOUR_S
 
 FILE_EVERY_S = 10.0  # between two checks of the file's size and time
 TAIL_BYTES = 1 << 17  # the part read of a growing file: its end, 16 weeks of hours
+HEAD_BYTES = 1 << 14  # the part read of its begin: NEST's comment has 4 kB
 ANSWER_BYTES = 1 << 20  # NEST answers 3 days of hours with 3 kB
 TIMEOUT_S = 30.0
 HISTORY_S = 3 * 86400.0  # period that is requested from NMDB
 RETRY_S = 60.0  # first limit of the pause after a failure; it doubles up to `every_s`
 
 log = logging.getLogger(__name__)
-
-Pairs = list[tuple[float, float]]
 
 
 class FileTail:
@@ -34,11 +34,13 @@ class FileTail:
     Parameters
     ----------
     path :
-        Lines of time and count; see `read_rows`. An unfinished last line is read later.
+        Lines of time and count; see `read_monitor`. An unfinished last line is read later.
+    monitor :
+        Name of the monitor, in a file of several; empty: the only one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, monitor: str = "") -> None:
+        self._path, self._monitor = path, monitor
         self._last_version: tuple[int, int, int] | None = None
 
     def poll(self) -> Pairs:
@@ -47,7 +49,7 @@ class FileTail:
         Raises
         ------
         SourceError
-            The file cannot be read.
+            The file cannot be read, or is of several or other monitors.
         """
         try:
             with open(self._path, "rb", opener=_open_at_once) as file:
@@ -58,15 +60,21 @@ class FileTail:
                 if version == self._last_version:
                     return []
                 start = max(status.st_size - TAIL_BYTES, 0)
+                head = file.read(HEAD_BYTES) if start else b""
                 file.seek(start)
                 data = file.read(TAIL_BYTES)
         except OSError as fault:
             raise SourceError(f"{self._path}: {fault.strerror}; check incoming.file") from fault
-        self._last_version = version
         lines = data[: data.rfind(b"\n") + 1]
         if start:  # within a line
             lines = lines[lines.find(b"\n") + 1 :]
-        return read_rows(lines.decode("utf-8", "replace"))
+        text = head_of(head.decode("utf-8-sig", "replace")) + lines.decode("utf-8-sig", "replace")
+        try:
+            rows = read_monitor(text, self._monitor).rows
+        except SourceError as fault:
+            raise SourceError(f"{self._path}: {fault}") from fault
+        self._last_version = version
+        return rows
 
 
 def _open_at_once(path: str, flags: int) -> int:

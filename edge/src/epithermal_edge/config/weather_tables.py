@@ -10,6 +10,7 @@ from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.loggers.units import CONVERSIONS, Conversion
 from epithermal_edge.times import DAY_S
 
+USUAL_MONITOR = "JUNG"
 NMDB_URL = "https://www.nmdb.eu/nest/draw_graph.php"
 TOPIC = r"[^#+\x00]+"  # MQTT allows blanks: names of rooms and gardens are topics
 
@@ -81,8 +82,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key(
             "monitor",
             str,
-            "nmdb: short name of the monitor",
-            default="JUNG",
+            "nmdb: short name of the monitor, JUNG by default; file: the one to read of several",
             pattern=r"[A-Z0-9]{2,8}",
         ),
         Key("url", str, "nmdb: address of NEST", default=NMDB_URL, pattern=r"https://\S+"),
@@ -123,7 +123,7 @@ class Incoming:
 
     source: str
     file: Path | None
-    monitor: str
+    monitor: str  # file: empty for the only one
     url: str
     ca_file: Path | None
     every_s: float
@@ -196,4 +196,5 @@ def build_incoming(table: dict[str, Any] | None, folder: Path) -> Incoming | Non
     if table is None:
         return None
     files = {k: folder / table[k] if table[k] else None for k in ("file", "ca_file")}
-    return Incoming(**{**table, **files})
+    monitor = table["monitor"] or (USUAL_MONITOR if table["source"] == "nmdb" else "")
+    return Incoming(**{**table, **files, "monitor": monitor})

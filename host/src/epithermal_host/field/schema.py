@@ -71,7 +71,10 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
     ),
     "incoming": (
-        *_VALUE,
+        _FILE,
+        Key("time", list, "column of the time; not for a download of NEST", single=True),
+        *_CLOCK,
+        Key("column", str, "column of the counts, or name of the monitor", True),
         Key("form", str, "form of the intensity correction", True, choices=INCOMING_FORMS),
         Key("ref", float, "monitor's count for a factor of 1", True, low=1e-6, high=1e9),
         Key(

@@ -24,15 +24,14 @@ from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.config.instrument import SAMPLING_SIGMA
 from epithermal_host.field.days import daily_mean, nanmean_rows
+from epithermal_host.field.neutron_monitor import counts_at
 from epithermal_host.field.sampled_counts import corrected, mean_over, steps
 from epithermal_host.field.samples import begin_s, read_campaigns
-from epithermal_host.field.site_toml import Monitor, Rain, SiteFile
+from epithermal_host.field.site_toml import Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
 from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, rain_amount
 from epithermal_host.tables.table import read_table
 
-DROP_MAX = 0.10  # below the median of `DROP_WINDOW_D`, relative; larger drops are faults
-DROP_WINDOW_D = 15.0
 BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, for the last humidity held
 
 
@@ -128,7 +127,7 @@ def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
     if site_file.rain is not None:
         changes["rain_mm"] = _rain(site_file.rain, records)
     if site_file.incoming is not None:
-        changes["incoming"], faulty_s = _incoming(site_file.incoming, end_s)
+        changes["incoming"], faulty_s = counts_at(site_file.incoming, end_s)
     if source.corrected:  # the reference atmosphere, in which every factor is 1
         changes["pressure_hpa"] = np.full(end_s.size, float(site_file.site.pressure_ref_hpa))
     columns = {name: values.tolist() for name, values in changes.items()}
@@ -243,40 +242,6 @@ def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
     return np.asarray(judged, dtype=bool)
 
 
-def monitor_faults(time_s: Array, value: Array, hold_h: float) -> Array:
-    """Find the periods in which a neutron monitor's values are faulty.
-
-    Parameters
-    ----------
-    time_s, value : (n,)
-        In time order.
-    hold_h : [h]
-        Longest time for which a value may remain unchanged.
-
-    Returns
-    -------
-    (k, 2) [s, UTC]
-        Start and end. Days with a drop of more than `DROP_MAX` below the median around them are
-        included; the largest Forbush decreases of a solar cycle at high-latitude monitors have
-        this size.
-    """
-    if not time_s.size:
-        return np.empty((0, 2))
-    begins = np.flatnonzero(np.concatenate(([True], np.diff(value) != 0.0)))
-    until = np.append(time_s[begins[1:]], time_s[-1])
-    stuck = until - time_s[begins] > hold_h * HOUR_S
-    faults = [np.stack([time_s[begins], until], axis=1)[stuck]]
-    day = np.floor(time_s / DAY_S)
-    each, where = np.unique(day, return_inverse=True)
-    middle = np.array([np.median(value[where == i]) for i in range(each.size)])
-    half = 0.5 * DROP_WINDOW_D
-    around = np.array([np.median(middle[np.abs(each - d) <= half]) for d in each])
-    low = value < (1.0 - DROP_MAX) * around[where]
-    bad = np.unique(day[low])
-    faults.append(np.stack([bad * DAY_S, (bad + 1.0) * DAY_S], axis=1))
-    return np.concatenate(faults)
-
-
 def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
     """Distribute rain amounts evenly over their period, for each record [mm]; NaN: unknown."""
     time_s, values = read_table(rain.file, rain.columns, rain_amount(rain.interval_h))
@@ -290,17 +255,3 @@ def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
     inside = (i < ends.size) & (end_s - 0.5 * step_s > ends[np.minimum(i, ends.size - 1)] - span_s)
     rate = amount[np.minimum(i, ends.size - 1)] / span_s
     return np.where(inside, rate * np.minimum(step_s, span_s), np.nan)
-
-
-def _incoming(monitor: Monitor, end_s: Array) -> tuple[Array, Array]:
-    """Return the last monitor value at each record's end, NaN during faults, and the faults."""
-    time_s, values = read_table(monitor.file, (monitor.column,))
-    usable = np.isfinite(values[:, 0])
-    time_s, value = time_s[usable], values[usable, 0]
-    faulty_s = monitor_faults(time_s, value, monitor.hold_h)
-    i = np.searchsorted(time_s, end_s, side="right") - 1
-    last = np.where(i >= 0, value[np.maximum(i, 0)], np.nan)
-    last[end_s - time_s[np.maximum(i, 0)] > monitor.hold_h * HOUR_S] = np.nan
-    for begin, end in faulty_s:
-        last[(end_s >= begin) & (end_s < end)] = np.nan
-    return last, faulty_s

@@ -53,7 +53,8 @@ class Monitor:
     """File of a neutron monitor."""
 
     file: TableFile
-    column: str
+    column: str  # in a download of NEST: short name of the monitor
+    reference: float  # count for a factor of 1; NaN: the counts are not used for a correction
     hold_h: float  # a value that remains unchanged for longer is a fault
 
 
@@ -276,7 +277,8 @@ class _Builder:
     def _monitor(self, table: dict[str, Any] | None) -> Monitor | None:
         if table is None:
             return None
-        return Monitor(self._table(table), table["column"], table["hold_h"])
+        reference = NAN if table["form"] == "none" else table["ref"]
+        return Monitor(self._table(table), table["column"], reference, table["hold_h"])
 
     def _rain(self, table: dict[str, Any] | None) -> Rain | None:
         if table is None:

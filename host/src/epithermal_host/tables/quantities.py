@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from epithermal_edge.inference.qc_limits import DEFAULT
+from epithermal_edge.loggers.values import LIMITS
 
 CODES = (-99.0, -999.0, -9999.0, -7999.0)  # of archives and loggers: no value
 _CODES = (*CODES, 99.99)  # where 99.99 is not a value
@@ -31,6 +32,7 @@ DENSITY = Quantity("g/cm3", 0.05, 2.2, "in another unit? g/cm3 is wanted", "in k
 MOST_WATER_G_G = 3.0  # without the sample's own density; peat with its own may hold more
 DEPTH = Quantity("cm", 0.0, 300.0, "a depth is positive downwards", "in mm?", ranges=True)
 DISTANCE = Quantity("m", 0.0, 1000.0, "a distance is positive", "in cm?")
+MONITOR_COUNTS = Quantity("", 0.0, LIMITS["incoming"][1], "no count", "no count")
 SOIL_TEMPERATURE = Quantity("degC", -60.0, 80.0, "in another unit?", "in K or degF?", _CODES)
 
 AIR_TEMPERATURE = Quantity("degC", -90.0, 60.0, "in another unit?", "in K or degF?")
