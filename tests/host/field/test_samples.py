@@ -195,7 +195,7 @@ def test_both_ends_of_a_sample_give_its_middle_and_are_checked_for_their_unit(sh
 def test_distances_in_another_unit_or_negative_are_refused(sheet):
     with pytest.raises(ConfigError, match=r"samples\.csv:2: metres: '0.025'.*below 1 m; in km\?"):
         sheet(column(2, "0.025", "0.025", "0.075", "0.075"))
-    with pytest.raises(ConfigError, match=r"samples\.csv:2: metres: '2500' is above 1000 m; in cm"):
+    with pytest.raises(ConfigError, match=r"samples\.csv:2: metres: '2500' is above 500 m; in cm"):
         sheet(column(2, "2500", "2500", "7500", "7500"))
     with pytest.raises(ConfigError, match=r"samples\.csv:5: metres: '-75' is below 0 m"):
         sheet(column(2, "25", "25", "75", "-75"))
@@ -211,6 +211,34 @@ def test_samples_that_a_rule_leaves_out_are_counted(sheet):
         "2 of 5 samples are below 30 cm and are left out",
     )
     assert sheet(ROWS)[0].notes == ()
+
+
+def test_a_sheet_that_is_drier_than_any_field_is_refused(sheet):
+    dry = column(4, "0.0033", "0.0026", "0.0007", "0.019")
+    for change in (NO_DENSITY, AS_THETA):
+        with pytest.raises(ConfigError, match=r"samples\.csv:2: water: '0\.0033' and all others"):
+            sheet(dry, change)
+    assert sheet(column(4, "0.0033", "0.0026", "0.0007", "0.021"))[0].theta.size == 4
+
+
+def test_total_water_below_that_of_lattice_and_organic_matter_is_refused(sheet):
+    total = ('"water_g_g"', '"total_water_g_g"')  # 0.03 g/g in the lattice
+    with pytest.raises(ConfigError, match=r"csv:3: water: '0\.02' is less than lattice and"):
+        sheet(column(4, "0.2", "0.02", "0.2", "0.2"), total)
+
+
+def test_densities_that_are_not_near_the_sites_are_refused(sheet):
+    with pytest.raises(ConfigError, match=r"density: '0\.43' .* median 0\.43 is not near soil"):
+        sheet(column(5, "0.43", "0.51", "0.39", "0.43"))
+    assert sheet(column(5, "0.66", "0.66", "0.66", "0.1"))[0].theta.size == 4  # the site has 1.3
+
+
+def test_samples_in_use_without_depth_or_distance_are_counted(sheet):
+    rows = column(3, "2.5", "", "-9999", "7.5")
+    assert sheet(rows)[0].notes == ("2 of 4 samples used have no depth",)
+    rows = column(2, "25", "25", "75", "")
+    assert sheet(rows)[0].notes == ("1 of 4 samples used have no distance",)
+    assert sheet(rows, ('distance_column = "metres"', ""))[0].notes == ()
 
 
 @pytest.mark.parametrize(

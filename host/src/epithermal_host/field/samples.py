@@ -22,6 +22,7 @@ from epithermal_host.tables.quantities import (
 )
 from epithermal_host.tables.table import Table, numbers, read_cells, refuse
 
+DRIEST_FIELD = 0.02  # g/g or m3/m3; a sheet whose wettest sample is drier has another unit
 EPOCH = datetime.date(1970, 1, 1)
 SHALLOW_CM, DEEP_CM = 25.0, 100.0  # samples beyond the one and none above the other: mm
 
@@ -82,6 +83,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
         else:
             own = np.unique(profile[rows], return_inverse=True)[1]
             notes = _left_out(sampling.deepest_cm, own_day, known, usable)
+            notes += _unplaced(sampling, rows, depth, distance)
             out.append(Campaign(day, theta[rows], depth[rows], distance[rows], own, notes))
     if faults:
         raise ConfigError(*faults)
@@ -117,19 +119,45 @@ def _theta(site_file: SiteFile, sampling: Sampling, table: Table, shallow: Mask)
     """
     column = sampling.value
     if sampling.kind == "theta":
-        return numbers(table, column, THETA)
+        theta = numbers(table, column, THETA)
+        _check_driest(table, column, theta)
+        return theta
     site, water = site_file.site, numbers(table, column, WATER_G_G)
-    own = numbers(table, sampling.bulk_density_column, DENSITY)
+    _check_driest(table, column, water)
+    own = _density(site_file, sampling, table)
     density = np.where(np.isfinite(own), own, float(site.bulk_density_g_cm3))
     peat = np.isfinite(own) & (water * own <= 1.0)
     reason = f"is above {MOST_WATER_G_G:g} g/g; {WATER_G_G.if_high}"
     refuse(table, column, (water > MOST_WATER_G_G) & ~peat, reason)
     if sampling.kind == "total_water_g_g":
         water = water - float(site.lattice_water_g_g) - float(site.organic_water_g_g)
+        reason = "is less than lattice and organic water of [soil]; is kind water_g_g?"
+        refuse(table, column, shallow & (water < 0.0), reason)
     theta = np.asarray(water * density)
     reason = "g/g and its bulk density give a theta above 1; in percent? or another density?"
     refuse(table, column, shallow & (theta > 1.0), reason)
     return theta
+
+
+def _check_driest(table: Table, column: str, water: Array) -> None:
+    """Refuse a sheet in which no sample is wetter than any field is."""
+    if not np.any(water >= DRIEST_FIELD):
+        reason = f"and all others are below {DRIEST_FIELD:g}; another unit or column?"
+        refuse(table, column, np.isfinite(water), reason)
+
+
+def _density(site_file: SiteFile, sampling: Sampling, table: Table) -> Array:
+    """Read the samples' own densities, (n,) [g cm-3]; NaN: unknown."""
+    column, site = sampling.bulk_density_column, float(site_file.site.bulk_density_g_cm3)
+    own = numbers(table, column, DENSITY)
+    known = np.isfinite(own)
+    if known.any() and not site / 2.0 <= (usual := float(np.median(own[known]))) <= 2.0 * site:
+        reason = (
+            f"and all: their median {usual:.3g} is not near soil.bulk_density_g_cm3 {site:g}; "
+            "another unit or column?"
+        )
+        refuse(table, column, known, reason)
+    return own
 
 
 def _depth(sampling: Sampling, table: Table) -> Array:
@@ -171,6 +199,19 @@ def _left_out(deepest_cm: float, day: Mask, known: Mask, usable: Mask) -> tuple[
         verb = "is" if number == 1 else "are"
         notes.append(f"{number} of {int(day.sum())} samples {verb} {why} and {verb} left out")
     return tuple(note for note in notes if not note.startswith("0 "))
+
+
+def _unplaced(sampling: Sampling, rows: Mask, depth: Array, distance: Array) -> tuple[str, ...]:
+    """Report how many samples in use, (n,), lack a depth or distance that others have."""
+    notes = []
+    for name, column, values in (
+        ("depth", sampling.depth_column, depth),
+        ("distance", sampling.distance_column, distance),
+    ):
+        number = int(np.sum(rows & np.isnan(values)))
+        if column and number:
+            notes.append(f"{number} of {int(rows.sum())} samples used have no {name}")
+    return tuple(notes)
 
 
 def _profile(sampling: Sampling, cells: dict[str, list[str]], n: int) -> Integers:

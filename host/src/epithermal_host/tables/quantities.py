@@ -31,7 +31,8 @@ WATER_G_G = Quantity("g/g", 0.0, math.inf, "negative water", "in percent?")
 DENSITY = Quantity("g/cm3", 0.05, 2.2, "in another unit? g/cm3 is wanted", "in kg/m3?")
 MOST_WATER_G_G = 3.0  # without the sample's own density; peat with its own may hold more
 DEPTH = Quantity("cm", 0.0, 300.0, "a depth is positive downwards", "in mm?", ranges=True)
-DISTANCE = Quantity("m", 0.0, 1000.0, "a distance is positive", "in cm?")
+# 500 m: twice the distance that 86 % of the neutrons come from, in dry air over dry soil
+DISTANCE = Quantity("m", 0.0, 500.0, "a distance is positive", "in cm?")
 MONITOR_COUNTS = Quantity("", 0.0, LIMITS["incoming"][1], "no count", "no count")
 SOIL_TEMPERATURE = Quantity("degC", -60.0, 80.0, "in another unit?", "in K or degF?", _CODES)
 
