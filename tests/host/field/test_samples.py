@@ -214,11 +214,13 @@ def test_samples_that_a_rule_leaves_out_are_counted(sheet):
 
 
 def test_a_sheet_that_is_drier_than_any_field_is_refused(sheet):
-    dry = column(4, "0.0033", "0.0026", "0.0007", "0.019")
+    dry = column(4, "0.0033", "0.0026", "0.0007", "0.03")
     for change in (NO_DENSITY, AS_THETA):
-        with pytest.raises(ConfigError, match=r"samples\.csv:2: water: '0\.0033' and all others"):
+        with pytest.raises(
+            ConfigError, match=r"samples\.csv:2: water: '0\.0033' and all: their median"
+        ):
             sheet(dry, change)
-    assert sheet(column(4, "0.0033", "0.0026", "0.0007", "0.021"))[0].theta.size == 4
+    assert sheet(column(4, "0.0033", "0.0026", "0.02", "0.021"))[0].theta.size == 4
 
 
 def test_total_water_below_that_of_lattice_and_organic_matter_is_refused(sheet):

@@ -57,7 +57,7 @@ def test_encodings_and_their_marks_are_no_part_of_the_names(tmp_path, data):
 
 
 def test_a_compressed_file_is_read(tmp_path):
-    path = written(tmp_path, gzip.compress(TEXT.encode()), "a.csv.gz")
+    path = written(tmp_path, gzip.compress(TEXT.encode()), "A.CSV.GZ")
     assert read_rows(TableFile(path))[0] == ["day", "x"]
 
 

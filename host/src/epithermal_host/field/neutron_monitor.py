@@ -12,7 +12,7 @@ from epithermal_edge.loggers.monitor_text import PLAUSIBLE, is_nest, read_monito
 from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array
 from epithermal_host.field.site_toml import Monitor
-from epithermal_host.tables.description import SPREADSHEET
+from epithermal_host.tables.description import is_spreadsheet
 from epithermal_host.tables.quantities import MONITOR_COUNTS
 from epithermal_host.tables.rows import read_text
 from epithermal_host.tables.table import read_table
@@ -36,7 +36,7 @@ def read_counts(monitor: Monitor) -> tuple[Array, Array]:
         The file cannot be read.
     """
     where = monitor.file.path
-    if where.suffix not in SPREADSHEET and is_nest(text := read_text(where)):
+    if not is_spreadsheet(where) and is_nest(text := read_text(where)):
         time_s, value = _read_nest(monitor, text)
     elif not monitor.file.time:
         raise ConfigError(

@@ -13,7 +13,7 @@ import numpy as np
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array
-from epithermal_host.tables.description import SPREADSHEET, TableFile
+from epithermal_host.tables.description import TableFile, is_spreadsheet
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _utc(stamp: datetime.datetime) -> float:
 def _stamp(cells: Sequence[str], file: TableFile) -> datetime.datetime:
     """Parse one time; without a zone if the text names none."""
     text = " ".join(cells)
-    if file.time_format and file.path.suffix not in SPREADSHEET:
+    if file.time_format and not is_spreadsheet(file.path):
         return datetime.datetime.strptime(text, file.time_format)
     try:
         return _iso(cells)

@@ -11,7 +11,6 @@ from pathlib import Path
 from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError
 
-SPREADSHEET = frozenset({".xlsx", ".xlsm"})
 _NUMBER = r"\d*\.?\d+(?:[eE][-+]?\d+)?(?:\s*/\s*\d*\.?\d+)?"  # also a fraction: 5/9
 _CONVERTED = re.compile(
     rf"(?P<name>.+?)\s*(?:(?P<by>[*/])\s*(?P<sign>-?)(?P<factor>{_NUMBER}))?"
@@ -44,6 +43,11 @@ class Column:
     name: str  # in the file
     factor: float = 1.0
     offset: float = 0.0
+
+
+def is_spreadsheet(path: Path) -> bool:
+    """Return whether the name of a file is that of a spreadsheet that can be read."""
+    return path.suffix.lower() in (".xlsx", ".xlsm")
 
 
 def parse_column(text: str, header: Sequence[str]) -> Column:

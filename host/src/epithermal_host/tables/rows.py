@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from epithermal_edge.errors import ConfigError, SourceError
-from epithermal_host.tables.description import SPREADSHEET, TableFile
+from epithermal_host.tables.description import TableFile, is_spreadsheet
 from epithermal_host.tables.spreadsheet import read_sheet
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def read_text(path: Path) -> str:
     """
     if path.suffix.lower() in FOREIGN:
         raise ConfigError(f"{path}: {path.suffix} is not read; save the table as CSV or .xlsx")
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opener(path, "rb") as stream:
             data = bytes(stream.read())
@@ -90,7 +90,7 @@ def read_text(path: Path) -> str:
 
 def _rows(file: TableFile) -> tuple[list[Row], bool]:
     """Return all rows, and whether the file ends within a line."""
-    if file.path.suffix in SPREADSHEET:
+    if is_spreadsheet(file.path):
         return list(_sheet_rows(file)), False
     text = read_text(file.path)
     return list(split_rows(io.StringIO(text, newline=""), file)), not text.endswith(("\n", "\r"))
