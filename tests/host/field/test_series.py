@@ -82,6 +82,20 @@ def test_rain_is_assigned_to_its_day_and_unknown_on_other_days(made_up):
     assert known.tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize(("factor", "refused"), [(1.0, False), (1 / 25.4, True), (0.001, True)])
+def test_a_year_of_rain_in_another_unit_is_refused(made_up, factor, refused):
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=i) for i in range(200)]
+    rows = [f"{day},{1.5 * factor:.6f}," for day in days]
+    made_up.rain.file.path.write_text("\n".join(["day,north,south", *rows]) + "\n", "utf-8")
+    if refused:
+        with pytest.raises(
+            ConfigError, match=r"rain\.csv: north \+ south: .* mm in 200 days; in m"
+        ):
+            raw_records(made_up)
+    else:
+        assert np.nansum([record.rain_mm for record in raw_records(made_up)[0]]) > 10.0
+
+
 def test_probes_are_averaged_in_their_depth_and_weighted_between_depths(made_up):
     truth = load(made_up).truth
     assert truth[1] == pytest.approx(0.25 * 0.2 + 0.75 * 0.4)

@@ -32,6 +32,7 @@ from epithermal_host.simulation.known_site import calibration_sigma
 from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, rain_amount
 from epithermal_host.tables.table import read_table
 
+DRIEST_YEAR_MM, ENOUGH_D = 30.0, 180.0  # rain of a year, judged from so many days on
 BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, for the last humidity held
 
 
@@ -247,6 +248,7 @@ def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
     time_s, values = read_table(rain.file, rain.columns, rain_amount(rain.interval_h))
     known = np.isfinite(values)
     amount = np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1), np.nan)
+    _check_year(rain, amount)
     span_s = rain.interval_h * HOUR_S
     ends = time_s + rain.end_h * HOUR_S
     end_s = np.array([r.end_s for r in records])
@@ -255,3 +257,14 @@ def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
     inside = (i < ends.size) & (end_s - 0.5 * step_s > ends[np.minimum(i, ends.size - 1)] - span_s)
     rate = amount[np.minimum(i, ends.size - 1)] / span_s
     return np.where(inside, rate * np.minimum(step_s, span_s), np.nan)
+
+
+def _check_year(rain: Rain, amount: Array) -> None:
+    """Refuse rain that amounts to a driest desert's, which is usually in another unit."""
+    known = amount[np.isfinite(amount)]
+    days, total_mm = known.size * rain.interval_h / 24.0, float(known.sum())
+    if days >= ENOUGH_D and 0.0 < total_mm < DRIEST_YEAR_MM * days / 365.0:
+        raise ConfigError(
+            f"{rain.file.path}: {' + '.join(rain.columns)}: {total_mm:.3g} mm in {days:.0f} days; "
+            "in m or inches? mm is wanted, as in 'rain * 25.4'"
+        )
