@@ -93,6 +93,10 @@ def test_missing_tables_and_unknown_tables_are_reported(tmp_path):
     [
         ('ca_file = "no.pem"', "mqtt.ca_file: no file "),
         ('user = "a"\ncert_file = "station.toml"', "cert_file and key_file belong together"),
+        (
+            'cert_file = "station.toml"\nkey_file = "station.toml"',
+            "mqtt.ca_file: missing; a client",
+        ),
         ('password_file = "station.toml"', "mqtt.user: missing"),
         ('prefix = "a/#"', "mqtt.prefix: 'a/#' does not match"),
         ('command_key_file = "station.toml"', "mqtt.command_key_file: "),
@@ -145,6 +149,20 @@ def test_the_faults_of_a_soil_are_reported_for_each_key(tmp_path):
         "site.soil.n: 1.0 is not within 1.01 to 15; van Genuchten's n",
         "site.soil.ks_cm_d: missing; give all of [site.soil] or none",
         "site.soil.theta_r: 0.39 is not less than theta_s = 0.38",
+    ]
+
+
+def test_a_file_without_a_site_is_reported_and_not_a_fault_of_the_program(tmp_path):
+    path = station_toml(tmp_path)
+    path.write_text(path.read_text().replace(f"[site]\n{SITE}", ""))
+    with pytest.raises(ConfigError, match=r"\[site\] is missing"):
+        read_config(path)
+
+
+def test_a_soil_that_can_hold_no_water_is_reported(tmp_path):
+    soil = SOIL.replace("0.065", "0.4").replace("0.41", "0.4")
+    assert faults(tmp_path, site=SITE + soil) == [
+        "site.soil.theta_r: 0.4 is not less than theta_s = 0.4"
     ]
 
 

@@ -91,6 +91,15 @@ def test_sigma_is_that_of_what_is_shown_while_nothing_was_counted(bundle, step_f
     np.testing.assert_array_equal(np.delete(void, 1), np.delete(held, 1))
 
 
+def test_sigma_is_that_of_the_network_at_a_restart_with_a_count(bundle, step_fn):
+    names = [feature.name for feature in bundle.features]
+    x = bundle.golden_inputs[80].copy()
+    x[names.index("gap")], x[names.index("theta_inv_sigma")] = 0.0, 0.2
+    _, cold = estimator.step(step_fn, bundle, estimator.start(bundle), window(72, x, restart=True))
+    y, _ = step_fn(x, bundle.cold_state())
+    assert cold[1] == y[1] < 0.2
+
+
 def test_a_window_of_two_sites_is_a_mistake_of_the_programmer(bundle, step_fn):
     two = dataclasses.replace(
         window(0, bundle.golden_inputs[0]), features=np.zeros((2, len(FEATURES)))
@@ -101,6 +110,18 @@ def test_a_window_of_two_sites_is_a_mistake_of_the_programmer(bundle, step_fn):
 
 def test_the_golden_vectors_pass_on_the_runtime_at_hand(bundle, step_fn):
     assert estimator.check_golden(bundle, step_fn) <= bundle.golden_tolerance
+
+
+def test_golden_answers_of_another_shape_are_no_agreement(bundle, step_fn):
+    one = dataclasses.replace(bundle, golden_outputs=bundle.golden_outputs[:, :1])
+    with pytest.raises(BundleError, match="golden vectors fail"):
+        estimator.check_golden(one, step_fn)
+
+
+def test_an_error_equal_to_the_tolerance_is_allowed(bundle, step_fn):
+    error = estimator.run_golden(bundle, step_fn)
+    exact = dataclasses.replace(bundle, golden_tolerance=error)
+    assert estimator.check_golden(exact, step_fn) == error
 
 
 @pytest.mark.parametrize("wrong", [0.001, np.nan, np.inf])

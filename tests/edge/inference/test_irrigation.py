@@ -168,6 +168,19 @@ def test_no_day_is_told_beyond_the_horizon():
     assert math.isnan(irrigation.days_left(irrigation.NOTHING, Range(1.0, 0.5, 2.0)).value)
 
 
+def test_the_last_day_of_the_horizon_is_still_told_and_a_slow_rate_bounds_it():
+    assert irrigation.days_left(Range(60.0, 60.0, 60.0), Range(1.0, 1.0, 1.0)).value == 60.0
+    slow = irrigation.days_left(Range(5.0, 5.0, 5.0), Range(0.5, 0.25, 0.75))
+    assert (slow.value, slow.p95) == pytest.approx((10.0, 20.0))
+
+
+def test_an_estimate_is_described_with_the_water_that_plants_can_take():
+    state = remembered([80.0 - 1.5 * day for day in range(8)])
+    told = irrigation.describe(SOIL, state, 0, dataclasses.replace(GOOD, theta=0.25))
+    assert told.available_mm == pytest.approx(45.0) and told.depletion == pytest.approx(0.25)
+    assert told.rate_mm_d == pytest.approx(1.5) and told.days_to_threshold == pytest.approx(10.0)
+
+
 @pytest.fixture(scope="module")
 def engine():
     bundle = dataclasses.replace(open_bundle(BUNDLE), spin_up_steps=3)

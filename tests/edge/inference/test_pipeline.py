@@ -265,10 +265,47 @@ def test_rain_and_et0_are_sums_of_the_day_and_known_only_when_given():
 
 
 def test_et0_comes_from_the_temperature_when_nothing_better_is_there():
+    """Hargreaves & Samani (1985) with the mean and the extremes of the day."""
     day = lambda i: 15.0 + 6.0 * math.sin(2 * math.pi * (i - 9) / 24)  # noqa: E731
     _, _, windows = run(hourly(24, temperature_c=day))
+    day_of_year = datetime.fromtimestamp(MIDNIGHT_S, UTC).timetuple().tm_yday
+    radiation_mm = float(extraterrestrial_radiation(SITE.latitude_deg, float(day_of_year)))
+    expected_mm = 0.0023 * (15.0 + 17.8) * math.sqrt(12.0) * radiation_mm
     assert feature(windows[-1], "et0_known") == 1.0
-    assert 0.5 < feature(windows[-1], "et0_mm") < 8.0
+    assert feature(windows[-1], "et0_mm") == pytest.approx(expected_mm, rel=1e-9)
+
+
+@pytest.mark.parametrize(("hours", "known"), [(12, 1.0), (11, 0.0)])
+def test_et0_of_half_a_day_stands_for_the_day_and_of_less_is_unknown(hours, known):
+    site = replace(SITE, latitude_deg=NAN)
+    _, _, windows = run(hourly(24, et0_mm=lambda i: 0.1 if i < hours else NAN), site)
+    assert feature(windows[-1], "et0_known") == known
+    assert feature(windows[-1], "et0_mm") == pytest.approx(2.4 * known)
+
+
+def test_sigma_of_a_flat_inversion_is_large_and_bounded():
+    site = replace(SITE, cosmic_n_cph=2.0)
+    _, _, windows = run(hourly(24, theta=0.6, site=site), site)
+    assert feature(windows[-1], "theta_inv_sigma") == features.SIGMA_MAX == 0.2
+
+
+def test_a_record_without_a_counting_time_stands_for_an_hour_after_a_longer_silence():
+    first, *_, last = hourly(24, rain_mm=1.0, et0_mm=0.1)
+    _, _, windows = run([first, replace(last, duration_s=NAN, counts=NAN)])
+    assert feature(windows[-1], "rain_known") == 0.0
+
+
+def test_a_record_of_half_a_second_is_a_measurement():
+    _, corrected, _ = run(hourly(1, counts=2.0, duration_s=0.5))
+    assert Quality.MISSING not in flags(corrected[0].quality)
+    assert corrected[0].n_raw_cph[0] == 2.0 * 7200.0
+
+
+def test_humidity_is_held_for_24_hours_to_the_second():
+    dead = lambda i: 50.0 if i == 0 else NAN  # noqa: E731
+    _, corrected, _ = run(hourly(26, relative_humidity_pct=dead))
+    assert Quality.HUMIDITY_HELD in flags(corrected[24].quality)
+    assert Quality.HUMIDITY_MISSING in flags(corrected[25].quality)
 
 
 def test_a_count_beyond_the_inversion_is_clipped_and_flagged():

@@ -182,6 +182,45 @@ def test_a_jump_is_flagged_unless_time_went_by(field, step, flag):
     assert flagged(hole, flag) == []
 
 
+def test_more_time_allows_a_larger_jump_and_after_six_hours_any():
+    limits = replace(DEFAULT, temperature_jump_c=2.0)
+    jumped = lambda step_c: soil(30, temperature_c=lambda i, v: step_c * (i >= 20))  # noqa: E731
+    for away_h, step_c, found in ((2, 3.9, []), (2, 4.1, [20]), (6, 12.1, [20]), (7, 50.0, [])):
+        hole = [r for i, r in enumerate(jumped(step_c)) if not 21 - away_h <= i < 20]
+        at_jump = [i + away_h - 1 for i in flagged(hole, Quality.AIR_JUMP, limits)]
+        assert at_jump == found, (away_h, step_c)
+
+
+def test_a_spike_is_beyond_six_sigma_of_the_count_and_the_mean():
+    """Anscombe's transform; the mean of 3.6 h adds the share 1 / 3.6 of the count's variance."""
+    mean_cph, live_s, sigma = 1000.0, 3.6 * HOUR_S, DEFAULT.spike_sigma
+    state = replace(
+        qc.start(),
+        last_end_s=START_S,
+        mean_cph=np.array([mean_cph]),
+        mean_live_s=np.array([live_s * math.exp(HOUR_S / qc.MEAN_S)]),
+    )
+
+    def is_spike(counts):
+        record = RawRecord(START_S + HOUR_S, HOUR_S, counts, SITE.pressure_ref_hpa, 10.0, 0.0)
+        corrected = pipeline.correct(SITE, pipeline.start(), record).corrected
+        assert corrected.n_corr_cph[0] == pytest.approx(counts)
+        _, flags = qc.step(DEFAULT, SITE, state, record, corrected)
+        return bool(flags[0] & Quality.COUNT_SPIKE)
+
+    root = 2.0 * math.sqrt(1.2 * mean_cph + 0.375) + sigma * math.sqrt(1.0 + 1.0 / 3.6)
+    limit = (root / 2.0) ** 2 - 0.375
+    assert not is_spike(math.floor(limit)) and is_spike(math.ceil(limit))
+
+
+def test_flags_of_one_record_have_a_value_for_each_site():
+    record = next(soil(1))
+    _, one = qc.drop_impossible(DEFAULT, record)
+    several = replace(record, counts=np.array([900.0, 1000.0, 1100.0]))
+    _, three = qc.drop_impossible(DEFAULT, several)
+    assert one.shape == (1,) and three.shape == (3,)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "flag", "after_h"),
     [

@@ -69,13 +69,18 @@ def test_both_runtimes_answer_the_same():
     np.testing.assert_allclose(tflite, litert, rtol=0, atol=1e-5)  # what ships had to
 
 
-def test_a_runtime_that_is_not_installed_gives_way_to_the_other():
-    code = "import sys; sys.modules[{!r}] = None\n" + GOLDEN.replace("{", "{{").replace("}", "}}")
-    for broken, other in (("tflite_runtime.interpreter", "litert"), ("ai_edge_litert", "tflite")):
-        if other in runtime.available():
-            done = run(code.format(broken), BUCKET, EPITHERMAL_RUNTIME="")
-            assert done.returncode == 0, done.stderr
-            assert json.loads(done.stdout)[0] == other
+@pytest.mark.parametrize(
+    ("broken", "other"), [("tflite_runtime.interpreter", "litert"), ("ai_edge_litert", "tflite")]
+)
+def test_a_runtime_that_is_not_installed_gives_way_to_the_other(broken, other):
+    code = f"import sys; sys.modules[{broken!r}] = None\n" + GOLDEN
+    done = run(code, BUCKET, EPITHERMAL_RUNTIME="")
+    if other in runtime.available():
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)[0] == other
+    else:
+        assert done.returncode != 0
+        assert "BundleError" in done.stderr and f"{other}: " in done.stderr
 
 
 def test_a_runtime_that_imports_but_cannot_build_an_interpreter_gives_way_too():

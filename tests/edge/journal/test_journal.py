@@ -5,6 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from datetime import datetime
 
 import pytest
 from tests.support.rig import BUNDLE, START_S, edge, station_toml
@@ -17,9 +19,10 @@ from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
 from epithermal_edge.journal.sqlite import WAL_BYTES
-from epithermal_edge.messages import observation
+from epithermal_edge.messages import observation, station
 from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.messages.topics import EVENT
+from epithermal_edge.times import utc
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,30 @@ def test_a_state_that_does_not_fit_is_rejected_with_the_reason(
         journal.load_state(engine.fingerprint(), engines.start(engine))
 
 
+def test_a_part_of_an_older_state_is_not_the_state_after_the_last_record(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    state = commit(journal, engine, records[:30])
+    with sqlite3.connect(tmp_path / FILE) as other:
+        (older,) = other.execute("SELECT * FROM state WHERE part = 'pipeline'").fetchall()
+    commit(journal, engine, records[30:31], state)
+    with sqlite3.connect(tmp_path / FILE) as other:
+        places = ", ".join("?" * len(older))
+        other.execute(f"INSERT OR REPLACE INTO state VALUES ({places})", older)
+    with pytest.raises(StateLostError, match="does not belong to the last record"):
+        journal.load_state(engine.fingerprint(), engines.start(engine))
+
+
+def test_values_are_stored_with_their_record(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    state = engines.start(engine)
+    values = {"clock state": "1", "clock held": "2"}
+    journal.commit(1, records[0], state, engine.fingerprint(), (), values=values)
+    assert journal.get_values("clock ") == values
+    journal.commit(2, records[1], state, engine.fingerprint(), (), values={"clock held": None})
+    journal.close()
+    assert Journal(tmp_path).get_values("clock ") == {"clock state": "1"}
+
+
 def test_a_state_of_another_model_or_site_is_rejected(tmp_path, engine, records):
     journal = Journal(tmp_path)
     commit(journal, engine, records[:30])
@@ -123,6 +150,32 @@ def test_the_outbox_preserves_order_and_only_the_newest_live_value(tmp_path, eng
     ]
     journal.delete_outgoing([o.id for o in queued])
     assert journal.count_waiting() == 1
+
+
+def test_health_reports_since_when_messages_wait_and_how_large_the_file_may_be(
+    tmp_path, engine, records
+):
+    journal = Journal(tmp_path)
+    assert journal.health()["oldest_waiting"] is None and journal.health()["salvaged"] is None
+    assert journal.health()["max_bytes"] == pytest.approx(512e6, rel=1e-4)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    journal.post([station.event(me, "start", records[0].end_s - 5.0, "")])
+    event_s = utc(records[0].end_s - 5.0)
+    assert journal.health()["oldest_waiting"] == event_s
+    journal.delete_outgoing([out.id for out in journal.next_outgoing(0, 9, newest=False)])
+    commit(journal, engine, records[:3], now_s=records[2].end_s + 9.0)
+    assert journal.health()["oldest_waiting"] == utc(records[0].end_s)
+
+
+def test_a_message_damaged_on_the_disk_is_dropped_and_counted(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    commit(journal, engine, records[:3])
+    queued = journal.next_outgoing(0, 9, newest=False)
+    with sqlite3.connect(tmp_path / FILE) as other:
+        other.execute("UPDATE outbox SET payload = '{}' WHERE id = ?", (queued[1].id,))
+    assert journal.next_outgoing(0, 9, newest=False) == [queued[0], queued[2]]
+    assert journal.count_waiting() == 3  # two of obs/theta, the newest value
+    assert journal.health()["dropped"]["damaged"] == 1
 
 
 def test_numbers_are_not_reused_after_pruning(tmp_path, engine, records):
@@ -161,6 +214,18 @@ def test_a_file_that_is_no_database_is_renamed_unchanged(tmp_path, engine, recor
     assert journal.last_seq() == 3
     (aside,) = tmp_path.glob(FILE + ".damaged-*")
     assert aside.read_bytes() == content
+
+
+def test_the_note_of_a_salvage_is_posted_once_and_health_reports_when(tmp_path):
+    (tmp_path / FILE).write_bytes(b"not a database, but long enough to be read" * 30)
+    journal = Journal(tmp_path)
+    salvaged = datetime.fromisoformat(journal.health()["salvaged"])
+    assert abs(time.time() - salvaged.timestamp()) < 60.0
+    posted = []
+    for _ in range(2):
+        journal.post_notes(lambda kind, text: posted.append(kind) or Message("t", b"", EVENT))
+        assert not journal.has_notes
+    assert posted == ["journal_salvaged"] and journal.count_waiting() == 1
 
 
 @pytest.mark.parametrize("name", [b"tablerecordrecord", b"indexoutbox_kind", b"tableaboutabout"])

@@ -336,6 +336,20 @@ def test_a_new_header_replaces_the_columns_and_a_damaged_one_does_not():
     assert parse(swapped, HYDROINNOVA_ROW)[1].counts == 160
 
 
+def test_rain_in_millimetres_is_trusted_more_than_tips_of_a_gauge():
+    header, tips = PORTAL.replace(b",FI,", b",Rain mm,"), Options(rain_mm_per_tip=0.2)
+    assert parse(after("portal", header, options=tips), PORTAL_ROW)[1].rain_mm == 1.124
+    assert parse(after("portal", PORTAL, options=tips), PORTAL_ROW)[1].rain_mm == 3 * 0.2
+
+
+@pytest.mark.parametrize("comment", [b"//Time (UTC)", b"//two, cells", b"//"])
+def test_a_comment_of_one_or_two_cells_is_neither_a_header_nor_more_of_one(comment):
+    header = HYDROINNOVA.rstrip(b",")  # without a last delimiter another line may continue it
+    rows = [read(after("hydroinnova", *lines), [HYDROINNOVA_ROW])[1]
+            for lines in ([header], [header, comment])]  # fmt: skip
+    assert same(rows[0][0], rows[1][0])
+
+
 def test_without_a_header_the_error_names_the_option_columns():
     with pytest.raises(FrameError, match="set columns"):
         parse(start("hydroinnova"), HYDROINNOVA_ROW)

@@ -70,6 +70,12 @@ def test_a_command_is_not_executed_twice_even_after_a_restart(tmp_path, signer):
     assert len(rig.done) == 1 and again.done == [] and again.refused() == {"replayed": 1}
 
 
+def test_after_a_restart_new_commands_are_executed(tmp_path, signer):
+    CommandRig(tmp_path, signer).handle(signer.command())
+    again = CommandRig(tmp_path, signer)
+    assert again.handle(signer.command())["outcome"] == "done" and again.refused() == {}
+
+
 def test_two_queued_copies_of_a_command_are_executed_once(tmp_path, signer):
     rig, payload = CommandRig(tmp_path, signer), signer.command()
     both = [rig.commands.validate(PING, payload, False) for _ in range(2)]
@@ -85,6 +91,16 @@ def test_a_clock_that_is_set_back_revives_no_command(tmp_path, signer):
     assert rig.handle(later)["outcome"] == "done"  # the first nonce is deleted now
     again = CommandRig(tmp_path, signer)
     assert again.handle(payload) is None and again.refused() == {"replayed": 1}
+
+
+def test_nonces_that_expire_out_of_order_stay_used(tmp_path):
+    nonces, wall_s = Nonces(tmp_path / "commands.json", 0.0), 1e9
+    nonces.record("a" * 32, wall_s + 60.0, wall_s)
+    nonces.record("b" * 32, wall_s + 30.0, wall_s)
+    nonces.record("c" * 32, wall_s + 900.0, wall_s + 100.0)  # the others are deleted now
+    again = Nonces(tmp_path / "commands.json", 0.0)
+    assert again.is_used("a" * 32, wall_s + 60.0) and again.is_used("b" * 32, wall_s + 30.0)
+    assert not again.is_used("d" * 32, wall_s + 61.0)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +124,25 @@ def test_a_signed_command_for_another_place_or_time_is_refused(tmp_path, signer,
     rig = CommandRig(tmp_path, signer)
     assert rig.handle(signer.command(**over)) is None
     assert rig.done == [] and rig.refused() == {why: 1}
+
+
+def test_a_command_in_the_second_of_its_expiry_is_refused(tmp_path, signer):
+    rig, payload = CommandRig(tmp_path, signer, wall_s=1e9), signer.command(expires=stamp(1e9))
+    assert rig.handle(payload) is None and rig.refused() == {"expired": 1}
+
+
+def test_a_signature_with_characters_that_are_not_base64_is_refused(tmp_path, signer):
+    rig, good = CommandRig(tmp_path, signer), json.loads(signer.command())
+    assert rig.handle(json.dumps({**good, "sig": "\n" + good["sig"]}).encode()) is None
+    assert rig.done == [] and rig.refused() == {"malformed": 1}
+
+
+def test_a_flood_of_refusals_is_logged_sparingly(tmp_path, signer, caplog):
+    rig = CommandRig(tmp_path, signer)
+    for _ in range(2500):
+        rig.commands.count_refusal("malformed", PING)
+    logged = [int(record.getMessage().split()[1]) for record in caplog.records]
+    assert logged == [*range(1, 21), 1000, 2000]
 
 
 def test_a_retained_or_unlisted_command_is_refused(tmp_path, signer):
@@ -185,6 +220,14 @@ def test_the_nonce_file_is_bounded(tmp_path, monkeypatch):
     assert (tmp_path / "commands.json").stat().st_size < 16 * 64 + 100
 
 
+def test_few_nonces_are_all_stored_and_forbid_no_other_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "NONCES", 16)
+    nonces, wall_s = Nonces(tmp_path / "commands.json", 0.0), 1e9
+    for i in range(16):
+        nonces.record(f"{i:032x}", wall_s + 600.0 + i, wall_s)
+    assert not nonces.is_used("f" * 32, wall_s + 300.0)
+
+
 def test_forgeries_cost_a_bounded_number_of_signature_checks(tmp_path, signer, monkeypatch):
     checked = []
     real = ed25519.verify
@@ -196,6 +239,17 @@ def test_forgeries_cost_a_bounded_number_of_signature_checks(tmp_path, signer, m
         assert rig.handle(forged, now=i / 100.0) is None
     assert len(checked) <= commands.CHECKS + 3 * commands.CHECKS_PER_S + 1
     assert rig.handle(signer.command(), now=60.0)["outcome"] == "done"
+
+
+def test_a_quiet_hour_saves_no_signature_checks_for_a_flood(tmp_path, signer, monkeypatch):
+    checked = []
+    monkeypatch.setattr(commands.ed25519, "verify", lambda *x: checked.append(x) or False)
+    rig = CommandRig(tmp_path, signer)
+    body = {"station": "test-1", "verb": "ping", "expires": stamp(rig.wall_s + 600.0)}
+    for i in range(100):
+        forged = envelope(json.dumps({**body, "nonce": f"{i:032x}"}), bytes(64))
+        assert rig.handle(forged, now=3600.0) is None
+    assert len(checked) == commands.CHECKS
 
 
 def test_a_damaged_installation_executes_nothing_and_logs_the_reason(

@@ -8,8 +8,9 @@ from tests.faults.proxy import Proxy
 from tests.support.rig import PATIENCE, Broker, Subscriber, Timed, wait_until
 from tests.support.sender import ME, SenderRig, settings
 
+from epithermal_edge.journal.journal import Journal
 from epithermal_edge.messages.message import Message
-from epithermal_edge.messages.topics import STATE_THETA
+from epithermal_edge.messages.topics import EVENT, OBS_THETA, STATE_THETA
 from epithermal_edge.mqtt import delivery, presence
 from epithermal_edge.mqtt.connection import Connected, Disconnected
 
@@ -30,6 +31,55 @@ def hurried(monkeypatch):
     monkeypatch.setattr(delivery, "REFUSED_PAUSE_MAX_S", 0.6)
     monkeypatch.setattr(delivery, "READ_BACK_S", 0.3)
     monkeypatch.setattr(presence, "TROUBLE_EACH_S", 0.1)
+
+
+class Answers:
+    """A broker's answers to a delivery, given by the test: what was sent, and what is refused."""
+
+    def __init__(self, folder):
+        self.journal, self.sent = Journal(folder / "state"), []
+        self.delivery = delivery.Delivery(self.journal)
+
+    def publish(self, message, expiry_s):
+        self.sent.append(message)
+        return len(self.sent)
+
+    def send(self, room, now):
+        """Let the delivery send; return the messages that it sent."""
+        before = len(self.sent)
+        self.delivery.send(self.publish, room, now, 0.0)
+        return self.sent[before:]
+
+
+def test_a_refused_topic_delays_no_other(tmp_path):
+    broker = Answers(tmp_path)
+    refused = [ME.message(OBS_THETA, b"%d" % i) for i in range(20)]
+    broker.journal.post([*refused, ME.message(EVENT, b"other", "start")])
+    assert broker.send(1, 0.0) == refused[:1]
+    broker.delivery.handle_acknowledgement(1, 0x87, 0.0)
+    assert [message.payload for message in broker.send(1, 0.0)] == [b"other"]
+    broker.journal.close()
+
+
+def test_a_refused_topic_is_tried_again_after_30_s_and_then_ever_later_up_to_10_min(tmp_path):
+    broker = Answers(tmp_path)
+    broker.journal.post([ME.message(OBS_THETA, b"%d" % i) for i in range(3)])
+    broker.send(1, 0.0)
+    now = 0.0
+    for number, pause_s in enumerate((30.0, 60.0, 120.0, 240.0, 480.0, 600.0, 600.0), 1):
+        broker.delivery.handle_acknowledgement(number, 0x87, now)
+        assert broker.send(16, now + pause_s - 0.1) == []
+        now += pause_s
+        assert [message.payload for message in broker.send(16, now)] == [b"0"]
+    broker.journal.close()
+
+
+def test_without_room_nothing_is_sent(tmp_path):
+    broker = Answers(tmp_path)
+    broker.journal.post([ME.message(OBS_THETA, b"1")])
+    assert broker.send(0, 0.0) == [] and broker.send(-3, 0.0) == []
+    assert len(broker.send(16, 0.0)) == 1
+    broker.journal.close()
 
 
 def test_a_broker_that_forbids_reading_back_loses_nothing(tmp_path, closing, hurried):

@@ -73,6 +73,11 @@ def test_biomass_factor_agrees_with_both_packages(corrections_table, agrees):
         agrees(1000.0 * biomass_factor(biomass, slope), table[column])
 
 
+def test_plants_that_leave_no_count_give_no_factor():
+    assert np.isnan(biomass_factor([100.0, 101.0], 0.01)).all()
+    assert biomass_factor(99.0, 0.01) == pytest.approx(100.0)
+
+
 def test_scales_of_the_incoming_flux_agree_with_the_packages(corrections_table, agrees):
     table = corrections_table("incoming_intensity.csv")
     cutoff, depth = table["cutoff_rigidity_gv"], table["atmospheric_depth_g_cm2"]

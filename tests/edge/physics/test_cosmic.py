@@ -171,3 +171,10 @@ def test_one_inversion_is_fast_enough_for_the_daemon():
         cosmic_theta(n, site)
         best = min(best, time.perf_counter() - start)
     assert best < 1e-3
+
+
+def test_the_rates_of_bare_dry_and_of_wettest_soil_are_inverted_exactly():
+    site = Site(cosmic_n_cph=np.array([400.0, 1234.5]), bulk_density_g_cm3=np.array([1.0, 1.7]))
+    for theta in (0.0, THETA_MAX):
+        ends = np.full(2, theta)
+        np.testing.assert_array_equal(cosmic_theta(cosmic_rate(ends, site), site), ends)

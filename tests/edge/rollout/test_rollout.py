@@ -11,8 +11,8 @@ from tests.support.signing import Minisigner
 from epithermal_edge.config.station_toml import Trust, read_config
 from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.rollout import installed, rollout, state_file
-from epithermal_edge.rollout.state_file import precedence
+from epithermal_edge.rollout import installed, rollout, staging, state_file
+from epithermal_edge.rollout.state_file import STAGED, Candidate, precedence
 from epithermal_edge.signatures import minisign
 
 ANYONE = Trust(unsigned=True)
@@ -67,7 +67,7 @@ def refused(folder, source, trusted, words):
     before = links(folder)
     with pytest.raises(BundleError, match=words) as fault:
         rollout.install(folder, source, rollout.Request(trusted))
-    assert "\n" not in str(fault.value)
+    assert "\n" not in str(fault.value) and staging.PLACE not in str(fault.value)
     assert links(folder) == before and state_file.read(folder).candidate is None
     assert kinds(folder)[-2:] == ["staged", "rejected"] and last_text(folder).endswith(
         str(fault.value)
@@ -125,6 +125,54 @@ def test_a_version_older_than_one_used_before_is_rejected_unless_requested(folde
     request = rollout.Request(ANYONE, now=True, allow_downgrade=True)
     assert rollout.install(folder, older, request)[1] == "current"
     assert state_file.read(folder).highest == {"bucket": "0.3.0"}
+
+
+def test_a_version_older_than_the_one_in_use_is_rejected_though_the_state_file_is_older(
+    folder, tmp_path
+):
+    before = state_file.read(folder)
+    rollout.install(folder, version(tmp_path, "0.3.0"), rollout.Request(ANYONE, now=True))
+    state_file.write(folder, before)  # restored from a backup: 0.1.0 is the highest known
+    refused(folder, version(tmp_path, "0.2.0"), ANYONE, "older than 0.3.0")
+
+
+def test_a_bundle_that_was_used_before_can_be_installed_again(folder, tmp_path):
+    newer = version(tmp_path, "0.2.0")
+    rollout.install(folder, newer, rollout.Request(ANYONE, now=True))
+    installed.roll_back(folder)
+    assert rollout.install(folder, newer, rollout.Request(ANYONE, now=True))[1] == "current"
+    assert links(folder) == {"current": "bucket-0.2.0", "previous": "bucket-0.1.0"}
+    assert not (folder / staging.PLACE).exists()
+
+
+def cut_after_staging(folder, source):
+    """Write what is on the disk when the power fails after the step `staged`."""
+    staging.stage(folder, source)
+    candidate = Candidate(staging.PLACE, str(source), str(source), STAGED)
+    state_file.write(folder, state_file.read(folder).with_event("model_staged", "", candidate))
+
+
+def test_a_rollout_cut_after_staging_goes_on_at_the_next_start(folder, tmp_path):
+    cut_after_staging(folder, version(tmp_path, "0.2.0"))
+    rollout.resume(folder, ANYONE)
+    assert kinds(folder)[-2:] == ["staged", "verified"]
+    assert state_file.read(folder).candidate.folder == "bucket-0.2.0"
+    assert (folder / "bucket-0.2.0").is_dir() and not (folder / staging.PLACE).exists()
+
+
+def test_a_staged_bundle_whose_files_are_missing_is_rejected(folder, tmp_path):
+    cut_after_staging(folder, version(tmp_path, "0.2.0"))
+    staging.clear(folder)
+    rollout.resume(folder, ANYONE)
+    assert state_file.read(folder).candidate is None
+    assert kinds(folder)[-1] == "rejected" and "files are missing" in last_text(folder)
+
+
+def test_no_trial_begins_before_the_candidate_is_verified(folder, tmp_path):
+    assert rollout.begin_trial(folder, 100) is None
+    cut_after_staging(folder, version(tmp_path, "0.2.0"))
+    assert rollout.begin_trial(folder, 100) is None
+    assert state_file.read(folder).candidate.state == STAGED
 
 
 def test_a_damaged_state_file_does_not_change_the_model_in_use(folder, tmp_path):

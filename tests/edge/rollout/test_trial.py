@@ -99,13 +99,23 @@ def test_a_sigma_is_compared_in_the_hours_of_both_models_only():
     assert judged(within, within).accepted and judged(within, None).accepted
 
 
-def test_a_single_hour_may_not_jump():
-    tally = Tally(step_s=1e-5, step_current_s=1e-5)
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_a_single_hour_may_jump_neither_up_nor_down(way):
+    wet, tally = replace(GOOD, theta=0.5), Tally(step_s=1e-5, step_current_s=1e-5)
     for _ in range(200):
-        tally.add(GOOD, GOOD, True)
-    tally.add(replace(GOOD, theta=0.25 + LARGEST_DIFFERENCE + 0.01), GOOD, True)
+        tally.add(wet, wet, True)
+    tally.add(replace(wet, theta=0.5 + way * (LARGEST_DIFFERENCE + 0.01)), wet, True)
     found = judge(tally, 24)
     assert not found.accepted and "largest difference" in found.why
+
+
+def test_a_model_that_is_out_of_range_less_often_is_accepted():
+    assert judged(GOOD, replace(GOOD, quality=Quality.CLIPPED)).accepted
+
+
+def test_out_of_range_in_more_than_one_hour_of_fifty_is_rejected():
+    assert judged(hours=1000, clipped=20).accepted
+    assert not judged(hours=1000, clipped=21).accepted
 
 
 def test_a_site_that_is_out_of_range_for_both_is_no_fault_of_the_new_one():

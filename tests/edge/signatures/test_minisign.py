@@ -79,7 +79,8 @@ def test_no_character_of_a_signature_or_its_comment_can_be_changed(signer):
 
 def test_a_signature_of_an_unknown_key_is_rejected(signer, tmp_path):
     other = Minisigner(tmp_path)
-    with pytest.raises(minisign.UnknownKeyError, match=r"model\.keys"):
+    name = minisign.parse_public_key(other.line).name
+    with pytest.raises(minisign.UnknownKeyError, match=rf"key {name}, which is not in model\.keys"):
         minisign.verify(CONTENT, other.signature(CONTENT), [minisign.parse_public_key(signer.line)])
 
 
@@ -102,6 +103,13 @@ def test_a_damaged_installation_rejects_bundles_and_reports_why(signer, monkeypa
 def test_an_invalid_signature_file_is_rejected(signer, content):
     with pytest.raises(BundleError, match="not a minisign signature"):
         minisign.verify(CONTENT, content, [minisign.parse_public_key(signer.line)])
+
+
+def test_a_signature_without_the_words_of_a_trusted_comment_is_rejected(signer):
+    lines = signer.signature(CONTENT).split(b"\n")
+    lines[2] = lines[2].removeprefix(b"trusted comment: ")
+    with pytest.raises(BundleError, match="no trusted comment"):
+        minisign.verify(CONTENT, b"\n".join(lines), [minisign.parse_public_key(signer.line)])
 
 
 WEAK = base64.b64encode(b"Ed" + bytes(8) + b"\1" + bytes(31)).decode()  # fits many signatures

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import pytest
 
 from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.station import stamps
 from epithermal_edge.station.clock import Clock
-from epithermal_edge.station.stamps import Rules
+from epithermal_edge.station.stamps import Arrival, Rules, Stamps
 from epithermal_edge.station.timekeeper import SELF, Timekeeper
 
 START_S, HOUR_S = 1_767_225_600.0, 3600.0
@@ -120,6 +122,65 @@ def test_the_time_for_dashboards_is_the_stamps_where_the_clock_is_in_the_past():
     hear(station, stored, START_S + 51 * HOUR_S)
     manual.boottime_s += 30.0
     assert station.now_s() == START_S + 51 * HOUR_S + 30.0
+
+
+def test_held_records_are_stamped_in_order_whatever_the_order_on_the_disk():
+    manual, stored = ManualClock(synchronised=False), {}
+    first = keeper(manual, stamp_source="station")
+    for hour in (1, 2, 3):
+        manual.boottime_s = 100.0 + hour * HOUR_S
+        hear(first, stored, NAN)
+    manual.synchronised = True
+    second = keeper(manual, dict(reversed(stored.items())), stamp_source="station")
+    stamped = second.update_clock().stamped
+    assert [s.record.end_s for s in stamped] == [START_S + 100.0 + h * HOUR_S for h in (1, 2, 3)]
+
+
+def test_stamps_computed_from_unchecked_stamps_are_never_published_as_sound():
+    manual, stored = ManualClock(synchronised=False), {}
+    station, qualities = keeper(manual), []
+    for hour in range(1, 8):
+        manual.boottime_s = 100.0 + hour * HOUR_S
+        lag_s = -HOUR_S if hour > 3 else 0.0
+        verdict = hear(station, stored, START_S + 100.0 + hour * HOUR_S + lag_s)
+        qualities += [stamped.time_q for stamped in verdict.stamped]
+    assert qualities == ["logger_unchecked"] * 3 + ["unsynced"] * 4
+    assert station.health()["steps"] == 1
+
+
+def test_a_gap_of_five_hours_over_a_reboot_needs_no_synchronised_clock():
+    manual, stored = ManualClock(synchronised=False), {}
+    hear(keeper(manual), stored, START_S)
+    manual.boot, manual.boottime_s = "two", 50.0
+    stamped = hear(keeper(manual, stored), stored, START_S + 5 * HOUR_S).stamped
+    assert [s.record.end_s for s in stamped] == [START_S, START_S + 5 * HOUR_S]
+    assert {s.time_q for s in stamped} == {"logger_unchecked"}
+
+
+def test_a_slewing_clock_is_followed_and_is_no_second_clock():
+    rules = Rules(HOUR_S)
+    state = stamps.update_clock(rules, Stamps(), Arrival(1, 100.0, START_S + 100.0)).state
+    verdict = stamps.update_clock(rules, state, Arrival(1, 200.0, START_S + 201.5))
+    assert verdict.state.offset_s == START_S + 1.5 and math.isnan(verdict.state.other_s)
+    assert verdict.events == ()
+
+
+def test_the_wall_clock_is_the_time_where_it_is_ahead_of_the_stamps():
+    manual, stored = ManualClock(synchronised=False), {}
+    station = keeper(manual, last_end_s=START_S - 51 * HOUR_S)
+    hear(station, stored, START_S - 50 * HOUR_S)
+    manual.boottime_s += 30.0
+    assert station.now_s() == START_S + 130.0
+
+
+def test_whether_the_clock_is_synchronised_is_checked_once_a_second():
+    manual, checks = ManualClock(), []
+    clock = dataclasses.replace(manual.clock(), synchronised=lambda: checks.append(1) or True)
+    station = Timekeeper(Rules(HOUR_S), clock, {}, -math.inf)
+    for boottime_s, count in ((100.0, 1), (100.5, 1), (100.99, 1), (101.05, 2), (90.0, 3)):
+        manual.boottime_s = boottime_s
+        station.arrival()
+        assert len(checks) == count, boottime_s
 
 
 def test_future_stamps_are_accepted_if_the_configuration_allows_it():

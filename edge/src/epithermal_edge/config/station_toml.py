@@ -213,7 +213,7 @@ def _check_mqtt(mqtt: dict[str, Any], folder: Path) -> list[str]:
             ed25519.read_public_key(resolve_file(folder, mqtt["command_key_file"]))
         except ConfigError as error:
             faults += [f"mqtt.command_key_file: {fault}" for fault in error.faults]
-    if mqtt and (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
+    if (mqtt.get("cert_file") is None) != (mqtt.get("key_file") is None):
         faults.append("mqtt: cert_file and key_file belong together; give both or none")
     if mqtt.get("cert_file") and not mqtt.get("ca_file"):
         faults.append("mqtt.ca_file: missing; a client certificate needs TLS")
