@@ -112,10 +112,15 @@ def test_the_golden_vectors_pass_on_the_runtime_at_hand(bundle, step_fn):
     assert estimator.check_golden(bundle, step_fn) <= bundle.golden_tolerance
 
 
-def test_golden_answers_of_another_shape_are_no_agreement(bundle, step_fn):
-    one = dataclasses.replace(bundle, golden_outputs=bundle.golden_outputs[:, :1])
-    with pytest.raises(BundleError, match="golden vectors fail"):
-        estimator.check_golden(one, step_fn)
+def test_golden_answers_of_another_shape_are_no_agreement_even_if_all_are_equal(bundle):
+    columns = bundle.golden_outputs.shape[1]
+    constant = lambda x, state: (np.full(columns, 0.25, dtype=np.float32), state)  # noqa: E731
+    for outputs, agrees in ((bundle.golden_outputs, True), (bundle.golden_outputs[:, :1], False)):
+        other = dataclasses.replace(bundle, golden_outputs=np.full(outputs.shape, 0.25))
+        assert (estimator.run_golden(other, constant) == 0.0) == agrees
+        if not agrees:
+            with pytest.raises(BundleError, match="golden vectors fail"):
+                estimator.check_golden(other, constant)
 
 
 def test_an_error_equal_to_the_tolerance_is_allowed(bundle, step_fn):

@@ -285,7 +285,7 @@ def test_et0_of_half_a_day_stands_for_the_day_and_of_less_is_unknown(hours, know
 
 def test_sigma_of_a_flat_inversion_is_large_and_bounded():
     site = replace(SITE, cosmic_n_cph=2.0)
-    _, _, windows = run(hourly(24, theta=0.6, site=site), site)
+    _, _, windows = run(hourly(24, theta=0.8, site=site), site)
     assert feature(windows[-1], "theta_inv_sigma") == features.SIGMA_MAX == 0.2
 
 
