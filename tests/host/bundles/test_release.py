@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_a_golden_stream_without_any_gap_is_given_one(finished_run):
     test = read_series(finished_run).part(TEST)
     test.features[..., NAMES.index("gap")] = 0.0
     inputs = release.golden_inputs(test)
-    assert inputs[200:203, NAMES.index("gap")].all() and np.ptp(inputs[199:203, 0]) == 0
+    assert (inputs[200:203, NAMES.index("gap")] == 1.0).all() and np.ptp(inputs[199:203, 0]) == 0
 
 
 def test_its_toml_has_ranges_provenance_and_the_ladder(released, finished_run):
@@ -109,6 +110,30 @@ def test_another_bundle_of_that_version_is_not_overwritten(released, finished_ru
     with pytest.raises(ConfigError, match="raise the version"):
         release.run(finished_run, tmp_path, "bucket", "0.1.0")
     assert (target / "CARD.md").read_text() == "mine"
+
+
+def test_a_sound_bundle_of_that_version_with_other_content_is_refused(finished_run, tmp_path):
+    release.run(finished_run, tmp_path, "bucket", "0.4.0", created="2026-11-23")
+    with pytest.raises(ConfigError, match="another bundle exists there"):
+        release.run(finished_run, tmp_path, "bucket", "0.4.0")
+
+
+def test_the_commit_of_the_source_is_recorded_in_a_clone(released):
+    git = ["git", "-C", str(Path(release.__file__).parent), "rev-parse", "HEAD"]
+    done = subprocess.run(git, capture_output=True, text=True, timeout=10)
+    if done.returncode:
+        pytest.skip("not a clone")
+    table = tomllib.loads((released.path / "bundle.toml").read_text("utf-8"))
+    assert table["provenance"]["git_commit"] == done.stdout.strip()
+
+
+def test_an_error_of_the_golden_vectors_that_equals_the_tolerance_is_allowed(released):
+    bundle = bundles.open_bundle(released.path)
+    name, error = next(iter(released.golden_errors.items()))
+    exact = dataclasses.replace(bundle, golden_tolerance=error)
+    assert release._golden_error(exact, name) == error
+    with pytest.raises(BundleError, match="golden vectors fail"):
+        release._golden_error(dataclasses.replace(bundle, golden_tolerance=error / 2.0), name)
 
 
 def test_a_date_is_written_when_it_is_given(finished_run, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from epithermal_edge.errors import ConfigError
 from epithermal_host.evaluation import evaluate
 from epithermal_host.evaluation.exponential_filter import exponential_filter
-from epithermal_host.training.series import LAYERS, TEST, mask, read_series
+from epithermal_host.training.series import LAYERS, NAMES, TEST, mask, read_series
 
 
 def test_the_filter_equals_the_explicit_exponential_average():
@@ -82,6 +82,44 @@ def test_soils_without_weather_are_excluded_from_the_table_with_weather(finished
     features = mask(test.features, et0=np.arange(len(test.theta)) == 0)
     known = evaluate.with_weather(evaluate.dataclasses.replace(test, features=features))
     assert not known[0] and known[1:].all()
+
+
+def test_the_days_of_each_condition_are_those_of_its_name(finished_run):
+    test = read_series(finished_run).part(TEST)
+    features = np.zeros((1, 800, len(NAMES)), dtype=np.float32)
+    features[0, [10, 40, 90], NAMES.index("gap")] = 1.0
+    one = evaluate.dataclasses.replace(
+        test,
+        features=features,
+        theta=np.full((1, 800), 0.2),
+        snow=np.arange(800)[None] == 100,
+    )
+    error = np.zeros((1, 800))
+    error[0, [3, 10, 40, 41, 100, 400, 799]] = (0.4, 0.8, 0.1, 0.2, 9.0, 0.3, 5.0)
+    rmse = evaluate._conditions(one, one.theta + error, 40)
+    assert rmse == pytest.approx({
+        "spin-up": np.sqrt((0.4**2 + 0.8**2) / 40),
+        "gap": np.sqrt(0.1**2 / 2),  # days 40 and 90: the first after the spin-up counts
+        "year 1": np.sqrt((0.1**2 + 0.2**2) / (365 - 40 - 1)),  # without the day of snow
+        "year 2": np.sqrt(0.3**2 / 365),
+    })  # fmt: skip
+
+
+def test_the_rmse_of_a_soil_is_over_its_own_days(finished_run):
+    test = read_series(finished_run).part(TEST)
+    judged = evaluate.judged_days(test, 40)
+    judged[0] = False
+    judged[1, 100:] = False
+    each = evaluate._rmse_of_each(test, judged, test.theta + 0.03)
+    assert each[0] == 0.0
+    np.testing.assert_allclose(each[1:], 0.03, rtol=1e-5)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"config": {"spin_up_steps": "x"}}'])
+def test_a_damaged_report_of_the_training_is_named_with_its_remedy(tmp_path, content):
+    (tmp_path / "train.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"train\.json: not a report of train .*train again"):
+        evaluate.read_spin_up(tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["dataset.npz", "train.json", "model.tflite"])

@@ -20,12 +20,20 @@ from tests.support.sites import made_up_site
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import open_bundle
+from epithermal_edge.physics import footprint
 from epithermal_edge.records import Quality
 from epithermal_host.cli.main import main
 from epithermal_host.evaluation.methods import COSMIC
 from epithermal_host.field import calibrate, calibrate_text, series
 from epithermal_host.field.calibration import Calibration
-from epithermal_host.field.calibration_fit import Day, cosmic_shape, extra_hydrogen, fit, fits
+from epithermal_host.field.calibration_fit import (
+    Day,
+    cosmic_shape,
+    extra_hydrogen,
+    fit,
+    fits,
+    scatter,
+)
 from epithermal_host.field.network_n import stream
 from epithermal_host.field.sampled_counts import Mean
 from epithermal_host.field.samples import Campaign, read_campaigns
@@ -182,6 +190,18 @@ def test_one_profile_has_the_error_of_its_scatter_and_a_single_value_the_default
     )  # fmt: skip
 
 
+def test_local_weights_are_those_at_each_profile_s_own_water_and_bound_water():
+    rows = [(0, 5.0, 10.0, 0.1), (1, 150.0, 10.0, 0.4)]
+    density, bound, pressure_hpa, air_g_m3 = 1.3, 0.05, 1000.0, 8.0
+    result = field_mean(campaign(rows), density, bound, pressure_hpa, air_g_m3, local=True)
+    r = footprint.rescaled_distance_m(
+        np.array([5.0, 150.0]), pressure_hpa, result.theta + density * bound
+    )
+    own = np.array([0.1, 0.4]) + density * bound
+    w = footprint.distance_weight(r, own, air_g_m3)
+    assert result.theta == pytest.approx(w @ np.array([0.1, 0.4]) / w.sum(), abs=1e-4)
+
+
 def test_the_mean_of_0_30_cm_has_no_weight_for_depth():
     rows = [(0, 20.0, 5.0, 0.1), (0, 20.0, 25.0, 0.3)]
     result = field_mean(campaign(rows), 1.3, 0.0, 1000.0, 8.0)
@@ -251,6 +271,89 @@ def test_extra_hydrogen_is_fitted_and_rejected_if_the_days_cannot_confirm_it(sit
     assert extra_hydrogen(site, none, fits(site, none)[-1]).reason == "the days do not require it"
 
 
+def test_a_day_s_own_error_is_that_of_its_counts_and_of_its_samples(site_toml):
+    site = read_site(site_toml).site
+    shape, theta, sigma = cosmic_shape(site), 0.2, 0.01
+    n = N_CPH * float(shape(np.array([theta]))[0])
+
+    def error(n_sigma: float, sigma: float) -> float:
+        days = [day_of(theta, sigma, n, n_sigma)]
+        return fit(COSMIC, shape, np.array([n]), days).each_sigma_cph[0]
+
+    wet, dry = (n / float(shape(np.array([t]))[0]) for t in (theta + sigma, theta - sigma))
+    by_samples = (wet - dry) / 2.0
+    assert error(1e-9, sigma) == pytest.approx(by_samples, rel=1e-2)
+    assert error(0.02 * n, 1e-12) == pytest.approx(0.02 * N_CPH, rel=1e-6)
+    assert error(0.02 * n, sigma) == pytest.approx(math.hypot(by_samples, 0.02 * N_CPH), rel=1e-2)
+
+
+def test_a_method_without_its_input_on_one_day_gives_no_scale_of_any_day(site_toml):
+    site = read_site(site_toml).site
+    days = [day_of(0.2, 0.01, 900.0, 5.0), day_of(0.3, 0.01, 800.0, 5.0)]
+    dark = dataclasses.replace(days[1].counts, humidity_g_m3=math.nan)
+    _, uts, cosmic = fits(site, [days[0], dataclasses.replace(days[1], counts=dark)])
+    assert np.isnan([uts.n_cph, uts.sigma_cph, *uts.each_cph, *uts.each_sigma_cph]).all()
+    assert uts.reason == "air humidity missing" and math.isfinite(cosmic.n_cph)
+
+
+def test_the_scatter_is_the_relative_deviation_of_two_days_and_unknown_of_one(site_toml):
+    shape = cosmic_shape(read_site(site_toml).site)
+    days = [day_of(0.2, 0.01, N_CPH * s, 5.0) for s in (0.45, 0.55)]
+    n = np.array([d.counts.n_cph for d in days])
+    # 0.45 and 0.55: mean 0.5, deviation 0.1 / sqrt(2)
+    assert scatter(fit(COSMIC, shape, n, days)) == pytest.approx(0.2 / math.sqrt(2.0))
+    assert math.isnan(scatter(fit(COSMIC, shape, n[:1], days[:1])))
+
+
+def test_the_shape_does_not_depend_on_the_n_of_the_site(site_toml):
+    site, theta = read_site(site_toml).site, np.array([0.1, 0.3])
+    other = dataclasses.replace(site, cosmic_n_cph=555.0)
+    np.testing.assert_array_equal(cosmic_shape(other)(theta), cosmic_shape(site)(theta))
+
+
+def test_the_error_of_extra_hydrogen_is_where_chi_squared_has_risen_by_one(site_toml):
+    site, theta = read_site(site_toml).site, np.array([0.08, 0.15, 0.25, 0.35])
+    n = N_CPH * cosmic_shape(site, 0.05)(theta)
+    days = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, n, strict=True)]
+    extra = extra_hydrogen(site, days, fits(site, days)[-1])
+    least, risen = (
+        fit(COSMIC, cosmic_shape(site, extra.water_g_g + away), n, days).chi2
+        for away in (0.0, extra.sigma_g_g)
+    )
+    assert risen - least == pytest.approx(1.0, rel=0.15)
+    dry = N_CPH * cosmic_shape(site)(theta)
+    none = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, dry, strict=True)]
+    at_zero = extra_hydrogen(site, none, fits(site, none)[-1])
+    assert at_zero.water_g_g < 0.005 and math.isnan(at_zero.sigma_g_g)
+
+
+def test_extra_hydrogen_is_used_only_on_demand_and_only_if_the_days_confirm_it(site_toml, tmp_path):
+    records, _ = series.raw_records(read_site(site_toml))
+    for lattice, confirmed in (("0.0", True), ("0.03", False)):
+        site_file = changed(
+            site_toml, tmp_path, ("lattice_water_g_g = 0.03", f"lattice_water_g_g = {lattice}")
+        )
+        given = site_file, exact_campaigns(site_file), records
+        without, asked = (calibrate.calibrate(*given, extra=extra) for extra in (False, True))
+        assert calibrate.calibrate(*given).site == without.site  # by default
+        assert without.site.organic_water_g_g == site_file.site.organic_water_g_g
+        assert not without.extra_used and not any("extra" in note for note in without.notes)
+        assert asked.extra_used == confirmed == (not asked.extra.reason)
+        used = asked.site.organic_water_g_g - site_file.site.organic_water_g_g
+        assert used == pytest.approx(asked.extra.water_g_g if confirmed else 0.0)
+        refusals = [note for note in asked.notes if note.startswith("extra hydrogen is not used")]
+        assert len(refusals) == (not confirmed)
+
+
+def exact_campaigns(site_file: SiteFile) -> list[Campaign]:
+    """Return the campaigns of the site with equal profiles, whose error is small."""
+    exact = []
+    for day in read_campaigns(site_file):
+        theta = day.theta + 0.002 * (day.profile - 1) - 0.02 * (day.profile - 1)
+        exact.append(dataclasses.replace(day, theta=theta))
+    return exact
+
+
 # ----- a whole site
 
 
@@ -304,11 +407,14 @@ def test_the_command_writes_block_figures_and_picture_and_prints_the_block(
 
 
 def test_with_its_n_the_network_reproduces_the_samples(site_toml):
-    site_file, bundle = read_site(site_toml), open_bundle(BUNDLE)
+    site_file = read_site(site_toml)
+    bundle = dataclasses.replace(open_bundle(BUNDLE), spin_up_steps=50)
     records, _ = series.raw_records(site_file)
     result = calibrate.calibrate(site_file, read_campaigns(site_file), records, bundle)
     network = result.network
     assert network is not None and not network.reason
+    note = f"the network had run for {min(network.age_d)} days at the first sampling; "
+    assert min(network.age_d) < 50 and note + "its spin-up takes 50 days" in result.notes
     weight = np.array([d.sampled.sigma for d in result.days]) ** -2.0
     wanted = float(np.average([d.sampled.theta_0_30 for d in result.days], weights=weight))
     ends = [series.day_window_end_s(site_file, d.sampled.day) for d in result.days]

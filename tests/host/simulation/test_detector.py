@@ -11,6 +11,7 @@ from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.corrections import humidity_factor, incoming_factor, pressure_factor
 from epithermal_host.config.instrument import NO_FAULTS, InstrumentConfig
 from epithermal_host.config.population import Population
+from epithermal_host.simulation import detector
 from epithermal_host.simulation.detector import Observation, observe
 from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.weather.generator import Weather, generate
@@ -74,6 +75,28 @@ def test_hours_add_up_to_the_day_s_rain_et0_and_extremes(place):
     np.testing.assert_allclose(daily["temperature_c"].min(axis=1), weather.t_min_c, atol=limit)
     wet_hours = (daily["rain_mm"] > 0.0).sum(axis=1)[weather.precipitation_mm > 2.0]
     assert wet_hours.min() >= 1 and wet_hours.max() < 20
+
+
+def test_a_humidity_sensor_never_reads_below_0_or_above_100(place):
+    odd = [dataclasses.replace(QUIET, offset_scale=5.0, seed=seed) for seed in range(6)]
+    read = np.array([look(place, config).columns["relative_humidity_pct"] for config in odd])
+    assert read.min() >= 0.0 and read.max() == 100.0  # some offsets reach beyond
+
+
+def test_et0_is_half_a_sine_from_6_to_18_h(place):
+    daily = look(place, QUIET).columns["et0_mm"].reshape(DAYS, 24)
+    assert not daily[:, :6].any() and not daily[:, 18:].any()
+    np.testing.assert_allclose(daily[:, 6:12], daily[:, 17:11:-1], atol=0.0011)
+    noon = daily[:, 11:13].sum() / daily.sum()
+    # the mean of a half hour before and after noon: 2 sin(pi 5.5 / 12) of a sum of 7.66
+    assert noon == pytest.approx(0.2588, abs=2e-3)
+
+
+def test_a_shower_lasts_an_hour_and_a_poisson_number_of_three_more():
+    rng = np.random.default_rng(3)
+    hourly = detector._rain(np.full(4000, 2000.0), rng).reshape(4000, 24) > 0.0
+    whole = hourly[np.argmax(hourly, axis=1) < 10]  # midnight cuts the others
+    assert whole.sum(axis=1).mean() == pytest.approx(4.0, abs=0.1)
 
 
 def test_lost_hours_are_records_without_counts(place):

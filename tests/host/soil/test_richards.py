@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from epithermal_host.errors import SolverError
+from epithermal_host.soil import richards, richards_kernel, richards_newton, richards_time
 from epithermal_host.soil.hydraulics import CATALOGUE
 from epithermal_host.soil.profile import Grid, graded_grid, root_density
 from epithermal_host.soil.richards import Column, Feddes, Forcing, solve
+from epithermal_host.soil.richards_table import decay, soil_table
 from epithermal_host.validation.columns import validate_case
 from epithermal_host.validation.hydrus_cases import read_case
 
@@ -182,6 +184,61 @@ def test_coarse_soil_that_roots_have_emptied_does_not_stop():
     profile = solve(Column((soil,), grid, feddes=Feddes()), Forcing(DAYS, **weather))
     assert profile.steps < 10000
     assert np.abs(profile.balance_error_cm).max() < 1e-9
+
+
+def test_a_column_that_cannot_be_solved_is_an_error_and_gives_no_profile():
+    with pytest.raises(SolverError, match="no convergence with a step of 1e-09 d") as failed:
+        solve(column(), Forcing(np.array([10.0, 20.0]), rain_cm_d=0.5), tolerance=1e-15)
+    assert 0.0 < failed.value.day < 1.0
+
+
+def test_a_step_that_is_forced_loses_no_water():
+    rain = np.array([0.0, 500.0, 0.0])
+    profile = solve(column("sand", 31, h_initial_cm=-1000.0), Forcing(DAYS[:3], rain_cm_d=rain))
+    assert profile.forced_steps > 0
+    assert np.abs(profile.balance_error_cm).max() < 1e-9
+
+
+def kernel_of(nodes: int, rain_cm_d: float) -> tuple:
+    """Build workspace, table and parameters of a bare loam at -200 cm, as `solve` does."""
+    own, h = column("loam", nodes, h_initial_cm=-200.0), np.full(nodes, -200.0)
+    work = richards._work(own, h, CATALOGUE["loam"].theta(h))
+    p = richards._parameters(own, Forcing(DAYS[:1], rain_cm_d=rain_cm_d), work)
+    table = soil_table(CATALOGUE["loam"])
+    richards_time.restore(work, table, decay(), p, np.zeros(nodes), 0.0)
+    return work, table, p
+
+
+def test_a_forced_step_is_the_balance_of_its_fluxes_and_reports_its_distance_from_the_curve():
+    work, _, p = kernel_of(31, rain_cm_d=2.0)
+    flux, rate = np.zeros((2, 4)), 1.0 / (richards_kernel.GAMMA * 1e-3)
+    worst = richards_newton.force(work, p, rate, 2.0, richards_kernel.FLUX, flux, 0)
+    theta = work[:, richards_kernel.TH_LIN]
+    stored = work[:, richards_kernel.W] @ (theta - work[:, richards_kernel.TH_STAR])
+    top, bottom = flux[0, richards_kernel.TOP], flux[0, richards_kernel.BOTTOM]
+    assert top == 2.0 and stored * rate == pytest.approx(top - bottom, rel=1e-9)
+    assert worst == np.abs(theta - work[:, richards_kernel.TH]).max() > 1e-3
+
+
+def test_a_water_content_that_is_not_a_number_ends_the_run():
+    work, table, p = kernel_of(31, rain_cm_d=0.0)
+    work[5, richards_kernel.TH_N] = np.nan
+    nothing, counts = np.zeros(1), np.zeros(richards_time.COUNTS)
+    results = np.zeros((2, 31)), np.zeros((2, 31)), np.zeros((2, 4)), counts
+    status = richards_time.run(
+        *(work, table, decay(), p, np.zeros((1, 31)), DAYS[:1], nothing, nothing, np.zeros(0)),
+        *(3e-3, *results),
+    )
+    assert status == richards_time.NOT_CONVERGED
+
+
+def test_every_second_call_halves_the_steps_of_a_slow_iteration_and_the_others_none():
+    patience = richards_newton.PATIENCE
+    for iteration, share in ((patience, 0.5), (patience + 1, 1.0), (patience + 2, 0.5)):
+        work = np.zeros((3, richards_kernel.FIELDS))
+        work[:, richards_kernel.DU] = (0.1, -0.2, 0.3)
+        assert richards_newton.damp(work, 3, iteration) == (share < 1.0)
+        np.testing.assert_allclose(work[:, richards_kernel.DU], share * np.array([0.1, -0.2, 0.3]))
 
 
 def test_plain_van_genuchten_with_small_n_is_rejected_with_the_remedy():

@@ -91,6 +91,13 @@ def test_plan_of_an_epoch_depends_on_seed_and_epoch_alone_and_covers_every_soil(
     assert not np.array_equal(batches[0], train.epoch_plan(config, 4, 1000)[0][0])
 
 
+def test_each_input_is_hidden_at_its_own_rate(train):
+    config = train.TrainConfig(mask_both=0.0, mask_one=0.1, mask_soil=0.2, mask_cover=0.7)
+    _, hidden = train.epoch_plan(config, 0, 4000)
+    rates = {"rain": 0.1, "et0": 0.1, "soil": 0.2, "cover": 0.7}
+    assert {name: rows.mean() for name, rows in hidden.items()} == pytest.approx(rates, abs=0.03)
+
+
 def test_it_beats_the_inversion_and_uses_each_input(finished_run):
     report = json.loads((finished_run / "train.json").read_text())
     best = report["history"][report["best_epoch"]]
@@ -269,6 +276,8 @@ def test_a_missing_or_damaged_data_set_is_one_clear_line(train, tmp_path, conten
     with pytest.raises(ConfigError, match=r"dataset\.npz: .*(again|first)") as caught:
         train.run(tmp_path, train.TrainConfig(**SMALL), progress=False)
     assert "\n" not in str(caught.value)
+    remedy = "no data set: run `epithermal-host dataset" if content is None else "again"
+    assert remedy in str(caught.value)
 
 
 def test_a_data_set_with_other_features_is_rejected(train, make_run):
