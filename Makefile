@@ -58,6 +58,12 @@ faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in
 faults-short: $(READY) ## the same in short form, under a minute (part of `make test`)
 	EPITHERMAL_FAULTS_REPORT=build/faults-short.json $(BIN)/python -m pytest tests/faults $(ABREAST)
 
+SEED := 1
+NUMBER := 200
+
+mutants: $(READY) ## change lines one at a time and list the changes that no test notices; hours
+	$(BIN)/python -m tests.mutation --seed $(SEED) --number $(NUMBER) --jobs $(JOBS)
+
 DASHBOARDS := build/dashboards
 NPM_PACKAGES := node-red@4.1.8 @flowfuse/node-red-dashboard@1.31.0 mqtt@5.16.0
 PYTHON_HA ?= python3.13
@@ -109,5 +115,5 @@ clean: ## remove what the targets made, but not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-.PHONY: help dev demo check test test-edge test-slow test-dashboards test-deb test-docs faults faults-short \
+.PHONY: help dev demo check test mutants test-edge test-slow test-dashboards test-deb test-docs faults faults-short \
   bench bench-station bench-page bench-stations bench-cosmic bench-columns docs site deb clean

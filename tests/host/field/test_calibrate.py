@@ -191,11 +191,11 @@ def test_one_profile_has_the_error_of_its_scatter_and_a_single_value_the_default
 
 
 def test_local_weights_are_those_at_each_profile_s_own_water_and_bound_water():
-    rows = [(0, 5.0, 10.0, 0.1), (1, 150.0, 10.0, 0.4)]
+    rows = [(0, 30.0, 10.0, 0.1), (1, 60.0, 10.0, 0.4)]
     density, bound, pressure_hpa, air_g_m3 = 1.3, 0.05, 1000.0, 8.0
     result = field_mean(campaign(rows), density, bound, pressure_hpa, air_g_m3, local=True)
     r = footprint.rescaled_distance_m(
-        np.array([5.0, 150.0]), pressure_hpa, result.theta + density * bound
+        np.array([30.0, 60.0]), pressure_hpa, result.theta + density * bound
     )
     own = np.array([0.1, 0.4]) + density * bound
     w = footprint.distance_weight(r, own, air_g_m3)

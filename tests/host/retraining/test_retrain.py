@@ -111,6 +111,17 @@ def test_a_change_that_raises_the_error_over_the_population_is_declined(rng):
     assert any("population rises" in r for r in done.reasons)
 
 
+def test_a_change_that_spoils_the_last_season_is_declined_though_the_others_gain():
+    rng = np.random.default_rng(0)
+    h, w = slow(rng, 400), np.zeros(UNITS)
+    w[0] = 0.004
+    residual = h @ w
+    residual[300:] = 1.4 * residual.std() * rng.standard_normal(100)
+    done = decide(days_of(residual, h, years=4), population(rng)[0])
+    assert done.w is None and len(done.reasons) == 1
+    assert done.reasons[0].startswith("worse in the last part of the time")
+
+
 def test_a_greater_strength_changes_less(rng):
     h = slow(rng, 300)
     days, rehearsal = days_of(0.01 * h[:, 0], h), population(rng)[0]
