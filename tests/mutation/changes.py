@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 SWAPPED = {
     ast.Lt: ("<", "<=", ">"),
@@ -45,7 +46,7 @@ class Change:
 
 def lines_that_mean(text: str) -> list[int]:
     """Return the numbers of the lines of the source `text` that may be changed."""
-    return sorted({edit[0] for edit in _edits(ast.parse(text), text.splitlines())})
+    return sorted(_listed(text)[1])
 
 
 def changes(path: str, text: str, number: int) -> list[Change]:
@@ -53,17 +54,15 @@ def changes(path: str, text: str, number: int) -> list[Change]:
 
     Docstrings, annotations, decorators, log calls and the texts of messages are left as they are.
     """
-    tree = ast.parse(text)
+    dumped, by_line = _listed(text)
     lines = text.splitlines()
+    old = lines[number - 1].encode()
     found = {}
-    for line, begin, end, new in _edits(tree, lines):
-        if line != number:
-            continue
-        old = lines[line - 1].encode()
+    for begin, end, new in by_line.get(number, ()):
         after = (old[:begin] + new.encode() + old[end:]).decode()
-        changed = "\n".join((*lines[: line - 1], after, *lines[line:])) + "\n"
-        if after.strip() and _differs(tree, changed):
-            found[after] = Change(path, line, lines[line - 1].strip(), after.strip())
+        changed = "\n".join((*lines[: number - 1], after, *lines[number:])) + "\n"
+        if after.strip() and _differs(dumped, changed):
+            found[after] = Change(path, number, lines[number - 1].strip(), after.strip())
     return list(found.values())
 
 
@@ -80,16 +79,22 @@ def changed_source(text: str, change: Change) -> str:
 Edit = tuple[int, int, int, str]  # line, first byte, end byte, replacement
 
 
-def _differs(tree: ast.Module, changed: str) -> bool:
+@lru_cache
+def _listed(text: str) -> tuple[str, dict[int, list[tuple[int, int, str]]]]:
+    """Return the dumped tree of a source, and of each line what may be replaced by what."""
+    tree, lines = ast.parse(text), text.splitlines()
+    by_line: dict[int, list[tuple[int, int, str]]] = {}
+    for node in _meaningful(tree):
+        for line, begin, end, new in _of_node(node, lines):
+            by_line.setdefault(line, []).append((begin, end, new))
+    return ast.dump(tree), by_line
+
+
+def _differs(dumped: str, changed: str) -> bool:
     try:
-        return ast.dump(ast.parse(changed)) != ast.dump(tree)
+        return ast.dump(ast.parse(changed)) != dumped
     except SyntaxError:
         return False
-
-
-def _edits(tree: ast.Module, lines: list[str]) -> Iterator[Edit]:
-    for node in _meaningful(tree):
-        yield from _of_node(node, lines)
 
 
 def _meaningful(node: ast.AST) -> Iterator[ast.AST]:
@@ -204,7 +209,9 @@ def _swaps(operator: ast.AST, left: ast.expr, right: ast.expr, lines: list[str])
 
 
 def _text(node: ast.expr, lines: list[str]) -> str:
-    return ast.get_source_segment("\n".join(lines), node) or ""
+    if node.lineno != node.end_lineno:
+        return ast.unparse(node)
+    return lines[node.lineno - 1].encode()[node.col_offset : node.end_col_offset].decode()
 
 
 def _replaced(node: ast.AST, new: str) -> Iterator[Edit]:
