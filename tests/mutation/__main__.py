@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
@@ -307,7 +307,8 @@ def _run_all(drawn: list[Change], stored: Path, crew: Crew) -> list[dict[str, ob
     by_change = {(r["path"], r["before"], r["after"]): r for r in known}
     missing = [c for c in drawn if (c.path, c.before, c.after) not in by_change]
     with ThreadPoolExecutor(len(crew._free)) as pool, stored.open("a") as file:
-        for result in pool.map(crew.test, missing):
+        for done in as_completed([pool.submit(crew.test, change) for change in missing]):
+            result = done.result()
             file.write(json.dumps(result) + "\n")
             file.flush()
             by_change[result["path"], result["before"], result["after"]] = result

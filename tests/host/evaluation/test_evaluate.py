@@ -84,8 +84,8 @@ def test_soils_without_weather_are_excluded_from_the_table_with_weather(finished
     assert not known[0] and known[1:].all()
 
 
-def test_the_days_of_each_condition_are_those_of_its_name(finished_run):
-    test = read_series(finished_run).part(TEST)
+def test_the_days_of_each_condition_are_those_of_its_name(make_run):
+    test = read_series(make_run(soils=12, days=120)).part(TEST)
     features = np.zeros((1, 800, len(NAMES)), dtype=np.float32)
     features[0, [10, 40, 90], NAMES.index("gap")] = 1.0
     one = evaluate.dataclasses.replace(
@@ -105,8 +105,8 @@ def test_the_days_of_each_condition_are_those_of_its_name(finished_run):
     })  # fmt: skip
 
 
-def test_the_rmse_of_a_soil_is_over_its_own_days(finished_run):
-    test = read_series(finished_run).part(TEST)
+def test_the_rmse_of_a_soil_is_over_its_own_days(make_run):
+    test = read_series(make_run(soils=24, days=120)).part(TEST)
     judged = evaluate.judged_days(test, 40)
     judged[0] = False
     judged[1, 100:] = False
