@@ -31,7 +31,14 @@ SWAPPED = {
 # calls whose first argument alone is a change of meaning
 BOUNDS = {"abs", "max", "min", "maximum", "minimum", "fmax", "fmin", "clip", "sqrt", "sorted"}
 LOGS = {"debug", "info", "warning", "error", "exception", "log"}
-SKIPPED_ARGUMENTS = {"strict", "slots", "frozen", "exc_info", "stacklevel"}  # no change of meaning
+SKIPPED_ARGUMENTS = {
+    "strict",
+    "slots",
+    "frozen",
+    "dtype",
+    "exc_info",
+    "stacklevel",
+}  # no change of meaning
 
 
 @dataclass(frozen=True)

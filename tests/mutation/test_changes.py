@@ -66,6 +66,12 @@ def test_every_module_has_its_file_of_tests():
     assert [m for m in MODULES if not (ROOT / own_tests(m)).is_file()] == []
 
 
+def test_a_bar_in_the_code_of_a_row_parts_no_cells(tmp_path):
+    table = tmp_path / "report.md"
+    table.write_text("| a | b |\n|---|---|\n| `x | y` | `(x)` |\n| f.py:3 |  |\n")
+    assert rows(table) == [("a", "b"), ("x | y", "(x)"), ("f.py:3", "")]
+
+
 def test_each_judged_change_names_a_module_and_the_reason():
     judged = rows(JUDGED)[1:]
     assert judged and all(len(row) == 4 and all(row) and row[0] in MODULES for row in judged)

@@ -322,6 +322,13 @@ def test_a_delimiter_lost_or_made_by_noise_never_shifts_the_columns():
                 parse(parse(context, HYDROINNOVA_ROW + ending)[0], bad + ending)
 
 
+@pytest.mark.parametrize("at", [1, 18, -5])
+def test_a_nul_anywhere_in_a_line_is_a_byte_lost_on_the_wire(at):
+    line = HYDROINNOVA_ROW[:at] + b"\0" + HYDROINNOVA_ROW[at:]
+    with pytest.raises(FrameError, match="a byte was lost on the wire"):
+        parse(after("hydroinnova", HYDROINNOVA), line)
+
+
 def test_a_new_header_replaces_the_columns_and_a_damaged_one_does_not():
     context = after("hydroinnova", HYDROINNOVA)
     for header, reason in (

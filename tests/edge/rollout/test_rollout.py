@@ -12,7 +12,7 @@ from epithermal_edge.config.station_toml import Trust, read_config
 from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.rollout import installed, rollout, staging, state_file
-from epithermal_edge.rollout.state_file import STAGED, Candidate, precedence
+from epithermal_edge.rollout.state_file import STAGED, VERIFIED, Candidate, precedence
 from epithermal_edge.signatures import minisign
 
 ANYONE = Trust(unsigned=True)
@@ -158,6 +158,30 @@ def test_a_rollout_cut_after_staging_goes_on_at_the_next_start(folder, tmp_path)
     assert kinds(folder)[-2:] == ["staged", "verified"]
     assert state_file.read(folder).candidate.folder == "bucket-0.2.0"
     assert (folder / "bucket-0.2.0").is_dir() and not (folder / staging.PLACE).exists()
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_rollout_cut_after_the_checks_is_committed_if_it_was_to_be_used_at_once(
+    folder, tmp_path, now
+):
+    shutil.copytree(version(tmp_path, "0.2.0"), folder / "bucket-0.2.0")
+    candidate = Candidate("bucket-0.2.0", "bucket 0.2.0", "a file", VERIFIED, now=now)
+    state_file.write(folder, state_file.read(folder).with_event("model_verified", "", candidate))
+    rollout.resume(folder, ANYONE)
+    assert open_bundle(folder / "current").version == ("0.2.0" if now else "0.1.0")
+    assert state_file.read(folder).candidate == (None if now else candidate)
+
+
+def test_a_rollout_cut_between_its_link_and_its_file_is_committed_once(folder, tmp_path):
+    shutil.copytree(version(tmp_path, "0.2.0"), folder / "bucket-0.2.0")
+    candidate = Candidate("bucket-0.2.0", "bucket 0.2.0", "a file", VERIFIED)
+    state_file.write(folder, state_file.read(folder).with_event("model_verified", "", candidate))
+    installed.set_link(folder, "current", "bucket-0.2.0")
+    rollout.resume(folder, ANYONE)
+    assert kinds(folder)[-2:] == ["verified", "committed"] and "already" in last_text(folder)
+    assert state_file.read(folder).highest == {"bucket": "0.2.0"}
+    rollout.resume(folder, ANYONE)
+    assert kinds(folder)[-2:] == ["verified", "committed"]
 
 
 def test_a_staged_bundle_whose_files_are_missing_is_rejected(folder, tmp_path):

@@ -157,6 +157,16 @@ def test_a_gap_of_five_hours_over_a_reboot_needs_no_synchronised_clock():
     assert {s.time_q for s in stamped} == {"logger_unchecked"}
 
 
+def test_a_record_that_came_sooner_than_it_can_have_been_counted_has_no_sound_stamp():
+    manual, stored = ManualClock(), {}
+    station, qualities = keeper(manual, stamp_source="station"), []
+    for boottime_s in (4000.0, 4000.0 + 0.8 * HOUR_S, 4000.0 + 1.0 * HOUR_S):
+        manual.boottime_s = boottime_s
+        (stamped,) = hear(station, stored, NAN).stamped
+        qualities.append(stamped.time_q)
+    assert qualities == ["synced", "synced", "unsynced"]  # a quarter of the length is tolerated
+
+
 def test_a_slewing_clock_is_followed_and_is_no_second_clock():
     rules = Rules(HOUR_S)
     state = stamps.update_clock(rules, Stamps(), Arrival(1, 100.0, START_S + 100.0)).state
