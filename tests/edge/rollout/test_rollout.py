@@ -145,6 +145,13 @@ def test_a_bundle_that_was_used_before_can_be_installed_again(folder, tmp_path):
     assert not (folder / staging.PLACE).exists()
 
 
+def test_the_bundle_in_use_is_not_installed_again(folder):
+    before = state_file.read(folder)
+    bundle, use = rollout.install(folder, BUNDLE, rollout.Request(ANYONE))
+    assert (bundle.version, use) == ("0.1.0", "current")
+    assert state_file.read(folder) == before and not (folder / staging.PLACE).exists()
+
+
 def cut_after_staging(folder, source):
     """Write what is on the disk when the power fails after the step `staged`."""
     staging.stage(folder, source)

@@ -101,6 +101,7 @@ def test_noise_is_declined_with_the_figures(rng):
     done = decide(days_of(0.02 * rng.standard_normal(200), slow(rng, 200)), population(rng)[0])
     assert done.w is None and len(done.reasons) == len(head_fit.STRENGTHS)
     assert "released 0.0" in done.reasons[0]
+    assert done.released.strength == 0.0 and done.released.rise == 1.0
 
 
 def test_a_change_that_raises_the_error_over_the_population_is_declined(rng):
