@@ -50,7 +50,7 @@ MODULES = (
 # where the tests of a module are, if not in the file of its name
 OWN_TESTS = {
     f"{EDGE}/inference/features.py": "tests/edge/inference/test_pipeline.py",
-    f"{EDGE}/station/stamps.py": "tests/edge/station/test_timekeeper.py",
+    f"{EDGE}/station/stamps.py": "tests/faults/test_clock.py",
     f"{EDGE}/journal/outbox.py": "tests/edge/journal/test_journal.py",
     f"{EDGE}/loggers/columns.py": "tests/edge/loggers/test_parser.py",
     f"{HOST}/soil/richards_newton.py": "tests/host/soil/test_richards.py",

@@ -24,7 +24,11 @@ SOURCES = ("edge/src", "host/src")
 PLUGIN = "tests.mutation.durations"
 # What mostly waits, or builds things for minutes, is no part of it.
 PARTS = {
-    "edge": ("tests/edge", "--ignore=tests/edge/page/test_browser.py"),
+    "edge": (
+        "tests/edge",
+        "--ignore=tests/edge/page/test_browser.py",
+        "tests/faults/test_clock.py",
+    ),
     "host": (
         *("tests/host", "tests/contract"),
         *("--ignore=tests/contract/test_docs_run.py", "--ignore=tests/contract/test_site.py"),

@@ -134,6 +134,10 @@ def test_a_commit_that_fails_leaves_no_trace(tmp_path, engine, records):
     after = [list(sqlite3.connect(tmp_path / FILE).execute(f"SELECT * FROM {t}"))
              for t in ("record", "state", "outbox")]  # fmt: skip
     assert before == after and journal.last_seq() == 3
+    health = journal.health()
+    assert health["writable"] is False and "UNIQUE" in health["last_error"]
+    commit(journal, engine, records[3:4], state)
+    assert journal.health()["writable"] is True and journal.health()["last_error"] is None
 
 
 def test_the_outbox_preserves_order_and_only_the_newest_live_value(tmp_path, engine, records):

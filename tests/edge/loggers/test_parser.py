@@ -391,12 +391,19 @@ def test_tubes_are_summed_over_the_mean_of_their_times_only_when_these_agree():
         parse(context, HYDROINNOVA_ROW.replace(b"902,     902", b"800,     902"))
 
 
-def test_the_counting_time_is_derived_from_stamps_and_line_numbers():
-    def row(day: int, hour: int, minute: int, number: int) -> bytes:
-        return (
-            f'"2021-09-{day:02} {hour:02}:{minute:02}:00",{number},"K",755,870,0,22.3,973,41,"NAN"'
-        ).encode()
+def numbered(day: int, hour: int, minute: int, number: int) -> bytes:
+    stamp = f"2021-09-{day:02} {hour:02}:{minute:02}:00"
+    return f'"{stamp}",{number},"K",755,870,0,22.3,973,41,"NAN"'.encode()
 
+
+def test_the_counting_time_is_the_configured_one_after_lost_lines_and_an_unknown_time():
+    lines = [numbered(22, 12, 0, 146), numbered(22, 14, 0, 147), numbered(22, 17, 0, 150)]
+    _, records = read(after("toa5", *TOA5), lines)
+    assert [r.duration_s for r in records] == pytest.approx([3600.0, NAN, 3600.0], nan_ok=True)
+
+
+def test_the_counting_time_is_derived_from_stamps_and_line_numbers():
+    row = numbered
     stream = [
         (row(22, 12, 0, 146), 3600),  # nothing known: the configured interval
         (row(22, 12, 0, 146), 3600),  # sent twice

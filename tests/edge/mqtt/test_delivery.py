@@ -74,6 +74,18 @@ def test_a_refused_topic_is_tried_again_after_30_s_and_then_ever_later_up_to_10_
     broker.journal.close()
 
 
+def test_a_message_that_is_not_read_back_within_10_s_of_its_acknowledgement_is_refused(tmp_path):
+    broker = Answers(tmp_path)
+    broker.delivery.must_read_back = True
+    broker.journal.post([ME.message(OBS_THETA, b"1")])
+    broker.send(1, 0.0)
+    broker.delivery.handle_acknowledgement(1, 0, 5.0)
+    for now, refused in ((5.0, 0), (15.0, 0), (15.1, 1)):
+        broker.delivery.expire_unread(now)
+        assert broker.delivery.refused == refused and broker.delivery.sent == 0
+    broker.journal.close()
+
+
 def test_without_room_nothing_is_sent(tmp_path):
     broker = Answers(tmp_path)
     broker.journal.post([ME.message(OBS_THETA, b"1")])
