@@ -110,6 +110,12 @@ def test_incoming_factor_agrees_with_the_published_forms(corrections_table, agre
     )
 
 
+@pytest.mark.parametrize("form", ["plain", "hawdon2014", "mcjannet2023"])
+def test_a_monitor_or_a_reference_of_zero_gives_no_factor(form):
+    assert np.isnan(incoming_factor([0.0, -1.0, 150.0], [150.0, 150.0, 0.0], form, 0.5)).all()
+    assert incoming_factor(150.0, 150.0, form, 0.5) == 1.0
+
+
 def test_where_the_packages_swap_the_forms_the_other_form_explains_them(corrections_table, agrees):
     table = corrections_table("incoming_intensity.csv")
     i, i_ref, cutoff = table["nm_count"], table["nm_reference"], table["cutoff_rigidity_gv"]
