@@ -154,7 +154,8 @@ def test_the_bundle_in_use_is_not_installed_again(folder):
 
 def cut_after_staging(folder, source):
     """Write what is on the disk when the power fails after the step `staged`."""
-    staging.stage(folder, source)
+    with staging.open_source(source) as opened:
+        staging.stage(folder, opened)
     candidate = Candidate(staging.PLACE, str(source), str(source), STAGED)
     state_file.write(folder, state_file.read(folder).with_event("model_staged", "", candidate))
 
