@@ -179,6 +179,11 @@ def test_a_retained_count_with_its_time_serves_while_it_is_fresh(tmp_path):
     assert ancillary.health()["incoming"] == {
         "source": "mqtt",
         "newest": "2026-11-26T12:00:00Z",
+        "count": 155.5,
+        "counts": 1,
+        "max_age_s": 7200.0,
+        "ref": 150.0,
+        "unlike": None,
         "implausible": 1,
         "failures": 0,
         "last_error": None,

@@ -1,15 +1,22 @@
 """`status`: each problem that it reports, its exit code and its speed."""
 
+import contextlib
 import json
 import os
 import resource
 import sqlite3
+import struct
 from datetime import UTC, datetime
 
 import pytest
 from tests.support.rig import Broker, Daemon, Line, edge, lines, station_toml, wait_until
 
 from epithermal_edge.config import schema
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.journal.journal import Journal
+from epithermal_edge.journal.rows import record_columns, record_row
+from epithermal_edge.page import data
+from epithermal_edge.records import RawRecord
 from epithermal_edge.station import status
 
 NOW_S = 1_780_000_000.0
@@ -46,6 +53,27 @@ def read_status(folder, health, port=1883):
     state.mkdir(exist_ok=True)
     (state / "health.json").write_text(health if isinstance(health, str) else json.dumps(health))
     return status.read_status(toml, NOW_S)
+
+
+def journal_with(folder, ends):
+    """Write a journal with records: number to end."""
+    journal = Journal(folder / "state")
+    for seq, end_s in ends.items():
+        row = record_row(seq, RawRecord(end_s, 3600.0, 1000.0, 985.0))
+        marks = ", ".join("?" * len(row))
+        sql = f"INSERT INTO record ({record_columns()}) VALUES ({marks})"
+        journal._db.transaction(lambda sql=sql, row=row: journal._db.execute(sql, row))
+    journal.close()
+
+
+def flip(folder, seq, bit):
+    """Flip one bit of a stored end, as a worn disk does; the page's structure stays sound."""
+    with contextlib.closing(sqlite3.connect(folder / "state" / "journal.sqlite3")) as db:
+        (end_s,) = db.execute("SELECT end_s FROM record WHERE seq = ?", (seq,)).fetchone()
+        bits = struct.unpack(">Q", struct.pack(">d", end_s))[0] ^ (1 << bit)
+        flipped = struct.unpack(">d", struct.pack(">Q", bits))[0]
+        db.execute("UPDATE record SET end_s = ? WHERE seq = ?", (flipped, seq))
+        db.commit()
 
 
 def test_a_station_without_problems_is_well(tmp_path):
@@ -86,7 +114,6 @@ def test_plant_available_water_is_shown_with_its_interval(tmp_path):
         ("journal", "dropped", {"raw": 2000, "theta": 0}, "journal", "dropped 2000 raw"),
         ("journal", "salvaged", "2026-05-01T00:00:00Z", "journal", "was damaged"),
         ("journal", "oldest_waiting", utc(NOW_S - 10801), "outbox", "messages wait"),
-        ("clock", "synchronised", False, "clock", "not synchronised"),
     ],
 )
 def test_each_thing_that_is_wrong_is_named_with_its_remedy(tmp_path, part, key, value, what, words):
@@ -96,6 +123,97 @@ def test_each_thing_that_is_wrong_is_named_with_its_remedy(tmp_path, part, key, 
     (trouble,) = result.troubles
     assert result.state == "degraded"
     assert trouble.what == what and words in trouble.why and len(trouble.remedy) > 10
+
+
+def test_an_unsynchronised_clock_is_a_warning_until_records_wait_for_it(tmp_path):
+    health = well()
+    health["clock"]["synchronised"] = False
+    result = read_status(tmp_path, health)
+    (trouble,) = result.troubles
+    assert (result.state, trouble.what, trouble.state) == ("well", "clock", "warning")
+    assert "\nwarning   clock: not synchronised" in "\n".join(status.as_text(result))
+    health["clock"]["held"] = 3
+    result = read_status(tmp_path, health)
+    assert result.state == "degraded" and "3 records wait" in result.troubles[0].why
+
+
+HOURS = {"started": utc(NOW_S - 9001), "last_record": None, "last_fault": "no header", "records": 0,
+         "recent": 2, "recent_damaged": 2, "remedy": "set source.dialect"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reader", "words"),
+    [
+        (HOURS, "no record since the start, "),
+        (HOURS | {"last_record": utc(NOW_S - 9001), "records": 9}, "no record since 2026"),
+        (HOURS | {"started": utc(NOW_S - 60), "recent": 3}, "2 of the last 3 lines are damaged"),
+        (HOURS | {"last_read": None, "recent": 0}, "nothing has been read since the start"),
+    ],
+)
+def test_bytes_that_give_no_records_are_told_with_fault_and_remedy(tmp_path, reader, words):
+    health = well()
+    health["reader"] |= reader
+    (trouble,) = read_status(tmp_path, health).troubles
+    assert trouble.what == "source" and words in trouble.why
+    if reader.get("last_read", "") is not None:
+        assert "no header" in trouble.why and trouble.remedy == "set source.dialect"
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        HOURS | {"started": utc(NOW_S - 8999)},
+        HOURS | {"last_record": utc(NOW_S - 60), "recent": 8, "recent_damaged": 4},
+        HOURS | {"last_record": utc(NOW_S - 60), "recent": 2, "recent_damaged": 2},
+    ],
+)
+def test_some_damage_is_no_trouble_yet(tmp_path, reader):
+    health = well()
+    health["reader"] |= reader
+    assert read_status(tmp_path, health).troubles == ()
+
+
+FILE = {"source": "file", "newest": utc(NOW_S - 60), "max_age_s": 21600.0, "ref": 159.0,
+        "unlike": None, "last_error": None}  # fmt: skip
+LINK = {"host": "b", "port": 1883, "connected": True, "last_error": None, "rejected": [],
+        "since": utc(NOW_S - 7200)}  # fmt: skip
+AIR = {"table": "weather.temperature", "topic": "yard/air", "max_age_s": 3600.0, "refused": 0,
+       "last_refusal": None, "newest": utc(NOW_S - 60)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "what", "words"),
+    [
+        ({"incoming": FILE}, None, ""),
+        ({"incoming": FILE | {"last_error": "x.txt: No such file"}}, "incoming", "No such file"),
+        ({"incoming": FILE | {"newest": None}}, "incoming", "the file has no count"),
+        ({"incoming": FILE | {"unlike": 395.0}}, "incoming", "395 is not near site.incoming.ref"),
+        ({"incoming": FILE | {"newest": utc(NOW_S - 21601)}}, "incoming", "older than"),
+        ({"incoming": FILE | {"source": "nmdb", "last_error": "timed out"}}, None, ""),
+        ({"incoming": FILE | {"source": "nmdb", "last_error": "timed out", "newest": None}},
+         "incoming", "timed out"),
+        ({"link": LINK, "topics": [AIR]}, None, ""),
+        ({"link": LINK | {"connected": False, "last_error": "bad certificate"}, "topics": [AIR]},
+         "weather", "b:1883: not connected: bad certificate"),
+        ({"link": LINK | {"rejected": ["yard/air"]}, "topics": [AIR | {"newest": None}]},
+         "weather", "rejects the subscription to yard/air"),
+        ({"link": LINK, "topics": [AIR | {"newest": None}]}, "weather", "yard/air: no message yet"),
+        ({"link": LINK, "topics": [AIR | {"newest": utc(NOW_S - 3601)}]},
+         "weather", "no message since"),
+        ({"link": LINK | {"since": utc(NOW_S - 3599)}, "topics": [AIR | {"newest": None}]},
+         None, ""),
+        ({"link": LINK, "topics": [AIR | {"refused": 1, "last_refusal": "t: missing"}]}, None, ""),
+        ({"link": LINK, "topics": [AIR | {"refused": 2, "last_refusal": "t: missing"}]},
+         "weather", "the last 2 messages are refused: t: missing"),
+        ({"link": LINK, "topics": [AIR | {"table": "incoming", "newest": None}]},
+         "incoming", "yard/air: no message yet"),
+        ({"link": 7, "topics": [3], "incoming": []}, None, ""),
+    ],
+)  # fmt: skip
+def test_counts_and_weather_that_do_not_come_are_told(tmp_path, surroundings, what, words):
+    result = read_status(tmp_path, well() | {"surroundings": surroundings})
+    assert [t.what for t in result.troubles] == ([what] if what else [])
+    assert all(words in t.why and len(t.remedy) > 10 for t in result.troubles)
 
 
 def test_refusals_that_are_over_are_counted_and_no_trouble(tmp_path):
@@ -131,14 +249,24 @@ def test_without_a_broker_in_the_file_nobody_misses_it(tmp_path):
 
 
 def test_a_record_that_is_too_old_is_noticed_in_the_journal(tmp_path):
-    (tmp_path / "state").mkdir()
-    with sqlite3.connect(tmp_path / "state" / "journal.sqlite3") as db:
-        db.execute("CREATE TABLE record (seq INTEGER PRIMARY KEY, end_s REAL)")
-        db.execute("CREATE TABLE outbox (id INTEGER PRIMARY KEY)")
-        db.execute("INSERT INTO record VALUES (7, ?)", (NOW_S - 9001,))
+    journal_with(tmp_path, {7: NOW_S - 9001})
     result = read_status(tmp_path, well())
     assert result.journal == {"last_seq": 7, "last_end": utc(NOW_S - 9001), "waiting": 0}
     assert [t.what for t in result.troubles] == ["source"]
+
+
+@pytest.mark.parametrize("bit", [62, 61, 57, 52, 40])
+def test_a_flipped_bit_of_an_end_is_neither_believed_nor_a_traceback(tmp_path, bit):
+    """Bit 62 gives an end of 1e-299 s, bit 61 one of 1e163 s, bit 40 one 12 days away."""
+    journal_with(tmp_path, {1: NOW_S - 7200, 2: NOW_S - 3600})
+    flip(tmp_path, 2, bit)
+    result = read_status(tmp_path, well())
+    assert result.journal["last_end"] == utc(NOW_S - 7200)
+    shown = data.current(read_config(tmp_path / "station.toml"), NOW_S)
+    assert shown["status"]["journal"]["last_end"] == utc(NOW_S - 7200)
+    journal = Journal(tmp_path / "state")
+    assert journal.newest_end_s() == NOW_S - 7200, "the daemon would call each new record late"
+    journal.close()
 
 
 def test_a_damaged_journal_is_reported(tmp_path):

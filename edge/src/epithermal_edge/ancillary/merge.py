@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from epithermal_edge.ancillary.gauge import GaugeSeries
@@ -20,19 +20,35 @@ from epithermal_edge.ancillary.neutron_monitor import CountSeries
 from epithermal_edge.ancillary.poller import FILE_EVERY_S, FileTail, Nmdb, Poller
 from epithermal_edge.ancillary.subscriber import Subscriber, read_payload
 from epithermal_edge.config.station_toml import Config
-from epithermal_edge.config.weather_tables import Gauge
+from epithermal_edge.config.weather_tables import FIELDS, Gauge
 from epithermal_edge.errors import FrameError
 from epithermal_edge.loggers.values import LIMITS
 from epithermal_edge.records import NAN, RawRecord
-from epithermal_edge.times import utc
+from epithermal_edge.times import UtcStamps, utc
 
 RAIN_GAP_S = 86400.0  # longest gap whose rain is added to the next record
 CONSECUTIVE = 1.5  # intervals between two records without one missing between
 AHEAD_S = 300.0  # a message time further in the future is wrong
 MAX_BREAKS = 256  # losses of the connection that are stored
 INCOMING = "incoming"
+JUDGED_COUNTS = 3  # newest counts that tell whether they are of the right monitor
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Topic:
+    """A subscribed topic of one table, and what became of its messages."""
+
+    table: str
+    topic: str
+    max_age_s: float
+    refused: int = 0  # messages since the last one that was used
+    last_refusal: str | None = None  # of these
+
+    def count(self, refusal: str | None) -> None:
+        """Count a message; None: it was used."""
+        self.refused, self.last_refusal = (self.refused + 1, refusal) if refusal else (0, None)
 
 
 class AncillaryData:
@@ -59,6 +75,13 @@ class AncillaryData:
         self._gauges = {gauge.name: GaugeSeries(gauge) for gauge in config.weather}
         self._incoming = config.incoming
         self._counts = CountSeries(float(config.site.incoming_ref))
+        self._reference = float(config.site.incoming_ref)
+        self._unlike: float | None = None  # the newest count, if the newest are implausible
+        self._newest: list[tuple[float, float]] = []  # counts by which the monitor is judged
+        self._n_counts = 0  # since the start
+        self._topics = _topics(config)
+        self._stamps = UtcStamps(wall)
+        self._listening: float | None = None  # since when [s], monotonic
         self._breaks: deque[tuple[float, float]] = deque(maxlen=MAX_BREAKS)
         self._down_since_s = (
             -math.inf
@@ -103,6 +126,10 @@ class AncillaryData:
             if self._incoming is not None and self._incoming.source == "file":
                 self._poller.poll_once()
             self._poller.start()
+        self.start_listening()
+
+    def start_listening(self) -> None:
+        """Subscribe to the topics; `start` does so too."""
         if self._subscriber is not None:
             self._subscriber.start()
 
@@ -182,16 +209,25 @@ class AncillaryData:
             if now < self._arrived_s - 1.0:
                 self._handle_clock_set_back(now)
             self._arrived_s = now
-            for series in self._gauges.values():
+            for name, series in self._gauges.items():
                 if series.gauge.topic == topic:
+                    before = self.rejected
                     self._add_gauge_message(series, payload, retained, now)
+                    self._count_message(name, before)
             incoming = self._incoming
             if incoming is not None and incoming.topic == topic:
+                before = self.rejected
                 pair = self._read_message(
                     payload, incoming.field, incoming.time_field, retained, now
                 )
                 if pair is not None:
-                    self._counts.add([pair])
+                    self._store_counts([pair])
+                self._count_message(INCOMING, before)
+
+    def _count_message(self, name: str, rejected_before: int) -> None:
+        if name in self._topics:
+            refused = self.rejected > rejected_before
+            self._topics[name].count(self._last_rejection if refused else None)
 
     def _add_gauge_message(
         self, series: GaugeSeries, payload: bytes, retained: bool, now: float
@@ -241,40 +277,86 @@ class AncillaryData:
             series.clear()
         self._breaks.clear()
         self._breaks.append((-math.inf, now))
+        self._listening = time.monotonic()
 
     def _handle_link(self, up: bool) -> None:
         now = self._wall()
         with self._lock:
             if not up:
                 self._down_since_s = now - self._loss_s
-            elif not math.isnan(self._down_since_s):
+                return
+            self._listening = time.monotonic()
+            if not math.isnan(self._down_since_s):
                 self._breaks.append((self._down_since_s, now))
                 self._down_since_s = math.nan
 
     def _add_counts(self, pairs: list[tuple[float, float]]) -> None:
         with self._lock:
-            self._counts.add(pairs)
+            self._store_counts(pairs)
+
+    def _store_counts(self, pairs: list[tuple[float, float]]) -> None:
+        if not pairs:
+            return
+        self._n_counts += self._counts.add(pairs)
+        self._newest = [*self._newest, *sorted(pairs)][-JUDGED_COUNTS:]
+        is_unlike = all(math.isnan(self._counts.at(time_s, 0.0)) for time_s, _ in self._newest)
+        self._unlike = self._newest[-1][1] if is_unlike else None
+
+    def poll_counts(self) -> None:
+        """Read the file or query NMDB once, without starting."""
+        if self._poller is not None:
+            self._poller.poll_once()
 
     def health(self) -> dict[str, object]:
         """Return connection, newest values and errors for health.json."""
         with self._lock:
             newest = {name: utc(series.newest_s()) for name, series in self._gauges.items()}
             count_s, implausible = self._counts.newest_s(), self._counts.rejected
-        link = None if self._subscriber is None else self._subscriber.health()
-        poller = self._poller
+            count = self._counts.at(count_s, 0.0)
+            ages = {**newest, INCOMING: utc(count_s)}
+            topics = [
+                {**asdict(topic), "newest": ages[name]} for name, topic in self._topics.items()
+            ]
+        link = None
+        if self._subscriber is not None:
+            since = None if self._listening is None else self._stamps.format(self._listening)
+            link = {**self._subscriber.health(), "since": since}
         incoming = None
         if self._incoming is not None:
             incoming = {
-                "source": self._incoming.source,
-                "newest": utc(count_s),
+                "newest": ages[INCOMING],
+                "count": count if math.isfinite(count) else None,
                 "implausible": implausible,
-                "failures": 0 if poller is None else poller.failures,
-                "last_error": None if poller is None else poller.last_error,
+                **self._incoming_health(),
             }
         return {
             "link": link,
             "newest": newest,
             "refused": self.rejected,
             "last_refusal": self._last_rejection,
+            "topics": topics,
             "incoming": incoming,
         }
+
+    def _incoming_health(self) -> dict[str, object]:
+        assert self._incoming is not None
+        poller, reference = self._poller, self._reference
+        return {
+            "source": self._incoming.source,
+            "max_age_s": self._incoming.max_age_s,
+            "counts": self._n_counts,
+            "ref": reference if math.isfinite(reference) else None,
+            "unlike": self._unlike,
+            "failures": 0 if poller is None else poller.failures,
+            "last_error": None if poller is None else poller.last_error,
+        }
+
+
+def _topics(config: Config) -> dict[str, Topic]:
+    """Return the subscribed topics, by field of RawRecord or `incoming`."""
+    tables = {field: f"weather.{name}" for name, field in FIELDS.items()}
+    topics = {g.name: Topic(tables[g.name], g.topic, g.max_age_s) for g in config.weather}
+    incoming = config.incoming
+    if incoming is not None and incoming.source == "mqtt" and incoming.topic:
+        topics[INCOMING] = Topic(INCOMING, incoming.topic, incoming.max_age_s)
+    return topics

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,7 @@ class Subscriber:
         self._is_cut = False  # this connection was ended because of an oversized packet
         self.connected = False
         self.last_error: str | None = None
+        self._rejected: list[str] = []  # topics that the broker does not allow
 
     def start(self) -> None:
         """Connect, and reconnect after each loss until `stop`; log faults and never raise."""
@@ -211,12 +213,20 @@ class Subscriber:
             self._client.loop_stop()
 
     def health(self) -> dict[str, object]:
-        """Return the state of the connection for health.json."""
+        """Return the state of the connection for health.json.
+
+        `rejected` are the topics without a subscription; those of `suspended`, because the station
+        has rejected their messages, the others, because the broker rejects the subscription.
+        """
+        now = time.monotonic()
+        suspended = [topic for topic, until in self._suspended.items() if now < until]
         return {
             "host": self._broker.host,
             "port": self._broker.port,
             "connected": self.connected,
             "last_error": self.last_error,
+            "rejected": sorted({*self._rejected, *suspended}),
+            "suspended": sorted(suspended),
         }
 
     def _on_connect(self, client: Any, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:
@@ -237,9 +247,10 @@ class Subscriber:
         self, _client: Any, _data: Any, _mid: Any, reasons: list[Any], _props: Any
     ) -> None:
         pairs = zip(self._subscribed, reasons, strict=False)
-        rejected = [f"{topic} ({reason})" for topic, reason in pairs if reason.is_failure]
+        rejected = [(topic, reason) for topic, reason in pairs if reason.is_failure]
+        self._rejected = [topic for topic, _ in rejected]
         if rejected:
-            topics = ", ".join(rejected)
+            topics = ", ".join(f"{topic} ({reason})" for topic, reason in rejected)
             self._report_failure(
                 f"the broker rejects the subscription to {topics}; check its access list"
             )
@@ -270,7 +281,8 @@ class Subscriber:
         )
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        self._report_failure("no connection")
+        fault = sys.exc_info()[1]  # paho calls back while it handles the exception
+        self._report_failure(f"no connection: {fault}" if fault else "no connection")
 
     def _report_failure(self, text: str) -> None:
         if text != self.last_error:  # log a repeated fault once

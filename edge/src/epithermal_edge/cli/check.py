@@ -15,9 +15,10 @@ from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.journal.sqlite import FAULTS
 from epithermal_edge.station import status
+from epithermal_edge.station.troubles import DOWN, EXIT_CODES, Trouble
 
-Check = Callable[[Config], str]
-"""Return the good state of a part as text, or raise EpithermalError with the reason."""
+Check = Callable[[Config], str | Trouble]
+"""Return the good state of a part as text, or its problem; or raise EpithermalError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,37 @@ def examine(config: Config) -> Iterator[Finding]:
         ("journal", _journal, "start the station: it recovers the readable records"),
         ("source", _source, "check source.url, the cable, and the user's group (dialout)"),
         ("broker", _broker, "check mqtt.host, mqtt.port, the network and the broker"),
+        *_secret_checks(config),
+        *_ancillary_checks(config),
         ("page", _page, "set page.listen to an address of this machine, page.port to a free port"),
     )
     for what, check, remedy in checks:
         try:
-            yield Finding(what, True, check(config))
+            found = check(config)
         except EpithermalError as error:
             yield Finding(what, False, str(error), remedy, error.exit_code)
+            continue
+        if isinstance(found, Trouble):
+            yield Finding(what, False, found.why, found.remedy, EXIT_CODES[found.state])
+        else:
+            yield Finding(what, True, found)
     yield _clock()
+
+
+def _ancillary_checks(config: Config) -> Iterator[tuple[str, Check, str]]:
+    """Yield the checks of [incoming] and [weather.*], if they are given."""
+    if config.incoming is not None:
+        yield "incoming", _incoming, "check [incoming]"
+    if config.weather or (config.incoming is not None and config.incoming.source == "mqtt"):
+        yield "weather", _weather, "check weather.host, weather.port, password and certificates"
+
+
+def _secret_checks(config: Config) -> Iterator[tuple[str, Check, str]]:
+    """Yield the check of passwords and keys, if there are any."""
+    from epithermal_edge.cli import check_secrets
+
+    if check_secrets.has_secrets(config):
+        yield "secrets", check_secrets.examine, "check the files of keys that end in _file"
 
 
 def _clock() -> Finding:
@@ -121,24 +145,16 @@ def _journal(config: Config) -> str:
 def _running(config: Config) -> status.Status | None:
     """Return the status of the station if it is running."""
     current = status.read_status(config.path, time.time())
-    return None if current.state == status.DOWN else current
+    return None if current.state == DOWN else current
 
 
-def _reported(running: status.Status, what: str) -> str:
-    """Return the good state of a part of the running station.
-
-    Raises
-    ------
-    EpithermalError
-        The running station reports a problem of this part.
-    """
-    troubles = [f"{t.why}; {t.remedy}" for t in running.troubles if t.what == what]
-    if troubles:
-        raise EpithermalError(troubles[0])
-    return "the running station reports no problem"
+def _reported(running: status.Status, what: str) -> str | Trouble:
+    """Return the good state of a part of the running station, or the problem that it reports."""
+    troubles = (trouble for trouble in running.troubles if trouble.what == what)
+    return next(troubles, "the running station reports no problem")
 
 
-def _source(config: Config) -> str:
+def _source(config: Config) -> str | Trouble:
     from epithermal_edge.loggers import ports
 
     url = config.source.url
@@ -154,7 +170,25 @@ def _source(config: Config) -> str:
     return f"{url} opens"
 
 
-def _broker(config: Config) -> str:
+def _incoming(config: Config) -> str | Trouble:
+    from epithermal_edge.cli import check_ancillary
+
+    running = _running(config)
+    if running is not None:
+        return _reported(running, "incoming")
+    return check_ancillary.examine_incoming(config)
+
+
+def _weather(config: Config) -> str | Trouble:
+    from epithermal_edge.cli import check_ancillary
+
+    running = _running(config)
+    if running is not None:
+        return _reported(running, "weather")
+    return check_ancillary.examine_weather(config)
+
+
+def _broker(config: Config) -> str | Trouble:
     from epithermal_edge.cli import check_broker
 
     if config.mqtt is None:

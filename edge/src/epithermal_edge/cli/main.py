@@ -106,7 +106,7 @@ def _page(config: Config) -> contextlib.AbstractContextManager[threading.Thread 
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from epithermal_edge.station import status
+    from epithermal_edge.station import status, troubles
 
     current = status.read_status(arguments.station, time.time())
     if arguments.json:
@@ -114,7 +114,7 @@ def _status(arguments: argparse.Namespace) -> int:
     else:
         for line in status.as_text(current):
             print(line)
-    return status.EXIT_CODES[current.state]
+    return troubles.EXIT_CODES[current.state]
 
 
 def _tail(arguments: argparse.Namespace) -> int:

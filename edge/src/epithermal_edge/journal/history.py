@@ -110,7 +110,7 @@ def read_entries(
 
 
 def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[JournalEntry, float]]:
-    """Yield the last record of each 24 h window with the total rain of the window [mm].
+    """Yield the last intact record of each 24 h window with the total rain of the window [mm].
 
     Parameters
     ----------
@@ -122,9 +122,14 @@ def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[Journa
     EpithermalError
         The journal cannot be read.
     """
+    db.create_function("is_record", -1, lambda *row: record_of(row) is not None)
+    db.create_function("is_estimate", -1, lambda *row: is_estimate_whole(row))
+    record, estimate = _present(db, "record"), _present(db, "estimate")
     newest = (
-        "SELECT max(record.seq) AS seq, sum(rain_mm) AS fell FROM record JOIN estimate USING (seq)"
-        " WHERE end_s > ? AND window_end_s IS NOT NULL GROUP BY window_end_s"
+        "SELECT max(record.seq) AS seq, sum(rain_mm) AS fell"
+        " FROM record JOIN estimate ON estimate.seq = record.seq"
+        " WHERE end_s > ? AND window_end_s IS NOT NULL"
+        f" AND is_record({record}) AND is_estimate({estimate}) GROUP BY window_end_s"
     )
     query = f"SELECT {_selected(db)}, fell FROM ({newest}) AS newest JOIN {_JOINED}"
     query = query.replace("LEFT JOIN", "ON record.seq = newest.seq LEFT JOIN")
@@ -147,8 +152,9 @@ def optional_columns(
     EpithermalError
         The journal cannot be read.
     """
-    columns = ", ".join(_present(db, "record", record_columns()))
-    where = " OR ".join(f"{name} IS NOT NULL" for name in (*HOUSEKEEPING, "channels"))
+    expressions = _expressions(db, "record")
+    where = " OR ".join(f"{expressions[name]} IS NOT NULL" for name in (*HOUSEKEEPING, "channels"))
+    columns = ", ".join(expressions.values())
     query = f"SELECT {columns} FROM record WHERE end_s > ? AND end_s <= ? AND ({where})"
     try:
         rows = map(record_of, db.execute(query, (from_s, to_s)))
@@ -157,17 +163,19 @@ def optional_columns(
         raise EpithermalError(f"the journal cannot be read: {error}") from error
 
 
-def _present(db: sqlite3.Connection, table: str, columns: str) -> list[str]:
-    """Return the columns to select; NULL for those that a file of an older version lacks."""
+def _expressions(db: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the columns of a table; NULL for those that a file of an older version lacks."""
+    columns = record_columns() if table == "record" else estimate_columns()
     stored = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-    return [
-        f"{table}.{name}" if name in stored else f"NULL AS {name}" for name in columns.split(", ")
-    ]
+    return {name: f"{table}.{name}" if name in stored else "NULL" for name in columns.split(", ")}
+
+
+def _present(db: sqlite3.Connection, table: str) -> str:
+    return ", ".join(_expressions(db, table).values())
 
 
 def _selected(db: sqlite3.Connection) -> str:
-    names = _present(db, "record", record_columns())
-    return ", ".join(names + _present(db, "estimate", estimate_columns()))
+    return f"{_present(db, 'record')}, {_present(db, 'estimate')}"
 
 
 _JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"

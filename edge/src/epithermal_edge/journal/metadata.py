@@ -8,8 +8,8 @@ import re
 import secrets
 from collections.abc import Mapping
 
+from epithermal_edge.journal.checksum import CHANNELS, checksum
 from epithermal_edge.journal.rows import (
-    CHANNELS,
     CREATE,
     CREATE_PAYLOADS,
     CREATE_SET_ASIDE,
@@ -17,7 +17,6 @@ from epithermal_edge.journal.rows import (
     RESULTS,
     SCHEMA,
     SET_ASIDE,
-    checksum,
 )
 from epithermal_edge.journal.sqlite import DamagedError, Database, JournalError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from epithermal_edge.journal.metadata import Metadata
-from epithermal_edge.journal.rows import PAYLOADS, SET_ASIDE
+from epithermal_edge.journal.rows import PAYLOADS, SET_ASIDE, record_columns, record_of
 from epithermal_edge.journal.sqlite import Database, JournalError
 from epithermal_edge.journal.unestimated import first_unestimated
 from epithermal_edge.messages.topics import STORED
@@ -56,8 +56,10 @@ def drop_oldest(db: Database, metadata: Metadata, name: str) -> int:
 
     def write() -> None:
         if name == "record":
-            newest_s = db.rows("SELECT max(end_s) FROM record WHERE seq <= ?", keys[-1])[0][0]
-            metadata.put(**{PRUNED_TO: repr(max(float(metadata.get(PRUNED_TO, "-inf")), newest_s))})
+            ends = f"SELECT {record_columns()} FROM record WHERE seq <= ?"
+            intact = filter(None, map(record_of, db.rows(ends, keys[-1])))
+            pruned_s = float(metadata.get(PRUNED_TO, "-inf"))
+            metadata.put(**{PRUNED_TO: repr(max([pruned_s, *(r.end_s for r in intact)]))})
         db.execute_many(f"DELETE FROM {table} WHERE {key} = ?", keys)
         if name == "record":
             db.execute(f"DELETE FROM {SET_ASIDE} WHERE seq <= ?", keys[-1])

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 
 from epithermal_edge.journal import pruning, set_aside, unestimated
+from epithermal_edge.journal.checksum import newest_intact_end_s
 from epithermal_edge.journal.metadata import Metadata
-from epithermal_edge.journal.rows import PAYLOADS, payload_of, record_columns, record_of
+from epithermal_edge.journal.rows import PAYLOADS, RAW, payload_of, record_columns, record_of
 from epithermal_edge.journal.set_aside import Stored
 from epithermal_edge.journal.sqlite import Database
 from epithermal_edge.journal.unestimated import Unestimated
@@ -52,19 +53,12 @@ class Queries:
         return any(record_of(row) is not None for row in rows)
 
     def end_before(self, end_s: float) -> float:
-        """Return the latest end of a record before `end_s` [s, Unix time]; -inf without one."""
-        rows = self._db.rows("SELECT max(end_s) FROM record WHERE end_s < ?", (end_s,))
-        return -math.inf if rows[0][0] is None else float(rows[0][0])
+        """Return the latest end of an intact record before `end_s` [s, Unix time]; -inf: none."""
+        return newest_intact_end_s(self._db.rows, RAW, end_s)[0]
 
     def newest_end_s(self) -> float:
-        """Return the latest end of a record [s, Unix time]; -inf if there is none."""
-        sql = f"SELECT {record_columns()} FROM record WHERE end_s < ? ORDER BY end_s DESC LIMIT 1"
-        end_s = math.inf
-        while rows := self._db.rows(sql, (end_s,)):
-            if record_of(rows[0]) is not None:
-                return float(rows[0][1])
-            end_s = float(rows[0][1])  # damaged on the disk
-        return -math.inf
+        """Return the latest end of an intact record [s, Unix time]; -inf if there is none."""
+        return self.end_before(math.inf)
 
     def records(self) -> Iterator[RawRecord]:
         """Yield the raw records in the order in which they were stored, without damaged rows."""

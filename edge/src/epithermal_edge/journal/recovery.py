@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from epithermal_edge.journal.checksum import checksum
 from epithermal_edge.journal.outbox import COLUMNS
 from epithermal_edge.journal.rows import (
     CREATE,
     PAYLOADS,
     SCHEMA,
     SET_ASIDE,
-    checksum,
     estimate_columns,
     is_estimate_whole,
     message_of,

@@ -1,7 +1,4 @@
-"""Convert between values and journal rows, each with a checksum.
-
-SQLite detects a broken page, but not a changed number within a sound page.
-"""
+"""Convert between values and journal rows, each with a checksum of `checksum`."""
 
 from __future__ import annotations
 
@@ -14,18 +11,13 @@ from dataclasses import fields
 from typing import Any
 
 from epithermal_edge.inference.engine import Outcome
+from epithermal_edge.journal.checksum import CHANNELS, checksum, record_checksum
 from epithermal_edge.messages.message import Message
 from epithermal_edge.messages.topics import stored_topic
 from epithermal_edge.records import FACTORS, NUMBERS, Estimate, RawRecord
 
 SCHEMA = 2  # in user_version, and in table about
 RAW = NUMBERS
-CHANNELS = {"channels": "TEXT", "channels_crc32": "INTEGER"}
-"""Columns for the extra channels of a record, as JSON; NULL if it has none.
-
-Their checksum is their own: older versions, which do not know them, read the record, and damage of
-a channel does not cost the record.
-"""
 RECORD_WIDTH = len(RAW) + 2 + len(CHANNELS)
 CORRECTED = (
     *("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph"),
@@ -80,11 +72,6 @@ CREATE TABLE estimate (
 """
 
 
-def checksum(*values: object) -> int:
-    """Return the CRC-32 of values; it detects every change of up to 32 adjacent bits."""
-    return zlib.crc32(repr(values).encode(errors="backslashreplace"))
-
-
 def record_columns() -> str:
     """Return the columns of table record, in the order of `record_row` and `record_of`."""
     return ", ".join(("seq", *RAW, "crc32", *CHANNELS))
@@ -94,7 +81,7 @@ def record_row(seq: int, record: RawRecord) -> tuple[float | int | str | None, .
     """Convert a record to its row; NaN becomes NULL."""
     values = [float(getattr(record, name)) + 0.0 for name in RAW]  # SQLite has no -0.0
     stored = [None if math.isnan(value) else value for value in values]
-    crc32 = _record_checksum(stored)
+    crc32 = record_checksum(RAW, stored)
     if not record.channels:
         return (seq, *stored, crc32, None, None)
     text = json.dumps({name: float(value) for name, value in record.channels.items()})
@@ -104,7 +91,7 @@ def record_row(seq: int, record: RawRecord) -> tuple[float | int | str | None, .
 def record_of(row: Sequence[Any]) -> RawRecord | None:
     """Convert a row to its record; return None if the row fails its checksum."""
     seq, *stored, crc32, text, text_crc32 = row
-    if crc32 != _record_checksum(stored):
+    if crc32 != record_checksum(RAW, stored):
         return None
     numbers = {k: math.nan if v is None else v for k, v in zip(RAW, stored, strict=True)}
     return RawRecord(**numbers, channels=_channels_of(seq, text, text_crc32))
@@ -119,11 +106,6 @@ def _channels_of(seq: int, text: Any, crc32: object) -> dict[str, float]:
         return {}
     channels: dict[str, float] = json.loads(text)
     return channels
-
-
-def _record_checksum(stored: Sequence[object]) -> int:
-    """Return the checksum of a record without NULLs: a later version may add columns."""
-    return checksum(*((k, v) for k, v in zip(RAW, stored, strict=True) if v is not None))
 
 
 def estimate_columns() -> str:

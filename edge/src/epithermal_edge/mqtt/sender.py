@@ -108,6 +108,7 @@ class Sender:
         self._oversized, self._oversized_at = "", -math.inf  # report and time [s, monotonic]
         self._health_at = -math.inf
         self._inbox = Inbox(identity, commands, put)
+        self.station_trouble: str | None = None  # of the values that the station publishes
         if commands is not None:
             start = self._republisher.start
             own = {"ping": self._ping, "announce": self._announce, "republish": start}
@@ -165,7 +166,7 @@ class Sender:
         self._limit = max(1, min(IN_FLIGHT, event.receive_maximum))
         assert self._link is not None
         self._subscriptions.subscribe(self._link, now)
-        self._presence.queue_status("online", self._link.session, self.trouble(now), now)
+        self._presence.queue_status("online", self._link.session, self._reported_trouble(now), now)
         self._presence.queue_announcement()
 
     def _handle_received(self, event: Received, now: float) -> None:
@@ -264,6 +265,10 @@ class Sender:
             return f"{min(self._subscriptions.forbidden)}: the broker forbids the subscription"
         return self._oversized if now - self._oversized_at < OVERSIZED_S else None
 
+    def _reported_trouble(self, now: float) -> str | None:
+        """Return the trouble for the topic `status`: of messages, else of their sources."""
+        return self.trouble(now) or self.station_trouble
+
     def health(self) -> dict[str, object]:
         """Return the sender's part of health.json and of the health topic."""
         now = time.monotonic()
@@ -333,7 +338,7 @@ class Sender:
 
     def _send(self, now: float, wall_s: float) -> None:
         assert self._link is not None
-        self._presence.queue_trouble(self._link.session, self.trouble(now), now)
+        self._presence.queue_trouble(self._link.session, self._reported_trouble(now), now)
         if not self._is_awaiting():
             self._last_ack = now
         self.delivery.expire_unread(now)
@@ -354,7 +359,9 @@ class Sender:
         if self._link is not None and self._up:
             now = time.monotonic()
             self._presence.drop_all_but_answers()
-            self._presence.queue_status("stopped", self._link.session, self.trouble(now), now)
+            self._presence.queue_status(
+                "stopped", self._link.session, self._reported_trouble(now), now
+            )
             self._presence.send(self._publish, IN_FLIGHT + 1, self._wall())
 
     def has_in_flight(self) -> bool:

@@ -18,6 +18,7 @@ from epithermal_edge.inference.irrigation import Z_95
 from epithermal_edge.journal import history
 from epithermal_edge.journal.history import JournalEntry
 from epithermal_edge.messages import observation
+from epithermal_edge.messages.topics import LIVE_INTERVALS
 from epithermal_edge.page import sentences
 from epithermal_edge.records import FACTORS
 from epithermal_edge.station import status
@@ -71,6 +72,7 @@ def current(config: Config, now_s: float) -> dict[str, Any]:
         "name": config.place.name or config.id,
         "software": __version__,
         "interval_s": config.source.interval_s,
+        "stale_after_s": LIVE_INTERVALS * config.source.interval_s,
         "water": water and {**asdict(water), "capacity_mm": round(water.capacity_mm, 2)},
         "factors": {factor.name: factor.of for factor in FACTORS},
         "status": status.as_json(state),

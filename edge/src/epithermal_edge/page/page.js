@@ -2,9 +2,10 @@
 "use strict";
 
 const RETRY_MS = 10000;  // after the station has rejected a connection
-const MISSING = "unknown";
+const MISSING = "unknown", STALE = "out of date";
 const $ = (id) => document.getElementById(id);
 let current = null, past = null, stream = null;
+let clockOffset = 0;  // the station's clock minus that of this device, ms
 
 const valueAt = (path, from) => path.split(".").reduce((o, key) => (o == null ? null : o[key]), from);
 const format = (value, digits) => (value == null ? MISSING : value.toFixed(digits));
@@ -14,8 +15,10 @@ function localTime(text, withDay = true) {
   return new Date(text).toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
 }
 
+const age = (text) => Date.now() + clockOffset - new Date(text);
+
 function formatAge(text) {
-  const minutes = Math.round((Date.now() - new Date(text)) / 60000);
+  const minutes = Math.round(age(text) / 60000);
   if (minutes < 90) return `${Math.max(minutes, 0)} min ago`;
   return minutes < 2880 ? `${Math.round(minutes / 60)} h ago` : `${Math.round(minutes / 1440)} days ago`;
 }
@@ -158,7 +161,12 @@ function showTable() {
 
 function showAge() {
   const end = valueAt("latest.end", current);
-  $("age").textContent = end ? `newest record ${formatAge(end)}` : "no record yet";
+  const isStale = Boolean(end) && age(end) > current.stale_after_s * 1000;
+  $("age").textContent = end ? `newest record ${formatAge(end)}${isStale ? `, ${STALE}` : ""}` : "no record yet";
+  $("age").classList.toggle("stale", isStale);
+  $("cards").classList.toggle("stale", isStale);
+  $("stale").hidden = !isStale;
+  if (end) $("verdict").textContent = isStale ? STALE : current.latest.verdict;
 }
 
 async function fetchHistory() {
@@ -174,6 +182,7 @@ async function fetchHistory() {
 function show(event) {
   const before = valueAt("latest.window_end", current);
   current = JSON.parse(event.data);
+  clockOffset = new Date(current.time) - Date.now();
   addFactors();
   showValues();
   showStation();

@@ -27,14 +27,14 @@ from epithermal_edge.mqtt.connection import Acknowledged, Disconnected
 from epithermal_edge.mqtt.inbox import LinkEvent
 from epithermal_edge.mqtt.sender import Sender
 from epithermal_edge.rollout.loading import start_engine
-from epithermal_edge.station import health_file
+from epithermal_edge.station import health_file, troubles
 from epithermal_edge.station.clock import Clock
 from epithermal_edge.station.intake import Counts, Intake
 from epithermal_edge.station.model_switch import ModelSwitch
 from epithermal_edge.station.reader import Read, Reader
 from epithermal_edge.station.systemd import Notifier
 from epithermal_edge.station.uplink import build_sender, restart_commands
-from epithermal_edge.times import utc
+from epithermal_edge.times import UtcStamps, utc
 
 TICK_S = 0.25  # the longest wait for an event
 CATCH_UP_S = 0.05  # time for stored records between two events
@@ -90,7 +90,8 @@ class Station:
         self._file = health_file.HealthFile(config.state_dir)
         self._heartbeats = dict.fromkeys(("engine", "sender"), time.monotonic())
         self._active_at = self._clock.monotonic()
-        self._started_s = self._clock.wall()
+        self._started = self._clock.monotonic()
+        self._stamps = UtcStamps(self._clock.wall, self._clock.monotonic)
         try:
             self._attempt(self._open_journal)
         except JournalError:
@@ -344,7 +345,7 @@ class Station:
             "v": 1,
             "pid": os.getpid(),
             "station": self._config.id,
-            "started": utc(self._started_s),
+            "started": self._stamps.format(self._started),
             "updated": utc(self._clock.wall()),
             "reader": self._reader.health(),
             "engine": self._intake.health(),
@@ -363,7 +364,16 @@ class Station:
         self._file.write(now, health_now)
         self._notifier.notify_status(health_file.status_line(health_now))
         if self._sender:
+            self._sender.station_trouble = self._find_trouble(health_now)
             self._sender.publish_health(health_now)
+
+    def _find_trouble(self, health_now: dict[str, object]) -> str | None:
+        """Return the first problem of the values' sources as text, for MQTT's `trouble`."""
+        config = self._config
+        keys = troubles.StatusKeys(config.id, config.state_dir, config.source.interval_s, True)
+        journal = {"last_end": utc(self._intake.newest_s())}
+        found = troubles.find_troubles(health_now, journal, keys, self._clock.wall())
+        return next((str(t) for t in found if t.what in troubles.ANCILLARY), None)
 
     def summary(self) -> str:
         """Return the counts since the start as key=value."""

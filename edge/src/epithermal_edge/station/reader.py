@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 from epithermal_edge.config.station_toml import Source
 from epithermal_edge.errors import FrameError, SourceError
-from epithermal_edge.loggers import parser, ports
+from epithermal_edge.loggers import diagnosis, parser, ports
 from epithermal_edge.loggers.columns import Options
 from epithermal_edge.records import RawRecord
 from epithermal_edge.station.clock import read_boottime
-from epithermal_edge.times import instant, utc
+from epithermal_edge.times import UtcStamps, instant
 
 QUEUE_SLOTS = 256  # records that may wait for the engine before the reader pauses
 LOGGED_FIRST, LOGGED_EVERY = 20, 1000  # damaged lines, flagged records: the first, then one in
+RECENT_LINES = 8  # by which the port is judged
+GOOD_IN_A_ROW = 3  # records after which earlier damage is over
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +103,19 @@ class Reader(threading.Thread):
         self.records = 0
         self.opened = 0  # attempts to open the port
         self.queries = 0  # queries for missed records
-        self.is_open = False
+        self.is_open: bool | None = None  # None: being opened for the first time
         self.last_error: str | None = None
         self.last_read = time.monotonic()  # [s], monotonic
         self.heartbeat = time.monotonic()  # last progress of the thread [s], monotonic
-        self._last_read_wall: float | None = None
+        self._started_at = time.monotonic()
+        self._has_read = False
+        self._last_record: float | None = None  # arrival of the newest record [s], monotonic
+        self._stamps = UtcStamps()
+        self._recent: tuple[bool, ...] = ()  # whether each of the last lines was damaged
+        self._last_fault: str | None = None
+        self._sample: diagnosis.Sample = (b"", b"")  # bytes since the port was opened
+        self._is_first_line = True  # since then: its beginning may be missing
+        self._remedy: tuple[diagnosis.Sample, str] | None = None  # of the sample it was found in
 
     def release_slot(self) -> None:
         """Allow the reader to put one more record into the queue."""
@@ -113,7 +123,8 @@ class Reader(threading.Thread):
 
     def health(self) -> dict[str, object]:
         """Return the state of the port for health.json."""
-        last_read_s = self._last_read_wall
+        stamp, last_record, recent = self._stamps.format, self._last_record, self._recent
+        is_suspect = any(recent) or (last_record is None and self._has_read)
         return {
             "url": self._source.url,
             "open": self.is_open,
@@ -122,9 +133,24 @@ class Reader(threading.Thread):
             "damaged": self.damaged,
             "flagged": self.flagged,
             "asked": self.queries,
-            "last_read": None if last_read_s is None else utc(last_read_s),
+            "started": stamp(self._started_at),
+            "last_read": stamp(self.last_read) if self._has_read else None,
+            "last_record": None if last_record is None else stamp(last_record),
             "last_error": self.last_error,
+            "recent": len(recent),
+            "recent_damaged": sum(recent),
+            "last_fault": self._last_fault if is_suspect else None,
+            "remedy": self._find_remedy() if is_suspect else None,
         }
+
+    def _find_remedy(self) -> str:
+        """Return the remedy for what the port sends; computed once for each sample."""
+        sample, source, plan = self._sample, self._source, self._context.plan
+        if self._remedy is None or self._remedy[0] != sample:
+            options, header = source_options(source), plan.header if plan else ()
+            remedy = diagnosis.find_remedy(source.dialect, options, source.baud, sample, header)
+            self._remedy = sample, remedy
+        return self._remedy[1]
 
     def run(self) -> None:
         """Read chunks, split them into lines and parse these until `stopping` is set."""
@@ -133,7 +159,8 @@ class Reader(threading.Thread):
             self.heartbeat = time.monotonic()
             if not chunk:
                 continue
-            self.last_read, self._last_read_wall = time.monotonic(), time.time()
+            self.last_read, self._has_read = time.monotonic(), True
+            self._sample = diagnosis.extend_sample(self._sample, chunk)
             buffer, lines = parser.split(buffer, chunk, limit)
             for line in lines:
                 self._take(line)
@@ -152,7 +179,8 @@ class Reader(threading.Thread):
         try:
             for chunk in chunks:
                 if not self.is_open:
-                    self.is_open = True
+                    self.is_open, self._is_first_line = True, True
+                    self._sample = b"", b""
                     log.info("%s is open", url)
                 yield chunk
         except SourceError as fault:
@@ -183,15 +211,24 @@ class Reader(threading.Thread):
         except FrameError as fault:
             self.damaged += 1
             self._query_due = True
+            self._last_fault = str(fault)
+            if not self._is_first_line:
+                self._recent = (*self._recent, True)[-RECENT_LINES:]
+            self._is_first_line = False
             if self.damaged <= LOGGED_FIRST or self.damaged % LOGGED_EVERY == 0:
                 log.warning("damaged line %d: %s: %r", self.damaged, fault, line[:80])
             return
+        self._is_first_line = False
         if record is None:
             return
         if self._context.flagged > self.flagged:
             self.flagged = self._context.flagged
             if self.flagged <= LOGGED_FIRST or self.flagged % LOGGED_EVERY == 0:
                 log.warning("%s", parser.describe_flagged(self._context))
+        self._last_record = time.monotonic()
+        self._recent = (*self._recent, False)[-RECENT_LINES:]
+        if not any(self._recent[-GOOD_IN_A_ROW:]) and len(self._recent) >= GOOD_IN_A_ROW:
+            self._recent = self._recent[-GOOD_IN_A_ROW:]
         arrived_s = self._boottime()
         while not self._slots.acquire(timeout=1.0):
             self.heartbeat = time.monotonic()

@@ -7,50 +7,30 @@ only the few keys below are read, so that a fault elsewhere in it does not hide 
 from __future__ import annotations
 
 import json
-import math
-import os
 import sqlite3
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.journal.checksum import checked_columns, newest_intact_end_s
 from epithermal_edge.journal.sqlite import FAULTS
+from epithermal_edge.station.troubles import (
+    DOWN,
+    EXIT_CODES,
+    WELL,
+    StatusKeys,
+    Trouble,
+    find_troubles,
+    part,
+)
+from epithermal_edge.times import utc
 
-WELL, DEGRADED, DOWN = "well", "degraded", "down"
-EXIT_CODES = {WELL: 0, DEGRADED: 1, DOWN: 2}
 HEALTH_FILE = "health.json"
 JOURNAL_FILE = "journal.sqlite3"
 INTERVAL_S = 3600.0  # default of source.interval_s, as in config.schema.TABLES
-STALE_S = 120.0  # a running station writes its health every 60 s at least
-LATE_INTERVALS = 2.5  # longest accepted time without a record
-LATE_RECORDS = 3  # late records in a row that are a problem
-WAITING_INTERVALS = 3.0  # longest accepted wait of the oldest message
-
-Health = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class StatusKeys:
-    """The keys of station.toml that `status` needs."""
-
-    station: str
-    state_dir: Path
-    interval_s: float
-    has_broker: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A problem: the part, the reason, the remedy and the resulting state."""
-
-    what: str
-    why: str
-    remedy: str
-    state: str = DEGRADED
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +87,10 @@ def read_status(path: Path, now_s: float) -> Status:
     health = _read_health(keys.state_dir / HEALTH_FILE, troubles)
     journal = _read_journal(keys.state_dir / JOURNAL_FILE, troubles)
     if health is not None:
-        troubles += _check_process(health, now_s)
-        troubles += _check_reader(_part(health, "reader"), journal, keys, now_s)
-        if keys.has_broker:
-            troubles += _check_sender(_part(health, "sender"))
-        troubles += _check_journal(_part(health, "journal"), keys, now_s)
-        troubles += _check_clock(_part(health, "clock"))
-        troubles += _check_engine(_part(health, "engine"))
+        troubles += find_troubles(health, journal, keys, now_s)
     worst = max((t.state for t in troubles), key=EXIT_CODES.__getitem__, default=WELL)
-    return Status(keys.station, worst, tuple(troubles), health, journal)
-
-
-def _part(health: Health, name: str) -> dict[str, Any]:
-    part = health.get(name)
-    return part if isinstance(part, dict) else {}
+    state = worst if EXIT_CODES[worst] else WELL  # also with warnings
+    return Status(keys.station, state, tuple(troubles), health, journal)
 
 
 def _read_health(path: Path, troubles: list[Trouble]) -> dict[str, Any] | None:
@@ -147,9 +117,16 @@ def _read_journal(path: Path, troubles: list[Trouble]) -> dict[str, Any] | None:
         return None
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0.1)
+        # checksums detect damaged text later
+        db.text_factory = lambda data: data.decode(errors="replace")
+
+        def rows(sql: str, values: Sequence[Any]) -> list[Any]:
+            return db.execute(sql, values).fetchall()
+
         try:
-            newest = db.execute("SELECT max(seq), max(end_s) FROM record").fetchone()
-            waiting = db.execute("SELECT count(*) FROM outbox").fetchone()
+            (last_seq,) = db.execute("SELECT max(seq) FROM record").fetchone()
+            newest_s, damaged = newest_intact_end_s(rows, checked_columns(rows))
+            (waiting,) = db.execute("SELECT count(*) FROM outbox").fetchone()
         finally:
             db.close()
     except FAULTS as error:
@@ -158,125 +135,10 @@ def _read_journal(path: Path, troubles: list[Trouble]) -> dict[str, Any] | None:
         )
         troubles.append(Trouble("journal", f"{path}: {error}", remedy))
         return None
-    end = None if newest[1] is None else _utc(newest[1])
-    return {"last_seq": newest[0] or 0, "last_end": end, "waiting": waiting[0]}
-
-
-def _check_process(health: Health, now_s: float) -> Iterator[Trouble]:
-    pid, silent_s = health.get("pid"), _age_s(health.get("updated"), now_s)
-    if not (isinstance(pid, int) and _is_running(pid)):
-        since = health.get("updated")
-        yield Trouble(
-            "station", f"not running since {since}", "start it; its log gives the reason", DOWN
-        )
-    elif silent_s is None or silent_s > STALE_S:
-        why = f"process {pid} has not updated health.json since {health.get('updated')}"
-        yield Trouble("station", why, "restart it; systemd's watchdog does so by itself", DOWN)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs as another user
-        return True
-    return True
-
-
-def _check_reader(
-    reader: Health, journal: Health | None, keys: StatusKeys, now_s: float
-) -> Iterator[Trouble]:
-    if reader.get("open") is False:
-        why = f"the port is not open: {reader.get('last_error') or 'reason unknown'}"
-        yield Trouble("source", why, "check the cable, the logger's power and source.url")
-        return
-    read_s = _age_s(reader.get("last_read"), now_s)
-    if read_s is not None and read_s > LATE_INTERVALS * keys.interval_s:
-        why = f"nothing has been read since {reader.get('last_read')}"
-        yield Trouble("source", why, "check the logger's power, its clock and source.interval_s")
-        return
-    record_s = _age_s(journal.get("last_end") if journal else None, now_s)
-    if record_s is not None and journal and record_s > LATE_INTERVALS * keys.interval_s:
-        why = f"the newest record ends {journal['last_end']}, {record_s / 3600.0:.1f} h ago"
-        yield Trouble("source", why, "check source.dialect, source.utc_offset_h and the log")
-
-
-def _check_sender(sender: Health) -> Iterator[Trouble]:
-    where = f"{sender.get('host')}:{sender.get('port')}"
-    if sender.get("connected") is False:
-        why = f"{where}: not connected: {sender.get('last_error') or 'reason unknown'}"
-        yield Trouble("broker", why, "check mqtt.host, mqtt.port, password and certificates")
-    if sender.get("duplicate_client"):
-        why = f"{where}: another client connects with this station's id"
-        yield Trouble("broker", why, "give each station an id and a certificate of its own")
-    elif sender.get("trouble"):
-        why = f"{where} rejects messages: {sender['trouble']}"
-        yield Trouble(
-            "broker", why, "check the broker's access list and quota; no message is deleted"
-        )
-
-
-def _check_journal(journal: Health, keys: StatusKeys, now_s: float) -> Iterator[Trouble]:
-    if journal.get("writable") is False:
-        why = f"cannot be written: {journal.get('last_error') or 'reason unknown'}"
-        yield Trouble("journal", why, "check the free space and the health of the disk")
-    dropped = journal.get("dropped")
-    if isinstance(dropped, Mapping) and any(dropped.values()):
-        parts = ", ".join(f"{count} {name}" for name, count in dropped.items() if count)
-        yield Trouble("journal", f"full: dropped {parts}", "increase station.journal_max_mb")
-    if journal.get("salvaged"):
-        why = (
-            f"was damaged and has been replaced; readable rows were copied ({journal['salvaged']})"
-        )
-        yield Trouble("journal", why, "check the disk; the damaged file is beside the journal")
-    waits_s = _age_s(journal.get("oldest_waiting"), now_s)
-    limit_s = max(WAITING_INTERVALS * keys.interval_s, STALE_S)
-    if keys.has_broker and waits_s is not None and waits_s > limit_s:
-        why = (
-            f"{journal.get('waiting')} messages wait, the oldest since {journal['oldest_waiting']}"
-        )
-        yield Trouble("outbox", why, "nothing is lost; check the broker and the network")
-
-
-def _check_clock(clock: Health) -> Iterator[Trouble]:
-    if clock.get("synchronised") is False:
-        held = clock.get("held") or 0
-        why = f"not synchronised since boot; {held} records wait for the time"
-        yield Trouble("clock", why, "check the network, systemd-timesyncd or chrony")
-
-    ahead_s = clock.get("ahead_s")
-    if isinstance(ahead_s, int | float):
-        why = f"the newest record ends {ahead_s / 3600.0:.1f} h after the present time"
-        remedy = "check the clocks; `epithermal-edge repair` sets such records aside"
-        yield Trouble("clock", why, remedy)
-
-
-def _check_engine(engine: Health) -> Iterator[Trouble]:
-    rebuilding = _part(engine, "rebuilding")
-    if rebuilding:
-        why = f"rebuilding the state: {rebuilding.get('done')} of {rebuilding.get('of')} records"
-        yield Trouble("engine", why, "wait: records are stored, and their estimates follow")
-    late = engine.get("late_in_row")
-    if isinstance(late, int) and late >= LATE_RECORDS:
-        why = f"the last {late} records end before an earlier one and have no estimate"
-        remedy = "check the logger's clock and the end of the newest record"
-        yield Trouble("engine", why, remedy)
-
-
-def _age_s(stamp: object, now_s: float) -> float | None:
-    """Return the seconds since a UTC time stamp; None if there is no valid stamp."""
-    if not isinstance(stamp, str):
-        return None
-    try:
-        age_s = now_s - datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
-        return None
-    return age_s if math.isfinite(age_s) else None
-
-
-def _utc(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if damaged:
+        why = f"{path}: {damaged} of the newest records are damaged and left out"
+        troubles.append(Trouble("journal", why, "check the disk"))
+    return {"last_seq": last_seq or 0, "last_end": utc(newest_s), "waiting": waiting}
 
 
 def as_json(status: Status) -> dict[str, Any]:
@@ -301,17 +163,17 @@ def as_text(status: Status) -> Iterator[str]:
         yield f"{trouble.state:<8}  {trouble.what}: {trouble.why}"
         yield f"{'':<8}  do: {trouble.remedy}"
     if status.journal:
-        aside = _part(status.health or {}, "journal").get("set_aside")
+        aside = part(status.health or {}, "journal").get("set_aside")
         yield (
             f"journal   {status.journal['last_seq']} records, newest ends"
             f" {status.journal['last_end']}, {status.journal['waiting']} messages wait"
             + (f", {aside} set aside" if aside else "")
         )
-    water = _part(_part(status.health or {}, "engine"), "water")
+    water = part(part(status.health or {}, "engine"), "water")
     if water:
         yield f"water     {' '.join(_water(water))}"
     for name in ("reader", "sender", "clock", "engine"):
-        figures = _part(status.health or {}, name)
+        figures = part(status.health or {}, name)
         parts = [
             f"{k}={v}" for k, v in figures.items() if v is not None and not isinstance(v, dict)
         ]
@@ -319,10 +181,10 @@ def as_text(status: Status) -> Iterator[str]:
             yield f"{name:<8}  {' '.join(parts)}"
 
 
-def _water(water: Health) -> Iterator[str]:
+def _water(water: Mapping[str, Any]) -> Iterator[str]:
     """Yield the plant-available water and related values with their 5-95 % intervals."""
     for name in ("available_mm", "depletion", "days_to_threshold"):
-        estimate = _part(water, name)
+        estimate = part(water, name)
         if estimate.get("value") is not None:
             yield f"{name}={estimate['value']:g} ({estimate['p05']:g} to {estimate['p95']:g})"
     yield from (f"{name}={water[name]}" for name in ("threshold", "rate_mm_d") if water.get(name))
