@@ -32,7 +32,7 @@ WITHIN = 3.0  # intervals
 
 
 class Logger(threading.Thread):
-    """A detector that sends a record in each interval, through a wire that may be bad."""
+    """A detector that sends a record in each interval through a wire, which may be bad."""
 
     def __init__(self, dialect="records", header=True, wire=lambda line: line, every=INTERVAL_S):
         super().__init__(daemon=True)

@@ -11,7 +11,9 @@ from tests.support.browser import Tab, find
 from tests.support.page import running
 from tests.support.rig import Daemon, wait_until
 
+from epithermal_edge.messages.topics import LIVE_INTERVALS
 from epithermal_edge.records import FACTORS
+from epithermal_edge.times import utc
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no Chromium (apt install chromium)")
 
@@ -170,6 +172,53 @@ def test_the_advice_for_irrigation_is_one_sentence(tab, station, water, days, ad
     tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
     assert tab.run("document.getElementById('days').textContent") == days
     assert advice in tab.run("document.getElementById('advice').textContent")
+
+
+@pytest.mark.parametrize(
+    ("age_in_intervals", "verdict", "mark"), [(2.49, "good", ""), (2.51, "out of date", "stale")]
+)
+def test_a_newest_record_older_than_mqtt_calls_live_is_marked_as_out_of_date(
+    tab, station, age_in_intervals, verdict, mark
+):
+    """The clock of the reader's device may be wrong: the age is that by the station's clock."""
+    now = station.get("now.json")
+    assert now["stale_after_s"] == LIVE_INTERVALS * now["interval_s"]
+    end_s = time.time() + 86400.0
+    now["latest"] |= {"end": utc(end_s), "verdict": "good"}
+    now["time"] = utc(end_s + age_in_intervals * now["interval_s"])
+    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
+    text = "document.getElementById('{}').textContent".format
+    assert tab.run(text("verdict")) == verdict
+    assert tab.run("document.getElementById('cards').className").split() == [
+        "cards",
+        *mark.split(),
+    ]
+    assert tab.run("document.getElementById('stale').getClientRects().length") == len(mark) // 5
+    assert ("out of date" in tab.run(text("age"))) == bool(mark)
+    found = tab.run(CONTRAST)
+    assert found["bad"] == []
+
+
+def test_the_page_marks_a_record_that_becomes_too_old_without_any_event(tab, station):
+    now = station.get("now.json")
+    now["latest"] |= {"end": now["time"], "verdict": "good"}
+    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
+    assert tab.run("document.getElementById('stale').hidden")
+    tab.run(f"clockOffset += 2.51 * 1000 * {now['interval_s']}; showAge()")
+    assert not tab.run("document.getElementById('stale').hidden")
+    assert tab.run("document.getElementById('verdict').textContent") == "out of date"
+
+
+def test_a_warning_is_shown_though_the_station_is_well(tab, station):
+    now = station.get("now.json")
+    now["status"] |= {"state": "well"}
+    now["status"]["troubles"] = [
+        {"what": "clock", "why": "not synchronised", "remedy": "check it", "state": "warning"}
+    ]
+    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
+    assert tab.run("document.getElementById('state').textContent") == "OK"
+    found = tab.run("document.getElementById('troubles').textContent")
+    assert "clock: not synchronised. Remedy: check it." in found
 
 
 def test_a_soil_that_is_not_described_leaves_no_empty_cards(tab, station):

@@ -73,7 +73,7 @@ class FileTail:
             rows = read_monitor(text, self._monitor).rows
         except SourceError as fault:
             raise SourceError(f"{self._path}: {fault}") from fault
-        self._last_version = version
+        self._last_version = version  # of a file that could be read: a fault is reported again
         return rows
 
 

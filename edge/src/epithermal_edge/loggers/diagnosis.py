@@ -77,12 +77,12 @@ def _find_other(dialect: str, options: Options, sample: Sample) -> tuple[int, st
     bare = replace(options, columns=None, count_columns=None)
     found = []
     for name in DIALECTS:
-        if name != dialect or options.columns or options.count_columns:
+        if name != dialect or options.count_columns:
             count, _, _ = _count_records(name, bare, sample)
             lacks = ", without source.columns" if options.columns else ""
             remedy = f'set source.dialect = "{name}"{lacks}'
             if name == dialect:
-                remedy = "remove source.columns and source.count_columns: the logger sends a header"
+                remedy = "set source.count_columns to names of the logger's header, or remove it"
             found.append((count, remedy))
     own_lines = replace(bare, columns=_RECORDS_COLUMNS)
     if dialect != "records" or options.columns is None:

@@ -255,7 +255,7 @@ def _check_clock(clock: Health) -> Iterator[Trouble]:
     """Yield a warning if the clock is not synchronised, a fault once records wait or lie ahead."""
     if clock.get("synchronised") is False:
         held = clock.get("held") or 0
-        why = f"not synchronised; {held} records wait for the time"
+        why = f"not synchronised; {held} records wait for the time" if held else "not synchronised"
         remedy = "check the network, systemd-timesyncd or chrony"
         yield Trouble("clock", why, remedy, DEGRADED if held else WARNING)
     ahead_s = clock.get("ahead_s")
