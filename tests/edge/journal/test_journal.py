@@ -1,11 +1,15 @@
 """Test the journal: one transaction a record, a verified state, an ordered outbox."""
 
+import contextlib
+import math
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -17,7 +21,9 @@ from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
+from epithermal_edge.journal import history, pruning
 from epithermal_edge.journal.journal import FILE, Journal, JournalError
+from epithermal_edge.journal.rows import estimate_row
 from epithermal_edge.journal.sqlite import WAL_BYTES
 from epithermal_edge.messages import observation, station
 from epithermal_edge.messages.message import Identity, Message
@@ -200,6 +206,51 @@ def test_the_oldest_raw_records_are_dropped_to_stay_below_the_cap(tmp_path, engi
     stored = [r.end_s for r in journal.records()]
     assert 50 < len(stored) < 600
     assert stored == [r.end_s for r in many[600 - len(stored) :]]
+
+
+def flipped(folder, table, column, seq, bit=61):
+    """Flip a bit of a stored number, as a worn disk does; SQLite does not notice it."""
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as db:
+        (value,) = db.execute(f"SELECT {column} FROM {table} WHERE seq = ?", (seq,)).fetchone()
+        (bits,) = struct.unpack(">Q", struct.pack(">d", value))
+        (wrong,) = struct.unpack(">d", struct.pack(">Q", bits ^ 1 << bit))
+        db.execute(f"UPDATE {table} SET {column} = ? WHERE seq = ?", (wrong, seq))
+        db.commit()
+    return wrong
+
+
+def test_a_damaged_end_does_not_hide_all_later_records_after_pruning(tmp_path, engine, monkeypatch):
+    """Records up to the newest pruned end count as stored: a huge one would reject all new ones."""
+    monkeypatch.setattr(pruning, "PRUNE_ROWS", 3)
+    stream = list(simulator.records(1.0, 3, START_S))
+    journal = Journal(tmp_path)
+    commit(journal, engine, stream[:5])
+    assert flipped(tmp_path, "record", "end_s", 2) > 1e100
+    database, metadata = journal._db, journal._metadata
+    assert pruning.drop_oldest(database, metadata, "record") == 3
+    assert journal.has_end(stream[2].end_s) and not journal.has_end(stream[5].end_s)
+    journal.close()
+
+
+def test_damaged_rows_give_neither_rain_nor_a_window(tmp_path, engine):
+    stream = [replace(r, rain_mm=2.5) for r in simulator.records(3.0, 3, START_S)]
+    journal, state = Journal(tmp_path), engines.start(engine)
+    for seq, record in enumerate(stream, 1):
+        state, out = engines.advance(engine, state, record)
+        row = estimate_row(seq, out, "m 1")
+        journal.commit(seq, record, state, engine.fingerprint(), (), estimate=row)
+    journal.close()
+
+    def rain_by_window():
+        with contextlib.closing(history.open_readonly(tmp_path / FILE)) as db:
+            windows = history.read_windows(db, 0.0)
+            return {entry.outcome.estimate.window_end_s: rain for entry, rain in windows}
+
+    whole = rain_by_window()
+    assert len(whole) > 24 and all(math.isfinite(end_s) for end_s in whole)
+    assert flipped(tmp_path, "record", "rain_mm", len(stream)) > 1e100
+    assert flipped(tmp_path, "estimate", "window_end_s", len(stream) - 1) > 1e100
+    assert rain_by_window() == {end_s: whole[end_s] for end_s in list(whole)[:-2]}
 
 
 def test_a_file_in_place_of_the_folder_is_an_error_of_one_line(tmp_path):

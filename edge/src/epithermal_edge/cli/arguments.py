@@ -18,7 +18,7 @@ exit codes:
 """
 STATUS_EPILOG = """\
 exit codes:
-  0  well
+  0  well, perhaps with a warning
   1  degraded: the station measures, but has a problem
   2  down, or STATION.toml cannot be read
 """
@@ -59,7 +59,7 @@ def _add(
 
 def _station_commands(commands: Any) -> None:
     """Add the commands that run or inspect a station."""
-    what = "check configuration, model, disk, journal, port, broker, page and clock"
+    what = "check configuration, model, disk, journal, port, broker, weather, page and clock"
     check = _add(commands, "check", what, "check station.toml")
     what = "run the station: read the logger, estimate soil water, store and publish"
     run = _add(commands, "run", what, "run station.toml")
