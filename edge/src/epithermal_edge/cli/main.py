@@ -65,6 +65,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from epithermal_edge.config.station_toml import read_config
 
     logging.getLogger("epithermal_edge").setLevel(logging.WARNING)
+    logging.getLogger("epithermal_edge.ancillary").setLevel(logging.ERROR)  # findings say the same
     config = read_config(arguments.station)
     print(f"ok    config: {arguments.station} describes station {config.id}")
     code = 0
