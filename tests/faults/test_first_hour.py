@@ -92,9 +92,10 @@ def play(tmp_path):
 
     def run(logger, source_keys):
         toml = station_toml(tmp_path, url=logger.line.name, source=source_keys)
-        daemon = Daemon(toml).ready()
-        begun = time.monotonic()
+        daemon = Daemon(toml)
         running.append((daemon, logger))
+        daemon.ready()
+        begun = time.monotonic()
         if not logger.is_alive():
             logger.start()
         asked, found = begun, []
@@ -120,7 +121,7 @@ def cured(toml, daemon, logger, source_keys):
     """Restart with other keys and wait until records arrive and nothing is reported."""
     daemon.stop()
     toml = station_toml(toml.parent, url=logger.line.name, source=source_keys)
-    daemon = Daemon(toml).ready()
+    daemon = Daemon(toml)
     try:
         await_records(toml)
     finally:
@@ -186,8 +187,9 @@ def test_mqtt_tells_that_no_record_can_be_read(tmp_path):
     broker, logger = Broker(tmp_path), Logger(header=False)
     toml = station_toml(tmp_path, url=logger.line.name, port=broker.port, source=source("records"))
     subscriber = Subscriber(broker.port)
-    daemon = Daemon(toml).ready()
+    daemon = Daemon(toml)
     try:
+        daemon.ready()
         logger.start()
 
         def reported():

@@ -73,7 +73,7 @@ def test_a_running_station_says_the_same_of_its_counts_and_remembers_it(tmp_path
     line = Line()
     toml = station_toml(tmp_path, site=PLAIN, url=line.name)
     toml.write_text(toml.read_text() + FILE)
-    daemon = Daemon(toml).ready()
+    daemon = Daemon(toml)
     try:
         sentence = parts["incoming"].partition(": ")[2].partition(" DO ")[0]
         wait_until(lambda: f"incoming: {sentence}\n" in edge("status", toml).stdout, what=sentence)
@@ -145,7 +145,7 @@ def test_a_running_station_says_that_messages_of_a_topic_are_refused(tmp_path):
     broker, line = Broker(tmp_path), Line()
     toml = station_toml(tmp_path, url=line.name)
     toml.write_text(toml.read_text() + weather_at(broker.port))
-    client, daemon = Subscriber(broker.port), Daemon(toml).ready()
+    client, daemon = Subscriber(broker.port), Daemon(toml)
 
     def troubles():
         return [x for x in edge("status", toml).stdout.splitlines() if " weather: " in x]
