@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
@@ -19,7 +20,9 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import to_parts
 from epithermal_edge.journal import history
+from epithermal_edge.journal.checksum import CHANNELS as CHANNEL_COLUMNS
 from epithermal_edge.journal.journal import FILE, Journal
+from epithermal_edge.journal.rows import estimate_row, record_row
 from epithermal_edge.loggers.files import read_records
 from epithermal_edge.records import NUMBERS
 
@@ -110,6 +113,21 @@ def test_a_journal_of_an_older_version_is_exported_before_the_station_opens_it(
     stored_by_an_older_version(tmp_path / "state", engine, plain[:20])
     done = edge("export", station_toml(tmp_path))
     assert (done.returncode, done.stderr) == (0, "records=20\n")
+
+
+def test_a_journal_of_an_older_version_is_drawn_before_the_station_opens_it(tmp_path, engine):
+    stored_by_an_older_version(tmp_path, engine, [])
+    stream = list(simulator.records(2.0, 3, START_S))
+    state = engines.start(engine)
+    with closing(sqlite3.connect(tmp_path / FILE)) as db, db:
+        for seq, record in enumerate(stream, 1):
+            state, out = engines.advance(engine, state, record)
+            rows = (record_row(seq, record)[: -len(CHANNEL_COLUMNS)], estimate_row(seq, out, "m 1"))
+            for table, row in zip(("record", "estimate"), rows, strict=True):
+                db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    with closing(history.open_readonly(tmp_path / FILE)) as db:
+        *_, (newest, _) = history.read_windows(db, 0.0)
+        assert newest.seq == len(stream) and history.optional_columns(db) == ()
 
 
 def test_an_older_version_reads_the_records_of_this_one(tmp_path, engine, records):

@@ -55,11 +55,11 @@ def read_status(folder, health, port=1883):
     return status.read_status(toml, NOW_S)
 
 
-def journal_with(folder, ends):
+def journal_with(folder, ends, channels=None):
     """Write a journal with records: number to end."""
     journal = Journal(folder / "state")
     for seq, end_s in ends.items():
-        row = record_row(seq, RawRecord(end_s, 3600.0, 1000.0, 985.0))
+        row = record_row(seq, RawRecord(end_s, 3600.0, 1000.0, 985.0, channels=channels or {}))
         marks = ", ".join("?" * len(row))
         sql = f"INSERT INTO record ({record_columns()}) VALUES ({marks})"
         journal._db.transaction(lambda sql=sql, row=row: journal._db.execute(sql, row))
@@ -114,11 +114,16 @@ def test_plant_available_water_is_shown_with_its_interval(tmp_path):
         ("journal", "dropped", {"raw": 2000, "theta": 0}, "journal", "dropped 2000 raw"),
         ("journal", "salvaged", "2026-05-01T00:00:00Z", "journal", "was damaged"),
         ("journal", "oldest_waiting", utc(NOW_S - 10801), "outbox", "messages wait"),
+        ("clock", "held", 3, "clock", "not synchronised; 3 records wait"),
+        ("clock", "ahead_s", 7200.0, "clock", "ends 2.0 h after the present time"),
+        ("engine", "rebuilding", {"done": 12, "of": 87}, "engine", "the state: 12 of 87 records"),
+        ("engine", "late_in_row", 3, "engine", "the last 3 records end before an earlier one"),
     ],
 )
 def test_each_thing_that_is_wrong_is_named_with_its_remedy(tmp_path, part, key, value, what, words):
     health = well()
     health[part][key] = value
+    health["clock"]["synchronised"] = key != "held"
     result = read_status(tmp_path, health)
     (trouble,) = result.troubles
     assert result.state == "degraded"
@@ -197,6 +202,9 @@ AIR = {"table": "weather.temperature", "topic": "yard/air", "max_age_s": 3600.0,
          "weather", "b:1883: not connected: bad certificate"),
         ({"link": LINK | {"rejected": ["yard/air"]}, "topics": [AIR | {"newest": None}]},
          "weather", "rejects the subscription to yard/air"),
+        ({"link": LINK | {"rejected": ["yard/air"], "suspended": ["yard/air"], "connected": False,
+                          "last_error": "yard/air: too long"}, "topics": [AIR | {"newest": None}]},
+         "weather", "not subscribed to yard/air: its messages are too long"),
         ({"link": LINK, "topics": [AIR | {"newest": None}]}, "weather", "yard/air: no message yet"),
         ({"link": LINK, "topics": [AIR | {"newest": utc(NOW_S - 3601)}]},
          "weather", "no message since"),
@@ -214,6 +222,14 @@ def test_counts_and_weather_that_do_not_come_are_told(tmp_path, surroundings, wh
     result = read_status(tmp_path, well() | {"surroundings": surroundings})
     assert [t.what for t in result.troubles] == ([what] if what else [])
     assert all(words in t.why and len(t.remedy) > 10 for t in result.troubles)
+
+
+def test_an_error_that_names_its_remedy_has_no_second_one(tmp_path):
+    error = "x.txt: 'a; b; set incoming' of 2 monitors (JUNG, OULU); set incoming.monitor to one"
+    incoming = FILE | {"last_error": error}
+    (trouble,) = read_status(tmp_path, well() | {"surroundings": {"incoming": incoming}}).troubles
+    assert f"{trouble.why}; {trouble.remedy}" == error
+    assert trouble.remedy == "set incoming.monitor to one"
 
 
 def test_refusals_that_are_over_are_counted_and_no_trouble(tmp_path):
@@ -253,6 +269,12 @@ def test_a_record_that_is_too_old_is_noticed_in_the_journal(tmp_path):
     result = read_status(tmp_path, well())
     assert result.journal == {"last_seq": 7, "last_end": utc(NOW_S - 9001), "waiting": 0}
     assert [t.what for t in result.troubles] == ["source"]
+
+
+def test_records_with_extra_channels_are_intact(tmp_path):
+    journal_with(tmp_path, {1: NOW_S - 7200, 2: NOW_S - 3600}, {"muons": 512.0})
+    result = read_status(tmp_path, well())
+    assert result.state == "well" and result.journal["last_end"] == utc(NOW_S - 3600)
 
 
 @pytest.mark.parametrize("bit", [62, 61, 57, 52, 40])
