@@ -52,8 +52,8 @@ def find_remedy(
     garbage = sum(byte not in _TEXT for byte in recent)
     if not own and garbage > GARBAGE_SHARE * len(recent):
         return (
-            f"set source.baud to the logger's rate: {garbage} of {len(recent)} bytes are no text"
-            f" at {baud}; else check the wiring (ground, RS-232 or TTL levels)"
+            f"set source.baud to the logger's rate: many bytes are no text at"
+            f" {baud}; else check the wiring (ground, RS-232 or TTL levels)"
         )
     other = _find_other(dialect, options, sample)
     if other is not None and other[0] > own:
