@@ -52,7 +52,7 @@ def find_remedy(
     garbage = sum(byte not in _TEXT for byte in recent)
     if not own and garbage > GARBAGE_SHARE * len(recent):
         return (
-            f"set source.baud to the logger's rate: many bytes are no text at"
+            "set source.baud to the logger's rate: many bytes are no text at"
             f" {baud}; else check the wiring (ground, RS-232 or TTL levels)"
         )
     other = _find_other(dialect, options, sample)
