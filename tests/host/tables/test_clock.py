@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.tables.clock import read_times
+from epithermal_host.tables.clock import read_dates, read_times
 from epithermal_host.tables.description import TableFile
 
 PATH = Path("a.csv")
@@ -99,3 +99,33 @@ def test_an_hour_that_the_clock_skips_is_refused():
     file = TableFile(PATH, ("t",), time_zone="Europe/Berlin")
     with pytest.raises(ConfigError, match=r"a\.csv:3: t: .*02:30.* utc_offset_h in place of"):
         seconds(file, "2024-03-31 01:30", "2024-03-31 02:30")
+
+
+@pytest.mark.parametrize(
+    ("cells", "form"),
+    [
+        ("2024-06-09", ""),
+        ("20240609", ""),
+        ("2024-06-09T00:00:00+02:00", ""),
+        ("2024-06-09 24:00", ""),
+        (("2024", "6", "9"), ""),
+        ("9.6.2024", "%d.%m.%Y"),
+        ("06/09/24", "%m/%d/%y"),
+    ],
+)
+def test_a_date_is_that_which_is_written_whatever_the_hour_and_the_offset(cells, form):
+    row = (cells,) if isinstance(cells, str) else cells
+    assert read_dates(TableFile(PATH, ("d",), form), [row], [2]) == [datetime.date(2024, 6, 9)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "fault"),
+    [
+        ("20240631", "'20240631' is not a date: day is out of range for month; correct it"),
+        ("09.06.2024", 'date_format = "%d.%m.%Y" or "%m.%d.%Y"?'),
+    ],
+)
+def test_what_is_no_date_is_refused_with_line_and_remedy(cell, fault):
+    with pytest.raises(ConfigError) as caught:
+        read_dates(TableFile(PATH, ("d",)), [("2024-06-09",), (cell,)], [2, 3])
+    assert str(caught.value).startswith("a.csv:3: d: ") and str(caught.value).endswith(fault)

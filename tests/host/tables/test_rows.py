@@ -107,6 +107,25 @@ def test_what_is_not_text_is_refused_by_its_kind(tmp_path):
         read_rows(TableFile(written(tmp_path, "# nothing\n")))
 
 
+def test_a_row_of_units_below_the_names_is_left_out_and_noted(tmp_path, caplog):
+    path = written(tmp_path, TEXT.replace("x\n", "x\n(yyyymmdd),[m3/m3]\n"))
+    with caplog.at_level(logging.WARNING):
+        values = read_table(TableFile(path, ("day",)), ("x",))[1]
+    assert values[:, 0].tolist() == [0.25]
+    assert "a.csv:2: a row of units is left out" in caplog.text
+
+
+def test_a_title_above_the_names_is_refused_with_the_remedy(tmp_path):
+    path = written(tmp_path, f"Station 7\n{TEXT}")
+    with pytest.raises(ConfigError, match=r"a\.csv:2: 2 cells.*'Station 7' a title .* skip"):
+        read_rows(TableFile(path))
+
+
+def test_lines_below_the_end_of_the_table_are_not_read(tmp_path):
+    path = written(tmp_path, f"{TEXT}\nhour,y,z\n1,2,3\n")
+    assert len(read_rows(TableFile(path, end=2))[1]) == 1
+
+
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     """A workbook with an empty sheet and one of times, numbers, an empty cell and an error."""

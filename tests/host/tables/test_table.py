@@ -93,3 +93,18 @@ def test_a_converted_column_is_compared_with_the_limits_of_its_unit(tmp_path):
     np.testing.assert_allclose(values, [10.0, np.nan, 26.85])
     with pytest.raises(ConfigError, match=r"x - 273.15: '0' is below -60 degC"):
         read_table(series(tmp_path, "0"), ("x - 273.15",), SOIL_TEMPERATURE)
+
+
+@pytest.mark.parametrize(
+    ("column", "code", "value"),
+    [
+        ("x * 0.1", "-99", -9.9),  # in tenths
+        ("x * 0.1", "-999", np.nan),
+        ("x", "-99", np.nan),
+        ("x * 5/9 - 160/9", "-99", np.nan),
+        ("x / 100", "99.99", np.nan),
+    ],
+)
+def test_a_code_that_the_conversion_makes_possible_is_a_value(tmp_path, column, code, value):
+    values = read_table(series(tmp_path, "20", code), (column,), SOIL_TEMPERATURE)[1][:, 0]
+    assert values[1] == pytest.approx(value, nan_ok=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import tomllib
 
 import numpy as np
 import pytest
+import tomli_w
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.cli.weather import add_parser, column_map, run
 from epithermal_host.weather import fit_rain
 from epithermal_host.weather.climate_prior import sample_climate
-from epithermal_host.weather.climate_toml import read_climate, write_climate
+from epithermal_host.weather.climate_toml import LIMITS, read_climate, write_climate
 from epithermal_host.weather.compare import (
     Row,
     compare,
@@ -24,7 +26,7 @@ from epithermal_host.weather.compare import (
 )
 from epithermal_host.weather.fit import fit
 from epithermal_host.weather.generator import Climate, at, day_of_year, generate
-from epithermal_host.weather.station_series import DailyWeather
+from epithermal_host.weather.station_series import DailyWeather, complete_days
 
 
 def station(climate: Climate, years: float, seed: int = 3) -> DailyWeather:
@@ -105,6 +107,57 @@ def test_a_series_that_is_too_short_or_too_poor_is_rejected():
     dry = dataclasses.replace(station(climate, 5.0), rain_mm=np.zeros(round(5 * 365.25)))
     with pytest.raises(ConfigError, match="no day with rain"):
         fit(dry)
+
+
+def test_missing_days_are_left_out_of_the_fit_and_change_it_little():
+    whole = station(sample_climate(np.random.default_rng(2)), 20.0)
+    lost = np.random.default_rng(8).random(whole.date.size) < 0.02
+    gaps = dataclasses.replace(
+        whole,
+        rain_mm=np.where(lost, np.nan, whole.rain_mm),
+        t_min_c=np.where(np.roll(lost, 50), np.nan, whole.t_min_c),
+    )
+    rows = compare(observed_series(whole), generated_series(fit(gaps), years=60))
+    judged = [r for r in rows if r.tolerance is not None and "month" not in r.name]
+    assert len(judged) > 10 and all(r.ok for r in judged), "\n".join(table(rows))
+    assert complete_days(gaps).date.size == int((~(lost | np.roll(lost, 50))).sum())
+    assert complete_days(whole) is whole
+
+
+def test_every_sampled_climate_is_within_the_limits_of_a_file():
+    names = [f.name for f in dataclasses.fields(Climate)]
+    assert sorted(LIMITS) == sorted(names)
+    for seed in range(300):
+        climate = sample_climate(np.random.default_rng(seed))
+        for name in names:
+            values, limits = np.atleast_1d(getattr(climate, name)), LIMITS[name]
+            assert np.all((limits.low <= values) & (values <= limits.high)), (seed, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("t_mean_c", [283.0] * 12, "t_mean_c = 283 is above 50 degC; in K or degF?"),
+        ("humidity_pct", [0.8] * 12, "humidity_pct = 0.8 is below 1 %; a fraction?"),
+        ("pressure_hpa", 101325.0, "pressure_hpa = 101325 is above 1090 hPa; in Pa?"),
+        ("wet_after_wet", [0.6] * 11 + [60.0], "wet_after_wet = 60 is above 1; in percent?"),
+        ("rain_wet_day_mm", [0.005] * 12, "is below 0.05 mm; in m or inches?"),
+        ("latitude_deg", 152.0, "latitude_deg = 152 is above 90 degrees; correct it"),
+        ("t_memory", 1.0, "t_memory = 1 is above 0.9999; correct it"),
+        ("melt_mm_per_c_d", -2.0, "melt_mm_per_c_d = -2 is below 0"),
+    ],
+)
+def test_a_climate_in_another_unit_is_refused_with_key_and_remedy(tmp_path, name, value, fault):
+    path = tmp_path / "climate.toml"
+    climate = sample_climate(np.random.default_rng(5))
+    write_climate(path, climate, station(climate, 4.0))
+    written = tomllib.loads(path.read_text("utf-8"))
+    written["climate"][name] = value
+    path.write_text(tomli_w.dumps(written), "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_climate(path)
+    assert str(caught.value).startswith(f"{path}: [climate] {name} = ")
+    assert fault in str(caught.value)
 
 
 def test_a_climate_survives_its_file(tmp_path):
@@ -197,6 +250,30 @@ def test_the_command_exits_with_1_when_the_climate_is_another(tmp_path):
         "weather", "check", tmp_path / "other.toml", path, "--format", "csv", *place, "--years", 5
     )
     assert code == 1 and "MISSED" in text
+
+
+def test_missing_values_of_a_file_are_stated_by_the_command(tmp_path):
+    weather = station(sample_climate(np.random.default_rng(2)), 4.0)
+    rain = np.where(np.arange(weather.date.size) % 50 == 7, 99.99, weather.rain_mm)
+    columns = (weather.date, rain, weather.t_min_c + 273.15, weather.t_max_c + 273.15)
+    rows = [f"{d},{r},{a},{b}" for d, r, a, b in zip(*columns, strict=True)]
+    path = tmp_path / "station.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    names = "date,rain_mm,low,high"
+    how = (
+        "--format",
+        "csv",
+        "--header",
+        names,
+        "--columns",
+        "t_min_c=low-273.15,t_max_c=high-273.15",
+    )
+    place = ("--latitude", weather.latitude_deg, "--altitude", weather.altitude_m)
+    climate = tmp_path / "climate.toml"
+    code, text = command("weather", "fit", path, *how, *place, "--out", climate)
+    assert code == 0 and "1431 of 1461 days have all values and are used" in text
+    again = tomllib.loads(climate.read_text("utf-8"))["source"]["read"]
+    assert again["header"] == names.split(",") and "skip" not in again
 
 
 def test_a_column_map_is_written_on_the_line_or_in_a_file(tmp_path):

@@ -153,6 +153,45 @@ def test_an_unsuitable_file_is_reported_with_the_remedy(tmp_path):
         asked(tmp_path)
 
 
+def test_a_window_with_a_missing_day_is_not_drawn_and_the_others_are(tmp_path, caplog):
+    station(tmp_path)
+    whole = asked(tmp_path).observed[0]
+    path = tmp_path / "days.txt"
+    rows = path.read_text("utf-8").splitlines()
+    lost = next(i for i, row in enumerate(rows) if row.startswith("1994-07-01"))
+    cells = rows[lost].split(",")
+    rows[lost] = ",".join([cells[0], "-999", *cells[2:]])
+    path.write_text("\n".join(rows), "utf-8")
+    place = asked(tmp_path).observed[0]
+    gap = int(np.datetime64("1994-07-01", "D").astype(int))
+    days = 2 * 365
+    hit = {b for b in whole.begins if b <= gap < b + days}
+    assert hit and set(place.begins) == set(whole.begins) - hit
+    number = len(whole.begins)
+    assert f"{len(hit)} of {number} windows have missing days and are left out" in caplog.text
+    assert "rain_mm (column rain) is missing on 1 of" in caplog.text
+
+
+def test_a_table_is_read_again_as_its_climate_file_describes_it(tmp_path):
+    station(tmp_path)
+    path = tmp_path / "days.txt"
+    plain = read(path, "csv", OPTIONS)
+    rows = [row.split(",") for row in path.read_text("utf-8").splitlines()[1:]]
+    lines = ["A title", *(";".join([f"{d[8:]}.{d[5:7]}.{d[:4]}", *x])
+                          for d, *x in rows)]  # fmt: skip
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(lines), "utf-8")
+    how = ReadOptions(latitude_deg=47.0, altitude_m=300.0, columns=COLUMNS, delimiter=";", skip=1,
+                      header=("date", "rain", "low", "high", "et0"), date_format="%d.%m.%Y",
+                      missing=("-77",))  # fmt: skip
+    climate = sample_climate(np.random.default_rng(5))
+    keys = observed.read_keys(other, "csv", how, tmp_path / "station.toml")
+    write_climate(tmp_path / "station.toml", climate, plain, keys)
+    again = asked(tmp_path).observed[0].daily
+    for name in ("date", "rain_mm", "t_min_c", "t_max_c", "et0_mm"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(plain, name))
+
+
 @pytest.mark.shared
 def test_the_rain_of_de_bilt_is_that_of_its_file(shared, tmp_path):
     daily = shared / "weather" / "debilt_260_daily_1988_2019.csv"

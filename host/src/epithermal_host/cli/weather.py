@@ -43,8 +43,10 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns",
         metavar="MAP",
-        help="csv: field=column[*factor],... (rain_mm=precip_m*1000), or a TOML with [columns]",
+        help="csv: field=column[*factor][+offset],... (rain_mm=tp*1000,t_min_c=tn-273.15,"
+        "t_max_c=tx*5/9-160/9), or a TOML with [columns]; date=year+month+day joins columns",
     )
+    _add_csv(parser)
     parser.add_argument("--latitude", type=float, metavar="DEG", help="north is positive")
     parser.add_argument("--altitude", type=float, metavar="M")
     parser.add_argument(
@@ -56,6 +58,60 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
         "--without", metavar="FIELDS", default="", help="fields to ignore, separated by commas"
     )
     parser.add_argument("--et0", choices=ET0_SOURCES, default="auto")
+
+
+def _add_csv(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a csv is written, named as in the tables of site.toml."""
+    parser.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="MARK",
+        help="csv: between the columns; tab, blank (any number of blanks) or one character "
+        "(default: guessed)",
+    )
+    parser.add_argument(
+        "--decimal", choices=(".", ","), default=".", help="csv: decimal mark (default: .)"
+    )
+    parser.add_argument(
+        "--header",
+        metavar="NAMES",
+        default="",
+        help="csv: names of the columns of a file without such a line, separated by commas",
+    )
+    parser.add_argument(
+        "--skip",
+        type=_lines,
+        default=0,
+        metavar="N",
+        help="csv: lines above the line of names, or above the first row (default: 0)",
+    )
+    parser.add_argument(
+        "--date-format",
+        default="",
+        metavar="FORM",
+        help="csv: for strptime, such as %%d.%%m.%%Y (default: ISO 8601)",
+    )
+    parser.add_argument(
+        "--missing",
+        metavar="CODES",
+        default="",
+        help="csv: cells that stand for no value, --missing=-777,trace, besides the usual codes "
+        "(-99, -999, -9999, -7999; of rain and ET0 99.99)",
+    )
+
+
+def _delimiter(text: str) -> str:
+    mark = {"tab": "\t", "\\t": "\t", "blank": " "}.get(text, text)
+    if len(mark) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character, tab or blank")
+    return mark
+
+
+def _lines(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; give a number of lines")
+    return number
 
 
 def run(args: argparse.Namespace, write: Callable[[str], None]) -> int:
@@ -71,9 +127,14 @@ def run(args: argparse.Namespace, write: Callable[[str], None]) -> int:
     ConfigError
         The file, its column map or the climate has errors.
     """
+    from epithermal_host.weather.station_series import complete_days
+
     weather = _read(args)
     span = f"{weather.date[0]} to {weather.date[-1]}"
     write(f"{weather.source}: {span}, {weather.date.size} days, ET0 {weather.et0_from or 'none'}")
+    complete, days = complete_days(weather).date.size, weather.date.size
+    if complete < days:
+        write(f"{weather.source}: {complete} of {days} days have all values and are used")
     if args.weather_command == "fit":
         return _fit(args, weather, write)
     return _check(args, weather, write)
@@ -113,9 +174,19 @@ def _options(args: argparse.Namespace) -> ReadOptions:
         columns=column_map(args.columns),
         first=args.first,
         last=args.last,
-        without=tuple(name.strip() for name in args.without.split(",") if name.strip()),
+        without=_names(args.without),
         et0=args.et0,
+        delimiter=args.delimiter or "",
+        decimal=args.decimal,
+        header=tuple(name.strip() for name in args.header.split(",")) if args.header else (),
+        skip=args.skip,
+        date_format=args.date_format,
+        missing=_names(args.missing),
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _read(args: argparse.Namespace) -> DailyWeather:

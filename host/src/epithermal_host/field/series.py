@@ -29,10 +29,9 @@ from epithermal_host.field.sampled_counts import corrected, mean_over, steps
 from epithermal_host.field.samples import begin_s, read_campaigns
 from epithermal_host.field.site_toml import Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
-from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, rain_amount
+from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, is_too_dry, rain_amount
 from epithermal_host.tables.table import read_table
 
-DRIEST_YEAR_MM, ENOUGH_D = 30.0, 180.0  # rain of a year, judged from so many days on
 BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, for the last humidity held
 
 
@@ -263,7 +262,7 @@ def _check_year(rain: Rain, amount: Array) -> None:
     """Refuse rain that amounts to a driest desert's, which is usually in another unit."""
     known = amount[np.isfinite(amount)]
     days, total_mm = known.size * rain.interval_h / 24.0, float(known.sum())
-    if days >= ENOUGH_D and 0.0 < total_mm < DRIEST_YEAR_MM * days / 365.0:
+    if is_too_dry(total_mm, days):
         raise ConfigError(
             f"{rain.file.path}: {' + '.join(rain.columns)}: {total_mm:.3g} mm in {days:.0f} days; "
             "in m or inches? mm is wanted, as in 'rain * 25.4'"

@@ -17,6 +17,7 @@ from epithermal_host.tables.description import TableFile, is_spreadsheet
 
 log = logging.getLogger(__name__)
 
+_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})([T ].*|Z)?")
 _SLASHED = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})(?!\d)")
 _MIDNIGHT = re.compile(r"(.*\D)24(:00(?::00(?:\.0+)?)?)")
 _OTHER = re.compile(r"(\d{1,2})([./-])(\d{1,2})[./-](\d{4}|\d{2})( \d{1,2}:\d{2}(:\d{2})?)?")
@@ -58,6 +59,41 @@ def read_times(file: TableFile, cells: Sequence[Sequence[str]], lines: Sequence[
         return _in_zone(file, stamps, lines)
     offset_s = file.utc_offset_h * HOUR_S
     return np.array([_utc(stamp) - (0.0 if stamp.tzinfo else offset_s) for stamp in stamps])
+
+
+def read_dates(
+    file: TableFile, cells: Sequence[Sequence[str]], lines: Sequence[int]
+) -> list[datetime.date]:
+    """Parse the dates of all rows as written; a time of day and its zone are ignored.
+
+    Parameters
+    ----------
+    file, cells, lines :
+        As in `read_times`; the columns of `file.time` are those of the date.
+
+    Raises
+    ------
+    ConfigError
+        A text is not a date in the declared form.
+    """
+    dates = []
+    for line, row in zip(lines, cells, strict=True):
+        try:
+            dates.append(_date(row, file))
+        except (ValueError, OverflowError) as fault:
+            reason = str(fault).replace("time_format", "date_format")
+            raise ConfigError(f"{file.path}:{line}: {' '.join(file.time)}: {reason}") from fault
+    return dates
+
+
+def _date(cells: Sequence[str], file: TableFile) -> datetime.date:
+    match = _DATE.fullmatch(" ".join(cells))
+    if match is None or (file.time_format and not is_spreadsheet(file.path)):
+        return _stamp(cells, file).date()
+    try:
+        return datetime.date(int(match[1]), int(match[2]), int(match[3]))
+    except ValueError as fault:
+        raise ValueError(f"{' '.join(cells)!r} is not a date: {fault}; correct it") from fault
 
 
 def _utc(stamp: datetime.datetime) -> float:

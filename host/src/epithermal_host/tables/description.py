@@ -30,6 +30,7 @@ class TableFile:
     delimiter: str = ","  # a blank: any number of blanks and tabs
     header: tuple[str, ...] = ()  # names of the columns of a file without a header line
     skip: int = 0  # lines above the header, or above the first row
+    end: int = 0  # lines above the end of the table; 0: the whole file
     missing: tuple[str, ...] = ()  # cells that stand for no value, besides the usual codes
     decimal: str = "."
     sheet: str = ""  # of a spreadsheet; empty: the first

@@ -53,6 +53,13 @@ WEATHER: dict[str, Quantity] = {  # daily values of a station
     "wind_10m_m_s": Quantity("m/s", 0.0, 75.0, "negative wind", "in km/h?"),
 }
 
+DRIEST_YEAR_MM, ENOUGH_D = 30.0, 180.0  # rain of a year, judged from so many days on
+
+
+def is_too_dry(total_mm: float, days: float) -> bool:
+    """Return whether rain amounts to a driest desert's, which is usually in another unit."""
+    return days >= ENOUGH_D and 0.0 < total_mm < DRIEST_YEAR_MM * days / 365.0
+
 
 def rain_amount(interval_h: float) -> Quantity:
     """Return the limits of an amount of rain [mm]: the station's rate and the wettest day known."""

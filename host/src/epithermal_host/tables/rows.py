@@ -6,7 +6,9 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 Row = tuple[int, list[str]]
 """Line in the file, from 1, and its cells without surrounding blanks."""
 
+UNIT = re.compile(r"\(.*\)|\[.*\]")  # (mm), [degC], ()
 FOREIGN = {".xls", ".xlsb", ".ods", ".numbers", ".pdf", ".doc", ".docx", ".sav", ".mat", ".parquet"}
 
 
@@ -46,17 +49,25 @@ def read_rows(file: TableFile) -> tuple[list[str], list[Row]]:
     if is_cut and rows and len(rows[-1][1]) < len(header):
         log.warning("note: %s: the last row is incomplete and is left out", file.path)
         rows.pop()
+    if rows and _is_units(rows[0][1]):
+        log.warning("note: %s:%d: a row of units is left out", file.path, rows[0][0])
+        rows.pop(0)
     return header, [row for row in rows if _is_complete(file, row, header)]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a text file as lines without their ends; see `read_text`."""
+    return [line.rstrip("\r\n") for line in io.StringIO(read_text(path), newline="")]
 
 
 def split_rows(lines: Iterable[str], file: TableFile) -> Iterator[Row]:
     """Yield each row below the skipped lines that is neither empty nor a comment."""
-    below = (line for number, line in enumerate(lines) if number >= file.skip)
+    part = itertools.islice(lines, file.skip, file.end or None)
     blanks = file.delimiter == " "
-    rows = csv.reader((" ".join(line.split()) for line in below) if blanks else below,
+    rows = csv.reader((" ".join(line.split()) for line in part) if blanks else part,
                       delimiter=file.delimiter)  # fmt: skip
     for row in rows:
-        if row and not row[0].startswith("#"):
+        if row and not row[0].lstrip().startswith("#"):
             yield rows.line_num + file.skip, [cell.strip() for cell in row]
 
 
@@ -102,6 +113,11 @@ def _sheet_rows(file: TableFile) -> Iterator[Row]:
             yield number, cells
 
 
+def _is_units(cells: list[str]) -> bool:
+    """Return whether all cells are units in brackets, or empty."""
+    return any(cells) and all(not cell or UNIT.fullmatch(cell) for cell in cells)
+
+
 def _is_complete(file: TableFile, row: Row, header: list[str]) -> bool:
     """Return whether a row has cells; refuse one that may be shifted against the header."""
     line, cells = row
@@ -111,10 +127,17 @@ def _is_complete(file: TableFile, row: Row, header: list[str]) -> bool:
     while size > len(header) and not cells[size - 1]:
         size -= 1
     if size != len(header):
-        remedy = "another delimiter, or a decimal comma?" if size > len(header) else (
-            "another delimiter, or a cell left out? an unknown value is an empty cell"
-        )  # fmt: skip
         raise ConfigError(
-            f"{file.path}:{line}: {size} cells, but {len(header)} names of columns; {remedy}"
+            f"{file.path}:{line}: {size} cells, but {len(header)} names of columns; "
+            f"{_size_remedy(size, header)}"
         )
     return True
+
+
+def _size_remedy(size: int, header: list[str]) -> str:
+    """Suggest why a row has another number of cells than the header."""
+    if size < len(header):
+        return "another delimiter, or a cell left out? an unknown value is an empty cell"
+    if len(header) == 1:
+        return f"is {header[0]!r} a title above the names? skip leaves out lines; or a delimiter?"
+    return "another delimiter, or a decimal comma?"

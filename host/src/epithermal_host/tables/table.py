@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,13 @@ def read_cells(file: TableFile, names: Sequence[str]) -> Table:
     return Table(file, time_s[order], lines, cells, columns)
 
 
+def select_rows(table: Table, chosen: Mask) -> Table:
+    """Select rows of a table by a mask, (n,)."""
+    rows = np.flatnonzero(chosen)
+    cells = {name: [column[i] for i in rows.tolist()] for name, column in table.cells.items()}
+    return replace(table, time_s=table.time_s[rows], lines=table.lines[rows], cells=cells)
+
+
 def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
     """Convert a column to numbers, (n,); NaN: empty, a code for no value, or `column` is "".
 
@@ -96,13 +103,29 @@ def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
     """
     if not column:
         return np.full(table.time_s.size, np.nan)
+    values = unchecked_numbers(table, column, quantity)
+    unit = f" {quantity.unit}".rstrip()
+    low, high = f"{quantity.low:g}{unit}", f"{quantity.high:g}{unit}"
+    refuse(table, column, values < quantity.low, f"is below {low}; {quantity.if_low}")
+    refuse(table, column, values > quantity.high, f"is above {high}; {quantity.if_high}")
+    return values
+
+
+def unchecked_numbers(table: Table, column: str, quantity: Quantity) -> Array:
+    """Convert a column to numbers without comparing its limits, (n,); NaN: empty or a code.
+
+    Raises
+    ------
+    ConfigError
+        A cell is neither empty nor a number.
+    """
     cells, how = table.cells[column], table.columns[column]
     parse, decimal = parse_middle if quantity.ranges else parse_number, table.file.decimal
     values = np.array([parse(cell, decimal) for cell in cells], dtype=np.float64)
     words = EMPTY.union(code.strip().lower() for code in table.file.missing)
     empty = np.array([cell.lower() in words for cell in cells], dtype=bool)
-    codes = (*quantity.codes, *(parse_number(code, decimal) for code in table.file.missing))
-    empty |= np.isin(values, codes)
+    declared = [parse_number(code, decimal) for code in table.file.missing]
+    empty |= np.isin(values, [*_codes(quantity, how), *declared])
     if coded := int(np.sum(empty & np.isfinite(values))):
         log.warning("note: %s: %s: %d of %d cells are codes for no value",
                     table.file.path, column, coded, values.size)  # fmt: skip
@@ -112,11 +135,19 @@ def numbers(table: Table, column: str, quantity: Quantity = ANY) -> Array:
     refuse(table, column, ~empty & ~np.isfinite(values), f"is not a number; {remedy}")
     if (how.factor, how.offset) != (1.0, 0.0):
         values = values * how.factor + how.offset
-    unit = f" {quantity.unit}".rstrip()
-    low, high = f"{quantity.low:g}{unit}", f"{quantity.high:g}{unit}"
-    refuse(table, column, values < quantity.low, f"is below {low}; {quantity.if_low}")
-    refuse(table, column, values > quantity.high, f"is above {high}; {quantity.if_high}")
     return values
+
+
+def _codes(quantity: Quantity, how: Column) -> list[float]:
+    """List the codes of a column; one that its conversion makes possible is a value, no code.
+
+    In tenths of a degree -99 is -9.9 degC.
+    """
+    converted = (how.factor, how.offset) != (1.0, 0.0) and np.isfinite(quantity.low)
+    return [code for code in quantity.codes if not (
+        converted and code < 0.0
+        and quantity.low <= code * how.factor + how.offset <= quantity.high
+    )]  # fmt: skip
 
 
 def refuse(table: Table, column: str, wrong: Mask, reason: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Weather, day_of_year, generate
-from epithermal_host.weather.station_series import DailyWeather
+from epithermal_host.weather.station_series import DailyWeather, complete_days
 
 ANNUAL_TOLERANCE = 0.05
 WET_TOLERANCE = 0.03
@@ -68,7 +68,8 @@ class Row:
 
 
 def observed_series(weather: DailyWeather) -> Series:
-    """Extract the compared quantities of a station."""
+    """Extract the compared quantities of a station, on its complete days."""
+    weather = complete_days(weather)
     return Series(
         day=weather.day,
         rain_mm=weather.rain_mm,
@@ -214,9 +215,11 @@ def monthly_means(series: Series, name: str) -> Array:
 
 
 def annual(series: Series) -> Array:
-    """Sum the rain of each complete year."""
+    """Sum the rain of each complete year; one NaN if there is none."""
     year = series.day.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)
     years, days = np.unique(year, return_counts=True)
+    if not (days >= 365).any():
+        return np.array([np.nan])
     return np.array([series.rain_mm[year == y].sum() for y in years[days >= 365]])
 
 

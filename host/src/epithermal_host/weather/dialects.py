@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError
-from epithermal_host.tables.cells import EMPTY
-from epithermal_host.weather.text_table import FIELDS, Column, Layout
+from epithermal_host.tables.cells import EMPTY, parse_number
+from epithermal_host.tables.description import TableFile, parse_column
+from epithermal_host.tables.quantities import WEATHER
+from epithermal_host.tables.rows import read_rows
+from epithermal_host.weather.text_table import Layout
 
 MJ_PER_KWH = 3.6
 MJ_D_PER_W = 0.0864  # MJ d-1 of a mean of 1 W
-KNMI_TRACE = -1.0  # KNMI: less than half of the unit
+KNMI_TRACE_MM = -0.1  # written as -1: less than half of the unit
 
 
-def knmi(lines: list[str], columns: Mapping[str, str]) -> Layout:
+def knmi(file: TableFile, lines: list[str], columns: Mapping[str, str]) -> Layout:
     """Describe a daily file of the KNMI (etmgeg_260.txt, or output of its script service).
 
     A table of stations in the header, if present, gives latitude and altitude. Pressure is
@@ -29,30 +35,26 @@ def knmi(lines: list[str], columns: Mapping[str, str]) -> Layout:
     names = [name.strip().lstrip("# ") for name in lines[header].split(",")]
     tenth = {"RH": "rain_mm", "TN": "t_min_c", "TX": "t_max_c", "TG": "t_mean_c", "EV24": "et0_mm"}
     tenth |= {"PG": "pressure_msl_hpa", "FG": "wind_10m_m_s"}
-    by_field = {
-        name: Column(names.index(code), code, 0.1, trace=KNMI_TRACE if code == "RH" else None)
-        for code, name in tenth.items()
-        if code in names
-    }
+    by_field = {name: f"{code} * 0.1" for code, name in tenth.items() if code in names}
     if "UG" in names:
-        by_field["relative_humidity_pct"] = Column(names.index("UG"), "UG")
+        by_field["relative_humidity_pct"] = "UG"
     if "Q" in names:
-        by_field["radiation_mj_m2"] = Column(names.index("Q"), "Q", 0.01)  # J cm-2 -> MJ m-2
+        by_field["radiation_mj_m2"] = "Q * 0.01"  # J cm-2 -> MJ m-2
     place = re.compile(r"#?\s*\d{3}:?\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s+\S")
     places = [m for m in (place.match(line) for line in lines[:header]) if m]
     return Layout(
-        begin=header + 1,
-        delimiter=",",
-        date=names.index("YYYYMMDD"),
+        replace(file, delimiter=",", header=tuple(names), skip=header + 1),
+        dates=("YYYYMMDD",),
         columns=by_field,
-        station=names.index("STN") if "STN" in names else None,
+        station="STN" if "STN" in names else None,
+        trace={"rain_mm": KNMI_TRACE_MM},
         latitude_deg=float(places[0].group(2)) if len(places) == 1 else None,
         altitude_m=float(places[0].group(3)) if len(places) == 1 else None,
         et0_name="EV24, Makkink",
     )
 
 
-def kmi(lines: list[str], columns: Mapping[str, str]) -> Layout:
+def kmi(file: TableFile, lines: list[str], columns: Mapping[str, str]) -> Layout:
     """Describe a daily CSV file of the KMI (RMI of Belgium): stations (aws_1day) or climate grid.
 
     Stations: pressure at the station, mean radiation in W m-2, wind at 10 m. Grid: pressure
@@ -73,23 +75,22 @@ def kmi(lines: list[str], columns: Mapping[str, str]) -> Layout:
     )
     same |= {"wind_speed_10m": "wind_10m_m_s", "wind_speed": "wind_10m_m_s"}
     same["pressure"] = "pressure_msl_hpa" if grid else "pressure_hpa"
-    by_field = {same[n]: Column(i, n) for i, n in enumerate(names) if same.get(n)}
+    by_field = {same[name]: name for name in names if name in same}
     for name, factor in (
         ("short_wave_from_sky_avg", MJ_D_PER_W),
         ("short_wave_from_sky", MJ_PER_KWH),
     ):
         if name in names:
-            by_field["radiation_mj_m2"] = Column(names.index(name), name, factor)
+            by_field["radiation_mj_m2"] = f"{name} * {factor}"
     date = next((n for n in ("timestamp", "day", "date") if n in names), None)
     if date is None:
         raise ConfigError(f"line {header + 1}: KMI: no column 'timestamp' or 'day'")
     station = next((n for n in ("code", "pixel_id") if n in names), None)
     return Layout(
-        begin=header + 1,
-        delimiter=delimiter,
-        date=names.index(date),
+        replace(file, delimiter=delimiter, header=tuple(names), skip=header + 1),
+        dates=(date,),
         columns=by_field,
-        station=None if station is None else names.index(station),
+        station=station,
         latitude_deg=_belgian_latitude(lines, header),
         et0_name="evapotrans_ref of the KMI",
     )
@@ -103,7 +104,7 @@ def _belgian_latitude(lines: list[str], header: int) -> float | None:
     return None
 
 
-def open_meteo(lines: list[str], columns: Mapping[str, str]) -> Layout:
+def open_meteo(file: TableFile, lines: list[str], columns: Mapping[str, str]) -> Layout:
     """Describe a daily CSV file of Open-Meteo (ERA5 and others), with units in its header.
 
     Raises
@@ -120,7 +121,7 @@ def open_meteo(lines: list[str], columns: Mapping[str, str]) -> Layout:
     known |= {"wind_speed_10m_mean": "wind_10m_m_s", "windspeed_10m_mean": "wind_10m_m_s"}
     delimiter, names = _split_header(lines[header])
     by_field, faults = {}, []
-    for i, name in enumerate(names):
+    for name in names:
         match = re.fullmatch(r"(\w+)(?: \((.*)\))?", name)
         if match is None or match.group(1) not in known:
             continue
@@ -128,38 +129,36 @@ def open_meteo(lines: list[str], columns: Mapping[str, str]) -> Layout:
         if unit not in OPEN_METEO_UNITS:
             faults.append(f"line {header + 1}: {name}: unknown unit; request SI units")
             continue
-        by_field[known[match.group(1)]] = Column(i, name, *OPEN_METEO_UNITS[unit])
+        by_field[known[match.group(1)]] = name + OPEN_METEO_UNITS[unit]
     if "time" not in names and "date" not in names:
         faults.append(f"line {header + 1}: Open-Meteo: no column 'time'")
     if faults:
         raise ConfigError(*faults)
-    date = names.index("time" if "time" in names else "date")
+    end = next((i for i in range(header + 2, len(lines)) if not lines[i].strip()), 0)
     place = _open_meteo_place(lines[:header])
     return Layout(
-        begin=header + 1,
-        delimiter=delimiter,
-        date=date,
+        replace(file, delimiter=delimiter, header=tuple(names), skip=header + 1, end=end),
+        dates=("time" if "time" in names else "date",),
         columns=by_field,
-        station=names.index("location_id") if "location_id" in names else None,
+        station="location_id" if "location_id" in names else None,
         latitude_deg=place.get("latitude"),
         altitude_m=place.get("elevation"),
         et0_name="et0_fao_evapotranspiration, FAO-56",
-        ends_blank=True,
     )
 
 
-OPEN_METEO_UNITS: dict[str, tuple[float, float]] = {  # factor, offset
-    "mm": (1.0, 0.0),
-    "inch": (25.4, 0.0),
-    "°C": (1.0, 0.0),
-    "°F": (5.0 / 9.0, -32.0 * 5.0 / 9.0),
-    "hPa": (1.0, 0.0),
-    "%": (1.0, 0.0),
-    "MJ/m²": (1.0, 0.0),
-    "km/h": (1.0 / 3.6, 0.0),
-    "m/s": (1.0, 0.0),
-    "mp/h": (0.44704, 0.0),
-    "kn": (0.514444, 0.0),
+OPEN_METEO_UNITS = {  # conversion to the unit of the field
+    "mm": "",
+    "inch": " * 25.4",
+    "°C": "",
+    "°F": " * 5/9 - 160/9",
+    "hPa": "",
+    "%": "",
+    "MJ/m²": "",
+    "km/h": " * 1/3.6",
+    "m/s": "",
+    "mp/h": " * 0.44704",
+    "kn": " * 0.514444",
 }
 
 
@@ -175,45 +174,65 @@ def _open_meteo_place(head: list[str]) -> dict[str, float]:
     return place
 
 
-def plain_csv(lines: list[str], columns: Mapping[str, str]) -> Layout:
-    """Describe any table with a header line, by a map of fields to columns.
+def plain_csv(file: TableFile, lines: list[str], columns: Mapping[str, str]) -> Layout:
+    """Describe any table by a map of fields to columns.
 
     Parameters
     ----------
+    file :
+        The file and how it is written; an empty delimiter is guessed from the first line.
     lines :
-        Lines of the file.
+        Lines of the file; none of a spreadsheet.
     columns :
-        Column of each field, for example rain_mm = "precip_mm" or, with a factor that converts to
-        the field's unit, rain_mm = "precip_m * 1000"; `date` is the column of the date. A column
-        with the name of a field needs no entry.
+        Column of each field, for example rain_mm = "precip_mm" or, converted to the field's unit,
+        t_min_c = "t2m - 273.15"; `date` is the column of the date, or several joined by +. A
+        column with the name of a field needs no entry.
 
     Raises
     ------
     ConfigError
-        The header lacks a column.
+        The header lacks a column, or a conversion cannot be parsed.
     """
-    head = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), None)
-    if head is None:
-        raise ConfigError("the file is empty")
-    delimiter, names = _split_header(lines[head])
-    wanted = {name: name for name in (*FIELDS, "date") if name in names} | dict(columns)
-    by_field, faults = {}, []
-    for name, text in wanted.items():
-        column, _, factor = (part.strip() for part in text.partition("*"))
-        if column not in names:
-            have = ", ".join(names)
-            faults.append(f"line {head + 1}: no column {column!r} for {name}; columns: {have}")
-        elif factor and not re.fullmatch(r"[-+]?\d*\.?\d+([eE][-+]?\d+)?", factor):
-            faults.append(f"columns: {name} = {text!r}: write 'column * number'")
-        else:
-            by_field[name] = Column(names.index(column), column, float(factor or 1.0))
+    file = replace(file, delimiter=file.delimiter or _guess_delimiter(file, lines))
+    names, _ = read_rows(file)
+    wanted = {name: name for name in (*WEATHER, "date") if name in names} | dict(columns)
     if "date" not in wanted:
-        faults.append("columns: no column for date; add date=<column>")
+        raise ConfigError(f"columns: no column for date; add date=<column>{_remedy(file, names)}")
+    date = wanted.pop("date")
+    dates = (date,) if date in names else tuple(part.strip() for part in date.split("+"))
+    faults = []
+    for field, text in [*(("date", part) for part in dates), *wanted.items()]:
+        try:
+            parse_column(text, names)
+        except ConfigError as fault:
+            if fault.faults != (describe_unknown(f"column {text!r}", text, names),):
+                faults += [f"columns: {field}: {line}" for line in fault.faults]
+            else:
+                have = f"columns: {', '.join(names)}{_remedy(file, names)}"
+                faults.append(f"no column {text!r} for {field}; {have}")
     if faults:
         raise ConfigError(*faults)
-    date = by_field.pop("date").index
-    given = by_field["et0_mm"].name if "et0_mm" in by_field else ""
-    return Layout(head + 1, delimiter, date, by_field, et0_name=f"column {given}")
+    given = parse_column(wanted["et0_mm"], names).name if "et0_mm" in wanted else ""
+    return Layout(file, dates, wanted, et0_name=f"column {given}")
+
+
+def _guess_delimiter(file: TableFile, lines: list[str]) -> str:
+    """Guess the delimiter from the first line of the table; a blank if it has no other."""
+    below = (line for line in lines[file.skip :] if line.strip() and not line.startswith("#"))
+    first = next(below, ",")
+    marks = ";\t" if file.decimal == "," else ",;\t"
+    return max(marks, key=first.count) if any(mark in first for mark in marks) else " "
+
+
+def _remedy(file: TableFile, names: list[str]) -> str:
+    """Suggest why the names of columns are not those expected; empty: no idea."""
+    if file.header:
+        return ""
+    if any(parse_number(name, file.decimal) == parse_number(name, file.decimal) for name in names):
+        return "; a file without a line of names? name its columns: --header NAME,NAME,..."
+    if len(names) == 1:
+        return "; a title above the line of names? leave it out: --skip 1; or another --delimiter?"
+    return ""
 
 
 def _header_line(lines: list[str], word: str, fault: str) -> int:
@@ -227,4 +246,4 @@ def _header_line(lines: list[str], word: str, fault: str) -> int:
 
 def _split_header(line: str) -> tuple[str, list[str]]:
     delimiter = max(",;\t", key=line.count)
-    return delimiter, [name.strip().strip('"') for name in line.split(delimiter)]
+    return delimiter, [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]

@@ -23,7 +23,7 @@ from epithermal_host.weather.compare import (
 )
 from epithermal_host.weather.fit_rain import Months, fit_rain
 from epithermal_host.weather.generator import DRIZZLE_MM, Climate, Monthly, wetness
-from epithermal_host.weather.station_series import DailyWeather
+from epithermal_host.weather.station_series import DailyWeather, complete_days
 
 YEARS_NEEDED = 3
 ET0_LEAST_MM = 0.05  # services round to 0.1 mm, and the logarithm of 0 does not exist
@@ -46,9 +46,10 @@ def fit(weather: DailyWeather) -> Climate:
     Parameters
     ----------
     weather :
-        At least three years with rain and the extremes of temperature. Missing quantities are
-        replaced: ET0 by Hargreaves' estimate; humidity by the minimum temperature as dew point
-        (FAO-56, eq. 48); pressure by the standard atmosphere with a typical scatter.
+        At least three years with rain and the extremes of temperature. Only days on which no given
+        quantity is missing are used; the days beside a gap count as neighbours. Quantities that
+        are not given are replaced: ET0 by Hargreaves' estimate; humidity by the minimum temperature
+        as dew point (FAO-56, eq. 48); pressure by the standard atmosphere with a typical scatter.
 
     Raises
     ------
@@ -61,6 +62,7 @@ def fit(weather: DailyWeather) -> Climate:
     monthly means. Memories and annual ET0, which depend on several parameters, are then tuned on
     generated weather.
     """
+    weather = complete_days(weather)
     _check(weather)
     months = Months(weather.day, weather.rain_mm >= DRIZZLE_MM)
     months.reach = _reach(months, weather)

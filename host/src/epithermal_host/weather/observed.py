@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import logging
 import os
 import tomllib
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import tomli_w
 
 from epithermal_edge.config.toml_keys import Key, check_tables
 from epithermal_edge.errors import ConfigError
-from epithermal_host.arrays import Array
+from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.weather.climate_toml import read_climate
 from epithermal_host.weather.generator import Climate, Weather, snow_store
@@ -33,6 +34,8 @@ from epithermal_host.weather.station_series import (
     read,
 )
 
+log = logging.getLogger(__name__)
+
 NEEDED = ("rain_mm", "t_min_c", "t_max_c", "et0_mm")
 USED = (*NEEDED, "pressure_hpa", "relative_humidity_pct")
 READ = (  # keys of [source.read], named like the options of `weather fit`
@@ -41,11 +44,24 @@ READ = (  # keys of [source.read], named like the options of `weather fit`
     Key("latitude_deg", float, "degrees north", low=-90, high=90),
     Key("altitude_m", float, "metres above sea level", low=-450, high=6000),
     Key("station", str, "station to read in a file with several"),
-    Key("columns", list, "field=column[*factor]", default=()),
+    Key("columns", list, "field=column[*factor][+offset]", default=()),
     Key("first", str, "first day to read"),
     Key("last", str, "last day to read"),
     Key("without", list, "fields not to read", default=()),
     Key("et0", str, "auto, given, fao56 or hargreaves", default="auto"),
+    Key(
+        "delimiter",
+        str,
+        "between the columns; default: guessed",
+        default="",
+        pattern=".?",
+        blank=True,
+    ),
+    Key("decimal", str, "decimal mark of the numbers", default=".", choices=(".", ",")),
+    Key("header", list, "column names of a file without a header line", default=()),
+    Key("skip", int, "lines above the header, or above the first row", default=0, low=0, high=1000),
+    Key("date_format", str, "format for strptime; default: ISO 8601", default=""),
+    Key("missing", list, "more codes for no value, in quotes", default=()),
 )
 
 
@@ -99,14 +115,15 @@ def read_station(path: Path, first_day: int, days: int) -> Station:
     climate = read_climate(path)
     table = _read_table(path)
     daily = read(path.parent / table.pop("path"), table.pop("format"), _options(table))
-    lacking = [name for name in NEEDED if np.isnan(getattr(daily, name)).any()]
+    lacking = [name for name in NEEDED if np.isnan(getattr(daily, name)).all()]
     if lacking:
         raise ConfigError(f"{path}: its daily file has no {', '.join(lacking)}; use another file")
     begins = _begins(daily, first_day, days)
     if not begins:
         raise ConfigError(
             f"{path}: its daily file, {daily.date[0]} to {daily.date[-1]}, has no window of the "
-            f"{days} days of the campaign with its spin-up; simulate fewer years"
+            f"{days} days of the campaign with its spin-up{_without_gap(daily)}; simulate fewer "
+            "years"
         )
     return Station(path.stem, climate, daily, begins)
 
@@ -163,9 +180,14 @@ def read_keys(
         "format": {"rmi": "kmi"}.get(form, form),
         **{f.name: getattr(options, f.name) for f in dataclasses.fields(options)},
         "columns": columns,
-        "without": list(options.without),
+        **{name: list(getattr(options, name)) for name in ("without", "header", "missing")},
     }
-    return {name: value for name, value in keys.items() if value not in (None, [])}
+    usual = {f.name: f.default for f in dataclasses.fields(options) if f.name != "et0"}
+    return {
+        name: value
+        for name, value in keys.items()
+        if value != [] and (name not in usual or value != usual[name])
+    }
 
 
 def _read_table(path: Path) -> dict[str, Any]:
@@ -193,6 +215,9 @@ def _options(table: dict[str, Any]) -> ReadOptions:
         last=table["last"],
         without=tuple(table["without"]),
         et0=cast(Et0Source, table["et0"]),
+        header=tuple(table["header"]),
+        missing=tuple(table["missing"]),
+        **{key: table[key] for key in ("delimiter", "decimal", "skip", "date_format")},
     )
 
 
@@ -204,7 +229,24 @@ def _begins(daily: DailyWeather, first_day: int, days: int) -> tuple[int, ...]:
     day = min(wanted.day, 28) if wanted.month == 2 else wanted.day
     dates = (datetime.date(year, wanted.month, day) for year in years)
     numbers = ((date - datetime.date(1970, 1, 1)).days for date in dates)
-    return tuple(n for n in numbers if first <= n and n + days - 1 <= last)
+    begins = [n for n in numbers if first <= n and n + days - 1 <= last]
+    gap = _gaps(daily)
+    whole = tuple(n for n in begins if not gap[n - first : n - first + days].any())
+    if 0 < len(whole) < len(begins):
+        log.warning("note: %s: %d of %d windows have missing days and are left out",
+                    daily.source, len(begins) - len(whole), len(begins))  # fmt: skip
+    return whole
+
+
+def _gaps(daily: DailyWeather) -> Mask:
+    """Return whether a needed quantity is missing, (days,)."""
+    gaps: Mask = np.isnan([getattr(daily, name) for name in NEEDED]).any(axis=0)
+    return gaps
+
+
+def _without_gap(daily: DailyWeather) -> str:
+    gaps = int(_gaps(daily).sum())
+    return f" without a gap ({gaps} days have missing values)" if gaps else ""
 
 
 def choose_station(

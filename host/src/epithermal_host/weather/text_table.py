@@ -1,141 +1,119 @@
-"""Parse a text table of daily values by its layout; report faults with their line."""
+"""Read a table of daily values by its layout; report faults with their line."""
 
 from __future__ import annotations
 
-import csv
 import datetime
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from epithermal_edge.errors import ConfigError
 from epithermal_host.arrays import Array
-from epithermal_host.tables.cells import EMPTY
+from epithermal_host.tables import table as tables
+from epithermal_host.tables.clock import read_dates
+from epithermal_host.tables.description import TableFile
 from epithermal_host.tables.quantities import WEATHER
 
-FIELDS: dict[str, tuple[float, float]] = {  # quantities of a file and their physical limits
-    name: (quantity.low, quantity.high) for name, quantity in WEATHER.items()
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One quantity of a file: field = factor * cell + offset."""
-
-    index: int
-    name: str  # in the file
-    factor: float = 1.0
-    offset: float = 0.0
-    trace: float | None = None  # value that marks an amount below the resolution: read as 0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Position of the daily values in a file."""
 
-    begin: int  # index of the first line with data
-    delimiter: str
-    date: int  # index of the cell with the date
-    columns: Mapping[str, Column]  # by field
-    station: int | None = None  # index of the cell with the station
+    file: TableFile
+    dates: tuple[str, ...]  # columns of the date
+    columns: Mapping[str, str]  # by field: a column with its conversion, as in `parse_column`
+    station: str | None = None  # column of the station
+    trace: Mapping[str, float] = field(default_factory=dict)  # by field: value below the resolution
     latitude_deg: float | None = None
     altitude_m: float | None = None
     et0_name: str = ""  # method of the file's ET0
-    ends_blank: bool = False  # a blank line ends the table
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows in the order of the file; lines are numbered from 1."""
 
-    dates: list[datetime.date] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    values: dict[str, Array] = field(default_factory=dict)
-    columns: dict[str, str] = field(default_factory=dict)  # name in the file, by field
-    faults: list[tuple[int, str]] = field(default_factory=list)
+    dates: list[datetime.date]
+    lines: list[int]
+    values: dict[str, Array]  # by field; NaN: missing
+    columns: dict[str, str]  # name in the file, by field
 
 
 def read_rows(
-    lines: list[str],
     layout: Layout,
     station: str | None,
     first: datetime.date | None,
     last: datetime.date | None,
+    without: Collection[str] = (),
 ) -> Table:
-    """Parse the cells as numbers; record each invalid date or number with its line.
+    """Read the daily values of a station; values are converted but not compared with limits.
 
     Parameters
     ----------
-    lines :
-        All lines of the file.
     layout :
         Layout by the dialect.
     station :
         Station to read; None for a file with a single one.
     first, last :
         Period to read; None: open.
+    without :
+        Fields not to read.
+
+    Raises
+    ------
+    ConfigError
+        A date or a number cannot be parsed, or the file has several stations.
+    SourceError
+        The file cannot be read.
     """
-    table = Table(columns={name: column.name for name, column in layout.columns.items()})
-    rows: list[list[float]] = []
-    stations: set[str] = set()
-    for number, line in enumerate(lines[layout.begin :], layout.begin + 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            if layout.ends_blank and rows and not line.strip():
-                break
-            continue
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=layout.delimiter))]
-        name = _cell(cells, layout.station) if layout.station is not None else ""
-        if station is not None and layout.station is not None and name != station:
-            continue
-        date = parse_date(_cell(cells, layout.date))
-        if date is None:
-            text = f"date = {_cell(cells, layout.date)!r}: not a date; write it like 2001-12-31"
-            table.faults.append((number, text))
-            continue
-        if (first is not None and date < first) or (last is not None and date > last):
-            continue
-        stations.add(name)
-        table.dates.append(date)
-        table.lines.append(number)
-        rows.append([_number(cells, c, f, number, table) for f, c in layout.columns.items()])
-    if len(stations) > 1:
-        names = ", ".join(sorted(stations)[:6])
-        table.faults = [(layout.begin, f"several stations ({names}); choose with --station")]
-        rows, table.dates, table.lines = [], [], []
-    data = np.array(rows, dtype=np.float64).reshape(len(rows), len(layout.columns))
-    table.values = {name: data[:, i] for i, name in enumerate(layout.columns)}
+    columns = {name: text for name, text in layout.columns.items() if name not in without}
+    code = () if layout.station is None else (layout.station,)
+    found = tables.read_cells(layout.file, [*layout.dates, *code, *columns.values()])
+    found = _of_station(found, layout, station)
+    found = _with_date(found, layout)
+    cells = [list(row) for row in zip(*(found.cells[name] for name in layout.dates), strict=True)]
+    file = replace(layout.file, time=layout.dates)
+    dates = read_dates(file, cells, found.lines.tolist())
+    chosen = [(first is None or first <= d) and (last is None or d <= last) for d in dates]
+    found = tables.select_rows(found, np.array(chosen, dtype=np.bool_))
+    values, faults = {}, []
+    for name, text in columns.items():
+        try:
+            values[name] = tables.unchecked_numbers(found, text, WEATHER[name])
+        except ConfigError as fault:
+            faults += [f"{line} ({name})" for line in fault.faults]
+    if faults:
+        raise ConfigError(*faults)
+    for name, trace in layout.trace.items():
+        if name in values:
+            values[name] = np.where(np.isclose(values[name], trace), 0.0, values[name])
+    days = [date for date, ok in zip(dates, chosen, strict=True) if ok]
+    names = {name: found.columns[text].name for name, text in columns.items()}
+    return Table(days, found.lines.tolist(), values, names)
+
+
+def _of_station(table: tables.Table, layout: Layout, station: str | None) -> tables.Table:
+    """Select the rows of a station; refuse several if none is chosen."""
+    if layout.station is None:
+        return table
+    codes = np.array(table.cells[layout.station], dtype=np.str_)
+    if station is not None:
+        return tables.select_rows(table, codes == station)
+    names = sorted(set(codes.tolist()))
+    if len(names) > 1:
+        shown = ", ".join(names[:6])
+        raise ConfigError(f"{layout.file.path}: several stations ({shown}); choose with --station")
     return table
 
 
-def parse_date(text: str) -> datetime.date | None:
-    """Parse an ISO date or its eight digits, optionally followed by a time; else return None."""
-    match = re.fullmatch(r"(\d{4})-?(\d{2})-?(\d{2})([T ].*|Z)?", text)
-    if match is None:
-        return None
-    try:
-        return datetime.date(*(int(part) for part in match.groups()[:3]))
-    except ValueError:
-        return None
-
-
-def _cell(cells: list[str], index: int) -> str:
-    return cells[index] if index < len(cells) else ""
-
-
-def _number(cells: list[str], column: Column, name: str, line: int, table: Table) -> float:
-    text = _cell(cells, column.index)
-    if text.lower() in EMPTY:
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        remedy = "write it with a decimal point, or leave it empty if unknown"
-        table.faults.append(
-            (line, f"{name} = {text!r} (column {column.name}): not a number; {remedy}")
-        )
-        return math.nan
-    if column.trace is not None and value == column.trace:
-        return 0.0
-    return value * column.factor + column.offset
+def _with_date(table: tables.Table, layout: Layout) -> tables.Table:
+    """Leave out rows without a date, and log how many."""
+    dated = np.array([bool(cell) for cell in table.cells[layout.dates[0]]], dtype=np.bool_)
+    if not dated.all():
+        log.warning("note: %s: %d of %d rows have no date and are left out",
+                    layout.file.path, int((~dated).sum()), dated.size)  # fmt: skip
+    return tables.select_rows(table, dated)
