@@ -144,6 +144,23 @@ def test_a_code_is_a_missing_day_that_is_counted_and_ends_nothing(tmp_path, capl
     assert "rain_mm (column prcp) is missing on 1 of 40 days, the first 2018-01-08" in caplog.text
 
 
+def test_a_daily_file_of_the_dwd_is_read_and_its_code_is_missing(tmp_path):
+    head = "STATIONS_ID;MESS_DATUM;QN_3;  FX;QN_4; RSK; TXK; TNK;eor"
+    rows = [f"  1358;{day(i):%Y%m%d};   10;-999;    3; {RAIN[i]:5};{HIGH[i]:6};{LOW[i]:6};eor"
+            for i in range(DAYS)]  # fmt: skip
+    rows[3] = rows[3].replace("  1.9", "-999 ")
+    path = write(tmp_path, "\n".join([head, *rows]) + "\n")
+    w = read(path, "csv", options("date=MESS_DATUM,rain_mm=RSK,t_min_c=TNK,t_max_c=TXK"))
+    np.testing.assert_array_equal(w.rain_mm, RAIN)
+    assert np.flatnonzero(np.isnan(w.t_max_c)).tolist() == [3]
+
+
+def test_a_missing_temperature_of_gsod_is_no_temperature(tmp_path):
+    path = write(tmp_path, gsod().replace(f"{LOW[2] * 9 / 5 + 32:.2f}", "9999.9", 1))
+    w = read(path, "csv", options(GSOD))
+    assert np.flatnonzero(np.isnan(w.t_min_c)).tolist() == [2]
+
+
 def test_a_missing_day_is_counted_and_many_are_refused(tmp_path, caplog):
     rows = meteostat().splitlines()
     how = options(SHORT, header=METEOSTAT)

@@ -96,7 +96,7 @@ def _add_csv(parser: argparse.ArgumentParser) -> None:
         metavar="CODES",
         default="",
         help="csv: cells that stand for no value, --missing=-777,trace, besides the usual codes "
-        "(-99, -999, -9999, -7999; of rain and ET0 99.99)",
+        "(-99, -999, -9999, -7999; of rain and ET0 99.99; of temperature 9999.9)",
     )
 
 

@@ -36,7 +36,9 @@ DISTANCE = Quantity("m", 0.0, 500.0, "a distance is positive", "in cm?")
 MONITOR_COUNTS = Quantity("", 0.0, LIMITS["incoming"][1], "no count", "no count")
 SOIL_TEMPERATURE = Quantity("degC", -60.0, 80.0, "in another unit?", "in K or degF?", _CODES)
 
-AIR_TEMPERATURE = Quantity("degC", -90.0, 60.0, "in another unit?", "in K or degF?")
+AIR_TEMPERATURE = Quantity(
+    "degC", -90.0, 60.0, "in another unit?", "in K or degF?", (*CODES, 999.9, 9999.9)
+)
 WEATHER: dict[str, Quantity] = {  # daily values of a station
     # 1825 mm: Foc-Foc, La Reunion, January 1966
     "rain_mm": Quantity("mm", 0.0, 1825.0, "negative rain", "in another unit?", _CODES),
@@ -49,8 +51,8 @@ WEATHER: dict[str, Quantity] = {  # daily values of a station
     "relative_humidity_pct": Quantity("%", 1.0, 100.0, "a fraction?", "not in percent?"),
     # daily sum of global radiation
     "radiation_mj_m2": Quantity("MJ/m2", 0.0, 50.0, "negative radiation", "in W/m2 or J/cm2?"),
-    "wind_2m_m_s": Quantity("m/s", 0.0, 60.0, "negative wind", "in km/h?"),
-    "wind_10m_m_s": Quantity("m/s", 0.0, 75.0, "negative wind", "in km/h?"),
+    "wind_2m_m_s": Quantity("m/s", 0.0, 60.0, "negative wind", "in km/h?", (*CODES, 999.9)),
+    "wind_10m_m_s": Quantity("m/s", 0.0, 75.0, "negative wind", "in km/h?", (*CODES, 999.9)),
 }
 
 DRIEST_YEAR_MM, ENOUGH_D = 30.0, 180.0  # rain of a year, judged from so many days on

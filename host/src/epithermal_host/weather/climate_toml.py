@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from epithermal_edge.errors import ConfigError
@@ -152,6 +151,6 @@ def _number_or_twelve(value: Any) -> float | Monthly | None:
     numbers = value if isinstance(value, list) else [value]
     if len(numbers) not in (1, 12) or isinstance(value, list) != (len(numbers) == 12):
         return None
-    if not all(isinstance(v, int | float) and np.isfinite(v) for v in numbers):
+    if not all(type(v) in (int, float) and abs(v) < 1e300 for v in numbers):  # also not NaN
         return None
     return tuple(float(v) for v in numbers) if isinstance(value, list) else float(value)
