@@ -76,10 +76,14 @@ def load_weights(content: bytes) -> Weights:
         if unknown or scaling.offset.shape != (len(inputs),):
             raise ValueError(f"other features: {', '.join(unknown) or scaling.offset.size}")
         known, uncertain = np.broadcast_to(file["sigma_scale"], 2).tolist()
+        arrays = {name: file[name] for name in file.files if name not in DESCRIPTION}
+        empty = [name for name, array in arrays.items() if array.size == 0]
+        if empty:
+            raise ValueError(f"empty arrays: {', '.join(empty)}")
         return Weights(
             kind=str(file["kind"]) if "kind" in file else "lstm",
             inputs=inputs,
-            arrays={name: file[name] for name in file.files if name not in DESCRIPTION},
+            arrays=arrays,
             scaling=scaling,
             sigma_scale=(known, uncertain),
         )
