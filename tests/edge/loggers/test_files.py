@@ -238,3 +238,15 @@ def test_the_first_and_the_last_line_of_a_real_station_are_its_first_and_last_re
     assert repr(records[0]) == repr(
         RawRecord(first, 900.0, 97.0, 1009.02, -1.2, 85.5, **housekeeping, channels=channels)
     )
+
+
+def test_columns_that_look_like_air_but_are_not_read_are_named(tmp_path):
+    header = "DateTime_utc,NeutronCount_Epithermal_Cum1h,AirPressure,air_t_c,rh_pct,soil_temp,sT_5"
+    path = tmp_path / "counts.csv"
+    path.write_text(f"{header}\n2024-05-01 01:00:00,700,1001.0,12.5,80.0,9.0,8.0\n")
+    unread = read_records([path], "cosmos_europe").unread
+    assert [text.split("'")[1] for text in unread] == ["air_t_c", "rh_pct"]
+    assert "if it is relative_humidity_pct, set columns and call it so" in unread[1]
+    known = header.replace("air_t_c", "airT").replace("rh_pct", "airRH")
+    path.write_text(f"{known}\n2024-05-01 01:00:00,700,1001.0,12.5,80.0,9.0,8.0\n")
+    assert read_records([path], "cosmos_europe").unread == ()

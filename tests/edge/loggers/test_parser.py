@@ -365,6 +365,34 @@ def test_without_a_header_the_error_names_the_option_columns():
     assert same(record, parse(after("hydroinnova", HYDROINNOVA), HYDROINNOVA_ROW)[1])
 
 
+def test_a_header_does_not_replace_the_configured_columns():
+    names = ("time_utc", "counts", "-", "temperature_c", "relative_humidity_pct")
+    context = start("cosmos_europe", Options(columns=names))
+    context, _ = parse(context, b"DateTime_utc,N,AirPressure,air_t_c,rh_pct")
+    _, record = parse(context, b"2024-05-01 01:00:00,700,1001.0,12.5,80.0")
+    assert (record.temperature_c, record.relative_humidity_pct) == (12.5, 80.0)
+    assert math.isnan(record.pressure_hpa)  # columns does not name it
+
+
+def test_no_line_is_read_while_a_header_contradicts_the_configured_columns():
+    names = ("time_utc", "counts", "temperature_c", "pressure_hpa")
+    row = b"2024-05-01 01:00:00,700,12.5,1001.0"
+    context = start("cosmos_europe", Options(columns=names))
+    context, _ = parse(context, b"DateTime_utc,N,AirPressure,AirTemperature")
+    reason = "column 3: the header names 'AirPressure' where columns names 'temperature_c'"
+    with pytest.raises(FrameError, match=reason):
+        parse(context, row)
+    context, _ = parse(context, b"DateTime_utc,N,AirTemperature,AirPressure")
+    assert parse(context, row)[1].pressure_hpa == 1001.0
+
+
+def test_a_header_of_another_width_does_not_replace_the_configured_columns():
+    context = start("cosmos_europe", Options(columns=("time_utc", "counts", "pressure_hpa")))
+    with pytest.raises(FrameError, match="a header of 2 names, columns has 3: not used"):
+        parse(context, b"DateTime_utc,NeutronCount_Epithermal_Cum1h")
+    assert parse(context, b"2024-05-01 01:00:00,700,1001.0")[1].pressure_hpa == 1001.0
+
+
 @pytest.mark.parametrize(
     ("dialect", "options", "reason"),
     [

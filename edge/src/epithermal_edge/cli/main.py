@@ -197,6 +197,8 @@ def _replay(arguments: argparse.Namespace) -> int:
             log.warning("damaged line: %s", reason)
         for name in files.without_record:
             log.warning("no record in %s", name)
+        for text in files.unread:
+            log.warning("%s", text)
     else:
         records, extra = replay.from_journal(config)
         tally = "from=journal"

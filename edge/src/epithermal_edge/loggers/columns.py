@@ -13,6 +13,12 @@ from epithermal_edge.loggers.dialects import Dialect
 from epithermal_edge.times import HOUR_S
 
 NONE = -1
+_LOOKS_LIKE = {
+    "pressure_hpa": re.compile(r"press|baro|(^|_)(p|pa|hpa|mbar|mb)(_|\d|$)"),
+    "temperature_c": re.compile(r"temp|(^|_)(t|ta|tair|airt)(_|\d|$)"),
+    "relative_humidity_pct": re.compile(r"humid|(^|_)(hum|rh|hr|airrh|relhum)(_|\d|$)"),
+}  # of names as words joined by _
+_NOT_AIR = re.compile(r"(?i)soil|st_?\d|^sT|panel|logger|batt|vapou?r|sensor_temp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +170,70 @@ def _channels(plan: Plan, plain: list[str]) -> tuple[ChannelColumns, ...]:
         if columns:
             found.append(ChannelColumns(channel, tuple(columns), _period(plain[columns[0]])))
     return tuple(found)
+
+
+def find_clash(
+    dialect: Dialect, options: Options, columns: tuple[str, ...], header: tuple[str, ...]
+) -> str:
+    """Return how a header contradicts the configured columns of the same number; "": not at all.
+
+    They contradict where both name a known quantity and not the same one. A name that is unknown
+    to the dialect leaves the choice to `columns`.
+    """
+    quantity_of = _quantities(dialect)
+    quantity_of.update((plain_name(name), "counts") for name in options.count_columns or ())
+    for number, (own, other) in enumerate(zip(columns, header, strict=True), start=1):
+        quantities = [quantity_of.get(plain_name(name), "") for name in (own, other)]
+        if all(quantities) and quantities[0] != quantities[1]:
+            return (
+                f"column {number}: the header names {other!r} where columns names {own!r}; "
+                "correct columns"
+            )
+    return ""
+
+
+def _quantities(dialect: Dialect) -> dict[str, str]:
+    """Return the quantity of each plain name that is known; inside and outside air are the same."""
+    groups = {
+        "time": (*dialect.time, "timeutc", "time"),
+        "clock": dialects.CLOCK,
+        "counts": (*dialect.counts, "counts"),
+        "duration": dialects.DURATION,
+        "pressure": dialects.PRESSURE,
+        "temperature": (*dialects.TEMPERATURE, *dialects.INSIDE_TEMPERATURE),
+        "humidity": (
+            *dialects.HUMIDITY,
+            *dialects.INSIDE_HUMIDITY,
+            *dialects.HOUSING_HUMIDITY,
+        ),
+        "rain": (*dialects.RAIN, *dialects.RAIN_TIPS),
+        "et0": dialects.ET0,
+        "incoming": dialects.INCOMING,
+        "battery": dialects.BATTERY,
+    }
+    return {name: quantity for quantity, names in groups.items() for name in names}
+
+
+def unread_air(plan: Plan) -> tuple[str, ...]:
+    """Return a warning for each column that looks like a value of the air which the plan lacks."""
+    missing = {
+        "pressure_hpa": plan.pressure,
+        "temperature_c": plan.temperature,
+        "relative_humidity_pct": plan.humidity,
+    }
+    out = []
+    for name in plan.names:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
+        for field_name, columns in missing.items():
+            if not columns and not _known_elsewhere(name) and _LOOKS_LIKE[field_name].search(words):
+                remedy = f"if it is {field_name}, set columns and call it so"
+                out.append(f"column {name!r} is not read; {remedy}")
+    return tuple(out)
+
+
+def _known_elsewhere(name: str) -> bool:
+    inside = (*dialects.INSIDE_TEMPERATURE, *dialects.INSIDE_HUMIDITY, *dialects.HOUSING_HUMIDITY)
+    return plain_name(name) in inside or bool(_NOT_AIR.search(name))
 
 
 def _find(plain: list[str], aliases: tuple[str, ...]) -> tuple[int, ...]:

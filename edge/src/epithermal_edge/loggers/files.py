@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from epithermal_edge.errors import FrameError, SourceError
+from epithermal_edge.loggers.columns import unread_air
 from epithermal_edge.loggers.dialects import LINE_BYTES
 from epithermal_edge.loggers.parser import (
     DIALECTS,
@@ -46,6 +47,7 @@ class ReadResult:
     duplicates: int  # the same record again
     conflicts: int  # another record with the same end; the first one is used
     without_record: tuple[str, ...]  # names of files without a record
+    unread: tuple[str, ...] = ()  # columns that look like values of the air but are not read
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class _Tally:
     binary: list[str] = field(default_factory=list)  # "file: reason" of each binary table
     headers: int = 0  # files with a header of the dialect
     header_only: list[str] = field(default_factory=list)  # names of files with only a header
+    unread: dict[str, None] = field(default_factory=dict)  # warnings, each once
 
 
 def read_records(paths: Iterable[Path], dialect: str, options: Options | None = None) -> ReadResult:
@@ -103,6 +106,7 @@ def read_records(paths: Iterable[Path], dialect: str, options: Options | None = 
         duplicates=duplicates,
         conflicts=conflicts,
         without_record=tuple(tally.without_record),
+        unread=tuple(tally.unread),
     )
 
 
@@ -130,6 +134,8 @@ def _records(
     if context.flagged:
         tally.flagged += context.flagged
         log.warning("%s: %s", name, describe_flagged(context))
+    if context.plan is not None:
+        tally.unread.update(dict.fromkeys(unread_air(context.plan)))
     if context.plan is without_header:
         return
     tally.headers += 1

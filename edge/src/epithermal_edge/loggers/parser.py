@@ -22,6 +22,7 @@ from epithermal_edge.loggers.columns import (
     Options,
     Plan,
     Tube,
+    find_clash,
     is_header,
     plan_columns,
 )
@@ -72,6 +73,7 @@ class Context:
     extra: bool = False  # lines since the header end with a delimiter
     last: LastRecord | None = None
     flagged: int = 0  # records whose counts are not used, because of the quality column
+    clash: str = ""  # how the last header contradicts `columns`; no line is read until one agrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ def parse(context: Context, line: bytes) -> tuple[Context, RawRecord | None]:
             return _with_header(context, cells), None
     plan = context.plan
     if plan is None:
-        raise FrameError(f"no {dialect.name} header so far; set columns to the names in order")
+        missing = f"no {dialect.name} header so far; set columns to the names in order"
+        raise FrameError(context.clash or missing)
     extra = _has_extra(context, plan, cells)
     if plan.checksum != NONE:
         _verify(text.rstrip(" ")[:-1] if extra else text, plan.names[plan.checksum])
@@ -208,11 +211,31 @@ def _comment(context: Context, text: str) -> Context:
 
 def _with_header(context: Context, cells: list[str]) -> Context:
     names = tuple(cell.strip() for cell in cells)
+    if context.options.columns is not None and context.dialect.delimiter != "json":
+        return _with_declared(context, context.options.columns, names)
     if context.plan is None or names != context.plan.header:
         context = replace(
             context, plan=plan_columns(context.dialect, context.options, names), last=None
         )
     return replace(context, header=names[:-1] if not names[-1] else (), extra=False)
+
+
+def _with_declared(context: Context, columns: tuple[str, ...], names: tuple[str, ...]) -> Context:
+    """Compare a header with the configured columns, which are used unless the two contradict.
+
+    Raises
+    ------
+    FrameError
+        The header has another number of names; the configured columns stay in use.
+    """
+    named = names if names[-1] else names[:-1]
+    if len(named) != len(columns):
+        raise FrameError(f"a header of {len(named)} names, columns has {len(columns)}: not used")
+    clash = find_clash(context.dialect, context.options, columns, named)
+    plan = (
+        None if clash else context.plan or plan_columns(context.dialect, context.options, columns)
+    )
+    return replace(context, plan=plan, header=(), extra=False, clash=clash)
 
 
 def _with_units(context: Context, text: str) -> Context:
