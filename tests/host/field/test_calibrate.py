@@ -115,8 +115,8 @@ def changed(site_toml: Path, tmp_path: Path, *changes: tuple[str, str]) -> SiteF
 
 
 def calibrated(site_file: SiteFile) -> Calibration:
-    records, _ = series.raw_records(site_file)
-    return calibrate.calibrate(site_file, read_campaigns(site_file), records)
+    read = series.raw_records(site_file)
+    return calibrate.calibrate(site_file, read_campaigns(site_file), read)
 
 
 def campaign(rows: list[tuple[int, float, float, float]]) -> Campaign:
@@ -409,8 +409,8 @@ def test_the_command_writes_block_figures_and_picture_and_prints_the_block(
 def test_with_its_n_the_network_reproduces_the_samples(site_toml):
     site_file = read_site(site_toml)
     bundle = dataclasses.replace(open_bundle(BUNDLE), spin_up_steps=50)
-    records, _ = series.raw_records(site_file)
-    result = calibrate.calibrate(site_file, read_campaigns(site_file), records, bundle)
+    read = series.raw_records(site_file)
+    result = calibrate.calibrate(site_file, read_campaigns(site_file), read, bundle)
     network = result.network
     assert network is not None and not network.reason
     note = f"the network had run for {min(network.age_d)} days at the first sampling; "
@@ -421,7 +421,7 @@ def test_with_its_n_the_network_reproduces_the_samples(site_toml):
 
     def misfit(n_cph: float) -> float:  # a station with this N, from its first record
         site = dataclasses.replace(result.site, cosmic_n_cph=n_cph)
-        streamed = stream(site, np.array([n_cph]), records, 0, bundle)
+        streamed = stream(site, np.array([n_cph]), read.records, 0, bundle)
         rows = np.searchsorted(streamed.day_end_s, ends)
         return float(np.average(streamed.theta[0, rows], weights=weight)) - wanted
 
@@ -497,7 +497,7 @@ def published(shared, monkeypatch, tmp_path):
         (tmp_path / "means.csv").write_text("day,theta\n" + rows, "utf-8")
         (tmp_path / "site.toml").write_text(text, "utf-8")
         site_file = read_site(tmp_path / "site.toml")
-        records, _ = series.raw_records(site_file)
+        records = series.raw_records(site_file).records
         return site_file, calibrate.sampling_days(site_file, read_campaigns(site_file), records)[0]
 
     return site_with_means

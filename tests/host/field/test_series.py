@@ -14,7 +14,8 @@ from tests.support.sites import made_up_site, probe, rain
 
 from epithermal_edge.errors import ConfigError
 from epithermal_host.evaluation.exponential_filter import exponential_filter
-from epithermal_host.field.days import daily_mean
+from epithermal_host.field.days import daily_mean, fill_columns, nanmean_rows
+from epithermal_host.field.samples import read_campaigns
 from epithermal_host.field.series import load, raw_records
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.tables.table import read_table
@@ -99,7 +100,61 @@ def test_a_year_of_rain_in_another_unit_is_refused(made_up, factor, refused):
 def test_probes_are_averaged_in_their_depth_and_weighted_between_depths(made_up):
     truth = load(made_up).truth
     assert truth[1] == pytest.approx(0.25 * 0.2 + 0.75 * 0.4)
-    assert truth[3] == pytest.approx(0.25 * (0.1 * 23 + 0.2) / 24 + 0.3)
+
+
+def test_the_mean_of_several_profiles_does_not_jump_when_one_drops_out(made_up):
+    assert load(made_up).truth[3] == pytest.approx(0.25 * 0.2 + 0.75 * 0.4)  # b is silent
+    own = np.array([0.2, 0.25, 0.4])
+    wave = 0.2 + 0.05 * np.sin(np.arange(500.0) / 30.0)
+    values = wave[:, None] + own - own.mean()
+    values[100:300, 2] = values[250:, 0] = np.nan
+    values[260:270] = np.nan
+    filled = nanmean_rows(fill_columns(values))
+    known = np.isfinite(values).any(axis=1)
+    np.testing.assert_allclose(filled[known], wave[known], atol=1e-6)
+    assert np.isnan(filled[~known]).all()
+    never = np.column_stack([values, np.full(500, np.nan)])
+    np.testing.assert_array_equal(nanmean_rows(fill_columns(never)), filled)
+
+
+def test_a_site_without_samples_is_calibrated_on_its_probes(made_up, tmp_path):
+    path = tmp_path / "probes.toml"
+    text = SITE.replace(SAMPLING, '\n[sampling]\nkind = "probes"\nday = "2024-06-06"\n')
+    path.write_text(text, "utf-8")
+    series = load(read_site(path))
+    assert series.sampled_theta == pytest.approx(series.truth[5]) == pytest.approx(0.35)
+    assert series.theta_classical[5] == pytest.approx(0.35, abs=1e-3)
+    assert any("calibrated on the probes" in note for note in series.notes)
+    campaign = read_campaigns(read_site(path))[0]
+    assert sorted(zip(campaign.depth_cm, campaign.theta.round(6), strict=True)) == [
+        (10.0, 0.1), (10.0, 0.3), (25.0, 0.4)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sampling", "reason"),
+    [
+        ('kind = "probes"', "sampling.day: missing"),
+        (
+            'kind = "probes"\nday = "2024-06-06"\nvalue = "x"',
+            "sampling.value: not with kind probes",
+        ),
+        ('kind = "theta"\nday = "2024-06-06"\nvalue = "x"', "sampling.file: required"),
+    ],
+)
+def test_a_sampling_by_probes_names_days_and_no_file(tmp_path, sampling, reason):
+    path = tmp_path / "site.toml"
+    path.write_text(SITE.replace(SAMPLING, f"\n[sampling]\n{sampling}\n"), "utf-8")
+    with pytest.raises(ConfigError, match=reason):
+        read_site(path)
+
+
+def test_probes_without_a_value_on_the_sampling_day_are_rejected(made_up, tmp_path):
+    path = tmp_path / "probes.toml"
+    text = SITE.replace(SAMPLING, '\n[sampling]\nkind = "probes"\nday = "2024-06-26"\n')
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match="on 2024-06-26 a depth of the probes has no value"):
+        read_campaigns(read_site(path))
 
 
 def test_a_site_without_samples_requires_n(made_up):

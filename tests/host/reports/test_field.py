@@ -146,6 +146,15 @@ def test_the_page_is_one_file_and_states_that_nothing_was_fitted(judged):
     assert (page.parent / "made-up.png").stat().st_size > 10_000
 
 
+def test_table_page_and_data_state_the_share_of_hours_corrected(judged):
+    done, page = judged
+    line = "hours corrected for pressure 100 %, humidity 100 %"
+    assert line in field.table(done)
+    assert "<h2>Corrections</h2>" in page.read_text("utf-8")
+    (site,) = json.loads((page.parent / field.DATA).read_text())["sites"]
+    assert site["corrected_share"] == {"pressure": 1.0, "humidity": 1.0, "intensity": None}
+
+
 def test_the_page_escapes_every_name_that_a_file_brings(judged):
     done, place, evil = judged[0], judged[0].places[0], "<i>\"&'</i>"
     line = LaterLine(evil, evil, place.lines[0].probes)

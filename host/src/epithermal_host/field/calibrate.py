@@ -31,6 +31,13 @@ from epithermal_host.field.calibration_fit import (
     fits,
     station_sigma,
 )
+from epithermal_host.field.coverage import (
+    SiteRecords,
+    corrected_shares,
+    describe_shares,
+    warn_of_shares,
+)
+from epithermal_host.field.days import begin_s, day_window_end_s
 from epithermal_host.field.network_n import (
     NEAR,
     NetworkFit,
@@ -41,8 +48,8 @@ from epithermal_host.field.network_n import (
     stream,
 )
 from epithermal_host.field.sampled_counts import Mean, corrected, daily, mean_over
-from epithermal_host.field.samples import Campaign, begin_s, read_campaigns
-from epithermal_host.field.series import BEFORE_SAMPLING_S, day_window_end_s, raw_records
+from epithermal_host.field.samples import Campaign, read_campaigns
+from epithermal_host.field.series import BEFORE_SAMPLING_S, raw_records
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.simulation.known_site import PROFILE_SIGMA
@@ -89,10 +96,8 @@ def run(
     site_file = read_site(path)
     bundle = open_bundle(bundle_path) if bundle_path else None
     campaigns = read_campaigns(site_file)
-    records, _ = raw_records(site_file)
-    result = calibrate(
-        site_file, campaigns, records, bundle, extra=extra, runtime_name=runtime_name
-    )
+    read = raw_records(site_file)
+    result = calibrate(site_file, campaigns, read, bundle, extra=extra, runtime_name=runtime_name)
     out = out or Path(f"calibration-{site_file.name}")
     write_atomic(out / PICTURE, calibrate_plot.picture(result))
     write_json(out / DATA, calibrate_text.as_json(result))
@@ -103,14 +108,16 @@ def run(
 def calibrate(
     site_file: SiteFile,
     campaigns: Sequence[Campaign],
-    records: Sequence[RawRecord],
+    read: SiteRecords,
     bundle: Bundle | None = None,
     *,
     extra: bool = False,
     runtime_name: str | None = None,
 ) -> Calibration:
     """Calibrate a site without writing files; parameters and errors as for `run`."""
+    records = read.records
     days, notes = sampling_days(site_file, campaigns, records)
+    notes += read.notes
     methods, site = fits(site_file.site, days), site_file.site
     more = extra_hydrogen(site, days, methods[-1])
     if extra and more.reason:
@@ -131,6 +138,8 @@ def calibrate(
                 f"the network had run for {min(network.age_d)} days at the first sampling; "
                 f"its spin-up takes {bundle.spin_up_steps} days"
             )
+    shares = corrected_shares(site_file, streamed.corrected.quality)
+    notes += [describe_shares(shares)] if warn_of_shares(shares) else []
     n_cph, theta = _series(site_file.site, methods, streamed, network)
     return Calibration(
         site_file=site_file,

@@ -1,15 +1,22 @@
-"""Average series over days; convert the ends of days to dates, months and years."""
+"""Average series over days; convert between days and times."""
 
 from __future__ import annotations
 
+import datetime
+import math
 from typing import Any
 
 import numpy as np
 
-from epithermal_edge.times import DAY_S
+from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array, Integers
+from epithermal_host.field.site_toml import SiteFile
+
+EPOCH = datetime.date(1970, 1, 1)
 
 COVERED = 0.75  # smallest share of a day's usual number of readings
+ROUNDS_MAX = 200  # of the fit in fill_columns
+CONVERGED = 1e-7  # change of a column's constant at which it ends
 
 
 def middle_of(day_end_s: Array) -> Any:
@@ -52,3 +59,46 @@ def nanmean_rows(values: Array) -> Array:
     number = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def fill_columns(values: Array) -> Array:
+    """Fill the gaps of columns (n, k) that differ by constants; NaN where a row has no value.
+
+    A missing value is the mean anomaly of the row's other columns plus the column's constant, so
+    that the mean of the columns does not jump when one drops out. A column without any value
+    remains NaN.
+
+    Notes
+    -----
+    The constants are fitted to all rows by alternating means (additive two-way fit).
+    """
+    known = np.isfinite(values)
+    used = known.any(axis=0)
+    if known[:, used].all():
+        return values
+    offset = np.zeros(values.shape[1])
+    for _ in range(ROUNDS_MAX):
+        anomaly = nanmean_rows(values - offset)
+        new = nanmean_rows((values - anomaly[:, None]).T)
+        new -= new[used].mean()
+        last, offset = offset, new
+        if np.abs(offset - last)[used].max() < CONVERGED:
+            break
+    return np.where(known, values, nanmean_rows(values - offset)[:, None] + offset)
+
+
+def begin_s(day: str) -> float:
+    """Return the start of a day, given as ISO date [s, UTC]."""
+    return (datetime.date.fromisoformat(day) - EPOCH).days * DAY_S
+
+
+def date_from(begin_s: float) -> str:
+    """Format the start of a day [s, UTC] as ISO date."""
+    return (EPOCH + datetime.timedelta(days=begin_s / DAY_S)).isoformat()
+
+
+def day_window_end_s(site_file: SiteFile, day: str) -> float:
+    """Return the end [s, UTC] of the 24 h window with most of a day's light; day: ISO date."""
+    noon_s = begin_s(day) + (12.0 - site_file.longitude_deg / 15.0) * HOUR_S
+    shift = site_file.day_ends_utc_h * HOUR_S
+    return math.ceil((noon_s - shift) / DAY_S) * DAY_S + shift

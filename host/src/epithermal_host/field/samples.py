@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,13 @@ import numpy as np
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Integers, Mask
+from epithermal_host.field.days import (
+    begin_s,
+    daily_mean,
+    date_from,
+    day_window_end_s,
+    fill_columns,
+)
 from epithermal_host.field.site_toml import Sampling, SiteFile
 from epithermal_host.tables.quantities import (
     DENSITY,
@@ -20,11 +26,14 @@ from epithermal_host.tables.quantities import (
     THETA,
     WATER_G_G,
 )
-from epithermal_host.tables.table import Table, numbers, read_cells, refuse
+from epithermal_host.tables.table import Table, numbers, read_cells, read_table, refuse
 
 DRIEST_FIELD = 0.01  # g/g or m3/m3: the median sample of a drier sheet is in another unit
-EPOCH = datetime.date(1970, 1, 1)
 SHALLOW_CM, DEEP_CM = 25.0, 100.0  # samples beyond the one and none above the other: mm
+PROBES_AS_SAMPLES = (
+    "N is calibrated on the probes, which stand in for samples: bias and RMSE against them prove "
+    "nothing, ubRMSE and r do"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,11 +46,6 @@ class Campaign:
     distance_m: Array  # (n,) from the detector; NaN: unknown
     profile: Integers  # (n,) index of the profile, 0 to number of profiles - 1
     notes: tuple[str, ...] = ()  # how many samples of the day each rule leaves out
-
-
-def begin_s(day: str) -> float:
-    """Return the start of a day, given as ISO date [s, UTC]."""
-    return (datetime.date.fromisoformat(day) - EPOCH).days * DAY_S
 
 
 def read_campaigns(site_file: SiteFile) -> list[Campaign]:
@@ -58,6 +62,8 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     sampling = site_file.sampling
     if sampling is None:
         raise ConfigError(f"{site_file.path}: no [sampling] to calibrate on; add the table")
+    if sampling.kind == "probes":
+        return _probe_campaigns(site_file, sampling)
     where = sampling.file.path
     day_s, table = _rows(sampling)
     depth, distance = _depth(sampling, table), _distance(sampling, table)
@@ -69,7 +75,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     profile = _profile(sampling, table.cells, known.size)
     out, faults = [], []
     for begin in _wanted(sampling, day_s[known]):
-        day = (EPOCH + datetime.timedelta(days=begin / DAY_S)).isoformat()
+        day = date_from(begin)
         own_day = day_s == begin
         rows = usable & own_day
         if not np.any(known & own_day):
@@ -85,6 +91,36 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
             notes = _left_out(sampling.deepest_cm, own_day, known, usable)
             notes += _unplaced(sampling, rows, depth, distance)
             out.append(Campaign(day, theta[rows], depth[rows], distance[rows], own, notes))
+    if faults:
+        raise ConfigError(*faults)
+    return out
+
+
+def _probe_campaigns(site_file: SiteFile, sampling: Sampling) -> list[Campaign]:
+    """Take the daily means of the probes for samples; columns of the same place are a profile."""
+    days = sorted(dict.fromkeys(sampling.days))
+    ends = np.array([day_window_end_s(site_file, day) for day in days])
+    theta, depth, profile = [], [], []
+    for probe in site_file.probes:
+        time_s, values = read_table(probe.file, probe.columns, THETA)
+        for i, column in enumerate(fill_columns(values).T):
+            theta.append(daily_mean(time_s, column, ends))
+            depth.append(probe.depth_cm)
+            profile.append(i)
+    same = len({len(probe.columns) for probe in site_file.probes}) == 1
+    out, faults = [], []
+    for day, values in zip(days, np.array(theta).T, strict=True):
+        rows = np.isfinite(values)
+        if set(np.array(depth)[rows]) != set(depth):
+            faults.append(
+                f"{site_file.path}: sampling.day: on {day} a depth of the probes has no value for "
+                "more than a quarter of the day; name another day"
+            )
+            continue
+        own = np.unique(np.array(profile)[rows] * same, return_inverse=True)[1]
+        away = np.full(own.size, np.nan)
+        notes = (PROBES_AS_SAMPLES,)
+        out.append(Campaign(day, values[rows], np.array(depth)[rows], away, own, notes))
     if faults:
         raise ConfigError(*faults)
     return out

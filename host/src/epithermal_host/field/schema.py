@@ -104,16 +104,16 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("least_c", float, "days above this are evaluated", True, low=-50, high=50),
     ),
     "sampling": (
-        _FILE,
+        Key("file", str, "CSV, plain or .gz, or .xlsx; not with kind probes", default=""),
         Key("time", list, "column of the date; without it all samples are of `day`", single=True),
         *_CLOCK,
-        Key("value", str, "column of the water content", True),
+        Key("value", str, "column of the water content; not with kind probes", default=""),
         Key(
             "kind",
             str,
-            "quantity of the value",
+            "quantity of the value; probes: the [[probe]] tables stand in for samples",
             True,
-            choices=("theta", "water_g_g", "total_water_g_g"),
+            choices=("theta", "water_g_g", "total_water_g_g", "probes"),
         ),
         Key(
             "day", str, "the one day of an evaluation; default: the first", default="", pattern=_ISO

@@ -21,12 +21,19 @@ from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import NAN, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
-from epithermal_host.arrays import Array, Mask
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.field.days import daily_mean, nanmean_rows
+from epithermal_host.field.coverage import (
+    Shares,
+    SiteRecords,
+    corrected_shares,
+    describe_reading,
+    warn_of_shares,
+)
+from epithermal_host.field.days import daily_mean, day_window_end_s, fill_columns, nanmean_rows
 from epithermal_host.field.neutron_monitor import counts_at
 from epithermal_host.field.sampled_counts import corrected, mean_over, steps
-from epithermal_host.field.samples import begin_s, read_campaigns
+from epithermal_host.field.samples import PROBES_AS_SAMPLES, read_campaigns
 from epithermal_host.field.site_toml import Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
 from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, is_too_dry, rain_amount
@@ -49,6 +56,8 @@ class FieldSeries:
     cosmic_n_cph: float  # from the sampling day
     sampling_end_s: float  # end of that day's window [s, UTC]; NaN: no samples
     sampled_theta: float  # field mean of that day [m3 m-3]
+    shares: Shares  # of the hours that are corrected
+    notes: tuple[str, ...]  # what was noticed while the records were read and corrected
 
 
 def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
@@ -68,19 +77,18 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
     SourceError
         A file cannot be read.
     """
-    records, faulty_s = raw_records(site_file)
+    read = raw_records(site_file)
     if cosmic_n_cph is None:
-        cosmic_n_cph = calibrated_n(site_file, records, *sample_day(site_file))
-    return load_each(site_file, np.array([cosmic_n_cph]), records, faulty_s)[0]
+        cosmic_n_cph = calibrated_n(site_file, read.records, *sample_day(site_file))
+    return load_each(site_file, np.array([cosmic_n_cph]), read)[0]
 
 
-def load_each(
-    site_file: SiteFile, n_cph: Array, records: Sequence[RawRecord], faulty_s: Array
-) -> tuple[FieldSeries, ...]:
+def load_each(site_file: SiteFile, n_cph: Array, read: SiteRecords) -> tuple[FieldSeries, ...]:
     """Load the series for each of several N (k,) [counts h-1] from the output of `raw_records`."""
     end_s, theta = (NAN, NAN) if site_file.sampling is None else sample_day(site_file)
     site = known_site(site_file, theta, n_cph)
-    windows = daily_windows(site, records, site_file.day_ends_utc_h, n_cph.size)
+    windows, quality = daily_windows(site, read.records, site_file.day_ends_utc_h, n_cph.size)
+    shares = corrected_shares(site_file, quality)
     day_end_s = np.array([w.hour * HOUR_S for w in windows])
     features = np.stack([w.features for w in windows], axis=1)
     theta_classical = np.stack([w.theta_classical for w in windows], axis=1)
@@ -91,15 +99,23 @@ def load_each(
         restart=np.array([w.restart[0] for w in windows]),
         theta_classical=theta_classical[0],
         truth=probe_mean(site_file, day_end_s),
-        judged=judged_days(site_file, day_end_s, faulty_s),
+        judged=judged_days(site_file, day_end_s, read.faulty_s),
         cosmic_n_cph=float(n_cph[0]),
         sampling_end_s=end_s,
         sampled_theta=theta,
+        shares=shares,
+        notes=(*read.notes, *warn_of_shares(shares), *_of_probes(site_file)),
     )
     return tuple(
         dataclasses.replace(first, features=x, theta_classical=inverted, cosmic_n_cph=n)
         for x, inverted, n in zip(features, theta_classical, n_cph.tolist(), strict=True)
     )
+
+
+def _of_probes(site_file: SiteFile) -> tuple[str, ...]:
+    if site_file.sampling is None or site_file.sampling.kind != "probes":
+        return ()
+    return (PROBES_AS_SAMPLES,)
 
 
 def known_site(site_file: SiteFile, theta: float, n_cph: Array) -> Site:
@@ -111,16 +127,11 @@ def known_site(site_file: SiteFile, theta: float, n_cph: Array) -> Site:
     return dataclasses.replace(site, cosmic_n_sigma=sigma)
 
 
-def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
-    """Read the detector's records and add rain and monitor; find faults of the monitor.
-
-    Returns
-    -------
-    list of RawRecord, (k, 2) [s, UTC]
-        Records in time order; start and end of each fault of the monitor.
-    """
+def raw_records(site_file: SiteFile) -> SiteRecords:
+    """Read the detector's records and add rain and monitor; find faults of the monitor."""
     source = site_file.records
-    records = read_records(source.paths, source.dialect, source.options).records
+    result = read_records(source.paths, source.dialect, source.options)
+    records = result.records
     end_s = np.array([r.end_s for r in records])
     changes: dict[str, Array] = {}
     faulty_s = np.empty((0, 2))
@@ -135,21 +146,26 @@ def raw_records(site_file: SiteFile) -> tuple[list[RawRecord], Array]:
         dataclasses.replace(record, **{name: values[i] for name, values in columns.items()})
         for i, record in enumerate(records)
     ]
-    return out, faulty_s
+    return SiteRecords(out, faulty_s, describe_reading(result))
 
 
 def daily_windows(
     site: Site, records: Iterable[RawRecord], day_ends_utc_h: int, n: int = 1
-) -> list[Window]:
-    """Compute one window per day, for n sites with the same counts, from the first counts on."""
+) -> tuple[list[Window], Integers]:
+    """Compute one window per day, for n sites with the same counts, from the first counts on.
+
+    Returns
+    -------
+    list of Window, (k,)
+        The windows, and the flags of each corrected record of the first site.
+    """
     phases = 24 // math.gcd(24, day_ends_utc_h)  # fewest phases that include this hour
-    windows = [
-        w
-        for _, _, closed in steps(site, records, n, phases)
-        for w in closed
-        if w.hour % 24 == day_ends_utc_h
-    ]
-    return from_first_counts(windows)
+    windows: list[Window] = []
+    flags = []
+    for _, corrected_record, closed in steps(site, records, n, phases):
+        flags.append(int(corrected_record.quality[0]))
+        windows += [w for w in closed if w.hour % 24 == day_ends_utc_h]
+    return from_first_counts(windows), np.array(flags, dtype=np.int64)
 
 
 def from_first_counts(windows: list[Window]) -> list[Window]:
@@ -202,14 +218,10 @@ def sample_day(site_file: SiteFile) -> tuple[float, float]:
     campaigns = read_campaigns(site_file)
     day = site_file.sampling.day or campaigns[0].day
     campaign = next(c for c in campaigns if c.day == day)
-    return day_window_end_s(site_file, day), float(campaign.theta.mean())
-
-
-def day_window_end_s(site_file: SiteFile, day: str) -> float:
-    """Return the end [s, UTC] of the 24 h window with most of a day's light; day: ISO date."""
-    noon_s = begin_s(day) + (12.0 - site_file.longitude_deg / 15.0) * HOUR_S
-    shift = site_file.day_ends_utc_h * HOUR_S
-    return math.ceil((noon_s - shift) / DAY_S) * DAY_S + shift
+    end_s = day_window_end_s(site_file, day)
+    if site_file.sampling.kind == "probes":
+        return end_s, float(probe_mean(site_file, np.array([end_s]))[0])
+    return end_s, float(campaign.theta.mean())
 
 
 def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
@@ -220,7 +232,7 @@ def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
     total, weights = np.zeros(day_end_s.size), 0.0
     for probe in site_file.probes:
         time_s, values = read_table(probe.file, probe.columns, THETA)
-        total += probe.weight * daily_mean(time_s, nanmean_rows(values), day_end_s)
+        total += probe.weight * daily_mean(time_s, nanmean_rows(fill_columns(values)), day_end_s)
         weights += probe.weight
     return total / weights if weights else np.full(day_end_s.size, np.nan)
 

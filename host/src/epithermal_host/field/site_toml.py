@@ -29,7 +29,7 @@ from epithermal_edge.site import IncomingForm, Site
 from epithermal_host.field.schema import PROBE, TABLES
 from epithermal_host.tables.description import TableFile
 
-WaterKind = Literal["theta", "water_g_g", "total_water_g_g"]
+WaterKind = Literal["theta", "water_g_g", "total_water_g_g", "probes"]
 
 _COPIED = (
     *("value", "depth_column", "deepest_cm", "bottom_column", "distance_column"),
@@ -79,7 +79,7 @@ class SoilTemperature:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """File of soil samples."""
+    """File of soil samples, or days on which the probes stand in for samples."""
 
     file: TableFile
     value: str
@@ -216,7 +216,7 @@ class _Builder:
             incoming=self._monitor(values.get("incoming")),
             rain=self._rain(values.get("rain")),
             soil_temperature=self._soil_temperature(values.get("soil_temperature")),
-            sampling=self._sampling(values.get("sampling")),
+            sampling=self._sampling(values.get("sampling"), bool(probes)),
             probes=tuple(
                 Probe(self._table(p), tuple(p["columns"]), p["depth_cm"], p["weight"])
                 for p in probes
@@ -291,13 +291,24 @@ class _Builder:
             return None
         return SoilTemperature(self._table(table), table["column"], table["least_c"])
 
-    def _sampling(self, table: dict[str, Any] | None) -> Sampling | None:
+    def _sampling(self, table: dict[str, Any] | None, probes: bool) -> Sampling | None:
         if table is None:
             return None
         days = tuple(table["days"] or ([table["day"]] if table["day"] else []))
         faults = [f"sampling.days: {day!r} is not a date" for day in days if not _is_date(day)]
-        if not table["time"] and len(days) != 1:
-            faults.append("sampling.time: missing; name the column of the date, or set day")
+        if table["kind"] == "probes":
+            faults += _probes_as_samples(table, days, probes)
+        else:
+            faults += [
+                f"sampling.{name}: required; {wanted}"
+                for name, wanted in (
+                    ("file", "a CSV"),
+                    ("value", "the column of the water content"),
+                )
+                if not table[name]
+            ]
+            if not table["time"] and len(days) != 1:
+                faults.append("sampling.time: missing; name the column of the date, or set day")
         hours = [hour for hour in (table["from_h"], table["to_h"]) if hour is not None]
         if len(hours) == 1 or (hours and hours[0] >= hours[1]):
             faults.append("sampling.from_h: set it together with a later to_h, or set neither")
@@ -310,6 +321,19 @@ class _Builder:
             hours=(hours[0], hours[1]) if len(hours) == 2 else None,
             **{name: table[name] for name in _COPIED},
         )
+
+
+def _probes_as_samples(table: Mapping[str, Any], days: tuple[str, ...], probes: bool) -> list[str]:
+    """Return the faults of a [sampling] of kind probes."""
+    faults = []
+    if not probes:
+        faults.append("sampling.kind: there is no [[probe]]; add one, or give samples")
+    if not days:
+        faults.append("sampling.day: missing; name a day on which probes and counts are complete")
+    of_a_file = ("file", "time", "value", *(name for name in _COPIED if name.endswith("_column")))
+    named = [name for name in of_a_file if table[name]]
+    faults += [f"sampling.{name}: not with kind probes; remove it" for name in named]
+    return faults
 
 
 def _is_date(text: str) -> bool:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
+from epithermal_host.field.coverage import describe_shares
 from epithermal_host.field.site_toml import read_sites
 from epithermal_host.rendering.text import plain
 from epithermal_host.reports import field_calibrated, field_html, field_plots, field_retrained
@@ -133,6 +134,9 @@ def table(report: FieldReport) -> str:
                 f"{place.series.name:18} {x.method:28} {x.inputs:16} {p.days:5} {p.ubrmse:7.4f} "
                 f"{p.rmse:7.4f} {p.r:6.3f} {p.bias:+8.4f} {anchored} {x.ubrmse_in_years:9.4f}"
             )
+        series = place.series
+        lines.append(f"{series.name:18} {describe_shares(series.shares)}")
+        lines += [f"{series.name:18} warning: {note}" for note in series.notes]
     lines += [
         f"{'median':18} {m.method:28} {m.inputs:16} {m.sites:5} {m.ubrmse:7.4f} {m.rmse:7.4f} "
         f"{m.r:6.3f} {m.bias:+8.4f} {m.rmse_anchored:9.4f} {m.ubrmse_in_years:9.4f}"
@@ -171,6 +175,8 @@ def as_json(report: FieldReport) -> dict[str, Any]:
                     "anchor": place.anchor,
                     "rain_share": place.rain_share,
                     "et0_share": place.et0_share,
+                    "corrected_share": dataclasses.asdict(place.series.shares),
+                    "notes": list(place.series.notes),
                     "lines": [dataclasses.asdict(line) for line in place.lines],
                 }
                 for place in report.places

@@ -57,12 +57,12 @@ def load(
     ConfigError
         As `field.series.load`.
     """
-    records, faulty_s = raw_records(site_file)
+    read = raw_records(site_file)
     end_s, theta = sample_day(site_file)
-    classical = calibrated_n(site_file, records, end_s, theta)
+    classical = calibrated_n(site_file, read.records, end_s, theta)
     around = candidates(classical)
     site = known_site(site_file, theta, around)
-    until = [r for r in records if end_s - HISTORY_D * DAY_S < r.end_s <= end_s]
+    until = [r for r in read.records if end_s - HISTORY_D * DAY_S < r.end_s <= end_s]
     run = stream(site, around, until, site_file.day_ends_utc_h, None)
     day, sample, error = np.array([end_s]), np.array([theta]), np.array([SAMPLING_SIGMA])
     n_cph = []
@@ -70,7 +70,7 @@ def load(
         theta_of_n = network_theta(bundle, inputs.features, run.restart, who, runtime_name)
         fit = network_fit(dataclasses.replace(run, theta=theta_of_n), day, sample, error)
         n_cph.append(classical if fit.reason or math.isnan(fit.n_cph) else fit.n_cph)
-    first, *own = load_each(site_file, np.array([classical, *n_cph]), records, faulty_s)
+    first, *own = load_each(site_file, np.array([classical, *n_cph]), read)
     network_inputs = [
         NetworkInputs(_input_sets(site_file, series.features[None])[i], series.cosmic_n_cph)
         for i, series in enumerate(own)

@@ -14,9 +14,9 @@ from epithermal_host.bundles.hidden_states import HiddenStates, compute_hidden_s
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.field.calibration import USUAL_HUMIDITY_G_M3
-from epithermal_host.field.days import month_of, year_of
+from epithermal_host.field.days import day_window_end_s, month_of, year_of
 from epithermal_host.field.samples import read_campaigns
-from epithermal_host.field.series import FieldSeries, day_window_end_s
+from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.field.weighted_mean import field_mean
 from epithermal_host.retraining.head_fit import SiteDays
@@ -50,8 +50,11 @@ class Level:
 
 
 def read_samples(site_file: SiteFile) -> Samples:
-    """Read every sampling campaign of the site file and compute its field mean."""
-    if site_file.sampling is None:
+    """Read every sampling campaign of the site file and compute its field mean.
+
+    Probes that stand in for samples are no samples: the result is empty.
+    """
+    if site_file.sampling is None or site_file.sampling.kind == "probes":
         return Samples(*(np.empty(0) for _ in range(3)))
     site, pressure = site_file.site, float(mean_pressure(site_file.altitude_m))
     bound = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
