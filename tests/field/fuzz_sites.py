@@ -18,7 +18,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 NAMES = ("fuerstensee-fsc001", "flickner-ks", "roaring-fork-c1")
-BEFORE, AFTER = datetime.timedelta(days=21), datetime.timedelta(days=14)
+BEFORE, AFTER = datetime.timedelta(days=9), datetime.timedelta(days=6)
 TOA5 = '"TOA5"'
 DATES = ("%Y-%m-%d", "%m/%d/%Y", "%d.%m.%Y")
 

@@ -4,7 +4,8 @@
 
 Each mutation is refused with file and remedy, or gives the same N within three standard errors
 (and the same rain, probes and evaluated days), or is noted. It is a fault if it is refused without
-file or remedy, passes silently, or ends in a traceback. `fuzz_mutations` lists what is left out because no program can notice it.
+file or remedy, passes silently, or ends in a traceback. `fuzz_mutations`
+lists what is left out because no program can notice it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import logging
 import random
 import sys
@@ -19,6 +21,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +38,7 @@ from epithermal_host.field.site_toml import read_site
 OUTCOMES = ("refused", "same N", "noted", "no remedy", "silent", "traceback")
 FAULTS = ("no remedy", "silent", "traceback")
 SIGMAS = 3.0
-PROBES_AGREE, RAIN_AGREES, DAYS_AGREE = 0.02, 0.2, 0.1  # [m3 m-3], relative, share of the days
+AGREE = 0.2  # relative change of rain and probes, change of the share of days, that is the same
 REMEDY = (";", "?", "set ", "name ", "correct", "increase", "add ", "give ")
 
 
@@ -112,7 +115,7 @@ def difference(old: Figures, new: Figures) -> str:
         sigmas = abs(new.n_cph - old.n_cph) / old.sigma_cph
         out.append(f"N {old.n_cph:.0f} -> {new.n_cph:.0f} ({sigmas:.1f} sigma)")
     for name, allowed in (
-        ("probes", PROBES_AGREE), ("rain_mm", RAIN_AGREES * old.rain_mm), ("days", DAYS_AGREE),
+        ("probes", AGREE * old.probes), ("rain_mm", AGREE * old.rain_mm), ("days", AGREE),
     ):  # fmt: skip
         a, b = getattr(old, name), getattr(new, name)
         if np.isfinite(a) and not abs(b - a) <= allowed:
@@ -144,29 +147,34 @@ def try_one(case: Case, old: Figures, kind: str, rng: random.Random, folder: Pat
     return Result(case.name, kind, change, outcome, f"{differs} | {' | '.join(notes)}")
 
 
-def run(
-    mutations: int, seed: int, names: Sequence[str] = NAMES, each: bool = False
-) -> list[Result]:
-    """Try a number of mutations, in turn of every kind at every site.
+def run_site(name: str, mutations: int, seed: int, each: bool = False) -> list[Result]:
+    """Try mutations of one site, of every kind in turn.
 
     Raises
     ------
     FileNotFoundError
-        The sites' files are not on this machine.
+        The site's files are not on this machine.
     """
-    rng, results = random.Random(seed), []
+    rng, results = random.Random(f"{seed} {name}"), []
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        cases = [load(name) for name in names]
-        old = {case.name: figures(case.write(folder)) for case in cases}
-        turns = [(case, kind) for kind in KINDS for case in cases]
-        for i in range(mutations):
-            case, kind = turns[i % len(turns)]
-            result = try_one(case, old[case.name], kind, random.Random(rng.random()), folder)
+        folder, case = Path(temporary), load(name)
+        old = figures(case.write(folder))
+        for kind in itertools.islice(itertools.cycle(KINDS), mutations):
+            result = try_one(case, old, kind, rng, folder)
             results.append(result)
             if each or result.outcome in FAULTS:
                 print(*dataclasses.astuple(result), sep=" | ", flush=True)
     return results
+
+
+def run(
+    mutations: int, seed: int, names: Sequence[str] = NAMES, each: bool = False
+) -> list[Result]:
+    """Try mutations of several sites, each in its own process."""
+    shares = [len(range(i, mutations, len(names))) for i in range(len(names))]
+    with ProcessPoolExecutor(len(names)) as pool:
+        done = pool.map(run_site, names, shares, [seed] * len(names), [each] * len(names))
+        return [result for results in done for result in results]
 
 
 def table(results: Sequence[Result]) -> str:

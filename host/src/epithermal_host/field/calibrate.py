@@ -47,6 +47,7 @@ from epithermal_host.field.network_n import (
     network_fit,
     stream,
 )
+from epithermal_host.field.plausibility import check_theta
 from epithermal_host.field.sampled_counts import Mean, corrected, daily, mean_over
 from epithermal_host.field.samples import Campaign, read_campaigns
 from epithermal_host.field.series import BEFORE_SAMPLING_S, raw_records
@@ -141,6 +142,7 @@ def calibrate(
     shares = corrected_shares(site_file, streamed.corrected.quality)
     notes += [describe_shares(shares)] if warn_of_shares(shares) else []
     n_cph, theta = _series(site_file.site, methods, streamed, network)
+    notes += check_theta(streamed.inversion[0], float(site.bulk_density_g_cm3))
     return Calibration(
         site_file=site_file,
         site=site,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from epithermal_host.field.days import (
     day_window_end_s,
     fill_columns,
 )
+from epithermal_host.field.plausibility import check_kind, check_known, check_samples
 from epithermal_host.field.site_toml import Sampling, SiteFile
 from epithermal_host.tables.quantities import (
     DENSITY,
@@ -70,7 +72,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
     theta = _theta(site_file, sampling, table, ~(depth > sampling.deepest_cm))
     known = np.isfinite(theta)
     if not known.any():
-        raise ConfigError(f"{where}: no samples in column {sampling.value!r}")
+        raise ConfigError(f"{where}: no samples in column {sampling.value!r}; name another column")
     usable = known & ~(depth > sampling.deepest_cm)
     profile = _profile(sampling, table.cells, known.size)
     out, faults = [], []
@@ -90,6 +92,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
             own = np.unique(profile[rows], return_inverse=True)[1]
             notes = _left_out(sampling.deepest_cm, own_day, known, usable)
             notes += _unplaced(sampling, rows, depth, distance)
+            notes += tuple(_doubts(site_file, table, rows, theta, depth, distance))
             out.append(Campaign(day, theta[rows], depth[rows], distance[rows], own, notes))
     if faults:
         raise ConfigError(*faults)
@@ -135,7 +138,7 @@ def _rows(sampling: Sampling) -> tuple[Array, Table]:
     table = read_cells(sampling.file, names)
     time_s = table.time_s
     if not time_s.size:
-        raise ConfigError(f"{sampling.file.path}: the file has no rows")
+        raise ConfigError(f"{sampling.file.path}: the file has no rows; add the samples")
     if not sampling.file.time:
         time_s = np.full(time_s.size, begin_s(sampling.day))
     day_s = np.floor(time_s / DAY_S) * DAY_S
@@ -226,6 +229,22 @@ def _distance(sampling: Sampling, table: Table) -> Array:
         reason = "and all other distances are below 1 m; in km? m is wanted"
         refuse(table, sampling.distance_column, np.isfinite(distance), reason)
     return distance
+
+
+def _doubts(
+    site_file: SiteFile, table: Table, rows: Mask, theta: Array, depth: Array, distance: Array
+) -> list[str]:
+    """Report what is unknown or hardly meant in the samples in use; each array (n,)."""
+    sampling = cast(Sampling, site_file.sampling)
+    own = numbers(table, sampling.bulk_density_column, DENSITY)
+    density = np.where(np.isfinite(own), own, float(site_file.site.bulk_density_g_cm3))
+    return [
+        *check_kind(sampling),
+        *check_known("depth", sampling.depth_column, depth, rows),
+        *check_known("distance", sampling.distance_column, distance, rows),
+        *check_known("density", sampling.bulk_density_column, own, rows),
+        *check_samples(theta[rows], density[rows]),
+    ]
 
 
 def _left_out(deepest_cm: float, day: Mask, known: Mask, usable: Mask) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,13 +33,17 @@ from epithermal_host.field.coverage import (
 )
 from epithermal_host.field.days import daily_mean, day_window_end_s, fill_columns, nanmean_rows
 from epithermal_host.field.neutron_monitor import counts_at
+from epithermal_host.field.plausibility import DRIEST_THETA, check_records
 from epithermal_host.field.sampled_counts import corrected, mean_over, steps
 from epithermal_host.field.samples import PROBES_AS_SAMPLES, read_campaigns
-from epithermal_host.field.site_toml import Rain, SiteFile
+from epithermal_host.field.site_toml import Probe, Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
 from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, is_too_dry, rain_amount
 from epithermal_host.tables.table import read_table
 
+log = logging.getLogger(__name__)
+
+UNKNOWN_MAX = 0.1  # share of days without soil temperature that is not reported
 BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, for the last humidity held
 
 
@@ -146,7 +151,8 @@ def raw_records(site_file: SiteFile) -> SiteRecords:
         dataclasses.replace(record, **{name: values[i] for name, values in columns.items()})
         for i, record in enumerate(records)
     ]
-    return SiteRecords(out, faulty_s, describe_reading(result))
+    notes = (*describe_reading(result), *check_records(site_file, out))
+    return SiteRecords(out, faulty_s, notes)
 
 
 def daily_windows(
@@ -232,9 +238,21 @@ def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
     total, weights = np.zeros(day_end_s.size), 0.0
     for probe in site_file.probes:
         time_s, values = read_table(probe.file, probe.columns, THETA)
+        _warn_of_probes(probe, values)
         total += probe.weight * daily_mean(time_s, nanmean_rows(fill_columns(values)), day_end_s)
         weights += probe.weight
     return total / weights if weights else np.full(day_end_s.size, np.nan)
+
+
+def _warn_of_probes(probe: Probe, values: Array) -> None:
+    """Log which columns have no value, and a mean that is that of no soil."""
+    for name, column in zip(probe.columns, values.T, strict=True):
+        mean = float(np.nanmean(column)) if np.isfinite(column).any() else NAN
+        if math.isnan(mean):
+            log.warning("note: %s: %s: no cell has a value", probe.file.path, name)
+        elif mean < DRIEST_THETA:
+            log.warning("note: %s: %s: the mean of %.3g m3/m3 is drier than soil in the field; in "
+                        "another unit?", probe.file.path, name, mean)  # fmt: skip
 
 
 def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
@@ -248,7 +266,12 @@ def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
     warm = site_file.soil_temperature
     if warm is not None:
         time_s, values = read_table(warm.file, (warm.column,), SOIL_TEMPERATURE)
-        judged &= daily_mean(time_s, values[:, 0], day_end_s) > warm.least_c
+        soil_c = daily_mean(time_s, values[:, 0], day_end_s)
+        unknown = int(np.isnan(soil_c).sum())
+        if unknown > UNKNOWN_MAX * soil_c.size:
+            log.warning("note: %s: %s: unknown on %d of %d days, which are not evaluated",
+                        warm.file.path, warm.column, unknown, soil_c.size)  # fmt: skip
+        judged &= soil_c > warm.least_c
     for begin, end in faulty_s:
         judged &= (day_end_s <= begin) | (day_end_s - DAY_S >= end)
     return np.asarray(judged, dtype=bool)

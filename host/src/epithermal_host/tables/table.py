@@ -44,6 +44,8 @@ def read_table(
         The file cannot be read.
     """
     table = read_cells(file, names)
+    if not table.time_s.size:
+        raise ConfigError(f"{file.path}: the file has no rows; give a file with values")
     columns = [numbers(table, name, quantity) for name in names]
     return table.time_s, np.stack(columns, axis=1)
 
