@@ -79,6 +79,12 @@ $(DASHBOARDS)/.ready:
 test-dashboards: $(READY) $(DASHBOARDS)/.ready ## the real dashboards and databases beside a station; minutes
 	$(BIN)/python -m pytest tests/dashboards -m slow
 
+MUTATIONS := 2000
+SEED := 1
+
+fuzz-tables: $(READY) ## change the tables of three real sites in 2000 ways; half an hour
+	$(BIN)/python -m tests.field.fuzz_tables --mutations $(MUTATIONS) --seed $(SEED)
+
 bench-stations: $(READY) ## 200 stations at one broker and one database, 30 days of hours each
 	$(BIN)/python -m tests.bench.bench_stations --report build/stations.json
 
@@ -116,4 +122,4 @@ clean: ## remove what the targets made, but not .venv
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 .PHONY: help dev demo check test mutants test-edge test-slow test-dashboards test-deb test-docs faults faults-short \
-  bench bench-station bench-page bench-stations bench-cosmic bench-columns docs site deb clean
+  bench bench-station bench-page bench-stations fuzz-tables bench-cosmic bench-columns docs site deb clean

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 NAMES = ("fuerstensee-fsc001", "flickner-ks", "roaring-fork-c1")
 BEFORE, AFTER = datetime.timedelta(days=9), datetime.timedelta(days=6)
 TOA5 = '"TOA5"'
-DATES = ("%Y-%m-%d", "%m/%d/%Y", "%d.%m.%Y")
+DATES = ("%m/%d/%Y", "%d.%m.%Y")
 
 
 @dataclass
@@ -165,7 +165,13 @@ def _date(text: str) -> datetime.date:
 
 def _date_or_none(text: str) -> datetime.date | None:
     text = re.split(r"[ T]", text.strip(' "'))[0]
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        pass
     for form in DATES:
+        if len(text) not in range(8, 11):
+            continue
         try:
             return datetime.datetime.strptime(text, form).date()
         except ValueError:

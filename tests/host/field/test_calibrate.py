@@ -25,8 +25,8 @@ from epithermal_edge.records import Quality
 from epithermal_host.cli.main import main
 from epithermal_host.evaluation.methods import COSMIC
 from epithermal_host.field import calibrate, calibrate_text, series
-from epithermal_host.field.calibration import Calibration
 from epithermal_host.field.calibration_fit import (
+    Calibration,
     Day,
     cosmic_shape,
     extra_hydrogen,

@@ -21,8 +21,10 @@ from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
 from epithermal_host.field import calibrate_plot, calibrate_text
-from epithermal_host.field.calibration import HISTORY_D, USUAL_HUMIDITY_G_M3, Calibration
 from epithermal_host.field.calibration_fit import (
+    HISTORY_D,
+    USUAL_HUMIDITY_G_M3,
+    Calibration,
     Day,
     Fit,
     cosmic_shape,
@@ -30,12 +32,6 @@ from epithermal_host.field.calibration_fit import (
     fit,
     fits,
     station_sigma,
-)
-from epithermal_host.field.coverage import (
-    SiteRecords,
-    corrected_shares,
-    describe_shares,
-    warn_of_shares,
 )
 from epithermal_host.field.days import begin_s, day_window_end_s
 from epithermal_host.field.network_n import (
@@ -47,7 +43,14 @@ from epithermal_host.field.network_n import (
     network_fit,
     stream,
 )
-from epithermal_host.field.plausibility import check_theta
+from epithermal_host.field.remarks import (
+    SiteRecords,
+    check_soil,
+    check_theta,
+    corrected_shares,
+    describe_shares,
+    warn_of_shares,
+)
 from epithermal_host.field.sampled_counts import Mean, corrected, daily, mean_over
 from epithermal_host.field.samples import Campaign, read_campaigns
 from epithermal_host.field.series import BEFORE_SAMPLING_S, raw_records
@@ -118,7 +121,7 @@ def calibrate(
     """Calibrate a site without writing files; parameters and errors as for `run`."""
     records = read.records
     days, notes = sampling_days(site_file, campaigns, records)
-    notes += read.notes
+    notes += [*read.notes, *check_soil(site_file)]
     methods, site = fits(site_file.site, days), site_file.site
     more = extra_hydrogen(site, days, methods[-1])
     if extra and more.reason:

@@ -8,7 +8,7 @@ import numpy as np
 
 from epithermal_edge.times import DAY_S
 from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
-from epithermal_host.field.calibration import Calibration
+from epithermal_host.field.calibration_fit import Calibration
 from epithermal_host.field.days import begin_s, middle_of
 from epithermal_host.rendering.plots import (
     COLOURS,

@@ -8,8 +8,7 @@ import tomllib
 from typing import Any
 
 from epithermal_host import __version__
-from epithermal_host.field.calibration import Calibration
-from epithermal_host.field.calibration_fit import Fit, scatter
+from epithermal_host.field.calibration_fit import Calibration, Fit, scatter
 from epithermal_host.rendering.text import plain
 
 SYMBOLS = ("N0", "N_D", "N")

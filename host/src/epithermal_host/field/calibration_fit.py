@@ -10,18 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.uts import uts_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
 from epithermal_host.evaluation.methods import COSMIC, DESILETS, UTS
+from epithermal_host.field.network_n import NetworkFit
 from epithermal_host.field.sampled_counts import Mean
+from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.field.weighted_mean import FieldMean
 
 Shape = Callable[[Array], Array]
 """Rate of a detector with scale 1 at the water contents (k,) of the sampling days."""
 
+HISTORY_D = 400.0  # before the first sampling day; older records have no effect on the network
+USUAL_HUMIDITY_G_M3 = 5.0  # in the weights, if unknown; they hardly depend on it
 EXTRA_MAX_G_G = 0.3
 EXTRA_DAYS = 3  # with fewer days, a fit of two parameters cannot be checked
 EXTRA_GAIN = 4.0  # of chi squared: two standard errors
@@ -58,6 +63,25 @@ class Extra:
     n_cph: float
     gain: float  # reduction of chi squared
     reason: str  # why it should not be used
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """All figures and series of a calibration."""
+
+    site_file: SiteFile
+    site: Site  # calibrated
+    days: tuple[Day, ...]
+    fits: tuple[Fit, ...]  # Desilets, UTS, COSMIC
+    extra: Extra
+    extra_used: bool
+    bundle: Bundle | None
+    cosmic_n_cph: float  # N of COSMIC alone, with the extra hydrogen if it is used
+    network: NetworkFit | None
+    notes: tuple[str, ...]
+    day_end_s: Array  # (T,) days of the picture, by their end
+    n_cph: Array  # (T,) corrected counts
+    theta: dict[str, Array]  # by method, (T,) [m3 m-3]
 
 
 def fits(site: Site, days: Sequence[Day]) -> tuple[Fit, ...]:

@@ -46,7 +46,7 @@ def read_counts(monitor: Monitor) -> tuple[Array, Array]:
         time_s, values = read_table(monitor.file, (monitor.column,), MONITOR_COUNTS)
         time_s, value = time_s[np.isfinite(values[:, 0])], values[np.isfinite(values[:, 0]), 0]
     if not value.size:
-        raise ConfigError(f"{where}: no counts in column {monitor.column}")
+        raise ConfigError(f"{where}: no counts in column {monitor.column}; name another column")
     _check_reference(monitor, value)
     return time_s, value
 

@@ -18,7 +18,7 @@ from epithermal_host.field.days import (
     day_window_end_s,
     fill_columns,
 )
-from epithermal_host.field.plausibility import check_kind, check_known, check_samples
+from epithermal_host.field.remarks import check_kind, check_known, check_profiles, check_samples
 from epithermal_host.field.site_toml import Sampling, SiteFile
 from epithermal_host.tables.quantities import (
     DENSITY,
@@ -244,7 +244,15 @@ def _doubts(
         *check_known("distance", sampling.distance_column, distance, rows),
         *check_known("density", sampling.bulk_density_column, own, rows),
         *check_samples(theta[rows], density[rows]),
+        *_shared_profiles(sampling, table, rows, distance),
     ]
+
+
+def _shared_profiles(sampling: Sampling, table: Table, rows: Mask, distance: Array) -> list[str]:
+    if not (sampling.profile_column and sampling.distance_column):
+        return []
+    names = table.cells[sampling.profile_column]
+    return check_profiles([names[i] for i in np.flatnonzero(rows)], distance[rows])
 
 
 def _left_out(deepest_cm: float, day: Mask, known: Mask, usable: Mask) -> tuple[str, ...]:

@@ -24,16 +24,18 @@ from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.field.coverage import (
+from epithermal_host.field.days import daily_mean, day_window_end_s, fill_columns, nanmean_rows
+from epithermal_host.field.neutron_monitor import counts_at
+from epithermal_host.field.remarks import (
+    DRIEST_THETA,
     Shares,
     SiteRecords,
+    check_depths,
+    check_records,
     corrected_shares,
     describe_reading,
     warn_of_shares,
 )
-from epithermal_host.field.days import daily_mean, day_window_end_s, fill_columns, nanmean_rows
-from epithermal_host.field.neutron_monitor import counts_at
-from epithermal_host.field.plausibility import DRIEST_THETA, check_records
 from epithermal_host.field.sampled_counts import corrected, mean_over, steps
 from epithermal_host.field.samples import PROBES_AS_SAMPLES, read_campaigns
 from epithermal_host.field.site_toml import Probe, Rain, SiteFile
@@ -236,16 +238,20 @@ def probe_mean(site_file: SiteFile, day_end_s: Array) -> Array:
     NaN if any depth has no value.
     """
     total, weights = np.zeros(day_end_s.size), 0.0
+    means: list[float] = []
     for probe in site_file.probes:
         time_s, values = read_table(probe.file, probe.columns, THETA)
-        _warn_of_probes(probe, values)
+        means += _warn_of_probes(probe, values)
         total += probe.weight * daily_mean(time_s, nanmean_rows(fill_columns(values)), day_end_s)
         weights += probe.weight
+    for text in check_depths(means):
+        log.warning("note: %s: %s", site_file.path, text)
     return total / weights if weights else np.full(day_end_s.size, np.nan)
 
 
-def _warn_of_probes(probe: Probe, values: Array) -> None:
-    """Log which columns have no value, and a mean that is that of no soil."""
+def _warn_of_probes(probe: Probe, values: Array) -> list[float]:
+    """Log which columns have no value or the mean of no soil; return their means [m3 m-3]."""
+    means = []
     for name, column in zip(probe.columns, values.T, strict=True):
         mean = float(np.nanmean(column)) if np.isfinite(column).any() else NAN
         if math.isnan(mean):
@@ -253,6 +259,8 @@ def _warn_of_probes(probe: Probe, values: Array) -> None:
         elif mean < DRIEST_THETA:
             log.warning("note: %s: %s: the mean of %.3g m3/m3 is drier than soil in the field; in "
                         "another unit?", probe.file.path, name, mean)  # fmt: skip
+        means.append(mean)
+    return means
 
 
 def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.field.coverage import describe_shares
+from epithermal_host.field.remarks import describe_shares
 from epithermal_host.field.site_toml import read_sites
 from epithermal_host.rendering.text import plain
 from epithermal_host.reports import field_calibrated, field_html, field_plots, field_retrained

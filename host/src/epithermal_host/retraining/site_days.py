@@ -13,7 +13,7 @@ from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.hidden_states import HiddenStates, compute_hidden_states
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.metrics import rms
-from epithermal_host.field.calibration import USUAL_HUMIDITY_G_M3
+from epithermal_host.field.calibration_fit import USUAL_HUMIDITY_G_M3
 from epithermal_host.field.days import day_window_end_s, month_of, year_of
 from epithermal_host.field.samples import read_campaigns
 from epithermal_host.field.series import FieldSeries

@@ -1,6 +1,6 @@
-"""Compare the tables of a site with each other; describe what can hardly be meant.
+"""Remark on a site's tables: hours corrected, lines left out, what can hardly be meant.
 
-Nothing is refused here: a note names what was compared and the likely remedy.
+Nothing is refused here: a remark names what was compared, and the likely remedy.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from epithermal_edge.loggers.files import ReadResult
 from epithermal_edge.physics.atmosphere import absolute_humidity, mean_pressure
-from epithermal_edge.records import RawRecord
+from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.times import DAY_S
-from epithermal_host.arrays import Array, Mask
+from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.field.site_toml import Sampling, SiteFile
 
 MINERAL_G_CM3 = 2.65  # density of quartz: porosity is 1 - density / this
@@ -23,14 +26,90 @@ REFERENCE_AWAY_HPA = 60.0
 WETTEST_AIR_G_M3 = 32.0  # dew point of 31 degC
 FRACTION_MAX_PCT = 1.5  # no air has less humidity for weeks
 INTERVALS_AGREE = 1.25
+DEPTHS_DIFFER = 5.0  # factor between the means of two depths
 DRIEST_THETA = 0.02  # of a field mean [m3 m-3]
 EXCESS = 0.05  # of a water content over the porosity [m3 m-3]
 RARE = 0.05  # share of days or samples that is not reported
+MOST_LATTICE_G_G = 0.12  # of clays
 RAIN_DAYS = 14.0  # with known rain, from which its sum is judged
 RAIN_MM_D = (0.1, 8.0)  # mean of the record: 37 to 2900 mm a year
 LEAST_RECORDS = 100  # for a comparison of medians
 _VOLUMETRIC = re.compile(r"(?i)theta_?v|vwc|vol|_v(_|$)|m3|cm3_cm3")
 _GRAVIMETRIC = re.compile(r"(?i)theta_?g|gwc|grav|g_?g(_|$)|_g(_|$)")
+ENOUGH = 0.95  # share of the hours below which a correction is reported as incomplete
+WITHOUT = {
+    "pressure": "elsewhere the counts are not used",
+    "humidity": "elsewhere f_h is 1",
+    "intensity": "elsewhere f_i is 1",
+}
+
+
+class SiteRecords(NamedTuple):
+    """Records of a site with rain and monitor, and what was noticed while they were read."""
+
+    records: list[RawRecord]  # in time order
+    faulty_s: Array  # (k, 2) start and end of each fault of the monitor [s, UTC]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of the hours with counts that are corrected; NaN: no such correction here."""
+
+    pressure: float
+    humidity: float
+    intensity: float
+
+
+def corrected_shares(site_file: SiteFile, quality: Integers) -> Shares:
+    """Compute the shares from the flags of the corrected records (n,)."""
+    counted = quality[(quality & int(Quality.MISSING)) == 0]
+    if site_file.records.corrected or not counted.size:
+        return Shares(*(math.nan,) * 3)
+
+    def without(flag: Quality) -> float:
+        return float(np.mean((counted & int(flag)) == 0))
+
+    return Shares(
+        pressure=without(Quality.PRESSURE_MISSING),
+        humidity=without(Quality.HUMIDITY_MISSING),
+        intensity=math.nan if site_file.incoming is None else without(Quality.INCOMING_MISSING),
+    )
+
+
+def describe_shares(shares: Shares) -> str:
+    """Format the shares as one line of text."""
+    known = {name: getattr(shares, name) for name in WITHOUT}
+    parts = [f"{name} {100 * v:.0f} %" for name, v in known.items() if math.isfinite(v)]
+    return f"hours corrected for {', '.join(parts)}" if parts else "already corrected"
+
+
+def warn_of_shares(shares: Shares) -> tuple[str, ...]:
+    """Return a warning for each correction that is missing in many of the hours."""
+    return tuple(
+        f"only {100 * getattr(shares, name):.0f} % of the hours are corrected for {name}; {effect}"
+        for name, effect in WITHOUT.items()
+        if getattr(shares, name) < ENOUGH
+    )
+
+
+def describe_reading(result: ReadResult) -> tuple[str, ...]:
+    """Report damaged lines, files without a record and columns that were not read."""
+    notes = list(result.unread)
+    if result.damaged:
+        notes.append(
+            f"{result.damaged} of {result.lines} lines are damaged and left out, the first: "
+            f"{result.reasons[0]}"
+        )
+    if result.conflicts:
+        notes.append(f"{result.conflicts} records have the time of another and are left out")
+    if result.without_record:
+        notes.append(f"no record in {_listed(result.without_record)}")
+    return tuple(notes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more files"
 
 
 def check_kind(sampling: Sampling) -> list[str]:
@@ -41,6 +120,14 @@ def check_kind(sampling: Sampling) -> list[str]:
         return []
     name = "g/g" if gravimetric else "m3/m3"
     return [f"column {sampling.value!r} reads like {name}, but sampling.kind is {sampling.kind!r}"]
+
+
+def check_soil(site_file: SiteFile) -> list[str]:
+    """Compare the soil of the site file with those known."""
+    lattice = float(site_file.site.lattice_water_g_g)
+    if lattice <= MOST_LATTICE_G_G:
+        return []
+    return [f"lattice_water_g_g is {lattice:g}, more than in known soils: in percent?"]
 
 
 def check_samples(theta: Array, density_g_cm3: Array) -> list[str]:
@@ -61,6 +148,31 @@ def check_samples(theta: Array, density_g_cm3: Array) -> list[str]:
             "another unit?"
         )
     return notes
+
+
+def check_profiles(profile: Sequence[str], distance_m: Array) -> list[str]:
+    """Report profiles, by the name of each sample (n,), that stand at several distances."""
+    places: dict[str, set[float]] = {}
+    for name, distance in zip(profile, distance_m.tolist(), strict=True):
+        places.setdefault(name, set()).add(distance)
+    several = [name for name, distances in places.items() if len(distances) > 1]
+    if 2 * len(several) < len(places) or not several:
+        return []
+    return [
+        f"{len(several)} of {len(places)} profiles have several distances, the first is "
+        f"{several[0]!r}: are distance_column and profile_column exchanged?"
+    ]
+
+
+def check_depths(means: Sequence[float]) -> list[str]:
+    """Compare the means of the probes of each depth [m3 m-3]."""
+    known = [mean for mean in means if math.isfinite(mean)]
+    if not known or max(known) <= DEPTHS_DIFFER * min(known):
+        return []
+    return [
+        f"the probes' means are {min(known):.3g} m3/m3 in one depth and {max(known):.3g} in "
+        "another: one of them in another unit?"
+    ]
 
 
 def check_known(what: str, column: str, values: Array, used: Mask) -> list[str]:
