@@ -328,7 +328,7 @@ def test_the_error_of_extra_hydrogen_is_where_chi_squared_has_risen_by_one(site_
 
 
 def test_extra_hydrogen_is_used_only_on_demand_and_only_if_the_days_confirm_it(site_toml, tmp_path):
-    records, _ = series.raw_records(read_site(site_toml))
+    read = series.raw_records(read_site(site_toml))
     for lattice, confirmed in (("0.0", True), ("0.03", False)):
         site_file = changed(
             site_toml, tmp_path, ("lattice_water_g_g = 0.03", f"lattice_water_g_g = {lattice}")

@@ -135,7 +135,9 @@ def check_samples(theta: Array, density_g_cm3: Array) -> list[str]:
     notes = []
     zeros = int(np.sum(theta == 0.0))
     if zeros:
-        notes.append(f"{zeros} samples have no water at all: a code for no value? set missing")
+        notes.append(
+            f"{zeros} of {theta.size} samples have no water at all: a code for no value? set missing"
+        )
     over = float(np.mean(theta > 1.0 - density_g_cm3 / MINERAL_G_CM3 + EXCESS))
     if over > RARE:
         notes.append(
