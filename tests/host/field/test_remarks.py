@@ -176,6 +176,15 @@ def test_records_in_another_unit_or_of_another_altitude_are_noted(site_toml, cha
     assert remark in "; ".join(check_records(site_file, records(**changes)))
 
 
+def test_a_monitor_far_from_its_reference_is_noted(site_toml):
+    site_file = read_site(site_toml)
+    site = dataclasses.replace(site_file.site, incoming_form="plain", incoming_ref=395.0)
+    site_file = dataclasses.replace(site_file, site=site)
+    assert check_records(site_file, records(incoming=400.0)) == []
+    (note,) = check_records(site_file, records(incoming=237.0))
+    assert "0.60 times incoming.ref" in note
+
+
 def test_a_calibration_that_dries_or_floods_the_soil_is_noted():
     assert check_theta(np.array([0.1, 0.3, np.nan, 0.45]), 1.4) == []
     assert "drier than air-dry soil on 50 %" in check_theta(np.array([0.0, 0.3]), 1.4)[0]
@@ -194,7 +203,11 @@ def test_probes_without_a_value_and_in_another_unit_are_noted(site_toml, caplog)
     samples = site_toml.with_name("samples.csv")
     rows = "".join(f"2024-06-0{day} 12:00,{{}}\n" for day in range(1, 9))
     header = "stamp,theta\n"
-    for cells, remark in ((["n/a"] * 8, "no cell has a value"), (["0.002"] * 8, "another unit?")):
+    for cells, remark in (
+        (["n/a"] * 8, "no cell has a value"),
+        (["0.002"] * 8, "another unit?"),
+        (["0.2"] * 7 + ["0"], "1 of 8 cells are 0: a code for no value?"),
+    ):
         samples.write_text(header + rows.format(*cells), "utf-8")
         caplog.clear()
         load(dataclasses.replace(read_site(site_toml), sampling=None), 500.0)

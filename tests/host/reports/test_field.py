@@ -155,6 +155,20 @@ def test_table_page_and_data_state_the_share_of_hours_corrected(judged):
     assert site["corrected_share"] == {"pressure": 1.0, "humidity": 1.0, "intensity": None}
 
 
+def test_a_site_calibrated_on_its_probes_is_evaluated_with_a_warning(site_toml, tmp_path):
+    text = site_toml.read_text("utf-8")
+    day = (FIRST + datetime.timedelta(days=SAMPLED)).date()
+    probes = site_toml.with_name("probes.toml")
+    own = f'\n[sampling]\nkind = "probes"\nday = "{day}"\n'
+    probes.write_text(text.replace(THETA_SAMPLING, own), "utf-8")
+    done, page = field.run(BUNDLE, [probes], tmp_path, QUIET)
+    place = done.places[0]
+    assert place.anchor == pytest.approx(0.0, abs=1e-9) and place.samples.theta.size == 0
+    assert place.lines[0].probes.r > 0.999
+    warning = "N is calibrated on the probes"
+    assert warning in field.table(done) and warning in page.read_text("utf-8")
+
+
 def test_the_page_escapes_every_name_that_a_file_brings(judged):
     done, place, evil = judged[0], judged[0].places[0], "<i>\"&'</i>"
     line = LaterLine(evil, evil, place.lines[0].probes)

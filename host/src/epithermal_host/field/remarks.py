@@ -26,6 +26,7 @@ REFERENCE_AWAY_HPA = 60.0
 WETTEST_AIR_G_M3 = 32.0  # dew point of 31 degC
 FRACTION_MAX_PCT = 1.5  # no air has less humidity for weeks
 INTERVALS_AGREE = 1.25
+MONITOR_AWAY = 1.25  # factor from its reference; a solar cycle has less
 DEPTHS_DIFFER = 5.0  # factor between the means of two depths
 DRIEST_THETA = 0.02  # of a field mean [m3 m-3]
 EXCESS = 0.05  # of a water content over the porosity [m3 m-3]
@@ -136,7 +137,8 @@ def check_samples(theta: Array, density_g_cm3: Array) -> list[str]:
     zeros = int(np.sum(theta == 0.0))
     if zeros:
         notes.append(
-            f"{zeros} of {theta.size} samples have no water at all: a code for no value? set missing"
+            f"{zeros} of {theta.size} samples have no water at all: a code for no value? set "
+            "missing"
         )
     over = float(np.mean(theta > 1.0 - density_g_cm3 / MINERAL_G_CM3 + EXCESS))
     if over > RARE:
@@ -194,7 +196,8 @@ def check_records(site_file: SiteFile, records: Sequence[RawRecord]) -> list[str
         np.array([getattr(r, name) for r in records], dtype=np.float64) for name in names
     )
     rain = np.array([r.rain_mm for r in records], dtype=np.float64)
-    notes = [*_interval(end, live), *_rain(end, rain)]
+    incoming = np.array([r.incoming for r in records], dtype=np.float64)
+    notes = [*_interval(end, live), *_rain(end, rain), *_incoming(site_file, incoming)]
     return notes if site_file.records.corrected else [
         *notes, *_pressure(site_file, pressure), *_air(t, rh)
     ]  # fmt: skip
@@ -237,6 +240,20 @@ def _rain(end_s: Array, rain_mm: Array) -> list[str]:
     if low * days <= total <= high * days:
         return []
     return [f"rain is {total:.3g} mm in {days:.0f} days with rain known: mm are wanted"]
+
+
+def _incoming(site_file: SiteFile, incoming: Array) -> list[str]:
+    known = incoming[np.isfinite(incoming)]
+    reference = float(site_file.site.incoming_ref)
+    if not known.size or not math.isfinite(reference):
+        return []
+    ratio = float(np.median(known)) / reference
+    if 1.0 / MONITOR_AWAY < ratio < MONITOR_AWAY:
+        return []
+    return [
+        f"the monitor's median is {ratio:.2f} times incoming.ref, more than the sun does: "
+        "another ref, unit or monitor?"
+    ]
 
 
 def _pressure(site_file: SiteFile, pressure: Array) -> list[str]:

@@ -259,6 +259,10 @@ def _warn_of_probes(probe: Probe, values: Array) -> list[float]:
         elif mean < DRIEST_THETA:
             log.warning("note: %s: %s: the mean of %.3g m3/m3 is drier than soil in the field; in "
                         "another unit?", probe.file.path, name, mean)  # fmt: skip
+        zeros = int(np.sum(column == 0.0))
+        if zeros:
+            log.warning("note: %s: %s: %d of %d cells are 0: a code for no value? set missing",
+                        probe.file.path, name, zeros, column.size)  # fmt: skip
         means.append(mean)
     return means
 
