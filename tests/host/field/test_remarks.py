@@ -15,7 +15,6 @@ from epithermal_host.field import calibrate
 from epithermal_host.field.remarks import (
     check_depths,
     check_kind,
-    check_known,
     check_profiles,
     check_records,
     check_samples,
@@ -127,15 +126,6 @@ def test_samples_with_more_water_than_pores_none_at_all_or_hardly_any_are_noted(
     assert note.startswith("1 of 4 samples have no water at all")
     (note,) = check_samples(np.array([0.01, 0.02, 0.015, 0.005]), density)
     assert "drier than soil in the field: in another unit?" in note
-
-
-def test_depths_that_are_all_missing_are_noted():
-    used = np.array([True, True, False])
-    values = np.array([np.nan, 5.0, np.nan])
-    assert check_known("depth", "cm", values, used) == [
-        "1 of 2 samples have no depth in column 'cm'"
-    ]
-    assert check_known("depth", "", values, used) == []
 
 
 def test_profiles_at_several_distances_are_noted():

@@ -17,7 +17,7 @@ from epithermal_edge.loggers.files import ReadResult
 from epithermal_edge.physics.atmosphere import absolute_humidity, mean_pressure
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.times import DAY_S
-from epithermal_host.arrays import Array, Integers, Mask
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.field.site_toml import Sampling, SiteFile
 
 MINERAL_G_CM3 = 2.65  # density of quartz: porosity is 1 - density / this
@@ -177,14 +177,6 @@ def check_depths(means: Sequence[float]) -> list[str]:
         f"the probes' means are {min(known):.3g} m3/m3 in one depth and {max(known):.3g} in "
         "another: one of them in another unit?"
     ]
-
-
-def check_known(what: str, column: str, values: Array, used: Mask) -> list[str]:
-    """Report samples (n,) in use whose depth, distance or density is not known."""
-    unknown = int(np.sum(used & ~np.isfinite(values)))
-    if not column or not unknown:
-        return []
-    return [f"{unknown} of {int(used.sum())} samples have no {what} in column {column!r}"]
 
 
 def check_records(site_file: SiteFile, records: Sequence[RawRecord]) -> list[str]:

@@ -18,7 +18,7 @@ from epithermal_host.field.days import (
     day_window_end_s,
     fill_columns,
 )
-from epithermal_host.field.remarks import check_kind, check_known, check_profiles, check_samples
+from epithermal_host.field.remarks import check_kind, check_profiles, check_samples
 from epithermal_host.field.site_toml import Sampling, SiteFile
 from epithermal_host.tables.quantities import (
     DENSITY,
@@ -92,7 +92,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
             own = np.unique(profile[rows], return_inverse=True)[1]
             notes = _left_out(sampling.deepest_cm, own_day, known, usable)
             notes += _unplaced(sampling, rows, depth, distance)
-            notes += tuple(_doubts(site_file, table, rows, theta, depth, distance))
+            notes += tuple(_doubts(site_file, table, rows, theta, distance))
             out.append(Campaign(day, theta[rows], depth[rows], distance[rows], own, notes))
     if faults:
         raise ConfigError(*faults)
@@ -232,17 +232,14 @@ def _distance(sampling: Sampling, table: Table) -> Array:
 
 
 def _doubts(
-    site_file: SiteFile, table: Table, rows: Mask, theta: Array, depth: Array, distance: Array
+    site_file: SiteFile, table: Table, rows: Mask, theta: Array, distance: Array
 ) -> list[str]:
-    """Report what is unknown or hardly meant in the samples in use; each array (n,)."""
+    """Report what can hardly be meant in the samples in use; each array (n,)."""
     sampling = cast(Sampling, site_file.sampling)
-    own = numbers(table, sampling.bulk_density_column, DENSITY)
+    own = _density(site_file, sampling, table)
     density = np.where(np.isfinite(own), own, float(site_file.site.bulk_density_g_cm3))
     return [
         *check_kind(sampling),
-        *check_known("depth", sampling.depth_column, depth, rows),
-        *check_known("distance", sampling.distance_column, distance, rows),
-        *check_known("density", sampling.bulk_density_column, own, rows),
         *check_samples(theta[rows], density[rows]),
         *_shared_profiles(sampling, table, rows, distance),
     ]
