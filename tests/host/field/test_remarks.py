@@ -146,7 +146,10 @@ def records(**changes: float) -> list[RawRecord]:
         "duration_s": 3600.0, "counts": 700.0, "pressure_hpa": 1010.0, "temperature_c": 15.0,
         "relative_humidity_pct": 60.0, "rain_mm": 0.1,
     }  # fmt: skip
-    return [RawRecord(end_s=3600.0 * (hour + 1), **{**usual, **changes}) for hour in range(24 * 30)]
+    out = [RawRecord(end_s=3600.0 * (hour + 1), **{**usual, **changes}) for hour in range(24 * 30)]
+    if "counts" in changes:
+        return out
+    return [dataclasses.replace(r, counts=700.0 + i % 5) for i, r in enumerate(out)]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +161,20 @@ def records(**changes: float) -> list[RawRecord]:
         ({"temperature_c": 59.0}, "temperature in degF?"),
         ({"rain_mm": 0.1 / 25.4}, "mm are wanted"),
         ({"rain_mm": 1.0}, "rain is 720 mm in 30 days"),
+        ({"counts": 9999.0}, "100 % of the records have the same count: a code for no value"),
     ],
 )
 def test_records_in_another_unit_or_of_another_altitude_are_noted(site_toml, changes, remark):
     site_file = read_site(site_toml)
     assert check_records(site_file, records()) == []
     assert remark in "; ".join(check_records(site_file, records(**changes)))
+
+
+def test_counts_far_above_the_others_are_noted(site_toml):
+    odd = records()
+    odd[7] = dataclasses.replace(odd[7], counts=9999.0)
+    (note,) = check_records(read_site(site_toml), odd)
+    assert note.startswith("1 records have more than twice the median count")
 
 
 def test_a_monitor_far_from_its_reference_is_noted(site_toml):

@@ -30,6 +30,8 @@ MONITOR_AWAY = 1.25  # factor from its reference; a solar cycle has less
 DEPTHS_DIFFER = 5.0  # factor between the means of two depths
 DRIEST_THETA = 0.02  # of a field mean [m3 m-3]
 EXCESS = 0.05  # of a water content over the porosity [m3 m-3]
+SAME_COUNT = 0.5  # share of the records; chance gives a tenth at 20 counts
+SPIKE = 2.0  # factor over the median; a season has less
 RARE = 0.05  # share of days or samples that is not reported
 MOST_LATTICE_G_G = 0.12  # of clays
 RAIN_DAYS = 14.0  # with known rain, from which its sum is judged
@@ -158,7 +160,8 @@ def check_profiles(profile: Sequence[str], distance_m: Array) -> list[str]:
     """Report profiles, by the name of each sample (n,), that stand at several distances."""
     places: dict[str, set[float]] = {}
     for name, distance in zip(profile, distance_m.tolist(), strict=True):
-        places.setdefault(name, set()).add(distance)
+        if math.isfinite(distance):
+            places.setdefault(name, set()).add(distance)
     several = [name for name, distances in places.items() if len(distances) > 1]
     if 2 * len(several) < len(places) or not several:
         return []
@@ -189,7 +192,9 @@ def check_records(site_file: SiteFile, records: Sequence[RawRecord]) -> list[str
     )
     rain = np.array([r.rain_mm for r in records], dtype=np.float64)
     incoming = np.array([r.incoming for r in records], dtype=np.float64)
+    rate = np.array([r.counts for r in records], dtype=np.float64) / live
     notes = [*_interval(end, live), *_rain(end, rain), *_incoming(site_file, incoming)]
+    notes += _counts(rate)
     return notes if site_file.records.corrected else [
         *notes, *_pressure(site_file, pressure), *_air(t, rh)
     ]  # fmt: skip
@@ -220,6 +225,23 @@ def _interval(end_s: Array, live_s: Array) -> list[str]:
         f"the records are {step:g} s apart, but their counting time is {live:g} s: "
         "correct records.interval_s?"
     ]
+
+
+def _counts(rate: Array) -> list[str]:
+    known = rate[np.isfinite(rate)]
+    if not known.size:
+        return []
+    notes, middle = [], float(np.median(known))
+    share = float(np.mean(known == middle))
+    if share > SAME_COUNT:
+        notes.append(
+            f"{100 * share:.0f} % of the records have the same count: a code for no value, or "
+            "another column?"
+        )
+    spikes = int(np.sum(known > SPIKE * middle))
+    if spikes:
+        notes.append(f"{spikes} records have more than twice the median count: a code or a fault?")
+    return notes
 
 
 def _rain(end_s: Array, rain_mm: Array) -> list[str]:
