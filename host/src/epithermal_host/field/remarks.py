@@ -28,6 +28,7 @@ FRACTION_MAX_PCT = 1.5  # no air has less humidity for weeks
 INTERVALS_AGREE = 1.25
 MONITOR_AWAY = 1.25  # factor from its reference; a solar cycle has less
 DEPTHS_DIFFER = 5.0  # factor between the means of two depths
+DRY_SAMPLES = 0.04  # mean of a field that is drier than most [m3 m-3]
 DRIEST_THETA = 0.02  # of a field mean [m3 m-3]
 EXCESS = 0.05  # of a water content over the porosity [m3 m-3]
 SAME_COUNT = 0.5  # share of the records; chance gives a tenth at 20 counts
@@ -148,9 +149,9 @@ def check_samples(theta: Array, density_g_cm3: Array) -> list[str]:
             f"{100 * over:.0f} % of the samples have more water than their pores can hold: is the "
             "water content in g/g, or the density that of wet soil?"
         )
-    if theta.mean() < DRIEST_THETA:
+    if theta.mean() < DRY_SAMPLES:
         notes.append(
-            f"the samples' mean of {theta.mean():.3g} m3/m3 is drier than soil in the field: in "
+            f"the samples' mean of {theta.mean():.3g} m3/m3 is drier than most fields: in "
             "another unit?"
         )
     return notes

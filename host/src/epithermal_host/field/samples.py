@@ -100,7 +100,7 @@ def read_campaigns(site_file: SiteFile) -> list[Campaign]:
 
 
 def _probe_campaigns(site_file: SiteFile, sampling: Sampling) -> list[Campaign]:
-    """Take the daily means of the probes for samples; columns of the same place are a profile."""
+    """Average the probes over each day in place of samples; columns of one place are a profile."""
     days = sorted(dict.fromkeys(sampling.days))
     ends = np.array([day_window_end_s(site_file, day) for day in days])
     theta, depth, profile = [], [], []
