@@ -161,7 +161,11 @@ def records(**changes: float) -> list[RawRecord]:
         ({"temperature_c": 59.0}, "temperature in degF?"),
         ({"rain_mm": 0.1 / 25.4}, "mm are wanted"),
         ({"rain_mm": 1.0}, "rain is 720 mm in 30 days"),
-        ({"counts": 9999.0}, "100 % of the records have the same count: a code for no value"),
+        ({"first_tube_counts": 9999.0}, "100 % of the records have the same count of a tube"),
+        (
+            {"counts": 9999.0},
+            "100 % of the records have the same count of a tube: a code, or another",
+        ),
     ],
 )
 def test_records_in_another_unit_or_of_another_altitude_are_noted(site_toml, changes, remark):

@@ -193,9 +193,9 @@ def check_records(site_file: SiteFile, records: Sequence[RawRecord]) -> list[str
     )
     rain = np.array([r.rain_mm for r in records], dtype=np.float64)
     incoming = np.array([r.incoming for r in records], dtype=np.float64)
-    rate = np.array([r.counts for r in records], dtype=np.float64) / live
+    counts = np.array([(r.counts, r.first_tube_counts) for r in records], dtype=np.float64).T
     notes = [*_interval(end, live), *_rain(end, rain), *_incoming(site_file, incoming)]
-    notes += _counts(rate)
+    notes += _counts(counts[0] / live, [*counts, counts[0] - counts[1]])
     return notes if site_file.records.corrected else [
         *notes, *_pressure(site_file, pressure), *_air(t, rh)
     ]  # fmt: skip
@@ -228,21 +228,27 @@ def _interval(end_s: Array, live_s: Array) -> list[str]:
     ]
 
 
-def _counts(rate: Array) -> list[str]:
+def _counts(rate: Array, tubes: Sequence[Array]) -> list[str]:
+    """Check the rates (n,) and the counts of all tubes, the first and the others, each (n,)."""
     known = rate[np.isfinite(rate)]
     if not known.size:
         return []
     notes, middle = [], float(np.median(known))
-    share = float(np.mean(known == middle))
+    share = max(_share_of_median(tube) for tube in tubes)
     if share > SAME_COUNT:
         notes.append(
-            f"{100 * share:.0f} % of the records have the same count: a code for no value, or "
+            f"{100 * share:.0f} % of the records have the same count of a tube: a code, or "
             "another column?"
         )
     spikes = int(np.sum(known > SPIKE * middle))
     if spikes:
         notes.append(f"{spikes} records have more than twice the median count: a code or a fault?")
     return notes
+
+
+def _share_of_median(values: Array) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.mean(known == np.median(known))) if known.size else 0.0
 
 
 def _rain(end_s: Array, rain_mm: Array) -> list[str]:
