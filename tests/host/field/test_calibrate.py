@@ -333,7 +333,7 @@ def test_extra_hydrogen_is_used_only_on_demand_and_only_if_the_days_confirm_it(s
         site_file = changed(
             site_toml, tmp_path, ("lattice_water_g_g = 0.03", f"lattice_water_g_g = {lattice}")
         )
-        given = site_file, exact_campaigns(site_file), records
+        given = site_file, exact_campaigns(site_file), read
         without, asked = (calibrate.calibrate(*given, extra=extra) for extra in (False, True))
         assert calibrate.calibrate(*given).site == without.site  # by default
         assert without.site.organic_water_g_g == site_file.site.organic_water_g_g

@@ -31,6 +31,14 @@ value = "water"
 kind = "total_water_g_g"
 depth_column = "depth"
 """
+INCOMING = """
+[incoming]
+file = "monitor.csv"
+time = "stamp"
+column = "n"
+form = "plain"
+ref = 150
+"""
 SITE = made_up_site(
     rain("rain.csv", "north", "south"),
     SAMPLING,
@@ -63,7 +71,7 @@ def test_a_site_with_a_styx_has_its_counts_and_its_extra_channels(tmp_path):
     (tmp_path / "site.toml").write_text(text, "utf-8")
     (tmp_path / "rain.csv").write_text("day,north,south\n2022-07-28,0,0\n", "utf-8")
     (tmp_path / "counts.csv").write_bytes(STYX_ROW + b"\r\n")
-    (record,), _ = raw_records(read_site(tmp_path / "site.toml"))
+    (record,) = raw_records(read_site(tmp_path / "site.toml")).records
     assert (record.end_s, record.counts, record.pressure_hpa) == (1658981360, 225, 1001.2)
     assert record.channels["housing_temperature_c"] == 21.5
 
@@ -162,6 +170,18 @@ def test_a_site_without_samples_requires_n(made_up):
     with pytest.raises(ConfigError, match="no \\[sampling\\]"):
         load(bare)
     assert load(bare, N_CPH).cosmic_n_cph == N_CPH
+
+
+def test_days_that_a_monitor_loses_are_noted(made_up, tmp_path, caplog):
+    text = SITE + INCOMING
+    (tmp_path / "noted.toml").write_text(text, "utf-8")
+    hours = [f"2024-06-0{day} {h:02}:00" for day in range(1, 9) for h in range(24)]
+    drops = {f"2024-06-0{day}" for day in (6, 7)}
+    rows = [f"{t},{(150.0 if t[:10] not in drops else 120.0) + i % 3}" for i, t in enumerate(hours)]
+    (tmp_path / "monitor.csv").write_text("\n".join(["stamp,n", *rows]) + "\n", "utf-8")
+    judged = load(read_site(tmp_path / "noted.toml")).judged
+    assert judged.tolist() == [True] * 5 + [False] * 2 + [True]
+    assert "the monitor is stuck or drops on 2 of 8 days, which are not evaluated" in caplog.text
 
 
 def test_a_missing_column_is_reported_with_the_nearest_name(made_up):

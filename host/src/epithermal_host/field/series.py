@@ -45,7 +45,7 @@ from epithermal_host.tables.table import read_table
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_MAX = 0.1  # share of days without soil temperature that is not reported
+UNKNOWN_MAX = 0.1  # share of days without soil temperature or monitor that is not reported
 BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, for the last humidity held
 
 
@@ -284,9 +284,14 @@ def judged_days(site_file: SiteFile, day_end_s: Array, faulty_s: Array) -> Mask:
             log.warning("note: %s: %s: unknown on %d of %d days, which are not evaluated",
                         warm.file.path, warm.column, unknown, soil_c.size)  # fmt: skip
         judged &= soil_c > warm.least_c
+    sound = np.ones(day_end_s.size, dtype=bool)
     for begin, end in faulty_s:
-        judged &= (day_end_s <= begin) | (day_end_s - DAY_S >= end)
-    return np.asarray(judged, dtype=bool)
+        sound &= (day_end_s <= begin) | (day_end_s - DAY_S >= end)
+    faulty = int(np.sum(~sound))
+    if faulty > UNKNOWN_MAX * sound.size and site_file.incoming is not None:
+        log.warning("note: %s: the monitor is stuck or drops on %d of %d days, which are not "
+                    "evaluated", site_file.incoming.file.path, faulty, sound.size)  # fmt: skip
+    return np.asarray(judged & sound, dtype=bool)
 
 
 def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
