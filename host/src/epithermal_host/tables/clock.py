@@ -54,9 +54,7 @@ def read_times(file: TableFile, cells: Sequence[Sequence[str]], lines: Sequence[
         try:
             stamps.append(_stamp(row, file))
         except (ValueError, OverflowError) as fault:
-            remedy = "correct the cell, or time or time_format of the table"
-            names = " ".join(file.time)
-            raise ConfigError(f"{file.path}:{line}: {names}: {fault}; {remedy}") from fault
+            raise ConfigError(f"{file.path}:{line}: {' '.join(file.time)}: {fault}") from fault
     if file.time_zone:
         return _in_zone(file, stamps, lines)
     offset_s = file.utc_offset_h * HOUR_S
