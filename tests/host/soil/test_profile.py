@@ -41,3 +41,15 @@ def test_roots_end_at_the_rooting_depth():
 def test_depths_that_do_not_increase_are_rejected():
     with pytest.raises(ValueError, match="increase"):
         Grid(np.array([0.0, 2.0, 1.0]), np.zeros(3, np.int64), np.zeros(3))
+
+
+@pytest.mark.parametrize(("depth", "nodes", "top"), [(150.0, 41, 0.5), (60.0, 3, 0.1),
+                                                     (487.3, 101, 0.05), (100.0, 101, 1.0)])  # fmt: skip
+def test_newton_s_root_changes_no_bit_of_the_bisection_of_a_grid(depth, nodes, top):
+    low, high = 1.0, (depth / top) ** (1.0 / (nodes - 2))
+    for _ in range(80):
+        q = 0.5 * (low + high)
+        too_long = top * float(np.sum(q ** np.arange(nodes - 1))) > depth
+        low, high = (low, q) if too_long else (q, high)
+    z = np.concatenate(([0.0], np.cumsum(low ** np.arange(nodes - 1))))
+    np.testing.assert_array_equal(graded_grid(depth, nodes, top).z_cm, z * (depth / z[-1]))

@@ -28,6 +28,7 @@ KERNELS = (
     "soil/richards_kernel.py",
     "soil/richards_newton.py",
     "soil/richards_time.py",
+    "weather/recurrences.py",
 )
 
 
@@ -56,7 +57,16 @@ def compiled(function: Function) -> Function:
     numba creates the cache folder when caching is enabled, so this enables it at the first
     compilation only: importing a kernel writes no file.
     """
-    kernel: Any = numba.njit(error_model="numpy", fastmath=FASTMATH)(function)
+    return _compiled(function, FASTMATH)
+
+
+def compiled_exactly(function: Function) -> Function:
+    """Compile like `compiled`, but keep every operation and its rounding, as Python does."""
+    return _compiled(function, set())
+
+
+def _compiled(function: Function, fastmath: set[str]) -> Function:
+    kernel: Any = numba.njit(error_model="numpy", fastmath=fastmath)(function)
     if kernel is function:  # NUMBA_DISABLE_JIT
         return function
     compile_or_load = kernel.compile

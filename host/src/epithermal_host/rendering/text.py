@@ -13,7 +13,7 @@ import numpy as np
 def plain(value: Any) -> Any:
     """Convert a value to plain numbers, lists and dictionaries; NaN and infinity to null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = dataclasses.asdict(value)
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

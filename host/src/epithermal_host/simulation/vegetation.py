@@ -81,17 +81,11 @@ def demand(cover: Cover, weather: Weather) -> Demand:
 
 def _litter(capacity_mm: float, supply_mm: Array, demand_mm: Array) -> tuple[Array, Array, Array]:
     """Compute water in the litter at each day's end, daily uptake and evaporation [mm]."""
-    stored, caught, dried = (np.zeros_like(supply_mm) for _ in range(3))
     if capacity_mm == 0.0:
-        return stored, caught, dried
-    now = 0.0
-    for i, (supply, need) in enumerate(zip(supply_mm.tolist(), demand_mm.tolist(), strict=True)):
-        caught[i] = min(supply, capacity_mm - now)
-        now += caught[i]
-        dried[i] = min(need, now)
-        now -= dried[i]
-        stored[i] = now
-    return stored, caught, dried
+        return np.zeros_like(supply_mm), np.zeros_like(supply_mm), np.zeros_like(supply_mm)
+    from epithermal_host.weather import recurrences  # numba: for a simulation alone
+
+    return recurrences.litter(capacity_mm, supply_mm, demand_mm)
 
 
 def biomass_mm(cover: Cover, weather: Weather) -> Array:

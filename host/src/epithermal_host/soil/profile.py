@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 
 from epithermal_host.arrays import Array, Integers
 
+NEWTON_STEPS, NEAR_ROOT = 8, 1e-10  # of the growth of a grid's spacing
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -65,16 +67,41 @@ def graded_grid(
     gaps = nodes - 1
     if nodes < 3 or not 0.0 < top_dz_cm <= depth_cm / gaps * (1.0 + 1e-12):
         raise ValueError("need nodes >= 3 and 0 < top_dz_cm <= depth_cm / (nodes - 1)")
-    low, high = 1.0, (depth_cm / top_dz_cm) ** (1.0 / (gaps - 1))
-    for _ in range(80):  # bisection: the sum of a geometric series has no inverse
-        q = 0.5 * (low + high)
-        too_long = top_dz_cm * float(np.sum(q ** np.arange(gaps))) > depth_cm
-        low, high = (low, q) if too_long else (q, high)
-    z = np.concatenate(([0.0], np.cumsum(low ** np.arange(gaps))))
+    growth = _growth(depth_cm, gaps, top_dz_cm)
+    z = np.concatenate(([0.0], np.cumsum(growth ** np.arange(gaps))))
     z *= depth_cm / z[-1]
     material = np.searchsorted(np.asarray(layer_bottoms_cm, dtype=np.float64), z, side="right")
     density = np.zeros(nodes) if root is None else np.asarray(root, dtype=np.float64)
     return Grid(z, material.astype(np.int64), density)
+
+
+def _growth(depth_cm: float, gaps: int, top_dz_cm: float) -> float:
+    """Compute the largest growth with which `gaps` geometric spacings fit into a depth.
+
+    By bisection, as the sum of the series has no inverse. Newton's root only replaces its sums
+    where their comparison is certain, which halves the time and changes no bit.
+    """
+    power = np.arange(gaps)
+
+    def too_long(q: float) -> bool:
+        return bool(top_dz_cm * float(np.sum(q**power)) > depth_cm)
+
+    low, high = 1.0, (depth_cm / top_dz_cm) ** (1.0 / (gaps - 1))
+    root = high
+    for _ in range(NEWTON_STEPS):  # from above: the sum is convex
+        terms = root**power
+        excess = float(terms.sum()) - depth_cm / top_dz_cm
+        root -= excess * root / float((power * terms).sum())
+    certain = not too_long(root - NEAR_ROOT) and too_long(root + NEAR_ROOT)
+    near = NEAR_ROOT if certain else np.inf
+    for _ in range(80):
+        q = 0.5 * (low + high)
+        last = q in (low, high)  # neighbouring numbers
+        long = q > root if abs(q - root) > near else too_long(q)
+        low, high = (low, q) if long else (q, high)
+        if last:
+            break
+    return low
 
 
 def root_density(z_cm: ArrayLike, root_depth_cm: float, shape: float = 0.0) -> Array:

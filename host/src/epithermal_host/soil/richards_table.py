@@ -51,10 +51,10 @@ def _pieces(soil: SoilHydraulics, function: Callable[[ArrayLike], Array]) -> Arr
         return np.asarray(function(h))
 
     u = -kernel.U_RANGE + np.arange(kernel.CELLS + 1) / kernel.PER_U
-    value = of_u(u)
     eps = 1e-5
-    slope = (of_u(u) - of_u(u - eps)) / eps
-    slope[:-1] = (of_u(u[:-1] + eps) - of_u(u[:-1] - eps)) / (2.0 * eps)
+    below, value, above = of_u(np.stack((u - eps, u, u + eps)))
+    slope = (value - below) / eps
+    slope[:-1] = (above[:-1] - below[:-1]) / (2.0 * eps)
     pieces = _cubic(value, slope / kernel.PER_U) * kernel.PER_U ** np.arange(4.0)
     return np.vstack((pieces, [value[-1], 0.0, 0.0, 0.0]))
 
