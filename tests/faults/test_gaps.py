@@ -19,7 +19,7 @@ from epithermal_edge.records import Quality
 from epithermal_host.bundles.streams import restart_mask
 from epithermal_host.config.run_toml import read_run
 from epithermal_host.simulation import campaign
-from epithermal_host.simulation.simulate import read_result
+from epithermal_host.simulation.results import read_result, stored
 from epithermal_host.training import dataset
 
 ROOT = Path(__file__).parents[2]
@@ -89,15 +89,16 @@ def darkness(days, soils, lengths_h, rng):
 def stations(folder, soils, days):
     """Return sites, ends and columns of all stations, the truth (soils, days) and snow days."""
     config = read_run(folder)
+    present = stored(folder)
     sites, columns, truth, snow = [], [], [], []
     for i in range(soils):
-        if not campaign.scenario_path(folder, i).exists():
+        if i not in present:
             continue
         observation, labels = dataset.observe_scenario(config, folder, i)
         sites.append(observation.site)
         columns.append({k: v[: 24 * days] for k, v in observation.columns.items()})
         truth.append(labels[0, :days])
-        lies = read_result(campaign.scenario_path(folder, i)).weather.snow_mm[:days] > 0.0
+        lies = read_result(folder, i).weather.snow_mm[:days] > 0.0
         snow.append(lies | np.roll(lies, 1))
     table = {name: np.stack([c[name] for c in columns], axis=1) for name in columns[0]}
     end_s = observation.end_s[: 24 * days]

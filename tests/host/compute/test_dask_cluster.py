@@ -18,6 +18,7 @@ from epithermal_host.compute import dask_cluster
 from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.simulation import campaign
+from epithermal_host.simulation.results import stored
 from epithermal_host.training import dataset
 
 try:
@@ -127,7 +128,7 @@ def test_a_worker_killed_half_way_costs_no_scenario_and_no_byte(config, tmp_path
 
 
 def kill_after(process: subprocess.Popen[bytes], run: Path, files: int) -> None:
-    while len(list((run / "campaign").glob("scenario-*.npz"))) < files:
+    while len(stored(run)) < files:
         time.sleep(0.02)
     process.kill()
 

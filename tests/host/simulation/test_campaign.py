@@ -22,9 +22,10 @@ from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import CampaignConfig, RunConfig, campaign_key, read_run
 from epithermal_host.errors import SolverError
-from epithermal_host.simulation import campaign
+from epithermal_host.simulation import campaign, results
+from epithermal_host.simulation.results import campaign_hash, read_result, shard_path, stored
 from epithermal_host.simulation.scenario import sample
-from epithermal_host.simulation.simulate import FLUXES, key_of, read_result, simulate
+from epithermal_host.simulation.simulate import FLUXES, simulate
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
@@ -46,7 +47,7 @@ def config(tmp_path: Path) -> RunConfig:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted((folder / "campaign").glob("*.npz"))}
+    return {p.name: p.read_bytes() for p in sorted((folder / "campaign").glob("*.npy"))}
 
 
 def test_one_worker_and_two_give_the_same_bytes(config, tmp_path):
@@ -57,21 +58,24 @@ def test_one_worker_and_two_give_the_same_bytes(config, tmp_path):
     assert f'data_hash = "{one.data_hash}"' in (tmp_path / "one" / "run.toml").read_text()
 
 
-def test_complete_files_are_reused_and_damaged_ones_are_simulated_again(config, tmp_path):
+def test_complete_shards_are_reused_and_damaged_ones_are_simulated_again(
+    config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(results, "SHARD", 1)
     folder = tmp_path / "run"
     whole = campaign.run(config, folder, workers=1, progress=False)
     before = files(folder)
-    campaign.scenario_path(folder, 0).unlink()
-    damaged = campaign.scenario_path(folder, 2)
-    damaged.write_bytes(damaged.read_bytes()[:1000])
-    partial = folder / "campaign" / ".scenario-000003.npz.123.part"
+    shard_path(folder, 0).unlink()
+    damaged = shard_path(folder, 2)
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    partial = folder / "campaign" / ".shard-00003.npy.123.part"
     partial.write_bytes(b"half")
-    stamp = campaign.scenario_path(folder, 1).stat().st_mtime_ns
+    stamp = shard_path(folder, 1).stat().st_mtime_ns
     again = campaign.run(config, folder, workers=1, progress=False)
     assert (again.simulated, again.reused) == (2, 2)
     assert not partial.exists()
     assert files(folder) == before and again.data_hash == whole.data_hash
-    assert campaign.scenario_path(folder, 1).stat().st_mtime_ns == stamp
+    assert shard_path(folder, 1).stat().st_mtime_ns == stamp
 
 
 def test_a_longer_campaign_keeps_its_first_scenarios(config, tmp_path):
@@ -79,6 +83,11 @@ def test_a_longer_campaign_keeps_its_first_scenarios(config, tmp_path):
     longer = dataclasses.replace(config, campaign=dataclasses.replace(config.campaign, soils=5))
     done = campaign.run(longer, tmp_path / "run", workers=1, progress=False)
     assert (done.simulated, done.reused) == (1, 4)
+    at_once = campaign.run(longer, tmp_path / "at_once", workers=1, progress=False)
+    assert (
+        files(tmp_path / "run") == files(tmp_path / "at_once")
+        and done.data_hash == at_once.data_hash
+    )
 
 
 def test_a_folder_of_another_campaign_is_rejected(config, tmp_path):
@@ -153,7 +162,7 @@ def children(pid: int) -> list[psutil.Process]:
 def long_run(tmp_path: Path) -> Path:
     """A run of some seconds."""
     path = tmp_path / "long.toml"
-    path.write_text(TEXT.replace("soils = 4", "soils = 150"), encoding="utf-8")
+    path.write_text(TEXT.replace("soils = 4", "soils = 200"), encoding="utf-8")
     return path
 
 
@@ -161,12 +170,12 @@ def long_run(tmp_path: Path) -> Path:
 def test_ctrl_c_ends_a_campaign_cleanly_and_it_can_be_resumed(long_run, tmp_path):
     folder = tmp_path / "run"
     process = start(long_run, folder, "--workers", "2")
-    wait_until(lambda: len(files(folder)) >= 3)
+    wait_until(lambda: len(stored(folder)) >= 3)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"Traceback" not in stderr and b"start the same command again" in stderr
-    assert 3 <= len(files(folder)) < 150
+    assert 3 <= len(stored(folder)) < 200
     assert not list((folder / "campaign").glob("*.part"))
 
 
@@ -174,34 +183,36 @@ def test_ctrl_c_ends_a_campaign_cleanly_and_it_can_be_resumed(long_run, tmp_path
 def test_a_killed_campaign_can_be_resumed_and_gives_the_same_bytes(long_run, tmp_path):
     folder = tmp_path / "run"
     process = start(long_run, folder, "--workers", "2")
-    wait_until(lambda: len(files(folder)) >= 20)
+    wait_until(lambda: len(stored(folder)) >= 20)
     workers = children(process.pid)
     process.kill()
     process.communicate(timeout=30)
     wait_until(lambda: not any(worker.is_running() for worker in workers), 30.0)
-    complete = files(folder)
-    assert 20 <= len(complete) < 150
+    complete = stored(folder)
+    assert 20 <= len(complete) < 200
     config = read_run(long_run)
-    key = campaign_key(config)
-    assert all(key_of(folder / "campaign" / name) == key for name in complete)
+    assert set(complete.values()) == {campaign_key(config)}
+    for index in complete:
+        read_result(folder, index)  # raises if a record is damaged
     again = campaign.run(config, folder, workers=2, progress=False)
-    assert again.reused == len(complete) and again.simulated == 150 - len(complete)
+    assert again.reused == len(complete) and again.simulated == 200 - len(complete)
     whole = campaign.run(config, tmp_path / "whole", workers=2, progress=False)
     assert again.data_hash == whole.data_hash
+    assert files(folder) == files(tmp_path / "whole")
 
 
 @posix
 def test_a_killed_worker_changes_no_result(long_run, tmp_path):
     process = start(long_run, tmp_path / "run", "--workers", "2")
-    wait_until(lambda: len(files(tmp_path / "run")) >= 20)
+    wait_until(lambda: len(stored(tmp_path / "run")) >= 20)
     busy = max(children(process.pid), key=lambda one: one.memory_info().rss)
     busy.kill()
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert b"a worker process died" in stderr
-    assert len(files(tmp_path / "run")) == 150
+    assert len(stored(tmp_path / "run")) == 200
     whole = campaign.run(read_run(long_run), tmp_path / "whole", workers=2, progress=False)
-    assert campaign.campaign_hash(tmp_path / "run", 150) == whole.data_hash
+    assert campaign_hash(tmp_path / "run", 200) == whole.data_hash
 
 
 def test_climates_of_stations_are_drawn_beside_the_prior_and_copied_with_the_run(tmp_path):
@@ -234,7 +245,7 @@ def test_hydrus_1d_solves_the_same_campaign(config, tmp_path):
     done = campaign.run(theirs, tmp_path / "theirs", workers=2, progress=False)
     assert (done.simulated, done.failed) == (4, ())
     for index in range(4):
-        a, b = (read_result(campaign.scenario_path(tmp_path / name, index))
+        a, b = (read_result(tmp_path / name, index)
                 for name in ("ours", "theirs"))  # fmt: skip
         np.testing.assert_array_equal(a.weather.precipitation_mm, b.weather.precipitation_mm)
         # HYDRUS-1D's own settings leave it up to 2.5e-3 from its converged answer (docs/hydrus.md)

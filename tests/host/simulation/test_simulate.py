@@ -15,8 +15,6 @@ from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import (
     Result,
     forcing,
-    read_result,
-    result_bytes,
     simulate,
     surface_water,
 )
@@ -46,16 +44,6 @@ def test_snow_reduces_the_counts_and_does_not_change_the_soil(snowy):
     assert lies.sum() > 10 and bare.sum() > 50
     assert np.all(with_snow.rate_cph[lies] < without.rate_cph[lies])
     np.testing.assert_array_equal(with_snow.rate_cph[bare], without.rate_cph[bare])
-
-
-def test_a_result_is_read_back_and_equal_results_give_equal_bytes(snowy, tmp_path):
-    result = simulate(snowy, CAMPAIGN)
-    assert result_bytes(snowy, result, "k") == result_bytes(snowy, simulate(snowy, CAMPAIGN), "k")
-    (tmp_path / "a.npz").write_bytes(result_bytes(snowy, result, "k"))
-    back = read_result(tmp_path / "a.npz")
-    np.testing.assert_array_equal(back.theta, result.theta)
-    np.testing.assert_array_equal(back.weather.day, result.weather.day)
-    np.testing.assert_array_equal(back.rate_cph, result.rate_cph)
 
 
 def test_the_initial_heads_have_no_effect_after_the_spin_up(snowy):

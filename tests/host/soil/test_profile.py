@@ -43,8 +43,10 @@ def test_depths_that_do_not_increase_are_rejected():
         Grid(np.array([0.0, 2.0, 1.0]), np.zeros(3, np.int64), np.zeros(3))
 
 
-@pytest.mark.parametrize(("depth", "nodes", "top"), [(150.0, 41, 0.5), (60.0, 3, 0.1),
-                                                     (487.3, 101, 0.05), (100.0, 101, 1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("depth", "nodes", "top"),
+    [(150.0, 41, 0.5), (60.0, 3, 0.1), (487.3, 101, 0.05), (100.0, 101, 1.0)],
+)
 def test_newton_s_root_changes_no_bit_of_the_bisection_of_a_grid(depth, nodes, top):
     low, high = 1.0, (depth / top) ** (1.0 / (nodes - 2))
     for _ in range(80):

@@ -16,6 +16,7 @@ from epithermal_edge.physics.cosmic import cosmic_theta
 from epithermal_host.cli.main import main
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.neutrons.cosmic import neutron_rate
+from epithermal_host.simulation.results import read_result, shard_path
 from epithermal_host.studies import figures
 from epithermal_host.weather.generator import generate
 
@@ -164,9 +165,8 @@ def test_a_scenario_of_a_campaign_is_drawn_too(campaign, tmp_path, capsys):
 
 
 def test_the_rates_of_a_campaign_are_reproduced(campaign):
-    with np.load(campaign / "campaign" / "scenario-000000.npz") as file:
-        rate = file["rate_cph"][1:]
-    # the file stores theta in 32 bits
+    rate = read_result(campaign, 0).rate_cph[1:]
+    # the shard stores theta in 32 bits
     assert figures.campaign_days(campaign).rate_cph == pytest.approx(rate, rel=1e-6)
 
 
@@ -174,7 +174,7 @@ def test_the_rates_of_a_campaign_are_reproduced(campaign):
     ("options", "message"),
     [
         (["--run", "none"], "none: No such file"),
-        (["--run", "{a}", "--scenario", "7"], "scenario-000007.npz: no such scenario"),
+        (["--run", "{a}", "--scenario", "7"], "shard-00000.npy: has no scenario 7"),
         (["--run", "{a}", "--seed", "3"], "omit them with --run"),
         (["--scenario", "1"], "name its folder with --run"),
         (["--seed", "-1"], "--seed must be within"),
@@ -194,8 +194,8 @@ def test_a_damaged_scenario_is_reported_with_exit_status_2(campaign, tmp_path, c
     copy = tmp_path / "run"
     (copy / "campaign").mkdir(parents=True)
     (copy / "run.toml").write_bytes((campaign / "run.toml").read_bytes())
-    whole = (campaign / "campaign" / "scenario-000000.npz").read_bytes()
-    (copy / "campaign" / "scenario-000000.npz").write_bytes(whole[: len(whole) // 2])
+    whole = shard_path(campaign, 0).read_bytes()
+    shard_path(copy, 0).write_bytes(whole[: len(whole) // 2])
     assert main(["figures", "--out", str(tmp_path / "out"), "--run", str(copy)]) == 2
     assert "damaged" in capsys.readouterr().err
 

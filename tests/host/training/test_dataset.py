@@ -12,8 +12,8 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.features import FEATURES
 from epithermal_host.config.run_toml import RunConfig, read_run, write_run
 from epithermal_host.simulation import campaign
+from epithermal_host.simulation.results import read_result, shard_path
 from epithermal_host.simulation.scenario import sample
-from epithermal_host.simulation.simulate import read_result
 from epithermal_host.training import dataset
 from epithermal_host.training.series import TEST, TRAIN, VALIDATION, read_series
 
@@ -63,7 +63,7 @@ def test_arrays_have_one_row_a_soil_and_one_column_a_day(run_folder):
 
 
 def test_the_label_is_the_mean_over_the_window(run_folder):
-    result = read_result(campaign.scenario_path(run_folder, 3))
+    result = read_result(run_folder, 3)
     with np.load(run_folder / "dataset.npz") as file:
         mean = 0.5 * (result.means[0, :-1] + result.means[0, 1:])
         np.testing.assert_array_equal(file["theta"][3], mean)
@@ -89,7 +89,7 @@ def test_the_features_hold_the_rain_that_fell_and_an_et0_near_the_true_one(run_f
     with np.load(run_folder / "dataset.npz") as file:
         features = file["features"]
     for index in range(6):
-        weather = read_result(campaign.scenario_path(run_folder, index)).weather
+        weather = read_result(run_folder, index).weather
         rain = features[index, :, names.index("rain_mm")]
         whole = features[index, :, names.index("gap")] == 0.0
         known = features[index, :, names.index("rain_known")] == 1.0
@@ -124,9 +124,7 @@ def test_a_run_without_or_with_a_foreign_campaign_is_rejected(run_folder, tmp_pa
     with pytest.raises(ConfigError, match="simulate"):
         dataset.run(tmp_path, workers=1, progress=False)
     (tmp_path / "campaign").mkdir()
-    for index in range(6):
-        there = campaign.scenario_path(run_folder, index)
-        campaign.scenario_path(tmp_path, index).write_bytes(there.read_bytes())
+    shard_path(tmp_path, 0).write_bytes(shard_path(run_folder, 0).read_bytes())
     other = dataclasses.replace(config, campaign=dataclasses.replace(config.campaign, seed=1))
     write_run(other, tmp_path)
     with pytest.raises(ConfigError, match="simulate into an empty folder"):

@@ -13,7 +13,7 @@ from epithermal_host.cli import weather
 from epithermal_host.cli.main import main
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run
 from epithermal_host.simulation import campaign
-from epithermal_host.simulation.simulate import read_result
+from epithermal_host.simulation.results import read_result
 from epithermal_host.weather import observed
 from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.climate_toml import write_climate
@@ -79,7 +79,7 @@ def test_a_scenario_has_the_days_of_the_file_from_the_campaigns_calendar_day_on(
         begins.add(str(begin))
         skip = config.campaign.spin_up_days
         first = int(np.flatnonzero(daily.date == begin)[0]) + skip
-        w = read_result(campaign.scenario_path(run, index)).weather
+        w = read_result(run, index).weather
         kept = slice(first, first + w.day.size)
         assert w.day[0] == config.campaign.first_day  # the campaign's own, whatever the year
         for name, own in (("precipitation_mm", "rain_mm"), ("t_min_c", "t_min_c"),
@@ -205,7 +205,7 @@ def test_the_rain_of_de_bilt_is_that_of_its_file(shared, tmp_path):
     whole = read(daily, "csv", options)
     run = tmp_path / "run"
     campaign.run(config, run, workers=2, progress=False)
-    results = [read_result(campaign.scenario_path(run, i)).weather for i in range(6)]
+    results = [read_result(run, i).weather for i in range(6)]
     rain = np.mean([w.precipitation_mm.mean() for w in results])
     et0 = np.mean([w.et0_mm.mean() for w in results])
     assert rain == pytest.approx(whole.rain_mm.mean(), rel=0.15)  # years differ by 16 %

@@ -29,9 +29,9 @@ from epithermal_host.evaluation.methods import COSMIC, network_with
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.evaluation.result import Judged
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
-from epithermal_host.simulation.campaign import scenario_path
+from epithermal_host.simulation.results import read_result
 from epithermal_host.simulation.scenario import Scenario, sample
-from epithermal_host.simulation.simulate import column, forcing, read_result
+from epithermal_host.simulation.simulate import column, forcing
 from epithermal_host.soil.profile import mean_theta
 from epithermal_host.soil.richards import Forcing, solve
 from epithermal_host.weather.generator import Weather
@@ -83,7 +83,7 @@ def compare(
     tasks = (
         Task(
             config=config,
-            weather=read_result(scenario_path(run_folder, int(series.scenario[i]))).weather,
+            weather=read_result(run_folder, int(series.scenario[i])).weather,
             site=_site_of(judged.unseen.places.site, int(i)),
             inverted=series.theta_classical[i],
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.config.run_toml import RUN_FILE
-from epithermal_host.simulation.campaign import scenario_path
-from epithermal_host.training.series import DATASET, TEST, Series, read_series
+from epithermal_host.simulation.results import read_place, read_result
+from epithermal_host.training.series import TEST, Series, read_series
 
 SITE = ("cosmic_n_cph", "bulk_density_g_cm3", "lattice_water_g_g", "organic_water_g_g", "alpha",
         "l3_g_cm2", "humidity_ref_g_m3")  # fmt: skip
@@ -64,7 +63,7 @@ def read_unseen(bundle: Bundle, run_folder: Path, every_soil: bool = False) -> U
         Data set or campaign is missing, or the bundle may have been trained on the soils.
     """
     series = read_series(run_folder)
-    first = _scenario(run_folder, int(series.scenario[0]))
+    first = read_place(run_folder, int(series.scenario[0]))
     _reject_training_soils(bundle, run_folder, int(first["seed"]), every_soil)
     series = series if every_soil else series.part(TEST)
     places = read_places(run_folder, series.scenario.tolist())
@@ -81,14 +80,14 @@ def read_places(run_folder: Path, indices: Sequence[int]) -> Places:
     Raises
     ------
     ConfigError
-        A scenario's file is missing or damaged.
+        A scenario's result is missing or damaged.
     """
     scenarios, precipitation, et0 = [], [], []
     for index in indices:
-        scenarios.append(_scenario(run_folder, index))
-        with np.load(scenario_path(run_folder, index), allow_pickle=False) as file:
-            precipitation.append(file["precipitation_mm"])
-            et0.append(file["et0_mm"])
+        scenarios.append(read_place(run_folder, index))
+        weather = read_result(run_folder, index).weather
+        precipitation.append(weather.precipitation_mm)
+        et0.append(weather.et0_mm)
     sites = [place["site"] for place in scenarios]
     values: dict[str, Any] = {
         name: np.array([np.nan if s[name] is None else s[name] for s in sites], dtype=np.float64)
@@ -144,19 +143,4 @@ def _dataset_table(run_folder: Path) -> dict[str, Any]:
         value: dict[str, Any] = tomllib.loads(path.read_text("utf-8")).get("dataset", {})
     except DAMAGE as fault:
         raise ConfigError(f"{path}: cannot be read ({fault})") from fault
-    return value
-
-
-def _scenario(run_folder: Path, index: int) -> dict[str, Any]:
-    path = scenario_path(run_folder, index)
-    try:
-        # np.load of a path leaves the file open when it is damaged
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            value: dict[str, Any] = json.loads(str(file["scenario"]))
-    except FileNotFoundError as fault:
-        raise ConfigError(
-            f"{path}: missing; the report needs the campaign beside {DATASET}: simulate it again"
-        ) from fault
-    except DAMAGE as fault:
-        raise ConfigError(f"{path}: damaged ({fault}): simulate it again") from fault
     return value

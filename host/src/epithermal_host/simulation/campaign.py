@@ -1,15 +1,14 @@
-"""Simulate many scenarios on one executor, one file each; skip those that are already complete.
+"""Simulate many scenarios on one executor; skip those that are already stored.
 
 The bytes of a scenario depend on its seed and index only, not on the worker that computes them. A
 scenario that fails is recorded in campaign/failed.jsonl and the others continue. Workers return
-the bytes and this process writes them: workers need no shared file system, and a killed worker
-leaves no partial file.
+records and this process writes them in shards (`results`): workers need no shared file system, and
+a killed worker leaves no partial file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -29,13 +28,21 @@ from epithermal_host.config.run_toml import (
     write_run,
 )
 from epithermal_host.errors import SolverError
+from epithermal_host.simulation.results import (
+    FOLDER,
+    Records,
+    ShardWriter,
+    campaign_hash,
+    record,
+    reject_old_files,
+    stored,
+)
 from epithermal_host.simulation.scenario import Scenario, sample
-from epithermal_host.simulation.simulate import key_of, result_bytes, simulate
+from epithermal_host.simulation.simulate import simulate
 from epithermal_host.weather.observed import Window, cut_window
 
 log = logging.getLogger(__name__)
 
-FOLDER = "campaign"
 FAILED = "campaign/failed.jsonl"
 # Largest share of failed scenarios; above it the rest no longer represents the population.
 # HYDRUS-1D failed on 3 of 40 scenarios that our solver solves.
@@ -54,7 +61,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Result of a finished campaign: numbers of scenarios, failures, hash of the files."""
+    """Result of a finished campaign: numbers of scenarios, failures, hash of the results."""
 
     simulated: int  # by this call
     reused: int  # from an earlier call
@@ -70,11 +77,6 @@ class _Task:
     campaign: CampaignConfig
     key: str
     station_days: Window | None  # of a scenario with observed weather: 50 kB more for 4 years
-
-
-def scenario_path(run_folder: Path, index: int) -> Path:
-    """Return the path of one scenario's result."""
-    return run_folder / FOLDER / f"scenario-{index:06d}.npz"
 
 
 def run(
@@ -111,16 +113,20 @@ def run(
     key = campaign_key(config)
     _prepare_folder(config, run_folder, key)
     soils = config.campaign.soils
-    todo = [i for i in range(soils) if key_of(scenario_path(run_folder, i)) != key]
+    present = stored(run_folder)
+    todo = [i for i in range(soils) if present.get(i) != key]
     (run_folder / FAILED).unlink(missing_ok=True)
     failed: list[Failure] = []
     bar = tqdm(total=soils, initial=soils - len(todo), desc="simulate", unit="soil",
                disable=not progress)  # fmt: skip
     with contextlib.ExitStack() as ends, bar, crew(workers, dask) as who:
         ends.callback(_remove_partial_files, run_folder)  # Ctrl-C may interrupt a write
+        shards = ShardWriter(run_folder, key, todo)
+        ends.callback(shards.flush)  # also after an error
         tasks = (_task(config, index, key) for index in todo)
         for number, answer in map_unordered(_simulate_task, tasks, who):
-            failure = _store(config, run_folder, todo[number], answer)
+            failure = _failure(config, todo[number], answer)
+            shards.add(todo[number], None if isinstance(answer, Failure | Lost) else answer)
             if failure is not None:
                 failed.append(failure)
                 _record_failures(run_folder, failed)
@@ -153,15 +159,6 @@ def _task(config: RunConfig, index: int, key: str) -> _Task:
     return _Task(scenario, period, key, station_days)
 
 
-def campaign_hash(run_folder: Path, soils: int) -> str:
-    """Hash names and bytes of the result files; equal hashes mean identical campaigns."""
-    total = hashlib.sha256()
-    for path in (scenario_path(run_folder, i) for i in range(soils)):
-        if path.is_file():
-            total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
 def _check_failures(failed: list[Failure], campaign: CampaignConfig, run_folder: Path) -> None:
     """Abort when too many scenarios failed: the rest would represent another population."""
     most = FAILED_MAX[campaign.engine]
@@ -174,8 +171,9 @@ def _check_failures(failed: list[Failure], campaign: CampaignConfig, run_folder:
 
 def _prepare_folder(config: RunConfig, run_folder: Path, key: str) -> None:
     """Write run.toml; reject a folder that holds another campaign."""
+    reject_old_files(run_folder)
     written = run_folder / RUN_FILE
-    if written.is_file() and any((run_folder / FOLDER).glob("scenario-*.npz")):
+    if written.is_file() and any((run_folder / FOLDER).glob("shard-*.npy")):
         other = read_run(written)
         if campaign_key(other) != key:
             raise ConfigError(
@@ -196,8 +194,8 @@ def _remove_partial_files(run_folder: Path) -> None:
         part.unlink()
 
 
-def _simulate_task(task: _Task) -> bytes | Failure:
-    """Simulate one scenario on a worker; return the content of its file, or the failure."""
+def _simulate_task(task: _Task) -> Records | Failure:
+    """Simulate one scenario on a worker; return its record, or the failure."""
     scenario = task.scenario
     try:
         result = simulate(scenario, task.campaign, task.station_days)
@@ -210,19 +208,14 @@ def _simulate_task(task: _Task) -> bytes | Failure:
         log.exception("scenario %d", scenario.index)
         reason = f"{type(error).__name__}: {error}"
         return Failure(scenario.index, scenario.texture, None, reason)
-    return result_bytes(scenario, result, task.key)
+    return record(scenario, result, task.key)
 
 
-def _store(
-    config: RunConfig, run_folder: Path, index: int, answer: bytes | Failure | Lost
-) -> Failure | None:
-    """Write a worker's result to its file, or return the reason why there is none."""
-    if isinstance(answer, bytes):
-        write_atomic(scenario_path(run_folder, index), answer)
-        return None
+def _failure(config: RunConfig, index: int, answer: Records | Failure | Lost) -> Failure | None:
+    """Return the reason why a scenario has no record."""
     if isinstance(answer, Lost):
         return Failure(index, scenario_of(config, index).texture, None, answer.reason)
-    return answer
+    return answer if isinstance(answer, Failure) else None
 
 
 def _record_failures(run_folder: Path, failed: list[Failure]) -> None:

@@ -1,19 +1,14 @@
-"""Simulate weather, soil column and neutrons of one scenario; write and read its result file."""
+"""Simulate weather, soil column and neutrons of one scenario."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.corrections import biomass_factor
 from epithermal_host.arrays import Array, Array32
-from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
 from epithermal_host.simulation.scenario import Scenario
@@ -153,62 +148,6 @@ def forcing(scenario: Scenario, weather: Weather) -> Forcing:
         pot_transpiration_cm_d=fluxes.transpiration_cm_d,
         root_density=roots,
     )
-
-
-def result_bytes(scenario: Scenario, result: Result, key: str) -> bytes:
-    """Serialize a result; equal results give equal bytes (numpy dates its archives 1980).
-
-    Not compressed: compression would take longer than the solver and save a quarter.
-    """
-    arrays = {name: getattr(result.weather, name) for name in WEATHER}
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        key=np.array(key),
-        scenario=np.array(json.dumps(scenario.to_dict(), sort_keys=True, allow_nan=False)),
-        z_cm=result.z_cm,
-        theta=result.theta,
-        means=result.means,
-        rate_cph=result.rate_cph,
-        fluxes_cm=result.fluxes_cm,
-        balance_error_cm=np.array(result.balance_error_cm),
-        **arrays,
-    )
-    return buffer.getvalue()
-
-
-def read_result(path: Path) -> Result:
-    """Read a result file.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing or damaged.
-    """
-    try:
-        # np.load of a path leaves the file open when it is damaged
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return Result(
-                weather=Weather(*(file[name] for name in WEATHER)),
-                z_cm=file["z_cm"],
-                theta=file["theta"],
-                means=file["means"],
-                rate_cph=file["rate_cph"],
-                fluxes_cm=file["fluxes_cm"],
-                balance_error_cm=float(file["balance_error_cm"]),
-            )
-    except DAMAGE as fault:
-        raise ConfigError(f"{path}: damaged ({fault}): delete it and simulate again") from fault
-
-
-def key_of(path: Path) -> str:
-    """Read the campaign key in a result file; empty if it is missing or damaged."""
-    try:
-        # np.load of a path leaves the file open when it is damaged
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return str(file["key"])
-    except DAMAGE:
-        return ""
 
 
 def _fluxes(profile: Profile, skip: int) -> Array:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
-from epithermal_host.arrays import Array, Integers
-from epithermal_host.compute.damage import DAMAGE
+from epithermal_host.arrays import Array, Array32, Integers
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import CampaignConfig, read_run
 from epithermal_host.evaluation.metrics import rms
@@ -28,7 +26,7 @@ from epithermal_host.neutrons.cosmic import (
     effective_depth,
     neutron_rate,
 )
-from epithermal_host.simulation.campaign import FOLDER, scenario_path
+from epithermal_host.simulation.results import read_place, read_result, stored
 from epithermal_host.soil.hydraulics import bulk_density_from_porosity
 from epithermal_host.soil.profile import graded_grid, mean_theta
 from epithermal_host.studies import figures_plots
@@ -150,26 +148,16 @@ def campaign_days(run_folder: Path, index: int | None = None) -> Days:
     Raises
     ------
     ConfigError
-        The run or scenario does not exist, or its file is damaged.
+        The run or scenario does not exist, or its result is damaged.
     """
     read_run(run_folder)  # raises if the folder contains no valid run
     if index is None:
-        files = sorted((run_folder / FOLDER).glob("scenario-*.npz"))
-        if not files:
-            raise ConfigError(f"{run_folder}: no scenario; run `epithermal-host simulate` first")
-        index = int(files[0].stem.removeprefix("scenario-"))
-    path = scenario_path(run_folder, index)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such scenario; it failed or is beyond campaign.soils")
-    try:
-        # np.load of a path leaves the file open when it is damaged
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return _scenario_days(file["day"], file["theta"], json.loads(str(file["scenario"])))
-    except DAMAGE as fault:
-        raise ConfigError(f"{path}: damaged ({fault}); run simulate again") from fault
+        index = next(iter(stored(run_folder)), 0)
+    result = read_result(run_folder, index)
+    return _scenario_days(result.weather.day, result.theta, read_place(run_folder, index))
 
 
-def _scenario_days(day: Integers, theta: Array, place: dict[str, Any]) -> Days:
+def _scenario_days(day: Integers, theta: Array32, place: dict[str, Any]) -> Days:
     """Convert a scenario's file to days; `place` is the value of Scenario.to_dict."""
     grid = graded_grid(
         place["depth_cm"], place["nodes"], place["top_dz_cm"], place["layer_bottoms_cm"]

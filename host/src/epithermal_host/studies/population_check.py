@@ -25,8 +25,8 @@ from epithermal_host.field.series import load
 from epithermal_host.field.site_toml import SiteFile, read_sites
 from epithermal_host.rendering.plots import BLUE, UNIT, VERMILION, new_figure, plot_style, png
 from epithermal_host.rendering.text import plain
-from epithermal_host.simulation.campaign import scenario_of, scenario_path
-from epithermal_host.simulation.simulate import read_result
+from epithermal_host.simulation.campaign import scenario_of
+from epithermal_host.simulation.results import read_result
 from epithermal_host.training.series import Series, read_series
 
 LAGS_D = (1, 5, 10, 30)
@@ -173,7 +173,7 @@ def of_run(
 def warm_days(config: RunConfig, run_folder: Path, index: int, day_end_s: Array) -> Mask:
     """Select one scenario's days in the warm season with warm soil and no snow; (T,)."""
     latitude = scenario_of(config, index).climate.latitude_deg
-    weather = read_result(scenario_path(run_folder, index)).weather
+    weather = read_result(run_folder, index).weather
     month = (month_of(day_end_s) - 1 + (6 if latitude < 0.0 else 0)) % 12 + 1
     first, last = WARM_MONTHS
     t_mean_c = 0.5 * (weather.t_min_c + weather.t_max_c)

@@ -28,10 +28,16 @@ from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run, write_run
-from epithermal_host.simulation.campaign import scenario_of, scenario_path
+from epithermal_host.simulation.campaign import scenario_of
 from epithermal_host.simulation.detector import COLUMNS, Observation, observe
+from epithermal_host.simulation.results import (
+    read_result,
+    reject_old_files,
+    shard_path,
+    stored,
+)
 from epithermal_host.simulation.scenario import Scenario
-from epithermal_host.simulation.simulate import DEPTHS_CM, key_of, read_result
+from epithermal_host.simulation.simulate import DEPTHS_CM
 from epithermal_host.training.series import DATASET, TEST, TRAIN, VALIDATION
 from epithermal_host.weather.generator import Weather
 
@@ -165,7 +171,7 @@ def _batches(
 
 
 def _station(config: RunConfig, run_folder: Path, index: int) -> _Station:
-    result = read_result(scenario_path(run_folder, index))
+    result = read_result(run_folder, index)
     return _Station(
         scenario=scenario_of(config, index),
         weather=result.weather,
@@ -230,8 +236,9 @@ def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windo
 def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
     """List the simulated scenarios; check that all were simulated with this run.toml."""
     key = campaign_key(config)
-    keys = {i: key_of(scenario_path(run_folder, i)) for i in range(config.campaign.soils)}
-    present = [i for i, stored in keys.items() if stored]
+    reject_old_files(run_folder)
+    keys = {i: own for i, own in stored(run_folder).items() if i < config.campaign.soils}
+    present = list(keys)
     if len(present) < 3:
         raise ConfigError(
             f"{run_folder}: {len(present)} simulated scenarios, at least 3 are needed: "
@@ -240,8 +247,8 @@ def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
     foreign = [i for i in present if keys[i] != key]
     if foreign:
         raise ConfigError(
-            f"{scenario_path(run_folder, foreign[0])}: simulated with another run.toml, like "
-            f"{len(foreign) - 1} more: simulate into an empty folder"
+            f"{shard_path(run_folder, foreign[0])}: scenario {foreign[0]} was simulated with "
+            f"another run.toml, like {len(foreign) - 1} more: simulate into an empty folder"
         )
     return present
 
