@@ -120,9 +120,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         part = parts(folder)
-        start = whole(folder, WORKERS, 1)  # nearly all of it: processes and imports
+        start = whole(folder, 2 * WORKERS, 1)  # nearly all of it: processes and imports
         small = whole(folder, SOILS // 4, YEARS)
-        whole(folder, SOILS // 4, 2 * YEARS)
         full = whole(folder, SOILS, YEARS)
     kernel_s = 1e-3 * part[KERNEL] * SOILS
     each_s = (

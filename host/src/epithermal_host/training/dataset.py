@@ -6,9 +6,11 @@ stations at once, to `epithermal_edge.inference.pipeline.step`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import io
+import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32
 from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
-from epithermal_host.compute.files import write_atomic
+from epithermal_host.compute.files import open_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run, write_run
 from epithermal_host.simulation.campaign import scenario_of
@@ -42,6 +44,8 @@ from epithermal_host.training.series import DATASET, TEST, TRAIN, VALIDATION
 from epithermal_host.weather.generator import Weather
 
 LABELS = ("theta", *(f"theta_{top}_{bottom}" for top, bottom in DEPTHS_CM[1:]))
+SCRATCH = ".dataset"  # folder in RUN for the arrays of a data set that is being computed
+BLOCK_SOILS = 256  # read from disk at once
 BLOCK_H = 24 * 30  # hours converted to double precision at once
 DECIMALS = 3  # of each field of a record; rounding restores them from single precision
 
@@ -114,27 +118,28 @@ def run(
     """
     config = read_run(run_folder)
     indices = _simulated(config, run_folder)
-    parts: dict[int, dict[str, Array]] = {}
+    arrays: dict[str, NDArray[Any]] = {
+        "scenario": np.array(indices, dtype=np.int64),
+        "split": split(config, indices),
+    }
     bar = tqdm(total=len(indices), desc="dataset", unit="soil", disable=not progress)
-    with bar, crew(workers, dask) as started:
-        team = dataclasses.replace(started, ahead=2)  # a batch is up to 35 MB
-        for number, part in map_unordered(_work, _batches(config, run_folder, indices, team), team):
+    with bar, crew(workers, dask) as started, _scratch(run_folder) as scratch:
+        team = dataclasses.replace(started, ahead=2)  # a batch is up to 70 MB
+        size = _batch_size(config, len(indices), team)
+        batches = _batches(config, run_folder, indices, size)
+        for number, part in map_unordered(_work, batches, team):
             if isinstance(part, Lost):
                 raise EpithermalError(
                     f"{run_folder}: data set: {part.reason}; perhaps out of memory: reduce "
                     "[dataset] batch or --workers"
                 )
-            parts[number] = part
+            arrays["day_end_s"] = part.pop("day_end_s")
+            for name, values in part.items():
+                if name not in arrays:
+                    arrays[name] = _on_disk(scratch / f"{name}.npy", len(indices), values)
+                arrays[name][number * size : number * size + len(values)] = values
             bar.update(len(part["features"]))
-    arrays: dict[str, NDArray[Any]] = {
-        name: np.concatenate([parts[i][name] for i in sorted(parts)])
-        for name in parts[0]
-        if name != "day_end_s"
-    }
-    arrays["day_end_s"] = parts[0]["day_end_s"]
-    arrays["scenario"] = np.array(indices, dtype=np.int64)
-    arrays["split"] = split(config, indices)
-    return _write(config, run_folder, arrays)
+        return _write(config, run_folder, arrays)
 
 
 def split(config: RunConfig, indices: Sequence[int]) -> NDArray[np.int8]:
@@ -160,11 +165,15 @@ def observe_scenario(config: RunConfig, run_folder: Path, index: int) -> tuple[O
     return _observe(station, config.instrument), station.labels
 
 
+def _batch_size(config: RunConfig, soils: int, crew: Crew) -> int:
+    """Return the number of stations in a batch: as configured, or fewer so that none idles."""
+    return max(min(config.dataset.batch, -(-soils // max(crew.workers(), 1))), 1)
+
+
 def _batches(
-    config: RunConfig, run_folder: Path, indices: Sequence[int], crew: Crew
+    config: RunConfig, run_folder: Path, indices: Sequence[int], size: int
 ) -> Iterator[_Batch]:
     """Yield batches of stations to process together, each read only when it is requested."""
-    size = max(min(config.dataset.batch, -(-len(indices) // max(crew.workers(), 1))), 1)
     for i in range(0, len(indices), size):
         stations = (_station(config, run_folder, index) for index in indices[i : i + size])
         yield _Batch(config.instrument, tuple(stations))
@@ -218,7 +227,7 @@ def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windo
     for begin in range(0, len(end_s), BLOCK_H):
         rows = slice(begin, begin + BLOCK_H)
         block = {
-            name: np.round(values[rows].astype(np.float64), DECIMALS)
+            name: np.round(values[rows].astype(np.float64, order="C"), DECIMALS)
             for name, values in columns.items()
         }
         for i, end in enumerate(end_s[rows].tolist()):
@@ -263,7 +272,8 @@ def _work(batch: _Batch) -> dict[str, Array]:
         end_s = observation.end_s
         for name, values in observation.columns.items():
             if i == 0:
-                columns[name] = np.empty((end_s.size, len(batch.stations)), dtype=np.float32)
+                # a station's hours lie side by side: strided rows would take longer than `observe`
+                columns[name] = np.empty((len(batch.stations), end_s.size), dtype=np.float32).T
             columns[name][:, i] = values
     windows = run_pipeline(stack_sites(sites), end_s, columns)
     labels = np.stack([station.labels for station in batch.stations], axis=1)
@@ -277,22 +287,52 @@ def _work(batch: _Batch) -> dict[str, Array]:
     }
 
 
+@contextlib.contextmanager
+def _scratch(run_folder: Path) -> Iterator[Path]:
+    """Create a folder for arrays that may exceed the memory; remove it, and one left by a kill."""
+    folder = run_folder / SCRATCH
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _on_disk(path: Path, soils: int, like: NDArray[Any]) -> NDArray[Any]:
+    """Create an array (soils, ...) in a file, of the type and further shape of a batch's values."""
+    array: NDArray[Any] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+        path, mode="w+", dtype=like.dtype, shape=(soils, *like.shape[1:])
+    )
+    return array
+
+
 def _write(config: RunConfig, run_folder: Path, arrays: dict[str, NDArray[Any]]) -> DatasetSummary:
     total = hashlib.sha256()
     for name in sorted(arrays):
-        total.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        total.update(name.encode())
+        for first in range(0, len(arrays[name]), BLOCK_SOILS):
+            total.update(np.ascontiguousarray(arrays[name][first : first + BLOCK_SOILS]).data)
     data_hash = total.hexdigest()
-    buffer = io.BytesIO()
     names = np.array([feature.name for feature in FEATURES])
-    np.savez(buffer, feature_names=names, data_hash=np.array(data_hash), **arrays)
-    write_atomic(run_folder / DATASET, buffer.getvalue())
+    with open_atomic(run_folder / DATASET) as file:
+        np.savez(file, feature_names=names, data_hash=np.array(data_hash), **arrays)
     write_run(config, run_folder, data_hash)
-    bare = arrays["snow_mm"] == 0.0
-    error = (arrays["theta_classical"] - arrays["theta"])[bare]
     return DatasetSummary(
         path=run_folder / DATASET,
         soils=len(arrays["scenario"]),
         days=len(arrays["day_end_s"]),
-        rmse_classical=float(np.sqrt(np.nanmean(np.square(error)))),
+        rmse_classical=_rmse_classical(arrays),
         data_hash=data_hash,
     )
+
+
+def _rmse_classical(arrays: dict[str, NDArray[Any]]) -> float:
+    """Compute the error of the classical inversion on days without snow [m3 m-3]."""
+    total, number = 0.0, 0
+    for first in range(0, len(arrays["theta"]), BLOCK_SOILS):
+        rows = slice(first, first + BLOCK_SOILS)
+        error = arrays["theta_classical"][rows] - arrays["theta"][rows]
+        error = error[(arrays["snow_mm"][rows] == 0.0) & np.isfinite(error)]
+        total, number = total + float(np.sum(np.square(error))), number + error.size
+    return math.sqrt(total / number) if number else math.nan

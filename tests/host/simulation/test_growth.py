@@ -1,0 +1,67 @@
+"""How the cost of a simulation grows: operations and bytes are counted, not seconds."""
+
+from __future__ import annotations
+
+import cProfile
+import dataclasses
+import pstats
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from epithermal_host.config.population import Population
+from epithermal_host.config.run_toml import CampaignConfig
+from epithermal_host.simulation.results import record
+from epithermal_host.simulation.scenario import Scenario, sample
+from epithermal_host.simulation.simulate import column, forcing, simulate
+from epithermal_host.soil.richards import solve
+from epithermal_host.weather.generator import generate
+
+FIRST_DAY = 11323
+KEY = "k" * 64
+
+
+@pytest.fixture(scope="module")
+def place() -> Scenario:
+    """A crop on loam with litter, so that every part of the simulation has work."""
+    population = Population(textures=("loam",), bare_share=0.0, crop_share=1.0, litter_share=1.0)
+    return sample(population, 1, 0)
+
+
+def calls(function: Callable[[], object]) -> Counter[str]:
+    """Count the calls of every Python function of ours, by name."""
+    profile = cProfile.Profile()
+    profile.runcall(function)
+    found: Counter[str] = Counter()
+    for (path, _, name), (count, *_) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        if "epithermal" in path:
+            found[name] += count
+    return found
+
+
+def test_linear_solves_grow_in_proportion_to_the_years(place):
+    per_year = []
+    for years in (1, 2, 4):
+        weather = generate(place.climate, place.rng("weather"), FIRST_DAY, 365 * years)
+        per_year.append(solve(column(place), forcing(place, weather)).iterations / years)
+    assert max(per_year) < 1.5 * min(per_year)
+    assert max(per_year) < 6000  # 2600 to 5800 for the twelve textures
+
+
+def test_a_scenario_of_many_years_needs_no_more_calls_than_one_of_few(place):
+    periods = [CampaignConfig(seed=1, soils=1, years=years) for years in (1, 4)]
+    simulate(place, periods[0])  # compiles or loads the kernels
+    few, many = (calls(lambda p=p: simulate(place, p)) for p in periods)
+    assert few == many
+    assert all(many[name] == 1 for name in ("generate", "solve", "neutron_rate"))
+    assert sum(many.values()) < 500
+
+
+def test_a_record_has_bytes_in_proportion_to_its_days(place):
+    period = CampaignConfig(seed=1, soils=1, years=1, spin_up_years=0)
+    sizes = []
+    for years in (1, 2, 3):
+        longer = dataclasses.replace(period, years=years)
+        sizes.append(record(place, simulate(place, longer), KEY).nbytes)
+    assert sizes[2] - sizes[1] == sizes[1] - sizes[0] == 365 * (8 * (10 + 4 + 1) + 4 * 41)
