@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError, EpithermalError
+from epithermal_host.training import batches as training_batches
 from epithermal_host.training import frameworks, kinds, lstm
 from epithermal_host.training.network import read_weights
 from epithermal_host.training.scaling import fit_scaling
@@ -77,8 +78,8 @@ def test_a_finished_training_is_not_repeated_but_another_seed_is(train, make_run
 
 def test_plan_of_an_epoch_depends_on_seed_and_epoch_alone_and_covers_every_soil(train):
     config = train.TrainConfig(batch=256)
-    batches, hidden = train.epoch_plan(config, 3, 1000)
-    again, hidden_again = train.epoch_plan(config, 3, 1000)
+    batches, hidden = training_batches.epoch_plan(config, 3, 1000)
+    again, hidden_again = training_batches.epoch_plan(config, 3, 1000)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
     assert all(np.array_equal(hidden[name], hidden_again[name]) for name in hidden)
     rain, et0, soil = (hidden[name] for name in ("rain", "et0", "soil"))
@@ -88,7 +89,7 @@ def test_plan_of_an_epoch_depends_on_seed_and_epoch_alone_and_covers_every_soil(
     assert np.mean(rain) == pytest.approx(0.3 + 0.7 * 0.1, abs=0.04)
     assert np.mean(soil) == pytest.approx(0.5, abs=0.04)
     assert np.mean(soil & rain) == pytest.approx(0.5 * 0.37, abs=0.04)
-    assert not np.array_equal(batches[0], train.epoch_plan(config, 4, 1000)[0][0])
+    assert not np.array_equal(batches[0], training_batches.epoch_plan(config, 4, 1000)[0][0])
 
 
 def test_each_input_is_hidden_at_its_own_rate(train):
@@ -259,7 +260,7 @@ def test_days_with_snow_weigh_little_in_the_loss_and_are_not_judged(train, make_
     np.savez(folder / "dataset.npz", **arrays)
     series = read_series(folder)
     config = train.TrainConfig(**SMALL, snow_weight=0.25)
-    _, weight = train._labels(series, config)
+    _, weight = training_batches.labels(series, config)
     assert series.snow[:, 60:71].all() and series.snow.sum() == 12 * 11  # and the day after
     assert np.all(weight[:, 60:71] == 0.25) and np.all(weight[:, 71:] == 1.0)
     assert np.all(weight[:, 20:60] == 1.0)
@@ -331,8 +332,8 @@ def test_soils_whose_n_is_exact_weigh_more_with_known_weight(train, make_run):
     arrays["features"][:4, :, NAMES.index("cosmic_n_sigma")] = 0.0
     np.savez(folder / "dataset.npz", **arrays)
     series = read_series(folder)
-    assert train.flag_exact_n(series).tolist() == [True] * 4 + [False] * 8
-    _, weight = train._labels(series, train.TrainConfig(**SMALL, known_weight=3.0))
+    assert training_batches.flag_exact_n(series).tolist() == [True] * 4 + [False] * 8
+    _, weight = training_batches.labels(series, train.TrainConfig(**SMALL, known_weight=3.0))
     assert np.all(weight[:4, 20:] == 3.0) and np.all(weight[4:, 20:] == 1.0)
 
 

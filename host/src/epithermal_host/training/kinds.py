@@ -136,7 +136,7 @@ def cold_state(model: Any, series: int) -> list[Array32]:
 
 
 def sequence_function(
-    model: Any, inputs: Sequence[str], batch: int = 256
+    model: Any, inputs: Sequence[str], batch: int = 64
 ) -> Callable[[Array32], Array32]:
     """Build a function that runs a sequence graph over whole series from cold states.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from epithermal_host.arrays import Array32
+from epithermal_host.arrays import Array, Array32
 from epithermal_host.training.series import NAMES
 
 LEAST_SPREAD = {  # of each feature, in its unit; None: not scaled
@@ -58,8 +59,8 @@ class Scaling:
         return Scaling(offset, scale)
 
 
-def fit_scaling(features: Array32) -> Scaling:
-    """Fit the scaling of all features to a training set.
+def fit_scaling(blocks: Iterable[Array32]) -> Scaling:
+    """Fit the scaling of all features to a training set, in one pass.
 
     Flags are not scaled. Rain, ET0, the soil's parameters and the cover are only divided, by their
     rms where known, so that unknown values stay zero. A feature that hardly varies in training may
@@ -67,19 +68,30 @@ def fit_scaling(features: Array32) -> Scaling:
 
     Parameters
     ----------
-    features : (S, T, F)
+    blocks : (..., F) each
+        All features of some soils; an array (S, T, F) is S blocks.
     """
-    offset, scale = np.zeros(len(NAMES)), np.ones(len(NAMES))
-    for i, name in enumerate(NAMES):
-        least, flag = LEAST_SPREAD[name], KNOWN_BY.get(name)
-        if least is None:
-            continue
-        values = features[..., i].astype(np.float64)
-        if flag is None:
-            offset[i] = values.mean()
-            spread = float(values.std())
-        else:
-            known = values[features[..., NAMES.index(flag)] > 0.0]
-            spread = float(np.sqrt(np.mean(known**2))) if known.size else 0.0
-        scale[i] = 1.0 / max(spread, least)
-    return Scaling(offset=offset.astype(np.float32), scale=scale.astype(np.float32))
+    flags = [NAMES.index(KNOWN_BY.get(name, name)) for name in NAMES]
+    conditional = np.array([name in KNOWN_BY for name in NAMES])
+    first: Array | None = None
+    count, total, square = np.zeros((3, len(NAMES)))
+    for block in blocks:
+        values = block.reshape(-1, len(NAMES)).astype(np.float64)
+        if first is None:  # deviations from it add up without loss of digits
+            first = np.where(conditional, 0.0, values[0])
+        known = (values[:, flags] > 0.0) | ~conditional
+        values -= first
+        values *= known
+        count += known.sum(axis=0)
+        total += values.sum(axis=0)
+        square += np.einsum("nf,nf->f", values, values)
+    if first is None:
+        raise ValueError("no series to fit a scaling to")
+    mean, power = total / np.maximum(count, 1.0), square / np.maximum(count, 1.0)
+    spread = np.sqrt(np.maximum(power - np.where(conditional, 0.0, mean**2), 0.0))
+    scaled = np.array([LEAST_SPREAD[name] is not None for name in NAMES])
+    least = np.array([LEAST_SPREAD[name] or 1.0 for name in NAMES])
+    return Scaling(
+        offset=np.where(scaled & ~conditional, first + mean, 0.0).astype(np.float32),
+        scale=np.where(scaled, 1.0 / np.maximum(spread, least), 1.0).astype(np.float32),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from epithermal_edge.inference.features import FEATURES
 from epithermal_edge.records import LAYERS_CM
 from epithermal_host.arrays import Array, Array32, Integers, Mask
 from epithermal_host.compute.damage import DAMAGE
+from epithermal_host.compute.npz_rows import Stored, open_npz, read_whole, verify
 
 DATASET = "dataset.npz"
 TRAIN, VALIDATION, TEST = 0, 1, 2  # values of `split`
 NAMES = tuple(f.name for f in FEATURES)
 DESCRIPTION = [i for i, name in enumerate(NAMES) if name.startswith("soil_")]
+BLOCK = 256  # soils that are read at once
 LAYERS = tuple(f"theta_{top}_{bottom}" for top, bottom in LAYERS_CM)
 
 
@@ -51,8 +54,63 @@ class Series:
         )
 
 
-def read_series(run_folder: Path) -> Series:
-    """Read the data set of a run.
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """A data set on disk, of which only the wanted soils are read."""
+
+    path: Path
+    arrays: Mapping[str, Stored]
+    split: NDArray[np.int8]  # (S,) TRAIN, VALIDATION or TEST
+    scenario: Integers  # (S,)
+    day_end_s: Array  # (T,)
+    data_hash: str
+
+    @property
+    def days(self) -> int:
+        """Number of days T of each series."""
+        return len(self.day_end_s)
+
+    def part(self, split: int) -> Integers:
+        """Return the rows (N,) of the soils of one split."""
+        rows: Integers = np.flatnonzero(self.split == split)
+        return rows
+
+    def read(self, rows: Integers) -> Series:
+        """Read the series of some soils, given by their rows (N,).
+
+        Raises
+        ------
+        ConfigError
+            The file is damaged.
+        """
+        try:
+            names = ("theta", "theta_classical", "snow_mm", *LAYERS)
+            daily = {name: self.arrays[name].read(rows).astype(np.float64) for name in names}
+            features = self.arrays["features"].read(rows).astype(np.float32, copy=False)
+        except DAMAGE as fault:
+            raise _damaged(self.path, fault) from fault
+        if not np.isfinite(features).all():
+            raise ConfigError(f"{self.path}: a feature that is not finite: run `dataset` again")
+        return Series(
+            features=features,
+            theta=daily["theta"],
+            layers=np.stack([daily[name] for name in LAYERS], axis=-1),
+            theta_classical=daily["theta_classical"],
+            snow=_snow_cover(daily["snow_mm"]),
+            split=self.split[rows],
+            scenario=self.scenario[rows],
+            day_end_s=self.day_end_s,
+            data_hash=self.data_hash,
+        )
+
+    def blocks(self, rows: Integers, size: int = BLOCK) -> Iterator[Series]:
+        """Read the series of some soils (N,) in blocks, so that memory does not grow with N."""
+        for begin in range(0, len(rows), size):
+            yield self.read(rows[begin : begin + size])
+
+
+def open_dataset(run_folder: Path) -> Dataset:
+    """Open the data set of a run, and verify its checksums.
 
     Raises
     ------
@@ -63,26 +121,39 @@ def read_series(run_folder: Path) -> Series:
     if not path.is_file():
         raise ConfigError(f"{path}: no data set: run `epithermal-host dataset {run_folder}` first")
     try:
-        # np.load of a path leaves the file open when it is damaged
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            series = Series(
-                features=file["features"].astype(np.float32),
-                theta=file["theta"].astype(np.float64),
-                layers=np.stack([file[name].astype(np.float64) for name in LAYERS], axis=-1),
-                theta_classical=file["theta_classical"].astype(np.float64),
-                snow=_snow_cover(file["snow_mm"]),
-                split=file["split"].astype(np.int8),
-                scenario=file["scenario"].astype(np.int64),
-                day_end_s=file["day_end_s"].astype(np.float64),
-                data_hash=str(file["data_hash"]),
-            )
-            names = tuple(str(name) for name in file["feature_names"])
+        verify(path)
+        arrays = open_npz(path)
+        dataset = Dataset(
+            path=path,
+            arrays=arrays,
+            split=read_whole(arrays, "split").astype(np.int8),
+            scenario=read_whole(arrays, "scenario").astype(np.int64),
+            day_end_s=read_whole(arrays, "day_end_s").astype(np.float64),
+            data_hash=str(read_whole(arrays, "data_hash")),
+        )
+        faults = _faults(dataset, [str(name) for name in read_whole(arrays, "feature_names")])
     except DAMAGE as fault:
-        raise ConfigError(f"{path}: not a data set ({fault}): run `dataset` again") from fault
-    faults = _faults(series, names)
+        raise _damaged(path, fault) from fault
     if faults:
         raise ConfigError(*(f"{path}: {fault}: run `dataset` again" for fault in faults))
-    return series
+    return dataset
+
+
+def read_series(run_folder: Path, split: int | None = None) -> Series:
+    """Read the data set of a run whole, or the soils of one split.
+
+    Raises
+    ------
+    ConfigError
+        It is missing, damaged or of another version; the message names the remedy.
+    """
+    dataset = open_dataset(run_folder)
+    rows = np.arange(len(dataset.split)) if split is None else dataset.part(split)
+    return dataset.read(rows)
+
+
+def _damaged(path: Path, fault: BaseException) -> ConfigError:
+    return ConfigError(f"{path}: not a data set ({fault}): run `dataset` again")
 
 
 def _snow_cover(snow_mm: Array) -> Mask:
@@ -92,34 +163,30 @@ def _snow_cover(snow_mm: Array) -> Mask:
     return out
 
 
-def _faults(series: Series, names: tuple[str, ...]) -> list[str]:
-    soils, days = series.theta.shape if series.theta.ndim == 2 else (0, 0)
+def _faults(dataset: Dataset, names: Sequence[str]) -> list[str]:
+    labels, features = dataset.arrays["theta"].shape, dataset.arrays["features"].shape
+    soils, days = labels if len(labels) == 2 else (0, 0)
     faults = []
-    if names != NAMES:
+    if tuple(names) != NAMES:
         faults.append(f"features {', '.join(names)}, expected {', '.join(NAMES)}")
-    if series.features.shape != (soils, days, len(NAMES)) or not soils or not days:
-        faults.append(f"features of shape {series.features.shape}, labels {series.theta.shape}")
-    elif wrong := _misshapen(series):
+    if features != (soils, days, len(NAMES)) or not soils or not days:
+        faults.append(f"features of shape {features}, labels {labels}")
+    elif wrong := _misshapen(dataset, soils, days):
         faults.append(f"arrays of other shapes: {', '.join(wrong)}")
-    elif not np.isfinite(series.features).all():
-        faults.append("a feature that is not finite")
     for part, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
-        if not (series.split == part).any():
+        if not (dataset.split == part).any():
             faults.append(f"no soil for {name}")
     return faults
 
 
-def _misshapen(series: Series) -> list[str]:
+def _misshapen(dataset: Dataset, soils: int, days: int) -> list[str]:
     """List the arrays whose shape does not fit to the labels (S, T)."""
-    soils, days = series.theta.shape
-    shapes = {
-        "layers": (soils, days, len(LAYERS)),
-        "theta_classical": (soils, days),
-        "snow": (soils, days),
-        "split": (soils,),
-        "scenario": (soils,),
+    shapes: dict[str, tuple[int, ...]] = {
+        **dict.fromkeys((*LAYERS, "theta_classical", "snow_mm"), (soils, days)),
+        **dict.fromkeys(("split", "scenario"), (soils,)),
+        "day_end_s": (days,),
     }
-    return [name for name, shape in shapes.items() if getattr(series, name).shape != shape]
+    return [name for name, shape in shapes.items() if dataset.arrays[name].shape != shape]
 
 
 def mask(
@@ -142,8 +209,8 @@ def mask(
     groups = (("rain_", rain), ("et0_", et0), ("soil_", soil), ("cover_", cover))
     for prefix, hidden in groups:
         rows = np.broadcast_to(np.asarray(hidden, dtype=bool), features.shape[:1])
-        for column in (i for i, name in enumerate(NAMES) if name.startswith(prefix)):
-            out[rows, :, column] = 0.0
+        columns = [i for i, name in enumerate(NAMES) if name.startswith(prefix)]  # neighbours
+        out[rows, :, columns[0] : columns[-1] + 1] = 0.0
     return out
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
-from epithermal_host.arrays import Z90, Array32
+from epithermal_host.arrays import Z90, Array, Array32, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig as TrainConfig
 from epithermal_host.training import checkpoint, frameworks, kinds
-from epithermal_host.training.augmentation import perturb_description, perturb_weather
+from epithermal_host.training.batches import epoch_batches, flag_exact_n
 from epithermal_host.training.checkpoint import Epoch, Progress
 from epithermal_host.training.head import SIGMA_FLOOR
 from epithermal_host.training.network import (
@@ -36,16 +38,16 @@ from epithermal_host.training.network import (
 )
 from epithermal_host.training.scaling import fit_scaling
 from epithermal_host.training.series import (
-    LAYERS,
     NAMES,
     TRAIN,
     VALIDATION,
+    Dataset,
     Series,
     counts_alone,
     mask,
-    read_series,
+    open_dataset,
 )
-from epithermal_host.training.train_step import LABELED, update_function
+from epithermal_host.training.train_step import update_function
 
 CHECKPOINT = "train/checkpoint.npz"
 REPORT = "train.json"
@@ -87,11 +89,11 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
         The loss is not finite.
     """
     started = time.monotonic()
-    series = read_series(run_folder)
+    dataset = open_dataset(run_folder)
     first = read_weights(run_folder / config.begin_with) if config.begin_with else None
-    trainer = _Trainer(config, series, first)
+    trainer = _Trainer(config, dataset, first)
     path = run_folder / CHECKPOINT
-    mark = fingerprint(config, series, first)
+    mark = fingerprint(config, dataset, first)
     now = checkpoint.read(path, mark) or trainer.start()
     trainer.restore(now)
     resumed_at = len(now.history)
@@ -115,40 +117,19 @@ def run(run_folder: Path, config: TrainConfig, *, progress: bool = True) -> Trai
         weights_path=run_folder / WEIGHTS,
         wall_s=time.monotonic() - started,
     )
-    write_json(run_folder / REPORT, _report(result, config, series))
+    write_json(run_folder / REPORT, _report(result, config, dataset))
     return result
 
 
-def fingerprint(config: TrainConfig, series: Series, first: Weights | None = None) -> str:
+def fingerprint(config: TrainConfig, dataset: Dataset, first: Weights | None = None) -> str:
     """Hash all that determines the weights: config, data, initial network, TensorFlow version."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
-    shape = ",".join(map(str, series.features.shape))
+    shape = ",".join(map(str, dataset.arrays["features"].shape))
     initial = hashlib.sha256(save_bytes(first)).hexdigest() if first else ""
     _, tf = frameworks.load()
     return hashlib.sha256(
-        f"{text} {series.data_hash} {shape} {tf.__version__} {initial}".encode()
+        f"{text} {dataset.data_hash} {shape} {tf.__version__} {initial}".encode()
     ).hexdigest()
-
-
-def epoch_plan(
-    config: TrainConfig, epoch: int, soils: int
-) -> tuple[list[NDArray[np.int64]], dict[str, NDArray[np.bool_]]]:
-    """Draw the batches of an epoch and the inputs hidden from each soil, from (seed, epoch) alone.
-
-    Returns
-    -------
-    list of (B,), dict of (S,)
-        Rows of each batch; the arguments of `mask`.
-    """
-    rng = np.random.default_rng((config.seed, epoch))
-    order = rng.permutation(soils)
-    batches = np.array_split(order, max(1, -(-soils // config.batch)))
-    both = rng.random(soils) < config.mask_both
-    rain = both | (rng.random(soils) < config.mask_one)
-    et0 = both | (rng.random(soils) < config.mask_one)
-    soil = rng.random(soils) < config.mask_soil
-    cover = rng.random(soils) < config.mask_cover
-    return batches, {"rain": rain, "et0": et0, "soil": soil, "cover": cover}
 
 
 def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
@@ -159,29 +140,38 @@ def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
     error, sigma : (N,) [m3 m-3]
         Of streams not used in training; sigma before scaling.
     """
+    return _covering(_needed_scale(error, sigma))
+
+
+def _needed_scale(error: NDArray[Any], sigma: NDArray[Any]) -> NDArray[Any]:
+    """Compute the factor of sigma with which each day would be just inside its interval."""
     learnt = np.maximum(sigma - SIGMA_FLOOR, 1e-6)
-    needed = (np.abs(error) / Z90 - SIGMA_FLOOR) / learnt  # for the day to be inside its interval
-    return float(max(np.quantile(needed, 0.9), 0.0))
+    needed: NDArray[Any] = (np.abs(error) / Z90 - SIGMA_FLOOR) / learnt
+    return needed
+
+
+def _covering(needed: NDArray[Any]) -> float:
+    return float(max(np.quantile(needed, 0.9, overwrite_input=True), 0.0))
 
 
 class _Trainer:
     """Graph, optimizer and data of a training; all that changes is in `Progress`."""
 
-    def __init__(self, config: TrainConfig, series: Series, first: Weights | None = None) -> None:
+    def __init__(self, config: TrainConfig, dataset: Dataset, first: Weights | None = None) -> None:
         keras, _ = frameworks.load()
         self.config = config
         self.inputs = config.inputs or NAMES
-        self.train, self.validation = series.part(TRAIN), series.part(VALIDATION)
-        self.scaling = fit_scaling(self.train.features)  # of all features
+        self.dataset, self.days = dataset, dataset.days
+        self.rows, self.held_out = dataset.part(TRAIN), dataset.part(VALIDATION)
+        self.scaling = fit_scaling(s.features for s in dataset.blocks(self.rows))  # all features
         if first:
             _check_same(first, config)
             self.scaling = self.scaling.replaced(first.columns, first.scaling)
         self.model, self.average = self._graph(), self._graph()
         if first:
             self.model.set_weights(list(first.arrays.values()))
-        soils, days = self.train.theta.shape
-        self.chunks = np.array_split(np.arange(days), max(1, round(days / config.chunk)))
-        updates = max(1, -(-soils // config.batch)) * len(self.chunks)
+        self.chunks = _chunks(self.days, config.chunk)
+        updates = max(1, -(-len(self.rows) // config.batch)) * len(self.chunks)
         rate = keras.optimizers.schedules.CosineDecay(
             config.learning_rate, config.epochs * updates, alpha=config.final_rate
         )
@@ -189,19 +179,7 @@ class _Trainer:
         self.optimizer.build(self.model.trainable_variables)
         self._sequence = kinds.sequence_function(self.average, self.inputs)
         self._update = update_function(self.model, self.average, self.optimizer, config)
-        self.label, self.weight = _labels(self.train, config)
-        judged = np.isfinite(self.validation.theta) & ~self.validation.snow
-        judged[:, : config.spin_up_steps] = False
-        if not judged.any():
-            days, spin_up = judged.shape[1], config.spin_up_steps
-            raise ConfigError(
-                f"no validation day left of {days}: reduce [train] spin_up_steps = {spin_up}"
-            )
-        self.judged = judged
-        known = np.where(flag_exact_n(self.validation), config.known_weight, 1.0)
-        self.share = np.broadcast_to(known[:, None], judged.shape)[judged]
-        inversion = self.validation.features[..., NAMES.index("theta_inv")]
-        self.rmse_inversion = self._rmse(inversion.astype(np.float64))
+        self.rmse_inversion = self._rmse_inversion()
 
     def _graph(self) -> Any:
         scaling = self.scaling.of(columns(self.inputs))
@@ -222,17 +200,12 @@ class _Trainer:
     def epoch(self, now: Progress) -> Progress:
         """Train on all training soils once, then score the validation soils."""
         config, number = self.config, len(now.history)
-        batches, hidden = epoch_plan(config, number, len(self.train.theta))
-        perturbed = perturb_description(self.train.features, config, number, self.scaling)
-        features = mask(perturb_weather(perturbed, config, number), **hidden)
         losses = []
-        for rows in batches:
-            state = kinds.cold_state(self.model, len(rows))
+        for batch in epoch_batches(self.dataset, self.rows, config, number, self.scaling):
+            state = kinds.cold_state(self.model, len(batch.features))
             for days in self.chunks:
-                part = np.ix_(rows, days)
-                loss, *state = self._update(
-                    features[part], self.label[part], self.weight[part], *state
-                )
+                parts = (x[:, days] for x in (batch.features, batch.label, batch.weight))
+                loss, *state = self._update(*parts, *state)
                 losses.append(float(loss))
         loss = float(np.mean(losses))
         if not np.isfinite(loss):
@@ -255,51 +228,74 @@ class _Trainer:
         """Return the weights of the best epoch, with the scale of their sigma fitted."""
         config = self.config
         self.average.set_weights(now.best)
-        known = self.validation.features
-        sets = (counts_alone(known), mask(known, soil=True), known)
-        outputs = [self._sequence(features)[..., :2].astype(np.float64) for features in sets]
-        exact = flag_exact_n(self.validation)[:, None] & self.judged
-        if "cosmic_n_sigma" not in self.inputs:  # the network cannot distinguish them
-            exact = np.zeros_like(self.judged)
-
-        def scale(days: NDArray[np.bool_]) -> float:
-            error = np.concatenate([y[..., 0][days] - self.validation.theta[days] for y in outputs])
-            return fit_sigma_scale(error, np.concatenate([y[..., 1][days] for y in outputs]))
-
-        groups = (exact, self.judged & ~exact)
-        both = [scale(days if days.any() else self.judged) for days in groups]
+        exact: list[Array32] = []  # factors needed where N is exact
+        other: list[Array32] = []
+        for series, judged in self._validation():
+            known = flag_exact_n(series)[:, None] & judged
+            if "cosmic_n_sigma" not in self.inputs:  # the network cannot distinguish them
+                known = np.zeros_like(judged)
+            for y in self._outputs(series):
+                error, sigma = y[..., 0].astype(np.float64) - series.theta, y[..., 1]
+                for days, into in ((known, exact), (judged & ~known, other)):
+                    needed = _needed_scale(error[days], sigma[days].astype(np.float64))
+                    into.append(needed.astype(np.float32))
+        groups = [np.concatenate(part) for part in (exact, other)]
+        both = [_covering(x if x.size else np.concatenate(groups)) for x in groups]
         scaling = self.scaling.of(columns(self.inputs))
         return kinds.weights_from_arrays(
             config.network, self.inputs, now.best, scaling, (both[0], both[1])
         )
 
+    def _validation(self) -> Iterator[tuple[Series, Mask]]:
+        """Read the validation soils in blocks, each with its days (S, T) that are judged."""
+        for series in self.dataset.blocks(self.held_out):
+            judged = np.isfinite(series.theta) & ~series.snow
+            judged[:, : self.config.spin_up_steps] = False
+            yield series, judged
+
+    def _outputs(self, series: Series) -> Iterator[Array32]:
+        """Run the network with counts alone, with rain and ET0, and with all known inputs."""
+        known = series.features
+        yield self._sequence(counts_alone(known))
+        yield self._sequence(mask(known, soil=True))
+        yield self._sequence(known)
+
     def _validate(self) -> tuple[float, float, float]:
-        """Compute the RMSE with counts alone, with rain and ET0, and with all known inputs."""
-        known = self.validation.features
-        counts, weather = counts_alone(known), mask(known, soil=True)
-        a, b, c = (self._rmse(self._sequence(x)[..., 0]) for x in (counts, weather, known))
+        """Compute the RMSE of theta for the three sets of `_outputs`."""
+        square, weight = np.zeros(3), 0.0
+        for series, judged in self._validation():
+            share = self._share(series, judged)
+            weight += share.sum()
+            for i, y in enumerate(self._outputs(series)):
+                error = (y[..., 0] - series.theta)[judged]
+                square[i] += np.sum(share * error**2)
+        a, b, c = np.sqrt(square / weight).tolist()
         return a, b, c
 
-    def _rmse(self, theta: NDArray[Any]) -> float:
-        error = (theta - self.validation.theta)[self.judged]
-        return float(np.sqrt(np.average(error**2, weights=self.share)))
+    def _rmse_inversion(self) -> float:
+        square, weight, column = 0.0, 0.0, NAMES.index("theta_inv")
+        for series, judged in self._validation():
+            share = self._share(series, judged)
+            error = (series.features[..., column].astype(np.float64) - series.theta)[judged]
+            square, weight = square + float(np.sum(share * error**2)), weight + float(share.sum())
+        if weight == 0.0:
+            spin_up = self.config.spin_up_steps
+            raise ConfigError(
+                f"no validation day left of {self.days}: reduce [train] spin_up_steps = {spin_up}"
+            )
+        return float(np.sqrt(square / weight))
+
+    def _share(self, series: Series, judged: Mask) -> Array:
+        """Return the weight (N,) of each judged day in the RMSE."""
+        known = np.where(flag_exact_n(series), self.config.known_weight, 1.0)
+        share: Array = np.broadcast_to(known[:, None], judged.shape)[judged]
+        return share
 
 
-def flag_exact_n(series: Series) -> NDArray[np.bool_]:
-    """Flag the soils (S,) whose station has an exact N of COSMIC."""
-    known: NDArray[np.bool_] = series.features[:, 0, NAMES.index("cosmic_n_sigma")] == 0.0
-    return known
-
-
-def _labels(series: Series, config: TrainConfig) -> tuple[Array32, Array32]:
-    """Return labels and weights of the days, both (S, T, len(LABELED)); weight 0 without label."""
-    labels = [series.theta, *(series.layers[..., LAYERS.index(name)] for name in LABELED[1:])]
-    label = np.stack(labels, axis=-1)
-    weight = np.isfinite(label).astype(np.float32)
-    weight[:, : config.spin_up_steps] *= config.spin_up_weight
-    weight[series.snow] *= config.snow_weight
-    weight[flag_exact_n(series)] *= config.known_weight
-    return np.nan_to_num(label).astype(np.float32), weight
+def _chunks(days: int, length: int) -> list[slice]:
+    """Split days into chunks of about equal length, between which no gradient passes."""
+    borders = [part[0] for part in np.array_split(np.arange(days), max(1, round(days / length)))]
+    return [slice(*both) for both in itertools.pairwise([*borders, days])]
 
 
 def _finished(now: Progress, config: TrainConfig) -> bool:
@@ -318,13 +314,13 @@ def _check_same(first: Weights, config: TrainConfig) -> None:
         raise ConfigError(f"[train] begin_with has other inputs: set inputs = {[*first.inputs]}")
 
 
-def _report(result: TrainResult, config: TrainConfig, series: Series) -> dict[str, Any]:
+def _report(result: TrainResult, config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     keras, tf = frameworks.load()
     return {
         "config": dataclasses.asdict(config),
-        "data_hash": series.data_hash,
+        "data_hash": dataset.data_hash,
         "software": {"tensorflow": tf.__version__, "keras": keras.__version__},
-        "soils": {"train": int((series.split == TRAIN).sum()), "days": series.theta.shape[1]},
+        "soils": {"train": len(dataset.part(TRAIN)), "days": dataset.days},
         "best_epoch": result.best_epoch,
         "rmse_inversion": result.rmse_inversion,
         "sigma_scale": result.sigma_scale,
