@@ -10,7 +10,7 @@ import pytest
 
 from epithermal_edge.inference import runtime
 from epithermal_host.compute.isolated_runtime import answer
-from epithermal_host.training import head, kinds, lstm, network
+from epithermal_host.training import frameworks, head, kinds, lstm, network
 from epithermal_host.training.scaling import fit_scaling
 from epithermal_host.training.series import NAMES, counts_alone, mask
 
@@ -206,3 +206,34 @@ def test_a_network_without_the_error_of_n_among_its_inputs_has_one_scale_of_sigm
     plain = kinds.sequence(dataclasses.replace(weights, sigma_scale=(9.0, 1.0)))(x)
     floor = head.SIGMA_FLOOR
     np.testing.assert_allclose(scaled[..., 1] - floor, 1.7 * (plain[..., 1] - floor), rtol=1e-4)
+
+
+def test_outputs_and_gradients_are_those_of_the_lstm_of_keras(features):
+    """TensorFlow registers the gradient of another order of gates for this operation."""
+    keras, tf = frameworks.load()
+    x = features[:5, :40, :7]
+    h, c = (0.3 * np.ones((5, 6), dtype=np.float32) for _ in range(2))
+    fused = lstm._fused_layer()(6, return_sequences=True, return_state=True)
+    plain = keras.layers.LSTM(6, return_sequences=True, return_state=True, use_cudnn=False)
+    fused(np.swapaxes(x, 0, 1), h, c), plain(x, initial_state=[h, c])
+    rng = np.random.default_rng(1)
+    values = [0.5 * rng.standard_normal(v.shape) for v in plain.get_weights()]
+    weight = rng.standard_normal((5, 40, 6)).astype(np.float32)
+    results = []
+    for layer, call in (
+        (fused, lambda h, c: fused(np.swapaxes(x, 0, 1), h, c)),
+        (plain, lambda h, c: plain(x, initial_state=[h, c])),
+    ):
+        layer.set_weights(values)
+        start = [tf.constant(h), tf.constant(c)]
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            y, *after = call(*start)
+            y = tf.transpose(y, (1, 0, 2)) if layer is fused else y
+            loss = tf.reduce_sum(weight * y) + tf.reduce_sum(after[0] - 2.0 * after[1])
+        results.append([y, *after, *tape.gradient(loss, [*layer.trainable_variables, *start])])
+    assert len(results[0]) == 3 + 3 + 2
+    for ours, theirs in zip(*results, strict=True):
+        scale = np.abs(theirs).max()
+        assert scale > 0.01
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6 * scale)

@@ -20,7 +20,7 @@ DATASET = "dataset.npz"
 TRAIN, VALIDATION, TEST = 0, 1, 2  # values of `split`
 NAMES = tuple(f.name for f in FEATURES)
 DESCRIPTION = [i for i, name in enumerate(NAMES) if name.startswith("soil_")]
-BLOCK = 256  # soils that are read at once
+BLOCK = 128  # soils that are read at once
 LAYERS = tuple(f"theta_{top}_{bottom}" for top, bottom in LAYERS_CM)
 
 
