@@ -104,6 +104,7 @@ bench-columns: $(READY) ## the Richards solver beside HYDRUS-1D
 
 bench-campaign: $(READY) ## a campaign part by part, as a whole, and how it grows
 	@$(BIN)/python tests/bench/bench_campaign.py
+
 bench-training: $(READY) ## an epoch of training, and its memory for two sizes of data set
 	@$(BIN)/python tests/bench/bench_training.py
 

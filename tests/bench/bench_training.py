@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,10 @@ def write_dataset(folder: Path, soils: int) -> None:
 
 def train(folder: Path, epochs: int, hidden: int) -> dict[str, float]:
     """Train; return processor and wall time of the fastest epoch after the first, and memory."""
-    from epithermal_host.training import train
+    from epithermal_host.training import frameworks, train
     from epithermal_host.training.series import open_dataset
 
+    frameworks.load()
     config = train.TrainConfig(hidden=hidden, batch=BATCH)
     imported_mb = peak_mb()
     dataset = open_dataset(folder)
@@ -74,7 +76,7 @@ def train(folder: Path, epochs: int, hidden: int) -> dict[str, float]:
         now = trainer.epoch(now)
         times.append((time.process_time() - cpu_s, time.perf_counter() - wall_s))
     trainer.finish(now)
-    cpu_s, wall_s = map(min, zip(*times, strict=True))
+    cpu_s, wall_s = map(min, zip(*times or [(nan, nan)], strict=True))
     soils = float(len(trainer.rows))
     return {
         "soils": soils,
@@ -110,7 +112,7 @@ def measure(soils: int, args: argparse.Namespace) -> dict[str, float]:
     print(
         f"{soils} soils x 3 years, {size / 1e6:.0f} MB: an epoch of the {out['soils']:.0f} for "
         f"training {out['wall_s']:.2f} s, {out['cpu_s']:.2f} s of processors; peak memory "
-        f"{out['peak_mb']:.0f} MB, of it {out['imported_mb']:.0f} after the imports",
+        f"{out['peak_mb']:.0f} MB, of it {out['imported_mb']:.0f} for Python and TensorFlow",
         flush=True,
     )
     return out | {"disk": size / soils, "all": soils}
@@ -120,7 +122,7 @@ def main() -> None:
     """Print a line for each size and the line of results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--soils", nargs=2, type=int, default=SOILS, metavar="N")
-    parser.add_argument("--epochs", type=int, default=1, help="timed epochs")
+    parser.add_argument("--epochs", type=int, default=1, help="timed epochs; 0: memory alone")
     parser.add_argument("--hidden", type=int, default=HIDDEN, help="units of the network")
     parser.add_argument("--onednn", action="store_true")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
