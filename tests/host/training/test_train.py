@@ -94,7 +94,7 @@ def test_plan_of_an_epoch_depends_on_seed_and_epoch_alone_and_covers_every_soil(
 
 def test_each_input_is_hidden_at_its_own_rate(train):
     config = train.TrainConfig(mask_both=0.0, mask_one=0.1, mask_soil=0.2, mask_cover=0.7)
-    _, hidden = train.epoch_plan(config, 0, 4000)
+    _, hidden = training_batches.epoch_plan(config, 0, 4000)
     rates = {"rain": 0.1, "et0": 0.1, "soil": 0.2, "cover": 0.7}
     assert {name: rows.mean() for name, rows in hidden.items()} == pytest.approx(rates, abs=0.03)
 
