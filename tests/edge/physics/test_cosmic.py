@@ -8,8 +8,10 @@ import time
 import numpy as np
 import pytest
 
+from epithermal_edge.physics import cosmic
 from epithermal_edge.physics.cosmic import (
     THETA_MAX,
+    cosmic_inversion,
     cosmic_parameters,
     cosmic_rate,
     cosmic_slope,
@@ -78,7 +80,7 @@ def test_cosmic_rate_falls_with_water_and_its_slope_is_the_derivative():
     np.testing.assert_allclose(cosmic_slope(theta, site), central, rtol=1e-6)
 
 
-def test_logarithm_of_cosmic_rate_is_convex_in_water_so_that_newton_cannot_overshoot():
+def test_logarithm_of_cosmic_rate_is_convex_in_water():
     _, site = site_grid()
     water = np.linspace(0.0, 0.9, 91)
     log_rate = np.log([cosmic_rate(np.full(1000, theta), site) for theta in water])
@@ -96,6 +98,30 @@ def test_cosmic_gives_back_the_water_of_the_extreme_soils(bulk_density, lattice)
     theta = np.linspace(0.0, THETA_MAX, 901)
     site = Site(1000.0, bulk_density, lattice)
     np.testing.assert_allclose(cosmic_theta(cosmic_rate(theta, site), site), theta, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("bulk_density", "l_3", "theta_error", "slope_error"),
+    [(0.5, np.nan, 1e-12, 1e-6), (1.9, np.nan, 1e-12, 1e-6), (2.6, np.nan, 1e-12, 1e-6)]
+    + [(1.4, l_3, 3e-11, 3e-5) for l_3 in (20.0, 161.9, 162.0, 250.0, 400.0)],
+)
+@pytest.mark.parametrize("lattice", [0.0, 0.01, 0.1, 0.3])
+def test_the_inversion_keeps_its_bounds_for_water_and_slope(
+    bulk_density, l_3, theta_error, slope_error, lattice
+):
+    theta = np.linspace(0.0, THETA_MAX, 9001)
+    site = Site(1000.0, bulk_density, lattice, l3_g_cm2=l_3)
+    inverted, slope = cosmic_inversion(cosmic_rate(theta, site), site)
+    assert np.max(np.abs(inverted - theta)) < theta_error
+    assert np.max(np.abs(slope / cosmic_slope(theta, site) - 1.0)) < slope_error
+
+
+def test_the_inversion_evaluates_the_rate_four_times(monkeypatch):
+    calls = []
+    evaluate = cosmic._rate_and_slope
+    monkeypatch.setattr(cosmic, "_rate_and_slope", lambda *a: calls.append(1) or evaluate(*a))
+    cosmic_inversion(np.array([2500.0]), Site(1000.0, 1.4, 0.03))
+    assert len(calls) == 4
 
 
 def test_fewer_counts_always_mean_more_water():
@@ -149,7 +175,7 @@ def test_cosmic_is_smooth_where_soil_attenuates_both_kinds_of_neutrons_equally()
 def test_one_site_gives_the_same_bits_as_many():
     theta, site = site_grid()
     n = cosmic_rate(theta, site)
-    many = cosmic_theta(n, site), n, cosmic_slope(theta, site)
+    many = cosmic_theta(n, site), n, cosmic_slope(theta, site), cosmic_inversion(n, site)[1]
     for k in range(theta.size):
         alone = Site(
             float(site.cosmic_n_cph[k]),
@@ -161,6 +187,7 @@ def test_one_site_gives_the_same_bits_as_many():
         assert cosmic_theta(n[one], alone) == many[0][k]
         assert cosmic_rate(theta[one], alone) == many[1][k]
         assert cosmic_slope(theta[one], alone) == many[2][k]
+        assert cosmic_inversion(n[one], alone)[1] == many[3][k]
 
 
 def test_one_inversion_is_fast_enough_for_the_daemon():

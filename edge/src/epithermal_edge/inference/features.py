@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, hargreaves_et0
-from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_slope, cosmic_theta
+from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_inversion
 from epithermal_edge.records import FACTORS, CorrectedRecord, Floats, Quality, RawRecord, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
@@ -256,8 +256,8 @@ def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]
     live_h = np.where(sums[Bin.LIVE_S] > 0.0, sums[Bin.LIVE_S], np.nan) / HOUR_S
     rate = sums[Bin.COUNTS] / live_h
     rate_sigma = np.sqrt(sums[Bin.VARIANCE] + sums[Bin.SHARED] * sums[Bin.SHARED]) / live_h
-    theta = cosmic_theta(rate, site)
-    sigma = np.fmin(rate_sigma / np.abs(cosmic_slope(theta, site)), SIGMA_MAX)
+    theta, slope = cosmic_inversion(rate, site)
+    sigma = np.fmin(rate_sigma / np.abs(slope), SIGMA_MAX)
     return theta, sigma, (theta <= 0.0) | (theta >= THETA_MAX)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "atmospheric_depth",
     "biomass_factor",
     "bound_water",
+    "cosmic_inversion",
     "cosmic_parameters",
     "cosmic_rate",
     "cosmic_slope",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         pressure_factor,
     )
     from epithermal_edge.physics.cosmic import (
+        cosmic_inversion,
         cosmic_parameters,
         cosmic_rate,
         cosmic_slope,
