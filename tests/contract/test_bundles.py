@@ -227,7 +227,7 @@ def later(tmp_path):
     text = path.read_text("utf-8")
     for old, new in (
         ("FEATURES = (\n", 'FEATURES = (\n    Feature("live_h", "h"),\n'),
-        ("    values = {\n", '    values = {\n        "live_h": sums[Bin.LIVE_S] / HOUR_S,\n'),
+        ("    values = {\n", '    values = {\n        "live_h": sums[:, Bin.LIVE_S] / HOUR_S,\n'),
     ):
         assert text.count(old) == 1
         text = text.replace(old, new)

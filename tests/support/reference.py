@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from epithermal_edge.cli import replay
 from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.inference import engine as engines
 from epithermal_edge.loggers import parser
 from epithermal_edge.messages.message import rounded
 from epithermal_edge.rollout.loading import load_engine
@@ -17,7 +17,7 @@ def reference(toml, lines):
         context, record = parser.parse(context, line.rstrip(b"\n"))
         if record is not None:
             records.append(record)
-    outcomes = replay.play(load_engine(read_config(toml)), records)
+    outcomes = engines.play(load_engine(read_config(toml)), records)
     return [(utc(o.record.end_s), rounded(o.estimate.theta, 6)) for o in outcomes]
 
 

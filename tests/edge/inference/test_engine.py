@@ -10,6 +10,7 @@ from tests.support.rig import BUNDLE, START_S
 from epithermal_edge.cli import simulator
 from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference import estimator, pipeline, runtime
+from epithermal_edge.inference.block import block_of
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.physics.cosmic import THETA_MAX
@@ -39,10 +40,9 @@ def test_an_estimate_is_what_the_network_says_of_the_newest_window(engine, recor
     _, outcomes = play(engine, records)
     piped, network, windows = pipeline.start(1), estimator.start(engine.bundle), {}
     for record in records:
-        piped, _, made = pipeline.step(engine.site, piped, record)
-        for window in made:
-            network, y = estimator.step(engine.step, engine.bundle, network, window)
-            windows[window.hour * 3600.0] = y
+        piped, _, made = pipeline.step_block(engine.site, piped, block_of([record]))
+        network, y, _ = estimator.run(engine.step, engine.bundle, network, made)
+        windows |= dict(zip((made.hour * 3600.0).tolist(), y, strict=True))
     for outcome in outcomes[10:]:
         theta, *others = windows[outcome.estimate.window_end_s]
         told = outcome.estimate

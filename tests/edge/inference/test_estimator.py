@@ -11,7 +11,7 @@ import pytest
 from epithermal_edge.errors import BundleError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import open_bundle
-from epithermal_edge.inference.features import FEATURES, Window
+from epithermal_edge.inference.features import FEATURES, Windows
 
 BUCKET = Path(__file__).resolve().parents[2] / "golden" / "bucket-0.1.0"
 COLUMNS = open_bundle(BUCKET).columns
@@ -29,17 +29,25 @@ def step_fn(bundle):
 
 def window(hour, x, restart=False):
     """A window whose features are bucket's x; any that bucket does not name is 0."""
-    one = np.array([np.nan])
+    one = np.array([[np.nan]])
     features = np.zeros(len(FEATURES))
     features[COLUMNS] = x
-    return Window(
-        hour=hour,
-        features=features[None],
+    return Windows(
+        hour=np.array([hour]),
+        features=features[None, None],
         theta_classical=one,
         theta_classical_sigma=one,
-        restart=np.array([restart]),
-        quality=np.array([0]),
+        restart=np.array([[restart]]),
+        quality=np.array([[0]]),
+        closed_by=np.array([0]),
     )
+
+
+def step(step_fn, bundle, state, windows):
+    """Run one window; return the new state and its answer."""
+    state, y, age = estimator.run(step_fn, bundle, state, windows)
+    assert age == [state.age[windows.hour[0] % 24]]
+    return state, y[0]
 
 
 def test_each_phase_of_the_day_is_a_daily_stream_of_its_own(bundle, step_fn):
@@ -50,7 +58,7 @@ def test_each_phase_of_the_day_is_a_daily_stream_of_its_own(bundle, step_fn):
     x[:, 0] += rng.normal(0, 0.02, len(x)).astype(np.float32)
     state, answers = estimator.start(bundle), []
     for hour, row in enumerate(x):
-        state, y = estimator.step(step_fn, bundle, state, window(hour + 411, row))
+        state, y = step(step_fn, bundle, state, window(hour + 411, row))
         answers.append(y)
     for phase in range(24):
         alone = estimator.stream(step_fn, bundle.cold_state(), x[phase::24])
@@ -60,7 +68,7 @@ def test_each_phase_of_the_day_is_a_daily_stream_of_its_own(bundle, step_fn):
 
 def test_a_step_leaves_the_state_that_it_was_given(bundle, step_fn):
     state = estimator.start(bundle)
-    new, _ = estimator.step(step_fn, bundle, state, window(5, bundle.golden_inputs[0]))
+    new, _ = step(step_fn, bundle, state, window(5, bundle.golden_inputs[0]))
     assert not any(tensor.any() for tensor in state.tensors) and not state.age.any()
     assert all(tensor[5].any() for tensor in new.tensors) and new.age[5] == 1
     others = np.arange(24) != 5
@@ -70,10 +78,10 @@ def test_a_step_leaves_the_state_that_it_was_given(bundle, step_fn):
 def test_a_restart_begins_its_phase_from_zero_and_no_other(bundle, step_fn):
     state = estimator.start(bundle)
     for hour in range(72):
-        state, _ = estimator.step(step_fn, bundle, state, window(hour, bundle.golden_inputs[hour]))
+        state, _ = step(step_fn, bundle, state, window(hour, bundle.golden_inputs[hour]))
     x = bundle.golden_inputs[80]
-    again, y = estimator.step(step_fn, bundle, state, window(72, x, restart=True))
-    _, cold = estimator.step(step_fn, bundle, estimator.start(bundle), window(72, x))
+    again, y = step(step_fn, bundle, state, window(72, x, restart=True))
+    _, cold = step(step_fn, bundle, estimator.start(bundle), window(72, x))
     np.testing.assert_array_equal(y, cold)
     assert again.age[0] == 1 and (again.age[1:] == 3).all()
     for after, before in zip(again.tensors, state.tensors, strict=True):
@@ -85,8 +93,8 @@ def test_sigma_is_that_of_what_is_shown_while_nothing_was_counted(bundle, step_f
     x = bundle.golden_inputs[80].copy()
     x[names.index("gap")], x[names.index("theta_inv_sigma")] = 1.0, 0.2
     state = estimator.start(bundle)
-    _, void = estimator.step(step_fn, bundle, state, window(72, x, restart=True))
-    _, held = estimator.step(step_fn, bundle, state, window(72, x))
+    _, void = step(step_fn, bundle, state, window(72, x, restart=True))
+    _, held = step(step_fn, bundle, state, window(72, x))
     assert void[1] == pytest.approx(0.2) and held[1] < 0.2
     np.testing.assert_array_equal(np.delete(void, 1), np.delete(held, 1))
 
@@ -102,10 +110,10 @@ def test_sigma_is_that_of_the_network_at_a_restart_with_a_count(bundle, step_fn)
 
 def test_a_window_of_two_sites_is_a_mistake_of_the_programmer(bundle, step_fn):
     two = dataclasses.replace(
-        window(0, bundle.golden_inputs[0]), features=np.zeros((2, len(FEATURES)))
+        window(0, bundle.golden_inputs[0]), features=np.zeros((1, 2, len(FEATURES)))
     )
     with pytest.raises(ValueError, match="one site"):
-        estimator.step(step_fn, bundle, estimator.start(bundle), two)
+        step(step_fn, bundle, estimator.start(bundle), two)
 
 
 def test_the_golden_vectors_pass_on_the_runtime_at_hand(bundle, step_fn):

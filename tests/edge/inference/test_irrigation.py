@@ -18,7 +18,7 @@ from epithermal_edge.inference import engine as engines
 from epithermal_edge.inference import irrigation, runtime
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
-from epithermal_edge.inference.irrigation import DAYS, SEN_RANK, Range
+from epithermal_edge.inference.irrigation import SEN_RANK, Range
 from epithermal_edge.journal.journal import Journal
 from epithermal_edge.journal.rows import estimate_row
 from epithermal_edge.messages import observation, station
@@ -40,11 +40,9 @@ SOIL = SoilWater(0.30, 0.10, 0.5)  # 60 mm for plants; to irrigate at theta = 0.
 
 def remembered(storage_mm, rain_mm=()):
     """One phase that has seen these days, the oldest first."""
-    state = irrigation.start(1)
     rain = [*rain_mm, *[NAN] * (len(storage_mm) - len(rain_mm))]
-    for value, fell in zip(storage_mm, rain, strict=True):
-        told = dataclasses.replace(GOOD, storage_mm=value)
-        state = irrigation.remember(state, 0, told, fell)
+    phase = np.zeros(len(rain), dtype=np.int64)
+    state, _ = irrigation.remember(irrigation.start(1), phase, np.array(storage_mm), np.array(rain))
     return state
 
 
@@ -144,8 +142,8 @@ def test_what_drains_is_no_measure_of_what_plants_take():
 def test_a_day_that_is_not_known_is_passed_over():
     assert loss([80.0, 78.0, NAN, 74.0, 72.0, 70.0]).value == pytest.approx(2.0)
     unsure = dataclasses.replace(GOOD, storage_mm=30.0, quality=Quality.WARM_UP)
-    state = irrigation.remember(remembered([80.0]), 0, unsure, NAN)
-    assert math.isnan(state.storage_mm[0, DAYS])
+    sure = dataclasses.replace(unsure, quality=Quality.GOOD)
+    np.testing.assert_array_equal(irrigation.sure_mm([sure, unsure]), [30.0, NAN])
 
 
 def test_days_until_the_threshold_by_hand():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from epithermal_edge.inference import features, pipeline
-from epithermal_edge.inference.features import FEATURES, Bin, add_to_bin, empty_bin
+from epithermal_edge.inference.block import block_of
+from epithermal_edge.inference.features import FEATURES, Bin, contributions
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.records import FACTORS, NAN, CorrectedRecord, Quality, RawRecord
@@ -101,13 +102,12 @@ def test_the_table_of_factors_is_what_a_corrected_record_has():
 @pytest.mark.parametrize("name", [factor.name for factor in FACTORS])
 def test_the_network_sees_each_factor(name):
     record = next(hourly(1))
+    record = block_of([record])
     corrected = pipeline.correct(SITE, pipeline.start(), record).corrected
-    doubled = replace(corrected, **{name: 2.0 * getattr(corrected, name)})
-    zero = np.zeros(1)
-    one, two = (
-        add_to_bin(empty_bin(1), record, c, zero, zero)[Bin.COUNTS] for c in (corrected, doubled)
-    )
-    assert two == 2.0 * one
+    doubled = replace(corrected, values=corrected.values | {name: 2.0 * corrected.values[name]})
+    zero = np.zeros((1, 1))
+    one, two = (contributions(record, c, zero, zero)[0, Bin.COUNTS] for c in (corrected, doubled))
+    assert two == 2.0 * one > 0.0
 
 
 def test_sigma_is_poisson_of_all_counts_in_the_window():

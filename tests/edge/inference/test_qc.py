@@ -11,6 +11,7 @@ import pytest
 
 from epithermal_edge.config.quality_table import derive_limits
 from epithermal_edge.inference import pipeline, qc
+from epithermal_edge.inference.block import block_of
 from epithermal_edge.inference.qc_limits import DEFAULT
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.records import NAN, Quality, RawRecord
@@ -41,14 +42,23 @@ def soil(hours, seed=1, interval_s=HOUR_S, **fields):
 
 def flags_of(records, limits=DEFAULT, site=SITE):
     """Flags of quality control alone, one a record."""
-    state, piped, out = qc.start(), pipeline.start(), []
+    _, _, flags, _ = passed(records, limits, site)
+    return [Quality(int(f[0])) for f in flags]
+
+
+def passed(records, limits=DEFAULT, site=SITE, n=1):
+    """States, flags of each record and windows of records that pass one by one."""
+    state, piped, found, closed = qc.start(n), pipeline.start(n), [], []
     for record in records:
-        possible, doubts = qc.drop_impossible(limits, record)
+        possible, doubts = qc.drop_impossible(limits, block_of([record], n))
         correction = pipeline.correct(site, piped, possible)
-        state, flags = qc.step(limits, site, state, possible, correction.corrected)
-        piped, _, _ = pipeline.add_record(site, piped, possible, correction, doubts | flags)
-        out.append(Quality(int((doubts | flags)[0])))
-    return out
+        corrected, late = correction.corrected, correction.late
+        state, flags = qc.check(limits, site, state, possible, corrected, late)
+        flags |= doubts
+        piped, _, made = pipeline.add_records(site, piped, possible, correction, flags)
+        found.append(flags[0])
+        closed += made.each()
+    return state, piped, found, closed
 
 
 def flagged(records, flag, limits=DEFAULT):
@@ -104,14 +114,7 @@ def test_a_count_that_no_soil_gives_is_not_used():
 
 
 def windows(records, limits=DEFAULT):
-    state, piped, out = qc.start(), pipeline.start(), []
-    for record in records:
-        possible, doubts = qc.drop_impossible(limits, record)
-        correction = pipeline.correct(SITE, piped, possible)
-        state, flags = qc.step(limits, SITE, state, possible, correction.corrected)
-        piped, _, made = pipeline.add_record(SITE, piped, possible, correction, doubts | flags)
-        out += made
-    return out
+    return passed(records, limits)[3]
 
 
 def nothing_at(records, hour):
@@ -162,9 +165,12 @@ def test_what_the_weather_cannot_be_is_missing_and_flagged(field, value, flag):
     assert limits.pressure_min_hpa == pytest.approx(914.9, abs=1.0)
     records = list(soil(30, **{field: lambda i, v: value if i == 20 else v.get(field, 0.0)}))
     assert flagged(records, flag, limits) == [20]
-    possible, _ = qc.drop_impossible(limits, records[20])
-    assert np.isnan(getattr(possible, field)) and getattr(records[20], field) == value
-    assert qc.drop_impossible(limits, records[19])[0] is records[19]
+    block = block_of(records[19:21])
+    possible, _ = qc.drop_impossible(limits, block)
+    assert np.isnan(possible.fields[field][1]) and not np.isnan(possible.fields[field][0])
+    assert block.fields[field][1] == value
+    fine = block_of(records[19:20])
+    assert qc.drop_impossible(limits, fine)[0] is fine
 
 
 @pytest.mark.parametrize(
@@ -271,13 +277,12 @@ def test_a_short_interval_battery_and_desiccant_are_told():
 
 def test_a_late_record_is_judged_by_itself_and_changes_nothing():
     records = list(soil(48))
-    state, piped = qc.start(), pipeline.start()
-    for record in records:
-        correction = pipeline.correct(SITE, piped, record)
-        state, _ = qc.step(DEFAULT, SITE, state, record, correction.corrected)
+    state, piped, _, _ = passed(records)
     late = replace(records[5], battery_v=9.0, pressure_hpa=records[5].pressure_hpa + 30.0)
-    correction = pipeline.correct(SITE, piped, late)
-    after, flags = qc.step(DEFAULT, SITE, state, late, correction.corrected)
+    block = block_of([late])
+    correction = pipeline.correct(SITE, piped, block)
+    assert correction.late.all()
+    after, flags = qc.check(DEFAULT, SITE, state, block, correction.corrected, correction.late)
     assert after is state and flags[0] == Quality.LOW_BATTERY
 
 
@@ -286,14 +291,10 @@ def test_a_site_has_the_same_flags_alone_and_among_a_thousand():
     columns = [list(soil(60, seed=k, counts=at(30 + k % 7, lambda v: 1.6 * v["counts"] // 1)))
                for k in range(n)]  # fmt: skip
     names = [f.name for f in dataclasses.fields(RawRecord) if f.name != "end_s"]
-    together, piped, out = qc.start(n), pipeline.start(n), []
+    together = []
     for i in range(60):
         values = {m: np.array([getattr(columns[k][i], m) for k in range(n)]) for m in names}
-        record = RawRecord(columns[0][i].end_s, **values)
-        possible, doubts = qc.drop_impossible(DEFAULT, record)
-        correction = pipeline.correct(SITE, piped, possible)
-        together, flags = qc.step(DEFAULT, SITE, together, possible, correction.corrected)
-        piped, _, _ = pipeline.add_record(SITE, piped, possible, correction, doubts | flags)
-        out.append(doubts | flags)
+        together.append(RawRecord(columns[0][i].end_s, **values))
+    _, _, out, _ = passed(together, n=n)
     for k in (0, 17, 39):
         assert [Quality(int(f[k])) for f in out] == flags_of(columns[k])

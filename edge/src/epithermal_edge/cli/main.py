@@ -181,6 +181,7 @@ def _model(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from epithermal_edge.cli import replay
     from epithermal_edge.config.station_toml import read_config
+    from epithermal_edge.inference import engine as engines
     from epithermal_edge.loggers.channels import extra_columns
     from epithermal_edge.rollout.loading import load_engine
 
@@ -202,7 +203,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     else:
         records, extra = replay.from_journal(config)
         tally = "from=journal"
-    outcomes = replay.select(replay.play(engine, records), *_bounds(arguments))
+    outcomes = replay.select(engines.play(engine, records), *_bounds(arguments))
     with _output(arguments.out) as out:
         count = replay.write(outcomes, out, extra)
     seconds = time.perf_counter() - begin

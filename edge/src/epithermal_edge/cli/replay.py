@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from epithermal_edge.config.station_toml import Config
-from epithermal_edge.inference import engine as engines
-from epithermal_edge.inference.engine import Engine, Outcome
+from epithermal_edge.inference.engine import Outcome
 from epithermal_edge.journal import history
 from epithermal_edge.loggers.channels import extra_value
 from epithermal_edge.loggers.files import ReadResult, read_records
@@ -78,14 +77,6 @@ def select(outcomes: Iterable[Outcome], from_s: float, to_s: float) -> Iterator[
     The engine has processed the earlier records too: its state is that of the whole stream.
     """
     return (o for o in outcomes if from_s < o.record.end_s <= to_s)
-
-
-def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
-    """Run the engine over the records, from a cold state, and yield each outcome."""
-    state = engines.start(engine)
-    for record in records:
-        state, outcome = engines.advance(engine, state, record)
-        yield outcome
 
 
 def write(outcomes: Iterable[Outcome], out: IO[str], extra: Sequence[str] = ()) -> int:

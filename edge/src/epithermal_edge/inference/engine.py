@@ -1,22 +1,24 @@
-"""One record in; corrected record, estimate and new state out. The same for run and replay.
+"""Records in; corrected records, estimates and new state out. The same for run and replay.
 
-Pure: what the station remembers is a value, and the journal keeps it.
+Pure: what the station remembers is a value, and the journal keeps it. A live record is a block of
+one; a replay has blocks of thousands, with the same bits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.inference import estimator, irrigation, pipeline, qc
+from epithermal_edge.inference.block import Array, Corrected, block_of
 from epithermal_edge.inference.bundle import Bundle, StepFn
 from epithermal_edge.inference.estimator import EstimatorState
-from epithermal_edge.inference.features import FEATURES, Window, phase_of
+from epithermal_edge.inference.features import FEATURES, HOURS, Integers, Windows, phase_of
 from epithermal_edge.inference.irrigation import WaterState
 from epithermal_edge.inference.pipeline import PipelineState
 from epithermal_edge.inference.qc import QualityState
@@ -27,6 +29,9 @@ from epithermal_edge.physics.plant_water import STORAGE_MM, SoilWater
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
+
+BLOCK = 4096  # records processed at once, and hours that they close
+LONGEST_H = float(pipeline.RESTART_H + 2 * HOURS)  # a longer gap closes no more hours
 
 _COLUMN = {feature.name: i for i, feature in enumerate(FEATURES)}
 NOTHING = Estimate(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, Quality.NO_MODEL)
@@ -70,6 +75,28 @@ class Outcome:
     estimate: Estimate
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Passed:
+    """What a block of T records gave."""
+
+    records: Sequence[RawRecord]
+    corrected: Corrected
+    quality: Integers  # (T,) of the records themselves
+    late: NDArray[np.bool_]  # (T,)
+    estimates: Sequence[Estimate]  # the one before the block, then that of each window
+    newest: NDArray[np.intp]  # (T,) index of the newest estimate
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield the outcome of each record."""
+        rows = zip(self.records, self.quality.tolist(), self.late, self.newest, strict=True)
+        for row, (record, flags, late, newest) in enumerate(rows):
+            estimate = NOTHING if late else self.estimates[newest]
+            if flags:
+                estimate = replace(estimate, quality=Quality(flags | int(estimate.quality)))
+            corrected = pipeline.record_of(record.end_s, self.corrected, row)
+            yield Outcome(record, corrected, estimate)
+
+
 def start(engine: Engine) -> EngineState:
     """Return the state before the first record."""
     return EngineState(
@@ -90,89 +117,121 @@ def advance(engine: Engine, state: EngineState, record: RawRecord) -> tuple[Engi
         Not one that was processed before. A record that ends before the last one changes nothing;
         its estimate is empty and flagged LATE.
     """
-    limits, site = engine.limits, engine.site
-    possible, doubts = qc.drop_impossible(limits, record)
+    state, passed = advance_many(engine, state, [record])
+    return state, next(passed.outcomes())
+
+
+def advance_many(
+    engine: Engine, state: EngineState, records: Sequence[RawRecord]
+) -> tuple[EngineState, Passed]:
+    """Process records in their order, as `advance` does one by one and with the same bits.
+
+    Parameters
+    ----------
+    records :
+        One at least; `blocks` cuts a series into parts that fit into memory.
+    """
+    limits, site, block = engine.limits, engine.site, block_of(records)
+    possible, doubts = qc.drop_impossible(limits, block)
     correction = pipeline.correct(site, state.pipeline, possible)
-    checked, flags = qc.step(limits, site, state.quality, possible, correction.corrected)
-    piped, corrected, windows = pipeline.add_record(
+    late = correction.late
+    checked, flags = qc.check(limits, site, state.quality, possible, correction.corrected, late)
+    piped, corrected, windows = pipeline.add_records(
         site, state.pipeline, possible, correction, doubts | flags
     )
-    quality = Quality(int(corrected.quality[0]))
-    if any(math.isnan(float(getattr(record, name))) for name in engine.expects):
-        quality |= Quality.WEATHER_MISSING
-    if quality & Quality.LATE:
-        late = replace(NOTHING, quality=quality | NOTHING.quality)
-        return state, Outcome(record, corrected, late)
-    network, past, newest = state.network, state.water, state.newest
-    for window in windows:
-        network, y = estimator.step(engine.step, engine.bundle, network, window)
-        phase = phase_of(window.hour, engine.bundle.phases)
-        newest = _estimate(engine, window, y, int(network.age[phase]))
-        past = irrigation.remember(past, phase, newest, _rain_mm(window))
-    estimate = replace(_with_water(engine, past, newest), quality=newest.quality | quality)
-    new = EngineState(piped, checked, network, past, newest)
-    return new, Outcome(record, corrected, estimate)
+    quality = corrected.quality[:, 0]
+    for name in engine.expects:
+        missing = np.isnan(block.fields[name][:, 0])
+        quality = quality | np.where(missing, int(Quality.WEATHER_MISSING), 0)
+    network, y, age = estimator.run(engine.step, engine.bundle, state.network, windows)
+    made = _estimates(engine, windows, y, age)
+    past, shown = _with_water(engine, state.water, windows, made)
+    before = newest(engine, state)
+    ended = np.cumsum(np.bincount(windows.closed_by, minlength=len(records)))
+    passed = Passed(records, corrected, quality, late, (before, *shown), ended)
+    if late.all():
+        return state, passed
+    return EngineState(piped, checked, network, past, made[-1] if made else state.newest), passed
+
+
+def blocks(records: Iterable[RawRecord], most: int = BLOCK) -> Iterator[list[RawRecord]]:
+    """Cut a series into blocks of `most` records, fewer where gaps close many hours."""
+    block: list[RawRecord] = []
+    hours, last_s = 0.0, -math.inf
+    for record in records:
+        block.append(record)
+        if last_s > -math.inf:
+            hours += min(max(record.end_s - last_s, 0.0) / HOUR_S, LONGEST_H)
+        last_s = record.end_s
+        if len(block) >= most or hours >= BLOCK:
+            yield block
+            block, hours = [], 0.0
+    if block:
+        yield block
+
+
+def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
+    """Process a series from a cold state and yield the outcome of each record."""
+    state = start(engine)
+    for block in blocks(records):
+        state, passed = advance_many(engine, state, block)
+        yield from passed.outcomes()
 
 
 def newest(engine: Engine, state: EngineState) -> Estimate:
     """Return the newest estimate without the flags of a record; its quality is the window's."""
-    return _with_water(engine, state.water, state.newest)
+    estimate, soil = state.newest, engine.soil_water
+    if soil is None or math.isnan(estimate.window_end_s):
+        return estimate
+    phase = phase_of(round(estimate.window_end_s / HOUR_S), engine.bundle.phases)
+    return irrigation.describe(soil, state.water, phase, estimate)
 
 
 def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:
     """Recompute the state from stored records, in the order in which they were processed."""
     state = start(engine)
-    for record in records:
-        state, _ = advance(engine, state, record)
+    for block in blocks(records):
+        state, _ = advance_many(engine, state, block)
     return state
 
 
-def _rain_mm(window: Window) -> float:
-    """Return the rain of the 24 h; NaN if unknown."""
-    rain, known = (float(window.features[0, _COLUMN[k]]) for k in ("rain_mm", "rain_known"))
-    return rain if known else NAN
+def _with_water(
+    engine: Engine, state: WaterState, windows: Windows, made: Sequence[Estimate]
+) -> tuple[WaterState, Sequence[Estimate]]:
+    """Remember the water of windows; add the irrigation figures if the soil is described."""
+    features = windows.features[:, 0]
+    rain, known = (features[:, _COLUMN[name]] for name in ("rain_mm", "rain_known"))
+    past, then = irrigation.remember(
+        state,
+        phase_of(windows.hour, engine.bundle.phases),
+        irrigation.sure_mm(made),
+        np.where(known > 0.0, rain, np.nan),
+    )
+    soil = engine.soil_water
+    if soil is None:
+        return past, made
+    return past, [irrigation.describe(soil, then, k, estimate) for k, estimate in enumerate(made)]
 
 
-def _with_water(engine: Engine, past: WaterState, newest: Estimate) -> Estimate:
-    """Add the irrigation figures to the newest estimate if the soil is described."""
-    if engine.soil_water is None or math.isnan(newest.window_end_s):
-        return newest
-    phase = phase_of(round(newest.window_end_s / HOUR_S), engine.bundle.phases)
-    return irrigation.describe(engine.soil_water, past, phase, newest)
-
-
-def _estimate(engine: Engine, window: Window, y: NDArray[np.float64], age: int) -> Estimate:
-    """Build the estimate of a window from the network and the inversion."""
-    quality = Quality(int(window.quality[0]))
-    if age < engine.bundle.spin_up_steps:
-        quality |= Quality.WARM_UP
-    theta, sigma, *layers = map(float, y)
-    if not all(map(math.isfinite, (theta, sigma, *layers))):
-        theta, sigma, layers = NAN, NAN, [NAN] * len(layers)
-        quality |= Quality.NO_MODEL
-    elif not 0.0 <= theta <= THETA_MAX:
-        theta, quality = _possible(theta), quality | Quality.CLIPPED
-    theta_0_10, theta_10_30, theta_30_60 = map(_possible, layers)
-    classical = float(window.theta_classical[0])
-    site, wet = engine.site, theta if math.isfinite(theta) else classical
+def _estimates(engine: Engine, windows: Windows, y: Array, age: Integers) -> list[Estimate]:
+    """Build the estimates of windows from the network and the inversion."""
+    finite = np.isfinite(y).all(axis=1)
+    possible = np.where(finite[:, np.newaxis], y, np.nan)
+    sigma = np.abs(possible[:, 1])
+    possible = np.clip(possible, 0.0, THETA_MAX)
+    theta = possible[:, 0]
+    quality = windows.quality[:, 0]
+    quality = quality | np.where(age < engine.bundle.spin_up_steps, int(Quality.WARM_UP), 0)
+    quality |= np.where(finite, 0, int(Quality.NO_MODEL))
+    quality |= np.where(finite & (theta != y[:, 0]), int(Quality.CLIPPED), 0)
+    classical = windows.theta_classical[:, 0]
+    site, wet = engine.site, np.where(finite, theta, classical)
     bound = site.lattice_water_g_g + site.organic_water_g_g
     depth = d86_cm(wet, site.bulk_density_g_cm3, lattice_water_g_g=bound)
-    return Estimate(
-        window_end_s=window.hour * HOUR_S,
-        theta=theta,
-        theta_sigma=abs(sigma),
-        theta_0_10=theta_0_10,
-        theta_10_30=theta_10_30,
-        theta_30_60=theta_30_60,
-        theta_classical=classical,
-        theta_classical_sigma=float(window.theta_classical_sigma[0]),
-        d86_cm=float(depth),
-        storage_mm=theta * STORAGE_MM,
-        state_age_steps=age,
-        quality=quality,
+    columns = (
+        *(windows.hour * HOUR_S, theta, sigma, *possible[:, 2:].T),
+        *(classical, windows.theta_classical_sigma[:, 0]),
+        *(depth, theta * STORAGE_MM, age),
     )
-
-
-def _possible(theta: float) -> float:
-    """Clip theta to what a soil can hold; NaN stays NaN."""
-    return theta if math.isnan(theta) else min(max(theta, 0.0), THETA_MAX)
+    values = (column.tolist() for column in columns)
+    return [Estimate(*row) for row in zip(*values, map(Quality, quality.tolist()), strict=True)]

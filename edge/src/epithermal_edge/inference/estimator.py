@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from epithermal_edge.errors import BundleError
 from epithermal_edge.inference.bundle import Bundle, State, StepFn, Vector
 from epithermal_edge.inference.ensemble import SIGMA
-from epithermal_edge.inference.features import FEATURES, Window, phase_of
+from epithermal_edge.inference.features import FEATURES, Windows, phase_of
 
 _NAMES = [feature.name for feature in FEATURES]
 GAP, SHOWN_SIGMA = _NAMES.index("gap"), _NAMES.index("theta_inv_sigma")
@@ -40,42 +40,57 @@ def start(bundle: Bundle) -> EstimatorState:
     )
 
 
-def step(
-    step_fn: StepFn, bundle: Bundle, state: EstimatorState, window: Window
-) -> tuple[EstimatorState, NDArray[np.float64]]:
-    """Advance the network state of this window's hour of day by one day.
+def run(
+    step_fn: StepFn, bundle: Bundle, state: EstimatorState, windows: Windows
+) -> tuple[EstimatorState, NDArray[np.float64], NDArray[np.int64]]:
+    """Advance the network state of each window's hour of day by one day, window by window.
 
     Parameters
     ----------
-    window :
-        Of one site. If `restart` is set, the phase begins again from zero.
+    windows :
+        K windows of one site. Where `restart` is set, the phase begins again from zero.
 
     Returns
     -------
     EstimatorState
-        Differs from the one given in the row of this phase alone.
-    y : (K,) [m3 m-3]
+        Differs from the one given in the rows of these phases alone.
+    y : (K, outputs) [m3 m-3]
         In the order of the bundle's outputs.
+    age : (K,)
+        Steps since the state of the window's phase was zero.
 
     Raises
     ------
     ValueError
-        The window is of several sites.
+        The windows are of several sites.
     """
-    if window.features.shape != (1, len(FEATURES)):
-        raise ValueError(f"a window of one site, not features of shape {window.features.shape}")
-    phase = phase_of(window.hour, bundle.phases)
-    cold = bool(window.restart[0])
-    before = bundle.cold_state() if cold else tuple(t[phase] for t in state.tensors)
-    features = window.features[0].astype(np.float32)
-    y, after = step_fn(features[bundle.columns], before)
-    tensors = tuple(tensor.copy() for tensor in state.tensors)
-    for tensor, value in zip(tensors, after, strict=True):
-        tensor[phase] = value
-    age = state.age.copy()
-    age[phase] = 1 if cold else state.age[phase] + 1
-    answer = floor_sigma(y.astype(np.float64), features, cold)
-    return EstimatorState(state.names, tensors, age), answer
+    if windows.features.shape[1:] != (1, len(FEATURES)):
+        raise ValueError(f"windows of one site, not features of shape {windows.features.shape}")
+    features = windows.features[:, 0].astype(np.float32)
+    inputs = np.take(features, bundle.columns, axis=1)
+    phases = phase_of(windows.hour, bundle.phases).tolist()
+    rows = {p: (tuple(t[p] for t in state.tensors), int(state.age[p])) for p in set(phases)}
+    answers = np.empty((len(phases), len(bundle.outputs)))
+    ages = np.empty(len(phases), dtype=np.int64)
+    for k, (phase, cold) in enumerate(zip(phases, windows.restart[:, 0].tolist(), strict=True)):
+        before, age = (bundle.cold_state(), 0) if cold else rows[phase]
+        y, after = step_fn(inputs[k], before)
+        answers[k] = floor_sigma(y.astype(np.float64), features[k], cold) if cold else y
+        ages[k] = age + 1
+        rows[phase] = after, age + 1
+    return _replaced(state, rows), answers, ages
+
+
+def _replaced(state: EstimatorState, rows: dict[int, tuple[State, int]]) -> EstimatorState:
+    """Return the state with other rows of some phases."""
+    if not rows:
+        return state
+    tensors, ages = tuple(tensor.copy() for tensor in state.tensors), state.age.copy()
+    for phase, (values, age) in rows.items():
+        ages[phase] = age
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor[phase] = value
+    return EstimatorState(state.names, tensors, ages)
 
 
 def floor_sigma(

@@ -1,8 +1,8 @@
 """What the network sees: sums over 24 hours and what is known of the place, one site or many.
 
 A bin is (len(Bin), n): rows in the order of `Bin`, one column a site. The same lines run in
-training and on the station. Reductions go over the hours only, never over sites, so that a site's
-features have the same bits whichever sites are computed with it.
+training and on the station. Sums go over the hours only, one after the other, so that a window has
+the same bits whichever sites and windows are computed with it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import datetime
 import enum
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from epithermal_edge.inference.block import Array, Block, Corrected, Mask, carry, each_site
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, hargreaves_et0
 from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_inversion
-from epithermal_edge.records import FACTORS, CorrectedRecord, Floats, Quality, RawRecord, product
+from epithermal_edge.records import FACTORS, Floats, Quality, product
 from epithermal_edge.site import Site
-from epithermal_edge.times import HOUR_S
+from epithermal_edge.times import DAY_S, HOUR_S
 
-Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 HOURS = 24  # bins in a window
 ENOUGH_S = 12 * HOUR_S  # less counting than this in a window is a gap, less of a sensor: unknown
@@ -67,6 +69,8 @@ FEATURES = (
     Feature("radiation_mm", "mm"),  # extraterrestrial, of the day of the year; 0: no latitude
 )
 
+_COLUMN = {feature.name: i for i, feature in enumerate(FEATURES)}
+
 
 class Bin(enum.IntEnum):
     """Rows of an hourly bin: sums over its records, then the extremes of temperature."""
@@ -93,126 +97,235 @@ class Window:
     features: Array  # (n, len(FEATURES)), physical units
     theta_classical: Array  # (n,) [m3 m-3], NaN in a gap
     theta_classical_sigma: Array  # (n,) [m3 m-3]
-    restart: NDArray[np.bool_]  # (n,) no counts so far, or for too long: the state starts at zero
-    quality: NDArray[np.int64]  # (n,) Quality
+    restart: Mask  # (n,) no counts so far, or for too long: the state starts at zero
+    quality: Integers  # (n,) Quality
 
 
-def phase_of(hour: int, phases: int) -> int:
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """K windows in the order in which records closed them; fields as those of `Window`."""
+
+    hour: Integers  # (K,)
+    features: Array  # (K, n, len(FEATURES))
+    theta_classical: Array  # (K, n)
+    theta_classical_sigma: Array  # (K, n)
+    restart: Mask  # (K, n)
+    quality: Integers  # (K, n)
+    closed_by: NDArray[np.intp]  # (K,) row of the record in its block
+
+    def each(self) -> tuple[Window, ...]:
+        """List the windows one by one."""
+        columns = (self.features, self.theta_classical, self.theta_classical_sigma)
+        rows = zip(self.hour.tolist(), *columns, self.restart, self.quality, strict=True)
+        return tuple(Window(*row) for row in rows)
+
+
+Hour = TypeVar("Hour", int, Integers)
+
+
+def phase_of(hour: Hour, phases: int) -> Hour:
     """Return the phase (state) of the window that ends at `hour`; a day has `phases` windows."""
     return hour % HOURS // (HOURS // phases)
 
 
-def empty_bin(n: int) -> Array:
-    """Return an hour without records, (len(Bin), n)."""
-    empty = np.zeros((len(Bin), n))
-    empty[Bin.T_MIN_C] = np.inf
-    empty[Bin.T_MAX_C] = -np.inf
+def empty_bins(hours: int, n: int) -> Array:
+    """Return hours without records, (hours, len(Bin), n)."""
+    empty = np.zeros((hours, len(Bin), n))
+    empty[:, Bin.T_MIN_C] = np.inf
+    empty[:, Bin.T_MAX_C] = -np.inf
     return empty
 
 
-def add_to_bin(
-    hourly: Array, record: RawRecord, corrected: CorrectedRecord, shared_error: Array, span_s: Array
+def no_windows(n: int) -> Windows:
+    """Return the windows of records that closed none."""
+    none, integers = np.empty((0, n)), np.empty((0, n), dtype=np.int64)
+    features = np.empty((0, n, len(FEATURES)))
+    row = np.empty(0, dtype=np.int64)
+    return Windows(row, features, none, none, none > 0.0, integers, row)
+
+
+def contributions(
+    records: Block, corrected: Corrected, shared_error: Array, span_s: Array
 ) -> Array:
-    """Add one record to an hourly bin.
+    """Compute what each record adds to the bin of its hour.
 
     Parameters
     ----------
-    hourly : (len(Bin), n)
-    record, corrected :
-        The record as it came and with the atmosphere taken out.
-    shared_error : (n,) [1]
+    records, corrected :
+        As they came, and with the atmosphere taken out.
+    shared_error : (T, n) [1]
         Relative error of the corrected count that following records share.
-    span_s : (n,) [s]
+    span_s : (T, n) [s]
         Time that the record's rain, ET0 and temperature stand for.
-    """
-    n = hourly.shape[1]
-    factor = product(getattr(corrected, f.name) for f in FACTORS)
-    usable = np.isfinite(corrected.n_corr_cph)
-    counts = np.where(usable, corrected.counts, 0.0)
-    factor = np.where(usable, factor, 0.0)
-    out = hourly.copy()
-    out[Bin.LIVE_S] += np.where(usable, corrected.duration_s, 0.0)
-    out[Bin.COUNTS] += counts * factor
-    out[Bin.VARIANCE] += counts * factor * factor
-    out[Bin.SHARED] += counts * factor * shared_error
-    for value, total, seconds in (
-        (record.rain_mm, Bin.RAIN_MM, Bin.RAIN_S),
-        (record.et0_mm, Bin.ET0_MM, Bin.ET0_S),
-    ):
-        amount = np.broadcast_to(np.asarray(value, dtype=np.float64), (n,))
-        known = np.isfinite(amount)
-        out[total] += np.where(known, amount, 0.0)
-        out[seconds] += np.where(known, span_s, 0.0)
-    t = np.broadcast_to(np.asarray(record.temperature_c, dtype=np.float64), (n,))
-    known = np.isfinite(t)
-    out[Bin.TEMPERATURE] += np.where(known, t * span_s, 0.0)
-    out[Bin.TEMPERATURE_S] += np.where(known, span_s, 0.0)
-    out[Bin.T_MIN_C] = np.fmin(out[Bin.T_MIN_C], t)
-    out[Bin.T_MAX_C] = np.fmax(out[Bin.T_MAX_C], t)
-    return out
-
-
-def window(
-    site: Site, ring: Array, hour: int, held: Array, dark: NDArray[np.bool_]
-) -> tuple[Window, Array]:
-    """Compute the features of the 24 bins that end at `hour`.
-
-    Parameters
-    ----------
-    ring : (24, len(Bin), n)
-        Hourly bins, the oldest first.
-    hour :
-        The window ends at hour * 3600 s, Unix time.
-    held : (2, n) [m3 m-3]
-        Inversion and its sigma of this phase's last window that had counts; NaN before the first.
-    dark : (n,)
-        Where there were no counts for so long that what is held is void.
 
     Returns
     -------
-    Window, (2, n)
-        The window, and what the next window of this phase holds.
+    (T, len(Bin), n)
+        For `add_to_bins`.
     """
-    sums = np.add.reduce(ring, axis=0)
+    values = corrected.values
+    usable = np.isfinite(values["n_corr_cph"])
+    counts = np.where(usable, values["counts"], 0.0)
+    factor = np.where(usable, product(values[f.name] for f in FACTORS), 0.0)
+    out = np.empty((len(usable), len(Bin), usable.shape[1]))
+    out[:, Bin.LIVE_S] = np.where(usable, values["duration_s"], 0.0)
+    out[:, Bin.COUNTS] = counts * factor
+    out[:, Bin.VARIANCE] = counts * factor * factor
+    out[:, Bin.SHARED] = counts * factor * shared_error
+    for name, total, seconds in (
+        ("rain_mm", Bin.RAIN_MM, Bin.RAIN_S),
+        ("et0_mm", Bin.ET0_MM, Bin.ET0_S),
+    ):
+        amount = records.fields[name]
+        known = np.isfinite(amount)
+        out[:, total] = np.where(known, amount, 0.0)
+        out[:, seconds] = np.where(known, span_s, 0.0)
+    t = records.fields["temperature_c"]
+    known = np.isfinite(t)
+    out[:, Bin.TEMPERATURE] = np.where(known, t * span_s, 0.0)
+    out[:, Bin.TEMPERATURE_S] = np.where(known, span_s, 0.0)
+    out[:, Bin.T_MIN_C] = t
+    out[:, Bin.T_MAX_C] = t
+    return out
+
+
+def add_to_bins(bins: Array, at: NDArray[np.intp], added: Array) -> None:
+    """Add records to their bins in place, one after the other.
+
+    Parameters
+    ----------
+    bins : (hours, len(Bin), n)
+    at : (T,)
+        Bin of each record, ascending.
+    added : (T, len(Bin), n)
+        From `contributions`.
+    """
+    rank = np.arange(len(at)) - np.searchsorted(at, at)  # of the record in its hour
+    for turn in range(int(rank.max(initial=-1)) + 1):
+        rows = rank == turn
+        hour, values = at[rows], added[rows]
+        bins[hour, : Bin.T_MIN_C] += values[:, : Bin.T_MIN_C]
+        bins[hour, Bin.T_MIN_C] = np.fmin(bins[hour, Bin.T_MIN_C], values[:, Bin.T_MIN_C])
+        bins[hour, Bin.T_MAX_C] = np.fmax(bins[hour, Bin.T_MAX_C], values[:, Bin.T_MAX_C])
+
+
+def windows(
+    site: Site,
+    bins: Array,
+    first: NDArray[np.intp],
+    hour: Integers,
+    dark: Mask,
+    held: Array,
+    closed_by: NDArray[np.intp],
+) -> tuple[Windows, Array]:
+    """Compute the features of K windows.
+
+    Parameters
+    ----------
+    bins : (hours, len(Bin), n)
+        Hourly bins in the order of time.
+    first : (K,)
+        The oldest of the 24 bins of each window.
+    hour : (K,)
+        The windows end at hour * 3600 s, Unix time.
+    dark : (K, n)
+        Where there were no counts for so long that what is held is void.
+    held : (phases, 2, n) [m3 m-3]
+        Inversion and its sigma of each phase's last window that had counts; NaN before the first.
+    closed_by : (K,)
+        Row of the record that closed each.
+
+    Returns
+    -------
+    Windows, (phases, 2, n)
+        The windows, and what the next window of each phase holds.
+    """
+    sums, t_min, t_max = _sums(bins, first)
     theta, sigma, clipped = _inversion(site, sums)
-    gap = sums[Bin.LIVE_S] < ENOUGH_S
-    held = np.where(dark, np.nan, held)
-    kept = np.where(gap, held, np.stack((theta, sigma)))
-    shown = np.where(np.isnan(kept), HELD_AT_START, kept)
-    rain_known = sums[Bin.RAIN_S] >= ENOUGH_S
-    et0 = _et0(site, ring, sums, hour)
+    gap = sums[:, Bin.LIVE_S] < ENOUGH_S
+    phase = phase_of(hour, len(held))
+    before, after, held = _hold(held, phase, np.stack((theta, sigma), axis=1), gap, dark)
+    shown = np.where(np.isnan(after), HELD_AT_START, after)
+    rain_known = sums[:, Bin.RAIN_S] >= ENOUGH_S
+    days, day = np.unique((hour - HOURS // 2) // HOURS, return_inverse=True)
+    day_of_year = np.array([_day_of_year(d) for d in days.tolist()], dtype=np.float64)
+    et0 = _et0(site, sums, t_min, t_max, day_of_year[day])
     et0_known = np.isfinite(et0)
     values = {
-        "theta_inv": shown[0],
-        "theta_inv_sigma": shown[1],
-        "gap": gap.astype(np.float64),
-        "rain_mm": np.where(rain_known, sums[Bin.RAIN_MM], 0.0),
-        "rain_known": rain_known.astype(np.float64),
+        "theta_inv": shown[:, 0],
+        "theta_inv_sigma": shown[:, 1],
+        "gap": gap,
+        "rain_mm": np.where(rain_known, sums[:, Bin.RAIN_MM], 0.0),
+        "rain_known": rain_known,
         "et0_mm": np.where(et0_known, et0, 0.0),
-        "et0_known": et0_known.astype(np.float64),
-        **_place(site, len(gap), _day_of_year(hour)),
+        "et0_known": et0_known,
     }
-    features = np.stack([values[feature.name] for feature in FEATURES], axis=1)
+    features = np.empty((*gap.shape, len(FEATURES)))
+    for name, value in values.items():
+        features[..., _COLUMN[name]] = value
+    for name, value in _place(site, gap.shape[1], day_of_year).items():
+        features[..., _COLUMN[name]] = value[day] if value.ndim > 1 else value
     quality = np.where(gap, int(Quality.GAP), np.where(clipped, int(Quality.CLIPPED), 0))
-    out = Window(
+    out = Windows(
         hour=hour,
         features=features,
         theta_classical=np.where(gap, np.nan, theta),
         theta_classical_sigma=np.where(gap, np.nan, sigma),
-        restart=np.isnan(held[0]),
+        restart=np.isnan(before[:, 0]),
         quality=quality.astype(np.int64),
+        closed_by=closed_by,
     )
-    return out, kept
+    return out, held
 
 
-def _day_of_year(hour: int) -> int:
-    """Return the day of year, 1 to 366, of the middle of the 24 h that end at hour * 3600 s."""
-    middle = datetime.datetime.fromtimestamp((hour - HOURS // 2) * HOUR_S, datetime.UTC)
-    return middle.timetuple().tm_yday
+def _sums(bins: Array, first: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+    """Sum 24 bins (K, len(Bin), n), the oldest first, and find their extreme temperatures."""
+    total = bins[first]
+    t_min, t_max = total[:, Bin.T_MIN_C].copy(), total[:, Bin.T_MAX_C].copy()
+    for later in range(1, HOURS):
+        after = bins[first + later]
+        total += after
+        np.minimum(t_min, after[:, Bin.T_MIN_C], out=t_min)
+        np.maximum(t_max, after[:, Bin.T_MAX_C], out=t_max)
+    return total, t_min, t_max
 
 
-def _place(site: Site, n: int, day_of_year: int) -> dict[str, Array]:
-    """Compute the features of the site on a day of the year, each (n,)."""
+def _hold(
+    held: Array, phase: Integers, fresh: Array, gap: Mask, dark: Mask
+) -> tuple[Array, Array, Array]:
+    """Carry the last inversion of each phase through gaps.
+
+    Parameters
+    ----------
+    held : (phases, 2, n)
+    phase : (K,)
+    fresh : (K, 2, n)
+        Inversion and sigma of each window.
+    gap, dark : (K, n)
+
+    Returns
+    -------
+    (K, 2, n), (K, 2, n), (phases, 2, n)
+        What is held before and after each window, and after the last of each phase.
+    """
+    gap, dark = np.broadcast_arrays(gap[:, None], dark[:, None], fresh)[:2]
+    value = np.where(gap, np.nan, fresh)
+    before, after, newest = np.empty_like(fresh), np.empty_like(fresh), held.copy()
+    for one in np.unique(phase).tolist():
+        rows = phase == one
+        carried = carry(held[one], ~gap[rows] | dark[rows], value[rows])
+        before[rows], after[rows] = carried[:-1], carried[1:]
+        newest[one] = carried[-1]
+    return np.where(dark, np.nan, before), after, newest
+
+
+def _day_of_year(day: int) -> int:
+    """Return the day of year, 1 to 366, of a day since 1970."""
+    return datetime.datetime.fromtimestamp(day * DAY_S, datetime.UTC).timetuple().tm_yday
+
+
+def _place(site: Site, n: int, day_of_year: Array) -> dict[str, Array]:
+    """Compute the features of the site, each (n,), or (days, n) by the days of the year."""
 
     def sites(value: Floats) -> Array:
         return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
@@ -226,51 +339,63 @@ def _place(site: Site, n: int, day_of_year: int) -> dict[str, Array]:
             "soil_log_n": np.log10((sites(site.soil_n) - 1.0) / LOAM_N_LESS_1),
             "soil_log_ks": np.log10(sites(site.soil_ks_cm_d) / LOAM_KS_CM_D),
         }
-    canopy = np.asarray(site.canopy_cover, dtype=np.float64)
     cover = {
         "cover_known": sites(site.cover_known),
-        "cover_canopy": sites(canopy[..., day_of_year - 1] if canopy.ndim else canopy),
+        "cover_canopy": _canopy(site, n, day_of_year),
         "cover_root_depth_cm": sites(site.root_depth_cm),
         "cover_evaporation": sites(site.evaporation_share) - 1.0,
     }
-    radiation = sites(extraterrestrial_radiation(site.latitude_deg, float(day_of_year)))
+    radiation = extraterrestrial_radiation(site.latitude_deg, day_of_year[:, None])
     return {
         "bulk_density_g_cm3": sites(site.bulk_density_g_cm3),
         "bound_water_g_g": sites(site.lattice_water_g_g) + sites(site.organic_water_g_g),
         "cosmic_n_sigma": sites(site.cosmic_n_sigma),
         **_whole("soil_known", soil),
         **_whole("cover_known", cover),
-        "radiation_mm": np.where(np.isfinite(radiation), radiation, 0.0),
+        "radiation_mm": each_site(np.where(np.isfinite(radiation), radiation, 0.0), n),
     }
+
+
+def _canopy(site: Site, n: int, day_of_year: Array) -> Array:
+    """Return the canopy's share of the ground on each day of the year, (days, n)."""
+    canopy = np.asarray(site.canopy_cover, dtype=np.float64)
+    if not canopy.ndim:
+        return np.full((len(day_of_year), n), float(canopy))
+    share = canopy[..., day_of_year.astype(np.intp) - 1]
+    return each_site(share.reshape(-1, len(day_of_year)).T, n)
 
 
 def _whole(flag: str, description: dict[str, Array]) -> dict[str, Array]:
     """Set a whole description with its flag to 0 where a part is unknown."""
     known = description[flag] > 0.0
-    known &= np.isfinite(list(description.values())).all(axis=0)
+    for value in description.values():
+        known = known & np.isfinite(value)
     return {name: np.where(known, value, 0.0) for name, value in description.items()}
 
 
-def _inversion(site: Site, sums: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Invert the window's mean rate by COSMIC for a uniform soil: theta, sigma, clipped."""
-    live_h = np.where(sums[Bin.LIVE_S] > 0.0, sums[Bin.LIVE_S], np.nan) / HOUR_S
-    rate = sums[Bin.COUNTS] / live_h
-    rate_sigma = np.sqrt(sums[Bin.VARIANCE] + sums[Bin.SHARED] * sums[Bin.SHARED]) / live_h
+def _inversion(site: Site, sums: Array) -> tuple[Array, Array, Mask]:
+    """Invert the mean rates of windows by COSMIC for a uniform soil: theta, sigma, clipped."""
+    live_s = sums[:, Bin.LIVE_S]
+    live_h = np.where(live_s > 0.0, live_s, np.nan) / HOUR_S
+    shared = sums[:, Bin.SHARED]
+    rate = sums[:, Bin.COUNTS] / live_h
+    rate_sigma = np.sqrt(sums[:, Bin.VARIANCE] + shared * shared) / live_h
     theta, slope = cosmic_inversion(rate, site)
     sigma = np.fmin(rate_sigma / np.abs(slope), SIGMA_MAX)
     return theta, sigma, (theta <= 0.0) | (theta >= THETA_MAX)
 
 
-def _et0(site: Site, ring: Array, sums: Array, hour: int) -> Array:
-    """Return ET0 of the day: as given, else by Hargreaves, else NaN."""
-    given_s = np.where(sums[Bin.ET0_S] >= ENOUGH_S, sums[Bin.ET0_S], np.nan)
-    given = sums[Bin.ET0_MM] * (HOURS * HOUR_S / given_s)
-    warm_s = np.where(sums[Bin.TEMPERATURE_S] >= ENOUGH_S, sums[Bin.TEMPERATURE_S], np.nan)
+def _et0(site: Site, sums: Array, t_min: Array, t_max: Array, day_of_year: Array) -> Array:
+    """Return ET0 of each day (K, n): as given, else by Hargreaves, else NaN."""
+    given_s, warm_s = sums[:, Bin.ET0_S], sums[:, Bin.TEMPERATURE_S]
+    given_s = np.where(given_s >= ENOUGH_S, given_s, np.nan)
+    given = sums[:, Bin.ET0_MM] * (HOURS * HOUR_S / given_s)
+    warm_s = np.where(warm_s >= ENOUGH_S, warm_s, np.nan)
     by_temperature = hargreaves_et0(
-        sums[Bin.TEMPERATURE] / warm_s,
-        np.where(np.isnan(warm_s), np.nan, np.minimum.reduce(ring[:, Bin.T_MIN_C], axis=0)),
-        np.where(np.isnan(warm_s), np.nan, np.maximum.reduce(ring[:, Bin.T_MAX_C], axis=0)),
+        sums[:, Bin.TEMPERATURE] / warm_s,
+        np.where(np.isnan(warm_s), np.nan, t_min),
+        np.where(np.isnan(warm_s), np.nan, t_max),
         site.latitude_deg,
-        float(_day_of_year(hour)),
+        day_of_year[:, None],
     )
     return np.where(np.isfinite(given), given, by_temperature)

@@ -7,15 +7,19 @@ formulas and what is assumed. Pure: what is remembered is a value, as in `engine
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from epithermal_edge.physics.plant_water import STORAGE_MM, SoilWater
 from epithermal_edge.records import NAN, Estimate, Quality
+
+Array = NDArray[np.float64]
 
 DAYS = 7  # how far back the recent rate looks
 LEAST = 5  # days with a value, the newest included, that a rate needs
@@ -54,29 +58,40 @@ def start(phases: int) -> WaterState:
     return WaterState(*(np.full((phases, DAYS + 1), np.nan) for _ in range(2)))
 
 
-def remember(state: WaterState, phase: int, estimate: Estimate, rain_mm: float) -> WaterState:
-    """Add a window of 24 h to the state.
+def sure_mm(estimates: Sequence[Estimate]) -> Array:
+    """Return the storages [mm] of windows (K,); NaN where the estimate is in doubt."""
+    doubt = int(UNSURE)
+    return np.array([NAN if int(e.quality) & doubt else e.storage_mm for e in estimates])
+
+
+def remember(
+    state: WaterState, phase: NDArray[np.int64], storage_mm: Array, rain_mm: Array
+) -> tuple[WaterState, WaterState]:
+    """Add windows of 24 h to the state.
 
     Parameters
     ----------
-    phase :
-        Of the window.
-    estimate :
-        Of the window; one that is in doubt is as if there were none.
-    rain_mm :
-        Of the window; NaN without a rain gauge.
+    phase, storage_mm, rain_mm : (K,) [-], [mm], [mm]
+        Of the windows, in order; NaN: unknown.
+
+    Returns
+    -------
+    WaterState, WaterState
+        The state after them; and as it was in each window's phase once that was added, with K
+        instead of phases.
     """
-    sure = not estimate.quality & UNSURE
-    return WaterState(
-        _shifted(state.storage_mm, phase, estimate.storage_mm if sure else NAN),
-        _shifted(state.rain_mm, phase, rain_mm),
-    )
-
-
-def _shifted(rows: NDArray[np.float64], phase: int, newest: float) -> NDArray[np.float64]:
-    out = rows.copy()
-    out[phase] = np.append(rows[phase, 1:], newest)
-    return out
+    if not len(phase):
+        return state, WaterState(*(np.empty((0, DAYS + 1)) for _ in range(2)))
+    new, old = (storage_mm, rain_mm), (state.storage_mm, state.rain_mm)
+    after = tuple(rows.copy() for rows in old)
+    then = tuple(np.empty((len(phase), DAYS + 1)) for _ in old)
+    for one in np.unique(phase).tolist():
+        at = phase == one
+        for values, rows, newest, each in zip(new, old, after, then, strict=True):
+            series = np.concatenate((rows[one], values[at]))
+            each[at] = sliding_window_view(series, DAYS + 1)[1:]
+            newest[one] = series[-DAYS - 1 :]
+    return WaterState(*after), WaterState(*then)
 
 
 def describe(soil: SoilWater, state: WaterState, phase: int, estimate: Estimate) -> Estimate:
@@ -141,8 +156,8 @@ def loss_mm_d(state: WaterState, phase: int, full_mm: float) -> Range | None:
     Theil (1950); Sen (1968), J. Am. Stat. Assoc. 63, 1379-1389.
     """
     days: list[tuple[int, float]] = []
-    newest_first = zip(state.storage_mm[phase, ::-1], state.rain_mm[phase, ::-1], strict=True)
-    for ago, (storage, rain) in enumerate(newest_first):
+    newest_first = (row[phase, ::-1].tolist() for row in (state.storage_mm, state.rain_mm))
+    for ago, (storage, rain) in enumerate(zip(*newest_first, strict=True)):
         if rain >= RAIN_MM or storage > full_mm:
             break
         if math.isnan(storage):
@@ -151,7 +166,7 @@ def loss_mm_d(state: WaterState, phase: int, full_mm: float) -> Range | None:
             continue
         if days and days[-1][1] - storage > RISE_MM:
             break
-        days.append((ago, float(storage)))
+        days.append((ago, storage))
     if len(days) < LEAST:
         return None
     losses = sorted((s - s_later) / (ago - later)

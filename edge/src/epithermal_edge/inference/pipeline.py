@@ -1,7 +1,7 @@
 """Raw record in, corrected record and features out: the recurrence of station and training.
 
-`step` is pure: the state is a value that goes in and comes out. The station has one site; training
-steps thousands abreast with the same lines.
+`step` is pure: the state is a value that goes in and comes out. The same lines take a live record,
+thousands of records of a replay, and training's thousands of sites abreast.
 """
 
 from __future__ import annotations
@@ -12,13 +12,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from epithermal_edge.inference.block import (
+    Array,
+    Block,
+    Corrected,
+    Mask,
+    block_of,
+    carry,
+    each_site,
+)
 from epithermal_edge.inference.features import (
     HOURS,
+    Bin,
+    Integers,
     Window,
-    add_to_bin,
-    empty_bin,
-    phase_of,
-    window,
+    Windows,
+    add_to_bins,
+    contributions,
+    empty_bins,
+    no_windows,
+    windows,
 )
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.corrections import (
@@ -31,8 +44,6 @@ from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
 from epithermal_edge.records import CorrectedRecord, Quality, RawRecord, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
-
-Array = NDArray[np.float64]
 
 RESTART_H = 240  # hours without a count after which the network's state is void
 HUMIDITY_HOLD_S = 86400.0  # the last known humidity of the air serves so long
@@ -81,8 +92,8 @@ def start(n: int = 1, phases: int = HOURS) -> PipelineState:
     return PipelineState(
         last_end_s=-math.inf,
         hour=0,
-        open_bin=empty_bin(n),
-        ring=np.stack([empty_bin(n)] * HOURS),
+        open_bin=empty_bins(1, n)[0],
+        ring=empty_bins(HOURS, n),
         held=np.full((phases, 2, n), np.nan),
         dark_h=np.full(n, np.inf),
         humidity_g_m3=np.full(n, np.nan),
@@ -92,147 +103,226 @@ def start(n: int = 1, phases: int = HOURS) -> PipelineState:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Correction:
-    """A record with the atmosphere taken out, before it joins the stream."""
+    """A block with the atmosphere taken out, before it joins the stream."""
 
-    state: PipelineState  # with what is now known of air and monitor
-    corrected: CorrectedRecord
-    shared_error: Array  # (n,) relative error that the monitor's age brings
+    corrected: Corrected
+    shared_error: Array  # (T, n) relative error that the monitor's age brings
+    late: Mask  # (T,) ends no later than a record before it: not part of the stream
+    humidity_g_m3: Array  # (n,) these four as in PipelineState, after the block
+    humidity_age_s: Array
+    incoming: Array
+    incoming_age_s: Array
 
 
 def step(
     site: Site, state: PipelineState, record: RawRecord
 ) -> tuple[PipelineState, CorrectedRecord, tuple[Window, ...]]:
-    """Correct one record and add it to the stream: `correct`, then `add_record`."""
-    return add_record(site, state, record, correct(site, state, record))
+    """Correct one record and add it to the stream: `step_block` of a block of one."""
+    records = block_of([record], len(state.dark_h))
+    state, corrected, closed = step_block(site, state, records)
+    return state, record_of(record.end_s, corrected, 0), closed.each()
 
 
-def add_record(
+def step_block(
+    site: Site, state: PipelineState, records: Block
+) -> tuple[PipelineState, Corrected, Windows]:
+    """Correct a block and add it to the stream: `correct`, then `add_records`."""
+    return add_records(site, state, records, correct(site, state, records))
+
+
+def record_of(end_s: float, corrected: Corrected, row: int) -> CorrectedRecord:
+    """Return one record of a corrected block."""
+    values = {name: column[row] for name, column in corrected.values.items()}
+    return CorrectedRecord(end_s=end_s, quality=corrected.quality[row], **values)
+
+
+def add_records(
     site: Site,
     state: PipelineState,
-    record: RawRecord,
+    records: Block,
     correction: Correction,
-    flags: NDArray[np.int64] | None = None,
-) -> tuple[PipelineState, CorrectedRecord, tuple[Window, ...]]:
-    """Add a corrected record to the stream; return the windows that it closes.
+    flags: Integers | None = None,
+) -> tuple[PipelineState, Corrected, Windows]:
+    """Add a corrected block to the stream; return the windows that it closes.
 
     Parameters
     ----------
     site :
         Floats, or arrays (n,).
     state :
-        As `start` or the step before returned it.
-    record :
-        Its numbers are floats, or arrays (n,). One that does not end after the last one is
-        flagged LATE, and leaves the state as it was.
+        As `start` or the block before returned it.
+    records :
+        Those that do not end after all before them are flagged LATE and change nothing.
     correction :
-        Of this record, made with this state.
-    flags : (n,)
+        Of this block, made with this state.
+    flags : (T, n)
         What quality control found; the count is not used where one of `UNUSED` is set.
 
     Returns
     -------
-    PipelineState, CorrectedRecord, tuple of Window
-        One window for each hour that the record closed, in order. A record belongs to the hour in
-        which it ends; one that ends on the full hour closes it.
+    PipelineState, Corrected, Windows
+        One window for each hour that a record closed, in order. A record belongs to the hour in
+        which it ends; one that ends on the full hour closes it. Where all are late, the state is
+        the one given.
     """
-    held, corrected = correction.state, correction.corrected
-    if flags is not None:
-        unused = (flags & int(UNUSED)) != 0
-        corrected = replace(
-            corrected,
-            quality=corrected.quality | flags,
-            n_corr_cph=np.where(unused, np.nan, corrected.n_corr_cph),
-            n_corr_sigma_cph=np.where(unused, np.nan, corrected.n_corr_sigma_cph),
-        )
-    if record.end_s <= state.last_end_s:
-        late = corrected.quality | int(Quality.LATE)
-        return state, replace(corrected, quality=late), ()
-    hour = math.ceil(record.end_s / HOUR_S)
-    first = math.isinf(state.last_end_s)
-    since_s = HOUR_S if first else min(record.end_s - state.last_end_s, HOUR_S)
-    state = replace(held, hour=hour if first else held.hour)
-    state, windows = _close_hours(site, state, hour)
-    live = np.where(np.isfinite(corrected.duration_s), corrected.duration_s, 0.0)
-    span_s = np.where(live > 0.0, live, since_s)
-    state = replace(
-        state,
-        last_end_s=record.end_s,
-        open_bin=add_to_bin(state.open_bin, record, corrected, correction.shared_error, span_s),
+    corrected, rows = _flagged(correction, flags), np.flatnonzero(~correction.late)
+    n = len(state.dark_h)
+    if not rows.size:
+        return state, corrected, no_windows(n)
+    stream, used = records.take(rows), corrected.take(rows)
+    hours = _hours(state, stream.end_s)
+    bins = np.concatenate(
+        (state.ring, state.open_bin[np.newaxis], empty_bins(len(hours.closed), n))
     )
-    if record.end_s == hour * HOUR_S:
-        state, last = _close_hours(site, state, hour + 1)
-        windows += last
-    return state, corrected, windows
+    span_s = _span_s(state, stream)
+    added = contributions(stream, used, correction.shared_error[rows], span_s)
+    add_to_bins(bins, HOURS + hours.at, added)
+    closed, dark_h, held = _close(site, state, bins, hours, rows)
+    end = len(hours.closed)
+    after = PipelineState(
+        last_end_s=float(stream.end_s[-1]),
+        hour=hours.open,
+        open_bin=bins[HOURS + end].copy(),
+        ring=bins[end : end + HOURS].copy(),
+        held=held,
+        dark_h=dark_h,
+        humidity_g_m3=correction.humidity_g_m3,
+        humidity_age_s=correction.humidity_age_s,
+        incoming=correction.incoming,
+        incoming_age_s=correction.incoming_age_s,
+    )
+    return after, corrected, closed
 
 
-def _close_hours(
-    site: Site, state: PipelineState, until: int
-) -> tuple[PipelineState, tuple[Window, ...]]:
-    """Close the open bin and every empty hour after it, so that `until` is the open one."""
-    phases = state.held.shape[0]
-    every = HOURS // phases
+def _flagged(correction: Correction, flags: Integers | None) -> Corrected:
+    """Add the flags of quality control and of late records; take counts out that are not used."""
+    values, quality = correction.corrected.values, correction.corrected.quality
+    if flags is not None:
+        quality = quality | flags
+        unused = (flags & int(UNUSED)) != 0
+        if unused.any():
+            names = ("n_corr_cph", "n_corr_sigma_cph")
+            values = values | {name: np.where(unused, np.nan, values[name]) for name in names}
+    if correction.late.any():
+        quality = quality | np.where(correction.late, int(Quality.LATE), 0)[:, np.newaxis]
+    return Corrected(values, quality)
+
+
+def _span_s(state: PipelineState, records: Block) -> Array:
+    """Return the time that a record's rain, ET0 and temperature stand for, (T, n) [s]."""
+    before_s = np.concatenate(([state.last_end_s], records.end_s[:-1]))
+    since_s = np.fmin(records.end_s - before_s, HOUR_S)[:, np.newaxis]  # of the first: an hour
+    duration_s = records.fields["duration_s"]
+    return np.where(np.isfinite(duration_s) & (duration_s > 0.0), duration_s, since_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hours:
+    """The hours that R records close, and where each record belongs among them."""
+
+    first: int  # the open hour before
+    closed: Integers  # (K,)
+    closed_by: NDArray[np.intp]  # (K,) row of the record
+    at: NDArray[np.intp]  # (R,) index of each record's hour in `closed`; K: it is still open
+    open: int  # the open hour after
+
+
+def _hours(state: PipelineState, end_s: Array) -> _Hours:
+    """List the hours that records (R,) close: the open one and every empty hour after it."""
+    hour = np.ceil(end_s / HOUR_S).astype(np.int64)
+    full = end_s == hour * HOUR_S  # closes its own hour too
+    first = state.hour if math.isfinite(state.last_end_s) else int(hour[0])
+    opened = np.concatenate(([first], (hour + full)[:-1]))
     # Each phase has met its restart by then, and all that would follow are equal empty windows.
-    stop = min(until, state.hour + RESTART_H + 2 * HOURS)
-    windows: list[Window] = []
-    ring, held, dark_h, open_bin = state.ring, state.held, state.dark_h, state.open_bin
-    for hour in range(state.hour, stop):
-        dark_h = np.where(open_bin[0] > 0.0, 0.0, dark_h + 1.0)
-        ring = np.concatenate((ring[1:], open_bin[np.newaxis]))
-        open_bin = empty_bin(ring.shape[2])
-        if hour % every == 0:
-            phase = phase_of(hour, phases)
-            made, kept = window(site, ring, hour, held[phase], dark_h > RESTART_H)
-            held = np.concatenate((held[:phase], kept[np.newaxis], held[phase + 1 :]))
-            windows.append(made)
-    dark_h = dark_h + max(until - max(stop, state.hour), 0)
-    after = replace(state, hour=until, ring=ring, held=held, dark_h=dark_h, open_bin=open_bin)
-    return after, tuple(windows)
+    passed = np.minimum(hour - opened, RESTART_H + 2 * HOURS)
+    count = passed + full
+    begin = np.cumsum(count) - count
+    by = np.repeat(np.arange(len(hour)), count)
+    offset = np.arange(len(by)) - begin[by]
+    closed = np.where(offset < passed[by], opened[by] + offset, hour[by])
+    return _Hours(first, closed, by, begin + passed, int(hour[-1] + full[-1]))
 
 
-def correct(site: Site, state: PipelineState, record: RawRecord) -> Correction:
-    """Correct a record for the atmosphere; missing air and monitor values are held."""
-    n = state.open_bin.shape[1]
+def _close(
+    site: Site, state: PipelineState, bins: Array, hours: _Hours, rows: NDArray[np.intp]
+) -> tuple[Windows, Array, Array]:
+    """Compute the windows of closed hours, hours since the last count and what phases hold.
 
-    def sites(value: object) -> Array:
-        return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
+    Parameters
+    ----------
+    bins : (24 + K + 1, len(Bin), n)
+        The ring before, the closed hours and the open one.
+    rows : (R,)
+        Of the records in their block.
+    """
+    end, n = len(hours.closed), len(state.dark_h)
+    counted = bins[HOURS : HOURS + end, Bin.LIVE_S] > 0.0
+    hour = np.broadcast_to(hours.closed[:, np.newaxis].astype(np.float64), counted.shape)
+    newest = carry(hours.first - 1 - state.dark_h, counted, hour)  # hour of the last count
+    dark_h = hours.open - 1 - newest[-1]
+    phases = state.held.shape[0]
+    closing = np.flatnonzero(hours.closed % (HOURS // phases) == 0)
+    if not closing.size:
+        return no_windows(n), dark_h, state.held
+    made, held = windows(
+        site,
+        bins,
+        closing + 1,
+        hours.closed[closing],
+        hour[closing] - newest[closing + 1] > RESTART_H,
+        state.held,
+        rows[hours.closed_by[closing]],
+    )
+    return made, dark_h, held
 
-    counts, duration_s = sites(record.counts), sites(record.duration_s)
-    quality = np.zeros(n, dtype=np.int64)
+
+def correct(site: Site, state: PipelineState, records: Block) -> Correction:
+    """Correct a block for the atmosphere; missing air and monitor values are held."""
+    fields = records.fields
+    counts, duration_s = fields["counts"], fields["duration_s"]
+    newest_s = np.maximum.accumulate(np.concatenate(([state.last_end_s], records.end_s)))[:-1]
+    late = records.end_s <= newest_s
+    elapsed_s = np.where(np.isfinite(newest_s), np.fmax(records.end_s - newest_s, 0.0), 0.0)
 
     missing = ~(np.isfinite(counts) & (duration_s > 0.0))
-    quality |= np.where(missing, int(Quality.MISSING), 0)
+    quality = np.where(missing, int(Quality.MISSING), 0)
     zero = ~missing & (counts == 0.0)
     if zero.any():
-        least = cosmic_rate(np.full(n, THETA_MAX), site) * duration_s / HOUR_S
-        zero &= least > IMPROBABLE_ZERO
+        wet = cosmic_rate(np.full(counts.shape[1], THETA_MAX), site)
+        zero &= wet * duration_s / HOUR_S > IMPROBABLE_ZERO
         quality |= np.where(zero, int(Quality.ZERO_COUNTS), 0)
-
-    pressure_hpa = sites(record.pressure_hpa)
+    pressure_hpa = fields["pressure_hpa"]
     quality |= np.where(np.isnan(pressure_hpa), int(Quality.PRESSURE_MISSING), 0)
-    state, humidity = _hold_humidity(site, state, record, quality)
-    state, incoming, shared_error = _hold_incoming(site, state, record, quality)
+    air = _hold_humidity(site, state, records, late, elapsed_s, quality)
+    monitor = _hold_incoming(site, state, records, late, elapsed_s, quality)
 
-    by_name = factors(site, pressure_hpa, humidity, incoming)
-    by_name = {name: sites(value) for name, value in by_name.items()}
+    by_name = {
+        name: each_site(np.broadcast_to(value, counts.shape), counts.shape[1])
+        for name, value in factors(site, pressure_hpa, air.value, monitor.value).items()
+    }
     hours = np.where(missing, np.nan, duration_s) / HOUR_S
     n_raw_cph = counts / hours
     factor = product(by_name.values())
     n_corr_cph = np.where(zero, np.nan, n_raw_cph * factor)
-    poisson = np.sqrt(counts) / hours * factor
-    corrected = CorrectedRecord(
-        end_s=record.end_s,
-        duration_s=duration_s,
-        counts=counts,
-        n_raw_cph=n_raw_cph,
-        n_corr_cph=n_corr_cph,
-        n_corr_sigma_cph=np.sqrt(poisson * poisson + (n_corr_cph * shared_error) ** 2),
-        abs_humidity_g_m3=humidity,
-        quality=quality,
+    poisson = np.sqrt(np.where(counts < 0.0, np.nan, counts)) / hours * factor
+    shared_error = monitor.error
+    values = {
+        "duration_s": duration_s,
+        "counts": counts,
+        "n_raw_cph": n_raw_cph,
+        "n_corr_cph": n_corr_cph,
+        "n_corr_sigma_cph": np.sqrt(poisson * poisson + (n_corr_cph * shared_error) ** 2),
         **by_name,
+        "abs_humidity_g_m3": air.value,
+    }
+    return Correction(
+        Corrected(values, quality),
+        shared_error,
+        late,
+        *(air.newest, air.newest_age_s, monitor.newest, monitor.newest_age_s),
     )
-    return Correction(state, corrected, shared_error)
 
 
 def factors(
@@ -263,48 +353,75 @@ def factors(
     }
 
 
-def _elapsed_s(state: PipelineState, record: RawRecord) -> float:
-    """Time since the last record [s]; 0 at the first and for a late one."""
-    return max(record.end_s - state.last_end_s, 0.0) if math.isfinite(state.last_end_s) else 0.0
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """A measured value, the last known one where it is missing."""
+
+    value: Array  # (T, n)
+    age_s: Array  # (T, n) 0 where it is known
+    newest: Array  # (n,) after the block
+    newest_age_s: Array  # (n,)
+    error: Array  # (T, n) relative, because of its age
+
+
+def _hold(
+    first: Array, first_age_s: Array, known: Mask, now: Array, late: Mask, elapsed_s: Array
+) -> _Held:
+    """Hold the last known value (n,) of age (n,) where it is not known now, (T, n)."""
+    kept = carry(first, known & ~late[:, np.newaxis], now)
+    value = np.where(known, now, kept[:-1])
+    age_s = np.zeros(now.shape)
+    before = np.concatenate(([-1], np.where(late, -1, np.arange(len(late)))))
+    before = np.maximum.accumulate(before)  # newest row of the stream before each row
+    for row in np.flatnonzero(~known.all(axis=1)).tolist():
+        old_s = first_age_s if before[row] < 0 else age_s[before[row]]
+        age_s[row] = np.where(known[row], 0.0, old_s + elapsed_s[row])
+    newest_age_s = first_age_s if before[-1] < 0 else age_s[before[-1]].copy()
+    return _Held(value, age_s, kept[-1].copy(), newest_age_s, np.zeros(now.shape))
 
 
 def _hold_humidity(
-    site: Site, state: PipelineState, record: RawRecord, quality: NDArray[np.int64]
-) -> tuple[PipelineState, Array]:
-    """Return the absolute humidity (n,) [g m-3], held for a day; flags go into `quality`."""
-    n = len(quality)
-    now = np.broadcast_to(
-        absolute_humidity(record.temperature_c, record.relative_humidity_pct), (n,)
-    )
+    site: Site,
+    state: PipelineState,
+    records: Block,
+    late: Mask,
+    elapsed_s: Array,
+    quality: Integers,
+) -> _Held:
+    """Return the absolute humidity [g m-3], held for a day; flags go into `quality`."""
+    fields = records.fields
+    now = absolute_humidity(fields["temperature_c"], fields["relative_humidity_pct"])
     known = np.isfinite(now)
-    value = np.where(known, now, state.humidity_g_m3)
-    age_s = np.where(known, 0.0, state.humidity_age_s + _elapsed_s(state, record))
-    lost = age_s > HUMIDITY_HOLD_S
+    held = _hold(state.humidity_g_m3, state.humidity_age_s, known, now, late, elapsed_s)
+    lost = held.age_s > HUMIDITY_HOLD_S
     quality |= np.where(
         known, 0, np.where(lost, int(Quality.HUMIDITY_MISSING), int(Quality.HUMIDITY_HELD))
     )
-    state = replace(state, humidity_g_m3=value, humidity_age_s=age_s)
-    return state, np.where(lost, site.humidity_ref_g_m3, value)
+    return replace(held, value=np.where(lost, site.humidity_ref_g_m3, held.value))
 
 
 def _hold_incoming(
-    site: Site, state: PipelineState, record: RawRecord, quality: NDArray[np.int64]
-) -> tuple[PipelineState, Array, Array]:
-    """Return the monitor's value (n,), held if missing, and the relative error of its age.
+    site: Site,
+    state: PipelineState,
+    records: Block,
+    late: Mask,
+    elapsed_s: Array,
+    quality: Integers,
+) -> _Held:
+    """Return the monitor's value, held if missing, and the relative error of its age.
 
     A value is held for ever, since a step back to none would be a step in theta; after
     INCOMING_HOLD_S it is flagged as none would be.
     """
-    n = len(quality)
+    now = records.fields["incoming"]
     if site.incoming_form == "none":
-        return state, np.full(n, np.nan), np.zeros(n)
-    now = np.broadcast_to(np.asarray(record.incoming, dtype=np.float64), (n,))
+        none, zero = np.full(now.shape, np.nan), np.zeros(now.shape)
+        return _Held(none, zero, state.incoming, state.incoming_age_s, zero)
     known = np.isfinite(now) & (now > 0.0)
-    value = np.where(known, now, state.incoming)
-    age_s = np.where(known, 0.0, state.incoming_age_s + _elapsed_s(state, record))
-    lost = np.isnan(value) | (age_s > INCOMING_HOLD_S)
+    held = _hold(state.incoming, state.incoming_age_s, known, now, late, elapsed_s)
+    lost = np.isnan(held.value) | (held.age_s > INCOMING_HOLD_S)
     quality |= np.where(
         known, 0, np.where(lost, int(Quality.INCOMING_MISSING), int(Quality.INCOMING_HELD))
     )
-    error = np.fmin(INCOMING_SIGMA_PER_SQRT_D * np.sqrt(age_s / 86400.0), INCOMING_SIGMA_MAX)
-    return replace(state, incoming=value, incoming_age_s=age_s), value, error
+    error = INCOMING_SIGMA_PER_SQRT_D * np.sqrt(held.age_s / 86400.0)
+    return replace(held, error=np.fmin(error, INCOMING_SIGMA_MAX))
