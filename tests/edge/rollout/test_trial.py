@@ -144,7 +144,7 @@ def tried(tmp_path, candidate):
     shadow, state = Shadow(new, "three 0.1.0"), engines.start(current)
     for number, record in enumerate(simulator.records(4.0, 1, START_S, 3600.0), 1):
         state, outcome = engines.advance(current, state, record)
-        shadow.add_entry(JournalEntry(number, outcome, "three 0.1.0"))
+        shadow.add_entries([JournalEntry(number, outcome, "three 0.1.0")])
     assert shadow.tally.difference.count > 48
     return judge(shadow.tally, 24)
 
@@ -180,8 +180,8 @@ def entries(engine, days):
 def test_a_shadow_counts_hours_not_records_and_ends_in_the_state_of_the_station(engine):
     state, stored = entries(engine, 3.0)
     shadow = Shadow(engine, "bucket 0.1.0", since_seq=len(stored) - 5 * 6)
-    for entry in stored:
-        shadow.add_entry(entry)
+    for at in range(0, len(stored), 7):
+        shadow.add_entries(stored[at : at + 7])
     assert shadow.tally.live_hours == 5 and 60 <= shadow.tally.hours <= 72
     assert shadow.tally.difference.count == shadow.tally.hours
     assert shadow.tally.difference.largest == 0.0
@@ -192,8 +192,8 @@ def test_a_shadow_counts_hours_not_records_and_ends_in_the_state_of_the_station(
 def test_estimates_of_another_model_are_not_compared(engine):
     _, stored = entries(engine, 2.0)
     shadow = Shadow(engine, "bucket 0.0.9")
-    for entry in stored:
-        shadow.add_entry(entry)
+    for at in range(0, len(stored), 7):
+        shadow.add_entries(stored[at : at + 7])
     assert shadow.tally.difference.count == 0 < shadow.tally.to_classical.count
 
 

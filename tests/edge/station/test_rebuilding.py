@@ -37,8 +37,8 @@ from epithermal_edge.station.intake import Intake
 from epithermal_edge.station.reader import Read
 from epithermal_edge.station.status import read_status
 
-MODEL = ROOT / "models" / "rootzone-1.0.0"  # some milliseconds a record
-OLD, NEW = 600, 24
+MODEL = ROOT / "models" / "rootzone-1.0.0"
+OLD, NEW = 12_000, 24  # a rebuild of seconds
 START_S = 1_767_225_600.0
 HEADER, *LINES = lines((OLD + NEW) / 24.0)
 RECORDS = list(simulator.records((OLD + NEW) / 24.0, 1, START_S))

@@ -155,7 +155,7 @@ def advance_many(
 
 
 def blocks(records: Iterable[RawRecord], most: int = BLOCK) -> Iterator[list[RawRecord]]:
-    """Cut a series into blocks of `most` records, fewer where gaps close many hours."""
+    """Cut a series into blocks of `most` records or hours."""
     block: list[RawRecord] = []
     hours, last_s = 0.0, -math.inf
     for record in records:
@@ -163,7 +163,7 @@ def blocks(records: Iterable[RawRecord], most: int = BLOCK) -> Iterator[list[Raw
         if last_s > -math.inf:
             hours += min(max(record.end_s - last_s, 0.0) / HOUR_S, LONGEST_H)
         last_s = record.end_s
-        if len(block) >= most or hours >= BLOCK:
+        if len(block) >= most or hours >= most:
             yield block
             block, hours = [], 0.0
     if block:

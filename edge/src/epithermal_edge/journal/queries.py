@@ -104,6 +104,10 @@ class Queries:
         """Return the stored values whose key has this prefix, without those that are damaged."""
         return self._metadata.with_prefix(prefix)
 
+    def first_unestimated(self) -> int:
+        """Return the number of the first record whose estimate is to be published."""
+        return unestimated.first_unestimated(self._db)
+
     def unestimated(self, seq: int) -> Unestimated | None:
         """Return the mark of a record whose estimate is not published; None: it is published."""
         return unestimated.mark_of(self.get_values(unestimated.key_of(seq)), seq)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from epithermal_edge.inference import engine as engines
@@ -159,11 +160,16 @@ class Shadow:
         self._current, self._since_seq = current, since_seq
         self._window_s = math.nan  # end of the newest window
 
-    def add_entry(self, entry: JournalEntry) -> None:
-        """Process the next record and compare with its stored estimate."""
-        self.state, outcome = engines.advance(self.engine, self.state, entry.outcome.record)
-        self.seq = entry.seq
-        new, current = outcome.estimate, entry.outcome.estimate
+    def add_entries(self, entries: Sequence[JournalEntry]) -> None:
+        """Process the next records, one at least, and compare with their stored estimates."""
+        records = [entry.outcome.record for entry in entries]
+        self.state, passed = engines.advance_many(self.engine, self.state, records)
+        for entry, outcome in zip(entries, passed.outcomes(), strict=True):
+            self._compare(entry, outcome.estimate)
+        self.seq = entries[-1].seq
+
+    def _compare(self, entry: JournalEntry, new: Estimate) -> None:
+        current = entry.outcome.estimate
         if math.isnan(new.window_end_s) or new.window_end_s == self._window_s:
             return
         self._window_s = new.window_end_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from epithermal_edge.journal.journal import Journal
 from epithermal_edge.records import RawRecord
@@ -34,6 +35,13 @@ class CatchUp:
         if not self._read:
             self._read.extend(self._journal.next_records(self._at, BATCH))
         return self._read[0] if self._read else None
+
+    def raw(self, most: int) -> list[tuple[int, RawRecord | None]]:
+        """Return the next records, `most` at most, whose estimates are not to be published."""
+        if self.peek() is None:
+            return []
+        before = self._journal.first_unestimated()
+        return [entry for entry in islice(self._read, most) if entry[0] < before]
 
     def take(self, seq: int) -> None:
         """Continue after this record."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CHECK_S = 2.0  # between two checks of the folder
 RETRY_S = 60.0  # after a failed check
-BATCH = 32  # records per poll, about 20 ms
+BATCH = 128  # records per poll, about 20 ms
 NEWEST_EVENT = "model_told"  # journal key: serial of the newest event posted
 
 log = logging.getLogger(__name__)
@@ -181,8 +181,8 @@ class ModelSwitch:
             with closing(history.open_readonly(journal.path)) as db:
                 entries = list(history.read_entries(db, shadow.seq, limit=BATCH))
             try:
-                for entry in entries:
-                    shadow.add_entry(entry)
+                if entries:
+                    shadow.add_entries(entries)
             except Exception:
                 log.exception("%s cannot process a record", self._target.folder)
                 self._reject(folder, self._target, "it cannot process a record")

@@ -19,7 +19,7 @@ from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.compute.crew import Crew, crew
-from epithermal_host.field.sampled_counts import Corrected, collect, steps
+from epithermal_host.field.sampled_counts import Corrected, collect, passed
 from epithermal_host.field.series import from_first_counts
 
 SPAN = 0.20  # search range about COSMIC's N, relative
@@ -74,9 +74,9 @@ def stream(
     sites = dataclasses.replace(site, cosmic_n_cph=n_cph)
     windows: list[Window] = []
     pairs = []
-    for record, corrected, closed in steps(sites, records, n_cph.size, phases):
-        pairs.append((record, corrected))
-        windows += [w for w in closed if w.hour % 24 == day_ends_utc_h]
+    for block, corrected, closed in passed(sites, records, n_cph.size, phases):
+        pairs.append((block, corrected))
+        windows += [w for w in closed.each() if w.hour % 24 == day_ends_utc_h]
     windows = from_first_counts(windows)
     features = np.stack([w.features for w in windows], axis=1)
     restart = np.array([w.restart[0] for w in windows])

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epithermal_edge.inference import pipeline
-from epithermal_edge.inference.features import Window
-from epithermal_edge.records import CorrectedRecord, Quality, RawRecord
+from epithermal_edge.inference import block, engine, pipeline
+from epithermal_edge.inference.block import Block
+from epithermal_edge.inference.features import Windows
+from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers
+
+LEAST_BLOCK = 24 * 7  # records that pass the pipeline at once, however many sites there are
+_COLLECTED = ("n_corr_cph", "n_corr_sigma_cph", "duration_s", "counts", "f_h", "abs_humidity_g_m3")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,33 +50,31 @@ class Mean:
 
 def corrected(site: Site, records: Iterable[RawRecord]) -> Corrected:
     """Correct every record with the station's pipeline, from its cold start."""
-    return collect((record, c) for record, c, _ in steps(site, records))
+    return collect((block, c) for block, c, _ in passed(site, records))
 
 
-def steps(
+def passed(
     site: Site, records: Iterable[RawRecord], n: int = 1, phases: int = 1
-) -> Iterator[tuple[RawRecord, CorrectedRecord, tuple[Window, ...]]]:
-    """Run records through the pipeline of n sites; yield record, corrected record and windows."""
+) -> Iterator[tuple[Block, block.Corrected, Windows]]:
+    """Pass records through the pipeline of n sites, many at a time, and yield what it gives."""
     state = pipeline.start(n, phases)
-    for record in records:
-        state, output, windows = pipeline.step(site, state, record)
-        yield record, output, windows
+    for some in engine.blocks(records, max(engine.BLOCK // n, LEAST_BLOCK)):
+        columns = block.block_of(some, n)
+        state, output, windows = pipeline.step_block(site, state, columns)
+        yield columns, output, windows
 
 
-def collect(pairs: Iterable[tuple[RawRecord, CorrectedRecord]]) -> Corrected:
+def collect(blocks: Iterable[tuple[Block, block.Corrected]]) -> Corrected:
     """Collect corrected records into columns; of several sites use the first."""
-    rows, flags = [], []
-    for record, c in pairs:
-        n, live, counts = float(c.n_corr_cph[0]), float(c.duration_s[0]), float(c.counts[0])
-        usable = math.isfinite(n) and live > 0.0
-        poisson = n / math.sqrt(counts) if usable and counts > 0.0 else 0.0
-        excess = max(float(c.n_corr_sigma_cph[0]) ** 2 - poisson**2, 0.0) if usable else 0.0
-        shared = math.sqrt(excess) / n if usable and n > 0.0 else 0.0
-        air = (float(c.f_h[0]), float(c.abs_humidity_g_m3[0]), float(record.pressure_hpa))
-        rows.append((c.end_s, live if usable else 0.0, n if usable else 0.0, poisson, shared, *air))
-        flags.append(int(c.quality[0]))
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 8).T
-    end, live, n_cph, poisson_cph, shared_error, f_h, vapour, pressure = columns
+    rows: list[tuple[float, ...]] = []
+    flags: list[int] = []
+    for records, output in blocks:
+        columns = (output.values[name][:, 0].tolist() for name in _COLLECTED)
+        pressure = records.fields["pressure_hpa"][:, 0].tolist()
+        rows += map(_row, records.end_s.tolist(), *columns, pressure)
+        flags += output.quality[:, 0].tolist()
+    table = np.array(rows, dtype=np.float64).reshape(-1, 8).T
+    end, live, n_cph, poisson_cph, shared_error, f_h, vapour, pressure_hpa = table
     return Corrected(
         end_s=end,
         live_s=live,
@@ -81,9 +83,28 @@ def collect(pairs: Iterable[tuple[RawRecord, CorrectedRecord]]) -> Corrected:
         shared=shared_error,
         f_h=f_h,
         humidity_g_m3=vapour,
-        pressure_hpa=pressure,
+        pressure_hpa=pressure_hpa,
         quality=np.array(flags, dtype=np.int64),
     )
+
+
+def _row(
+    end_s: float,
+    n_cph: float,
+    sigma_cph: float,
+    live_s: float,
+    counts: float,
+    f_h: float,
+    vapour: float,
+    pressure_hpa: float,
+) -> tuple[float, ...]:
+    """Return a record's values in the order of `Corrected`, apart from its flags."""
+    usable = math.isfinite(n_cph) and live_s > 0.0
+    poisson = n_cph / math.sqrt(counts) if usable and counts > 0.0 else 0.0
+    excess = max(sigma_cph**2 - poisson**2, 0.0) if usable else 0.0
+    shared = math.sqrt(excess) / n_cph if usable and n_cph > 0.0 else 0.0
+    used = (live_s, n_cph) if usable else (0.0, 0.0)
+    return (end_s, *used, poisson, shared, f_h, vapour, pressure_hpa)
 
 
 def mean_over(series: Corrected, begin_s: float, end_s: float) -> Mean:

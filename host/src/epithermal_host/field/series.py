@@ -36,7 +36,7 @@ from epithermal_host.field.remarks import (
     describe_reading,
     warn_of_shares,
 )
-from epithermal_host.field.sampled_counts import corrected, mean_over, steps
+from epithermal_host.field.sampled_counts import corrected, mean_over, passed
 from epithermal_host.field.samples import PROBES_AS_SAMPLES, read_campaigns
 from epithermal_host.field.site_toml import Probe, Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
@@ -169,10 +169,10 @@ def daily_windows(
     """
     phases = 24 // math.gcd(24, day_ends_utc_h)  # fewest phases that include this hour
     windows: list[Window] = []
-    flags = []
-    for _, corrected_record, closed in steps(site, records, n, phases):
-        flags.append(int(corrected_record.quality[0]))
-        windows += [w for w in closed if w.hour % 24 == day_ends_utc_h]
+    flags: list[int] = []
+    for _, output, closed in passed(site, records, n, phases):
+        flags += output.quality[:, 0].tolist()
+        windows += [w for w in closed.each() if w.hour % 24 == day_ends_utc_h]
     return from_first_counts(windows), np.array(flags, dtype=np.int64)
 
 
