@@ -1,6 +1,8 @@
-"""Measure the station: import, memory, step, status, idling, replay. `make bench-station`.
+"""Measure the station: import, memory, step, status, idling, records, replay. `make bench-station`.
 
-Each result is the median of several new processes or runs; the last line is `key=value`.
+Each result is the median of several new processes or runs; the last line is `key=value`. Replay is
+compared with crnpy on the same file, in turns, in processor time after import; CRNPY_PYTHON names
+an interpreter that has crnpy where this one has not.
 """
 
 from __future__ import annotations
@@ -21,10 +23,17 @@ from pathlib import Path
 
 import numpy as np
 
+from epithermal_edge.ancillary.merge import AncillaryData
+from epithermal_edge.cli import simulator
+from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.inference import runtime
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.loggers import parser
 from epithermal_edge.records import RawRecord
+from epithermal_edge.rollout.loading import load_engine
+from epithermal_edge.station.clock import Clock
+from epithermal_edge.station.intake import Intake
+from epithermal_edge.station.reader import Read
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -32,6 +41,7 @@ from tests.faults import wire  # noqa: E402
 from tests.support.sites import SITE  # noqa: E402
 
 BUNDLE = ROOT / "tests" / "golden" / "bucket-0.1.0"
+RELEASED = ROOT / "models" / "rootzone-1.0.0"
 RUNS = 5
 IDLE_AFTER_S, IDLE_S = 10.0, 60.0  # after the start; duration of the measurement
 STATION = f"""
@@ -88,43 +98,118 @@ def step_us(name: str) -> float:
     return statistics.median(times) * 1e6
 
 
-def replay_per_s(hours: int = 8760) -> float:
-    """Measure the records per second of `epithermal-edge replay`, start to end."""
+REPLAY = """
+import io, json, sys, time
+from pathlib import Path
+from epithermal_edge.cli import replay
+from epithermal_edge.config.station_toml import read_config
+from epithermal_edge.inference import engine as engines
+from epithermal_edge.rollout.loading import load_engine
+config = read_config(Path(sys.argv[1]))
+engine = load_engine(config)
+begin, cpu = time.perf_counter(), time.process_time()
+records = replay.read(config, [Path(sys.argv[2])], "records").records
+count = replay.write(engines.play(engine, records), io.StringIO())
+print(json.dumps({"cpu_s": time.process_time() - cpu, "s": time.perf_counter() - begin}))
+"""
+CRNPY = """
+import io, json, sys, time
+try:
+    import pandas as pd
+    from crnpy import crnpy
+except ImportError as missing:
+    sys.exit(f"crnpy is not compared: {missing}")
+cpu = time.process_time()
+df = pd.read_csv(sys.argv[2], parse_dates=["time_utc"])
+df["fp"] = crnpy.correction_pressure(df["pressure_hpa"], Pref=1005.0, L=130.0)
+df["ah"] = crnpy.abs_humidity(df["relative_humidity_pct"], df["temperature_c"])
+df["fw"] = crnpy.correction_humidity(df["ah"], Aref=0.0)
+df["corrected"] = df["counts"] * df["fw"] / df["fp"]
+df["smooth"] = crnpy.smooth_1d(df["corrected"], window=11, order=3, method="savitzky_golay")
+df["vwc"] = crnpy.counts_to_vwc(df["smooth"], 3000.0, 0.03, 0.01, 1.4)
+df["sigma"] = crnpy.uncertainty_vwc(df["counts"], 3000.0, 1.4, fp=df["fp"], fw=df["fw"])
+df.to_csv(io.StringIO(), index=False)
+print(json.dumps({"cpu_s": time.process_time() - cpu}))
+"""
+
+
+def write_records(folder: str, hours: int) -> Path:
+    """Write hourly records with weather as records.csv."""
     rng = np.random.default_rng(1)
+    path = Path(folder, f"records-{hours}.csv")
+    with path.open("wb") as out:
+        out.write(parser.RECORDS_HEADER + b"\n")
+        for i in range(hours):
+            end_s = 1_400_000_400.0 + 3600.0 * i
+            counts, rain_mm = float(rng.poisson(1500)), 1.2 * float(rng.random() < 0.05)
+            air = (rng.normal(1005.0, 5.0), rng.normal(12.0, 4.0), rng.uniform(50.0, 90.0))
+            record = RawRecord(end_s, 3600.0, counts, *np.round(air, 2).tolist(), rain_mm)
+            out.write(parser.format_record(record))
+    return path
+
+
+def measured(code: str, *arguments: Path, python: str = sys.executable) -> dict[str, float]:
+    """Run code in a new process and return what it measures; empty where it cannot run."""
+    command = [python, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr.strip().splitlines()[-1])
+        return {}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def replay_figures() -> dict[str, float]:
+    """Measure the replay of a year and of ten years of hours with the released model."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "records.csv")
-        with path.open("wb") as out:
-            out.write(parser.RECORDS_HEADER + b"\n")
-            for i in range(hours):
-                end_s = 1_700_002_800.0 + 3600.0 * i
-                counts = float(rng.poisson(1500))
-                record = RawRecord(end_s, 3600.0, counts, 1005.0, 12.0, 70.0)
-                out.write(parser.format_record(record))
-        toml = station(folder)
-        t = time.perf_counter()
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "epithermal_edge",
-                "replay",
-                str(toml),
-                str(path),
-                "--format",
-                "records",
-                "--out",
-                str(Path(folder, "est.csv")),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        return hours / (time.perf_counter() - t)
+        toml = station(folder, RELEASED)
+        year, decade = write_records(folder, 8760), write_records(folder, 87_600)
+        python = os.environ.get("CRNPY_PYTHON", sys.executable)
+        ours, theirs = [], []
+        for _ in range(RUNS):
+            ours.append(measured(REPLAY, toml, year))
+            theirs.append(measured(CRNPY, toml, year, python=python))
+            if not theirs[-1]:
+                break
+        ten = measured(REPLAY, toml, decade)
+    cpu_s = statistics.median(run["cpu_s"] for run in ours)
+    figures = {
+        "replay_records_per_s": 8760 / statistics.median(run["s"] for run in ours),
+        "replay_records_per_cpu_s": 8760 / cpu_s,
+        "replay_ten_years_s": ten["s"],
+        "replay_ten_years_cpu_s": ten["cpu_s"],
+    }
+    if theirs[-1]:
+        crnpy_s = statistics.median(run["cpu_s"] for run in theirs)
+        figures |= {"crnpy_year_cpu_s": crnpy_s, "replay_over_crnpy": cpu_s / crnpy_s}
+    return figures
 
 
-def station(folder: str) -> Path:
+def live_record_ms(hours: int = 600) -> float:
+    """Measure the processor time of a record from the port to the commit [ms], the median.
+
+    With weather, the released model, quality control, messages and SQLite; without waiting for
+    the disk.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = read_config(station(folder, RELEASED))
+        clock = Clock()
+        intake = Intake(config, load_engine(config), clock, AncillaryData(config), int)
+        intake.open()
+        times = []
+        for record in simulator.records(hours / 24.0, 1, 1_400_000_400.0):
+            begin = time.process_time()
+            intake.add(Read(record, 0.0))
+            while intake.waiting():
+                intake.process_next([])
+            times.append(time.process_time() - begin)
+        intake.close()
+    return 1e3 * statistics.median(times)
+
+
+def station(folder: str, bundle: Path = BUNDLE) -> Path:
     """Write a station's configuration into a folder."""
     path = Path(folder, "station.toml")
-    path.write_text(STATION.format(folder=folder, bundle=BUNDLE))
+    path.write_text(STATION.format(folder=folder, bundle=bundle))
     return path
 
 
@@ -205,8 +290,8 @@ def main() -> None:
         figures |= {f"{name}_{key}": value for key, value in fresh.items()}
     figures["status_ms"] = status_ms()
     figures["idle_cpu_pct"] = idle_cpu_pct()
-    figures["replay_records_per_s"] = statistics.median(replay_per_s() for _ in range(3))
-    figures["year_of_hours_s"] = 8760 / figures["replay_records_per_s"]
+    figures["live_record_ms"] = live_record_ms()
+    figures |= replay_figures()
     framed = {
         dialect: statistics.median(framer_per_s(dialect) for _ in range(3))
         for dialect in sorted(wire.LOGGERS)

@@ -11,6 +11,7 @@ from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import Window
 from epithermal_host.config.run_toml import read_run
 from epithermal_host.simulation import campaign
+from epithermal_host.simulation.detector import COLUMNS
 from epithermal_host.training import dataset
 
 TEXT = """
@@ -49,7 +50,7 @@ def station_windows(run_folder: Path, index: int) -> list[Window]:
     state = pipeline.start(1, phases=24)
     windows: list[Window] = []
     for record in observation.records()[: 24 * DAYS]:
-        assert all(isinstance(getattr(record, name), float) for name in dataset.COLUMNS)
+        assert all(isinstance(getattr(record, name), float) for name in COLUMNS)
         state, _, completed = pipeline.step(observation.site, state, record)
         windows += completed
     assert len(windows) == 24 * DAYS

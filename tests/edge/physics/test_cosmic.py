@@ -16,6 +16,7 @@ from epithermal_edge.physics.cosmic import (
     cosmic_rate,
     cosmic_slope,
     cosmic_theta,
+    driest_rate,
 )
 from epithermal_edge.site import Site
 
@@ -120,8 +121,18 @@ def test_the_inversion_evaluates_the_rate_four_times(monkeypatch):
     calls = []
     evaluate = cosmic._rate_and_slope
     monkeypatch.setattr(cosmic, "_rate_and_slope", lambda *a: calls.append(1) or evaluate(*a))
-    cosmic_inversion(np.array([2500.0]), Site(1000.0, 1.4, 0.03))
+    site = Site(1000.0, 1.4, 0.0312)
+    cosmic_inversion(np.array([2500.0]), site)
     assert len(calls) == 4
+    cosmic_inversion(np.array([2600.0]), site)
+    assert len(calls) == 6  # both ends of a site are known
+
+
+def test_the_driest_rate_is_that_of_no_water_for_one_site_and_for_many():
+    _, many = site_grid()
+    np.testing.assert_array_equal(driest_rate(many), cosmic_rate(np.zeros(1000), many))
+    for one in (Site(1000.0, 1.4, 0.03), Site(1000.0, 1.5, 0.03), Site(900.0, 1.4, 0.03)):
+        assert driest_rate(one) == cosmic_rate(np.zeros(1), one)[0]
 
 
 def test_fewer_counts_always_mean_more_water():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +31,11 @@ COLUMNS = (
     *("state_age_steps", "q", "flags"),
 )
 """Columns of the table; names give the units, theta and factors are ratios."""
+
+_BEFORE, _WINDOW = COLUMNS.index("abs_humidity_g_m3"), COLUMNS.index("window_end_utc")
+_RECORD = attrgetter(*COLUMNS[1:_BEFORE])
+_CORRECTED = attrgetter(*COLUMNS[_BEFORE:_WINDOW])
+_ESTIMATE = attrgetter(*COLUMNS[_WINDOW + 1 : COLUMNS.index("state_age_steps")])
 
 
 def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResult:
@@ -99,16 +104,12 @@ def write(outcomes: Iterable[Outcome], out: IO[str], extra: Sequence[str] = ()) 
 def row(outcome: Outcome) -> list[str]:
     """Return the cells of one record, in the order of `COLUMNS`."""
     record, corrected, estimate = outcome.record, outcome.corrected, outcome.estimate
-    meteo = ("pressure_hpa", "temperature_c", "relative_humidity_pct", "rain_mm", "et0_mm")
-    theta = ("theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60")
-    classical = ("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm")
     return [
         str(utc(record.end_s)),
-        *(_text(getattr(record, name)) for name in ("duration_s", "counts", *meteo, "incoming")),
-        _text(corrected.abs_humidity_g_m3[0]),
-        *(_text(getattr(corrected, name)[0]) for name in RATES),
+        *map(_text, _RECORD(record)),
+        *(_text(array[0]) for array in _CORRECTED(corrected)),
         utc(estimate.window_end_s) or "",
-        *(_text(getattr(estimate, name)) for name in (*theta, *classical, *WATER)),
+        *map(_text, _ESTIMATE(estimate)),
         str(estimate.state_age_steps),
         str(qartod(estimate.quality, estimate.theta)),
         " ".join(quality_flags(estimate.quality)),
@@ -117,10 +118,9 @@ def row(outcome: Outcome) -> list[str]:
 
 def extra_cells(record: RawRecord, extra: Sequence[str]) -> list[str]:
     """Return the cells of the optional columns of one record."""
-    return [_text(extra_value(record, name)) for name in extra]
+    return [_text(float(extra_value(record, name))) for name in extra]
 
 
-def _text(value: object) -> str:
+def _text(value: float) -> str:
     """Format a number with eight significant digits; NaN is empty."""
-    number = float(value)  # type: ignore[arg-type]
-    return "" if math.isnan(number) else f"{number:.8g}"
+    return "" if value != value else f"{value:.8g}"

@@ -76,7 +76,9 @@ def each_site(values: Array, n: int) -> Array:
     """
     if values.shape[-1] == n and values.flags.c_contiguous:
         return values
-    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:-1], n)))
+    out = np.empty((*values.shape[:-1], n))
+    out[...] = values
+    return out
 
 
 def carry(first: Array, known: Mask, values: Array) -> Array:
@@ -94,6 +96,9 @@ def carry(first: Array, known: Mask, values: Array) -> Array:
         Row t is the value before row t of `values`; row t + 1 the one after it.
     """
     out: Array = np.concatenate((first[np.newaxis], values))
+    if len(values) == 1:
+        out[1] = np.where(known[0], values[0], first)
+        return out
     if known.all():
         return out
     rows = np.arange(1, len(values) + 1).reshape(-1, *(1,) * (values.ndim - 1))

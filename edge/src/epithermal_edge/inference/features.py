@@ -280,6 +280,11 @@ def windows(
 
 def _sums(bins: Array, first: NDArray[np.intp]) -> tuple[Array, Array, Array]:
     """Sum 24 bins (K, len(Bin), n), the oldest first, and find their extreme temperatures."""
+    if len(first) == 1:  # the same sums, in the same order
+        ring = bins[first[0] : first[0] + HOURS]
+        t_min = np.minimum.reduce(ring[:, Bin.T_MIN_C], keepdims=True)
+        t_max = np.maximum.reduce(ring[:, Bin.T_MAX_C], keepdims=True)
+        return np.add.reduce(ring, keepdims=True), t_min, t_max
     total = bins[first]
     t_min, t_max = total[:, Bin.T_MIN_C].copy(), total[:, Bin.T_MAX_C].copy()
     for later in range(1, HOURS):
@@ -328,7 +333,7 @@ def _place(site: Site, n: int, day_of_year: Array) -> dict[str, Array]:
     """Compute the features of the site, each (n,), or (days, n) by the days of the year."""
 
     def sites(value: Floats) -> Array:
-        return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
+        return np.full(n, value, dtype=np.float64)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         soil = {

@@ -13,7 +13,6 @@ from itertools import combinations
 from statistics import median
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from epithermal_edge.physics.plant_water import STORAGE_MM, SoilWater
@@ -89,7 +88,7 @@ def remember(
         at = phase == one
         for values, rows, newest, each in zip(new, old, after, then, strict=True):
             series = np.concatenate((rows[one], values[at]))
-            each[at] = sliding_window_view(series, DAYS + 1)[1:]
+            each[at] = series[np.arange(1, len(series) - DAYS)[:, np.newaxis] + np.arange(DAYS + 1)]
             newest[one] = series[-DAYS - 1 :]
     return WaterState(*after), WaterState(*then)
 

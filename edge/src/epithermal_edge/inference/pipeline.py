@@ -19,7 +19,6 @@ from epithermal_edge.inference.block import (
     Mask,
     block_of,
     carry,
-    each_site,
 )
 from epithermal_edge.inference.features import (
     HOURS,
@@ -299,7 +298,7 @@ def correct(site: Site, state: PipelineState, records: Block) -> Correction:
     monitor = _hold_incoming(site, state, records, late, elapsed_s, quality)
 
     by_name = {
-        name: each_site(np.broadcast_to(value, counts.shape), counts.shape[1])
+        name: value if value.shape == counts.shape else np.full(counts.shape, value)
         for name, value in factors(site, pressure_hpa, air.value, monitor.value).items()
     }
     hours = np.where(missing, np.nan, duration_s) / HOUR_S

@@ -86,13 +86,15 @@ class _Row:
 
     def value(self, column: int, field: str, scale: float = 1.0, limits: str = "") -> float:
         """Parse the value in a column; see `values.parse_number`."""
-        name = self.plan.names[column]
-        if column in self.plan.unknown_units:
-            raise FrameError(f"{name}: {self.plan.unknown_units[column]}")
+        plan, cell = self.plan, self.cells[column]
+        name = plan.names[column]
+        if column in plan.unknown_units:
+            raise FrameError(f"{name}: {plan.unknown_units[column]}")
+        if not cell:  # half of all cells
+            return NAN
         sentinels = self.context.dialect.sentinels.get(field, ())
-        factor, offset = self.plan.conversions.get(column, (1.0, 0.0))
-        cell, scale = self.cells[column], scale * factor
-        return parse_number(cell, name, limits or field, sentinels, scale, offset)
+        factor, offset = plan.conversions.get(column, (1.0, 0.0))
+        return parse_number(cell, name, limits or field, sentinels, scale * factor, offset)
 
     def first(self, columns: tuple[int, ...], field: str, scale: float = 1.0) -> float:
         """Parse the columns in order and return the first value that is not missing."""

@@ -49,9 +49,14 @@ SUSPECT_FLAGS = (
 )
 
 
+_FLAG_NAMES = tuple((int(flag), str(flag.name).lower()) for flag in Quality)
+_FAIL, _SUSPECT = int(FAIL_FLAGS), int(SUSPECT_FLAGS)
+
+
 def quality_flags(quality: Quality) -> list[str]:
     """Return the names of the flags that are set, in lower case."""
-    return [str(flag.name).lower() for flag in Quality if flag & quality]
+    bits = int(quality)  # arithmetic of flags is slow
+    return [name for bit, name in _FLAG_NAMES if bit & bits]
 
 
 def qartod(quality: Quality, theta: float) -> int:
@@ -63,9 +68,10 @@ def qartod(quality: Quality, theta: float) -> int:
     """
     if not math.isfinite(theta):
         return MISSING
-    if quality & FAIL_FLAGS:
+    bits = int(quality)
+    if bits & _FAIL:
         return FAIL
-    return SUSPECT if quality & SUSPECT_FLAGS else PASS
+    return SUSPECT if bits & _SUSPECT else PASS
 
 
 def obs_theta(

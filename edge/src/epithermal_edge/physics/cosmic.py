@@ -6,6 +6,7 @@ of steps, so that a single site gives the same bits as many.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -167,18 +168,9 @@ def cosmic_inversion(n_cph: ArrayLike, site: Site) -> tuple[Array, Array]:
     Inverse of `cosmic_rate` by Newton's method in a coordinate in which the rate is nearly
     straight (docs/equations.md).
     """
-    soil = _soil(site)
+    soil, driest, wettest, scale, pole, shift = _curve(site)
     n = np.asarray(n_cph, dtype=np.float64)
-    driest, dry_slope = _rate_and_slope(np.zeros_like(soil.bound), soil)
-    wettest = _rate_and_slope(np.full_like(soil.bound, THETA_MAX), soil)[0]
-    possible = np.clip(n, wettest, driest)
-    # The hyperbola theta = scale / (rate - pole) - shift through both ends with the slope of the
-    # dry end: the first guess, and the coordinate of the steps.
-    bend = (driest - wettest) / (-dry_slope * THETA_MAX)
-    shift = THETA_MAX * bend / (1.0 - bend)
-    scale = -dry_slope * shift * shift
-    pole = driest + dry_slope * shift
-    above = possible - pole
+    above = np.clip(n, wettest, driest) - pole
     wanted = scale / above - shift
     theta, straight = wanted, np.ones_like(wanted)
     for _ in range(NEWTON_STEPS):
@@ -189,6 +181,48 @@ def cosmic_inversion(n_cph: ArrayLike, site: Site) -> tuple[Array, Array]:
         theta = np.clip(theta, 0.0, THETA_MAX)
     theta = np.where(n <= wettest, THETA_MAX, np.where(n >= driest, 0.0, theta))
     return np.asarray(theta), np.asarray(straight * (above * above) / -scale)
+
+
+def driest_rate(site: Site) -> Array:
+    """Return `cosmic_rate` of a soil without water, () or (n,) [counts h-1]."""
+    return _curve(site).driest
+
+
+class _Curve(NamedTuple):
+    """Rates of a site at both ends of theta, and the hyperbola through them.
+
+    theta = scale / (rate - pole) - shift has the slope of the dry end: the first guess of the
+    inversion, and the coordinate of its steps. Arrays () or (n,).
+    """
+
+    soil: _Soil
+    driest: Array
+    wettest: Array
+    scale: Array
+    pole: Array
+    shift: Array
+
+
+def _curve(site: Site) -> _Curve:
+    """Compute the curve of a site, or of n sites; that of a single site only once."""
+    try:
+        hash(site)
+    except TypeError:  # arrays
+        return _new_curve(site)
+    return _known_curve(site)
+
+
+def _new_curve(site: Site) -> _Curve:
+    soil = _soil(site)
+    driest, dry_slope = _rate_and_slope(np.zeros_like(soil.bound), soil)
+    wettest = _rate_and_slope(np.full_like(soil.bound, THETA_MAX), soil)[0]
+    bend = (driest - wettest) / (-dry_slope * THETA_MAX)
+    shift = THETA_MAX * bend / (1.0 - bend)
+    scale = -dry_slope * shift * shift
+    return _Curve(soil, driest, wettest, scale, driest + dry_slope * shift, shift)
+
+
+_known_curve = lru_cache(maxsize=16)(_new_curve)
 
 
 class _Soil(NamedTuple):

@@ -1,7 +1,7 @@
 """Compute features and labels of many simulated stations with the station's own pipeline.
 
 The host computes no feature itself: it simulates records and passes them, hour by hour for many
-stations at once, to `epithermal_edge.inference.pipeline.step`.
+stations at once, to `epithermal_edge.inference.pipeline.step_block`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.inference import pipeline
+from epithermal_edge.inference.block import FIELDS, Block
 from epithermal_edge.inference.features import FEATURES, Window
-from epithermal_edge.records import RawRecord
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32
 from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
@@ -31,7 +31,7 @@ from epithermal_host.compute.files import open_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.run_toml import RunConfig, campaign_key, read_run, write_run
 from epithermal_host.simulation.campaign import scenario_of
-from epithermal_host.simulation.detector import COLUMNS, Observation, observe
+from epithermal_host.simulation.detector import Observation, observe
 from epithermal_host.simulation.results import (
     read_result,
     reject_old_files,
@@ -46,7 +46,7 @@ from epithermal_host.weather.generator import Weather
 LABELS = ("theta", *(f"theta_{top}_{bottom}" for top, bottom in DEPTHS_CM[1:]))
 SCRATCH = ".dataset"  # folder in RUN for the arrays of a data set that is being computed
 BLOCK_SOILS = 256  # read from disk at once
-BLOCK_H = 24 * 30  # hours converted to double precision at once
+BLOCK_H = 24 * 5  # hours that pass the pipeline at once
 DECIMALS = 3  # of each field of a record; rounding restores them from single precision
 
 
@@ -230,10 +230,10 @@ def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windo
             name: np.round(values[rows].astype(np.float64, order="C"), DECIMALS)
             for name, values in columns.items()
         }
-        for i, end in enumerate(end_s[rows].tolist()):
-            record = RawRecord(end, *(block[name][i] for name in COLUMNS))
-            state, _, completed = pipeline.step(site, state, record)
-            windows += completed
+        unknown = np.full(block["counts"].shape, np.nan)
+        fields = {name: block.get(name, unknown) for name in FIELDS}
+        state, _, completed = pipeline.step_block(site, state, Block(end_s[rows], fields))
+        windows += completed.each()
     return Windows(
         features=np.stack([w.features for w in windows], axis=1),
         theta_classical=np.stack([w.theta_classical for w in windows], axis=1),
