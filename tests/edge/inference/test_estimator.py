@@ -103,7 +103,7 @@ def test_sigma_is_that_of_the_network_at_a_restart_with_a_count(bundle, step_fn)
     names = [feature.name for feature in bundle.features]
     x = bundle.golden_inputs[80].copy()
     x[names.index("gap")], x[names.index("theta_inv_sigma")] = 0.0, 0.2
-    _, cold = estimator.step(step_fn, bundle, estimator.start(bundle), window(72, x, restart=True))
+    _, cold = step(step_fn, bundle, estimator.start(bundle), window(72, x, restart=True))
     y, _ = step_fn(x, bundle.cold_state())
     assert cold[1] == y[1] < 0.2
 

@@ -209,10 +209,12 @@ def test_a_spike_is_beyond_six_sigma_of_the_count_and_the_mean():
 
     def is_spike(counts):
         record = RawRecord(START_S + HOUR_S, HOUR_S, counts, SITE.pressure_ref_hpa, 10.0, 0.0)
-        corrected = pipeline.correct(SITE, pipeline.start(), record).corrected
-        assert corrected.n_corr_cph[0] == pytest.approx(counts)
-        _, flags = qc.step(DEFAULT, SITE, state, record, corrected)
-        return bool(flags[0] & Quality.COUNT_SPIKE)
+        records = block_of([record])
+        correction = pipeline.correct(SITE, pipeline.start(), records)
+        assert correction.corrected.values["n_corr_cph"][0] == pytest.approx(counts)
+        late = correction.late
+        _, flags = qc.check(DEFAULT, SITE, state, records, correction.corrected, late)
+        return bool(flags[0, 0] & Quality.COUNT_SPIKE)
 
     root = 2.0 * math.sqrt(1.2 * mean_cph + 0.375) + sigma * math.sqrt(1.0 + 1.0 / 3.6)
     limit = (root / 2.0) ** 2 - 0.375
@@ -221,10 +223,10 @@ def test_a_spike_is_beyond_six_sigma_of_the_count_and_the_mean():
 
 def test_flags_of_one_record_have_a_value_for_each_site():
     record = next(soil(1))
-    _, one = qc.drop_impossible(DEFAULT, record)
+    _, one = qc.drop_impossible(DEFAULT, block_of([record]))
     several = replace(record, counts=np.array([900.0, 1000.0, 1100.0]))
-    _, three = qc.drop_impossible(DEFAULT, several)
-    assert one.shape == (1,) and three.shape == (3,)
+    _, three = qc.drop_impossible(DEFAULT, block_of([several], 3))
+    assert one.shape == (1, 1) and three.shape == (1, 3)
 
 
 @pytest.mark.parametrize(
