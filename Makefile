@@ -8,8 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EDGE_VENV := build/venv-edge
-# So many processes, a file of tests in one of them, in order: TensorFlow comes after the station's tests.
-JOBS := 2
+# So many processes for tests, of which half wait; a file of tests in one of them, in the order of tests/conftest.py.
+JOBS := 4
 ABREAST = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 help: ## this list
@@ -36,7 +36,7 @@ check: $(READY) ## format, lint, strict types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: $(READY) ## the whole suite (under 15 minutes on 2 cores)
+test: $(READY) ## the whole suite (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow and not hydrus" $(ABREAST)
 
 test-edge: ## the station's tests in a fresh environment without host
@@ -46,10 +46,13 @@ test-edge: ## the station's tests in a fresh environment without host
 	  -c constraints.txt ./edge -r requirements-test.txt
 	$(EDGE_VENV)/bin/python -m pytest tests/edge -m "not slow"
 
+slowest: $(READY) ## the suite with the processor time and the waiting time of each test, in build/costs.md
+	rm -f build/costs.jsonl
+	COSTS=build/costs.jsonl $(BIN)/python -m pytest -p tests.support.costs -m "not slow and not hydrus" $(ABREAST)
+	$(BIN)/python -m tests.support.costs build/costs.jsonl | tee build/costs.md
+
 test-slow: $(READY) ## what is too long for `make test`
 	$(BIN)/python -m pytest -m slow
-
-faults faults-short: JOBS := 4 # most of the time is waiting
 
 faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in build/faults.json
 	EPITHERMAL_FAULTS=full EPITHERMAL_FAULTS_REPORT=build/faults.json \
@@ -60,6 +63,8 @@ faults-short: $(READY) ## the same in short form, under a minute (part of `make 
 
 SEED := 1
 NUMBER := 200
+
+mutants: JOBS := 2
 
 mutants: $(READY) ## change lines one at a time and list the changes that no test notices; hours
 	$(BIN)/python -m tests.mutation --seed $(SEED) --number $(NUMBER) --jobs $(JOBS)
@@ -127,6 +132,6 @@ clean: ## remove what the targets made, but not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-.PHONY: help dev demo check test mutants test-edge test-slow test-dashboards test-deb test-docs faults faults-short \
-  bench bench-station bench-page bench-stations fuzz-tables bench-cosmic bench-columns bench-campaign \
+.PHONY: help dev demo check test slowest mutants test-edge test-slow test-dashboards test-deb test-docs faults \
+  faults-short bench bench-station bench-page bench-stations fuzz-tables bench-cosmic bench-columns bench-campaign \
   bench-training docs site deb clean

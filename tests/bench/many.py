@@ -14,7 +14,7 @@ from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.support.rig import PATIENCE, ROOT, Broker, free_port, topics_of, wait_until
+from tests.support.rig import PATIENCE_S, ROOT, Broker, free_port, topics_of, wait_until
 from tests.support.sites import WATERED
 
 from epithermal_edge.cli import simulator
@@ -80,7 +80,7 @@ class Detectors:
         self.ports, ready = {}, threading.Event()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._run, args=(ready,), daemon=True).start()
-        assert ready.wait(60 * PATIENCE)
+        assert ready.wait(PATIENCE_S)
 
     def _run(self, ready):
         async def serve():
@@ -168,7 +168,7 @@ class Stations:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
-            process.wait(60 * PATIENCE)
+            process.wait(PATIENCE_S)
 
 
 def attack(port, thief, victim):
@@ -184,14 +184,14 @@ def attack(port, thief, victim):
     client.on_connect = lambda *_: done.set()
     client.connect("127.0.0.1", port)
     client.loop_start()
-    assert done.wait(30 * PATIENCE)
+    assert done.wait(PATIENCE_S)
     hears = ["#", "crns/v1/+/+/+", f"crns/v1/{victim}/#", f"crns/v1/{victim}/obs/theta"]
     client.subscribe([(topic, 1) for topic in hears])
     topics = topics_of(victim, commands=True)
     tries = {client.publish(topic, "stolen", qos=1, retain=True).mid: topic for topic in topics}
     own = f"crns/v1/{thief}/obs/check"  # sent last: when it arrives, all others have
     own_mid = client.publish(own, "{}", qos=1).mid
-    wait_until(lambda: len(answers) == len(tries) + 1 and own in heard, 30, "its own message")
+    wait_until(lambda: len(answers) == len(tries) + 1 and own in heard, "its own message")
     client.disconnect()
     client.loop_stop()
     assert answers.pop(own_mid), f"{thief} may not publish its own topic"

@@ -31,15 +31,15 @@ class Page(browser.Tab):
         """Load a page and wait until it has loaded."""
         before = self._loaded
         self.go(url)
-        wait_until(lambda: self._loaded > before, 30, url)
+        wait_until(lambda: self._loaded > before, url)
 
     def text(self, selector):
         """Return the text of the first element; None if there is none."""
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? null")
 
-    def until(self, expression, seconds=20.0):
+    def until(self, expression):
         """Wait until an expression is true."""
-        wait_until(lambda: self.run(expression), seconds, expression)
+        wait_until(lambda: self.run(expression), expression)
 
     def resize(self, width, height, scheme="light"):
         """Set size and colour scheme; below 600 px as a phone."""

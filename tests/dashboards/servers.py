@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.support.rig import PATIENCE, ROOT, free_port, wait_until
+from tests.support.rig import PATIENCE_S, ROOT, free_port, wait_until
 
 from .programs import first_line, starting
 
@@ -21,12 +21,12 @@ DASHBOARDS = ROOT / "deploy" / "dashboards"
 class Server:
     """A process with its output in a file."""
 
-    def __init__(self, folder, command, seconds=30.0, ready=None, output="", **options):
+    def __init__(self, folder, command, ready=None, output="", **options):
         self.log = Path(folder) / "server.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **options)
         try:
-            wait_until(lambda: self._is_ready(ready, output), seconds, command[0])
+            wait_until(lambda: self._is_ready(ready, output), command[0])
         except BaseException:
             self.process.kill()
             raise
@@ -38,7 +38,7 @@ class Server:
     def stop(self, signal_number=15):
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
-            self.process.wait(30 * PATIENCE)
+            self.process.wait(PATIENCE_S)
 
 
 def _postgres_folder():

@@ -38,10 +38,10 @@ def test_discovery_values_unavailable_on_the_last_will_and_nothing_replayed_as_l
     farm.start()
     farm.send(farm.count)
     every = lambda: [m for m in listener.messages if m[0].endswith("obs/theta")]  # noqa: E731
-    wait_until(lambda: len(every()) >= farm.count, 90, "the station's messages")
+    wait_until(lambda: len(every()) >= farm.count, "the station's messages")
     live = [json.loads(b) for t, b in listener.messages if t.endswith("state/theta")]
     theta = str(live[-1]["theta"]["value"])
-    wait_until(lambda: (home.state(THETA) or {}).get("state") == theta, 60, "the newest value")
+    wait_until(lambda: (home.state(THETA) or {}).get("state") == theta, "the newest value")
 
     announced = next(b for t, b in listener.messages if t.startswith("homeassistant/device/"))
     states = home.states()
@@ -72,8 +72,8 @@ def test_discovery_values_unavailable_on_the_last_will_and_nothing_replayed_as_l
     farm.daemon.kill()
     wait_until(
         lambda: {s for n, s in home.states().items() if n.startswith(PREFIX)} == {"unavailable"},
-        60, "all entities unavailable",
-    )  # fmt: skip
+        "all entities unavailable",
+    )
     farm.start()
-    wait_until(lambda: home.state(THETA)["state"] == theta, 60, "the value again")
+    wait_until(lambda: home.state(THETA)["state"] == theta, "the value again")
     listener.close()

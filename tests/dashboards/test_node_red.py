@@ -45,7 +45,7 @@ class NodeRed:
         flow = (DASHBOARDS / "node-red" / "flows.json").read_text()
         self.flow = json.loads(flow.replace('"port": "1883"', f'"port": "{broker_port}"'))
         self.call("flows", self.flow)
-        wait_until(lambda: "Connected to broker" in self._server.log.read_text(), 30)
+        wait_until(lambda: "Connected to broker" in self._server.log.read_text())
 
     def call(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -85,7 +85,7 @@ def test_the_chart_has_the_journals_values_and_the_page_shows_them(farm, red, tm
     farm.start()
     farm.send(farm.count)
     newest = str(millis(farm.end(farm.count)))
-    wait_until(lambda: newest in (red.context("past") or {}).get("test-1", {}), 90, red.log())
+    wait_until(lambda: newest in (red.context("past") or {}).get("test-1", {}), red.log())
     past = red.context("past")["test-1"]
     journal = {millis(end): row for end, row in farm.journal().items()}
     inside = {end: row for end, row in journal.items() if str(end) in past}
@@ -133,10 +133,10 @@ def test_the_alert_comes_once_with_hysteresis_and_not_for_old_values(farm, red):
         return (red.context("now") or {}).get("test-1", {}).get("live", {}).get("end")
 
     def alerts(end, count):
-        wait_until(lambda: heard() == end and len(listener.messages) >= count, 20, "Node-RED")
+        wait_until(lambda: heard() == end and len(listener.messages) >= count, "Node-RED")
         return [json.loads(body)["irrigate"] for _, body in listener.messages]
 
-    wait_until(lambda: heard() is not None or not live(0.4), 20, "Node-RED's subscription")
+    wait_until(lambda: heard() is not None or not live(0.4), "Node-RED's subscription")
     live(0.9, end=now - timedelta(days=2))  # a retained message, or a replay
     live(0.9, name="obs/theta")
     live(0.9, q=4)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.support.rig import PATIENCE, Subscriber, wait_until
+from tests.support.rig import PATIENCE_S, Subscriber, wait_until
 
 from .programs import record_agreement
 from .servers import DASHBOARDS, Postgres
@@ -50,7 +50,7 @@ class Sink:
 
     def stop(self, how=signal.SIGTERM):
         self.process.send_signal(how)
-        return self.process.wait(20 * PATIENCE)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def compare(database, journal):
 
 
 def wait_for(database, count):
-    wait_until(lambda: database.rows(COUNT)[0]["n"] >= count, 60, f"{count} rows")
+    wait_until(lambda: database.rows(COUNT)[0]["n"] >= count, f"{count} rows")
 
 
 def test_every_record_is_stored_although_sink_and_database_are_killed(farm, database, sink):
@@ -126,7 +126,7 @@ def test_messages_sent_without_a_subscriber_are_stored_once_at_their_own_time(fa
     listener = Subscriber(farm.broker.port, "crns/v1/test-1/obs/theta")
     farm.start()
     farm.send(farm.count)
-    wait_until(lambda: len(listener.messages) >= farm.count, 60, "the station's backlog")
+    wait_until(lambda: len(listener.messages) >= farm.count, "the station's backlog")
     assert stored(database) == {}
     second = sink().ready()
     wait_for(database, farm.count)
@@ -135,7 +135,7 @@ def test_messages_sent_without_a_subscriber_are_stored_once_at_their_own_time(fa
     listener.publish("crns/v1/test-1/event/gap", json.dumps(
         {"v": 1, "station": "test-1", "kind": "gap", "time": "2026-01-01T00:00:00Z", "text": "last"}
     ))  # fmt: skip
-    wait_until(lambda: database.rows("SELECT * FROM crns.event WHERE text = 'last'"), 60)
+    wait_until(lambda: database.rows("SELECT * FROM crns.event WHERE text = 'last'"))
     compare(database, farm.journal())
     listener.close()
     assert second.stop() == 0

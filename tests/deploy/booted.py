@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 NEEDED = ("systemd-nspawn", "nsenter", "systemctl")
-BOOT_S = 120.0
+BOOT_S = 300.0
+SLOWER = float(os.environ.get("EPITHERMAL_SLOWER", "1"))  # of emulation, for limits in unit files
 
 
 def why_not() -> str:
@@ -32,8 +33,7 @@ def why_not() -> str:
 class Container:
     """A booted container; `run` executes a command in it."""
 
-    def __init__(self, patience: float = 1.0, below: Path = Path("/")) -> None:
-        self._patience = patience
+    def __init__(self, below: Path = Path("/")) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="booted-"))
         self.root = self.base / "root"
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +59,7 @@ class Container:
              "--console=pipe", "-D", self.root, "-b", "systemd.unit=multi-user.target"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
         )  # fmt: skip
-        until = time.monotonic() + BOOT_S * self._patience
+        until = time.monotonic() + BOOT_S
         while self.systemctl("is-system-running") not in ("running", "degraded"):
             if time.monotonic() > until or self._process.poll() is not None:
                 raise RuntimeError((self.base / "console").read_text(errors="replace")[-3000:])
@@ -78,7 +78,7 @@ class Container:
         clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         return subprocess.run(
             [*enter, *map(str, command)],
-            env=clean, capture_output=True, text=True, check=check, timeout=300 * self._patience,
+            env=clean, capture_output=True, text=True, check=check, timeout=900,
         )  # fmt: skip
 
     def systemctl(self, *command: object) -> str:
@@ -90,7 +90,7 @@ class Container:
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.terminate()
-                self._process.wait(20 * self._patience)
+                self._process.wait(BOOT_S)
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.deploy.booted import Container, why_not
+from tests.deploy.booted import SLOWER, Container, why_not
 from tests.deploy.test_install import wheel  # noqa: F401 - a fixture
 from tests.faults.test_watchdog import BLOCKABLE
-from tests.support.rig import BUNDLE, PATIENCE, lines, wait_until
+from tests.support.rig import BUNDLE, lines, wait_until
 from tests.support.sites import SITE
 
 PYTHON = "/usr/bin/python3"  # one that ProtectHome does not hide
@@ -53,7 +53,7 @@ UNIT = "epithermal-edge"
 @pytest.fixture(scope="module")
 def box(wheel):  # noqa: F811
     """Start a container with the station installed by install.sh, not running."""
-    container = Container(PATIENCE)
+    container = Container()
     try:
         home = container.root / "srv/epithermal"
         shutil.copytree(BUNDLE.parents[2] / "deploy", home / "deploy")
@@ -104,7 +104,7 @@ def process(box, other_than="0"):
     def is_new():
         return is_active(box) and show(box, "MainPID") not in ("0", other_than)
 
-    wait_until(is_new, 90.0, "another start")
+    wait_until(is_new, "another start")
     return show(box, "MainPID")
 
 
@@ -137,7 +137,7 @@ def test_a_crash_is_followed_by_another_start(box):
 
 def test_a_process_that_hangs_is_killed_by_the_watchdog_and_restarted(box):
     box.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
-    text = f"[Service]\nWatchdogSec={6 * PATIENCE}\nRestartSec=1\n"
+    text = f"[Service]\nWatchdogSec={6 * SLOWER}\nRestartSec=1\n"
     box.run("sh", "-c", f"printf '{text}' > /run/systemd/system/{UNIT}.service.d/fast.conf")
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "restart", UNIT)
@@ -181,7 +181,7 @@ def test_the_watchdog_restarts_a_station_with_a_blocked_part(field, what):
     """Block a part of a running process: systemd misses its watchdog notification."""
     drop = field.root / f"run/systemd/system/{UNIT}.service.d/blocked.conf"
     program = f"/opt/epithermal/current/bin/python /srv/blockable.py {what} {CONFIG}"
-    text = f"[Service]\nExecStart=\nExecStart={program}\nWatchdogSec={6 * PATIENCE}\nRestartSec=1\n"
+    text = f"[Service]\nExecStart=\nExecStart={program}\nWatchdogSec={6 * SLOWER}\nRestartSec=1\n"
     field.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
     field.run("sh", "-c", f"printf '{text}' > /{drop.relative_to(field.root)}")
     field.run("systemctl", "daemon-reload")
@@ -191,15 +191,15 @@ def test_the_watchdog_restarts_a_station_with_a_blocked_part(field, what):
     def log():
         return field.run("journalctl", "-u", UNIT, f"_PID={before}", "--no-pager").stdout
 
-    wait_until(lambda: " is open" in log() and "connected to" in log(), 60.0, "port and broker")
-    time.sleep(12.0 * PATIENCE)
+    wait_until(lambda: " is open" in log() and "connected to" in log(), "port and broker")
+    time.sleep(12.0 * SLOWER)
     assert show(field, "MainPID") == before, "not restarted during two watchdog periods"
     field.run("kill", "-USR1", before)
     with (field.root / "srv/lines").open("ab") as file:  # the sender blocks when it has to send
         file.write(b"".join(lines(1.0, seed=["reader", "engine", "sender"].index(what))))
     begin = time.monotonic()
     assert process(field, other_than=before) != before
-    assert time.monotonic() - begin < 14.0 * PATIENCE, "two watchdog periods and a start"
+    assert time.monotonic() - begin < 14.0 * SLOWER, "two watchdog periods and a start"
     log_text = field.run("journalctl", "-u", UNIT, "--no-pager", "-n", "60").stdout
     assert "Watchdog timeout" in log_text
 
@@ -228,7 +228,7 @@ def test_it_can_write_only_its_state(box):
 def test_a_station_with_a_wrong_configuration_is_not_restarted(box):
     box.run("sh", "-c", f"cp {CONFIG} /tmp/kept; echo 'x = 1' >> {CONFIG}")
     box.run("systemctl", "restart", UNIT, check=False)
-    time.sleep(3.0 * PATIENCE)
+    time.sleep(3.0 * SLOWER)
     assert box.systemctl("is-active", UNIT) == "failed" and show(box, "ExecMainStatus") == "2"
     box.run("sh", "-c", f"cp /tmp/kept {CONFIG}")
     box.run("systemctl", "restart", UNIT)

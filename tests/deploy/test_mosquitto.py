@@ -14,7 +14,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.rig import (
     MOSQUITTO,
-    PATIENCE,
+    PATIENCE_S,
     ROOT,
     Daemon,
     Line,
@@ -60,7 +60,7 @@ def field(tmp_path_factory):
     wait_until(lambda: "running" in (folder / "log").read_text(), what="the broker")
     yield certs, ports
     broker.terminate()
-    broker.wait(10)
+    broker.wait(PATIENCE_S)
     log.close()
 
 
@@ -84,7 +84,7 @@ class Person:
         self._subscriptions = subscriptions
         client.connect("127.0.0.1", ports["8883" if password is None else "8884"])
         client.loop_start()
-        assert self._done.wait(10 * PATIENCE)
+        assert self._done.wait(PATIENCE_S)
 
     def _connected(self, client, _data, _flags, reason, _properties):
         self.reason = reason

@@ -18,7 +18,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def ask(*command):
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @needs_systemd

@@ -1,6 +1,7 @@
 """Run a station and block or end one of its parts at SIGUSR1: blockable.py PART STATION.toml."""
 
 import gc
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ def fail(*_):
 
 
 def block(*_):
+    os.write(2, b"the signal has arrived\n")
     if sys.argv[1] == "reader":  # as a driver that hangs
         serial.Serial.read = forever
     elif sys.argv[1] == "sender":  # as a connection whose thread hangs

@@ -7,9 +7,7 @@ import os
 import subprocess
 import sys
 
-from tests.support.rig import Line, station_toml, wait_until
-
-PATIENCE_S = 120.0  # on a busy machine; a test that passes does not wait
+from tests.support.rig import PATIENCE_S, Line, station_toml, wait_until
 
 
 class Station:
@@ -38,7 +36,7 @@ class Station:
             assert self.process.poll() is None, self.log()
             return self.log().count(" is open") >= times
 
-        wait_until(is_ready, PATIENCE_S, self._log)
+        wait_until(is_ready, self._log)
         return self
 
     def log(self):
@@ -47,6 +45,6 @@ class Station:
     def close(self):
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
         with contextlib.suppress(OSError):
             self.line.close()

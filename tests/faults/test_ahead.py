@@ -16,7 +16,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from tests.faults.rig import PATIENCE_S
 from tests.support.reference import published, reference
 from tests.support.rig import (
     ROOT,
@@ -108,13 +107,13 @@ class World:
         call = [sys.executable, "-c", PROCESS, str(self.toml), str(self.times)]
         with (self.folder / "log").open("ab") as errors:
             self.process = subprocess.Popen(call, stderr=errors, cwd=ROOT)
-        wait_until(lambda: self.log().count(" is open") > opened, PATIENCE_S, "the port")
+        wait_until(lambda: self.log().count(" is open") > opened, "the port")
         self.line.write(HEADER)
-        wait_until(lambda: self.health("pid", None) == self.process.pid, PATIENCE_S, "health")
+        wait_until(lambda: self.health("pid", None) == self.process.pid, "health")
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait()
 
     def restart(self):
         self.kill()
@@ -143,7 +142,7 @@ class World:
             before = self.received()
             self.set_clock(float(hour))
             self.send(at(LINES[hour - 1], START_S + hour * HOUR_S + ahead_s))
-            wait_until(lambda before=before: self.received() > before, PATIENCE_S, "a record")
+            wait_until(lambda before=before: self.received() > before, "a record")
 
     def received(self):
         """Return the number of records that the station has stored or holds, over its lives."""
@@ -185,18 +184,18 @@ def test_two_lines_of_a_wrong_century_do_not_make_the_station_deaf(world, wrong_
     world.begin()
     world.send_hours(1, 6)
     world.send(at(LINES[0], wrong_s) + at(LINES[1], wrong_s + 60.0))  # a burst
-    wait_until(lambda: world.received() == 7, PATIENCE_S)
+    wait_until(lambda: world.received() == 7)
     world.send_hours(6, 12)  # right records, after a stamp that is far ahead
     if kills == "before UTC is known":
         world.restart()
     world.set_clock(11.5, synchronised=True)
     if kills == "at once after it":
-        wait_until(lambda: world.count()[2] > 0, PATIENCE_S, "set aside")
+        wait_until(lambda: world.count()[2] > 0, "set aside")
         world.restart()
     right = [utc(START_S + hour * HOUR_S) for hour in range(1, 12)]
-    wait_until(lambda: [p["end"] for p in in_2026(world.newest())] == right, PATIENCE_S)
+    wait_until(lambda: [p["end"] for p in in_2026(world.newest())] == right)
     world.send_hours(12, 25)
-    wait_until(lambda: len(in_2026(world.newest())) == 24, PATIENCE_S)
+    wait_until(lambda: len(in_2026(world.newest())) == 24)
     got = in_2026(world.newest())
     assert published(got) == reference(world.toml, [HEADER, *LINES])
     assert not any("late" in p["flags"] for p in got)
@@ -206,7 +205,7 @@ def test_two_lines_of_a_wrong_century_do_not_make_the_station_deaf(world, wrong_
     ahead = [p["id"] for p in world.ears.theta_once() if not p["end"].startswith("2026")]
     assert ahead[0] in event["text"] and ahead[-1] in event["text"]
     validate_by_topic(world.ears.messages)
-    wait_until(lambda: world.health("clock", "ahead_s") is None, PATIENCE_S)
+    wait_until(lambda: world.health("clock", "ahead_s") is None)
     assert world.count()[2] == len(ahead)
     out = world.folder / "aside.csv"
     assert edge("export", world.toml, "--set-aside", "--csv", out).returncode == 0
@@ -220,7 +219,7 @@ def test_a_logger_a_month_ahead_at_the_first_boot_costs_no_month(world):
     world.begin()
     world.send_hours(1, 7, ahead_s=30 * DAY_S)
     world.set_clock(6.5, synchronised=True)
-    wait_until(lambda: world.count()[2] == 6, PATIENCE_S, "set aside")
+    wait_until(lambda: world.count()[2] == 6, "set aside")
     world.send_hours(7, 25, ahead_s=30 * DAY_S)
     ends = [utc(START_S + hour * HOUR_S) for hour in range(7, 25)]
     wait_until(lambda: [p["end"] for p in world.newest() if p["end"] < "2026-01-20"] == ends)
@@ -234,17 +233,17 @@ def test_a_journal_that_has_been_deaf_for_long_is_healed_by_the_next_start(world
     world.begin()
     world.send_hours(1, 4)
     world.send(at(LINES[0], S_2099))
-    wait_until(lambda: world.received() == 4, PATIENCE_S)
+    wait_until(lambda: world.received() == 4)
     world.send_hours(4, 20)
-    wait_until(lambda: len(world.newest()) == 20, PATIENCE_S)
+    wait_until(lambda: len(world.newest()) == 20)
     assert sum("late" in p["flags"] for p in world.newest()) == 16
     world.kill()
     world.configure("logger")
     world.set_clock(19.5, synchronised=True)
     world.begin()
-    wait_until(lambda: sum(p["rev"] == 1 for p in world.newest()) == 16, PATIENCE_S)
+    wait_until(lambda: sum(p["rev"] == 1 for p in world.newest()) == 16)
     world.send_hours(20, 25)
-    wait_until(lambda: len(in_2026(world.newest())) == 24, PATIENCE_S)
+    wait_until(lambda: len(in_2026(world.newest())) == 24)
     assert published(in_2026(world.newest())) == reference(world.toml, [HEADER, *LINES])
     validate_by_topic(world.ears.messages)
 
@@ -254,13 +253,13 @@ def test_stamps_that_a_synchronised_clock_has_confirmed_are_never_set_aside(worl
     world.set_clock(0.0, synchronised=True)
     world.begin()
     world.send_hours(1, 13)
-    wait_until(lambda: len(world.newest()) == 12, PATIENCE_S)
+    wait_until(lambda: len(world.newest()) == 12)
     world.kill()
     world.boot, world.booted_h = 2, 12.1
     times = {"wall": START_S - 10 * DAY_S, "boottime": 60.0, "synchronised": True}
     world.times.write_text(json.dumps({**times, "boot_id": "boot 2"}))
     world.begin()
-    wait_until(lambda: world.health("clock", "ahead_s"), PATIENCE_S)
+    wait_until(lambda: world.health("clock", "ahead_s"))
     status = read_status(world.toml, START_S - 10 * DAY_S)
     (trouble,) = (t for t in status.troubles if t.what == "clock")
     assert status.state == "degraded" and "h after the present time" in trouble.why

@@ -9,7 +9,7 @@ import sqlite3
 import time
 
 import pytest
-from tests.faults.rig import PATIENCE_S, Station
+from tests.faults.rig import Station
 from tests.faults.size import size
 from tests.support.reference import published, reference
 from tests.support.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
@@ -232,20 +232,20 @@ def test_a_journal_that_is_damaged_while_it_runs_is_replaced(tmp_path, broker):
     header, *sent = lines(4.0, 5)
     station, ears = Station(tmp_path / "s", "test-1", broker.port), Subscriber(broker.port)
     station.start().ready().line.write(header + b"".join(sent[:50]))
-    wait_until(lambda: len(ears.theta_once()) == 50, PATIENCE_S)
+    wait_until(lambda: len(ears.theta_once()) == 50)
     with sqlite3.connect(
         tmp_path / "s" / "state" / FILE
     ) as other:  # a row that the station has not written
         end_s = START_S + 51 * 3600.0
         other.execute("INSERT INTO record (seq, end_s, crc32) VALUES (51, ?, 0)", (end_s,))
     station.line.write(b"".join(sent[50:60]))
-    wait_until(lambda: len(ears.theta_once()) == 60, PATIENCE_S, station.log())
+    wait_until(lambda: len(ears.theta_once()) == 60, station.log())
     assert published(ears.theta_once()) == reference(station.toml, [header, *sent[:60]])
     epochs = [p["id"].split(":")[1:] for p in ears.theta_once()]
     assert [int(n) for _, n in epochs] == [*range(1, 51), *range(1, 11)]
     assert len({epoch for epoch, _ in epochs}) == 2
     texts = lambda: " ".join(e["text"] for e in ears.of("event/journal_salvaged"))  # noqa: E731
-    wait_until(lambda: "recovered: 50 records" in texts(), PATIENCE_S)
+    wait_until(lambda: "recovered: 50 records" in texts())
     assert station.process.poll() is None
     station.close()
     ears.close()
@@ -275,7 +275,7 @@ def test_a_daemon_on_a_damaged_journal_continues_and_reports_it(
                 once = {p["id"]: p for p in heard}.values()
                 return [p for p in once if p["end"] in ENDS]
 
-            wait_until(lambda new=new: len(new()) == AFTER, PATIENCE_S, station.log())
+            wait_until(lambda new=new: len(new()) == AFTER, station.log())
             salvaged = any(t.endswith("event/journal_salvaged") for t, _ in ears.messages)
             good = truth[0]
             for payload in new():

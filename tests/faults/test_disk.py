@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from tests.faults.rig import PATIENCE_S, Station
+from tests.faults.rig import Station
 from tests.faults.size import size
 from tests.support.reference import published, reference
 from tests.support.rig import BUNDLE, START_S, Broker, Subscriber, lines, station_toml, wait_until
@@ -64,7 +64,7 @@ class Outage:
 
     def end(self):
         self._strace.send_signal(signal.SIGINT)
-        self._strace.wait(10)
+        self._strace.wait()
         self._strace.stderr.close()
 
 
@@ -98,7 +98,7 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(broker, stations, record_
             outage.end()
         count, begin = count + 40, time.monotonic()
         for name in FAULTS:
-            wait_until(lambda name=name, n=count: len(ears[name].messages) >= n, PATIENCE_S, name)
+            wait_until(lambda name=name, n=count: len(ears[name].messages) >= n, name)
         longest = max(longest, time.monotonic() - begin)
     for name, station in stations.items():
         assert station.process.poll() is None
@@ -154,22 +154,22 @@ def test_a_start_on_a_disk_that_refuses_waits_for_it(small):
     station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
     wait_until(lambda: "retrying every" in station.log())
     remount(disk, "rw")
-    wait_until(lambda: len(ears.theta_once()) == 30, PATIENCE_S)
+    wait_until(lambda: len(ears.theta_once()) == 30)
     assert published(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:30]])
 
 
 def test_a_disk_that_is_really_full_takes_records_again_when_there_is_room(small):
     station, ears, disk = small
     station.start().ready().line.write(HEADER + b"".join(LINES[:30]))
-    wait_until(lambda: len(ears.theta_once()) == 30, PATIENCE_S)
+    wait_until(lambda: len(ears.theta_once()) == 30)
     fill(disk / "ballast")
     count = size(200, 400)
     station.line.write(b"".join(LINES[30:count]))
-    wait_until(lambda: "retrying every" in station.log(), PATIENCE_S)
+    wait_until(lambda: "retrying every" in station.log())
     time.sleep(size(0, 30))
     assert station.process.poll() is None
     (disk / "ballast").unlink()
-    wait_until(lambda: len(ears.theta_once()) == count, PATIENCE_S)
+    wait_until(lambda: len(ears.theta_once()) == count)
     assert published(ears.theta_once()) == reference(station.toml, [HEADER, *LINES[:count]])
     assert ears.theta_once()[-1]["id"].endswith(f":{count}")
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-from tests.faults.rig import PATIENCE_S
 from tests.faults.size import size
 from tests.support.reference import published, reference
 from tests.support.rig import ROOT, Broker, Line, Subscriber, lines, station_toml, wait_until
@@ -79,7 +78,7 @@ class Lives:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
         self._server.stdin.close()
-        self._server.wait(10)
+        self._server.wait()
         self._server.stdout.close()
         self.line.close()
 
@@ -124,17 +123,17 @@ def test_a_kill_at_any_moment_loses_repeats_and_changes_nothing(tmp_path, seed, 
     try:
         begin = time.monotonic()
         lives.begin()
-        wait_until(lives.is_open, PATIENCE_S, "the port's opening")
+        wait_until(lives.is_open, "the port's opening")
         longest_s = longest(time.monotonic() - begin)
         lives.end()
         for _ in range(KILLS):
             sent, longest_s = live(lives, ears, rng, sent, longest_s)
         assert lives.count_open() >= KILLS // 5, lives.log()
         lives.begin()
-        wait_until(lives.is_open, PATIENCE_S, lives.log())
+        wait_until(lives.is_open, lives.log())
         count = len(ears.theta_once()) + 30
         lives.line.write(HEADER + b"".join(LINES[max(count - 60, 0) : count]))
-        wait_until(lambda: len(ears.theta_once()) >= count, PATIENCE_S)
+        wait_until(lambda: len(ears.theta_once()) >= count)
         heard = ears.of("obs/theta")
     finally:
         lives.close()

@@ -13,7 +13,6 @@ from tests.faults.proxy import PUBACK, Proxy
 from tests.faults.size import size
 from tests.support.reference import published, reference
 from tests.support.rig import (
-    PATIENCE,
     Broker,
     Daemon,
     Line,
@@ -87,7 +86,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     )
     daemon = closing(Daemon(toml)).ready()
     line.write(b"".join(lines))
-    wait_until(lambda: committed(tmp_path) == count - 1, 280.0)
+    wait_until(lambda: committed(tmp_path) == count - 1)
     live = dataclasses.replace(measured[-1], end_s=time.time() // 60 * 60)
     lines += simulator.lines("records", [live])
     line.write(b"".join(lines[-2:]))
@@ -97,7 +96,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     broker.start()
     ears = closing(Timed(broker.port))
     daemon = closing(Daemon(toml)).ready()
-    wait_until(lambda: ears.count("obs/theta") >= count, 60.0)
+    wait_until(lambda: ears.count("obs/theta") >= count)
     ended = psutil.Process(daemon.process.pid).cpu_times()
     cpu_s = ended.user + ended.system  # start included
     assert daemon.stop() == 0
@@ -112,7 +111,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     messages = ears.of("obs/theta")
     assert published(messages) == reference(toml, lines)
     assert ears.of("state/theta") == messages[-1:]
-    assert live_s <= 5.0 * PATIENCE and drained_s <= 10.0 * PATIENCE
+    assert ears.first("state/theta") < ears.last("obs/theta") and cpu_s <= 10.0
     validate_by_topic(ears.messages[:: max(1, count // 500)])
 
 
@@ -129,7 +128,7 @@ def test_swallowed_acknowledgements_delete_nothing(
     assert rig.journal.count_waiting() == count and rig.sender.health()["sent"] == 0
     assert "no acknowledgement" in rig.sender.health()["last_error"]
     proxy.drop = lambda kind, up: kind == PUBACK and not up and rng.random() < 0.02
-    rig.turn_until(rig.connected, 120.0)
+    rig.turn_until(rig.connected)
     wait_until(lambda: len(set(ears.of("obs/theta"))) == count)
     assert in_order_of_arrival(ears) == list(range(count))
     record_property("seed", SEED)
@@ -155,7 +154,7 @@ def test_a_link_that_flaps_loses_nothing_and_takes_no_memory(
         if cut == cuts // 3:
             before, files = rss(), psutil.Process().num_fds()
     proxy.accepts = True
-    rig.turn_until(rig.connected, 60.0)
+    rig.turn_until(rig.connected)
     grown = rss() - before
     wait_until(lambda: len(set(ears.of("obs/theta"))) == count)
     assert in_order_of_arrival(ears) == list(range(count))
@@ -217,7 +216,7 @@ def test_a_broker_of_one_message_a_second_is_waited_for(tmp_path, broker, closin
     assert 0 < acknowledged <= seconds * per_s + 2
     assert rig.journal.count_waiting() >= 1000 - already - acknowledged
     proxy.per_s = 0.0
-    rig.turn_until(rig.connected, 60.0)
+    rig.turn_until(rig.connected)
     wait_until(lambda: len(ears.of("obs/theta")) == 1000)
     assert ears.of("obs/theta") == list(range(1000))
 
@@ -259,7 +258,7 @@ def test_what_the_broker_forbids_is_kept_named_and_delivered_when_it_is_allowed(
     acl.write_text("topic readwrite #\n")
     broker.start()
     ears = closing(Subscriber(broker.port))
-    rig.turn_until(rig.connected, 60.0)
+    rig.turn_until(rig.connected)
     wait_until(lambda: len(set(ears.of("obs/theta"))) == count)
     assert in_order_of_arrival(ears) == list(range(count))
     rig.turn_until(lambda: ears.of("status")[-1]["trouble"] is None)
@@ -315,7 +314,7 @@ def test_two_stations_of_one_name_notice_it_and_do_not_fight(
             rig.turn()
         return all(rig.sender.health()["duplicate_client"] for rig in rigs)
 
-    wait_until(turn, 20.0)
+    wait_until(turn)
     begin = [rig.sender.health()["failures"] for rig in rigs]
     until = time.monotonic() + size(1, 3)
     while time.monotonic() < until:

@@ -14,10 +14,9 @@ import sys
 import time
 
 import pytest
-from tests.faults.rig import PATIENCE_S
 from tests.faults.size import size
 from tests.support.bundles import flip, nan_bundle, version
-from tests.support.rig import BUNDLE, ROOT, Line, lines, station_toml, wait_until
+from tests.support.rig import BUNDLE, PATIENCE_S, ROOT, Line, lines, station_toml, wait_until
 from tests.support.signing import Minisigner
 
 from epithermal_edge.config.station_toml import Trust
@@ -104,7 +103,7 @@ class Lives:
         for pid in self._pids:
             kill(pid)
         self._server.stdin.close()
-        self._server.wait(10)
+        self._server.wait()
         self._server.stdout.close()
 
 
@@ -115,7 +114,7 @@ def is_running(pid):
 def kill(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 9)
-    wait_until(lambda: not is_running(pid), PATIENCE_S)
+    wait_until(lambda: not is_running(pid))
 
 
 class Site:
@@ -176,9 +175,9 @@ def place(tmp_path_factory):
     toml = station_toml(template, url=line.name, bundle=template / "models" / "current")
     try:
         lives.begin(["run", toml])
-        wait_until(lives.is_open, PATIENCE_S)
+        wait_until(lives.is_open)
         line.write(HEADER + b"".join(LINES[:HISTORY]))
-        wait_until(lambda: records(template) >= HISTORY, PATIENCE_S, lives.log())
+        wait_until(lambda: records(template) >= HISTORY, lives.log())
     finally:
         lives.close()
     yield folder, signer, made, template, line
@@ -207,10 +206,10 @@ def cut(lives, site, source, rng, number):
         if at_random:
             time.sleep(rng.uniform(0.0, 0.5))
             kill(pid)
-        wait_until(lambda: not is_running(pid), PATIENCE_S, lives.log()[-2000:])
+        wait_until(lambda: not is_running(pid), lives.log()[-2000:])
         return
     first = lives.begin(install)
-    wait_until(lambda: not is_running(first), PATIENCE_S)
+    wait_until(lambda: not is_running(first))
     pid, begin = lives.begin(["run", site.toml], step, site.models), time.monotonic()
     longest_s = rng.uniform(0.0, 4.0) if at_random else PATIENCE_S
     site.live(lives, pid, lambda: site.candidate() is None or time.monotonic() - begin > longest_s)
@@ -249,7 +248,7 @@ def test_a_kill_at_any_step_leaves_a_model_and_never_a_bad_one(place, seed, reco
             accepted += case == "good"
             kinds = [event.kind for event in state_file.read(site.models).events]
             assert kinds[-1] == ("model_committed" if case == "good" else "model_rejected")
-            wait_until(lambda s=site: records(s.toml.parent) > HISTORY, PATIENCE_S)
+            wait_until(lambda s=site: records(s.toml.parent) > HISTORY)
             kill(pid)
             shutil.rmtree(site.toml.parent)
     finally:

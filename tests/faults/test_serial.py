@@ -170,7 +170,7 @@ def test_a_daemon_survives_floods_and_reads_the_record_after_them(tmp_path, reco
             line.write(flood + b"\n" + wire.row("records", k + 2, random.Random(k)) + b"\n")
             assert station.process.poll() is None, name
         expected = 1 + sum(1 for _ in floods())
-        wait_until(lambda: journaled(tmp_path) == expected, 60.0, "the last record")
+        wait_until(lambda: journaled(tmp_path) == expected, "the last record")
         growth_kb = resident_kb(station.process.pid) - start_kb
         record_property("flood_rss_growth_kb", growth_kb)
         assert station.stop() == 0
@@ -227,7 +227,7 @@ def test_a_cable_that_is_pulled_again_and_again_is_read_on(tmp_path, record_prop
     waits, sizes, files = [], [], []
     try:
         for k in range(UNPLUGS + 1):
-            wait_until(lambda: reader.is_open, 30.0, what="port")
+            wait_until(lambda: reader.is_open, what="port")
             cable.write(RECORDS_HEADER + wire.row("records", k, rng) + b"\n")
             wait_until(lambda k=k: len(records) == k + 1, what="record")
             half, heard = wire.row("records", k, rng), reader.last_read
@@ -240,7 +240,7 @@ def test_a_cable_that_is_pulled_again_and_again_is_read_on(tmp_path, record_prop
             files.append(open_files())
             cable.plug()
             began = time.monotonic()
-            wait_until(lambda: reader.is_open, 30.0, what="port")
+            wait_until(lambda: reader.is_open, what="port")
             waits.append(time.monotonic() - began)
     finally:
         stopping.set()

@@ -1,6 +1,7 @@
 """Notifications to systemd's watchdog: none while reader, engine or sender is blocked."""
 
 import contextlib
+import operator
 import os
 import signal
 import socket
@@ -13,7 +14,6 @@ from pathlib import Path
 import pytest
 from tests.faults.size import size
 from tests.support.rig import (
-    PATIENCE,
     ROOT,
     Broker,
     Line,
@@ -27,7 +27,7 @@ from tests.support.sites import SITE
 
 from epithermal_edge.station.systemd import Notifier
 
-WATCHDOG_S = 1.6 * PATIENCE  # [s]
+WATCHDOG_S = 1.6
 HEADER, *LINES = lines(4.0)
 
 BLOCKABLE = Path(__file__).with_name("blockable.py")
@@ -84,7 +84,7 @@ class Watched:
 
     def close(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait()
         self.systemd.close()
         with contextlib.suppress(OSError):
             self.line.close()
@@ -113,25 +113,26 @@ def test_the_feed_stops_when_a_part_is_blocked_and_only_then(stations, record_pr
     time.sleep(size(0, 20) * WATCHDOG_S)
     for station in running.values():  # more often than systemd requires
         wait_until(lambda station=station: len(station.systemd.feeds()) >= 3)
-    blocked = time.monotonic()
     for station in running.values():
         os.kill(station.process.pid, signal.SIGUSR1)
-    time.sleep(0.2)
+    for station in running.values():
+        wait_until(lambda station=station: "the signal has arrived" in station.log())
+    blocked = time.monotonic()
     running["sender"].line.write(LINES[5])  # the sender blocks once it has something to send
     running["none"].line.close()  # neither an unplugged cable ...
     broker.stop()  # ... nor a missing broker blocks a part
-    time.sleep(size(1, 6) * 1.4 * WATCHDOG_S)  # feeds last until 0.9 at most, one every 0.25
+    healthy, count = running["none"].systemd, size(6, 34)  # feeds last until 0.9, one every 0.25
+    wait_until(lambda: sum(at > blocked for at in healthy.feeds()) >= count, "feeds of the others")
+    late_s = max(map(operator.sub, healthy.feeds()[1:], healthy.feeds())) - WATCHDOG_S / 4
     for what in ("reader", "engine", "sender"):
         feeds = running[what].systemd.feeds()
-        assert (
-            max(feeds) - blocked < 0.9 * WATCHDOG_S
-        )  # systemd ends the station within two time-outs
+        # systemd ends the station within two time-outs; the machine delays a healthy one, too
+        assert max(feeds) - blocked < 0.9 * WATCHDOG_S + max(late_s, 0.0)
         assert running[what].process.poll() is None
         record_property(f"watchdog_fed_after_{what}_blocked_s", round(max(feeds) - blocked, 2))
     assert "blocked: reader" in running["reader"].log()
-    assert time.monotonic() - max(running["none"].systemd.feeds()) < 0.6 * WATCHDOG_S
     running["none"].process.terminate()
-    assert running["none"].process.wait(15) == 0
+    assert running["none"].process.wait() == 0
     wait_until(lambda: running["none"].systemd.has("STOPPING=1"))
     ears.close()
 
@@ -151,8 +152,8 @@ def test_the_feed_stops_when_a_thread_has_ended(tmp_path, what):
         os.kill(station.process.pid, signal.SIGUSR1)
         wait_until(lambda: f"threads that have ended: {what}" in station.log(), what="the log")
         ended = time.monotonic()
-        time.sleep(0.6 * WATCHDOG_S)  # a feed is due every quarter
-        assert max(station.systemd.feeds()) < ended + 0.1 * PATIENCE
+        time.sleep(WATCHDOG_S)  # a feed is due every quarter
+        assert sum(at > ended for at in station.systemd.feeds()) <= 1  # that was on its way
         assert station.process.poll() is None
     finally:
         station.close()

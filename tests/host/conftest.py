@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,16 +135,19 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def finished_run(make_run: Callable[..., Path]) -> Path:
+def finished_run(make_run: Callable[..., Path], scene: Callable[..., Path]) -> Path:
     """Train, quantize and evaluate a run, which the tests must not modify."""
-    # imported here, so that collecting the tests does not load TensorFlow, beside which
-    # tflite-runtime cannot be loaded any more
-    from epithermal_host.evaluation import evaluate
-    from epithermal_host.training import quantize, train
 
-    folder = make_run(soils=30, days=500)
-    config = train.TrainConfig(epochs=12, batch=8, chunk=125, hidden=32, spin_up_steps=40)
-    train.run(folder, config, progress=False)
-    quantize.run(folder, quantize.QuantizeConfig(soils=3), progress=False)
-    evaluate.run(folder, progress=False)
-    return folder
+    def build(folder: Path) -> None:
+        # imported here, so that collecting the tests does not load TensorFlow, beside which
+        # tflite-runtime cannot be loaded any more
+        from epithermal_host.evaluation import evaluate
+        from epithermal_host.training import quantize, train
+
+        shutil.copytree(make_run(soils=30, days=500), folder, dirs_exist_ok=True)
+        config = train.TrainConfig(epochs=12, batch=8, chunk=125, hidden=32, spin_up_steps=40)
+        train.run(folder, config, progress=False)
+        quantize.run(folder, quantize.QuantizeConfig(soils=3), progress=False)
+        evaluate.run(folder, progress=False)
+
+    return scene("finished", build)

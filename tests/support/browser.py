@@ -48,7 +48,7 @@ def verdict(page: Path, folder: Path) -> tuple[int, int, int, int]:
     command = [find(), *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1100,900"]
     shown = subprocess.run(
         [*command, "--virtual-time-budget=20000", "--dump-dom", copy.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     ).stdout  # fmt: skip
     match = re.search(r"<title>shown (\d+) of (\d+), requests (\d+), overflow (\d+)</title>", shown)
     assert match, shown[:500]
@@ -114,7 +114,7 @@ class Tab:
         if self._session:
             message["sessionId"] = self._session
         self._out.write(json.dumps(message).encode() + b"\0")
-        while (answer := self._answers.get(timeout=60))["id"] != self._id:
+        while (answer := self._answers.get(timeout=300))["id"] != self._id:
             pass
         assert "error" not in answer, answer
         result: dict[str, Any] = answer["result"]
@@ -155,4 +155,4 @@ class Tab:
         """End the browser."""
         self._out.close()
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(300)

@@ -10,7 +10,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 
-from tests.support.rig import BUNDLE, Daemon, Line, free_port, station_toml, wait_until
+from tests.support.rig import BUNDLE, PATIENCE_S, Daemon, Line, free_port, station_toml, wait_until
 from tests.support.sites import SITE
 
 from epithermal_edge.cli import simulator
@@ -52,7 +52,7 @@ class PageStation:
 
     def get(self, name):
         """Return a JSON document of the page."""
-        with urllib.request.urlopen(self.url(name), timeout=20) as answer:
+        with urllib.request.urlopen(self.url(name), timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def stop(self):

@@ -57,12 +57,12 @@ class SenderRig:
         while time.monotonic() < until:
             self.turn()
 
-    def turn_until(self, holds, seconds=15.0):
+    def turn_until(self, holds):
         def step():
             self.turn()
             return holds()
 
-        wait_until(step, seconds)
+        wait_until(step)
 
     def post(self, *numbers):
         self.put(*(ME.message(OBS_THETA, b"%d" % number) for number in numbers))

@@ -27,7 +27,7 @@ class Signer:
 
     def _openssl(self, *arguments):
         done = subprocess.run(
-            ["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=20
+            ["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=300
         )
         return done.stdout
 

@@ -207,7 +207,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path, recorded):
     process.stdout.close()
     errors = process.stderr.read().decode()
     process.stderr.close()
-    assert process.wait(30) == 141 and "Traceback" not in errors and "Broken" not in errors
+    assert process.wait() == 141 and "Traceback" not in errors and "Broken" not in errors
 
 
 def test_an_interrupt_ends_a_command_without_traceback(tmp_path):
@@ -215,7 +215,7 @@ def test_an_interrupt_ends_a_command_without_traceback(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait() == 130
     assert process.stderr.read() == b""
     process.stdout.close()
     process.stderr.close()
@@ -229,5 +229,5 @@ def test_a_failing_port_is_retried_and_a_signal_ends_the_daemon(tmp_path):
         process = subprocess.Popen(command, stderr=errors)
     wait_until(lambda: "trying again in" in log.read_text())
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait() == 0
     assert "Traceback" not in log.read_text() and "records=0" in log.read_text()

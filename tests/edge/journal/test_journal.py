@@ -337,7 +337,7 @@ def test_a_kill_in_mid_transaction_leaves_what_was_committed(tmp_path, engine, r
     )
     assert victim.stdout.readline() == b"in transaction\n"
     os.kill(victim.pid, signal.SIGKILL)
-    victim.wait(10)
+    victim.wait()
     victim.stdin.close()
     victim.stdout.close()
     reopened = Journal(tmp_path)

@@ -291,7 +291,7 @@ def test_commands_and_answers_pass_a_real_broker(tmp_path, signer):
 )
 def test_the_script_in_deploy_signs_valid_commands(tmp_path, signer, verb, more):
     script = [ROOT / "deploy" / "sign-command.sh", signer.secret, "test-1", verb, *more]
-    payload = subprocess.run(script, check=True, capture_output=True, timeout=60).stdout.strip()
+    payload = subprocess.run(script, check=True, capture_output=True, timeout=300).stdout.strip()
     validator("cmd").validate(json.loads(payload))
     rig = CommandRig(tmp_path, signer)
     answer = rig.handle(payload, f"crns/v1/test-1/cmd/{verb}")

@@ -60,7 +60,7 @@ def rigs():
 
 def refusal(rig):
     """Return the error of a station that the broker does not accept."""
-    rig.turn_until(lambda: any(isinstance(event, Disconnected) for event in rig.seen), 10.0)
+    rig.turn_until(lambda: any(isinstance(event, Disconnected) for event in rig.seen))
     assert not rig.sender.health()["connected"] and rig.journal.count_waiting() == 1
     return rig.sender.health()["last_error"]
 

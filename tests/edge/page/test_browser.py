@@ -244,4 +244,4 @@ def test_the_page_updates_automatically_and_reconnects(tab, station):
     link = "document.getElementById('link').textContent"
     wait_until(lambda: "No connection" in tab.run(link), what="the notice")
     station.daemon = Daemon(station.config.path).ready()
-    wait_until(lambda: "Live" in tab.run(link), 40.0, what="the connection")
+    wait_until(lambda: "Live" in tab.run(link), what="the connection")

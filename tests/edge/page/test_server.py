@@ -14,7 +14,7 @@ import time
 
 import pytest
 from tests.support.page import running
-from tests.support.rig import ROOT, edge, free_port, station_toml, wait_until
+from tests.support.rig import PATIENCE_S, ROOT, edge, free_port, station_toml, wait_until
 
 from epithermal_edge.config.station_toml import Page, read_config
 from epithermal_edge.errors import ConfigError, EpithermalError
@@ -46,7 +46,7 @@ def answers(port):
 
 def ask(port, name, verb="GET", host="localhost"):
     """Send one request; return status, headers and body."""
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     link.request(verb, name, headers={"Host": host})
     answer = link.getresponse()
     found = answer.status, dict(answer.getheaders()), answer.read()
@@ -187,7 +187,7 @@ def test_clients_that_send_a_byte_at_a_time_do_not_keep_others_away(tmp_path, mo
         for thread in threads:
             thread.start()
         try:
-            wait_until(lambda: ask_or_none(port) == 200, 5.0, "a free connection")
+            wait_until(lambda: ask_or_none(port) == 200, "a free connection")
         finally:
             stopping.set()
             for thread in threads:
@@ -196,7 +196,7 @@ def test_clients_that_send_a_byte_at_a_time_do_not_keep_others_away(tmp_path, mo
 
 def exchange(port, request):
     """Send bytes; return the status, the headers and the body of the answer."""
-    with socket.create_connection(("127.0.0.1", port), 10.0) as link:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as link:
         link.sendall(request)
         answer = http.client.HTTPResponse(link, method=request[:4].decode())
         answer.begin()
@@ -246,7 +246,7 @@ def test_too_many_listeners_are_rejected(tmp_path):
     with served(tmp_path) as port:
         links = []
         for _ in range(server.LISTENERS + 1):
-            link = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
             link.request("GET", "/events")
             links.append((link, link.getresponse()))
         assert [answer.status for _, answer in links] == [200] * server.LISTENERS + [503]

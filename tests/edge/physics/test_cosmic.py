@@ -205,9 +205,9 @@ def test_one_inversion_is_fast_enough_for_the_daemon():
     n, site = np.array([2500.0]), Site(1000.0, 1.4, 0.03)
     best = np.inf
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         cosmic_theta(n, site)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 1e-3
 
 

@@ -171,7 +171,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_current_bundle(tmp_path):
         process.stdout.readline()
         time.sleep(0.005 * kill)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait()
         process.stdout.close()
         assert open_bundle(folder / "current").version in ("0.1.0", "0.2.0")
         install(folder, BUNDLE)

@@ -19,7 +19,7 @@ CONTENT = b"0123  model.tflite\n" * 40
 
 def run(*arguments, check=True):
     return subprocess.run(
-        [PROGRAM, *map(str, arguments)], check=check, capture_output=True, timeout=60, input=b""
+        [PROGRAM, *map(str, arguments)], check=check, capture_output=True, timeout=300, input=b""
     )
 
 

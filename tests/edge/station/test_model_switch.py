@@ -9,7 +9,7 @@ from tests.support.bundles import links, nan_bundle, version
 from tests.support.reference import published, reference
 from tests.support.rig import (
     BUNDLE,
-    PATIENCE,
+    PATIENCE_S,
     Broker,
     Daemon,
     Line,
@@ -51,12 +51,12 @@ class Scene:
         """Send these hours and wait for their estimates."""
         self.line.write(b"".join(LINES[self.at : self.at + count]))
         self.at += count
-        wait_until(lambda: len(self.ears.theta_once()) == self.at, 30.0, self.daemon.log())
+        wait_until(lambda: len(self.ears.theta_once()) == self.at, self.daemon.log())
 
     def until(self, kind):
         """Send hours until an event of this kind is published."""
         before = len(self.ears.of(f"event/{kind}"))
-        end = time.monotonic() + 60.0 * PATIENCE
+        end = time.monotonic() + PATIENCE_S
         while len(self.ears.of(f"event/{kind}")) == before:
             assert time.monotonic() < end, self.daemon.log()[-3000:]
             if self.at < len(LINES) - 20:
@@ -89,9 +89,9 @@ def scene(tmp_path_factory):
         scene.seen.append((scene.next_version(), links(scene.models)["current"]))
         installed.roll_back(scene.models)
         scene.until("model_rolled_back")
-        wait_until(lambda: scene.next_version() == "0.1.0", 20.0, scene.daemon.log())
+        wait_until(lambda: scene.next_version() == "0.1.0", scene.daemon.log())
         scene.seen.append(("0.1.0", links(scene.models)["current"]))
-        wait_until(lambda: scene.ears.of("meta")[-1]["model"]["version"] == "0.1.0", 20.0)
+        wait_until(lambda: scene.ears.of("meta")[-1]["model"]["version"] == "0.1.0")
         yield scene
     finally:
         scene.close()

@@ -286,12 +286,12 @@ def test_a_terminal_server_by_rfc2217_is_read_and_comes_back(tmp_path):
     reading = Reading(tmp_path, server.url)
     try:
         server.write_serial(RECORDS_HEADER + row(1))
-        wait_until(lambda: reading.counts() == [1001.0], 60.0, what="record")
+        wait_until(lambda: reading.counts() == [1001.0], what="record")
         server.hang_up()
         # a busy machine may miss the moment without a port, and may need several negotiations
-        wait_until(lambda: server.connections > 1 and reading.thread.is_open, 60.0, what="port")
+        wait_until(lambda: server.connections > 1 and reading.thread.is_open, what="port")
         server.write_serial(row(2))
-        wait_until(lambda: reading.counts() == [1001.0, 1002.0], 60.0, what="record")
+        wait_until(lambda: reading.counts() == [1001.0, 1002.0], what="record")
     finally:
         reading.stop()
         server.close()
@@ -304,7 +304,7 @@ def test_a_terminal_server_by_tcp_gives_twenty_thousand_lines_in_no_time(tmp_pat
         connection, _ = listener.accept()
         stream = RECORDS_HEADER + b"".join(row(hour) for hour in range(1, 20001))
         connection.sendall(stream)
-        wait_until(lambda: len(reading.records) == 20000, 30.0, what="records")
+        wait_until(lambda: len(reading.records) == 20000, what="records")
         assert reading.counts() == [1000.0 + hour for hour in range(1, 20001)]
         reading.stop()
         connection.close()

@@ -341,11 +341,11 @@ def test_the_daemon_is_seen_well_then_without_broker_then_down(tmp_path):
             result = state()
             return result["health"] and not [t for t in result["troubles"] if t["what"] == "broker"]
 
-        wait_until(broker_is_well, 20.0, "a connected station")
-        wait_until(lambda: state()["journal"]["last_seq"] == 24, 20.0)
+        wait_until(broker_is_well, "a connected station")
+        wait_until(lambda: state()["journal"]["last_seq"] == 24)
         assert edge("status", toml).returncode == 1  # its records are of last year
         broker.stop()
-        wait_until(lambda: any(t["what"] == "broker" for t in state()["troubles"]), 20.0)
+        wait_until(lambda: any(t["what"] == "broker" for t in state()["troubles"]))
         daemon.kill()
         done = edge("status", toml)
         assert done.returncode == 2 and "not running since" in done.stdout

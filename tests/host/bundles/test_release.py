@@ -121,7 +121,7 @@ def test_a_sound_bundle_of_that_version_with_other_content_is_refused(finished_r
 
 def test_the_commit_of_the_source_is_that_of_git_in_a_clone():
     git = ["git", "-C", str(Path(release.__file__).parent), "rev-parse", "HEAD"]
-    done = subprocess.run(git, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(git, capture_output=True, text=True, timeout=300)
     if done.returncode:
         pytest.skip("not a clone")
     assert release._git_commit() == done.stdout.strip()

@@ -34,7 +34,7 @@ RFC_KEYS = [
 
 def run(*arguments, typed=b""):
     return subprocess.run(
-        [PROGRAM, *map(str, arguments)], check=True, capture_output=True, timeout=120, input=typed
+        [PROGRAM, *map(str, arguments)], check=True, capture_output=True, timeout=300, input=typed
     )
 
 

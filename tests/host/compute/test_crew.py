@@ -110,8 +110,8 @@ def test_no_process_remains_when_the_parent_is_killed():
     workers = psutil.Process(parent.pid).children(recursive=True)
     assert len(workers) >= 2
     parent.kill()
-    parent.wait(10)
-    deadline = time.monotonic() + 20.0
+    parent.wait()
+    deadline = time.monotonic() + 300.0
     while any(worker.is_running() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [worker for worker in workers if worker.is_running()]

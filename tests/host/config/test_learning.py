@@ -60,6 +60,6 @@ def test_importing_settings_training_evaluation_and_release_loads_no_tensorflow(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr

@@ -42,10 +42,8 @@ def weights_of(folder):
 
 
 def wait_for(path, process):
-    for _ in range(600):
-        if path.exists() or process.poll() is not None:
-            break
-        time.sleep(0.05)
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
     assert path.exists()
 
 
