@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _rank_by_length(path: Path) -> float:
     return float(LONGEST.index(path.name) if path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """End the stations and brokers of a module, as a failed test leaves them."""
+    yield
+    rig = sys.modules.get("tests.support.rig")
+    if rig is not None:
+        rig.end_all()
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 
-from tests.support.rig import PATIENCE_S, Line, station_toml, wait_until
+from tests.support.rig import PATIENCE_S, Line, begin, station_toml, wait_until
 
 
 class Station:
@@ -26,9 +25,7 @@ class Station:
 
     def start(self):
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self._command, str(self.toml)], env=self._environ, stderr=log
-            )
+            self.process = begin([*self._command, str(self.toml)], env=self._environ, stderr=log)
         return self
 
     def ready(self, times=1):

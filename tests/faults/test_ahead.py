@@ -11,7 +11,6 @@ import csv
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from tests.support.rig import (
     Broker,
     Line,
     Subscriber,
+    begin,
     edge,
     lines,
     station_toml,
@@ -106,7 +106,7 @@ class World:
         opened = self.log().count(" is open")
         call = [sys.executable, "-c", PROCESS, str(self.toml), str(self.times)]
         with (self.folder / "log").open("ab") as errors:
-            self.process = subprocess.Popen(call, stderr=errors, cwd=ROOT)
+            self.process = begin(call, stderr=errors, cwd=ROOT)
         wait_until(lambda: self.log().count(" is open") > opened, "the port")
         self.line.write(HEADER)
         wait_until(lambda: self.health("pid", None) == self.process.pid, "health")

@@ -5,7 +5,6 @@ import operator
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from tests.support.rig import (
     Broker,
     Line,
     Subscriber,
+    begin,
     free_port,
     lines,
     station_toml,
@@ -77,7 +77,7 @@ class Watched:
         environ["WATCHDOG_USEC"] = str(int(WATCHDOG_S * 1e6))
         command = [sys.executable, str(BLOCKABLE), what, str(toml)]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=log)
+            self.process = begin(command, cwd=ROOT, env=environ, stderr=log)
 
     def log(self):
         return self._log.read_text()
@@ -130,7 +130,7 @@ def test_the_feed_stops_when_a_part_is_blocked_and_only_then(stations, record_pr
         assert max(feeds) - blocked < 0.9 * WATCHDOG_S + max(late_s, 0.0)
         assert running[what].process.poll() is None
         record_property(f"watchdog_fed_after_{what}_blocked_s", round(max(feeds) - blocked, 2))
-    assert "blocked: reader" in running["reader"].log()
+    wait_until(lambda: "blocked: reader" in running["reader"].log())
     running["none"].process.terminate()
     assert running["none"].process.wait() == 0
     wait_until(lambda: running["none"].systemd.has("STOPPING=1"))

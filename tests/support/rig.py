@@ -122,6 +122,24 @@ def wait_until(holds, what="condition"):
         time.sleep(0.02)
 
 
+BEGUN: list[subprocess.Popen] = []
+
+
+def begin(command, **options):
+    """Start a process that ends with its module of tests at the latest, even if a test fails."""
+    BEGUN.append(subprocess.Popen(command, **options))
+    return BEGUN[-1]
+
+
+def end_all():
+    """Kill what is still running."""
+    while BEGUN:
+        process = BEGUN.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 class Broker:
     """mosquitto on a free port; a restart loses its messages."""
 
@@ -141,7 +159,7 @@ class Broker:
         self.start()
 
     def start(self):
-        self._process = subprocess.Popen(
+        self._process = begin(
             [MOSQUITTO, "-c", str(self._config)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -257,7 +275,7 @@ class Daemon:
         self._errors = toml.parent / "daemon.log"
         self._opened = self.log().count(" is open") if self._errors.exists() else 0
         with self._errors.open("ab") as errors:
-            self.process = subprocess.Popen(
+            self.process = begin(
                 [sys.executable, "-m", "epithermal_edge", "run", str(toml), *options],
                 stderr=errors,
             )
