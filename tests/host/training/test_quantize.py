@@ -117,7 +117,7 @@ def test_a_gate_that_nothing_passes_is_one_clear_line_and_writes_no_model(
 ):
     for file in ("dataset.npz", "network.npz"):
         (tmp_path / file).write_bytes((finished_run / file).read_bytes())
-    config = quantize.QuantizeConfig(gate_m3_m3=0.0, soils=1)
+    config = quantize.QuantizeConfig(gate_m3_m3=0.0, soils=1, years=0.0)
     with pytest.raises(EpithermalError, match="float32") as caught:
         quantize.run(tmp_path, config, progress=False)
     assert "\n" not in str(caught.value)
