@@ -3,8 +3,9 @@
 Left out, because no program can notice it: counts times a constant (another detector: N is
 proportional to them), a water content or a density times 0.7 to 1.4 (another field), a date that is
 wrong by a day, two tubes exchanged (both are neutrons), a monitor's count times 0.7 to 1.4 (its
-sun), temperatures times -1 or a power of ten (another season), a clock that is wrong by a few
-hours, and a cutoff rigidity or a place that is wrong by a little.
+sun), single rains in another unit (other rains), temperatures times -1 or a power of ten (another
+season), a clock that is wrong by a few hours, and a cutoff rigidity or a place that is wrong by a
+little.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def unit(rng: random.Random, case: Case) -> str:
     chosen = every if quantity in ("depth", "counts") else [rng.choice(every)]
     sheet = case.sheets[chosen[0].file]
     rows = _some_rows(rng, sheet) if rng.random() < 0.3 else None
+    rows = None if quantity == "rain" else rows
     for t in chosen:
         map_cells(sheet, t.column, linear(factor, offset), rows)
     return f"{quantity} in {name}{'' if rows is None else f' in {len(rows)} rows'}"
