@@ -67,6 +67,7 @@ ELSEWHERE = (
     ("docs/deploy.md", "sudo deploy/install.sh", "tests/deploy/test_booted.py runs it"),
     ("docs/deploy.md", "sudo (editor|systemctl|epithermal-edge)", "tests/deploy/test_booted.py"),
     ("docs/deploy.md", "sudo .*(mosquitto)", "tests/deploy/test_mosquitto.py runs that broker"),
+    ("docs/station.md", "sudo .*(systemctl|repair)", "tests/edge/cli/test_repair.py runs it"),
     ("docs/install.md", "(ssh|scp) ", "needs the Pi"),
     ("docs/install.md", "sudo apt (update|full-upgrade|install mosquitto)", "changes the machine"),
     ("docs/install.md", "make deb", "`make test-deb` begins with it"),

@@ -111,7 +111,7 @@ def test_all_of_a_long_absence_is_delivered_in_order_and_the_live_value_at_once(
     messages = ears.of("obs/theta")
     assert published(messages) == reference(toml, lines)
     assert ears.of("state/theta") == messages[-1:]
-    assert ears.first("state/theta") < ears.last("obs/theta") and cpu_s <= 10.0
+    assert live_s <= 0.5 * drained_s and cpu_s <= 10.0  # in turn it would be the last
     validate_by_topic(ears.messages[:: max(1, count // 500)])
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "desilets_theta",
     "distance_weight",
     "distance_weight_simple",
+    "driest_rate",
     "extraterrestrial_radiation",
     "field_capacity",
     "footprint_radius_m",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         cosmic_rate,
         cosmic_slope,
         cosmic_theta,
+        driest_rate,
     )
     from epithermal_edge.physics.desilets import (
         bound_water,

@@ -184,7 +184,26 @@ def cosmic_inversion(n_cph: ArrayLike, site: Site) -> tuple[Array, Array]:
 
 
 def driest_rate(site: Site) -> Array:
-    """Return `cosmic_rate` of a soil without water, () or (n,) [counts h-1]."""
+    """Return the corrected count rate over a soil without water.
+
+    Parameters
+    ----------
+    site :
+        Its fields are floats or (n,).
+
+    Returns
+    -------
+    () or (n,) [counts h-1]
+
+    Raises
+    ------
+    ValueError
+        As `cosmic_rate`.
+
+    References
+    ----------
+    `cosmic_rate` at theta = 0.
+    """
     return _curve(site).driest
 
 
