@@ -121,6 +121,12 @@ def test_days_before_rain_or_a_rise_do_not_count():
     assert loss(slow, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0]) is None  # it rains now
 
 
+@pytest.mark.parametrize(("rain_mm", "is_dry"), [(0.99, True), (1.0, False)])
+def test_a_millimetre_of_rain_ends_the_dry_days_and_less_evaporates(rain_mm, is_dry):
+    drying = [80.0 - day for day in range(8)]
+    assert (loss(drying, [rain_mm] * 8) is not None) == is_dry
+
+
 @pytest.mark.parametrize(
     "storage",
     [

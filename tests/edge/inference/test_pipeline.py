@@ -252,6 +252,22 @@ def test_a_stale_monitor_is_held_flagged_and_makes_sigma_grow():
     assert never[1].f_i[0] == 1.0 and Quality.INCOMING_MISSING in flags(never[1].quality)
 
 
+@pytest.mark.parametrize(("days", "error"), [(4, 0.01), (36, 0.03), (100, 0.03)])
+def test_the_error_of_a_held_monitor_grows_with_the_days_but_not_beyond_that_of_none(days, error):
+    site = replace(SITE, incoming_form="plain", incoming_ref=150.0)
+    first = replace(next(hourly(1)), incoming=145.0)
+    state, _, _ = pipeline.step(site, pipeline.start(), first)
+    later = replace(first, end_s=first.end_s + days * 86400.0, incoming=NAN)
+    held = pipeline.correct(site, state, later)
+    assert held.shared_error[0] == pytest.approx(error)
+    one = held.corrected
+    poisson_cph = math.sqrt(later.counts) * one.n_corr_cph[0] / later.counts
+    expected_cph = math.hypot(poisson_cph, error * one.n_corr_cph[0])
+    assert one.n_corr_sigma_cph[0] == pytest.approx(expected_cph)
+    never = pipeline.correct(site, pipeline.start(), later)
+    assert never.shared_error[0] == pytest.approx(0.03)
+
+
 def test_rain_and_et0_are_sums_of_the_day_and_known_only_when_given():
     site = replace(SITE, latitude_deg=NAN)
     _, _, windows = run(hourly(24, rain_mm=0.5, et0_mm=0.1), site)

@@ -151,6 +151,12 @@ def test_the_same_count_again_and_again_is_a_stuck_counter():
                        Quality.COUNT_STUCK)  # fmt: skip
 
 
+def test_a_row_of_zeros_of_a_small_counter_is_not_stuck():
+    site = replace(SITE, cosmic_n_cph=10.0)
+    records = soil(1, interval_s=60.0, counts=0.0)
+    assert set(flags_of(records, site=site)) == {Quality.GOOD}
+
+
 @pytest.mark.parametrize(
     ("field", "value", "flag"),
     [
@@ -235,6 +241,8 @@ def test_flags_of_one_record_have_a_value_for_each_site():
         ("pressure_hpa", 1001.0, Quality.PRESSURE_STUCK, 24),
         ("temperature_c", 4.0, Quality.AIR_STUCK, 24),
         ("relative_humidity_pct", 55.0, Quality.AIR_STUCK, 24),
+        ("relative_humidity_pct", 98.9, Quality.AIR_STUCK, 24),
+        ("relative_humidity_pct", 99.0, Quality.GOOD, 0),
         ("relative_humidity_pct", 100.0, Quality.GOOD, 0),
         ("incoming", 150.0, Quality.INCOMING_STUCK, 30),
     ],

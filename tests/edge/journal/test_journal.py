@@ -130,6 +130,23 @@ def test_a_state_of_another_model_or_site_is_rejected(tmp_path, engine, records)
         journal.load_state("f" * 64, engines.start(engine))
 
 
+def test_a_replaced_state_and_its_messages_outlive_a_reopening(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    old = commit(journal, engine, records[:30])
+    new, other_model = engines.rebuild(engine, iter(records[10:30])), "f" * 64
+    assert not equal(engine, new, old)
+    waiting = journal.count_waiting()
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    event = station.event(me, "start", records[29].end_s, "")
+    journal.store_state(new, other_model, [event])
+    journal.close()
+    reopened = Journal(tmp_path)
+    restored = reopened.load_state(other_model, engines.start(engine))
+    assert equal(engine, restored, new) and reopened.state_seq == 30
+    assert reopened.count_waiting() == waiting + 1
+    reopened.close()
+
+
 def test_a_commit_that_fails_leaves_no_trace(tmp_path, engine, records):
     journal = Journal(tmp_path)
     state = commit(journal, engine, records[:3])

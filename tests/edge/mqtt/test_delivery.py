@@ -94,6 +94,17 @@ def test_without_room_nothing_is_sent(tmp_path):
     broker.journal.close()
 
 
+def test_a_message_that_finds_no_connection_is_sent_first_with_the_next_one(tmp_path):
+    broker = Answers(tmp_path)
+    messages = [ME.message(OBS_THETA, b"%d" % i) for i in range(3)]
+    broker.journal.post(messages)
+    tried = []
+    broker.delivery.send(lambda message, expiry_s: tried.append(message), 16, 0.0, 0.0)
+    assert tried == messages[:1]
+    assert broker.send(16, 0.0) == messages and broker.journal.count_waiting() == 3
+    broker.journal.close()
+
+
 def test_a_broker_that_forbids_reading_back_loses_nothing(tmp_path, closing, hurried):
     acl = tmp_path / "acl"
     acl.write_text("topic write crns/v1/test-1/#\n")

@@ -167,6 +167,30 @@ def test_a_record_that_came_sooner_than_it_can_have_been_counted_has_no_sound_st
     assert qualities == ["synced", "synced", "unsynced"]  # a quarter of the length is tolerated
 
 
+@pytest.mark.parametrize(("interval_s", "time_q"), [(2700.0, "synced"), (2699.0, "unsynced")])
+def test_a_record_a_quarter_of_its_length_early_is_sound_and_an_earlier_one_is_not(
+    interval_s, time_q
+):
+    manual, stored = ManualClock(), {}
+    station = keeper(manual, stamp_source="station")
+    hear(station, stored, NAN)
+    manual.boottime_s += interval_s
+    (stamped,) = hear(station, stored, NAN).stamped
+    assert stamped.time_q == time_q
+
+
+def test_more_than_ten_thousand_waiting_records_drop_the_oldest_with_a_note():
+    record = RawRecord(NAN, HOUR_S, 1000.0)
+    held = tuple(stamps.Held(record, 1, 60.0 * i, number=i) for i in range(1, 10_000))
+    state, rules = Stamps(boot=1, numbers=9_999, held=held), Rules(60.0, stamp_source="station")
+    full = stamps.stamp_record(rules, state, record, Arrival(1, 600_000.0))
+    assert [one.number for one in full.state.held] == list(range(1, 10_001))
+    assert full.events == ()
+    over = stamps.stamp_record(rules, full.state, record, Arrival(1, 600_060.0))
+    assert [one.number for one in over.state.held] == list(range(2, 10_002))
+    assert [kind for kind, _ in over.events] == ["spool_drop"]
+
+
 def test_a_slewing_clock_is_followed_and_is_no_second_clock():
     rules = Rules(HOUR_S)
     state = stamps.update_clock(rules, Stamps(), Arrival(1, 100.0, START_S + 100.0)).state
