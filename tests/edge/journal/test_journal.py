@@ -379,6 +379,17 @@ def test_the_wal_shrinks_once_a_long_reader_has_gone(tmp_path, engine, records):
     journal.close()
 
 
+@pytest.mark.timeout(60)
+def test_a_write_that_never_fits_is_refused_and_not_tried_for_ever(tmp_path):
+    journal = Journal(tmp_path, max_mb=0.3)
+    with pytest.raises(JournalError, match="full") as refused:
+        journal.put_values({"filler": "x" * 1_000_000})
+    assert refused.value.passing and not journal.health()["writable"]
+    journal.put_values({"filler": "x"})
+    assert journal.get_values("filler") == {"filler": "x"} and journal.health()["writable"]
+    journal.close()
+
+
 @pytest.mark.parametrize("target", ["estimate", "record", "outbox"])
 def test_a_planted_trigger_or_view_is_dropped_and_reported(tmp_path, engine, records, target):
     journal = Journal(tmp_path)
@@ -399,6 +410,20 @@ def test_a_planted_trigger_or_view_is_dropped_and_reported(tmp_path, engine, rec
         if o.message.topic == "event"
     )
     assert note.startswith(b"journal_salvaged") and b"trigger it's, view mirror" in note
+
+
+def test_a_journal_that_opens_is_still_salvaged_when_it_is_suspect(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    commit(journal, engine, records[:10])
+    journal.close()
+    journal = Journal(tmp_path, suspect="read errors while open")
+    assert journal.health()["salvaged"] is not None and journal.last_seq() == 10
+    posted = []
+    journal.post_notes(lambda kind, text: posted.append((kind, text)) or Message("t", b"", EVENT))
+    ((kind, text),) = posted
+    assert kind == "journal_salvaged" and "read errors while open" in text
+    assert len(list(tmp_path.glob(FILE + ".damaged-*"))) == 1
+    journal.close()
 
 
 def test_records_set_aside_survive_a_salvage_and_can_be_restored(tmp_path, engine, records):

@@ -51,12 +51,13 @@ class Answers:
         return self.sent[before:]
 
 
-def test_a_refused_topic_delays_no_other(tmp_path):
+@pytest.mark.parametrize("reason", [0x87, 0x90, 0x99])  # of MQTT 5: about the topic or its form
+def test_a_refused_topic_delays_no_other(tmp_path, reason):
     broker = Answers(tmp_path)
     refused = [ME.message(OBS_THETA, b"%d" % i) for i in range(20)]
     broker.journal.post([*refused, ME.message(EVENT, b"other", "start")])
     assert broker.send(1, 0.0) == refused[:1]
-    broker.delivery.handle_acknowledgement(1, 0x87, 0.0)
+    broker.delivery.handle_acknowledgement(1, reason, 0.0)
     assert [message.payload for message in broker.send(1, 0.0)] == [b"other"]
     broker.journal.close()
 

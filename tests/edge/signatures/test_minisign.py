@@ -77,6 +77,15 @@ def test_no_character_of_a_signature_or_its_comment_can_be_changed(signer):
             minisign.verify(CONTENT, bytes(bad), trusted)
 
 
+def test_a_signature_file_that_is_too_long_is_rejected_before_it_is_read(signer):
+    spare = minisign.MAX_BYTES - len(signer.signature(CONTENT, comment=""))
+    trusted = [minisign.parse_public_key(signer.line)]
+    longest, longer = (signer.signature(CONTENT, comment="x" * n) for n in (spare, spare + 1))
+    assert len(longest) == 8192 and minisign.verify(CONTENT, longest, trusted) == trusted[0]
+    with pytest.raises(BundleError, match="too long"):
+        minisign.verify(CONTENT, longer, trusted)
+
+
 def test_a_signature_of_an_unknown_key_is_rejected(signer, tmp_path):
     other = Minisigner(tmp_path)
     name = minisign.parse_public_key(other.line).name

@@ -167,6 +167,24 @@ def test_a_record_that_came_sooner_than_it_can_have_been_counted_has_no_sound_st
     assert qualities == ["synced", "synced", "unsynced"]  # a quarter of the length is tolerated
 
 
+def test_a_computed_stamp_has_whole_milliseconds():
+    manual, stored = ManualClock(), {}
+    manual.boottime_s = 4000.12345678
+    (stamped,) = hear(keeper(manual, stamp_source="station"), stored, NAN).stamped
+    assert stamped.record.end_s == START_S + 4000.123
+
+
+def test_stamps_of_an_earlier_boot_have_whole_milliseconds():
+    manual, stored = ManualClock(synchronised=False), {}
+    station = keeper(manual, stamp_source="station")
+    for boottime_s in (1000.0, 4600.12345678):
+        manual.boottime_s = boottime_s
+        assert hear(station, stored, NAN).stamped == ()
+    manual.boot, manual.synchronised, manual.boottime_s = "two", True, 50.0
+    stamped = keeper(manual, stored, stamp_source="station").update_clock().stamped
+    assert [one.record.end_s for one in stamped] == [START_S - 3600.123, START_S]
+
+
 @pytest.mark.parametrize(("interval_s", "time_q"), [(2700.0, "synced"), (2699.0, "unsynced")])
 def test_a_record_a_quarter_of_its_length_early_is_sound_and_an_earlier_one_is_not(
     interval_s, time_q

@@ -131,6 +131,12 @@ def test_a_greater_strength_changes_less(rng):
     assert sizes[0] < sizes[1] < sizes[2]
 
 
+@pytest.mark.parametrize(("n", "faults"), [(89, 1), (90, 0)])
+def test_ninety_days_suffice_and_one_fewer_does_not(rng, n, faults):
+    found = check_days(days_of(np.zeros(n), slow(rng, n)), (4, 9))
+    assert len(found) == faults and all(f"{n} days" in fault for fault in found)
+
+
 def test_too_few_days_and_missing_months_are_reported(rng):
     few = days_of(np.zeros(40), slow(rng, 40))
     faults = check_days(few, (4, 11))

@@ -192,6 +192,14 @@ def test_a_column_that_cannot_be_solved_is_an_error_and_gives_no_profile():
     assert 0.0 < failed.value.day < 1.0
 
 
+def test_a_record_of_more_steps_than_allowed_is_an_error_with_the_day_that_was_reached():
+    at_rest = column("sandy_loam", 11, top="flux", bottom="no_flux")
+    days = richards_time.STEPS_A_RECORD * richards_time.DT_MAX_D
+    with pytest.raises(SolverError, match="more than 20000 steps in a record") as failed:
+        solve(at_rest, Forcing(np.array([days + 10.0])))
+    assert days - 10.0 < failed.value.day <= days
+
+
 def test_a_step_that_is_forced_loses_no_water():
     rain = np.array([0.0, 500.0, 0.0])
     profile = solve(column("sand", 31, h_initial_cm=-1000.0), Forcing(DAYS[:3], rain_cm_d=rain))
