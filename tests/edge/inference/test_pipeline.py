@@ -430,7 +430,12 @@ def test_a_described_soil_is_told_as_its_distance_from_a_loam():
 
 @pytest.mark.parametrize(
     "unknown",
-    [{"soil_known": 0.0}, {"soil_n": 1.0}, *({name: NAN} for name in list(SOIL)[1:])],
+    [
+        {"soil_known": 0.0},
+        {"soil_n": 1.0},
+        {"soil_n": 0.9},
+        *({name: NAN} for name in list(SOIL)[1:]),
+    ],
     ids=lambda unknown: next(iter(unknown)),
 )
 def test_one_unknown_parameter_makes_the_whole_soil_unknown(unknown):

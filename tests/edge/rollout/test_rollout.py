@@ -1,7 +1,9 @@
 """Test the rollout of a model: whose bundles are accepted, which checks they pass, which events."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from tests.support.bundles import flip, links, list_again, nan_bundle, version
@@ -91,6 +93,7 @@ def test_a_bundle_of_a_key_that_is_not_trusted_counts_as_unsigned(folder, tmp_pa
     refused(folder, foreign, trust(signer), r"not in model\.keys")
     request = rollout.Request(Trust(trust(signer).keys, unsigned=True))
     assert rollout.install(folder, foreign, request)[1] == "verified"
+    assert "not in model.keys" in last_text(folder)
 
 
 @pytest.mark.parametrize("unsigned", [False, True])
@@ -150,6 +153,22 @@ def test_the_bundle_in_use_is_not_installed_again(folder):
     bundle, use = rollout.install(folder, BUNDLE, rollout.Request(ANYONE))
     assert (bundle.version, use) == ("0.1.0", "current")
     assert state_file.read(folder) == before and not (folder / staging.PLACE).exists()
+
+
+def test_a_power_cut_leaves_no_link_to_files_that_are_not_on_the_disk(
+    folder, tmp_path, monkeypatch
+):
+    synced, fsync = [], os.fsync
+
+    def watch(handle):
+        fsync(handle)
+        place = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        synced.append((place, (folder / "bucket-0.2.0").is_dir(), links(folder)))
+
+    monkeypatch.setattr(os, "fsync", watch)
+    rollout.install(folder, version(tmp_path, "0.2.0"), rollout.Request(ANYONE, now=True))
+    assert links(folder) == {"current": "bucket-0.2.0", "previous": "bucket-0.1.0"}
+    assert (folder, True, {"current": "bucket-0.1.0"}) in synced
 
 
 def cut_after_staging(folder, source):
