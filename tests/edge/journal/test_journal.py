@@ -22,9 +22,9 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
 from epithermal_edge.inference.snapshot import StateLostError, to_parts
 from epithermal_edge.journal import history, pruning
-from epithermal_edge.journal.journal import FILE, Journal, JournalError
+from epithermal_edge.journal.journal import FILE, MARK, Journal, JournalError
 from epithermal_edge.journal.rows import estimate_row
-from epithermal_edge.journal.sqlite import WAL_BYTES
+from epithermal_edge.journal.sqlite import WAL_BYTES, Mark
 from epithermal_edge.messages import observation, station
 from epithermal_edge.messages.message import Identity, Message
 from epithermal_edge.messages.topics import EVENT
@@ -211,6 +211,23 @@ def test_numbers_are_not_reused_after_pruning(tmp_path, engine, records):
     with sqlite3.connect(tmp_path / FILE) as other:
         other.execute("DELETE FROM record")
     assert journal.last_seq() == 10
+
+
+def test_numbers_of_commits_that_the_disk_lost_are_not_used_twice_at_any_reopening(
+    tmp_path, engine, records
+):
+    journal = Journal(tmp_path)
+    commit(journal, engine, records[:5])
+    first = journal.epoch
+    journal.close()
+    Mark(tmp_path / MARK).write(first, 7)  # as after commits 6 and 7, which are not in the file
+    journal = Journal(tmp_path)
+    second = journal.epoch
+    assert second != first and journal.base == 5 and journal.has_notes
+    journal.close()
+    again = Journal(tmp_path)
+    assert (again.epoch, again.base, again.has_notes) == (second, 5, True)
+    again.close()
 
 
 def test_the_oldest_raw_records_are_dropped_to_stay_below_the_cap(tmp_path, engine, monkeypatch):
@@ -423,6 +440,28 @@ def test_a_journal_that_opens_is_still_salvaged_when_it_is_suspect(tmp_path, eng
     ((kind, text),) = posted
     assert kind == "journal_salvaged" and "read errors while open" in text
     assert len(list(tmp_path.glob(FILE + ".damaged-*"))) == 1
+    journal.close()
+
+
+def test_what_was_late_only_after_a_record_set_aside_is_published_again(tmp_path, engine, records):
+    far = replace(records[8], end_s=records[8].end_s + 100 * 86400.0)
+    journal, state = Journal(tmp_path), engines.start(engine)
+    me = Identity("test-1", journal.epoch, "crns/v1", 3600.0)
+    for seq, record in enumerate([*records[:8], far, *records[9:11]], 1):
+        state, out = engines.advance(engine, state, record)
+        payload = observation.obs_theta(me, seq, record, out.corrected, out.estimate, engine.bundle)
+        sent = observation.obs_messages(me, payload, record.end_s, record.end_s)
+        row = estimate_row(seq, out, "m 1")
+        journal.commit(seq, record, state, engine.fingerprint(), sent, estimate=row)
+    assert journal.unestimated(10) is None
+    journal.set_aside([9], records[10].end_s)
+    marks = {seq: journal.unestimated(seq) for seq in range(1, 12)}
+    assert [seq for seq, mark in marks.items() if mark] == [10, 11]
+    assert [(marks[seq].epoch, marks[seq].number, marks[seq].rev) for seq in (10, 11)] == [
+        (journal.epoch, 10, 1),
+        (journal.epoch, 11, 1),
+    ]
+    assert [marks[seq].before_s for seq in (10, 11)] == [records[7].end_s, records[9].end_s]
     journal.close()
 
 
