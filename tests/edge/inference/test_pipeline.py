@@ -258,14 +258,13 @@ def test_the_error_of_a_held_monitor_grows_with_the_days_but_not_beyond_that_of_
     first = replace(next(hourly(1)), incoming=145.0)
     state, _, _ = pipeline.step(site, pipeline.start(), first)
     later = replace(first, end_s=first.end_s + days * 86400.0, incoming=NAN)
-    held = pipeline.correct(site, state, later)
-    assert held.shared_error[0] == pytest.approx(error)
-    one = held.corrected
-    poisson_cph = math.sqrt(later.counts) * one.n_corr_cph[0] / later.counts
-    expected_cph = math.hypot(poisson_cph, error * one.n_corr_cph[0])
-    assert one.n_corr_sigma_cph[0] == pytest.approx(expected_cph)
-    never = pipeline.correct(site, pipeline.start(), later)
-    assert never.shared_error[0] == pytest.approx(0.03)
+    held = pipeline.correct(site, state, block_of([later]))
+    assert held.shared_error[0, 0] == pytest.approx(error)
+    n_cph = held.corrected.values["n_corr_cph"][0, 0]
+    expected_cph = math.hypot(math.sqrt(later.counts) * n_cph / later.counts, error * n_cph)
+    assert held.corrected.values["n_corr_sigma_cph"][0, 0] == pytest.approx(expected_cph)
+    never = pipeline.correct(site, pipeline.start(), block_of([later]))
+    assert never.shared_error[0, 0] == pytest.approx(0.03)
 
 
 def test_rain_and_et0_are_sums_of_the_day_and_known_only_when_given():
