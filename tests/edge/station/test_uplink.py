@@ -95,13 +95,13 @@ def station(tmp_path_factory):
 
 def test_published_records_are_republished_byte_for_byte_beside_the_live_one(station):
     station.line.write(HEADER + b"".join(LINES[:200]))
-    until(lambda: len(station.bodies()) == 200, 30.0)
+    until(lambda: len(station.bodies()) == 200)
     first = station.bodies()
     assert station.command("republish", first=11, last=110)["result"] == {"records": 100}
     refused = station.command("republish", first=1, last=2)
     assert refused["outcome"] == "failed" and "another range is under way" in refused["text"]
     station.line.write(LINES[200])
-    until(lambda: len(station.bodies()) == 301, 30.0)
+    until(lambda: len(station.bodies()) == 301)
     again = station.bodies()[200:]
     live = [body for body in again if json.loads(body)["id"].endswith(":201")]
     assert len(live) == 1
@@ -109,18 +109,18 @@ def test_published_records_are_republished_byte_for_byte_beside_the_live_one(sta
     end = {json.loads(body)["id"].split(":")[2]: json.loads(body)["end"] for body in first}
     reply = station.command("republish", **{"from": end["50"], "to": end["60"]})
     assert reply["result"] == {"records": 10}  # later than `from`, not later than `to`
-    until(lambda: len(station.bodies()) == 311, 30.0)
+    until(lambda: len(station.bodies()) == 311)
     assert station.bodies()[301:] == first[50:60]
 
 
 def test_a_restart_is_answered_and_begins_again_with_the_next_number(station):
     before, process = station.starts(), station.daemon.process
     assert station.command("restart")["outcome"] == "done"
-    until(lambda: len(station.starts()) > len(before), 60.0, station.daemon.log())
+    until(lambda: len(station.starts()) > len(before), station.daemon.log())
     assert station.starts()[-1] not in before and process.poll() is None
     states = [p["state"] for p in station.ears.of("status")]
     assert states[-2:] == ["stopped", "online"], "in order, without a last will"
-    until(lambda: station.daemon.log().count(" is open") == len(before) + 1, 30.0)
+    until(lambda: station.daemon.log().count(" is open") == len(before) + 1)
     received = len(station.bodies())
     station.line.write(HEADER + LINES[201])
     until(lambda: len(station.bodies()) == received + 1)
@@ -140,8 +140,8 @@ def test_a_roll_back_begins_again_with_the_model_of_before(station):
     before = station.starts()
     answer = station.command("model_rollback")
     assert (answer["outcome"], answer["result"]["version"]) == ("done", "0.1.1")
-    until(lambda: len(station.starts()) > len(before), 60.0, station.daemon.log())
-    until(lambda: station.daemon.log().count(" is open") == len(before) + 1, 30.0)
+    until(lambda: len(station.starts()) > len(before), station.daemon.log())
+    until(lambda: station.daemon.log().count(" is open") == len(before) + 1)
     received = len(station.bodies())
     station.line.write(HEADER + LINES[202])
     until(lambda: len(station.bodies()) == received + 1)
