@@ -9,6 +9,7 @@ An interrupted run goes on where it ended.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import random
@@ -110,6 +111,11 @@ class Crew:
 
     def __init__(self, jobs: int, known: Map, budget_s: float) -> None:
         self.known, self.budget_s = known, budget_s
+        self._alone = (BUILD / "lock").open("w")
+        try:
+            fcntl.flock(self._alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise SystemExit(f"{BUILD}: another run changes these copies: wait for it") from fault
         self._today = _collected({test.partition("::")[0] for test in known.duration_s})
         self._lock = threading.Lock()
         self._free = [BUILD / f"tree-{job}" for job in range(jobs)]

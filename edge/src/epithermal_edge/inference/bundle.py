@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -192,7 +193,8 @@ def _read(path: Path) -> bytes:
     largest = LARGEST_BYTES.get(path.name, LARGEST_FILE_BYTES)
     try:
         with path.open("rb") as file:
-            content = file.read(largest + 1)
+            # no more than needed: the allocator would keep the room of the largest file
+            content = file.read(min(os.fstat(file.fileno()).st_size, largest) + 1)
     except OSError as fault:
         reason = fault.strerror or type(fault).__name__
         raise BundleError(f"{path}: cannot be read ({reason}): {REMEDY}") from fault
