@@ -118,7 +118,7 @@ def test_a_worker_killed_half_way_costs_no_scenario_and_no_byte(config, tmp_path
         half.start()
         far = campaign.run(config, run, dask=address, progress=False)
         half.join()
-        assert first.poll() is not None
+        assert first.wait(60.0) != 0
         features = dataset.run(run, dask=address, progress=False)
     assert (far.simulated, far.failed) == (24, ())
     near = campaign.run(config, tmp_path / "near", workers=2, progress=False)
