@@ -17,7 +17,7 @@ from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_host.compute import dask_cluster
 from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.config.run_toml import RunConfig, read_run
-from epithermal_host.simulation import campaign
+from epithermal_host.simulation import campaign, results
 from epithermal_host.simulation.results import stored
 from epithermal_host.training import dataset
 
@@ -107,18 +107,20 @@ def fatal(number: int) -> int:
 
 
 @needs_dask
-def test_a_worker_killed_half_way_costs_no_scenario_and_no_byte(config, tmp_path):
+def test_a_worker_killed_half_way_costs_no_scenario_and_no_byte(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "HOLD_S", 0.0)  # each result is stored at once, not 64 together
     run = tmp_path / "dask"
     with (
         scheduler(tmp_path) as (address, _),
         worker(address, tmp_path, "a") as first,
         worker(address, tmp_path, "b"),
     ):
-        half = threading.Thread(target=kill_after, args=(first, run, 8))
+        left: list[int] = []
+        half = threading.Thread(target=kill_after, args=(first, run, 8, left))
         half.start()
         far = campaign.run(config, run, dask=address, progress=False)
         half.join()
-        assert first.wait(60.0) != 0
+        assert first.wait(60.0) != 0 and left[0] > 0
         features = dataset.run(run, dask=address, progress=False)
     assert (far.simulated, far.failed) == (24, ())
     near = campaign.run(config, tmp_path / "near", workers=2, progress=False)
@@ -127,10 +129,12 @@ def test_a_worker_killed_half_way_costs_no_scenario_and_no_byte(config, tmp_path
     assert again.data_hash == features.data_hash
 
 
-def kill_after(process: subprocess.Popen[bytes], run: Path, files: int) -> None:
-    while len(stored(run)) < files:
-        time.sleep(0.02)
+def kill_after(process: subprocess.Popen[bytes], run: Path, number: int, left: list[int]) -> None:
+    """Kill a worker once so many results are stored; append how many are missing then."""
+    while len(stored(run)) < number:
+        time.sleep(0.005)
     process.kill()
+    left.append(24 - len(stored(run)))
 
 
 @needs_dask

@@ -126,7 +126,7 @@ def test_the_scale_of_sigma_corrects_an_overconfident_network(train):
     rng = np.random.default_rng(1)
     learnt = rng.uniform(0.005, 0.02, 100_000)
     error = 3.0 * learnt * rng.standard_normal(learnt.size)
-    scale = train.fit_sigma_scale(error, learnt + 0.001)
+    scale = train.covering_scale(train.needed_scale(error, learnt + 0.001))
     sigma = 0.001 + scale * learnt
     assert np.mean(np.abs(error) <= 1.6449 * sigma) == pytest.approx(0.9, abs=1e-4)
     assert scale == pytest.approx(3.0, rel=0.05)
@@ -310,7 +310,9 @@ def test_the_site_description_has_another_error_in_each_epoch_and_unknown_stays_
     np.testing.assert_array_equal(
         one, augmentation.perturb_description(features, config, 1, scaling)
     )
-    columns = [NAMES.index(name) for name in augmentation.DESCRIBED]
+    columns = [
+        i for group in augmentation.GROUPS.values() for i in range(*group.indices(len(NAMES)))
+    ]
     untouched = [i for i in range(len(NAMES)) if i not in columns]
     np.testing.assert_array_equal(one[..., untouched], features[..., untouched])
     assert NAMES.index("cosmic_n_sigma") in untouched and NAMES.index("soil_known") in untouched

@@ -285,13 +285,9 @@ def correct(site: Site, state: PipelineState, records: Block) -> Correction:
     late = records.end_s <= newest_s
     elapsed_s = np.where(np.isfinite(newest_s), np.fmax(records.end_s - newest_s, 0.0), 0.0)
 
-    missing = ~(np.isfinite(counts) & (duration_s > 0.0))
+    missing, zero = _without_counts(site, counts, duration_s)
     quality = np.where(missing, int(Quality.MISSING), 0)
-    zero = ~missing & (counts == 0.0)
-    if zero.any():
-        wet = cosmic_rate(np.full(counts.shape[1], THETA_MAX), site)
-        zero &= wet * duration_s / HOUR_S > IMPROBABLE_ZERO
-        quality |= np.where(zero, int(Quality.ZERO_COUNTS), 0)
+    quality |= np.where(zero, int(Quality.ZERO_COUNTS), 0)
     pressure_hpa = fields["pressure_hpa"]
     quality |= np.where(np.isnan(pressure_hpa), int(Quality.PRESSURE_MISSING), 0)
     air = _hold_humidity(site, state, records, late, elapsed_s, quality)
@@ -322,6 +318,16 @@ def correct(site: Site, state: PipelineState, records: Block) -> Correction:
         late,
         *(air.newest, air.newest_age_s, monitor.newest, monitor.newest_age_s),
     )
+
+
+def _without_counts(site: Site, counts: Array, duration_s: Array) -> tuple[Mask, Mask]:
+    """Find records without a count, and those whose zero no soil explains."""
+    missing = ~(np.isfinite(counts) & (duration_s > 0.0))
+    zero = ~missing & (counts == 0.0)
+    if zero.any():
+        wet = cosmic_rate(np.full(counts.shape[1], THETA_MAX), site)
+        zero &= wet * duration_s / HOUR_S > IMPROBABLE_ZERO
+    return missing, zero
 
 
 def factors(

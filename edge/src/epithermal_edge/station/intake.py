@@ -231,7 +231,7 @@ class Intake:
         while (ahead := self._catch_up) is not None and self.journal is not None:
             most = CATCH_UP if self._clock.monotonic() < until else 1
             if raw := ahead.raw(most):
-                self.state = self._pass_raw(raw)
+                self._pass_raw(raw)
                 for seq, _ in raw:
                     ahead.take(seq)
             else:
@@ -239,24 +239,19 @@ class Intake:
             if self._clock.monotonic() >= until:
                 return
 
-    def _pass_raw(self, raw: Sequence[tuple[int, RawRecord | None]]) -> EngineState:
+    def _pass_raw(self, raw: Sequence[tuple[int, RawRecord | None]]) -> None:
         """Pass records through the engine whose estimates are not to be published."""
-        state = self.state
-        assert state is not None
+        assert self.state is not None
         records = [record for _, record in raw if record is not None]
-        if not records:
-            return state
         try:
-            return engines.advance_many(self._engine, state, records)[0]
+            if records:
+                self.state = engines.advance_many(self._engine, self.state, records)[0]
+            return
         except Exception:
             log.exception("cannot use one of %d records: each is tried alone", len(records))
-        for record in records:
-            try:
-                state, _ = engines.advance(self._engine, state, record)
-            except Exception:
-                log.exception("cannot use record %r", record)
-                self.counts.failed += 1
-        return state
+        for seq, record in raw:
+            new = self._advance(seq, record, None)
+            self.state = self.state if new is None else new.state
 
     def _advance_stored(self, journal: Journal, ahead: CatchUp) -> None:
         """Publish the estimate of the next record; after the last one store the state."""

@@ -112,6 +112,19 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
              "quantize runs/a")  # fmt: skip
     _run_folder(p)
     _add_evaluate(commands)
+    _add_release(commands)
+    p = _add(commands, "key", _key, "create a key pair to sign and verify bundles",
+             "key --out keys/farm")  # fmt: skip
+    sign.add_key_arguments(p)
+    p = _add(commands, "sign", _sign, "sign an existing bundle",
+             "sign models/rootzone-1.0.0 --key keys/farm.key")  # fmt: skip
+    sign.add_sign_arguments(p)
+    p = _add(commands, "demo", _demo, "run the whole chain in a few minutes and draw a picture",
+             "demo --out build/demo")  # fmt: skip
+    p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
+
+
+def _add_release(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _add(commands, "release", _release, "write a model bundle with golden vectors",
              "release runs/a --to models --name rootzone --version 1.0.0\n"
              "  epithermal-host release runs/a runs/b runs/c --to models")  # fmt: skip
@@ -126,15 +139,6 @@ def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                    help="release a model that is not better than the inversion on unseen soils; "
                    "its card and the station's model list say so")  # fmt: skip
     sign.add_secret_key(p)
-    p = _add(commands, "key", _key, "create a key pair to sign and verify bundles",
-             "key --out keys/farm")  # fmt: skip
-    sign.add_key_arguments(p)
-    p = _add(commands, "sign", _sign, "sign an existing bundle",
-             "sign models/rootzone-1.0.0 --key keys/farm.key")  # fmt: skip
-    sign.add_sign_arguments(p)
-    p = _add(commands, "demo", _demo, "run the whole chain in a few minutes and draw a picture",
-             "demo --out build/demo")  # fmt: skip
-    p.add_argument("--out", type=Path, default=Path("build/demo"), help="default: %(default)s")
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

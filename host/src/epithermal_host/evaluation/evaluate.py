@@ -141,10 +141,7 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
     described = known & with_soil(test)
     if described.any():
         scores += _table(test, judged, estimates, all_known, WITH_SOIL, described)
-    each = _rmse_of_each(test, judged, test.theta_classical)
-    soil = int(np.argsort(each)[len(each) // 2])  # the median of the inversion's error
-    name = usual_filtered("inversion")
-    png = evaluate_plot.picture(test, soil, (name, estimates[name][soil]), all_known[soil])
+    png = _picture(test, judged, estimates, all_known)
     result = EvaluateResult(
         scores=tuple(scores),
         best_t_d=t_d,
@@ -160,6 +157,14 @@ def judge(run_folders: Sequence[Path], *, progress: bool = True) -> tuple[Evalua
         report_path=run_folder / REPORT,
     )
     return result, png
+
+
+def _picture(test: Series, judged: Mask, estimates: dict[str, Array], network: Array) -> bytes:
+    """Draw the soil with the median of the inversion's error, as PNG."""
+    each = _rmse_of_each(test, judged, test.theta_classical)
+    soil = int(np.argsort(each)[len(each) // 2])
+    name = usual_filtered("inversion")
+    return evaluate_plot.picture(test, soil, (name, estimates[name][soil]), network[soil])
 
 
 def list_shortfalls(scores: Sequence[Score]) -> tuple[str, ...]:

@@ -136,12 +136,7 @@ def calibrate(
     if network is not None and not network.reason:
         site = dataclasses.replace(site, cosmic_n_cph=network.n_cph)
     if network is not None and bundle is not None:
-        notes += [] if not network.reason else [f"the network gives no N: {network.reason}"]
-        if min(network.age_d) < bundle.spin_up_steps:
-            notes.append(
-                f"the network had run for {min(network.age_d)} days at the first sampling; "
-                f"its spin-up takes {bundle.spin_up_steps} days"
-            )
+        notes += _network_notes(network, bundle.spin_up_steps)
     shares = corrected_shares(site_file, streamed.corrected.quality)
     notes += [describe_shares(shares)] if warn_of_shares(shares) else []
     n_cph, theta = _series(site_file.site, methods, streamed, network)
@@ -161,6 +156,17 @@ def calibrate(
         n_cph=n_cph,
         theta=theta,
     )
+
+
+def _network_notes(network: NetworkFit, spin_up: int) -> list[str]:
+    """Describe why the network gives no N, and that it had not run for its spin-up [d]."""
+    notes = [f"the network gives no N: {network.reason}"] if network.reason else []
+    if min(network.age_d) < spin_up:
+        notes.append(
+            f"the network had run for {min(network.age_d)} days at the first sampling; "
+            f"its spin-up takes {spin_up} days"
+        )
+    return notes
 
 
 def sampling_days(

@@ -34,7 +34,6 @@ from epithermal_host.reports.simulated_result import GroupLines, Line, Report, S
 from epithermal_host.training.series import LAYERS, Series
 
 PAGE, DATA = "report.html", "report.json"
-QUANTILES = (5, 25, 50, 75, 95)
 
 
 def run(

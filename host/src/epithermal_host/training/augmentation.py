@@ -19,7 +19,6 @@ GROUPS = {  # columns that describe the site, neighbours, by the flag that they 
         ),
     )
 }
-DESCRIBED = tuple(name for columns in GROUPS.values() for name in NAMES[columns])
 DAILY_RAIN_FACTOR = 2.0  # error of a day's rain over that of a year's; own choice
 
 

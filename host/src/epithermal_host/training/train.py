@@ -132,25 +132,21 @@ def fingerprint(config: TrainConfig, dataset: Dataset, first: Weights | None = N
     ).hexdigest()
 
 
-def fit_sigma_scale(error: NDArray[Any], sigma: NDArray[Any]) -> float:
-    """Fit the factor of sigma (without its floor) so that 90 % intervals hold 90 % of the errors.
+def needed_scale(error: NDArray[Any], sigma: NDArray[Any]) -> NDArray[Any]:
+    """Compute the factor of sigma with which each day would be just inside its 90 % interval.
 
     Parameters
     ----------
     error, sigma : (N,) [m3 m-3]
-        Of streams not used in training; sigma before scaling.
+        Of streams not used in training; sigma before scaling. Its floor is not scaled.
     """
-    return _covering(_needed_scale(error, sigma))
-
-
-def _needed_scale(error: NDArray[Any], sigma: NDArray[Any]) -> NDArray[Any]:
-    """Compute the factor of sigma with which each day would be just inside its interval."""
     learnt = np.maximum(sigma - SIGMA_FLOOR, 1e-6)
     needed: NDArray[Any] = (np.abs(error) / Z90 - SIGMA_FLOOR) / learnt
     return needed
 
 
-def _covering(needed: NDArray[Any]) -> float:
+def covering_scale(needed: NDArray[Any]) -> float:
+    """Compute the factor with which 90 % intervals hold 90 % of the days; reorders `needed`."""
     return float(max(np.quantile(needed, 0.9, overwrite_input=True), 0.0))
 
 
@@ -237,10 +233,10 @@ class _Trainer:
             for y in self._outputs(series):
                 error, sigma = y[..., 0].astype(np.float64) - series.theta, y[..., 1]
                 for days, into in ((known, exact), (judged & ~known, other)):
-                    needed = _needed_scale(error[days], sigma[days].astype(np.float64))
+                    needed = needed_scale(error[days], sigma[days].astype(np.float64))
                     into.append(needed.astype(np.float32))
         groups = [np.concatenate(part) for part in (exact, other)]
-        both = [_covering(x if x.size else np.concatenate(groups)) for x in groups]
+        both = [covering_scale(x if x.size else np.concatenate(groups)) for x in groups]
         scaling = self.scaling.of(columns(self.inputs))
         return kinds.weights_from_arrays(
             config.network, self.inputs, now.best, scaling, (both[0], both[1])
