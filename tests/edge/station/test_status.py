@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import sqlite3
+import statistics
 import struct
 from datetime import UTC, datetime
 
@@ -315,7 +316,7 @@ def test_a_station_that_never_ran_is_exit_2_with_what_to_do(tmp_path):
 
 
 def test_status_answers_within_150_ms_of_processor_time(tmp_path):
-    """Measure processor time, the least of five runs: other load only adds to it; see bench."""
+    """Measure processor time, since wall time depends on other load; see bench."""
     read_status(tmp_path, well())
     times = []
     for _ in range(5):
@@ -324,7 +325,7 @@ def test_status_answers_within_150_ms_of_processor_time(tmp_path):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert json.loads(done.stdout)["state"] == "down"  # by today's clock it is stale
-    assert min(times) < 0.15, times
+    assert statistics.median(times) < 0.15, times
 
 
 def test_the_daemon_is_seen_well_then_without_broker_then_down(tmp_path):
