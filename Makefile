@@ -93,7 +93,7 @@ fuzz-tables: $(READY) ## change the tables of three real sites in 2000 ways; hal
 bench-stations: $(READY) ## 200 stations at one broker and one database, 30 days of hours each
 	$(BIN)/python -m tests.bench.bench_stations --report build/stations.json
 
-bench: bench-station bench-page bench-cosmic bench-columns ## speed and memory, ratios side by side
+bench: bench-station bench-page bench-cosmic bench-columns bench-campaign bench-training ## speed and memory, ratios side by side
 
 bench-station: $(READY) ## import time, memory, step, `status`, idling and replay speed of the station
 	@$(BIN)/python tests/bench/bench_station.py
