@@ -74,8 +74,8 @@ IDIOM = re.compile(r"\b(told|untold|said|without a word|a word of)\b", re.IGNORE
 """Words with several meanings each; publish, store, describe, report, show, state have one."""
 IDENTIFIERS = re.compile(r"(?:^|_)(told|untold|said|taken|tell|say)(?:_|$)")
 TEXTS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
-CONTRACT = frozenset({"cover_told_share", '"told"'})
-"""A key of run.toml and a table of the journal, which keep their names."""
+CONTRACT = frozenset({"cover_told_share", '"told"', "tell"})
+"""Names that stay: a key of run.toml, a table of the journal, Python's position in a file."""
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

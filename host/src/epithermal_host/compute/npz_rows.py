@@ -141,7 +141,7 @@ def _parse(head: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     shape, fortran, dtype = read(head)  # type: ignore[no-untyped-call]
     if dtype.hasobject or (fortran and len(shape) > 1):
         raise ValueError("an array of objects, or in the order of Fortran")
-    return shape, dtype, head.seek(0, io.SEEK_CUR)
+    return shape, dtype, head.tell()
 
 
 def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
