@@ -60,6 +60,18 @@ def tab(tmp_path_factory, station):
     tab.close()
 
 
+@pytest.fixture
+def still(tab):
+    """Yield the page without the station's events, which would replace what a test shows."""
+    tab.run("stream.close()")
+    return tab
+
+
+def show(tab, now):
+    """Show values as if the station had sent them."""
+    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
+
+
 def opened(tab, station):
     """Open the page and wait for all of its values."""
     tab.go(station.url())
@@ -120,24 +132,24 @@ def test_every_element_has_a_name_for_screen_readers(tab):
                    ".startsWith('H1H2')")  # fmt: skip
 
 
-def test_the_page_can_be_used_from_the_keyboard(tab):
-    tab.run("document.body.focus(); document.activeElement.blur()")
+def test_the_page_can_be_used_from_the_keyboard(still):
+    still.run("document.body.focus(); document.activeElement.blur()")
     reached = []
     for _ in range(4):
-        tab.press("Tab", 9)
-        reached.append(tab.run("document.activeElement.id || document.activeElement.tagName"))
+        still.press("Tab", 9)
+        reached.append(still.run("document.activeElement.id || document.activeElement.tagName"))
     assert reached[:3] == ["A", "cursor", "SUMMARY"]
-    tab.run("document.getElementById('cursor').focus()")
-    before = tab.run("document.getElementById('reading').textContent")
-    tab.press("ArrowLeft", 37)
-    after = tab.run("document.getElementById('reading').textContent")
+    still.run("document.getElementById('cursor').focus()")
+    before = still.run("document.getElementById('reading').textContent")
+    still.press("ArrowLeft", 37)
+    after = still.run("document.getElementById('reading').textContent")
     assert after != before
-    assert tab.run("document.getElementById('cursor').getAttribute('aria-valuetext')") == after
-    value = tab.run("past.theta[Number(document.getElementById('cursor').value)].toFixed(3)")
+    assert still.run("document.getElementById('cursor').getAttribute('aria-valuetext')") == after
+    value = still.run("past.theta[Number(document.getElementById('cursor').value)].toFixed(3)")
     assert f"{value} m³/m³" in after
-    tab.run("document.querySelector('details').open = true")
-    assert tab.run("document.querySelector('#table').getClientRects().length") == 1
-    tab.press("End", 35)
+    still.run("document.querySelector('details').open = true")
+    assert still.run("document.querySelector('#table').getClientRects().length") == 1
+    still.press("End", 35)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -166,19 +178,19 @@ def test_text_has_contrast_and_fits_on_every_screen(tab, size, scheme):
          "unknown", "has not been drying"),
     ],
 )  # fmt: skip
-def test_the_advice_for_irrigation_is_one_sentence(tab, station, water, days, advice):
+def test_the_advice_for_irrigation_is_one_sentence(still, station, water, days, advice):
     now = station.get("now.json")
     now["latest"]["water"] |= {"threshold": 0.55, **water}
-    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
-    assert tab.run("document.getElementById('days').textContent") == days
-    assert advice in tab.run("document.getElementById('advice').textContent")
+    show(still, now)
+    assert still.run("document.getElementById('days').textContent") == days
+    assert advice in still.run("document.getElementById('advice').textContent")
 
 
 @pytest.mark.parametrize(
     ("age_in_intervals", "verdict", "mark"), [(2.49, "good", ""), (2.51, "out of date", "stale")]
 )
 def test_a_newest_record_older_than_mqtt_calls_live_is_marked_as_out_of_date(
-    tab, station, age_in_intervals, verdict, mark
+    still, station, age_in_intervals, verdict, mark
 ):
     """The clock of the reader's device may be wrong: the age is that by the station's clock."""
     now = station.get("now.json")
@@ -186,47 +198,47 @@ def test_a_newest_record_older_than_mqtt_calls_live_is_marked_as_out_of_date(
     end_s = time.time() + 86400.0
     now["latest"] |= {"end": utc(end_s), "verdict": "good"}
     now["time"] = utc(end_s + age_in_intervals * now["interval_s"])
-    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
+    show(still, now)
     text = "document.getElementById('{}').textContent".format
-    assert tab.run(text("verdict")) == verdict
-    assert tab.run("document.getElementById('cards').className").split() == [
+    assert still.run(text("verdict")) == verdict
+    assert still.run("document.getElementById('cards').className").split() == [
         "cards",
         *mark.split(),
     ]
-    assert tab.run("document.getElementById('stale').getClientRects().length") == len(mark) // 5
-    assert ("out of date" in tab.run(text("age"))) == bool(mark)
-    found = tab.run(CONTRAST)
+    assert still.run("document.getElementById('stale').getClientRects().length") == len(mark) // 5
+    assert ("out of date" in still.run(text("age"))) == bool(mark)
+    found = still.run(CONTRAST)
     assert found["bad"] == []
 
 
-def test_the_page_marks_a_record_that_becomes_too_old_without_any_event(tab, station):
+def test_the_page_marks_a_record_that_becomes_too_old_without_any_event(still, station):
     now = station.get("now.json")
     now["latest"] |= {"end": now["time"], "verdict": "good"}
-    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
-    assert tab.run("document.getElementById('stale').hidden")
-    tab.run(f"clockOffset += 2.51 * 1000 * {now['interval_s']}; showAge()")
-    assert not tab.run("document.getElementById('stale').hidden")
-    assert tab.run("document.getElementById('verdict').textContent") == "out of date"
+    show(still, now)
+    assert still.run("document.getElementById('stale').hidden")
+    still.run(f"clockOffset += 2.51 * 1000 * {now['interval_s']}; showAge()")
+    assert not still.run("document.getElementById('stale').hidden")
+    assert still.run("document.getElementById('verdict').textContent") == "out of date"
 
 
-def test_a_warning_is_shown_though_the_station_is_well(tab, station):
+def test_a_warning_is_shown_though_the_station_is_well(still, station):
     now = station.get("now.json")
     now["status"] |= {"state": "well"}
     now["status"]["troubles"] = [
         {"what": "clock", "why": "not synchronised", "remedy": "check it", "state": "warning"}
     ]
-    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
-    assert tab.run("document.getElementById('state').textContent") == "OK"
-    found = tab.run("document.getElementById('troubles').textContent")
+    show(still, now)
+    assert still.run("document.getElementById('state').textContent") == "OK"
+    found = still.run("document.getElementById('troubles').textContent")
     assert "clock: not synchronised. Remedy: check it." in found
 
 
-def test_a_soil_that_is_not_described_leaves_no_empty_cards(tab, station):
+def test_a_soil_that_is_not_described_leaves_no_empty_cards(still, station):
     now = station.get("now.json")
     now["water"] = now["latest"]["water"] = None
-    tab.run(f"show({{data: {json.dumps(json.dumps(now))}}})")
-    assert tab.run("document.getElementById('water').getClientRects().length") == 0
-    assert tab.run("document.getElementById('undescribed').getClientRects().length") == 1
+    show(still, now)
+    assert still.run("document.getElementById('water').getClientRects().length") == 0
+    assert still.run("document.getElementById('undescribed').getClientRects().length") == 1
 
 
 def test_the_page_updates_automatically_and_reconnects(tab, station):
