@@ -237,6 +237,12 @@ def test_a_dead_humidity_sensor_is_held_for_a_day_and_then_replaced_by_the_refer
     assert corrected[40].f_h[0] == 1.0
 
 
+def test_a_record_with_all_its_values_has_no_flag():
+    site = replace(SITE, incoming_form="plain", incoming_ref=150.0)
+    _, corrected, _ = run(hourly(3, incoming=145.0), site)
+    assert [flags(c.quality) for c in corrected] == [Quality.GOOD] * 3
+
+
 def test_a_stale_monitor_is_held_flagged_and_makes_sigma_grow():
     site = replace(SITE, incoming_form="plain", incoming_ref=150.0)
     seen = lambda i: 145.0 if i < 24 else NAN  # noqa: E731

@@ -99,6 +99,22 @@ def test_a_state_that_does_not_fit_is_rejected_with_the_reason(
         journal.load_state(engine.fingerprint(), engines.start(engine))
 
 
+def test_a_state_computed_again_leaves_no_part_of_the_lost_one(tmp_path, engine, records):
+    journal = Journal(tmp_path)
+    state = commit(journal, engine, records[:30])
+    journal.close()
+    with sqlite3.connect(tmp_path / FILE) as other:
+        other.execute("UPDATE state SET part = 'phase 77' WHERE part = 'phase 07'")
+    journal = Journal(tmp_path)
+    with pytest.raises(StateLostError, match="no phase 07"):
+        journal.load_state(engine.fingerprint(), engines.start(engine))
+    journal.store_state(state, engine.fingerprint(), [])
+    journal.close()
+    journal = Journal(tmp_path)
+    assert equal(engine, journal.load_state(engine.fingerprint(), engines.start(engine)), state)
+    journal.close()
+
+
 def test_a_part_of_an_older_state_is_not_the_state_after_the_last_record(tmp_path, engine, records):
     journal = Journal(tmp_path)
     state = commit(journal, engine, records[:30])
@@ -227,6 +243,10 @@ def test_numbers_of_commits_that_the_disk_lost_are_not_used_twice_at_any_reopeni
     journal.close()
     again = Journal(tmp_path)
     assert (again.epoch, again.base, again.has_notes) == (second, 5, True)
+    posted = []
+    again.post_notes(lambda *note: posted.append(note) or Message("t", b"", EVENT))
+    lost = "the last 2 records were lost on the disk; numbering starts again"
+    assert posted == [("journal_salvaged", lost)]
     again.close()
 
 

@@ -306,6 +306,12 @@ def test_damage_in_a_used_column_rejects_the_line_with_the_reason(old, new, reas
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize("used", [b"N1Cts", b"N1ET_sec", b"P4_mb", b"Date Time(UTC)"])
+def test_a_header_with_a_used_column_twice_is_rejected(used):
+    with pytest.raises(FrameError, match="several columns are named"):
+        after("hydroinnova", HYDROINNOVA.replace(b"Vbat", used))
+
+
 def test_damage_in_a_column_that_is_not_used_does_not_matter():
     context = after("hydroinnova", HYDROINNOVA)
     damaged = HYDROINNOVA_ROW.replace(b" 1008.4", b" 1\xff0x.4").replace(b"13.074", b"1}.074")

@@ -87,6 +87,18 @@ def test_a_message_that_is_not_read_back_within_10_s_of_its_acknowledgement_is_r
     broker.journal.close()
 
 
+def test_messages_under_way_take_no_room_from_those_behind_them(tmp_path):
+    broker = Answers(tmp_path)
+    messages = [ME.message(OBS_THETA, b"%d" % i) for i in range(9)]
+    broker.journal.post(messages)
+    assert broker.send(6, 0.0) == messages[:6]
+    for packet in range(1, 7):
+        broker.delivery.handle_acknowledgement(packet, 0, 0.0)
+    broker.delivery.reset()  # before the journal has deleted what was acknowledged
+    assert broker.send(3, 0.0) == messages[6:]
+    broker.journal.close()
+
+
 def test_without_room_nothing_is_sent(tmp_path):
     broker = Answers(tmp_path)
     broker.journal.post([ME.message(OBS_THETA, b"1")])

@@ -1,6 +1,8 @@
 """Test the bounds of a trial one by one, and the shadow that processes the journal."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.support.bundles import RESIDUAL, SIGMA_FLOOR, THREE, changed_bundle, version
@@ -22,6 +24,7 @@ from epithermal_edge.rollout.trial import (
     SIGMA_LEAST,
     SIGMA_MOST,
     SIGMA_OF_CURRENT,
+    SLOWER,
     STEP_S,
     Shadow,
     Tally,
@@ -46,6 +49,23 @@ def test_a_model_with_equal_estimates_is_accepted_with_its_figures():
     found = judged()
     assert found.accepted
     assert "100 h, 24 of them live, mean difference 0.0000" in found.why
+
+
+def test_the_bounds_are_those_that_the_operator_reads():
+    page = (Path(__file__).parents[3] / "docs" / "rollout.md").read_text("utf-8")
+    bounds = {}
+    for line in page.splitlines():
+        if line.startswith("| "):
+            criterion, limits = (cell.strip() for cell in line.split("|")[1:3])
+            bounds[criterion] = [float(n) for n in re.findall(r"\b\d+(?:\.\d+)?\b(?= )", limits)]
+    assert bounds["mean difference to the model in use"] == [MEAN_DIFFERENCE]
+    assert bounds["largest difference to it in an hour"] == [LARGEST_DIFFERENCE]
+    to_classical = bounds["mean difference to the classical inversion"]
+    assert to_classical == [LEAST_TO_CLASSICAL, MEAN_TO_CLASSICAL]
+    assert bounds["mean sigma"] == [SIGMA_LEAST, SIGMA_MOST]
+    assert bounds["mean sigma, in the hours of both models"] == [SIGMA_OF_CURRENT]
+    assert bounds["fraction of hours outside 0 to 0.9"] == [100.0 * CLIPPED_MORE]
+    assert bounds["median time of a step"] == [SLOWER, 1e3 * STEP_S]
 
 
 def test_a_trial_goes_on_until_its_live_hours_are_full():

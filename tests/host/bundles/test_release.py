@@ -60,8 +60,17 @@ def test_its_golden_stream_is_unseen_weather_with_a_gap(released, finished_run):
 def test_a_golden_stream_without_any_gap_is_given_one(finished_run):
     test = read_series(finished_run).part(TEST)
     test.features[..., NAMES.index("gap")] = 0.0
-    inputs = release.golden_inputs(test)
-    assert (inputs[200:203, NAMES.index("gap")] == 1.0).all() and np.ptp(inputs[199:203, 0]) == 0
+    inputs, gap = release.golden_inputs(test), np.arange(200, 203)
+    assert (inputs[gap, NAMES.index("gap")] == 1.0).all() and np.ptp(inputs[199:203, 0]) == 0
+    days = min(bundles.GOLDEN_STEPS, test.theta.shape[1])
+    rows = test.features[:, :days].reshape(-1, len(NAMES))[: len(inputs)]
+    np.testing.assert_array_equal(np.delete(inputs, gap, 0), np.delete(rows, gap, 0))
+
+
+def test_a_release_without_any_runtime_names_what_to_install(finished_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "available", tuple)
+    with pytest.raises(ConfigError, match="install tflite-runtime or ai-edge-litert"):
+        release.run(finished_run, tmp_path, "bucket", "0.1.0")
 
 
 def test_its_toml_has_ranges_provenance_and_the_ladder(released, finished_run):

@@ -327,6 +327,14 @@ def test_the_error_of_extra_hydrogen_is_where_chi_squared_has_risen_by_one(site_
     assert at_zero.water_g_g < 0.005 and math.isnan(at_zero.sigma_g_g)
 
 
+def test_extra_hydrogen_at_its_limit_has_no_error(site_toml):
+    site = read_site(site_toml).site
+    n = N_CPH * float(cosmic_shape(site)(np.array([0.3]))[0])
+    days = [day_of(theta, 0.003, n, 3.0) for theta in (0.3, 0.4)]  # counts that do not fall
+    extra = extra_hydrogen(site, days, fits(site, days)[-1])
+    assert extra.water_g_g > 0.29 and math.isnan(extra.sigma_g_g)  # chi squared is concave there
+
+
 def test_extra_hydrogen_is_used_only_on_demand_and_only_if_the_days_confirm_it(site_toml, tmp_path):
     read = series.raw_records(read_site(site_toml))
     for lattice, confirmed in (("0.0", True), ("0.03", False)):
@@ -368,6 +376,19 @@ def test_three_sampling_days_reproduce_the_scale_of_a_synthetic_site(site_toml):
     )
     assert result.theta[COSMIC][days] == pytest.approx(list(SAMPLED.values()), abs=1e-3)
     assert "extra hydrogen: 0.000" in calibrate_text.table(result)
+
+
+def test_water_bound_by_minerals_and_by_organic_matter_weighs_alike(site_toml, tmp_path):
+    lattice = "lattice_water_g_g = 0.03"
+    means = []
+    for i, bound in enumerate((0.08, 0.03)):
+        (tmp_path / str(i)).mkdir()
+        keys = f"lattice_water_g_g = {bound}\norganic_water_g_g = {0.08 - bound}"
+        site_file = changed(site_toml, tmp_path / str(i), (lattice, keys))
+        records = series.raw_records(site_file).records
+        days, _ = calibrate.sampling_days(site_file, read_campaigns(site_file), records)
+        means.append([(day.sampled.theta, day.sampled.d86_cm) for day in days])
+    assert means[0] == means[1]
 
 
 def test_one_day_gives_the_n_that_an_evaluation_uses(site_toml, tmp_path):

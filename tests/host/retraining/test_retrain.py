@@ -97,6 +97,14 @@ def test_variations_of_the_probes_are_learnt_and_their_level_is_not(rng):
     assert chosen.ubrmse < 0.9 * done.released.ubrmse and chosen.rise < head_fit.RISE_MAX
 
 
+def test_the_figures_are_the_deviation_of_the_residuals_from_their_yearly_means(rng):
+    residual = 0.02 * rng.standard_normal(200)
+    done = decide(days_of(residual + 0.1, slow(rng, 200)), population(rng)[0])
+    quarters = [part.std() for part in np.array_split(residual, head_fit.PARTS)]
+    assert done.released.blocks == pytest.approx(quarters)
+    assert done.released.ubrmse == pytest.approx(np.sqrt(np.mean(np.square(quarters))))
+
+
 def test_noise_is_declined_with_the_figures(rng):
     done = decide(days_of(0.02 * rng.standard_normal(200), slow(rng, 200)), population(rng)[0])
     assert done.w is None and len(done.reasons) == len(head_fit.STRENGTHS)
@@ -121,6 +129,30 @@ def test_a_change_that_spoils_the_last_season_is_declined_though_the_others_gain
     done = decide(days_of(residual, h, years=4), population(rng)[0])
     assert done.w is None and len(done.reasons) == 1
     assert done.reasons[0].startswith("worse in the last part of the time")
+
+
+def test_each_state_stays_with_its_residual_in_seasons_of_unequal_length(rng):
+    n, w = 300, np.array([0.004, -0.003, 0.0, 0.002, 0.0, 0.001])
+    h = rng.standard_normal((2, n, UNITS))  # of two sets of inputs
+    year = np.where(np.arange(n) < 110, 2020, 2021)
+    days = SiteDays(h, h @ w + 0.01 * (year - 2020), year, np.full(n, 6))
+    found, _ = fit_change(days, np.arange(n), population(rng)[0], 1e-9)
+    np.testing.assert_allclose(found, w, atol=1e-6)
+
+
+@pytest.mark.parametrize(("times", "strength"), [(1.04, 30.0), (1.06, 10.0)])
+def test_a_smaller_change_is_selected_up_to_5_percent_above_the_best_error(
+    rng, monkeypatch, times, strength
+):
+    errors = {30.0: times, 10.0: 1.0, 3.0: 1.2, None: 2.0}
+    monkeypatch.setattr(
+        head_fit,
+        "_cross_validate",
+        lambda days, rehearsal, k: head_fit.Trial(k or 0.0, errors[k], (errors[k],), 1.0),
+    )
+    h, w = slow(rng, 400), np.zeros(UNITS)
+    w[0] = 0.004
+    assert decide(days_of(h @ w, h, years=2), population(rng)[0]).strength == strength
 
 
 def test_a_greater_strength_changes_less(rng):

@@ -83,6 +83,13 @@ def test_a_humidity_sensor_never_reads_below_0_or_above_100(place):
     assert read.min() >= 0.0 and read.max() == 100.0  # some offsets reach beyond
 
 
+def test_the_air_is_warmest_at_three_in_the_afternoon(place):
+    temperature = look(place, QUIET).columns["temperature_c"].reshape(DAYS, 24)
+    hour = np.arange(24) + 0.5
+    wave = temperature.mean(axis=0) @ np.exp(2.0j * np.pi * hour / 24.0)
+    assert np.angle(wave) / (2.0 * np.pi) % 1.0 * 24.0 == pytest.approx(15.0, abs=0.3)
+
+
 def test_et0_is_half_a_sine_from_6_to_18_h(place):
     daily = look(place, QUIET).columns["et0_mm"].reshape(DAYS, 24)
     assert not daily[:, :6].any() and not daily[:, 18:].any()

@@ -74,6 +74,17 @@ def test_a_finished_training_is_not_repeated_but_another_seed_is(train, make_run
     assert other.resumed_at == 0 and other.history != first.history
 
 
+def test_the_learning_rate_ends_with_the_last_update_of_the_last_epoch(train, make_run):
+    folder = make_run(soils=12, days=180)
+    config = train.TrainConfig(**SMALL | {"batch": 100})  # of fewer soils: 3 chunks an epoch
+    optimizer = train._Trainer(config, train.open_dataset(folder)).optimizer
+    rates = []
+    for update in (0, 11, 12):
+        optimizer.iterations.assign(update)
+        rates.append(float(optimizer.learning_rate) / config.learning_rate)
+    assert rates[::2] == pytest.approx([1.0, config.final_rate]) and rates[1] > 1.1 * rates[2]
+
+
 def test_plan_of_an_epoch_depends_on_seed_and_epoch_alone_and_covers_every_soil(train):
     config = train.TrainConfig(batch=256)
     batches, hidden = training_batches.epoch_plan(config, 3, 1000)
