@@ -114,6 +114,7 @@ def test_incoming_factor_agrees_with_the_published_forms(corrections_table, agre
 def test_a_monitor_or_a_reference_of_zero_gives_no_factor(form):
     assert np.isnan(incoming_factor([0.0, -1.0, 150.0], [150.0, 150.0, 0.0], form, 0.5)).all()
     assert incoming_factor(150.0, 150.0, form, 0.5) == 1.0
+    assert np.isnan(incoming_factor(1e-320, 150.0, "plain", 0.5))  # beyond the largest number
 
 
 def test_where_the_packages_swap_the_forms_the_other_form_explains_them(corrections_table, agrees):

@@ -22,11 +22,12 @@ class ManualClock:
 
     def __init__(self, synchronised=True, boot="one"):
         self.boottime_s, self.synchronised, self.boot = 100.0, synchronised, boot
+        self.step_s = 0.0  # of the wall clock
 
     def clock(self):
         return Clock(
             boottime=lambda: self.boottime_s,
-            wall=lambda: START_S + self.boottime_s,
+            wall=lambda: START_S + self.boottime_s + self.step_s,
             synchronised=lambda: self.synchronised,
             boot_id=lambda: self.boot,
         )
@@ -207,6 +208,14 @@ def test_more_than_ten_thousand_waiting_records_drop_the_oldest_with_a_note():
     over = stamps.stamp_record(rules, full.state, record, Arrival(1, 600_060.0))
     assert [one.number for one in over.state.held] == list(range(2, 10_002))
     assert [kind for kind, _ in over.events] == ["spool_drop"]
+
+
+def test_the_time_is_that_of_the_synchronised_clock_though_the_stamps_have_another_offset():
+    manual, stored = ManualClock(), {}
+    station = keeper(manual, stored)
+    hear(station, stored, START_S + 100.0)
+    manual.step_s = 400.0
+    assert station.now_s() == START_S + 500.0
 
 
 def test_a_slewing_clock_is_followed_and_is_no_second_clock():

@@ -9,7 +9,7 @@ import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
-from epithermal_host.config.instrument import NO_FAULTS, InstrumentConfig
+from epithermal_host.config.instrument import NO_FAULTS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.config.population import Population
 from epithermal_host.simulation import known_site
 from epithermal_host.simulation.detector import observe
@@ -176,9 +176,17 @@ def test_a_measured_soil_is_the_true_one_with_laboratory_errors():
         soil, exact, site = place(index)[0].soils[0], known(index, config), known(index, off)
         for name in HYDRAULICS:
             assert getattr(exact, f"soil_{name}") == pytest.approx(getattr(soil, name), rel=1e-12)
-        scatter.append(np.log10(site.soil_ks_cm_d / soil.ks_cm_d))
+        scatter.append(
+            [
+                site.soil_theta_s - soil.theta_s,
+                np.log10(site.soil_alpha_per_cm / soil.alpha_per_cm),
+                np.log10((site.soil_n - 1.0) / (soil.n - 1.0)),
+                np.log10(site.soil_ks_cm_d / soil.ks_cm_d),
+            ]
+        )
         assert site.soil_n > 1.0 and site.soil_theta_s > site.soil_theta_r >= 0.0
-    assert np.std(scatter) == pytest.approx(0.2, rel=0.25)
+    assert np.std(scatter, axis=0) == pytest.approx(SOIL_ERRORS[1:], rel=0.25)
+    assert np.abs(np.corrcoef(scatter, rowvar=False) - np.eye(4)).max() < 0.4  # independent
 
 
 def test_vegetation_is_described_in_the_configured_share_and_exactly_without_errors():

@@ -213,10 +213,10 @@ class Journal(Queries):
         seq: int,
         record: RawRecord,
         mark: Unestimated,
-        messages: Sequence[Message] = (),
-        accepted: Sequence[int] = (),
-        lost: int = 0,
-        values: Mapping[str, str | None] | None = None,
+        messages: Sequence[Message],
+        accepted: Sequence[int],
+        lost: int,
+        values: Mapping[str, str | None],
     ) -> None:
         """Store a record whose estimate follows by `commit`; the other parameters are as there.
 
@@ -230,7 +230,7 @@ class Journal(Queries):
             self._db.insert("record", record_columns(), record_row(seq, record))
             self._outbox.post(messages)
             self._outbox.delete(accepted)
-            self._metadata.update({**(values or {}), **unestimated.values_of(seq, mark)})
+            self._metadata.update({**values, **unestimated.values_of(seq, mark)})
             if lost:
                 self._metadata.count_dropped("memory", lost)
 
