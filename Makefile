@@ -47,7 +47,7 @@ test-edge: ## the station's tests in a fresh environment without host
 	$(EDGE_VENV)/bin/python -m pytest tests/edge -m "not slow"
 
 slowest: $(READY) ## the suite with the processor time and the waiting time of each test, in build/costs.md
-	rm -f build/costs.jsonl
+	mkdir -p build && rm -f build/costs.jsonl
 	COSTS=build/costs.jsonl $(BIN)/python -m pytest -p tests.support.costs -m "not slow and not hydrus" $(ABREAST)
 	$(BIN)/python -m tests.support.costs build/costs.jsonl | tee build/costs.md
 

@@ -10,6 +10,7 @@ import pytest
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.features import FEATURES
+from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import RunConfig, read_run, write_run
 from epithermal_host.simulation import campaign
 from epithermal_host.simulation.results import read_result, shard_path
@@ -60,6 +61,22 @@ def test_arrays_have_one_row_a_soil_and_one_column_a_day(run_folder):
     series = read_series(run_folder)
     assert {TRAIN, VALIDATION, TEST} == set(series.split.tolist())
     assert config_of(run_folder).path == run_folder / "run.toml"
+
+
+def test_the_first_record_counts_and_so_does_each_at_the_border_of_a_block():
+    hours = 2 * dataset.BLOCK_H
+    end_s = 86400.0 * 19_675 + 3600.0 * np.arange(1, hours + 1)
+    rain = np.zeros((hours, 1), dtype=np.float32)
+    rain[[0, dataset.BLOCK_H - 1, dataset.BLOCK_H]] = 4.0
+    columns = {"counts": np.full((hours, 1), 1500.0, np.float32), "rain_mm": rain}
+    columns["pressure_hpa"] = np.full((hours, 1), 1000.0, np.float32)
+    columns["duration_s"] = np.full((hours, 1), 3600.0, np.float32)
+    site = dataset.stack_sites([sample(Population(), 1, 0).site])
+    shown = dataset.run_pipeline(site, end_s, columns).features
+    by_day = shown[0, :, [f.name for f in FEATURES].index("rain_mm")]
+    expected = np.zeros(hours // 24)
+    expected[[0, dataset.BLOCK_H // 24 - 1, dataset.BLOCK_H // 24]] = 4.0
+    np.testing.assert_array_equal(by_day, expected)
 
 
 def test_the_label_is_the_mean_over_the_window(run_folder):

@@ -316,7 +316,6 @@ def _retrain(arguments: argparse.Namespace) -> int:
 def _study(arguments: argparse.Namespace) -> int:
     from epithermal_host.studies import single_site
 
-    single_site.read_study(arguments.config)
     done = single_site.run(arguments.config, arguments.out)
     print(single_site.text(done))
     picture, data = arguments.out / single_site.PICTURE, arguments.out / single_site.DATA

@@ -17,6 +17,13 @@ from epithermal_host.config.population import Population
 from epithermal_host.simulation.vegetation import Cover, CoverKind
 from epithermal_host.weather.generator import Climate
 
+FEDDES_CM = {
+    "forest": (-10.0, -25.0, -500.0, -800.0, -16000.0),
+    "grass": (-10.0, -25.0, -200.0, -800.0, -16000.0),
+    "wheat": (0.0, -1.0, -500.0, -900.0, -16000.0),
+    "maize": (-15.0, -30.0, -325.0, -600.0, -8000.0),
+}
+"""Heads of water uptake [cm]: h1, h2, h3 at high and at low demand, h4."""
 DRY_THETA = 0.05  # at which the population specifies a detector's count rate [m3 m-3]
 
 
@@ -30,13 +37,13 @@ def sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm:
         kind = "forest"
     if kind == "forest":
         lai, roots = (2.5, 4.0) if winter else (0.3, 4.5), (70.0, 160.0)  # evergreen or deciduous
-        feddes = (-10.0, -25.0, -500.0, -800.0, -16000.0)
+        plants = "forest"
     elif kind == "grass":  # pasture
-        lai, roots, feddes = (0.3, 2.5), (30.0, 100.0), (-10.0, -25.0, -200.0, -800.0, -16000.0)
-    elif winter:  # wheat
-        lai, roots, feddes = (0.0, 4.5), (60.0, 120.0), (0.0, -1.0, -500.0, -900.0, -16000.0)
-    else:  # maize
-        lai, roots, feddes = (0.0, 4.0), (40.0, 100.0), (-15.0, -30.0, -325.0, -600.0, -8000.0)
+        lai, roots, plants = (0.3, 2.5), (30.0, 100.0), "grass"
+    elif winter:
+        lai, roots, plants = (0.0, 4.5), (60.0, 120.0), "wheat"
+    else:
+        lai, roots, plants = (0.0, 4.0), (40.0, 100.0), "maize"
     sow = rng.uniform(265.0, 300.0) if winter else rng.uniform(85.0, 135.0)
     season = rng.uniform(270.0, 300.0) if winter else rng.uniform(120.0, 165.0)
     return Cover(
@@ -46,7 +53,7 @@ def sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm:
         sow_day=float((sow + (182.0 if south else 0.0)) % 365.0),
         season_d=float(season),
         root_depth_cm=min(float(rng.uniform(*roots)), 0.9 * depth_cm),
-        feddes_cm=feddes,
+        feddes_cm=FEDDES_CM[plants],
         extinction=float(rng.uniform(0.4, 0.65)),
         evaporation_share=float(rng.uniform(p.evaporation_share_min, 1.0)),
         interception_mm=float(rng.uniform(0.15, 0.3)) if p.interception else 0.0,

@@ -64,25 +64,74 @@ def simulate(
     ConfigError
         The engine is not installed.
     """
-    skip = campaign.spin_up_days
-    days = skip + campaign.days
+    return respond(scenario, weather_of(scenario, campaign, station_days), campaign)
+
+
+def weather_of(
+    scenario: Scenario, campaign: CampaignConfig, station_days: observed.Window | None = None
+) -> Weather:
+    """Generate the weather of a scenario, or take a station's days; (days,), with the spin-up.
+
+    Raises
+    ------
+    ValueError
+        The scenario names a station and `station_days` is missing, or the reverse.
+    """
     if bool(scenario.observed) != (station_days is not None):
         raise ValueError(
             f"scenario {scenario.index}: needs the weather of {scenario.observed or 'no station'}"
         )
-    weather = generate(scenario.climate, scenario.rng("weather"), campaign.first_day - skip, days)
-    if station_days is not None:
-        weather = observed.apply_window(station_days, weather, scenario.climate)
-    ground = column(scenario)
-    profile = _solve(ground, forcing(scenario, weather), campaign)
+    skip = campaign.spin_up_days
+    first, days = campaign.first_day - skip, skip + campaign.days
+    weather = generate(scenario.climate, scenario.rng("weather"), first, days)
+    if station_days is None:
+        return weather
+    return observed.apply_window(station_days, weather, scenario.climate)
+
+
+def after_spin_up(weather: Weather, campaign: CampaignConfig) -> Weather:
+    """Return the weather of the stored days."""
+    return Weather(*(getattr(weather, name)[campaign.spin_up_days :] for name in WEATHER))
+
+
+def solve_water(scenario: Scenario, weather: Weather, campaign: CampaignConfig) -> Profile:
+    """Solve the soil water of a scenario under a weather that includes the spin-up.
+
+    Raises
+    ------
+    SolverError
+        The column cannot be solved.
+    ConfigError
+        The engine is not installed.
+    """
+    if campaign.engine == "richards":
+        return solve(column(scenario), forcing(scenario, weather))
+    from epithermal_host.soil import hydrus
+
+    # the variable alone names a program to start
+    return hydrus.solve(column(scenario), forcing(scenario, weather))
+
+
+def respond(scenario: Scenario, weather: Weather, campaign: CampaignConfig) -> Result:
+    """Simulate soil water and neutrons under a weather that includes the spin-up.
+
+    Raises
+    ------
+    SolverError
+        The column cannot be solved.
+    ConfigError
+        The engine is not installed.
+    """
+    skip = campaign.spin_up_days
+    profile = solve_water(scenario, weather, campaign)
     stored = slice(skip, None)
     theta = profile.theta[stored]
-    material = ground.grid.material
+    material = scenario.grid().material
     density = np.array(scenario.bulk_density_g_cm3)[material]
     alpha, l3_g_cm2 = scenario.cosmic_parameters(density)
     plants = biomass_factor(_at_ends(biomass_mm(scenario.cover, weather)), BIOMASS_SLOPE_PER_MM)
     return Result(
-        weather=Weather(*(getattr(weather, name)[stored] for name in WEATHER)),
+        weather=after_spin_up(weather, campaign),
         z_cm=profile.z_cm,
         theta=theta.astype(np.float32),
         means=np.stack([mean_theta(profile.z_cm, theta, *depth) for depth in DEPTHS_CM]),
@@ -113,14 +162,6 @@ def surface_water(scenario: Scenario, weather: Weather) -> Array:
 def _at_ends(daily: Array) -> Array:
     """Add the first day's value before values at days' ends; (days,) to (days + 1,)."""
     return np.concatenate((daily[:1], daily))
-
-
-def _solve(column: Column, forcing: Forcing, campaign: CampaignConfig) -> Profile:
-    if campaign.engine == "richards":
-        return solve(column, forcing)
-    from epithermal_host.soil import hydrus
-
-    return hydrus.solve(column, forcing)  # the variable alone names a program to start
 
 
 def column(scenario: Scenario) -> Column:

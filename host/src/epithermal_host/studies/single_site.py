@@ -5,26 +5,24 @@ The study shows what a network learns at a single site and how accurate it is on
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
-import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from epithermal_edge.config.toml_keys import describe_unknown
-from epithermal_edge.errors import ConfigError
-from epithermal_host.arrays import Array, Mask
+from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig
-from epithermal_host.config.run_toml import from_table
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
 from epithermal_host.evaluation.methods import COSMIC
 from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.rendering.text import plain
 from epithermal_host.studies import single_site_place
-from epithermal_host.studies.single_site_place import Record, StudyConfig, wet_season
+from epithermal_host.studies.single_site_place import Record, seasons, wet_season
 from epithermal_host.studies.single_site_result import (
     BEST,
     COUNTS,
@@ -32,6 +30,7 @@ from epithermal_host.studies.single_site_result import (
     WEATHER,
     Study,
 )
+from epithermal_host.studies.single_site_toml import Place, StudyConfig, read_study
 from epithermal_host.training.network import read_weights
 from epithermal_host.training.series import (
     DATASET,
@@ -44,37 +43,16 @@ from epithermal_host.training.series import (
     mask,
 )
 
-PICTURE, PARAMETERS, SOILS, DATA = "study.png", "parameters.png", "soils.png", "study.json"
+if TYPE_CHECKING:
+    from epithermal_host.training.train import TrainResult
 
-
-TRAIN_DEFAULTS = {"epochs": 300, "patience": 60, "batch": 8}  # for the few days of one place
-
-
-def read_study(path: Path) -> tuple[StudyConfig, TrainConfig]:
-    """Read the configuration of a study.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read or has errors; lists all of them.
-    """
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-    known = {"study": StudyConfig, "train": TrainConfig}
-    faults = [describe_unknown(f"[{name}]", name, known) for name in data if name not in known]
-    study = from_table(StudyConfig, data.get("study", {}), "study", faults)
-    train = from_table(TrainConfig, {**TRAIN_DEFAULTS, **data.get("train", {})}, "train", faults)
-    if faults:
-        raise ConfigError(*(f"{path}: {fault}" for fault in faults))
-    return study, train
+Network = Callable[[Array32], Array32]
+PICTURE, PARAMETERS, SOILS = "study.png", "parameters.png", "soils.png"
+SCATTER, DATA = "scatter.png", "study.json"
 
 
 def run(path: Path, out: Path, *, progress: bool = True) -> Study:
-    """Simulate, train and evaluate; write three pictures and study.json.
+    """Simulate, train and evaluate; write four pictures and study.json.
 
     Parameters
     ----------
@@ -86,40 +64,69 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
     Raises
     ------
     ConfigError
-        site.toml has errors.
+        site.toml has errors, or the engine is not installed.
     SolverError
         The column cannot be solved.
     """
-    config, train_config = read_study(path)
-    all_records = single_site_place.records(config)
+    place, train_config = read_study(path)
+    all_records = single_site_place.records(place)
     unseen = all_records.unseen
-    parts = split(config, len(unseen.truth))
-    _write_dataset(out, all_records.train, parts)
-
-    from epithermal_host.studies import single_site_plots
-    from epithermal_host.training import kinds, train
-
-    trained = train.run(out, train_config, progress=progress)
-    network = kinds.sequence(read_weights(out))
+    parts = split(place.config, len(unseen.truth))
+    networks, trained = _train(out, place.config, all_records.train, parts, train_config, progress)
     t_d = _best_t(unseen, parts["train"], train_config.spin_up_steps)
-    estimates = _estimates(unseen, network, t_d)
+    estimates, each = _estimates(unseen, networks, t_d)
+    spin_up = train_config.spin_up_steps
     study = Study(
-        config=config,
+        place=place,
         record=unseen,
+        irrigation_mm=all_records.irrigation_mm,
         estimates=estimates,
+        networks=each,
         parts=parts,
         best_t_d=t_d,
-        table=_table(unseen, estimates, parts, train_config.spin_up_steps),
-        elsewhere=_evaluate_elsewhere(all_records.elsewhere, network, parts["test"], t_d),
-        best_epoch=trained.best_epoch + 1,
-        epochs=len(trained.history),
-        wall_s=trained.wall_s,
+        table=_score(unseen, estimates, _days(unseen, parts, spin_up)),
+        elsewhere=_evaluate_elsewhere(all_records.elsewhere, networks, parts["test"], t_d),
+        seasons=_score(unseen, estimates, _test_seasons(place, unseen, parts, spin_up)),
+        best_epoch=trained[0].best_epoch + 1,
+        epochs=len(trained[0].history),
+        wall_s=sum(result.wall_s for result in trained),
     )
-    write_atomic(out / PICTURE, single_site_plots.record(study))
-    write_atomic(out / PARAMETERS, single_site_plots.parameters(config.soil, study.elsewhere))
-    write_atomic(out / SOILS, single_site_plots.soils(config.soil, study.elsewhere))
-    write_json(out / DATA, _as_json(study))
+    _write(out, study)
     return study
+
+
+def _write(out: Path, study: Study) -> None:
+    from epithermal_host.studies import single_site_plots
+
+    soil = study.place.soil_name
+    write_atomic(out / PICTURE, single_site_plots.record(study))
+    write_atomic(out / SCATTER, single_site_plots.scatter(study))
+    write_atomic(
+        out / PARAMETERS, single_site_plots.parameters(soil, study.elsewhere, study.place.soils[0])
+    )
+    write_atomic(out / SOILS, single_site_plots.soils(soil, study.elsewhere))
+    write_json(out / DATA, _as_json(study))
+
+
+def _train(
+    out: Path,
+    config: StudyConfig,
+    records: list[Record],
+    parts: dict[str, slice],
+    train_config: TrainConfig,
+    progress: bool,
+) -> tuple[list[Network], list[TrainResult]]:
+    """Train the networks, each in a folder of its own but the first."""
+    from epithermal_host.training import kinds, train
+
+    networks, results = [], []
+    for number in range(config.networks):
+        folder = out / f"network-{number + 1}" if number else out
+        _write_dataset(folder, records, parts)
+        own = dataclasses.replace(train_config, seed=train_config.seed + number)
+        results.append(train.run(folder, own, progress=progress))
+        networks.append(kinds.sequence(read_weights(folder)))
+    return networks, results
 
 
 def split(config: StudyConfig, days: int) -> dict[str, slice]:
@@ -176,33 +183,53 @@ def _best_t(record: Record, days: slice, spin_up: int) -> float:
     return best_t(record.inverted[None], cost)
 
 
-def _estimates(record: Record, network: Any, t_d: float) -> dict[str, Array]:
-    """Run all methods over the whole record, (T,) each."""
+def _estimates(
+    record: Record, networks: Sequence[Network], t_d: float
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Run all methods over the whole record; (T,) each, and (K, T) of each network."""
     inverted, features = record.inverted[None], record.features[None]
     both = np.concatenate([counts_alone(features), mask(features, soil=True)])
-    y = network(both)[..., 0].astype(np.float64)
+    y = np.stack([network(both)[..., 0].astype(np.float64) for network in networks])
+    each = {COUNTS: y[:, 0], WEATHER: y[:, 1]}
     return {
         COSMIC: record.inverted,
         USUAL: exponential_filter(inverted, FILTER_T_D)[0],
         BEST: exponential_filter(inverted, t_d)[0],
-        COUNTS: y[0],
-        WEATHER: y[1],
-    }
+        **{method: theta.mean(axis=0) for method, theta in each.items()},
+    }, each
 
 
-def _table(
-    record: Record, estimates: dict[str, Array], parts: dict[str, slice], spin_up: int
-) -> dict[str, dict[str, Stats]]:
-    """Evaluate each method on training, validation and test days, and on wet and dry test days."""
-    usable = ~record.snow & np.isfinite(record.inverted) & np.isfinite(record.truth)
+def _usable(record: Record, days: slice, spin_up: int) -> Mask:
+    """Select days of a part that can be judged, (T,)."""
+    usable = np.zeros(record.truth.size, dtype=bool)
+    usable[days] = True
     usable[:spin_up] = False
+    return np.asarray(
+        usable & ~record.snow & np.isfinite(record.inverted) & np.isfinite(record.truth)
+    )
+
+
+def _days(record: Record, parts: dict[str, slice], spin_up: int) -> dict[str, Mask]:
+    """Select training, validation and test days, and wet and dry test days."""
+    rows = {name: _usable(record, days, spin_up) for name, days in parts.items()}
     wet = wet_season(record)
-    rows: dict[str, Mask] = {}
-    for name in ("train", "validation", "test"):
-        rows[name] = np.zeros_like(usable)
-        rows[name][parts[name]] = usable[parts[name]]
     rows["test, wet season"] = rows["test"] & wet
     rows["test, dry season"] = rows["test"] & ~wet
+    return rows
+
+
+def _test_seasons(
+    place: Place, record: Record, parts: dict[str, slice], spin_up: int
+) -> dict[str, Mask]:
+    """Select the test days of each season of the year."""
+    test = _usable(record, parts["test"], spin_up)
+    return {name: test & days for name, days in seasons(record, place).items()}
+
+
+def _score(
+    record: Record, estimates: dict[str, Array], rows: dict[str, Mask]
+) -> dict[str, dict[str, Stats]]:
+    """Evaluate each method on each choice of days that has any."""
     return {
         name: {m: stats(record.truth[None], e[None], use[None]) for m, e in estimates.items()}
         for name, use in rows.items()
@@ -211,7 +238,7 @@ def _table(
 
 
 def _evaluate_elsewhere(
-    records: dict[str, Record], network: Any, test: slice, t_d: float
+    records: dict[str, Record], networks: Sequence[Network], test: slice, t_d: float
 ) -> dict[str, dict[str, float]]:
     """Evaluate the methods on other soils under the same weather, on the test days."""
     out = {}
@@ -219,24 +246,44 @@ def _evaluate_elsewhere(
         use = ~record.snow[test]
         out[name] = {
             method: rms((theta[test] - record.truth[test])[use])
-            for method, theta in _estimates(record, network, t_d).items()
+            for method, theta in _estimates(record, networks, t_d)[0].items()
         }
     return out
 
 
 def _as_json(study: Study) -> dict[str, Any]:
+    place = study.place
     value: dict[str, Any] = plain(
         {
-            "study": study.config,
+            "study": place.config,
+            "soils": place.soils,
+            "layer_bottoms_cm": place.bottoms_cm,
+            "cover": place.cover,
+            "irrigation_rule": place.irrigation,
+            "irrigation_mm": float(study.irrigation_mm.sum()),
+            "irrigation_days": int(np.count_nonzero(study.irrigation_mm)),
+            "weather": place.weather_name,
             "best_t_d": study.best_t_d,
             "best_epoch": study.best_epoch,
             "epochs": study.epochs,
             "wall_s": study.wall_s,
             "table": study.table,
+            "seasons": study.seasons,
+            "rmse_of_networks": rmse_of_networks(study),
             "elsewhere_rmse": study.elsewhere,
         }
     )
     return value
+
+
+def rmse_of_networks(study: Study) -> dict[str, list[float]]:
+    """Return the RMSE of each network on the test days, by method [m3 m-3]."""
+    test = study.parts["test"]
+    use = _usable(study.record, test, 0)
+    return {
+        method: [rms((theta - study.record.truth)[use]) for theta in each]
+        for method, each in study.networks.items()
+    }
 
 
 def text(study: Study) -> str:
@@ -245,4 +292,9 @@ def text(study: Study) -> str:
     for method in study.estimates:
         values = "".join(f"{rows[method].rmse:18.4f}" for rows in study.table.values())
         lines.append(f"{method:26}{values}")
+    if study.place.config.networks > 1:
+        for method, each in rmse_of_networks(study).items():
+            lines.append(
+                f"{method}: single networks {min(each):.4f} to {max(each):.4f} on the test days"
+            )
     return "\n".join(lines)

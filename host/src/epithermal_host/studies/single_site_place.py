@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -12,21 +11,25 @@ from epithermal_edge.physics.cosmic import cosmic_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.config.instrument import InstrumentConfig
-from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.evaluation.groups import SEASON_D, running_sum
 from epithermal_host.simulation.detector import COLUMNS, observe
+from epithermal_host.simulation.irrigation import add_water, irrigate
 from epithermal_host.simulation.scenario import Scenario
-from epithermal_host.simulation.simulate import Result, simulate
+from epithermal_host.simulation.simulate import Result, after_spin_up, respond, weather_of
 from epithermal_host.soil.hydraulics import (
     CATALOGUE,
     N_WITHOUT_AIR_ENTRY,
     SoilHydraulics,
 )
-from epithermal_host.studies.uccle import UCCLE, own_cover
+from epithermal_host.studies.single_site_toml import DEPTH_CM, Place
 from epithermal_host.training.dataset import run_pipeline, stack_sites
+from epithermal_host.weather.observed import cut_window
 
-DEPTH_CM, NODES, TOP_DZ_CM = 150.0, 61, 0.5
+NODES, TOP_DZ_CM = 61, 0.5
+THETA_S_MAX = 0.7  # of a changed soil; peat aside, no soil holds more [m3 m-3]
 USUAL_THETA = 0.25  # to which the configured counting error refers [m3 m-3]
+SEASONS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
+"""Months of the northern seasons; in the south the names change places."""
 FACTORS: dict[str, tuple[float, ...]] = {  # for n: on n - 1
     "theta_r": (0.2, 0.5, 1.5, 2.0),
     "theta_s": (0.8, 0.9, 1.1, 1.2),  # of a loam: 0.34 to 0.52, the limits of mineral soils
@@ -34,37 +37,6 @@ FACTORS: dict[str, tuple[float, ...]] = {  # for n: on n - 1
     "n": (0.6, 0.8, 1.6, 2.5),
     "ks_cm_d": (0.2, 0.5, 2.0, 5.0),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class StudyConfig:
-    """Place and record of a study: section [study] of site.toml."""
-
-    soil: str = "loam"  # of the catalogue
-    cover: Literal["bare", "grass"] = "bare"
-    years: int = 10
-    seed: int = 1
-    test_share: float = 0.1  # last part of the record, not used in training in any way
-    validation_share: float = 0.1  # part before it, for early stopping
-    detectors: int = 8  # training records of the same truth, each with its own noise
-    count_error: float = 0.008  # relative, of a day's counts at a water content of 0.25
-
-    def __post_init__(self) -> None:
-        checks = [
-            (self.soil not in CATALOGUE, f"soil must be among {', '.join(CATALOGUE)}"),
-            (not 3 <= self.years <= 50, "years must be within 3 to 50"),
-            (not 0 <= self.seed <= 2**31, "seed must be within 0 to 2147483648"),
-            (not 0.05 <= self.test_share <= 0.5, "test_share must be within 0.05 to 0.5"),
-            (
-                not 0.05 <= self.validation_share <= 0.3,
-                "validation_share must be within 0.05 to 0.3",
-            ),
-            (not 1 <= self.detectors <= 256, "detectors must be within 1 to 256"),
-            (not 1e-4 <= self.count_error <= 0.1, "count_error must be within 0.0001 to 0.1"),
-        ]
-        faults = [text for bad, text in checks if bad]
-        if faults:
-            raise ValueError("; ".join(faults))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,40 +60,75 @@ class Records:
     train: list[Record]  # of the detectors used in training
     unseen: Record  # of another detector at the same place
     elsewhere: dict[str, Record]  # of other detectors on other soils, by soil
+    irrigation_mm: Array  # (T,) at the place
 
 
-def records(config: StudyConfig) -> Records:
+def records(place: Place) -> Records:
     """Simulate the place and its variants; run all detectors through the pipeline in parallel.
 
     Raises
     ------
     SolverError
         A column cannot be solved.
+    ConfigError
+        The engine is not installed.
     """
-    soils = {"": CATALOGUE[config.soil], **variants(config)}
-    campaign = CampaignConfig(config.seed, 1, years=config.years)
-    results = {name: simulate(place(config, soil), campaign) for name, soil in soils.items()}
-    wanted = [("", i) for i in range(config.detectors + 1)]
-    wanted += [(name, config.detectors) for name in soils if name]
-    out = _observe([(place(config, soils[n]), results[n], i) for n, i in wanted])
+    detectors = place.config.detectors
+    soils = {"": place.soils, **variants(place)}
+    scenarios = {name: scenario(place, layers) for name, layers in soils.items()}
+    simulated = {name: simulate(place, scenarios[name]) for name in soils}
+    results = {name: result for name, (result, _) in simulated.items()}
+    wanted = [("", i) for i in range(detectors + 1)]
+    wanted += [(name, detectors) for name in soils if name]
+    out = _observe([(scenarios[name], results[name], i) for name, i in wanted])
     others = dict(zip([n for n, _ in wanted], out, strict=True))
     del others[""]
-    return Records(out[: config.detectors], out[config.detectors], others)
+    return Records(out[:detectors], out[detectors], others, simulated[""][1])
 
 
-def variants(config: StudyConfig) -> dict[str, SoilHydraulics]:
-    """List the soils of the catalogue and the study's soil with one parameter changed."""
-    own = CATALOGUE[config.soil]
-    out = dict(CATALOGUE)
+def simulate(place: Place, scenario: Scenario) -> tuple[Result, Array]:
+    """Simulate the place on one soil; return also the irrigation of each stored day, (T,) [mm].
+
+    Raises
+    ------
+    SolverError
+        The column cannot be solved.
+    ConfigError
+        The engine is not installed.
+    """
+    campaign, days = place.config.campaign, None
+    if place.station is not None:
+        length = campaign.spin_up_days + campaign.days
+        days = cut_window(place.station, scenario.observed_day, length)
+    natural = weather_of(scenario, campaign, days)
+    if place.irrigation is None:
+        return respond(scenario, natural, campaign), np.zeros(campaign.days)
+    irrigation_mm = irrigate(scenario, natural, campaign, place.irrigation)
+    result = respond(scenario, add_water(natural, irrigation_mm), campaign)
+    if not place.irrigation.measured:
+        result = dataclasses.replace(result, weather=after_spin_up(natural, campaign))
+    return result, irrigation_mm[campaign.spin_up_days :]
+
+
+def variants(place: Place) -> dict[str, tuple[SoilHydraulics, ...]]:
+    """List the place's soil, those of the catalogue, and its soil with one parameter changed."""
+    out = {name: (soil,) for name, soil in CATALOGUE.items()} | {place.soil_name: place.soils}
     for name, factors in FACTORS.items():
-        value = getattr(own, name)
         for factor in factors:
-            new = 1.0 + (value - 1.0) * factor if name == "n" else value * factor
-            soil = dataclasses.replace(own, **{name: new})
-            if name == "n" and new < N_WITHOUT_AIR_ENTRY:  # like the catalogue's fine soils
-                soil = soil.with_air_entry()
-            out[variant(name, factor)] = soil
+            changed = tuple(_changed(soil, name, factor) for soil in place.soils)
+            out[variant(name, factor)] = changed
     return out
+
+
+def _changed(soil: SoilHydraulics, parameter: str, factor: float) -> SoilHydraulics:
+    value = getattr(soil, parameter)
+    new = 1.0 + (value - 1.0) * factor if parameter == "n" else value * factor
+    if parameter == "theta_s":
+        new = min(new, THETA_S_MAX)
+    changed = dataclasses.replace(soil, **{parameter: new})
+    if changed.n < N_WITHOUT_AIR_ENTRY and not soil.air_entry_cm:  # like the catalogue's fine soils
+        changed = changed.with_air_entry()
+    return changed
 
 
 def variant(parameter: str, factor: float) -> str:
@@ -129,16 +136,24 @@ def variant(parameter: str, factor: float) -> str:
     return f"{parameter} x {factor:g}"
 
 
-def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
-    """Build the scenario: one uniform soil in the climate of Uccle, with a known site."""
+def scenario(place: Place, soils: tuple[SoilHydraulics, ...]) -> Scenario:
+    """Build the scenario of a place whose site is known, with these soils as its layers.
+
+    A single soil reaches to the bottom.
+    """
+    density = [
+        soil.bulk_density_g_cm3 if np.isnan(known) else known
+        for soil, known in zip(soils, place.densities_g_cm3, strict=False)
+    ]
+    config, climate, station = place.config, place.climate, place.station
     unit = Site(
         cosmic_n_cph=1.0,
-        bulk_density_g_cm3=soil.bulk_density_g_cm3,
+        bulk_density_g_cm3=density[0],
         lattice_water_g_g=0.025,
         organic_water_g_g=0.01,
-        latitude_deg=UCCLE.latitude_deg,
+        latitude_deg=climate.latitude_deg,
         incoming_form="plain",
-        incoming_ref=UCCLE.incoming_mean,
+        incoming_ref=climate.incoming_mean,
     )
     usual = float(np.asarray(cosmic_rate(np.array([USUAL_THETA]), unit))[0])
     rate_cph = 1.0 / (24.0 * config.count_error**2)
@@ -146,20 +161,22 @@ def place(config: StudyConfig, soil: SoilHydraulics) -> Scenario:
         index=0,
         seed=config.seed,
         plain=True,
-        soils=(soil,),
-        bulk_density_g_cm3=(soil.bulk_density_g_cm3,),
-        bound_water_g_g=(0.035,),
-        layer_bottoms_cm=(),
+        soils=soils,
+        bulk_density_g_cm3=tuple(density),
+        bound_water_g_g=(0.035,) * len(soils),
+        layer_bottoms_cm=place.bottoms_cm[: len(soils) - 1],
         depth_cm=DEPTH_CM,
         nodes=NODES,
         top_dz_cm=TOP_DZ_CM,
         h_initial_cm=-200.0,
-        cover=own_cover(config.cover),
-        roots_grow=False,
-        climate=UCCLE,
+        cover=place.cover,
+        roots_grow=place.roots_grow,
+        climate=climate,
         snow_on_counts=False,
         site=dataclasses.replace(unit, cosmic_n_cph=rate_cph / usual),
-    )  # fmt: skip
+        observed=station.name if station else "",
+        observed_day=station.begins[-1] if station else 0,
+    )
 
 
 def _observe(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
@@ -202,3 +219,12 @@ def _observe(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
 def wet_season(record: Record) -> Mask:
     """Select the days (T,) whose preceding 60 days had more precipitation than ET0."""
     return np.asarray(running_sum((record.rain_mm - record.et0_mm)[None], SEASON_D)[0] > 0.0)
+
+
+def seasons(record: Record, place: Place) -> dict[str, Mask]:
+    """Select the days (T,) of each season of the year."""
+    date = (record.day_end_s - 1.0).astype("datetime64[s]")
+    month = date.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    shift = 6 if place.climate.latitude_deg < 0.0 else 0
+    local = (month - 1 + shift) % 12 + 1
+    return {name: np.isin(local, months) for name, months in SEASONS.items()}

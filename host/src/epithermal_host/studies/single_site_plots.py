@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.evaluation.metrics import ENOUGH_DAYS
 from epithermal_host.rendering.plots import (
     BLUE,
     GREEN,
@@ -19,8 +20,8 @@ from epithermal_host.rendering.plots import (
     plot_style,
     png,
 )
-from epithermal_host.soil.hydraulics import CATALOGUE
-from epithermal_host.studies.single_site_place import FACTORS, variant, wet_season
+from epithermal_host.soil.hydraulics import CATALOGUE, SoilHydraulics
+from epithermal_host.studies.single_site_place import FACTORS, seasons, variant, wet_season
 from epithermal_host.studies.single_site_result import BEST, COUNTS, WEATHER, Study
 
 PAINT = {COSMIC: GREY, BEST: VERMILION, COUNTS: GREEN, WEATHER: BLUE}
@@ -36,24 +37,26 @@ def record(study: Study) -> bytes:
     """Draw the whole record, the last two years with their seasons, and the errors."""
     with plot_style():
         figure = new_figure(11.0, 9.0)
+        config, place = study.place.config, study.place
         whole, near, error = figure.subplots(3, 1, height_ratios=(2.2, 3.2, 2.0))
         _lines(whole, study, slice(0, None), (COSMIC, WEATHER))
-        _lines(near, study, slice(-SHOWN_D, None), (COSMIC, BEST, WEATHER))
+        _lines(near, study, slice(-SHOWN_D, None), (COSMIC, BEST, COUNTS, WEATHER))
         _errors(error, study, slice(-SHOWN_D, None))
         for axes in (whole, near, error):
             _mark(axes, study)
             date_axis(axes)
         _seasons(near, study, slice(-SHOWN_D, None))
-        config = study.config
         rows = study.table["test"]
         errors = ", ".join(f"{name} {rows[name].rmse:.4f}" for name in PAINT)
+        watered = ", irrigated" if place.irrigation else ""
+        weather = "weather" if place.station else "climate"
         whole.set_title(
-            f"{config.soil.replace('_', ' ')}, {config.cover}, climate of Uccle. RMSE on the test "
-            f"days [{UNIT}]:\n{errors}",
+            f"{_soil(place.soil_name)}, {config.cover}{watered}, {weather} of "
+            f"{place.weather_name}. RMSE on the test days [{UNIT}]:\n{errors}",
             loc="left",
             fontsize=9.5,
         )
-        near.legend(ncols=5, loc="upper left", frameon=False, fontsize=9.0)
+        near.legend(ncols=6, loc="upper left", frameon=False, fontsize=9.0)
         return png(figure)
 
 
@@ -64,7 +67,14 @@ def _lines(axes: Any, study: Study, days: slice, methods: tuple[str, ...]) -> No
         if name == COSMIC:
             style = {"ls": "", "marker": ".", "ms": 3.0}
         axes.plot(time, study.estimates[name][days], c=PAINT[name], label=name, **style)
+        each = study.networks.get(name)
+        if each is not None and len(each) > 1:
+            axes.fill_between(time, each[:, days].min(axis=0), each[:, days].max(axis=0),
+                              color=PAINT[name], alpha=0.25, lw=0.0)  # fmt: skip
     axes.plot(time, study.record.truth[days], c="k", lw=1.1, label="truth")
+    if watered := np.flatnonzero(study.irrigation_mm[days]).tolist():
+        axes.plot(time[watered], np.full(len(watered), 0.07), "^", c=BLUE, ms=5.0,
+                  transform=axes.get_xaxis_transform(), label="irrigation")  # fmt: skip
     axes.set_ylabel(f"0–30 cm [{UNIT}]")
     axes.set_xlim(time[0], time[-1])
     low, high = axes.get_ylim()
@@ -73,7 +83,7 @@ def _lines(axes: Any, study: Study, days: slice, methods: tuple[str, ...]) -> No
 
 def _errors(axes: Any, study: Study, days: slice) -> None:
     time = study.record.day_end_s[days].astype("datetime64[s]")
-    for name in (COSMIC, BEST, WEATHER):
+    for name in PAINT:
         error = np.where(study.record.snow, np.nan, study.estimates[name] - study.record.truth)
         axes.plot(time, error[days], c=PAINT[name], lw=1.0, label=name)
     axes.axhline(0.0, c="k", lw=0.7)
@@ -102,12 +112,50 @@ def _seasons(axes: Any, study: Study, days: slice) -> None:
     wet = wet_season(study.record)[days]
     axes.fill_between(time, 0.975, 1.0, where=wet, transform=axes.get_xaxis_transform(),
                       color=BLUE, lw=0.0, step="mid")  # fmt: skip
-    axes.text(1.0, 0.965, "blue: wet season (more rain than ET0 in 60 days)", ha="right", va="top",
-              transform=axes.transAxes, fontsize=8.5, c=BLUE)  # fmt: skip
+    axes.set_title("blue bar: wet season (more rain than ET0 in 60 days)", loc="right",
+                   fontsize=8.5, c=BLUE)  # fmt: skip
 
 
-def parameters(soil: str, rmse: Rmse) -> bytes:
-    """Draw RMSE against changes of one hydraulic parameter of the soil, a panel for each."""
+def scatter(study: Study) -> bytes:
+    """Draw estimate against truth on the test days, by method (rows) and season (columns)."""
+    chosen = {
+        name: days[study.parts["test"]] for name, days in seasons(study.record, study.place).items()
+    }
+    truth = study.record.truth[study.parts["test"]]
+    usable = ~study.record.snow[study.parts["test"]]
+    with plot_style():
+        figure = new_figure(10.0, 10.0)
+        panels = figure.subplots(len(PAINT), len(chosen), sharex=True, sharey=True, squeeze=False)
+        for row, (method, paint) in zip(panels, PAINT.items(), strict=True):
+            estimate = study.estimates[method][study.parts["test"]]
+            for axes, (season, days) in zip(row, chosen.items(), strict=True):
+                use = days & usable
+                axes.plot(truth[use], estimate[use], ".", c=paint, ms=3.0)
+                axes.axline((truth.min(), truth.min()), slope=1.0, c="k", lw=0.7)
+                if season in study.seasons:
+                    found = study.seasons[season][method]
+                    agreement = f"r {found.r:.3f}, KGE {found.kge:.2f}"
+                    if np.isnan(found.r):
+                        agreement = f"r, KGE: needs {ENOUGH_DAYS} days"
+                    axes.text(0.04, 0.96, f"RMSE {found.rmse:.4f}\n{agreement}", va="top",
+                              transform=axes.transAxes, fontsize=8.5)  # fmt: skip
+            row[0].set_ylabel(f"{method}\n[{UNIT}]", fontsize=9.0)
+        for axes, season in zip(panels[0], chosen, strict=True):
+            axes.set_title(season, fontsize=10.0)
+        figure.supxlabel(f"true water content of 0–30 cm on the test days [{UNIT}]", fontsize=10.0)
+        return png(figure)
+
+
+def parameters(soil: str, rmse: Rmse, top: SoilHydraulics) -> bytes:
+    """Draw RMSE against changes of one hydraulic parameter, a panel for each.
+
+    Parameters
+    ----------
+    soil :
+        Name of the study's soil in `rmse`.
+    top :
+        Its uppermost layer, whose values are shown; all layers are changed by the same factor.
+    """
     with plot_style():
         figure = new_figure(11.0, 3.9)
         panels = figure.subplots(1, len(FACTORS), sharey=True)
@@ -123,7 +171,7 @@ def parameters(soil: str, rmse: Rmse) -> bytes:
             axes.set_xscale("log")
             axes.set_xticks(x, [f"{f:g}" for f in x])
             axes.minorticks_off()
-            (symbol, unit), value = SYMBOLS[name], getattr(CATALOGUE[soil], name)
+            (symbol, unit), value = SYMBOLS[name], getattr(top, name)
             shown = value - 1.0 if name == "n" else value
             axes.set_title(f"{symbol} = {shown:.3g}{unit} × …", fontsize=10.0)
             axes.grid(axis="y", lw=0.4, c="0.9")
@@ -142,6 +190,7 @@ def soils(soil: str, rmse: Rmse) -> bytes:
         figure = new_figure(11.0, 4.3)
         axes = figure.add_subplot()
         names = sorted(CATALOGUE, key=lambda name: CATALOGUE[name].ks_cm_d, reverse=True)
+        names += [soil] if soil not in CATALOGUE else []
         x, width = np.arange(len(names)), 0.8 / len(PAINT)
         for i, (method, paint) in enumerate(PAINT.items()):
             values = [rmse[name][method] for name in names]
