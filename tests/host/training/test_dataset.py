@@ -71,7 +71,7 @@ def test_the_first_record_counts_and_so_does_each_at_the_border_of_a_block():
     columns = {"counts": np.full((hours, 1), 1500.0, np.float32), "rain_mm": rain}
     columns["pressure_hpa"] = np.full((hours, 1), 1000.0, np.float32)
     columns["duration_s"] = np.full((hours, 1), 3600.0, np.float32)
-    site = dataset.stack_sites([sample(Population(), 1, 0).site])
+    site = dataset.stack_sites([sample(Population(), 1, 0).site])  # without a described cover
     shown = dataset.run_pipeline(site, end_s, columns).features
     by_day = shown[0, :, [f.name for f in FEATURES].index("rain_mm")]
     expected = np.zeros(hours // 24)

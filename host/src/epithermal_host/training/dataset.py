@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from epithermal_edge.config.canopy import DAYS
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.block import FIELDS, Block
@@ -199,7 +200,7 @@ def stack_sites(sites: Sequence[Site]) -> Site:
 
     def stacked(name: str) -> Array:
         each = [np.asarray(getattr(site, name), dtype=np.float64) for site in sites]
-        shape = np.broadcast_shapes(*{value.shape for value in each})
+        shape = (DAYS,) if name == "canopy_cover" else ()
         return np.stack([np.broadcast_to(value, shape) for value in each])
 
     values = {
