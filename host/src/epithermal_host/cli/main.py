@@ -10,7 +10,7 @@ from pathlib import Path
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_host import __version__
-from epithermal_host.cli import evaluate, retrain, sign, validate, weather
+from epithermal_host.cli import evaluate, retrain, sampling, sign, validate, weather
 
 # No heavy imports here: `--help` must be fast, and a typing error must not load TensorFlow.
 
@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_steps(commands)
     _add_calibrate(commands)
     _add_retrain(commands)
+    p = _add(commands, "sampling", _sampling, "plan the soil samples of a calibration",
+             sampling.EXAMPLE)  # fmt: skip
+    sampling.add_arguments(p)
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
@@ -311,6 +314,10 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 def _retrain(arguments: argparse.Namespace) -> int:
     return retrain.run(arguments, print)
+
+
+def _sampling(arguments: argparse.Namespace) -> int:
+    return sampling.run(arguments, print)
 
 
 def _study(arguments: argparse.Namespace) -> int:
