@@ -10,6 +10,8 @@ READY := $(VENV)/.ready
 EDGE_VENV := build/venv-edge
 # So many processes for tests, of which half wait; a file of tests in one of them, in the order of tests/conftest.py.
 JOBS := 4
+# the tests start hundreds of programs, each of which would compile its modules anew
+export PYTHONDONTWRITEBYTECODE :=
 ABREAST = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 help: ## this list
@@ -53,6 +55,7 @@ slowest: $(READY) ## the suite with the processor time and the waiting time of e
 
 test-slow: $(READY) ## what is too long for `make test`
 	$(BIN)/python -m pytest -m slow
+	EPITHERMAL_FAULTS=full $(BIN)/python -m pytest tests/contract/test_real_input.py
 
 faults: $(READY) ## every fault of docs/faults.md in full size, hours; report in build/faults.json
 	EPITHERMAL_FAULTS=full EPITHERMAL_FAULTS_REPORT=build/faults.json \
@@ -93,13 +96,19 @@ fuzz-tables: $(READY) ## change the tables of three real sites in 2000 ways; hal
 bench-stations: $(READY) ## 200 stations at one broker and one database, 30 days of hours each
 	$(BIN)/python -m tests.bench.bench_stations --report build/stations.json
 
-bench: bench-station bench-page bench-cosmic bench-columns bench-campaign bench-training ## speed and memory, ratios side by side
+bench: bench-station bench-page bench-journal bench-field bench-cosmic bench-columns bench-campaign bench-training ## speed and memory, ratios side by side
 
 bench-station: $(READY) ## import time, memory, step, `status`, idling and replay speed of the station
 	@$(BIN)/python tests/bench/bench_station.py
 
 bench-page: $(READY) ## what the station's page costs: import, memory under load, time of an answer
 	@$(BIN)/python tests/bench/bench_page.py
+
+bench-journal: $(READY) ## page, export and status on journals of one and of ten years of hours
+	@$(BIN)/python tests/bench/bench_journal.py
+
+bench-field: $(READY) ## calibrate and evaluate a site-year of hours
+	@$(BIN)/python tests/bench/bench_field.py
 
 bench-cosmic: $(READY) ## COSMIC's fast path beside the 1 mm x 180 angle sum
 	@$(BIN)/python tests/bench/bench_cosmic.py
@@ -133,5 +142,5 @@ clean: ## remove what the targets made, but not .venv
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 .PHONY: help dev demo check test slowest mutants test-edge test-slow test-dashboards test-deb test-docs faults \
-  faults-short bench bench-station bench-page bench-stations fuzz-tables bench-cosmic bench-columns bench-campaign \
-  bench-training docs site deb clean
+  faults-short bench bench-station bench-page bench-journal bench-field bench-stations fuzz-tables bench-cosmic \
+  bench-columns bench-campaign bench-training docs site deb clean

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
 from epithermal_edge.cli import replay
 from epithermal_edge.journal import history
-from epithermal_edge.journal.history import JournalEntry
+from epithermal_edge.journal.history import JournalEntry, StoredRow
+from epithermal_edge.journal.rows import RESULTS
 from epithermal_edge.loggers.records_csv import CHECKSUM, seal
 from epithermal_edge.messages.observation import qartod, quality_flags
 from epithermal_edge.times import utc
 
 POLL_S = 0.5  # between two reads of the journal
 COLUMNS = ("seq", *replay.COLUMNS, "model")
+_CORRECTED, _ESTIMATE = (
+    itemgetter(*map(RESULTS.index, names)) for names in (replay.CORRECTED, replay.ESTIMATE)
+)
+_WINDOW_END, _AGE = RESULTS.index("window_end_s"), RESULTS.index("state_age_steps")
 
 
-def write(entries: Iterable[JournalEntry], out: IO[str], extra: Sequence[str] = ()) -> int:
+def write(rows: Iterable[StoredRow], out: IO[str], extra: Sequence[str] = ()) -> int:
     """Write records and their estimates as CSV, one line per record; return their number.
 
     Parameters
@@ -32,12 +36,18 @@ def write(entries: Iterable[JournalEntry], out: IO[str], extra: Sequence[str] = 
     """
     print(*COLUMNS, *extra, CHECKSUM, sep=",", file=out)
     count = 0
-    for entry in entries:
-        line = io.StringIO()
-        cells = [entry.seq, *replay.row(entry.outcome), entry.model]
-        cells += replay.extra_cells(entry.outcome.record, extra)
-        csv.writer(line, lineterminator="").writerow(cells)
-        print(seal(line.getvalue()), file=out)
+    for row in rows:
+        age = row.results[_AGE]
+        cells = replay.format_cells(
+            row.record,
+            _CORRECTED(row.results),
+            _ESTIMATE(row.results),
+            row.results[_WINDOW_END],
+            0 if age != age else int(age),
+            row.quality,
+        )
+        text = f"{row.seq},{cells},{row.model}{replay.extra_cells(row.record, extra)}"
+        out.write(f"{seal(text)}\n")
         count += 1
     return count
 

@@ -135,9 +135,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
     db = history.open_readonly(read_status_keys(arguments.station).state_dir / JOURNAL_FILE)
     table = rows.SET_ASIDE if arguments.set_aside else history.RECORD
-    entries = history.read_entries(db, 0, *_bounds(arguments), table=table)
+    stored = history.read_rows(db, 0, *_bounds(arguments), table=table)
     with _output(arguments.csv) as out:
-        count = export.write(entries, out, history.optional_columns(db, *_bounds(arguments)))
+        count = export.write(stored, out, history.optional_columns(db, *_bounds(arguments)))
     print(f"records={count}", file=sys.stderr)
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -34,8 +34,11 @@ COLUMNS = (
 
 _BEFORE, _WINDOW = COLUMNS.index("abs_humidity_g_m3"), COLUMNS.index("window_end_utc")
 _RECORD = attrgetter(*COLUMNS[1:_BEFORE])
-_CORRECTED = attrgetter(*COLUMNS[_BEFORE:_WINDOW])
-_ESTIMATE = attrgetter(*COLUMNS[_WINDOW + 1 : COLUMNS.index("state_age_steps")])
+CORRECTED = COLUMNS[_BEFORE:_WINDOW]
+ESTIMATE = COLUMNS[_WINDOW + 1 : COLUMNS.index("state_age_steps")]
+_CORRECTED, _ESTIMATE = attrgetter(*CORRECTED), attrgetter(*ESTIMATE)
+_BEFORE_TEXT = ",".join(["%.8g"] * (_WINDOW - 1))  # eight significant digits
+_AFTER_TEXT = ",".join(["%.8g"] * len(ESTIMATE))
 
 
 def read(config: Config, files: Iterable[Path], dialect: str | None) -> ReadResult:
@@ -92,35 +95,55 @@ def write(outcomes: Iterable[Outcome], out: IO[str], extra: Sequence[str] = ()) 
     extra :
         Columns from `channels.extra_columns`, after the others.
     """
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow((*COLUMNS, *extra))
+    print(*COLUMNS, *extra, sep=",", file=out)
     count = 0
     for outcome in outcomes:
-        table.writerow([*row(outcome), *extra_cells(outcome.record, extra)])
+        out.write(f"{line(outcome)}{extra_cells(outcome.record, extra)}\n")
         count += 1
     return count
 
 
-def row(outcome: Outcome) -> list[str]:
+def line(outcome: Outcome) -> str:
     """Return the cells of one record, in the order of `COLUMNS`."""
-    record, corrected, estimate = outcome.record, outcome.corrected, outcome.estimate
-    return [
-        str(utc(record.end_s)),
-        *map(_text, _RECORD(record)),
-        *(_text(array[0]) for array in _CORRECTED(corrected)),
-        utc(estimate.window_end_s) or "",
-        *map(_text, _ESTIMATE(estimate)),
-        str(estimate.state_age_steps),
-        str(qartod(estimate.quality, estimate.theta)),
-        " ".join(quality_flags(estimate.quality)),
-    ]
+    estimate = outcome.estimate
+    return format_cells(
+        outcome.record,
+        [array[0] for array in _CORRECTED(outcome.corrected)],
+        _ESTIMATE(estimate),
+        estimate.window_end_s,
+        estimate.state_age_steps,
+        int(estimate.quality),
+    )
 
 
-def extra_cells(record: RawRecord, extra: Sequence[str]) -> list[str]:
-    """Return the cells of the optional columns of one record."""
-    return [_text(float(extra_value(record, name))) for name in extra]
+def format_cells(
+    record: RawRecord,
+    corrected: Sequence[float],
+    estimate: Sequence[float],
+    window_end_s: float,
+    state_age_steps: int,
+    quality: int,
+) -> str:
+    """Format the cells of one record; no cell needs quotes.
+
+    Parameters
+    ----------
+    corrected, estimate :
+        In the order of `CORRECTED` and `ESTIMATE`; the first one of `estimate` is theta.
+    """
+    end = utc(record.end_s)
+    window_end = end if window_end_s == record.end_s else utc(window_end_s) or ""
+    before, after = _BEFORE_TEXT % (*_RECORD(record), *corrected), _AFTER_TEXT % (*estimate,)
+    numbers = f"{end},{before},{window_end},{after}".replace("nan", "")
+    return f"{numbers},{state_age_steps},{qartod(quality, estimate[0])},{_flags(quality)}"
 
 
-def _text(value: float) -> str:
-    """Format a number with eight significant digits; NaN is empty."""
-    return "" if value != value else f"{value:.8g}"
+@functools.cache  # few combinations occur
+def _flags(quality: int) -> str:
+    return " ".join(quality_flags(quality))
+
+
+def extra_cells(record: RawRecord, extra: Sequence[str]) -> str:
+    """Format the optional columns of one record, each with its comma before it."""
+    values = (float(extra_value(record, name)) for name in extra)
+    return "".join("," if value != value else f",{value:.8g}" for value in values)

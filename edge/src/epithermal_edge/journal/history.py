@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class JournalEntry:
     model: str  # name and version; empty where no estimate is stored
 
 
+class StoredRow(NamedTuple):
+    """One record of the journal with what was computed for it, as numbers."""
+
+    seq: int
+    record: RawRecord
+    model: str  # name and version; empty where no estimate is stored
+    quality: int
+    results: list[float]  # in the order of rows.RESULTS; NaN: unknown
+
+
 def open_readonly(path: Path) -> sqlite3.Connection:
     """Open a journal read-only; a running station can go on writing it.
 
@@ -77,15 +87,15 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     return db
 
 
-def read_entries(
+def read_rows(
     db: sqlite3.Connection,
     after: int = 0,
     from_s: float = -math.inf,
     to_s: float = math.inf,
     limit: int = -1,
     table: str = RECORD,
-) -> Iterator[JournalEntry]:
-    """Yield the records in the order in which they were stored, each with its stored estimate.
+) -> Iterator[StoredRow]:
+    """Yield the records in the order in which they were stored, each with its stored results.
 
     Parameters
     ----------
@@ -105,8 +115,16 @@ def read_entries(
     """
     where = "record.seq > ? AND end_s > ? AND end_s <= ?"
     query = f"SELECT {_selected(db)} FROM {table} AS {_JOINED} WHERE {where}"
-    for entry, _ in _read(db, query, (after, from_s, to_s), limit):
-        yield entry
+    for row, _ in _read(db, query, (after, from_s, to_s), limit):
+        yield row
+
+
+def read_entries(db: sqlite3.Connection, after: int = 0, limit: int = -1) -> Iterator[JournalEntry]:
+    """Yield the records in the order in which they were stored, each with its stored estimate.
+
+    Parameters and errors as for `read_rows`.
+    """
+    return map(_entry, read_rows(db, after, limit=limit))
 
 
 def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[JournalEntry, float]]:
@@ -133,8 +151,8 @@ def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[Journa
     )
     query = f"SELECT {_selected(db)}, fell FROM ({newest}) AS newest JOIN {_JOINED}"
     query = query.replace("LEFT JOIN", "ON record.seq = newest.seq LEFT JOIN")
-    for entry, (fell,) in _read(db, query, (from_s,)):
-        yield entry, NAN if fell is None else float(fell)
+    for row, (fell,) in _read(db, query, (from_s,)):
+        yield _entry(row), NAN if fell is None else float(fell)
 
 
 def optional_columns(
@@ -183,7 +201,7 @@ _JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
 
 def _read(
     db: sqlite3.Connection, query: str, values: Sequence[object], limit: int = -1
-) -> Iterator[tuple[JournalEntry, Sequence[Any]]]:
+) -> Iterator[tuple[StoredRow, Sequence[Any]]]:
     """Yield the intact records of a query by number, and its columns after those of `_selected`."""
     width, end = RECORD_WIDTH, RECORD_WIDTH + len(RESULTS) + 4
     try:
@@ -192,29 +210,33 @@ def _read(
             if record is None:
                 log.warning("record %s is damaged on the disk", row[0])
                 continue
-            yield _entry(row[0], record, row[width:end]), row[end:]
+            yield _stored(row[0], record, row[width:end]), row[end:]
     except FAULTS as error:
         raise EpithermalError(f"the journal cannot be read: {error}") from error
 
 
-def _entry(seq: int, record: RawRecord, row: Sequence[Any]) -> JournalEntry:
-    """Return a record with its estimate; NaN where the estimate is missing or damaged."""
+def _stored(seq: int, record: RawRecord, row: Sequence[Any]) -> StoredRow:
+    """Return a record with its results; NaN where they are missing or damaged."""
     if row[0] is None or not is_estimate_whole(row):
-        row = (seq, "", int(Quality.NO_MODEL), *[None] * len(RESULTS), 0)
+        return StoredRow(seq, record, "", int(Quality.NO_MODEL), [NAN] * len(RESULTS))
     _, model, quality, *stored, _ = row
-    numbers = {k: NAN if v is None else float(v) for k, v in zip(RESULTS, stored, strict=True)}
+    return StoredRow(seq, record, model, quality, [NAN if v is None else float(v) for v in stored])
+
+
+def _entry(row: StoredRow) -> JournalEntry:
+    numbers = dict(zip(RESULTS, row.results, strict=True))
     age = numbers["state_age_steps"]
     values: dict[str, Any] = {name: numbers[name] for name in ESTIMATE}
     values["state_age_steps"] = 0 if math.isnan(age) else int(age)
-    estimate = Estimate(**values, quality=Quality(quality))
+    estimate = Estimate(**values, quality=Quality(row.quality))
     corrected = CorrectedRecord(
-        end_s=record.end_s,
-        duration_s=np.array([record.duration_s]),
-        counts=np.array([record.counts]),
-        quality=np.array([quality]),
+        end_s=row.record.end_s,
+        duration_s=np.array([row.record.duration_s]),
+        counts=np.array([row.record.counts]),
+        quality=np.array([row.quality]),
         **{name: np.array([numbers[name]]) for name in CORRECTED},
     )
-    return JournalEntry(seq, Outcome(record, corrected, estimate), model)
+    return JournalEntry(row.seq, Outcome(row.record, corrected, estimate), row.model)
 
 
 def newest_window_end_s(db: sqlite3.Connection) -> float | None:

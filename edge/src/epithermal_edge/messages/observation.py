@@ -53,13 +53,13 @@ _FLAG_NAMES = tuple((int(flag), str(flag.name).lower()) for flag in Quality)
 _FAIL, _SUSPECT = int(FAIL_FLAGS), int(SUSPECT_FLAGS)
 
 
-def quality_flags(quality: Quality) -> list[str]:
+def quality_flags(quality: int) -> list[str]:
     """Return the names of the flags that are set, in lower case."""
     bits = int(quality)  # arithmetic of flags is slow
     return [name for bit, name in _FLAG_NAMES if bit & bits]
 
 
-def qartod(quality: Quality, theta: float) -> int:
+def qartod(quality: int, theta: float) -> int:
     """Return the QARTOD flag of a message's theta.
 
     References
