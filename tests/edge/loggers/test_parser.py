@@ -306,6 +306,12 @@ def test_damage_in_a_used_column_rejects_the_line_with_the_reason(old, new, reas
     assert reason in str(caught.value)
 
 
+def test_a_comment_of_three_names_continues_the_header():
+    context = after("hydroinnova", HYDROINNOVA, b"//GpsUTC,LatDec,LongDec")
+    record = parse(context, HYDROINNOVA_ROW + b", 120000, 51.0, 7.0")[1]
+    assert same(record, parse(after("hydroinnova", HYDROINNOVA), HYDROINNOVA_ROW)[1])
+
+
 @pytest.mark.parametrize("used", [b"N1Cts", b"N1ET_sec", b"P4_mb", b"Date Time(UTC)"])
 def test_a_header_with_a_used_column_twice_is_rejected(used):
     with pytest.raises(FrameError, match="several columns are named"):

@@ -28,6 +28,7 @@ from epithermal_host.field import calibrate, calibrate_text, series
 from epithermal_host.field.calibration_fit import (
     Calibration,
     Day,
+    Extra,
     cosmic_shape,
     extra_hydrogen,
     fit,
@@ -325,6 +326,19 @@ def test_the_error_of_extra_hydrogen_is_where_chi_squared_has_risen_by_one(site_
     none = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, dry, strict=True)]
     at_zero = extra_hydrogen(site, none, fits(site, none)[-1])
     assert at_zero.water_g_g < 0.005 and math.isnan(at_zero.sigma_g_g)
+
+
+@pytest.mark.parametrize(("gain", "reason"), [(4.1, ""), (3.9, "the days do not require it")])
+def test_extra_hydrogen_needs_a_gain_of_4_in_chi_squared(site_toml, gain, reason):
+    site, theta = read_site(site_toml).site, np.array([0.08, 0.15, 0.25, 0.35])
+    n = N_CPH * cosmic_shape(site, 0.05)(theta)
+
+    def extra(times: float) -> Extra:
+        days = [day_of(t, 0.004 * times, r, 3.0 * times) for t, r in zip(theta, n, strict=True)]
+        return extra_hydrogen(site, days, fits(site, days)[-1])
+
+    found = extra(math.sqrt(extra(1.0).gain / gain))  # chi squared goes with 1 / error^2
+    assert found.gain == pytest.approx(gain, abs=0.05) and found.reason == reason
 
 
 def test_extra_hydrogen_at_its_limit_has_no_error(site_toml):
