@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "equations.md"
-MODULES = ("atmosphere", "corrections", "cosmic", "desilets", "uts", "footprint")
+MODULES = (
+    *("atmosphere", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
+    *("neutron_monitors", "uts"),
+)
 
 
 def test_every_function_on_the_page_of_equations_exists():

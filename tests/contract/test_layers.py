@@ -50,7 +50,7 @@ LAYERS = {
 }
 LIBRARY = {  # of edge: all that host may import; the rest is the station's program
     *("inference", "physics", "loggers", "signatures", "site", "records", "errors", "times"),
-    *("config.toml_keys", "config.canopy"),
+    *("config.toml_keys", "config.canopy", "config.location"),
 }
 EXPORTING = {  # folders whose __init__.py may import their own modules; all others import nothing
     (EDGE, "physics"): "the public formulas",
@@ -60,7 +60,7 @@ FEWEST, MOST = 4, 14  # modules of a folder, __init__.py not counted
 UNUSUAL = {  # folders with another number of modules, and why
     (EDGE, "page"): "most of the page is HTML, CSS and JavaScript",
     (EDGE, "signatures"): "a cipher and a file format",
-    (HOST, "neutrons"): "one physical model and its compiled kernel",
+    (HOST, "neutrons"): "one physical model, its compiled kernel, and the neutron monitors",
     (HOST, "rendering"): "one module for each medium",
 }
 LONGEST = 500  # lines of a file

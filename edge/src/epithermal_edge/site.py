@@ -8,6 +8,7 @@ from typing import Literal
 from epithermal_edge.records import NAN, Floats
 
 IncomingForm = Literal["none", "plain", "hawdon2014", "mcjannet2023"]
+USUAL_MONITOR = "JUNG"  # at NMDB: Jungfraujoch, of those who name no neutron monitor
 
 
 @dataclass(frozen=True, slots=True)

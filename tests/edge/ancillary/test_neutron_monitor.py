@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import math
 import os
-import shutil
-import ssl
-import subprocess
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.support.nest import Nest, self_signed
 
-from epithermal_edge.ancillary.neutron_monitor import (
-    MAX_COUNTS,
-    CountSeries,
-    nmdb_query,
-    read_nmdb,
-)
-from epithermal_edge.ancillary.poller import ANSWER_BYTES, FileTail, Nmdb, Poller, fetch
+from epithermal_edge.ancillary.neutron_monitor import MAX_COUNTS, CountSeries
+from epithermal_edge.ancillary.poller import FileTail, Nmdb, Poller
 from epithermal_edge.config.weather_tables import Incoming
 from epithermal_edge.errors import SourceError
+from epithermal_edge.loggers.nmdb import ANSWER_BYTES, fetch, nmdb_query, read_nmdb
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp()
 HOUR = 3600.0
@@ -168,63 +159,12 @@ def test_a_file_of_several_or_other_monitors_is_refused_at_each_poll(tmp_path):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> tuple[Path, Path]:
     """Return a self-signed certificate of localhost and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl on this machine")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
-    return cert, key
-
-
-class Nest:
-    """A web server on a free port of localhost whose answer the test sets."""
-
-    def __init__(self, certificate: tuple[Path, Path]) -> None:
-        self.body: bytes = ANSWER.encode()
-        self.code = 200
-        self.location: str | None = None
-        self.drip_s = 0.0
-        self.asked: list[str] = []
-        self.sent_bytes = 0
-        nest = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                nest.asked.append(self.path)
-                self.send_response(nest.code)
-                if nest.location:
-                    self.send_header("Location", nest.location)
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    size = 100 if nest.drip_s else len(nest.body)
-                    for k in range(0, len(nest.body), size):
-                        self.wfile.write(nest.body[k : k + size])
-                        self.wfile.flush()
-                        nest.sent_bytes += size
-                        time.sleep(nest.drip_s)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"https://localhost:{self._server.server_port}/nest/draw_graph.php"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def nest(certificate):
-    server = Nest(certificate)
+    server = Nest(certificate, ANSWER.encode())
     yield server
     server.close()
 

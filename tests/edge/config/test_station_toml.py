@@ -13,6 +13,8 @@ from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics import atmosphere, corrections
+from epithermal_edge.physics.cutoff import cutoff_rigidity
+from epithermal_edge.physics.neutron_monitors import find_monitor, incoming_scale
 
 EXAMPLE = ROOT / "deploy" / "station.example.toml"
 
@@ -53,6 +55,67 @@ def test_what_is_given_is_not_derived(tmp_path):
 def test_the_response_to_intensity_follows_from_the_form(tmp_path, form, scale):
     site = f'{SITE}[site.incoming]\nform = "{form}"\nref = 150\n'
     assert read_config(station_toml(tmp_path, site=site)).site.incoming_scale == scale
+
+
+SCALED = f'{SITE}[site.incoming]\nform = "mcjannet2023"\nref = 100\n'
+
+
+@pytest.mark.parametrize("source", ["nmdb", "file", "mqtt", ""])
+def test_the_scale_is_that_of_the_monitor_whose_counts_are_used(tmp_path, source):
+    text = SCALED + ("" if source else 'monitor = "OULU"\n')
+    if source:
+        text += f'[incoming]\nsource = "{source}"\nmonitor = "OULU"\nfile = "x"\ntopic = "a/b"\n'
+        text += '[weather]\nhost = "localhost"\n'
+    config = read_config(station_toml(tmp_path, site=text))
+    oulu, jung = (find_monitor(name) for name in ("OULU", "JUNG"))
+    place = "mcjannet2023", 51.0, 70.0, 3.0
+    assert config.site.incoming_scale == float(incoming_scale(*place, oulu))
+    assert config.site.incoming_scale < 0.9 * float(incoming_scale(*place, jung))
+    assert config.incoming is None or config.incoming.monitor == "OULU"
+
+
+def test_a_monitor_named_for_the_scale_is_also_the_one_that_nmdb_is_asked_for(tmp_path):
+    text = SCALED + 'monitor = "ATHN"\n[incoming]\nsource = "nmdb"\n'
+    config = read_config(station_toml(tmp_path, site=text))
+    assert config.incoming is not None and config.incoming.monitor == "ATHN"
+    assert faults(tmp_path, site=text + 'monitor = "OULU"\n') == [
+        "site.incoming.monitor: is ATHN, but incoming.monitor is OULU"
+    ]
+
+
+def test_an_unknown_monitor_is_refused_unless_it_is_described(tmp_path):
+    text = SCALED + 'monitor = "OULO"\n'
+    assert faults(tmp_path, site=text) == [
+        "site.incoming.monitor: OULO is not among the known monitors; did you mean OULU? or give "
+        "monitor_cutoff_gv and monitor_altitude_m"
+    ]
+    assert len(faults(tmp_path, site=text + "monitor_cutoff_gv = 0.81\n")) == 1
+    described = text + "monitor_cutoff_gv = 0.81\nmonitor_altitude_m = 15\n"
+    scale = read_config(station_toml(tmp_path, site=described)).site.incoming_scale
+    oulu = incoming_scale("mcjannet2023", 51.0, 70.0, 3.0, find_monitor("OULU"))
+    assert scale == pytest.approx(float(oulu), rel=3e-3)  # its gravity is not known
+    plain = read_config(station_toml(tmp_path, site=text.replace("mcjannet2023", "plain")))
+    given = read_config(station_toml(tmp_path, site=text + "scale = 0.8\n"))
+    assert (plain.site.incoming_scale, given.site.incoming_scale) == (1.0, 0.8)
+
+
+def test_a_scale_that_is_not_positive_is_refused(tmp_path):
+    text = SCALED.replace("mcjannet2023", "hawdon2014").replace("= 3.0", "= 16.0")
+    (fault,) = faults(tmp_path, site=text + 'monitor = "OULU"\n')
+    assert fault.startswith("site.incoming.monitor: form hawdon2014 has no scale for 16 GV")
+
+
+def test_a_cutoff_that_is_not_given_follows_from_the_place_and_beta_from_its_form(tmp_path):
+    without = SITE.replace("cutoff_rigidity_gv = 3.0", "longitude_deg = 5.5")
+    config = read_config(station_toml(tmp_path, site=without))
+    assert config.place.cutoff_rigidity_gv == float(cutoff_rigidity(51.0, 5.5))
+    both = read_config(station_toml(tmp_path, site=SITE + "longitude_deg = 5.5\n"))
+    assert both.place.cutoff_rigidity_gv == 3.0
+    text = SITE + 'beta_form = "desilets2021"\n'
+    beta = corrections.pressure_coefficient(51.0, 70.0, 3.0, "desilets2021")
+    assert read_config(station_toml(tmp_path, site=text)).site.beta_per_hpa == float(beta)
+    text = SITE.replace("= 3.0", "= 0.0") + 'beta_form = "tirado_bueno2021"\n'
+    assert faults(tmp_path, site=text) == ["site.beta_form: tirado_bueno2021 has no value at 0 GV"]
 
 
 def test_all_faults_are_reported_at_once_with_key_and_remedy(tmp_path):
@@ -127,8 +190,8 @@ def test_a_cutoff_is_asked_for_only_where_something_needs_it(tmp_path):
     incoming = '[site.incoming]\nform = "hawdon2014"\n'
     assert faults(tmp_path, site=site + incoming) == [
         "site.incoming.ref: missing; form hawdon2014 needs the monitor's reference rate",
-        "site.cutoff_rigidity_gv: missing; give it, or site.beta_per_hpa and site.incoming.scale;"
-        " geomagnetic cutoff rigidity, GV",
+        "site.cutoff_rigidity_gv: missing; give it, site.longitude_deg, or site.beta_per_hpa and"
+        " site.incoming.scale; geomagnetic cutoff rigidity, GV",
     ]
 
 

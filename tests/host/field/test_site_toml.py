@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.rig import station_toml
+from tests.support.sites import SITE
 
+from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.physics.corrections import pressure_coefficient
+from epithermal_edge.physics.cutoff import cutoff_rigidity
+from epithermal_edge.physics.neutron_monitors import find_monitor, incoming_scale
 from epithermal_host.field.site_toml import read_site
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,6 +60,57 @@ def test_vegetation_is_described_as_in_station_toml(tmp_path, monkeypatch):
     assert values == (1.0, 0.4, 60.0, 0.5)
     with pytest.raises(ConfigError, match=r"cover\.evaporation_share: missing"):
         read_site(written(tmp_path, LEAST + cover))
+
+
+INCOMING = """[incoming]
+file = "counts.txt"
+column = "{}"
+form = "mcjannet2023"
+ref = 100
+"""
+
+
+def scale_of(folder, column, more=""):
+    """Return the scale of f_i and the name of its monitor."""
+    text = LEAST.replace("$WHERE/", "") + INCOMING.format(column) + more
+    site = read_site(written(folder, text))
+    return site.site.incoming_scale, site.incoming.name
+
+
+@pytest.mark.parametrize(
+    ("column", "more", "name"),
+    [
+        ("OULU", "", "OULU"),
+        ("incoming_mxco_cps", "", "MXCO"),
+        ("counts", 'monitor = "ATHN"\n', "ATHN"),
+        ("JUNG1", 'monitor = "JUNG"\n', "JUNG"),
+        ("counts", "", "JUNG"),
+        ("RCORR_E", "", "JUNG"),
+    ],
+)
+def test_the_scale_is_that_of_the_monitor_and_as_at_the_station(tmp_path, column, more, name):
+    place = "mcjannet2023", 50.0, 100.0, 3.0
+    scale = float(incoming_scale(*place, find_monitor(name)))
+    assert scale_of(tmp_path, column, more) == (scale, name)
+    site = SITE.replace("51.0", "50.0").replace("70.0", "100.0")
+    site += f'[site.incoming]\nform = "mcjannet2023"\nref = 100\nmonitor = "{name}"\n'
+    assert read_config(station_toml(tmp_path, site=site)).site.incoming_scale == scale
+
+
+def test_an_unknown_monitor_is_refused_unless_it_is_described(tmp_path):
+    with pytest.raises(ConfigError, match=r"incoming\.monitor: BUDA is not among .*monitor_alt"):
+        scale_of(tmp_path, "BUDA")
+    own = "monitor_cutoff_gv = 4.5\nmonitor_altitude_m = 150\n"
+    scale, name = scale_of(tmp_path, "BUDA", own)
+    assert name == "BUDA" and 1.0 < scale < 1.5
+
+
+def test_a_cutoff_that_is_not_given_follows_from_the_place(tmp_path):
+    text = LEAST.replace("$WHERE/", "").replace("cutoff_rigidity_gv = 3.0\n", "")
+    beta = read_site(written(tmp_path, text)).site.beta_per_hpa
+    cutoff = float(cutoff_rigidity(50.0, 5.0))
+    assert cutoff == pytest.approx(3.3, abs=0.3)
+    assert beta == float(pressure_coefficient(50.0, 100.0, cutoff))
 
 
 def test_all_errors_are_reported_together(tmp_path, monkeypatch):

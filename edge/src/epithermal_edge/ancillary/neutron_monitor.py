@@ -1,17 +1,14 @@
-"""Ask NMDB for the counts of a neutron monitor, and look counts up by time."""
+"""Look up the counts of a neutron monitor by time."""
 
 from __future__ import annotations
 
 import bisect
 import math
 from collections.abc import Iterable
-from urllib.parse import urlencode
 
-from epithermal_edge.errors import SourceError
-from epithermal_edge.loggers.monitor_text import is_plausible, read_monitor
+from epithermal_edge.loggers.monitor_text import is_plausible
 from epithermal_edge.loggers.values import LIMITS
 from epithermal_edge.records import NAN
-from epithermal_edge.times import instant
 
 MAX_COUNTS = 2048  # 12 weeks of hours
 
@@ -70,62 +67,3 @@ class CountSeries:
     def newest_s(self) -> float:
         """Return the Unix time of the newest count [s]; -inf before the first."""
         return self._times[-1] if self._times else -math.inf
-
-
-def nmdb_query(url: str, monitor: str, start_s: float, end_s: float) -> str:
-    """Return the URL of a monitor's hourly counts, efficiency and pressure corrected, as text.
-
-    Parameters
-    ----------
-    url :
-        URL of NEST's draw_graph.php.
-    start_s, end_s : [s]
-        Unix time; NEST uses whole minutes.
-
-    Raises
-    ------
-    SourceError
-        The station's clock is so wrong that a time has no date.
-
-    References
-    ----------
-    NMDB, NEST help (www.nmdb.eu/nest/help.php#howto): `wget=1` asks for text, `revori` for revised
-    data where there are any, `force=1` for means where the resolution is coarser than the data's.
-    """
-    keys: dict[str, str | int] = {
-        "wget": 1,
-        "stations[]": monitor,
-        "tabchoice": "revori",
-        "dtype": "corr_for_efficiency",
-        "tresolution": 60,
-        "force": 1,
-        "yunits": 0,
-        "date_choice": "bydate",
-    }
-    for name, time_s in (("start", start_s), ("end", end_s)):
-        moment = instant(time_s)
-        if moment is None:
-            raise SourceError(f"the station's clock is wrong: {time_s:g} s has no date")
-        keys |= {
-            f"{name}_day": moment.day,
-            f"{name}_month": moment.month,
-            f"{name}_year": moment.year,
-            f"{name}_hour": moment.hour,
-            f"{name}_min": moment.minute,
-        }
-    return f"{url}?{urlencode({**keys, 'output': 'ascii'}, safe='[]')}"
-
-
-def read_nmdb(text: str, monitor: str) -> list[tuple[float, float]]:
-    """Return Unix time [s] of each hour's start and its count [s-1] from NEST's answer.
-
-    Raises
-    ------
-    SourceError
-        The answer has no counts, or those of another monitor.
-    """
-    rows = read_monitor(text, monitor).rows
-    if not rows:
-        sorry = "no data for this time" if "orry" in text[:2000] else "not the text that NEST gives"
-        raise SourceError(f"NMDB has no counts of {monitor}: {sorry}")
-    return rows

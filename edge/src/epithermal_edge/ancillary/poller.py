@@ -7,21 +7,18 @@ import os
 import random
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from epithermal_edge.ancillary.neutron_monitor import nmdb_query, read_nmdb
 from epithermal_edge.config.weather_tables import Incoming
 from epithermal_edge.errors import SourceError
 from epithermal_edge.loggers.monitor_text import Pairs, head_of, read_monitor
+from epithermal_edge.loggers.nmdb import fetch, nmdb_query, read_nmdb
 from epithermal_edge.times import HOUR_S
 
 FILE_EVERY_S = 10.0  # between two checks of the file's size and time
 TAIL_BYTES = 1 << 17  # the part read of a growing file: its end, 16 weeks of hours
 HEAD_BYTES = 1 << 14  # the part read of its begin: NEST's comment has 4 kB
-ANSWER_BYTES = 1 << 20  # NEST answers 3 days of hours with 3 kB
-TIMEOUT_S = 30.0
 HISTORY_S = 3 * 86400.0  # period that is requested from NMDB
 RETRY_S = 60.0  # first limit of the pause after a failure; it doubles up to `every_s`
 
@@ -80,40 +77,6 @@ class FileTail:
 def _open_at_once(path: str, flags: int) -> int:
     """Open a file without waiting; a pipe would otherwise wait for its writer for ever."""
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def fetch(address: str, ca_file: Path | None, timeout_s: float = TIMEOUT_S) -> str:
-    """Return the text that a web server answers; verify its certificate.
-
-    Raises
-    ------
-    SourceError
-        No answer in time, a status other than 200, or an answer that is too long.
-    """
-    import ssl  # imported here: a station without NMDB saves time and memory
-    from http.client import HTTPException
-    from urllib.error import URLError
-    from urllib.request import HTTPSHandler, Request, build_opener
-
-    request = Request(address, headers={"User-Agent": "epithermal-edge", "Accept": "text/plain"})
-    where = address.partition("?")[0]
-    until = time.monotonic() + 2.0 * timeout_s
-    body = bytearray()
-    try:
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-        opener = build_opener(HTTPSHandler(context=context))
-        with opener.open(request, timeout=timeout_s) as answer:
-            if not answer.url.startswith("https://"):
-                raise SourceError(f"{where}: redirects to {answer.url[:80]}, which is not https")
-            while chunk := answer.read1(1 << 16):
-                body += chunk
-                if len(body) > ANSWER_BYTES:
-                    raise SourceError(f"{where}: the answer has more than {ANSWER_BYTES} bytes")
-                if time.monotonic() > until:
-                    raise SourceError(f"{where}: the answer did not end within {2 * timeout_s:g} s")
-    except (URLError, HTTPException, OSError, ValueError) as fault:  # ValueError: a wrong redirect
-        raise SourceError(f"{where}: {fault}; check network and incoming.url") from fault
-    return body.decode("utf-8", "replace")
 
 
 class Nmdb:

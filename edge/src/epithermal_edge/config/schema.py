@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from epithermal_edge.config import quality_table, weather_tables
 from epithermal_edge.config.canopy import COVER
+from epithermal_edge.config.location import BETA_FORM, MONITOR
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.config.water_table import WATER
+from epithermal_edge.config.weather_tables import MONITOR_NAME
 from epithermal_edge.records import NAN
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
@@ -34,6 +36,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
     "site": (
         Key("name", str, "name shown on dashboards", default=""),
         Key("latitude_deg", float, "degrees north", True, low=-90, high=90),
+        Key("longitude_deg", float, "degrees east", low=-180, high=180),
         Key("altitude_m", float, "metres above sea level", True, low=-450, high=6000),
         Key("cutoff_rigidity_gv", float, "geomagnetic cutoff rigidity, GV", low=0, high=20),
         Key("bulk_density_g_cm3", float, "dry bulk density, g/cm3", True, low=0.5, high=2.2),
@@ -58,6 +61,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("alpha", float, "COSMIC's alpha, cm3/g", default=NAN, low=0.01, high=1),
         Key("l3_g_cm2", float, "COSMIC's L3, g/cm2", default=NAN, low=1, high=1000),
         Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
+        BETA_FORM,
         Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
         Key("humidity_ref_g_m3", float, "reference humidity, g/m3", default=0.0, low=0, high=50),
         Key(
@@ -81,6 +85,8 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("form", str, "method of the correction", default="none", choices=INCOMING_FORMS),
         Key("ref", float, "count rate of the monitor at which the factor is 1", low=1e-6, high=1e9),
         Key("scale", float, "response of the site relative to the monitor", low=0, high=3),
+        Key("monitor", str, "short name of the neutron monitor", pattern=MONITOR_NAME),
+        *MONITOR,
     ),
     "site.soil": (
         Key("known", str, "source of the parameters", choices=tuple(SOIL_KNOWN)),

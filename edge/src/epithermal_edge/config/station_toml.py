@@ -14,6 +14,12 @@ from typing import Any
 
 from epithermal_edge.config import quality_table, weather_tables
 from epithermal_edge.config.canopy import check_cover, derive_cover
+from epithermal_edge.config.location import (
+    check_location,
+    derive_beta,
+    derive_cutoff,
+    derive_scale,
+)
 from epithermal_edge.config.quality_table import derive_limits
 from epithermal_edge.config.schema import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
 from epithermal_edge.config.toml_keys import check_tables
@@ -23,7 +29,7 @@ from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.qc_limits import Limits
 from epithermal_edge.loggers import parser
 from epithermal_edge.loggers.columns import Options
-from epithermal_edge.physics import atmosphere, corrections
+from epithermal_edge.physics import atmosphere
 from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import NAN
 from epithermal_edge.signatures import ed25519, minisign
@@ -32,7 +38,7 @@ from epithermal_edge.site import Site
 
 CREDENTIAL = "station"  # id of LoadCredential in the service unit
 SILENCE_LEAST_S = 60.0
-CUTOFF_NEEDED = "give it, or {}; geomagnetic cutoff rigidity, GV"
+CUTOFF_NEEDED = "give it, site.longitude_deg, or {}; geomagnetic cutoff rigidity, GV"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +189,9 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     form = incoming.get("form", "none")
     if form != "none" and incoming.get("ref", 0) is None:
         faults.append(f"site.incoming.ref: missing; form {form} needs the monitor's reference rate")
-    if "cutoff_rigidity_gv" in site and site["cutoff_rigidity_gv"] is None:
+    monitor = weather_tables.name_monitor(values)
+    faults += check_location("site.incoming", site, incoming, monitor)
+    if site.get("cutoff_rigidity_gv", 0) is None and site.get("longitude_deg", 0) is None:
         scaled = form in ("hawdon2014", "mcjannet2023") and incoming.get("scale", 0) is None
         derived = [("site.beta_per_hpa", site.get("beta_per_hpa", 0) is None)]
         derived.append(("site.incoming.scale", scaled))
@@ -273,10 +281,8 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         id=station["id"],
         state_dir=folder / station["state_dir"],
         journal_max_mb=station["journal_max_mb"],
-        place=Place(
-            site["name"], site["latitude_deg"], site["altitude_m"], site["cutoff_rigidity_gv"]
-        ),
-        site=_site(site, values["site.incoming"], values["site.soil"], values["site.cover"]),
+        place=Place(site["name"], site["latitude_deg"], site["altitude_m"], derive_cutoff(site)),
+        site=_site(values),
         soil_water=derive_soil_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=derive_limits(values.get("quality", {}), site["altitude_m"]),
@@ -286,7 +292,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         mqtt=mqtt,
         weather_mqtt=_mqtt(values.get("weather"), folder) or mqtt,
         weather=weather_tables.build_gauges(values),
-        incoming=weather_tables.build_incoming(values.get("incoming"), folder),
+        incoming=weather_tables.build_incoming(values, folder),
         page=Page(**values["page"]) if "page" in values else None,
     )
 
@@ -300,30 +306,22 @@ def _mqtt(table: dict[str, Any] | None, folder: Path) -> Mqtt | None:
     return Mqtt(**{**defaults, **table, **files})
 
 
-def _site(
-    site: dict[str, Any], incoming: dict[str, Any], soil: dict[str, Any], cover: dict[str, Any]
-) -> Site:
-    """Build the site; derive the parameters that are not given from latitude and altitude."""
-    cutoff, altitude_m = site["cutoff_rigidity_gv"], site["altitude_m"]
-    reference, beta, scale = site["pressure_ref_hpa"], site["beta_per_hpa"], incoming["scale"]
+def _site(values: dict[str, dict[str, Any]]) -> Site:
+    """Build the site; derive the parameters that are not given from its location."""
+    site, incoming, soil = (values[name] for name in ("site", "site.incoming", "site.soil"))
+    cutoff, reference = derive_cutoff(site), site["pressure_ref_hpa"]
     if reference is None:
-        reference = float(atmosphere.mean_pressure(altitude_m))
-    if beta is None:
-        beta = float(corrections.pressure_coefficient(site["latitude_deg"], altitude_m, cutoff))
-    if scale is None and incoming["form"] == "hawdon2014":
-        scale = float(corrections.hawdon_scale(cutoff))
-    elif scale is None and incoming["form"] == "mcjannet2023":
-        depth = atmosphere.atmospheric_depth(site["latitude_deg"], altitude_m)
-        scale = float(corrections.mcjannet_scale(cutoff, depth))
+        reference = float(atmosphere.mean_pressure(site["altitude_m"]))
     as_given = {f.name for f in fields(Site)} & site.keys()
     given = {name: site[name] for name in as_given if site[name] is not None}
     if soil["known"] is not None:
         given |= {f"soil_{name}": value for name, value in soil.items()}
         given["soil_known"] = SOIL_KNOWN[soil["known"]]
-    given |= derive_cover(cover)
+    given |= derive_cover(values["site.cover"])
+    given |= {"beta_per_hpa": derive_beta(site, cutoff), "pressure_ref_hpa": reference}
     return Site(
-        **{**given, "beta_per_hpa": beta, "pressure_ref_hpa": reference},
+        **given,
         incoming_form=incoming["form"],
         incoming_ref=NAN if incoming["ref"] is None else incoming["ref"],
-        incoming_scale=1.0 if scale is None else scale,
+        incoming_scale=derive_scale(site, cutoff, incoming, weather_tables.name_monitor(values)),
     )

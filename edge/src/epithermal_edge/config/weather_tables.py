@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.config.toml_keys import Key
+from epithermal_edge.loggers.nmdb import NMDB_URL
 from epithermal_edge.loggers.units import CONVERSIONS, Conversion
+from epithermal_edge.site import USUAL_MONITOR
 from epithermal_edge.times import DAY_S
 
-USUAL_MONITOR = "JUNG"
-NMDB_URL = "https://www.nmdb.eu/nest/draw_graph.php"
+MONITOR_NAME = r"[A-Z0-9]{2,8}"
 TOPIC = r"[^#+\x00]+"  # MQTT allows blanks: names of rooms and gardens are topics
 
 FIELDS = {
@@ -83,7 +84,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             "monitor",
             str,
             "nmdb: short name of the monitor, JUNG by default; file: the one to read of several",
-            pattern=r"[A-Z0-9]{2,8}",
+            pattern=MONITOR_NAME,
         ),
         Key("url", str, "nmdb: address of NEST", default=NMDB_URL, pattern=r"https://\S+"),
         Key("ca_file", str, "nmdb: CA certificate, if not one of the system's"),
@@ -161,6 +162,11 @@ def check(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) ->
         faults.append(
             "site.incoming.form: is none, but [incoming] is given; set plain or another form"
         )
+    named = values.get("site.incoming", {}).get("monitor")
+    if source == "nmdb" and named and incoming.get("monitor", named) not in (named, None):
+        faults.append(
+            f"site.incoming.monitor: is {named}, but incoming.monitor is {incoming['monitor']}"
+        )
     broker = values.get("weather", {})
     for key in ("password_file", "ca_file"):
         if broker.get(key) and not (folder / broker[key]).is_file():
@@ -191,10 +197,17 @@ def build_gauges(values: dict[str, dict[str, Any]]) -> tuple[Gauge, ...]:
     return tuple(gauges)
 
 
-def build_incoming(table: dict[str, Any] | None, folder: Path) -> Incoming | None:
+def name_monitor(values: dict[str, dict[str, Any]]) -> str:
+    """Name the neutron monitor whose counts the station gets; without a name, Jungfraujoch's."""
+    tables = values.get("site.incoming", {}), values.get("incoming", {})
+    return next((table["monitor"] for table in tables if table.get("monitor")), USUAL_MONITOR)
+
+
+def build_incoming(values: dict[str, dict[str, Any]], folder: Path) -> Incoming | None:
     """Build the neutron monitor's source from [incoming]; None if there is no such table."""
+    table = values.get("incoming")
     if table is None:
         return None
     files = {k: folder / table[k] if table[k] else None for k in ("file", "ca_file")}
-    monitor = table["monitor"] or (USUAL_MONITOR if table["source"] == "nmdb" else "")
+    monitor = table["monitor"] or (name_monitor(values) if table["source"] == "nmdb" else "")
     return Incoming(**{**table, **files, "monitor": monitor})

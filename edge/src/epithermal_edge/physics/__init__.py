@@ -20,16 +20,19 @@ __all__ = [
     "cosmic_rate",
     "cosmic_slope",
     "cosmic_theta",
+    "cutoff_rigidity",
     "d86_cm",
     "depth_weight",
     "desilets_rate",
     "desilets_sigma",
     "desilets_theta",
+    "distance_km",
     "distance_weight",
     "distance_weight_simple",
     "driest_rate",
     "extraterrestrial_radiation",
     "field_capacity",
+    "find_monitor",
     "footprint_radius_m",
     "franz_depth_cm",
     "hargreaves_et0",
@@ -37,6 +40,8 @@ __all__ = [
     "hertle_scale",
     "humidity_factor",
     "incoming_factor",
+    "incoming_scale",
+    "list_monitors",
     "mcjannet_scale",
     "mean_pressure",
     "pressure_coefficient",
@@ -48,7 +53,10 @@ __all__ = [
     "wilting_point",
 ]
 
-MODULES = ("atmosphere", "corrections", "cosmic", "desilets", "footprint", "plant_water", "uts")
+MODULES = (
+    *("atmosphere", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
+    *("neutron_monitors", "plant_water", "uts"),
+)
 
 if TYPE_CHECKING:
     from epithermal_edge.physics.atmosphere import (
@@ -77,6 +85,7 @@ if TYPE_CHECKING:
         cosmic_theta,
         driest_rate,
     )
+    from epithermal_edge.physics.cutoff import cutoff_rigidity
     from epithermal_edge.physics.desilets import (
         bound_water,
         desilets_rate,
@@ -91,6 +100,12 @@ if TYPE_CHECKING:
         footprint_radius_m,
         franz_depth_cm,
         rescaled_distance_m,
+    )
+    from epithermal_edge.physics.neutron_monitors import (
+        distance_km,
+        find_monitor,
+        incoming_scale,
+        list_monitors,
     )
     from epithermal_edge.physics.plant_water import field_capacity, wilting_point
     from epithermal_edge.physics.uts import uts_rate, uts_theta

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_host import __version__
-from epithermal_host.cli import evaluate, retrain, sampling, sign, validate, weather
+from epithermal_host.cli import evaluate, monitor, retrain, sampling, sign, validate, weather
 
 # No heavy imports here: `--help` must be fast, and a typing error must not load TensorFlow.
 
@@ -91,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
+    p = _add(commands, "monitor", _monitor,
+             "list neutron monitors for a place, and fetch or read their counts",
+             monitor.EXAMPLES)  # fmt: skip
+    monitor.add_arguments(p)
     weather.add_parser(commands)
     commands.choices["weather"].set_defaults(handler=_weather)
     return parser
@@ -384,6 +388,10 @@ def _figures(arguments: argparse.Namespace) -> int:
     for line in (*drawn.lines(), *(f"{path}: written" for path in drawn.paths)):
         print(line)
     return 0
+
+
+def _monitor(arguments: argparse.Namespace) -> int:
+    return monitor.run(arguments, print)
 
 
 def _weather(arguments: argparse.Namespace) -> int:

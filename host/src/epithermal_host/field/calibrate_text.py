@@ -7,6 +7,7 @@ import math
 import tomllib
 from typing import Any
 
+from epithermal_edge.physics.neutron_monitors import SCALED_FORMS
 from epithermal_host import __version__
 from epithermal_host.field.calibration_fit import Calibration, Fit, scatter
 from epithermal_host.rendering.text import plain
@@ -88,6 +89,8 @@ def block(result: Calibration) -> str:
     ]
     if site.incoming_form != "none":
         lines += [_key("ref", site.incoming_ref), _key("scale", site.incoming_scale)]
+    if file.incoming is not None and site.incoming_form in SCALED_FORMS:
+        lines.append(f'monitor = "{file.incoming.name}"  # of this scale')
     return "\n".join([*lines, *_cover(result)]) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from epithermal_edge.config.canopy import COVER
+from epithermal_edge.config.location import BETA_FORM, MONITOR
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.loggers.dialects import DIALECTS
 
@@ -33,8 +34,9 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("latitude_deg", float, "degrees north", True, low=-90, high=90),
         Key("longitude_deg", float, "degrees east", True, low=-180, high=180),
         Key("altitude_m", float, "metres above sea level", True, low=-450, high=6000),
-        Key("cutoff_rigidity_gv", float, "geomagnetic cutoff in GV", True, low=0, high=20),
+        Key("cutoff_rigidity_gv", float, "geomagnetic cutoff in GV", low=0, high=20),
         Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
+        BETA_FORM,
         Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
         Key(
             "day_ends_utc_h",
@@ -75,6 +77,8 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("time", list, "column of the time; not for a download of NEST", single=True),
         *_CLOCK,
         Key("column", str, "column of the counts, or name of the monitor", True),
+        Key("monitor", str, "short name of the monitor", default="", pattern=r"[A-Z0-9]{2,8}|"),
+        *MONITOR,
         Key("form", str, "form of the intensity correction", True, choices=INCOMING_FORMS),
         Key("ref", float, "monitor's count for a factor of 1", True, low=1e-6, high=1e9),
         Key(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import math
 import os
 import re
 import tomllib
@@ -19,13 +18,19 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from epithermal_edge.config.canopy import check_cover, derive_cover
+from epithermal_edge.config.location import (
+    check_location,
+    derive_beta,
+    derive_cutoff,
+    derive_scale,
+)
 from epithermal_edge.config.toml_keys import check_tables
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.loggers.columns import Options
-from epithermal_edge.physics.atmosphere import atmospheric_depth, mean_pressure
-from epithermal_edge.physics.corrections import hawdon_scale, mcjannet_scale, pressure_coefficient
+from epithermal_edge.physics.atmosphere import mean_pressure
+from epithermal_edge.physics.neutron_monitors import find_monitor
 from epithermal_edge.records import NAN
-from epithermal_edge.site import IncomingForm, Site
+from epithermal_edge.site import USUAL_MONITOR, IncomingForm, Site
 from epithermal_host.field.schema import PROBE, TABLES
 from epithermal_host.tables.description import TableFile
 
@@ -56,6 +61,7 @@ class Monitor:
     column: str  # in a download of NEST: short name of the monitor
     reference: float  # count for a factor of 1; NaN: the counts are not used for a correction
     hold_h: float  # a value that remains unchanged for longer is a fault
+    name: str  # short name at NMDB
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,8 @@ def read_site(path: Path) -> SiteFile:
     present = set(data)
     values = check_tables(TABLES, _REQUIRED, data, faults)
     faults += check_cover("cover", values.get("cover", {}))
+    incoming = values["incoming"] if "incoming" in present else {}
+    faults += check_location("incoming", values["site"], incoming, _name_monitor(incoming))
     for name in [name for name in TABLES if name not in present]:
         values.pop(name, None)
     builder = _Builder(path, faults)
@@ -278,7 +286,8 @@ class _Builder:
         if table is None:
             return None
         reference = NAN if table["form"] == "none" else table["ref"]
-        return Monitor(self._table(table), table["column"], reference, table["hold_h"])
+        name = _name_monitor(table)
+        return Monitor(self._table(table), table["column"], reference, table["hold_h"], name)
 
     def _rain(self, table: dict[str, Any] | None) -> Rain | None:
         if table is None:
@@ -344,6 +353,21 @@ def _is_date(text: str) -> bool:
     return True
 
 
+def _name_monitor(incoming: Mapping[str, Any]) -> str:
+    """Name the monitor: `monitor`, else a known or a possible name in `column`, else Jungfraujoch.
+
+    A column `mxco_counts` is of MXCO; `ABCD`, in the form of NMDB's names, is of an unknown one.
+    """
+    if incoming.get("monitor"):
+        return str(incoming["monitor"])
+    column = incoming.get("column") or ""
+    words = [word.upper() for word in re.split(r"[^A-Za-z0-9]+", column) if len(word) > 3]
+    known = [word for word in words if find_monitor(word)]
+    if known or not re.fullmatch(r"[A-Z]{3}[A-Z0-9][0-9]?", column):
+        return known[0] if known else USUAL_MONITOR
+    return column
+
+
 def _site(
     where: Mapping[str, Any],
     soil: Mapping[str, Any],
@@ -351,27 +375,20 @@ def _site(
     incoming: Mapping[str, Any] | None,
 ) -> Site:
     """Derive the station's Site from position and soil, with the same rules as station.toml."""
-    latitude, altitude = where["latitude_deg"], where["altitude_m"]
-    cutoff = where["cutoff_rigidity_gv"]
-    form = cast(IncomingForm, incoming["form"]) if incoming else "none"
-    beta, reference = where["beta_per_hpa"], where["pressure_ref_hpa"]
-    if beta is None:
-        beta = float(pressure_coefficient(latitude, altitude, cutoff))
-    scale = 1.0
-    if form == "hawdon2014":
-        scale = float(hawdon_scale(cutoff))
-    elif form == "mcjannet2023":
-        scale = float(mcjannet_scale(cutoff, atmospheric_depth(latitude, altitude)))
+    cutoff, pressure_ref = derive_cutoff(where), where["pressure_ref_hpa"]
+    if pressure_ref is None:
+        pressure_ref = float(mean_pressure(where["altitude_m"]))
+    name = _name_monitor(incoming or {})
     return Site(
         cosmic_n_cph=1.0,
         bulk_density_g_cm3=soil["bulk_density_g_cm3"],
         lattice_water_g_g=soil["lattice_water_g_g"],
         organic_water_g_g=soil["organic_water_g_g"],
-        latitude_deg=latitude,
-        beta_per_hpa=beta,
-        pressure_ref_hpa=float(mean_pressure(altitude)) if reference is None else reference,
-        incoming_form=form,
+        latitude_deg=where["latitude_deg"],
+        beta_per_hpa=derive_beta(where, cutoff),
+        pressure_ref_hpa=pressure_ref,
+        incoming_form=cast(IncomingForm, incoming["form"]) if incoming else "none",
         incoming_ref=incoming["ref"] if incoming else NAN,
-        incoming_scale=scale if math.isfinite(scale) else 1.0,
+        incoming_scale=derive_scale(where, cutoff, incoming, name) if incoming else 1.0,
         **derive_cover(cover or {}),
     )
