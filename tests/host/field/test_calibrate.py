@@ -178,6 +178,14 @@ def test_a_uniform_field_gives_its_water_content_and_the_error_of_its_profiles()
     assert result.theta < 0.25  # the nearest profile is dry and has the largest weight
 
 
+def test_plants_shorten_the_footprint_of_the_samples():
+    rows = [(0, 60.0, 5.0, 0.1), (1, 180.0, 5.0, 0.4)]
+    bare = field_mean(campaign(rows), 1.3, 0.03, 1000.0, 8.0)
+    maize = field_mean(campaign(rows), 1.3, 0.03, 1000.0, 8.0, crop_height_m=2.5)
+    low = field_mean(campaign(rows), 1.3, 0.03, 1000.0, 8.0, crop_height_m=0.0)
+    assert maize.theta < bare.theta - 0.001 and low == bare
+
+
 def test_one_profile_has_the_error_of_its_scatter_and_a_single_value_the_default():
     rng = np.random.default_rng(3)
     rows = [(0, math.nan, z, 0.2 + 0.002 * z + rng.normal(0.0, 0.02))

@@ -39,3 +39,16 @@ def test_the_band_is_the_central_90_percent():
     plots.band_90(axes, np.arange(3), np.full(3, 0.3), np.full(3, 0.01), plots.BLUE)
     low, high = axes.collections[0].get_datalim(axes.transData).intervaly
     assert (low, high) == pytest.approx((0.3 - 0.01 * Z90, 0.3 + 0.01 * Z90))
+
+
+def test_a_legend_that_is_wider_than_its_figure_wraps_to_fewer_columns():
+    for width, columns in ((30.0, 4), (8.0, 2), (2.0, 1)):
+        figure = plots.new_figure(width, 4.0)
+        axes = figure.add_subplot()
+        for i in range(4):
+            axes.plot([0, 1], label=f"LSTM with counts, weather and soil, number {i}")
+        plots.legend_above(figure, axes, 4)
+        (legend,) = figure.legends
+        assert legend._ncols == columns and len(legend.get_texts()) == 4
+        if columns > 1:
+            assert legend.get_window_extent().width <= figure.bbox.width

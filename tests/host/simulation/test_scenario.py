@@ -95,6 +95,13 @@ def test_vegetation_partitions_rain_and_et0_without_creating_water(many):
     assert kinds == {"bare", "grass", "crop"}
 
 
+def test_each_cover_wilts_as_in_the_table_of_hydrus(many):
+    # Feddes' h4 [cm] of Wesseling (1991) and Taylor & Ashcroft (1972), as HYDRUS-1D lists them.
+    h_4 = {(s.cover.kind, s.cover.feddes_cm[2]): s.cover.feddes_cm[4] for s in many}
+    assert h_4[("grass", -200.0)] == h_4[("crop", -325.0)] == -8000.0
+    assert h_4[("crop", -500.0)] == -16000.0
+
+
 def test_a_scenario_converts_to_json(many):
     text = json.dumps(many[0].to_dict(), allow_nan=False)
     back = json.loads(text)

@@ -197,6 +197,7 @@ def sampling_days(
             bound,
             mean.pressure_hpa,
             humidity if math.isfinite(humidity) else USUAL_HUMIDITY_G_M3,
+            crop_height_m=0.0 if site_file.sampling is None else site_file.sampling.crop_height_m,
         )
         if sampled.assumed:
             notes.append(

@@ -137,6 +137,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("from_h", float, "counts from this hour of the day, UTC", low=-240, high=240),
         Key("to_h", float, "counts to this hour of the day, UTC", low=-240, high=240),
         Key("deepest_cm", float, "deeper samples are omitted", default=30.0, low=1, high=300),
+        Key("crop_height_m", float, "height of the plants, m", default=0.0, low=0, high=60),
     ),
 }
 """Keys of each table; those of a [[probe]] are in PROBE."""

@@ -38,7 +38,7 @@ WaterKind = Literal["theta", "water_g_g", "total_water_g_g", "probes"]
 
 _COPIED = (
     *("value", "depth_column", "deepest_cm", "bottom_column", "distance_column"),
-    *("direction_column", "profile_column", "bulk_density_column"),
+    *("direction_column", "profile_column", "bulk_density_column", "crop_height_m"),
 )  # keys of [sampling] that Sampling contains unchanged
 _REQUIRED = ("site", "soil", "records")
 
@@ -99,6 +99,7 @@ class Sampling:
     direction_column: str = ""
     profile_column: str = ""
     bulk_density_column: str = ""
+    crop_height_m: float = 0.0
     hours: tuple[float, float] | None = None  # of the day, whose counts are used [h, UTC]
 
 

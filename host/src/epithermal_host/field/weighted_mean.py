@@ -51,6 +51,7 @@ def field_mean(
     pressure_hpa: float,
     abs_humidity_g_m3: float,
     *,
+    crop_height_m: float = 0.0,
     local: bool = False,
 ) -> FieldMean:
     """Average the samples with weights for depth and distance, iterated to convergence.
@@ -64,6 +65,8 @@ def field_mean(
         Of the site; the water content in the weights includes bound water (Schroen et al., eq. 2).
     pressure_hpa, abs_humidity_g_m3 :
         Means of that day.
+    crop_height_m : [m]
+        Height of the plants on that day; they shorten the footprint.
     local :
         Evaluate W(r) at each profile's own water content, as in neptoon 1.12, instead of the field
         mean, as in crnpy 0.8. Wet profiles then have less weight.
@@ -78,7 +81,8 @@ def field_mean(
     while True:
         rounds += 1
         y = mean + bulk_density_g_cm3 * bound_water_g_g
-        r = rescaled_distance_m(np.maximum(campaign.distance_m, LEAST_DISTANCE_M), pressure_hpa, y)
+        away = np.maximum(campaign.distance_m, LEAST_DISTANCE_M)
+        r = rescaled_distance_m(away, pressure_hpa, y, crop_height_m)
         v = _within_profiles(campaign, y, bulk_density_g_cm3, r)
         means = np.asarray(np.bincount(profile, v * theta), dtype=np.float64)
         own = means + (y - mean) if local else np.full(means.size, y)

@@ -60,9 +60,15 @@ def date_axis(axes: Any) -> None:
 
 
 def legend_above(figure: Figure, axes: Any, columns: int) -> None:
-    """Place the legend of one panel above all panels."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns,
-                  frameon=False, fontsize=9.0)  # fmt: skip
+    """Place the legend of one panel above all panels, in as many columns as the width allows."""
+    handles, labels = axes.get_legend_handles_labels()
+    for number in range(columns, 0, -1):
+        legend = figure.legend(handles, labels, loc="outside upper center", ncols=number,
+                               frameon=False, fontsize=9.0)  # fmt: skip
+        figure.draw_without_rendering()
+        if number == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def band_90(axes: Any, time: Any, theta: Array, sigma: Array, colour: str) -> None:

@@ -92,7 +92,7 @@ def _groups(report: Report) -> bytes:
             axes.plot(values, y, mark, c=paint, mfc=filled, ms=5.5, label=label)
         axes.set_xlim(0.0, None)
         axes.set_xlabel(f"RMSE [{UNIT}]")
-        figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9.0)
+        legend_above(figure, axes, 4)
         return png(figure)
 
 
@@ -111,7 +111,7 @@ def _coverage(report: Report) -> bytes:
             values = [np.nan if x is None else 100.0 * x.stats.coverage_90 for x in lines]
             axes.plot(values, y, "o", c=colour(report, label), ms=5.5, label=label)
         axes.set_xlabel("truth inside the 90 % interval [%]; grey: 87 to 93, 80 to 97")
-        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9.0)
+        legend_above(figure, axes, 3)
         return png(figure)
 
 

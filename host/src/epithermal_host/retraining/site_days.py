@@ -60,7 +60,8 @@ def read_samples(site_file: SiteFile) -> Samples:
     bound = float(site.lattice_water_g_g) + float(site.organic_water_g_g)
     campaigns = read_campaigns(site_file)
     density = float(site.bulk_density_g_cm3)
-    means = [field_mean(c, density, bound, pressure, USUAL_HUMIDITY_G_M3) for c in campaigns]
+    air, height_m = (pressure, USUAL_HUMIDITY_G_M3), site_file.sampling.crop_height_m
+    means = [field_mean(c, density, bound, *air, crop_height_m=height_m) for c in campaigns]
     return Samples(
         end_s=np.array([day_window_end_s(site_file, c.day) for c in campaigns]),
         theta=np.array([m.theta_0_30 for m in means]),
