@@ -213,6 +213,30 @@ def test_et0_by_penman_and_monteith_agrees_with_the_example_of_fao_56():
     assert et0[0] == pytest.approx(3.88, abs=0.01)
 
 
+EXAMPLE_18 = """date,rain_mm,tn,tx,rs,u2,rn,rx
+2001-07-07,1,12.3,21.5,22.07,2.078,63,84
+2001-07-06,0,12.3,21.5,22.07,2.078,63,84
+"""
+
+
+def test_et0_uses_the_extremes_of_the_humidity_as_the_example_of_fao_56(tmp_path):
+    # FAO-56, example 18: Uccle, 6 July; 63 to 84 %; e_a = 1.409 kPa, ET0 = 3.88 mm
+    names = {"t_min_c": "tn", "t_max_c": "tx", "radiation_mj_m2": "rs", "wind_2m_m_s": "u2"}
+    columns = names | {"rh_min_pct": "rn", "rh_max_pct": "rx"}
+    text = EXAMPLE_18
+    w = read(write(tmp_path, text), "csv", ReadOptions(50.8, 100.0, columns=columns, et0="fao56"))
+    assert w.et0_mm[0] == pytest.approx(3.88, abs=0.01)
+    assert w.relative_humidity_pct[0] == 73.5
+    mean = [np.array([x] * 2) for x in (16.9, 12.3, 21.5, 22.07, 2.078, 80.0)]
+    extremes = (np.array([63.0, np.nan]), np.array([84.0, 84.0]))
+    date = np.array(["2001-07-06", "2001-07-07"], dtype="datetime64[D]")
+    both = fao56_et0(date, *mean, 50.8, 100.0, extremes)
+    assert both[0] == pytest.approx(3.88, abs=0.01)
+    assert both[1] == fao56_et0(date, *mean, 50.8, 100.0)[1]  # a day without the minimum
+    swapped = ReadOptions(50.8, 100.0, columns=columns | {"rh_min_pct": "rx", "rh_max_pct": "rn"})
+    assert "rh_min_pct = 84 is above" in faults(write(tmp_path, text), "csv", swapped)[0]
+
+
 def test_the_source_of_et0_can_be_chosen(tmp_path):
     et0 = {
         way: read(write(tmp_path, OPEN_METEO), "openmeteo", ReadOptions(et0=way))

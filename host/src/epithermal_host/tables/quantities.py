@@ -49,6 +49,8 @@ WEATHER: dict[str, Quantity] = {  # daily values of a station
     "pressure_hpa": Quantity("hPa", 450.0, 1090.0, "in kPa?", "in Pa?"),  # at the station
     "pressure_msl_hpa": Quantity("hPa", 850.0, 1090.0, "not at sea level?", "in Pa?"),
     "relative_humidity_pct": Quantity("%", 1.0, 100.0, "a fraction?", "not in percent?"),
+    "rh_min_pct": Quantity("%", 0.0, 100.0, "a fraction?", "not in percent?"),
+    "rh_max_pct": Quantity("%", 1.0, 100.0, "a fraction?", "not in percent?"),
     # daily sum of global radiation
     "radiation_mj_m2": Quantity("MJ/m2", 0.0, 50.0, "negative radiation", "in W/m2 or J/cm2?"),
     "wind_2m_m_s": Quantity("m/s", 0.0, 60.0, "negative wind", "in km/h?", (*CODES, 999.9)),

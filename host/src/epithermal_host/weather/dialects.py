@@ -36,8 +36,8 @@ def knmi(file: TableFile, lines: list[str], columns: Mapping[str, str]) -> Layou
     tenth = {"RH": "rain_mm", "TN": "t_min_c", "TX": "t_max_c", "TG": "t_mean_c", "EV24": "et0_mm"}
     tenth |= {"PG": "pressure_msl_hpa", "FG": "wind_10m_m_s"}
     by_field = {name: f"{code} * 0.1" for code, name in tenth.items() if code in names}
-    if "UG" in names:
-        by_field["relative_humidity_pct"] = "UG"
+    percent = {"UG": "relative_humidity_pct", "UN": "rh_min_pct", "UX": "rh_max_pct"}
+    by_field |= {name: code for code, name in percent.items() if code in names}
     if "Q" in names:
         by_field["radiation_mj_m2"] = "Q * 0.01"  # J cm-2 -> MJ m-2
     place = re.compile(r"#?\s*\d{3}:?\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s+(-?\d+\.\d+)\s+\S")
@@ -118,6 +118,7 @@ def open_meteo(file: TableFile, lines: list[str], columns: Mapping[str, str]) ->
     known |= {"et0_fao_evapotranspiration_sum": "et0_mm", "surface_pressure_mean": "pressure_hpa"}
     known |= {"pressure_msl_mean": "pressure_msl_hpa", "shortwave_radiation_sum": "radiation_mj_m2"}
     known |= {"relative_humidity_2m_mean": "relative_humidity_pct"}
+    known |= {f"relative_humidity_2m_{k}": f"rh_{k}_pct" for k in ("min", "max")}
     known |= {"wind_speed_10m_mean": "wind_10m_m_s", "windspeed_10m_mean": "wind_10m_m_s"}
     delimiter, names = _split_header(lines[header])
     by_field, faults = {}, []

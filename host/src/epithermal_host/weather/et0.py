@@ -40,6 +40,7 @@ def fao56_et0(
     relative_humidity_pct: Array,
     latitude_deg: float,
     altitude_m: float,
+    humidity_extremes_pct: tuple[Array, Array] | None = None,
 ) -> Array:
     """Compute reference evapotranspiration of grass from radiation, wind, humidity, temperature.
 
@@ -54,6 +55,8 @@ def fao56_et0(
         Daily mean.
     latitude_deg, altitude_m :
         Location of the station.
+    humidity_extremes_pct : (days,), (days,) [%]
+        Daily minimum and maximum; where both are known, they are used in place of the mean.
 
     Returns
     -------
@@ -62,7 +65,8 @@ def fao56_et0(
 
     References
     ----------
-    Allen et al. (1998), FAO-56, eq. 6, as pyet computes it: Vremec, Collenteur & Birk (2024).
+    Allen et al. (1998), FAO-56, eq. 6, with eq. 17 for extremes of the humidity and eq. 19 for its
+    mean, as pyet computes it: Vremec, Collenteur & Birk (2024).
     """
     import pandas as pd  # slow to import and used here only
     import pyet
@@ -72,17 +76,24 @@ def fao56_et0(
     def series(values: Array) -> pd.Series[float]:
         return pd.Series(values, index=index)
 
-    et0 = pyet.pm_fao56(
-        series(t_mean_c),
-        series(wind_2m_m_s),
-        rs=series(radiation_mj_m2),
-        tmax=series(t_max_c),
-        tmin=series(t_min_c),
-        rh=series(relative_humidity_pct),
-        elevation=altitude_m,
-        lat=float(np.radians(latitude_deg)),
-    )
-    return np.asarray(et0.to_numpy(), dtype=np.float64)
+    def penman(**humidity: Array) -> Array:
+        et0 = pyet.pm_fao56(
+            series(t_mean_c),
+            series(wind_2m_m_s),
+            rs=series(radiation_mj_m2),
+            tmax=series(t_max_c),
+            tmin=series(t_min_c),
+            elevation=altitude_m,
+            lat=float(np.radians(latitude_deg)),
+            **{name: series(values) for name, values in humidity.items()},
+        )
+        return np.asarray(et0.to_numpy(), dtype=np.float64)
+
+    by_mean = penman(rh=relative_humidity_pct)
+    if humidity_extremes_pct is None or np.isnan(np.add(*humidity_extremes_pct)).all():
+        return by_mean
+    low, high = humidity_extremes_pct
+    return np.where(np.isnan(low + high), by_mean, penman(rhmin=low, rhmax=high))
 
 
 def hargreaves(

@@ -30,6 +30,7 @@ Et0Source = Literal["auto", "given", "fao56", "hargreaves"]
 
 FAULTS_SHOWN = 20
 MISSING_SHARE = 0.1  # of the days; more of a quantity are refused
+ONLY_READ = ("pressure_msl_hpa", "wind_10m_m_s", "et0_mm", "rh_min_pct", "rh_max_pct")
 COMPLETE = ("rain_mm", "t_min_c", "t_max_c", "et0_mm", "pressure_hpa", "relative_humidity_pct")
 TEMPERATURES = ("t_min_c", "t_max_c", "t_mean_c")
 FAHRENHEIT_MOST = 140.0  # degF, 60 degC
@@ -294,9 +295,10 @@ def _rain_faults(table: Table) -> list[tuple[int, str]]:
 def _order_faults(table: Table) -> list[tuple[int, str]]:
     """List days with a minimum temperature above the maximum, or a mean outside of them."""
     low, high = table.values.get("t_min_c"), table.values.get("t_max_c")
+    faults = _humidity_order(table)
     if low is None or high is None:
-        return []
-    faults = [
+        return faults
+    faults += [
         (table.lines[i], f"t_min_c = {low[i]:g} is above t_max_c = {high[i]:g}; correct the record")
         for i in np.flatnonzero(low > high).tolist()
     ]
@@ -309,6 +311,16 @@ def _order_faults(table: Table) -> list[tuple[int, str]]:
         (table.lines[i], f"t_mean_c = {mean[i]:g} {between}")
         for i in np.flatnonzero(outside & (low <= high)).tolist()
     ]
+
+
+def _humidity_order(table: Table) -> list[tuple[int, str]]:
+    """List days with a minimum humidity above the maximum."""
+    low, high = table.values.get("rh_min_pct"), table.values.get("rh_max_pct")
+    if low is None or high is None:
+        return []
+    wrong = np.flatnonzero(low > high).tolist()
+    text = "rh_min_pct = {:g} is above rh_max_pct = {:g}; correct the record"
+    return [(table.lines[i], text.format(low[i], high[i])) for i in wrong]
 
 
 def _assemble(
@@ -326,6 +338,9 @@ def _assemble(
     date, value, lines = _by_day(table)
     if np.isnan(value["rain_mm"]).all():
         reject([f"{path}: no column of rain_mm; name it in the column map"])
+    between = 0.5 * (value["rh_min_pct"] + value["rh_max_pct"])  # FAO-56, eq. 19
+    if np.isnan(value["relative_humidity_pct"]).all():
+        value["relative_humidity_pct"] = between
     middle = 0.5 * (value["t_min_c"] + value["t_max_c"])
     value["t_mean_c"] = np.where(np.isnan(value["t_mean_c"]), middle, value["t_mean_c"])
     if np.isnan(value["pressure_hpa"]).all():
@@ -335,9 +350,7 @@ def _assemble(
         value["wind_2m_m_s"] = wind_at_2m(value["wind_10m_m_s"], 10.0)
     _check_radiation(path, date, lines, value["radiation_mj_m2"], latitude)
     et0_mm, et0_from = _et0(path, layout, opts.et0, date, value, latitude, altitude)
-    plain = {
-        k: value[k] for k in WEATHER if k not in ("pressure_msl_hpa", "wind_10m_m_s", "et0_mm")
-    }
+    plain = {k: value[k] for k in WEATHER if k not in ONLY_READ}
     return DailyWeather(
         source=source,
         date=date,
@@ -409,7 +422,9 @@ def _et0(
     t = (value["t_mean_c"], value["t_min_c"], value["t_max_c"])
     if way == "fao56":
         air = (value["radiation_mj_m2"], value["wind_2m_m_s"], value["relative_humidity_pct"])
-        return fao56_et0(date, *t, *air, latitude, altitude), "FAO-56 Penman-Monteith (pyet)"
+        extremes = (value["rh_min_pct"], value["rh_max_pct"])
+        et0_mm = fao56_et0(date, *t, *air, latitude, altitude, extremes)
+        return et0_mm, "FAO-56 Penman-Monteith (pyet)"
     if way == "hargreaves":
         return hargreaves(date, *t, latitude), "Hargreaves (FAO-56, eq. 52)"
     return value["et0_mm"], ""
