@@ -25,7 +25,7 @@ $(READY): edge/pyproject.toml host/pyproject.toml requirements-dev.txt requireme
 	  || { echo "Python cannot make environments here: apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e ./edge -e './host[cluster,demo,hydrus,xlsx]' -r requirements-dev.txt
+	  -c constraints.txt -e './edge[export,parquet]' -e './host[cluster,demo,hydrus,xlsx]' -r requirements-dev.txt
 	@touch $@
 
 dev: $(READY) ## environment in .venv with both distributions, editable

@@ -25,6 +25,7 @@ LAYERS = {
         journal
         messages
         config
+        exports
         inference
         physics
         loggers  signatures
@@ -49,8 +50,8 @@ LAYERS = {
     """,
 }
 LIBRARY = {  # of edge: all that host may import; the rest is the station's program
-    *("inference", "physics", "loggers", "signatures", "site", "records", "errors", "times"),
-    *("config.toml_keys", "config.canopy", "config.location"),
+    *("exports", "inference", "physics", "loggers", "signatures", "site", "records", "errors"),
+    *("times", "config.toml_keys", "config.canopy", "config.location"),
 }
 EXPORTING = {  # folders whose __init__.py may import their own modules; all others import nothing
     (EDGE, "physics"): "the public formulas",

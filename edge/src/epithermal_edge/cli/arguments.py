@@ -86,7 +86,7 @@ def _record_commands(commands: Any) -> None:
     what = "estimate again from recorded files, or from the records in the journal"
     example = "replay station.toml logger/*.txt --format hydroinnova --out est.csv"
     replay = _add(commands, "replay", what, example)
-    what = "write the records and estimates in the journal as CSV"
+    what = "write the records and estimates in the journal as CSV, NetCDF or Parquet"
     example = "export station.toml --csv est.csv --from 2026-05-01 --to 2026-06-01"
     export = _add(commands, "export", what, example)
     for sub in (replay, export):
@@ -99,7 +99,7 @@ def _record_commands(commands: Any) -> None:
     dialect, out = "dialect of the files (default: source.dialect)", "output file (default: stdout)"
     replay.add_argument("--format", metavar="F", help=dialect)
     replay.add_argument("--out", type=Path, metavar="CSV", help=out)
-    export.add_argument("--csv", type=Path, metavar="CSV", help=out)
+    _export_formats(export, out)
     aside = "write the records that were set aside, with the estimates that were published"
     export.add_argument("--set-aside", action="store_true", help=aside)
     what = "set records of a stopped station aside that end in the future, or restore them"
@@ -109,6 +109,22 @@ def _record_commands(commands: Any) -> None:
     after = "set aside what ends after T, UTC (default: the present time)"
     which.add_argument("--after", type=_time, metavar="T", help=after)
     which.add_argument("--restore", action="store_true", help="restore what was set aside")
+
+
+def _export_formats(export: argparse.ArgumentParser, out: str) -> None:
+    """Add the options that choose the format; without one it is CSV on stdout."""
+    formats = export.add_mutually_exclusive_group()
+    formats.add_argument("--csv", type=Path, metavar="CSV", help=out)
+    netcdf = "NetCDF by CF-1.11 and ACDD-1.3; needs epithermal-edge[export]"
+    formats.add_argument("--netcdf", type=Path, metavar="NC", help=netcdf)
+    parquet = "Parquet; needs epithermal-edge[parquet]"
+    formats.add_argument("--parquet", type=Path, metavar="PARQUET", help=parquet)
+    europe = "CSV in the columns of the data set COSMOS-Europe (docs/export.md)"
+    formats.add_argument("--cosmos-europe", type=Path, metavar="CSV", help=europe)
+    methods = "the methods in use with their references and BibTeX, as Markdown"
+    formats.add_argument("--methods", type=Path, metavar="MD", help=methods)
+    given = "TOML file with global attributes, such as creator_name and license, for --netcdf"
+    export.add_argument("--attributes", type=Path, metavar="TOML", help=given)
 
 
 def _model_commands(commands: Any) -> None:

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from epithermal_edge.cli import logs
 from epithermal_edge.cli.arguments import parser
-from epithermal_edge.errors import EpithermalError, SourceError
+from epithermal_edge.errors import ConfigError, EpithermalError, SourceError
 
 if TYPE_CHECKING:
     from epithermal_edge.config.station_toml import Config
@@ -133,6 +133,15 @@ def _export(arguments: argparse.Namespace) -> int:
     from epithermal_edge.journal import history, rows
     from epithermal_edge.station.status import JOURNAL_FILE, read_status_keys
 
+    formats = ("netcdf", "parquet", "cosmos_europe", "methods")
+    chosen = [name for name in formats if getattr(arguments, name) is not None]
+    if arguments.set_aside and chosen:
+        raise ConfigError("--set-aside writes CSV; give --csv or no format")
+    if arguments.attributes and chosen != ["netcdf"]:
+        raise ConfigError("--attributes needs --netcdf")
+    if chosen:
+        print(export.write_file(arguments, chosen[0], *_bounds(arguments)), file=sys.stderr)
+        return 0
     db = history.open_readonly(read_status_keys(arguments.station).state_dir / JOURNAL_FILE)
     table = rows.SET_ASIDE if arguments.set_aside else history.RECORD
     stored = history.read_rows(db, 0, *_bounds(arguments), table=table)

@@ -49,6 +49,7 @@ class Place:
     latitude_deg: float
     altitude_m: float
     cutoff_rigidity_gv: float | None
+    longitude_deg: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,13 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         id=station["id"],
         state_dir=folder / station["state_dir"],
         journal_max_mb=station["journal_max_mb"],
-        place=Place(site["name"], site["latitude_deg"], site["altitude_m"], derive_cutoff(site)),
+        place=Place(
+            site["name"],
+            site["latitude_deg"],
+            site["altitude_m"],
+            derive_cutoff(site),
+            site["longitude_deg"],
+        ),
         site=_site(values),
         soil_water=derive_soil_water(values["site.water"], values["site.soil"]),
         source=Source(**{**source, **lists, "silence_s": silence_s}),

@@ -94,6 +94,7 @@ def read_rows(
     to_s: float = math.inf,
     limit: int = -1,
     table: str = RECORD,
+    by_time: bool = False,
 ) -> Iterator[StoredRow]:
     """Yield the records in the order in which they were stored, each with its stored results.
 
@@ -107,6 +108,8 @@ def read_rows(
         Largest number of records; negative: no limit.
     table :
         RECORD or rows.SET_ASIDE.
+    by_time :
+        Order by the records' ends instead.
 
     Raises
     ------
@@ -115,16 +118,42 @@ def read_rows(
     """
     where = "record.seq > ? AND end_s > ? AND end_s <= ?"
     query = f"SELECT {_selected(db)} FROM {table} AS {_JOINED} WHERE {where}"
-    for row, _ in _read(db, query, (after, from_s, to_s), limit):
+    order = "end_s" if by_time else "record.seq"
+    for row, _ in _read(db, query, (after, from_s, to_s), limit, order):
         yield row
 
 
-def read_entries(db: sqlite3.Connection, after: int = 0, limit: int = -1) -> Iterator[JournalEntry]:
+def read_entries(
+    db: sqlite3.Connection,
+    after: int = 0,
+    from_s: float = -math.inf,
+    to_s: float = math.inf,
+    limit: int = -1,
+    table: str = RECORD,
+    by_time: bool = False,
+) -> Iterator[JournalEntry]:
     """Yield the records in the order in which they were stored, each with its stored estimate.
 
     Parameters and errors as for `read_rows`.
     """
-    return map(_entry, read_rows(db, after, limit=limit))
+    return map(_entry, read_rows(db, after, from_s, to_s, limit, table, by_time))
+
+
+def models(db: sqlite3.Connection) -> list[str]:
+    """List name and version of every bundle whose estimates are stored.
+
+    Raises
+    ------
+    EpithermalError
+        The journal cannot be read.
+    """
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'estimate'").fetchone():
+        return []
+    try:
+        rows = db.execute("SELECT model FROM estimate GROUP BY model ORDER BY min(seq)")
+        return [str(model) for (model,) in rows if model]
+    except FAULTS as error:
+        raise EpithermalError(f"the journal cannot be read: {error}") from error
 
 
 def read_windows(db: sqlite3.Connection, from_s: float) -> Iterator[tuple[JournalEntry, float]]:
@@ -200,12 +229,16 @@ _JOINED = "record LEFT JOIN estimate ON estimate.seq = record.seq"
 
 
 def _read(
-    db: sqlite3.Connection, query: str, values: Sequence[object], limit: int = -1
+    db: sqlite3.Connection,
+    query: str,
+    values: Sequence[object],
+    limit: int = -1,
+    order: str = "record.seq",
 ) -> Iterator[tuple[StoredRow, Sequence[Any]]]:
-    """Yield the intact records of a query by number, and its columns after those of `_selected`."""
+    """Yield the intact records of a query in order, and its columns after those of `_selected`."""
     width, end = RECORD_WIDTH, RECORD_WIDTH + len(RESULTS) + 4
     try:
-        for row in db.execute(f"{query} ORDER BY record.seq LIMIT ?", (*values, limit)):
+        for row in db.execute(f"{query} ORDER BY {order} LIMIT ?", (*values, limit)):
             record = record_of(row[:width])
             if record is None:
                 log.warning("record %s is damaged on the disk", row[0])

@@ -1,0 +1,54 @@
+"""Every form that a configuration can select has its reference, in one place."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from epithermal_edge.config.schema import TABLES
+from epithermal_edge.exports.references import FORMS, REFERENCES
+
+ROOT = Path(__file__).resolve().parents[3]
+NOTHING = {"site.incoming.form=none", "network"}  # nothing is done; the kind has the reference
+SELECTABLE = [
+    f"{table}.{key.name}={choice}"
+    for table, keys in TABLES.items()
+    if table.partition(".")[0] == "site"
+    for key in keys
+    for choice in key.choices or ()
+]
+
+
+@pytest.mark.parametrize("form", SELECTABLE)
+def test_every_form_selectable_in_configuration_has_its_reference(form):
+    entry = FORMS.get(form) or FORMS[form.partition("=")[0]]
+    assert entry.references or form in NOTHING
+
+
+def test_the_selectable_forms_are_found():
+    assert {"site.incoming.form=hawdon2014", "site.water.crop=maize"} <= {*SELECTABLE}
+
+
+def test_every_reference_is_used_and_every_form_cites_known_ones():
+    cited = {key for form in FORMS.values() for key in form.references}
+    assert cited == {*REFERENCES}
+    assert {name for name, form in FORMS.items() if not form.references} == NOTHING
+
+
+@pytest.mark.parametrize("key", sorted(REFERENCES))
+def test_bibtex_is_balanced_and_has_the_fields_of_its_type(key):
+    text = REFERENCES[key].bibtex()
+    assert text.count("{") == text.count("}") and text.startswith("@")
+    names = set(re.findall(r"^  (\w+) = \{.+\},$", text, re.M))
+    place = {"article": "journal", "techreport": "institution"}.get(
+        REFERENCES[key].kind, "publisher"
+    )
+    assert {"author", "title", "year", place} <= names
+
+
+def test_dois_agree_with_the_sources_of_the_equations():
+    page = (ROOT / "docs" / "equations.md").read_text("utf-8")
+    listed = set(re.findall(r"doi:(10\.\S+[^\s.,;])", page))
+    ours = {entry.doi for entry in REFERENCES.values() if entry.doi}
+    formulas = {"Zreda2012", "Rosolem2013", "Hawdon2014", "McJannet2023", "Shuttleworth2013"}
+    assert {REFERENCES[key].doi for key in formulas} <= listed & ours
