@@ -65,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser, number: Callable[[str], int])
         help="with --field: also evaluate retraining on each site's first years and on the other "
         "sites; RUN/dataset.npz: simulated soils on which accuracy must be preserved",
     )
+    netcdf = "with --field: also write the estimates of each site as NetCDF by CF-1.11"
+    parser.add_argument("--netcdf", action="store_true", help=netcdf)
     out = "default: RUN/report-NAME-VERSION, field-NAME-VERSION"
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
     parser.add_argument(
@@ -124,6 +126,8 @@ def parse(arguments: argparse.Namespace) -> Request:
             "--campaign requires --field: it names the simulated soils for an evaluation of "
             "retraining"
         )
+    if arguments.netcdf and not arguments.field:
+        raise ConfigError("--netcdf requires --field: it writes the estimates at real sites")
     if names[0] == POPULATION:
         if len(names) < 2 or arguments.field or options:
             raise ConfigError("evaluate population takes RUN and site files, and no options")
@@ -184,7 +188,10 @@ def _field(request: Request, arguments: argparse.Namespace, write: Write) -> int
 
     assert request.bundle is not None
     options = Options(
-        campaign=arguments.campaign, runtime=arguments.runtime, workers=arguments.workers
+        campaign=arguments.campaign,
+        runtime=arguments.runtime,
+        workers=arguments.workers,
+        netcdf=arguments.netcdf,
     )
     done, page = field.run(request.bundle, request.sites, arguments.out, options)
     write(field.table(done))

@@ -16,7 +16,13 @@ from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.remarks import describe_shares
 from epithermal_host.field.site_toml import read_sites
 from epithermal_host.rendering.text import plain
-from epithermal_host.reports import field_calibrated, field_html, field_plots, field_retrained
+from epithermal_host.reports import (
+    field_calibrated,
+    field_html,
+    field_netcdf,
+    field_plots,
+    field_retrained,
+)
 from epithermal_host.reports.field_judge import evaluate_site
 from epithermal_host.reports.field_result import (
     Calibrated,
@@ -39,7 +45,7 @@ def run(
     out: Path | None = None,
     options: Options | None = None,
 ) -> tuple[FieldReport, Path]:
-    """Evaluate a bundle at real sites; write field.html, a figure for each site, and field.json.
+    """Evaluate a bundle at real sites; write field.html, figures, field.json and, if asked, NetCDF.
 
     Parameters
     ----------
@@ -73,6 +79,9 @@ def run(
         write_atomic(out / name, content)
     write_atomic(out / PAGE, field_html.page(report, pictures).encode("utf-8"))
     write_json(out / DATA, as_json(report))
+    if options.netcdf:
+        for place in report.places:
+            field_netcdf.write(out / f"{place.series.name}.nc", place, bundle)
     return report, out / PAGE
 
 

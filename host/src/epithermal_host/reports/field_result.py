@@ -135,3 +135,4 @@ class Options:
     runtime: str | None = None
     workers: int | None = None
     progress: bool = True
+    netcdf: bool = False  # also write the estimates of each site as NetCDF
