@@ -8,6 +8,7 @@ import pstats
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from epithermal_host.config.population import Population
@@ -16,6 +17,7 @@ from epithermal_host.simulation.results import record
 from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import column, forcing, simulate
 from epithermal_host.soil.richards import solve
+from epithermal_host.training import dataset
 from epithermal_host.weather.generator import generate
 
 FIRST_DAY = 11323
@@ -65,3 +67,24 @@ def test_a_record_has_bytes_in_proportion_to_its_days(place):
         longer = dataclasses.replace(period, years=years)
         sizes.append(record(place, simulate(place, longer), KEY).nbytes)
     assert sizes[2] - sizes[1] == sizes[1] - sizes[0] == 365 * (8 * (10 + 4 + 1) + 4 * 41)
+
+
+def passing(sites: list[Scenario], blocks: int) -> Counter[str]:
+    """Count the calls that records of some sites need in the pipeline of the data set."""
+    hours, n = blocks * dataset.BLOCK_H, len(sites)
+    end_s = 86400.0 * FIRST_DAY + 3600.0 * np.arange(1, hours + 1)
+    known = {"counts": 1500.0, "pressure_hpa": 1000.0, "duration_s": 3600.0, "rain_mm": 0.1}
+    columns = {name: np.full((hours, n), value, np.float32) for name, value in known.items()}
+    site = dataset.stack_sites([one.site for one in sites])
+    return calls(lambda: dataset.run_pipeline(site, end_s, columns))
+
+
+def test_a_data_set_needs_no_more_calls_for_more_soils_and_twice_for_twice_the_days():
+    sites = [sample(Population(), 1, index) for index in range(12)]
+    passing(sites, 2)  # compiles or loads the kernels
+    one, few, many = passing(sites[:1], 2), passing(sites[:3], 2), passing(sites, 2)
+    assert few == many
+    assert sum(many.values()) < 1.2 * sum(one.values())
+    longer = passing(sites, 4)
+    assert (many["step_block"], longer["step_block"]) == (2, 4)
+    assert sum(longer.values()) < 2.05 * sum(many.values())
