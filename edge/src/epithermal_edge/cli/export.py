@@ -139,7 +139,7 @@ def write_file(arguments: argparse.Namespace, form: str, from_s: float, to_s: fl
         text = methods.text(title, forms, config.site, models, __version__)
         path.write_text(text, encoding="utf-8")
         return f"references={len(methods.references(forms))}"
-    entries = history.read_entries(db, 0, from_s, to_s, by_time=True)
+    entries = history.read_entries(db, from_s=from_s, to_s=to_s, by_time=True)
     if form == "cosmos_europe":
         with path.open("w", encoding="utf-8", newline="") as out:
             outcomes = (entry.outcome for entry in entries)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 import numpy as np
 
 from epithermal_edge.exports.references import FORMS, REFERENCES, Reference
 from epithermal_edge.inference.bundle import Bundle
-from epithermal_edge.physics.corrections import pressure_coefficient
+from epithermal_edge.physics.corrections import BetaForm, pressure_coefficient
 from epithermal_edge.physics.plant_water import SoilWater, field_capacity
 from epithermal_edge.site import Site
 
@@ -34,9 +35,10 @@ def site_forms(site: Site, altitude_m: float, cutoff_gv: float | None) -> list[s
     """
     forms = ["pressure"]
     if cutoff_gv is not None:
-        derived = pressure_coefficient(float(site.latitude_deg), altitude_m, cutoff_gv)
-        if float(site.beta_per_hpa) == float(derived):
-            forms.append("pressure.coefficient")
+        for name in get_args(BetaForm):
+            beta = pressure_coefficient(float(site.latitude_deg), altitude_m, cutoff_gv, name)
+            if float(site.beta_per_hpa) == float(beta):
+                forms.append(f"site.beta_form={name}")
     forms += ["humidity", f"site.incoming.form={site.incoming_form}"]
     if float(site.biomass_kg_m2) * float(site.biomass_slope_per_mm) > 0.0:
         slope = float(site.biomass_slope_per_mm)

@@ -126,6 +126,26 @@ _ENTRIES = (
         "10.1029/2009WR008726",
     ),
     Reference(
+        "Desilets2021",
+        "techreport",
+        "Desilets, D.",
+        2021,
+        "Intensity correction factors for a cosmic ray neutron sensor",
+        "Hydroinnova Technical Document 21-01",
+        "",
+        "10.5281/zenodo.4569062",
+    ),
+    Reference(
+        "TiradoBueno2021",
+        "article",
+        "Tirado-Bueno, E. and Mendoza-Torres, J. E. and de Mendonca, R. R. S.",
+        2021,
+        "Barometric coefficient dependence on the geomagnetic cutoff rigidity of neutron monitors",
+        "Advances in Space Research",
+        "68, 2631-2642",
+        "10.1016/j.asr.2021.04.034",
+    ),
+    Reference(
         "Hargreaves1985",
         "article",
         "Hargreaves, G. H. and Samani, Z. A.",
@@ -305,9 +325,17 @@ FORMS = {
     "pressure": Form(
         "Counts are corrected for air pressure by an exponential function.", ("Zreda2012",)
     ),
-    "pressure.coefficient": Form(
+    "site.beta_form=desilets_zreda2003": Form(
         "The barometric coefficient follows from cutoff rigidity and atmospheric depth.",
         ("Desilets2003",),
+    ),
+    "site.beta_form=desilets2021": Form(
+        "The barometric coefficient follows from cutoff rigidity and atmospheric depth.",
+        ("Desilets2021",),
+    ),
+    "site.beta_form=tirado_bueno2021": Form(
+        "The barometric coefficient follows from cutoff rigidity.",
+        ("TiradoBueno2021",),
     ),
     "humidity": Form(
         "Counts are corrected for absolute air humidity, computed from temperature and relative"

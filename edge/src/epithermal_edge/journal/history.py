@@ -126,17 +126,16 @@ def read_rows(
 def read_entries(
     db: sqlite3.Connection,
     after: int = 0,
+    limit: int = -1,
     from_s: float = -math.inf,
     to_s: float = math.inf,
-    limit: int = -1,
-    table: str = RECORD,
     by_time: bool = False,
 ) -> Iterator[JournalEntry]:
     """Yield the records in the order in which they were stored, each with its stored estimate.
 
     Parameters and errors as for `read_rows`.
     """
-    return map(_entry, read_rows(db, after, from_s, to_s, limit, table, by_time))
+    return map(_entry, read_rows(db, after, from_s, to_s, limit, by_time=by_time))
 
 
 def models(db: sqlite3.Connection) -> list[str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from epithermal_edge import __version__
 from epithermal_edge.exports import methods, netcdf
 from epithermal_edge.exports.variables import BLOCK, ROOT_CM, WATER_CONTENT, Block, Variable
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.times import DAY_S
+from epithermal_host import __version__
 from epithermal_host.arrays import Array
 from epithermal_host.field.series import known_site
 from epithermal_host.reports.field_result import Estimate, Place
