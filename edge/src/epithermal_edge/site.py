@@ -15,7 +15,8 @@ USUAL_MONITOR = "JUNG"  # at NMDB: Jungfraujoch, of those who name no neutron mo
 class Site:
     """One site, or n sites as arrays (n,); it fixes the reference atmosphere of the corrections."""
 
-    cosmic_n_cph: Floats  # COSMIC's N for this detector: corrected rate = COSMIC(N) [counts h-1]
+    cosmic_n_cph: Floats  # scale of the response for this detector [counts h-1]: COSMIC's N, or
+    # N_D of UTS, N0 of Desilets, where `response` names them
     bulk_density_g_cm3: Floats  # dry soil
     lattice_water_g_g: Floats = 0.0
     organic_water_g_g: Floats = 0.0  # hydrogen of soil organic matter, as water
@@ -42,3 +43,5 @@ class Site:
     # that leaves shade on each day of the year
     root_depth_cm: Floats = NAN  # of full-grown plants; 0 without plants
     evaporation_share: Floats = NAN  # soil evaporation relative to its potential; lower under mulch
+    response: str | tuple[str, ...] = "cosmic"  # relation of counts to theta, of all or of each
+    # site; names in physics.response

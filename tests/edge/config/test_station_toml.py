@@ -9,12 +9,14 @@ import pytest
 from tests.support.rig import ROOT, station_toml
 from tests.support.sites import SITE, SOIL
 
+from epithermal_edge.config import schema
 from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics import atmosphere, corrections
 from epithermal_edge.physics.cutoff import cutoff_rigidity
 from epithermal_edge.physics.neutron_monitors import find_monitor, incoming_scale
+from epithermal_edge.physics.response_forms import RESPONSES
 
 EXAMPLE = ROOT / "deploy" / "station.example.toml"
 
@@ -116,6 +118,19 @@ def test_a_cutoff_that_is_not_given_follows_from_the_place_and_beta_from_its_for
     assert read_config(station_toml(tmp_path, site=text)).site.beta_per_hpa == float(beta)
     text = SITE.replace("= 3.0", "= 0.0") + 'beta_form = "tirado_bueno2021"\n'
     assert faults(tmp_path, site=text) == ["site.beta_form: tirado_bueno2021 has no value at 0 GV"]
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_every_response_of_the_physics_is_a_value_of_the_key(tmp_path, name):
+    site = f'{SITE}response = "{name}"\n'
+    assert read_config(station_toml(tmp_path, site=site)).site.response == name
+
+
+def test_the_response_is_cosmic_unless_named_and_an_unknown_one_is_refused(tmp_path):
+    assert read_config(station_toml(tmp_path)).site.response == "cosmic"
+    assert set(schema.RESPONSES) == set(RESPONSES)
+    [fault] = faults(tmp_path, site=f'{SITE}response = "hydrogen"\n')
+    assert fault.startswith("site.response: 'hydrogen' is none of cosmic, desilets, uts2021")
 
 
 def test_all_faults_are_reported_at_once_with_key_and_remedy(tmp_path):

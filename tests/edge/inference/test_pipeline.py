@@ -12,8 +12,13 @@ import pytest
 from epithermal_edge.inference import features, pipeline
 from epithermal_edge.inference.block import block_of
 from epithermal_edge.inference.features import FEATURES, Bin, contributions
-from epithermal_edge.physics.atmosphere import extraterrestrial_radiation
+from epithermal_edge.physics.atmosphere import absolute_humidity, extraterrestrial_radiation
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
+from epithermal_edge.physics.response import (
+    response_humidity_factor,
+    response_rate,
+)
+from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_edge.records import FACTORS, NAN, CorrectedRecord, Quality, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
@@ -494,3 +499,27 @@ def test_the_features_of_released_bundles_are_computed():
         "cover_known", "cover_canopy", "cover_root_depth_cm", "cover_evaporation", "radiation_mm",
     }  # fmt: skip
     assert features.HOURS == 24
+
+
+@pytest.mark.parametrize("name", [name for name in RESPONSES if name != "cosmic"])
+def test_the_network_s_input_is_the_inversion_of_the_site_s_response(name):
+    site = replace(SITE, response=name, humidity_ref_g_m3=3.0)
+    saturated = float(absolute_humidity(15.0, 100.0))
+    for theta, vapour in ((0.1, 3.0), (0.25, 9.0)):
+        air = {"relative_humidity_pct": 100.0 * vapour / saturated}
+        counts = float(response_rate(np.array([theta]), site)[0])
+        counts /= float(response_humidity_factor(vapour, site))
+        window = run(hourly(24, counts=counts, **air), site)[2][-1]
+        assert window.theta_classical[0] == pytest.approx(theta, abs=1e-9)
+        assert feature(window, "theta_inv") == window.theta_classical[0]
+
+
+def test_sites_of_many_responses_abreast_have_the_bits_of_each_alone():
+    names = tuple(RESPONSES)
+    many = replace(SITE, bulk_density_g_cm3=np.full(len(names), 1.4), response=names)
+    records = list(hourly(24, counts=230.0, relative_humidity_pct=60.0))
+    state = pipeline.start(len(names))
+    _, _, windows = pipeline.step_block(many, state, block_of(records, len(names)))
+    for i, name in enumerate(names):
+        alone = run(records, replace(SITE, response=name))[2][-1]
+        assert windows.features[-1, i].tobytes() == alone.features[0].tobytes()

@@ -13,6 +13,11 @@ from epithermal_edge.records import NAN
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 STAMPS = ("logger", "station", "unchecked")
+RESPONSES = (
+    *("cosmic", "desilets"),
+    *("uts2021_mcnp_drf", "uts2021_uranos_drf", "uts2021_mcnp_ewin", "uts2021_uranos_ewin"),
+    *("uts2025_norm_endf8", "uts2025_gd_endf8", "uts2025_ewin_endf8", "uts2025_norm_endf7"),
+)  # names of physics.response, which would load numpy here
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 SOIL_WORD = {0.0: "unknown"} | {code: word for word, code in SOIL_KNOWN.items()}
 TOPIC = r"[^#+\x00/][^#+\x00]*[^#+\x00/]"  # one or more levels
@@ -49,11 +54,25 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=0,
             high=0.8,
         ),
-        Key("cosmic_n_cph", float, "COSMIC's N from calibration, counts/h", True, low=1, high=1e7),
+        Key(
+            "response",
+            str,
+            "relation of counts to water content, for theta_classical and the network's input",
+            default="cosmic",
+            choices=RESPONSES,
+        ),
+        Key(
+            "cosmic_n_cph",
+            float,
+            "scale of the response from calibration, counts/h: COSMIC's N, N_D or I_D of UTS, N0",
+            True,
+            low=1,
+            high=1e7,
+        ),
         Key(
             "cosmic_n_sigma",
             float,
-            "relative standard error of COSMIC's N",
+            "relative standard error of cosmic_n_cph",
             default=0.03,
             low=0,
             high=0.5,

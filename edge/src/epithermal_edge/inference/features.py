@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from epithermal_edge.inference.block import Array, Block, Corrected, Mask, carry, each_site
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, hargreaves_et0
-from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_inversion
+from epithermal_edge.physics.cosmic import THETA_MAX
+from epithermal_edge.physics.response import response_inversion
 from epithermal_edge.records import FACTORS, Floats, Quality, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
@@ -46,7 +47,7 @@ class Feature:
 # All that the station computes, in the order of its windows. A bundle picks its own by name, so
 # that a new one may stand anywhere and touches no bundle.
 FEATURES = (
-    Feature("theta_inv", "m3 m-3"),  # homogeneous COSMIC inversion; the last one in a gap
+    Feature("theta_inv", "m3 m-3"),  # inversion for a uniform soil; the last one in a gap
     Feature("theta_inv_sigma", "m3 m-3"),
     Feature("gap", "1"),  # 1: under 12 h of counting
     Feature("rain_mm", "mm"),
@@ -379,13 +380,13 @@ def _whole(flag: str, description: dict[str, Array]) -> dict[str, Array]:
 
 
 def _inversion(site: Site, sums: Array) -> tuple[Array, Array, Mask]:
-    """Invert the mean rates of windows by COSMIC for a uniform soil: theta, sigma, clipped."""
+    """Invert the mean rates of windows for a uniform soil: theta, sigma, clipped."""
     live_s = sums[:, Bin.LIVE_S]
     live_h = np.where(live_s > 0.0, live_s, np.nan) / HOUR_S
     shared = sums[:, Bin.SHARED]
     rate = sums[:, Bin.COUNTS] / live_h
     rate_sigma = np.sqrt(sums[:, Bin.VARIANCE] + shared * shared) / live_h
-    theta, slope = cosmic_inversion(rate, site)
+    theta, slope = response_inversion(rate, site)
     sigma = np.fmin(rate_sigma / np.abs(slope), SIGMA_MAX)
     return theta, sigma, (theta <= 0.0) | (theta >= THETA_MAX)
 

@@ -35,11 +35,11 @@ from epithermal_edge.inference.features import (
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.corrections import (
     biomass_factor,
-    humidity_factor,
     incoming_factor,
     pressure_factor,
 )
-from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
+from epithermal_edge.physics.cosmic import THETA_MAX
+from epithermal_edge.physics.response import response_humidity_factor, response_rate
 from epithermal_edge.records import CorrectedRecord, Quality, RawRecord, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
@@ -325,7 +325,7 @@ def _without_counts(site: Site, counts: Array, duration_s: Array) -> tuple[Mask,
     missing = ~(np.isfinite(counts) & (duration_s > 0.0))
     zero = ~missing & (counts == 0.0)
     if zero.any():
-        wet = cosmic_rate(np.full(counts.shape[1], THETA_MAX), site)
+        wet = response_rate(np.full(counts.shape[1], THETA_MAX), site)
         zero &= wet * duration_s / HOUR_S > IMPROBABLE_ZERO
     return missing, zero
 
@@ -352,7 +352,7 @@ def factors(
     f_i = incoming_factor(incoming, site.incoming_ref, site.incoming_form, site.incoming_scale)
     return {
         "f_p": pressure_factor(pressure_hpa, site.beta_per_hpa, site.pressure_ref_hpa),
-        "f_h": humidity_factor(humidity_g_m3, site.humidity_ref_g_m3),
+        "f_h": response_humidity_factor(humidity_g_m3, site),
         "f_i": np.where(np.isnan(incoming), 1.0, f_i),
         "f_v": biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm),
     }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from epithermal_edge.inference.block import Array, Block, Corrected, Mask, carry
 from epithermal_edge.inference.qc_limits import Limits
-from epithermal_edge.physics.cosmic import driest_rate
+from epithermal_edge.physics.response import response_driest_rate
 from epithermal_edge.records import Quality
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
@@ -208,7 +208,7 @@ def _count_range(limits: Limits, site: Site, corrected: Corrected) -> Flags:
     normal with standard deviation 1.
     """
     counts = corrected.values["counts"]
-    most_cph = limits.count_max_ratio * driest_rate(site)
+    most_cph = limits.count_max_ratio * response_driest_rate(site)
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = most_cph * counts / corrected.values["n_corr_cph"]
         z = 2.0 * (np.sqrt(counts + 0.375) - np.sqrt(expected + 0.375))

@@ -41,21 +41,38 @@ __all__ = [
     "humidity_factor",
     "incoming_factor",
     "incoming_scale",
+    "inverse_uts_humidity",
+    "inverse_uts_intensity",
+    "inverse_uts_water",
     "list_monitors",
+    "matching_scale",
+    "matching_scale_sigma",
     "mcjannet_scale",
     "mean_pressure",
     "pressure_coefficient",
     "pressure_factor",
+    "profile_mean",
+    "relative_slope",
     "rescaled_distance_m",
+    "response_driest_rate",
+    "response_humidity_factor",
+    "response_inversion",
+    "response_of",
+    "response_rate",
+    "response_sigma",
+    "response_slope",
+    "response_theta",
     "saturation_vapour_pressure",
+    "uts_intensity",
     "uts_rate",
     "uts_theta",
+    "uts_water",
     "wilting_point",
 ]
 
 MODULES = (
     *("atmosphere", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
-    *("neutron_monitors", "plant_water", "uts"),
+    *("neutron_monitors", "plant_water", "response", "response_forms", "uts", "uts_inverse"),
 )
 
 if TYPE_CHECKING:
@@ -108,7 +125,26 @@ if TYPE_CHECKING:
         list_monitors,
     )
     from epithermal_edge.physics.plant_water import field_capacity, wilting_point
-    from epithermal_edge.physics.uts import uts_rate, uts_theta
+    from epithermal_edge.physics.response import (
+        matching_scale,
+        matching_scale_sigma,
+        profile_mean,
+        relative_slope,
+        response_driest_rate,
+        response_humidity_factor,
+        response_inversion,
+        response_of,
+        response_rate,
+        response_sigma,
+        response_slope,
+        response_theta,
+    )
+    from epithermal_edge.physics.uts import uts_intensity, uts_rate, uts_theta, uts_water
+    from epithermal_edge.physics.uts_inverse import (
+        inverse_uts_humidity,
+        inverse_uts_intensity,
+        inverse_uts_water,
+    )
 
 
 def __getattr__(name: str) -> Any:

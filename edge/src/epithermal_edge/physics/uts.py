@@ -25,6 +25,7 @@ UTS_PARAMETERS: dict[UtsParameters, tuple[float, ...]] = {
 }
 UTS_BULK_DENSITY_G_CM3 = 1.43  # of the soil in the simulations of the fit
 UTS_WATER_MAX = 3.0  # upper limit of the inversion, bound water included
+BISECTIONS, NEWTON_STEPS = 8, 5  # of `uts_water`
 
 
 def uts_rate(
@@ -106,6 +107,77 @@ def uts_theta(
     water_g_g = np.where(possible, 0.5 * (low + high), np.nan) / UTS_BULK_DENSITY_G_CM3
     theta_g = water_g_g - np.asarray(additional_water_g_g, dtype=np.float64)
     return np.asarray(theta_g * np.asarray(bulk_density_g_cm3, dtype=np.float64))
+
+
+def uts_intensity(
+    water: ArrayLike, abs_humidity_g_m3: ArrayLike, parameters: UtsParameters
+) -> tuple[Array, Array]:
+    """Compute N / N_D over a soil and its derivative by water.
+
+    Parameters
+    ----------
+    water : (...) [m3 m-3 at 1.43 g cm-3]
+        All hydrogen, as water.
+    abs_humidity_g_m3 : (...) [g m-3]
+    parameters :
+        Name of the published set.
+
+    Returns
+    -------
+    (...) [1], (...) [per m3 m-3]
+
+    References
+    ----------
+    As `uts_rate`.
+    """
+    p_0, p_1, p_2, p_3, p_4, p_5, p_6, p_7 = UTS_PARAMETERS[parameters]
+    w = np.asarray(water, dtype=np.float64)
+    h = np.asarray(abs_humidity_g_m3, dtype=np.float64)
+    moist, dry = p_0 + p_6 * h + p_7 * h**2, np.exp(-p_3 * w) * (p_4 + p_5 * h)
+    slope = (p_2 - 1.0) * p_1 / (w + p_1) ** 2 * moist - p_3 * dry
+    return np.asarray(_intensity(w, h, parameters)), np.asarray(slope)
+
+
+def uts_water(
+    intensity: ArrayLike,
+    least: ArrayLike,
+    most: ArrayLike,
+    abs_humidity_g_m3: ArrayLike,
+    parameters: UtsParameters,
+) -> Array:
+    """Compute all water of a soil from N / N_D between two bounds.
+
+    Parameters
+    ----------
+    intensity : (...) [1]
+    least, most : (...) [m3 m-3 at 1.43 g cm-3]
+        Bounds of the answer.
+    abs_humidity_g_m3, parameters :
+        As in `uts_intensity`.
+
+    Returns
+    -------
+    (...) [m3 m-3 at 1.43 g cm-3]
+        NaN for NaN. Its error is below 1e-12 within the bounds, and it stays within them.
+
+    References
+    ----------
+    As `uts_rate`; bisection, then Newton's method from the dry side, where a convex curve is
+    approached without overshooting.
+    """
+    i = np.asarray(intensity, dtype=np.float64)
+    h = np.asarray(abs_humidity_g_m3, dtype=np.float64)
+    low, high = np.broadcast_arrays(least, most, i + h)[:2]
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    driest, wettest = low, high
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        too_dry = i < _intensity(middle, h, parameters)
+        low, high = np.where(too_dry, middle, low), np.where(too_dry, high, middle)
+    for _ in range(NEWTON_STEPS):
+        got, slope = uts_intensity(low, h, parameters)
+        low = np.clip(low + (i - got) / slope, driest, wettest)
+    return np.asarray(low)
 
 
 def _intensity(water: Array, abs_humidity_g_m3: ArrayLike, parameters: UtsParameters) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def read_places(run_folder: Path, indices: Sequence[int]) -> Places:
     }
     return Places(
         seed=int(scenarios[0]["seed"]),
-        site=Site(**values),
+        site=Site(**values, response=_responses(sites)),
         texture=tuple(place["soils"][0]["name"] for place in scenarios),
         cover=tuple(place["cover"]["kind"] for place in scenarios),
         layered=np.array([len(place["soils"]) > 1 for place in scenarios]),
@@ -144,3 +144,9 @@ def _dataset_table(run_folder: Path) -> dict[str, Any]:
     except DAMAGE as fault:
         raise ConfigError(f"{path}: cannot be read ({fault})") from fault
     return value
+
+
+def _responses(sites: Sequence[Mapping[str, Any]]) -> str | tuple[str, ...]:
+    """Return the response of all sites, or of each; COSMIC in the results of earlier versions."""
+    names = tuple(str(site.get("response", "cosmic")) for site in sites)
+    return names if len(set(names)) > 1 else names[0]

@@ -6,6 +6,7 @@ from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.location import BETA_FORM, MONITOR
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.loggers.dialects import DIALECTS
+from epithermal_edge.physics.response_forms import RESPONSES
 
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 _ISO = r"(\d{4}-\d{2}-\d{2})?"
@@ -35,6 +36,13 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("longitude_deg", float, "degrees east", True, low=-180, high=180),
         Key("altitude_m", float, "metres above sea level", True, low=-450, high=6000),
         Key("cutoff_rigidity_gv", float, "geomagnetic cutoff in GV", low=0, high=20),
+        Key(
+            "response",
+            str,
+            "relation of counts to water content, as in station.toml",
+            default="cosmic",
+            choices=tuple(RESPONSES),
+        ),
         Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
         BETA_FORM,
         Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),

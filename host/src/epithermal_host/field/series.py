@@ -18,7 +18,7 @@ import numpy as np
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.features import Window
 from epithermal_edge.loggers.files import read_records
-from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.response import response_rate
 from epithermal_edge.records import NAN, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
@@ -57,7 +57,7 @@ class FieldSeries:
     day_end_s: Array  # (T,) Unix time of the window's end [s, UTC]
     features: Array  # (T, F) the station's, physical units
     restart: Mask  # (T,) the station's state is reset before this window
-    theta_classical: Array  # (T,) homogeneous COSMIC inversion [m3 m-3]
+    theta_classical: Array  # (T,) inversion by the response of the site [m3 m-3]
     truth: Array  # (T,) 0-30 cm by the probes, mean over the window [m3 m-3]
     judged: Mask  # (T,) days that are evaluated: in season, warm soil, monitor without fault
     cosmic_n_cph: float  # from the sampling day
@@ -75,7 +75,7 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
     site_file :
         Description of the site.
     cosmic_n_cph :
-        COSMIC's N [counts h-1]; None: from the one sampling day.
+        Scale of the site's response [counts h-1]; None: from the one sampling day.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def from_first_counts(windows: list[Window]) -> list[Window]:
 def calibrated_n(
     site_file: SiteFile, records: Sequence[RawRecord], end_s: float, theta: float
 ) -> float:
-    """Compute COSMIC's N with which the counts of the sampling day give the sampled mean.
+    """Compute the scale with which the counts of the sampling day give the sampled mean.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def calibrated_n(
         day = datetime.datetime.fromtimestamp(first_s, datetime.UTC).date()
         raise ConfigError(f"{site_file.path}: too few counts on the sampling day {day}")
     unit = dataclasses.replace(site_file.site, cosmic_n_cph=1.0)
-    return mean.n_cph / float(cosmic_rate(np.array([theta]), unit)[0])
+    return mean.n_cph / float(response_rate(np.array([theta]), unit)[0])
 
 
 def sample_day(site_file: SiteFile) -> tuple[float, float]:

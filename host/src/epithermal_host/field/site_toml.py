@@ -391,5 +391,6 @@ def _site(
         incoming_form=cast(IncomingForm, incoming["form"]) if incoming else "none",
         incoming_ref=incoming["ref"] if incoming else NAN,
         incoming_scale=derive_scale(where, cutoff, incoming, name) if incoming else 1.0,
+        response=where["response"],
         **derive_cover(cover or {}),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.response import response_rate
 from epithermal_host.arrays import Array
 from epithermal_host.evaluation.methods import (
     COSMIC,
@@ -65,7 +65,7 @@ def corrected_counts(place: Place) -> Array:
     """
     site = dataclasses.replace(place.site_file.site, cosmic_n_cph=place.series.cosmic_n_cph)
     theta = place.series.theta_classical
-    rate = cosmic_rate(np.where(np.isfinite(theta), theta, 0.0), site)
+    rate = response_rate(np.where(np.isfinite(theta), theta, 0.0), site)
     return np.asarray(np.where(np.isfinite(theta), rate, np.nan))
 
 

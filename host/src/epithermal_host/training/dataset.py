@@ -206,9 +206,11 @@ def stack_sites(sites: Sequence[Site]) -> Site:
     values = {
         field.name: stacked(field.name)
         for field in dataclasses.fields(Site)
-        if field.name != "incoming_form"
+        if field.name not in ("incoming_form", "response")
     }
-    return Site(incoming_form=sites[0].incoming_form, **values)
+    names = tuple(str(site.response) for site in sites)
+    response = names if len(set(names)) > 1 else names[0]
+    return Site(incoming_form=sites[0].incoming_form, response=response, **values)
 
 
 def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windows:

@@ -31,7 +31,7 @@ class Series:
     features: Array32  # (S, T, F) physical units, finite
     theta: Array  # (S, T) mean over 0-30 cm and over the window [m3 m-3]
     layers: Array  # (S, T, len(LAYERS)) means of the layers [m3 m-3]
-    theta_classical: Array  # (S, T) homogeneous COSMIC inversion [m3 m-3]
+    theta_classical: Array  # (S, T) inversion by the station's response [m3 m-3]
     snow: Mask  # (S, T) on the ground at the window's start or end: day is not scored
     split: NDArray[np.int8]  # (S,) TRAIN, VALIDATION or TEST
     scenario: Integers  # (S,) its number in the campaign
