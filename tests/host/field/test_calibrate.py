@@ -21,18 +21,22 @@ from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.physics import footprint
+from epithermal_edge.physics.response import response_rate
 from epithermal_edge.records import Quality
 from epithermal_host.cli.main import main
 from epithermal_host.evaluation.methods import COSMIC
 from epithermal_host.field import calibrate, calibrate_text, series
 from epithermal_host.field.calibration_fit import (
+    SLOPE_OF_COSMIC,
+    SLOPE_SIGMA,
     Calibration,
     Day,
     Extra,
-    cosmic_shape,
     extra_hydrogen,
     fit,
     fits,
+    response_fits,
+    response_shape,
     scatter,
 )
 from epithermal_host.field.network_n import stream
@@ -229,7 +233,7 @@ def test_named_samples_are_read_and_deep_ones_omitted(site_toml):
 
 def test_a_fit_reproduces_the_scale_and_weighs_days_by_their_errors(site_toml):
     site = read_site(site_toml).site
-    shape = cosmic_shape(site)
+    shape = response_shape(site)
     theta = np.array([0.1, 0.3])
     n = N_CPH * shape(theta)
     good = [day_of(t, 0.01, r, 5.0) for t, r in zip(theta, n, strict=True)]
@@ -242,7 +246,7 @@ def test_a_fit_reproduces_the_scale_and_weighs_days_by_their_errors(site_toml):
 
 def test_the_standard_error_is_the_scatter_of_repeated_calibrations(site_toml):
     site, rng = read_site(site_toml).site, np.random.default_rng(1)
-    shape, theta = cosmic_shape(site), np.array([0.12, 0.2, 0.3])
+    shape, theta = response_shape(site), np.array([0.12, 0.2, 0.3])
     n, fitted, sigma = N_CPH * shape(theta), [], []
     for _ in range(400):
         sampled = theta + 0.01 * rng.standard_normal(3)
@@ -256,7 +260,7 @@ def test_the_standard_error_is_the_scatter_of_repeated_calibrations(site_toml):
 
 def test_days_that_disagree_increase_the_error(site_toml):
     site = read_site(site_toml).site
-    shape = cosmic_shape(site)
+    shape = response_shape(site)
     agree, apart = ([day_of(0.2, 0.01, N_CPH * s, 5.0) for s in pair]
                     for pair in ((0.5, 0.5), (0.45, 0.55)))  # fmt: skip
     calm, wild = (fit(COSMIC, shape, np.array([d.counts.n_cph for d in days]), days)
@@ -267,7 +271,7 @@ def test_days_that_disagree_increase_the_error(site_toml):
 def test_extra_hydrogen_is_fitted_and_rejected_if_the_days_cannot_confirm_it(site_toml):
     site = read_site(site_toml).site
     theta = np.array([0.08, 0.15, 0.25, 0.35])
-    n = N_CPH * cosmic_shape(site, 0.05)(theta)
+    n = N_CPH * response_shape(site, 0.05)(theta)
     days = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, n, strict=True)]
     cosmic = fits(site, days)[-1]
     extra = extra_hydrogen(site, days, cosmic)
@@ -275,14 +279,14 @@ def test_extra_hydrogen_is_fitted_and_rejected_if_the_days_cannot_confirm_it(sit
     assert extra.n_cph == pytest.approx(N_CPH, rel=1e-3)
     assert "cannot" in extra_hydrogen(site, days[:2], fits(site, days[:2])[-1]).reason
     assert "one day" in extra_hydrogen(site, days[:1], cosmic).reason
-    dry = N_CPH * cosmic_shape(site)(theta)
+    dry = N_CPH * response_shape(site)(theta)
     none = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, dry, strict=True)]
     assert extra_hydrogen(site, none, fits(site, none)[-1]).reason == "the days do not require it"
 
 
 def test_a_day_s_own_error_is_that_of_its_counts_and_of_its_samples(site_toml):
     site = read_site(site_toml).site
-    shape, theta, sigma = cosmic_shape(site), 0.2, 0.01
+    shape, theta, sigma = response_shape(site), 0.2, 0.01
     n = N_CPH * float(shape(np.array([theta]))[0])
 
     def error(n_sigma: float, sigma: float) -> float:
@@ -306,7 +310,7 @@ def test_a_method_without_its_input_on_one_day_gives_no_scale_of_any_day(site_to
 
 
 def test_the_scatter_is_the_relative_deviation_of_two_days_and_unknown_of_one(site_toml):
-    shape = cosmic_shape(read_site(site_toml).site)
+    shape = response_shape(read_site(site_toml).site)
     days = [day_of(0.2, 0.01, N_CPH * s, 5.0) for s in (0.45, 0.55)]
     n = np.array([d.counts.n_cph for d in days])
     # 0.45 and 0.55: mean 0.5, deviation 0.1 / sqrt(2)
@@ -317,20 +321,20 @@ def test_the_scatter_is_the_relative_deviation_of_two_days_and_unknown_of_one(si
 def test_the_shape_does_not_depend_on_the_n_of_the_site(site_toml):
     site, theta = read_site(site_toml).site, np.array([0.1, 0.3])
     other = dataclasses.replace(site, cosmic_n_cph=555.0)
-    np.testing.assert_array_equal(cosmic_shape(other)(theta), cosmic_shape(site)(theta))
+    np.testing.assert_array_equal(response_shape(other)(theta), response_shape(site)(theta))
 
 
 def test_the_error_of_extra_hydrogen_is_where_chi_squared_has_risen_by_one(site_toml):
     site, theta = read_site(site_toml).site, np.array([0.08, 0.15, 0.25, 0.35])
-    n = N_CPH * cosmic_shape(site, 0.05)(theta)
+    n = N_CPH * response_shape(site, 0.05)(theta)
     days = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, n, strict=True)]
     extra = extra_hydrogen(site, days, fits(site, days)[-1])
     least, risen = (
-        fit(COSMIC, cosmic_shape(site, extra.water_g_g + away), n, days).chi2
+        fit(COSMIC, response_shape(site, extra.water_g_g + away), n, days).chi2
         for away in (0.0, extra.sigma_g_g)
     )
     assert risen - least == pytest.approx(1.0, rel=0.15)
-    dry = N_CPH * cosmic_shape(site)(theta)
+    dry = N_CPH * response_shape(site)(theta)
     none = [day_of(t, 0.004, r, 3.0) for t, r in zip(theta, dry, strict=True)]
     at_zero = extra_hydrogen(site, none, fits(site, none)[-1])
     assert at_zero.water_g_g < 0.005 and math.isnan(at_zero.sigma_g_g)
@@ -339,7 +343,7 @@ def test_the_error_of_extra_hydrogen_is_where_chi_squared_has_risen_by_one(site_
 @pytest.mark.parametrize(("gain", "reason"), [(4.1, ""), (3.9, "the days do not require it")])
 def test_extra_hydrogen_needs_a_gain_of_4_in_chi_squared(site_toml, gain, reason):
     site, theta = read_site(site_toml).site, np.array([0.08, 0.15, 0.25, 0.35])
-    n = N_CPH * cosmic_shape(site, 0.05)(theta)
+    n = N_CPH * response_shape(site, 0.05)(theta)
 
     def extra(times: float) -> Extra:
         days = [day_of(t, 0.004 * times, r, 3.0 * times) for t, r in zip(theta, n, strict=True)]
@@ -351,7 +355,7 @@ def test_extra_hydrogen_needs_a_gain_of_4_in_chi_squared(site_toml, gain, reason
 
 def test_extra_hydrogen_at_its_limit_has_no_error(site_toml):
     site = read_site(site_toml).site
-    n = N_CPH * float(cosmic_shape(site)(np.array([0.3]))[0])
+    n = N_CPH * float(response_shape(site)(np.array([0.3]))[0])
     days = [day_of(theta, 0.003, n, 3.0) for theta in (0.3, 0.4)]  # counts that do not fall
     extra = extra_hydrogen(site, days, fits(site, days)[-1])
     assert extra.water_g_g > 0.29 and math.isnan(extra.sigma_g_g)  # chi squared is concave there
@@ -602,3 +606,72 @@ def test_fuerstensee_has_the_same_counts_n0_and_n_d_as_in_neptoon(published, day
     desilets, uts, _ = fits(site_file.site, days)
     assert desilets.n_cph == pytest.approx(theirs["n0"], rel=5e-3)
     assert uts.n_cph == pytest.approx(theirs["n_d"], rel=5e-3)
+
+
+def drawn_days(site: SiteFile, response: str, slope: float = 1.0) -> list[Day]:
+    """Sampling days whose counts follow a response, its logarithm stretched by a slope."""
+    named = dataclasses.replace(site.site, response=response, cosmic_n_cph=1000.0)
+    theta = np.linspace(0.1, 0.4, 6)
+    rate = response_rate(theta, named)
+    middle = response_rate(np.array([theta.mean()]), named)
+    counts = (middle * (rate / middle) ** slope).tolist()
+    made = calibrated(site).days[0]
+    return [
+        Day(
+            dataclasses.replace(made.sampled, theta=t, sigma=0.004),
+            dataclasses.replace(made.counts, n_cph=n, n_humid_cph=n, sigma_cph=2e-3 * n),
+        )
+        for t, n in zip(theta.tolist(), counts, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", ["cosmic", "desilets", "uts2025_gd_endf8"])
+def test_the_days_support_the_response_that_made_them(site_toml, name):
+    file = read_site(site_toml)
+    fitted = {r.response: r for r in response_fits(file.site, drawn_days(file, name))}
+    own = fitted[name]
+    assert own.supported and own.fit.n_cph == pytest.approx(1000.0, rel=1e-6)
+    assert own.apart < 1e-6 and own.slope_alone == pytest.approx(1.0, abs=1e-3)
+    least = min(fitted.values(), key=lambda r: r.fit.chi2)
+    assert least is own
+    assert not fitted["desilets" if name == "cosmic" else "cosmic"].supported
+
+
+def test_the_slope_lies_between_the_days_and_the_prior_and_needs_three_days(site_toml):
+    file = read_site(site_toml)
+    days = drawn_days(file, "cosmic", 0.8)
+    cosmic = response_fits(file.site, days)[0]
+    assert cosmic.slope_alone == pytest.approx(0.8, abs=1e-3)
+    assert cosmic.slope_prior == pytest.approx(SLOPE_OF_COSMIC)
+    assert SLOPE_OF_COSMIC < cosmic.slope < 0.8
+    assert cosmic.slope_sigma < min(cosmic.slope_alone_sigma, SLOPE_SIGMA)
+    expected = (SLOPE_SIGMA**-2 + cosmic.slope_alone_sigma**-2) ** -0.5
+    assert cosmic.slope_sigma == pytest.approx(expected, rel=0.15)
+    assert cosmic.slope_chi2 < 1.0 < cosmic.fit.chi2
+    two = response_fits(file.site, days[:2])[0]
+    assert math.isnan(two.slope) and math.isfinite(two.fit.n_cph)
+    one = response_fits(file.site, days[:1])
+    assert not any(r.supported for r in one) and all(math.isfinite(r.fit.n_cph) for r in one)
+
+
+def test_a_site_of_another_response_is_calibrated_and_run_by_it(site_toml, tmp_path):
+    """The station's classical value on a sampling day is the sample, by the same response."""
+    site = changed(
+        site_toml, tmp_path, ('name = "made-up"', 'name = "made-up"\nresponse = "desilets"')
+    )
+    result = calibrated(site)
+    fitted = {r.response: r.fit for r in result.responses}
+    assert result.site.cosmic_n_cph == fitted["desilets"].n_cph
+    assert result.fits[0].n_cph == pytest.approx(fitted["desilets"].n_cph, rel=1e-12)
+    cosmic = calibrated(read_site(site_toml))
+    for before, after in zip(cosmic.responses, result.responses, strict=True):
+        assert after.fit.n_cph == pytest.approx(before.fit.n_cph, rel=1e-6), after.response
+    block = calibrate_text.block(result)
+    assert 'response = "desilets"' in block and "N0 of desilets's inversion" in block
+    path = tmp_path / "station.toml"
+    path.write_text(STATION + block, "utf-8")
+    assert read_config(path).site.response == "desilets"
+    text = calibrate_text.table(result)
+    assert "* desilets, N0" in text or "  desilets, N0" in text
+    theta = result.theta["desilets inversion"]
+    np.testing.assert_allclose(theta, result.theta["Desilets"], atol=1e-9)

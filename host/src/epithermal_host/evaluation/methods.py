@@ -5,6 +5,8 @@ The names appear in reports and in their JSON files.
 
 from __future__ import annotations
 
+import re
+
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D
 
 
@@ -19,6 +21,13 @@ def best_filtered(inversion: str) -> str:
 
 
 COSMIC, DESILETS, UTS = "COSMIC inversion", "Desilets", "Köhli UTS"
+
+
+def inversion_by(response: str) -> str:
+    """Name the inversion by a response, as in [site] `response`."""
+    return COSMIC if response == "cosmic" else f"{response} inversion"
+
+
 USUAL_FILTERED = usual_filtered(COSMIC)
 BEST_FILTERED = best_filtered(COSMIC)  # a network must be more accurate in every group
 
@@ -38,4 +47,4 @@ def network_with(inputs: str) -> str:
 
 def short(method: str) -> str:
     """Shorten the name of a filtered inversion for a legend."""
-    return method.replace(f"{COSMIC} + ", "with ")
+    return re.sub(r"^.* inversion \+ ", "with ", method)

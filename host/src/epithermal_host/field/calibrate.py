@@ -19,7 +19,7 @@ from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array
 from epithermal_host.compute.files import write_atomic, write_json
-from epithermal_host.evaluation.methods import COSMIC, DESILETS, NETWORK, OWN_N, UTS
+from epithermal_host.evaluation.methods import DESILETS, NETWORK, OWN_N, UTS, inversion_by
 from epithermal_host.field import calibrate_plot, calibrate_text
 from epithermal_host.field.calibration_fit import (
     HISTORY_D,
@@ -27,10 +27,11 @@ from epithermal_host.field.calibration_fit import (
     Calibration,
     Day,
     Fit,
-    cosmic_shape,
     extra_hydrogen,
     fit,
     fits,
+    response_fits,
+    response_shape,
     station_sigma,
 )
 from epithermal_host.field.days import begin_s, day_window_end_s
@@ -123,15 +124,16 @@ def calibrate(
     days, notes = sampling_days(site_file, campaigns, records)
     notes += [*read.notes, *check_soil(site_file)]
     methods, site = fits(site_file.site, days), site_file.site
-    more = extra_hydrogen(site, days, methods[-1])
+    name, n_days = inversion_by(str(site.response)), np.array([d.counts.n_cph for d in days])
+    more = extra_hydrogen(site, days, fit(name, response_shape(site), n_days, days))
     if extra and more.reason:
         notes.append(f"extra hydrogen is not used: {more.reason}")
     elif extra:
         organic = float(site.organic_water_g_g) + more.water_g_g
         site = dataclasses.replace(site, organic_water_g_g=organic)
-    cosmic = fit(COSMIC, cosmic_shape(site), np.array([d.counts.n_cph for d in days]), days)
-    sigma = station_sigma(site, cosmic, days, PROFILE_SIGMA)
-    site = dataclasses.replace(site, cosmic_n_cph=cosmic.n_cph, cosmic_n_sigma=sigma)
+    own = fit(name, response_shape(site), n_days, days)
+    sigma = station_sigma(site, own, days, PROFILE_SIGMA)
+    site = dataclasses.replace(site, cosmic_n_cph=own.n_cph, cosmic_n_sigma=sigma)
     network, streamed = _streamed(site_file, site, days, records, bundle, runtime_name)
     if network is not None and not network.reason:
         site = dataclasses.replace(site, cosmic_n_cph=network.n_cph)
@@ -146,10 +148,11 @@ def calibrate(
         site=site,
         days=tuple(days),
         fits=methods,
+        responses=response_fits(site_file.site, days),
         extra=more,
         extra_used=extra and not more.reason,
         bundle=bundle,
-        cosmic_n_cph=cosmic.n_cph,
+        cosmic_n_cph=own.n_cph,
         network=network,
         notes=tuple(notes),
         day_end_s=streamed.day_end_s,
@@ -281,7 +284,7 @@ def _series(
     theta = {
         DESILETS: desilets_theta(n, scale[DESILETS], density, bound),
         UTS: uts_theta(humid, vapour, scale[UTS], bound, density),
-        COSMIC: streamed.inversion[0],
+        inversion_by(str(site.response)): streamed.inversion[0],
     }
     if network is not None:
         theta[NETWORK] = streamed.theta[0]

@@ -45,7 +45,7 @@ def picture(result: Calibration) -> bytes:
         counts.set_ylabel("corrected [counts h⁻¹]")
         counts.set_title(_title(result), loc="left")
         for name, values in result.theta.items():
-            theta.plot(time, values, label=name, **LINES[name])
+            theta.plot(time, values, label=name, **LINES.get(name, LINES[COSMIC]))
         means = np.array([(d.sampled.theta, d.sampled.theta_0_30) for d in result.days])
         error = [d.sampled.sigma for d in result.days]
         theta.errorbar(sampled, means[:, 0], error, label="samples, weighted", **MARKS)

@@ -8,6 +8,7 @@ import tomllib
 from typing import Any
 
 from epithermal_edge.physics.neutron_monitors import SCALED_FORMS
+from epithermal_edge.physics.response import response_of
 from epithermal_host import __version__
 from epithermal_host.field.calibration_fit import Calibration, Fit, scatter
 from epithermal_host.rendering.text import plain
@@ -41,6 +42,7 @@ def table(result: Calibration) -> str:
                 f"  {day.sampled.day}: network with COSMIC's N {before:.3f}, samples "
                 f"{day.sampled.theta_0_30:.3f} m3/m3 in 0-30 cm"
             )
+    lines += _responses(result)
     return "\n".join([*lines, *_extra(result), *(f"note: {note}" for note in result.notes)])
 
 
@@ -57,6 +59,7 @@ def as_json(result: Calibration) -> dict[str, Any]:
                 {**dataclasses.asdict(d.sampled), "counts": _counts(d.counts)} for d in result.days
             ],
             "fits": [{**dataclasses.asdict(f), "scatter": scatter(f)} for f in result.fits],
+            "responses": [dataclasses.asdict(r) for r in result.responses],
             "extra_hydrogen": dataclasses.asdict(result.extra),
             "bundle": bundle and {"name": bundle.name, "version": bundle.version,
                                   "sha256": bundle.sha256},
@@ -71,17 +74,21 @@ def block(result: Calibration) -> str:
     """Format the tables [site], [site.incoming] and [site.cover] of a station.toml."""
     site, file = result.site, result.site_file
     days = ", ".join(d.sampled.day for d in result.days)
-    source = "COSMIC's inversion"
+    own = response_of(str(site.response))
+    cosmic = own.name == "cosmic"
+    alone = "COSMIC" if cosmic else own.name
+    source = f"{alone}'s inversion"
     if result.bundle and result.network and not result.network.reason:
         source = f"the network of {result.bundle.name}-{result.bundle.version}"
     lines = [
         f"# {file.name}: calibrated by epithermal-host {__version__} on {days}",
-        f"# N of {source}; N of COSMIC alone: {result.cosmic_n_cph:.1f}",
+        f"# {own.symbol} of {source}; {own.symbol} of {alone} alone: {result.cosmic_n_cph:.1f}",
         *(f"# {note}" for note in result.notes),
         "[site]",
         f'name = "{file.name}"',
         _key("latitude_deg", site.latitude_deg),
         _key("altitude_m", file.altitude_m),
+        *([] if cosmic else [f'response = "{own.name}"']),
         *(_key(name, getattr(site, name)) for name in _OF_SITE),
         "",
         "[site.incoming]",
@@ -129,6 +136,30 @@ def _line(name: str, fitted: Fit) -> str:
     days = "" if len(fitted.each_cph) < 2 else f"{100 * scatter(fitted):8.1f} % {fitted.chi2:.1f}"
     percent = 100.0 * fitted.sigma_cph / fitted.n_cph
     return f"{name:28} {fitted.n_cph:9.1f} {fitted.sigma_cph:7.1f} {percent:4.1f} % {days}".rstrip()
+
+
+def _responses(result: Calibration) -> list[str]:
+    """Format scale, chi squared and slope of each response; the supported ones have a star."""
+    several = len(result.days) > 1
+    lines = [
+        f"{'response':28} {'counts/h':>9} {'error':>7} {'chi2':>6} {'apart':>6} "
+        f"{'slope':>5} {'error':>5} {'alone':>5} {'error':>5} chi2"
+    ]
+    for r in result.responses:
+        chi2 = f"{r.fit.chi2:6.1f} {r.apart:6.3f}" if several else ""
+        slope = ""
+        if not math.isnan(r.slope):
+            slope = (
+                f"{r.slope:5.2f} {r.slope_sigma:5.2f} {r.slope_alone:5.2f} "
+                f"{r.slope_alone_sigma:5.2f} {r.slope_chi2:.1f}"
+            )
+        name = f"{r.response}, {response_of(r.response).symbol}"
+        star = "*" if r.supported else " "
+        scale = f"{star} {name:26} {r.fit.n_cph:9.1f} {r.fit.sigma_cph:7.1f}"
+        lines.append(f"{scale} {chi2} {slope}".rstrip())
+    if several:
+        lines.append("* supported: chi2 within two standard errors of the least")
+    return lines
 
 
 def _extra(result: Calibration) -> list[str]:

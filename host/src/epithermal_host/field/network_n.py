@@ -35,7 +35,7 @@ class Streamed:
     n_cph: Array  # (k,)
     day_end_s: Array  # (T,) end of the window [s, UTC]
     features: Array  # (k, T, F) the station's, physical units
-    inversion: Array  # (k, T) homogeneous COSMIC inversion [m3 m-3]
+    inversion: Array  # (k, T) inversion by the site's response [m3 m-3]
     theta: Array  # (k, T) 0-30 cm by the network [m3 m-3]; NaN without one
     restart: Mask  # (T,) the state is reset before this window
     corrected: Corrected
@@ -66,7 +66,7 @@ def stream(
     Parameters
     ----------
     n_cph : (k,) [counts h-1]
-        COSMIC's N of each run.
+        Scale of the response in each run.
     bundle :
         None: the pipeline alone.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from epithermal_host.evaluation.methods import COSMIC, NETWORK, OTHERS, RETRAINED
+from epithermal_host.evaluation.methods import NETWORK, OTHERS, RETRAINED
 from epithermal_host.rendering.html import render
 from epithermal_host.reports.field_result import FieldReport, Line, Place
 
@@ -23,6 +23,7 @@ def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
     """
     name = f"{report.bundle.name} {report.bundle.version}"
     lines = [x for place in report.places for x in place.lines]
+    classical = {place.inversion for place in report.places}
     return render(
         TEMPLATES,
         "field.html",
@@ -31,7 +32,7 @@ def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
         report=report,
         pictures=pictures,
         strong=STRONG,
-        inversion=next((m.ubrmse for m in report.medians if m.method == COSMIC), float("nan")),
+        inversion=next((m.ubrmse for m in report.medians if m.method in classical), float("nan")),
         inversion_at=_inversion_at,
         median_seasons=_seasons(m.seasons for m in report.medians),
         place_seasons=_seasons(x.seasons for x in lines),
@@ -41,7 +42,7 @@ def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
 
 def _inversion_at(place: Place) -> float:
     """Return the inversion's ubRMSE against a site's probes; NaN if there are no scores."""
-    return next((x.probes.ubrmse for x in place.lines if x.method == COSMIC), float("nan"))
+    return next((x.probes.ubrmse for x in place.lines if x.method == place.inversion), float("nan"))
 
 
 def _seasons(seasons: Iterable[Mapping[str, object]]) -> list[str]:

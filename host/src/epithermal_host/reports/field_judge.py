@@ -11,7 +11,7 @@ from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.compute.crew import Crew
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
-from epithermal_host.evaluation.methods import COSMIC, NETWORK, USUAL_FILTERED
+from epithermal_host.evaluation.methods import NETWORK, inversion_by, usual_filtered
 from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.field.days import month_of, year_of
 from epithermal_host.field.series import FieldSeries
@@ -48,9 +48,10 @@ def evaluate_site(
         Results, and the name of the runtime.
     """
     series = site.series
-    estimates = [Estimate(COSMIC, "", series.theta_classical, None)]
+    inversion = inversion_by(str(site.file.site.response))
+    estimates = [Estimate(inversion, "", series.theta_classical, None)]
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    estimates.append(Estimate(USUAL_FILTERED, "", filtered, None))
+    estimates.append(Estimate(usual_filtered(inversion), "", filtered, None))
     runtime = ""
     for inputs in (x.inputs for x in site.network_inputs):
         stream = estimate_series(

@@ -10,14 +10,13 @@ import numpy as np
 from epithermal_edge.physics.response import response_rate
 from epithermal_host.arrays import Array
 from epithermal_host.evaluation.methods import (
-    COSMIC,
     COUNTS,
     NETWORK,
     OTHERS,
-    USUAL_FILTERED,
     WITH_WEATHER,
     network_with,
     short,
+    usual_filtered,
 )
 from epithermal_host.field.days import middle_of
 from epithermal_host.rendering.plots import (
@@ -101,9 +100,9 @@ def _draw_methods(axes: Any, place: Place, days: slice, time: Any) -> None:
     networks = [e for e in place.estimates if e.method == NETWORK and e.inputs in SHOWN]
     others = [e for e in place.estimates if e.method == OTHERS]
     for e in place.estimates:
-        if e.method == COSMIC:
+        if e.method == place.inversion:
             axes.plot(time, e.theta[days], ".", ms=3.0, c=GREY, label=e.method)
-        elif e.method == USUAL_FILTERED:
+        elif e.method == usual_filtered(place.inversion):
             name = short(e.method)
             axes.plot(time, e.theta[days], c=VERMILION, lw=1.1, label=name)
     for i, e in enumerate(networks):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.arrays import Array
+from epithermal_host.evaluation.methods import inversion_by
 from epithermal_host.evaluation.metrics import Stats
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
@@ -52,7 +53,7 @@ class Calibrated:
     """A calibrated site before its evaluation."""
 
     file: SiteFile
-    series: FieldSeries  # with COSMIC's N
+    series: FieldSeries  # with the response's own scale
     network_inputs: tuple[NetworkInputs, ...]  # with the network's own N
 
 
@@ -69,6 +70,11 @@ class Place:
     samples: Samples
     estimates: tuple[Estimate, ...]
     lines: tuple[Line, ...]  # empty: no day with probes to evaluate
+
+    @property
+    def inversion(self) -> str:
+        """Name of the inversion: the classical baseline, by the site's response."""
+        return inversion_by(str(self.site_file.site.response))
 
     @property
     def texture(self) -> str:

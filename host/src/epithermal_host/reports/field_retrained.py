@@ -19,8 +19,9 @@ from epithermal_host.evaluation.methods import (
     OTHERS,
     RELEASED,
     RETRAINED,
-    USUAL_FILTERED,
     WITH_WEATHER,
+    inversion_by,
+    usual_filtered,
 )
 from epithermal_host.evaluation.metrics import stats
 from epithermal_host.field.days import date_of
@@ -132,7 +133,8 @@ def _score_later_days(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
     rows = split_years(series, days)
     truth = np.broadcast_to(series.truth, rows.shape)
     filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    named = [(USUAL_FILTERED, "", filtered)]
+    inversion = inversion_by(str(done.site_file.site.response))
+    named = [(usual_filtered(inversion), "", filtered)]
     for i, theta in enumerate(done.released.theta):
         named += [(RELEASED, INPUTS[i], theta), (RETRAINED, INPUTS[i], after[i])]
     return tuple(
