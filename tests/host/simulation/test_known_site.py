@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.response import matching_scale, response_rate
 from epithermal_edge.site import Site
 from epithermal_host.config.instrument import NO_FAULTS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.config.population import Population
@@ -42,7 +43,7 @@ def known(index: int, config: InstrumentConfig, population: Population = POPULAT
     """Describe the site of a uniform soil that wets and dries between 0.12 and 0.32."""
     scenario, weather = place(index, population)
     theta = 0.22 + 0.1 * np.sin(np.arange(DAYS + 1) / 20.0 + index)
-    rate_cph = cosmic_rate(theta, scenario.site)
+    rate_cph = response_rate(theta, scenario.site)
     daily = 0.5 * (theta[1:] + theta[:-1])
     return observe(scenario, weather, rate_cph, config, daily).site
 
@@ -224,3 +225,18 @@ def test_two_runs_give_the_same_bits_and_another_seed_gives_others():
     one, two = (known(3, InstrumentConfig(), population) for _ in range(2))
     assert repr(one) == repr(two)
     assert repr(known(3, InstrumentConfig(seed=1), population)) != repr(one)
+
+
+@pytest.mark.parametrize("name", ["desilets", "uts2021_mcnp_drf", "uts2025_norm_endf8"])
+def test_a_station_that_knows_its_response_has_the_true_scale_and_another_cosmic_s(name):
+    population = dataclasses.replace(POPULATION, response=(name,))
+    for index in range(5):
+        truth = place(index, population)[0].site
+        site = known(index, EXACT, population)
+        assert site.response == name and site.cosmic_n_cph == pytest.approx(
+            float(truth.cosmic_n_cph), rel=3e-4
+        )
+        blind = known(index, dataclasses.replace(EXACT, response_known=False), population)
+        assert blind.response == "cosmic"
+        matched = matching_scale(np.array([0.12, 0.32]), truth, "cosmic")
+        assert min(matched) * 0.97 < blind.cosmic_n_cph < max(matched) * 1.03

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.cosmic import cosmic_parameters, cosmic_rate
+from epithermal_edge.physics.response import response_rate
 from epithermal_host.config.population import Population
 from epithermal_host.simulation import sample_place, sample_soil, scenario
 from epithermal_host.simulation.scenario import sample
@@ -178,3 +180,62 @@ def test_a_textbook_scenario_has_the_configured_weather():
     assert all(sample(named, 3, i, [one]).climate == one for i in range(20))
     from_prior = dataclasses.replace(named, climates=(), mountain_share=1.0)
     assert all(sample(from_prior, 3, i).climate.spell_sigma == 0.0 for i in range(20))
+
+
+def test_a_default_population_has_the_places_that_it_had():
+    for population in (Population(), REALISTIC):
+        places = [sample(population, 5, i) for i in range(10)]
+        assert {s.site.response for s in places} == {"cosmic"}
+    other = dataclasses.replace(REALISTIC, response=("desilets",))
+    for index in range(10):
+        one, two = sample(REALISTIC, 5, index), sample(other, 5, index)
+        n = one.site.cosmic_n_cph
+        same = dataclasses.replace(two.site, response="cosmic", cosmic_n_cph=n)
+        assert dataclasses.replace(two, site=same) == one or np.isnan(one.site.alpha)
+        dry = [float(response_rate(np.array([0.05]), s.site)[0]) for s in (one, two)]
+        assert dry[0] == pytest.approx(dry[1], rel=1e-12)
+
+
+def test_several_responses_are_drawn_with_their_weights():
+    names, weights = ("cosmic", "uts2025_norm_endf8", "desilets"), (1.0, 2.0, 1.0)
+    population = Population(response=names, response_weights=weights)
+    drawn = [sample(population, 9, i).site.response for i in range(400)]
+    share = [drawn.count(name) / 400 for name in names]
+    np.testing.assert_allclose(share, [0.25, 0.5, 0.25], atol=0.08)
+    equal = [sample(Population(response=names), 9, i).site.response for i in range(300)]
+    np.testing.assert_allclose([equal.count(n) / 300 for n in names], 1 / 3, atol=0.09)
+
+
+def test_alpha_and_l3_scatter_and_correlate_as_the_calibrated_sites_of_cosmos(shared):
+    with (shared / "field/cosmos-us-dart/cosmic_parameters.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    bd, alpha, l3 = (np.array([float(r[k]) for r in rows]) for k in ("bd", "alpha", "L3"))
+    usual = cosmic_parameters(bd)
+    factors = np.array([alpha / usual[0], l3 / usual[1]])
+    measured = (*factors.std(axis=1, ddof=1), np.corrcoef(factors)[0, 1])
+    population = Population(cosmic_alpha_sigma=0.08, cosmic_l3_sigma=0.16)
+    places = [sample(population, 3, i) for i in range(600)]
+    own = np.array([
+        (s.site.alpha, s.site.l3_g_cm2) / np.ravel(cosmic_parameters(s.site.bulk_density_g_cm3))
+        for s in places
+    ]).T  # fmt: skip
+    np.testing.assert_allclose(own.std(axis=1), [0.08, 0.16], rtol=0.1)
+    assert np.corrcoef(own)[0, 1] == pytest.approx(-0.7, abs=0.06)
+    np.testing.assert_allclose(measured[:2], [0.08, 0.16], atol=0.035)
+    assert measured[2] == pytest.approx(-0.7, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"response": ("hydrogen",)}, "response must be among cosmic, desilets"),
+        ({"response": ()}, "response must be among"),
+        ({"response_weights": (0.5, 0.5)}, "response_weights must have one value"),
+        ({"cosmic_l3_sigma": 0.4}, "must be within 0 to 0.3"),
+        ({"cosmic_sigma": 0.1, "cosmic_l3_sigma": 0.1}, "exclude each other"),
+        ({"cosmic_correlation": -1.1}, "cosmic_correlation: within"),
+    ],
+)
+def test_impossible_responses_and_scatter_are_refused(keys, fault):
+    with pytest.raises(ValueError, match=fault):
+        Population(**keys)

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_edge.physics.response import profile_mean, response_rate
+from epithermal_edge.site import Site
 from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
+from epithermal_host.neutrons.response import profile_rate
 from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import (
     Result,
@@ -149,3 +152,34 @@ def test_cosmic_s_scatter_is_in_every_layer_of_the_true_place():
     np.testing.assert_array_equal(with_scatter.theta, without.theta)
     assert np.all(with_scatter.rate_cph != without.rate_cph)
     assert not np.isfinite(sample(Population(), 6, 0).site.alpha)
+
+
+@pytest.mark.parametrize("name", ["desilets", "uts2021_mcnp_drf", "uts2025_norm_endf8"])
+def test_the_rate_of_a_profile_by_another_response_is_that_of_its_weighted_mean(name):
+    bottoms = np.arange(1.0, 101.0)
+    density, bound = np.full(100, 1.4), np.full(100, 0.03)
+    site = Site(900.0, 1.4, 0.02, 0.01, humidity_ref_g_m3=4.0, response=name)
+    own = dict(zip(("alpha", "l3_g_cm2"), cosmic_parameters(density), strict=True))
+    theta = np.stack([np.full(100, 0.2), np.linspace(0.1, 0.4, 100)])
+
+    def rate(surface):
+        return profile_rate(bottoms, theta, density, bound, site, n_cph=np.full(2, 900.0),
+                            surface_water_cm=surface, **own)  # fmt: skip
+
+    mean = profile_mean(theta, bottoms, 1.4, 0.03)
+    np.testing.assert_allclose(rate(np.zeros(2)), response_rate(mean, site), rtol=1e-6)
+    assert mean[0] == pytest.approx(0.2) and 0.1 < mean[1] < 0.2
+    under = rate(np.array([0.0, 1.0])) / rate(np.zeros(2))
+    assert under[0] == pytest.approx(1.0) and 0.5 < under[1] < 0.95
+
+
+def test_cosmic_by_the_common_function_has_the_bits_of_the_model():
+    bottoms, density = np.array([5.0, 30.0, 100.0]), np.array([1.2, 1.4, 1.5])
+    theta = np.array([[0.1, 0.2, 0.3], [0.4, 0.35, 0.3]])
+    alpha, l3 = cosmic_parameters(density)
+    expected = neutron_rate(
+        bottoms, theta, density, density * 0.04, 700.0, alpha=alpha, l3_g_cm2=l3
+    )
+    got = profile_rate(bottoms, theta, density, np.full(3, 0.04), Site(1.0, 1.2), n_cph=700.0,
+                       alpha=alpha, l3_g_cm2=l3, surface_water_cm=np.zeros(2))  # fmt: skip
+    assert got.tobytes() == expected.tobytes()

@@ -47,6 +47,7 @@ class InstrumentConfig:
     sampling_days: int = 3  # N is calibrated on 1 to this many days; 0: N is known
     sampling_sigma: float = SAMPLING_SIGMA  # of the field mean of one sampling day [m3 m-3]
     sampling_weighted_share: float = 0.5  # stations with samples weighted like the counts
+    response_known: bool = True  # sampled stations know the response of their place, else COSMIC
     density_sigma: float = 0.04  # relative error of the station's bulk density
     lattice_sigma_g_g: float = 0.004  # error of its lattice water
     soil_measured_share: float = 0.3  # stations with hydraulic parameters from a laboratory

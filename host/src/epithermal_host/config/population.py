@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_host.soil.hydraulics import CATALOGUE
 
 Hydraulics = Literal["carsel_parrish", "rosetta"]
@@ -51,6 +52,11 @@ class Population:
     biomass_max_mm: float = 0.0  # water of a full-grown crop, uniform up to this; reduces counts
     snow_on_counts: bool = False  # snow reduces the counts, as water above the soil
     cosmic_sigma: float = 0.0  # relative scatter of COSMIC's alpha and L3 about their regressions
+    cosmic_alpha_sigma: float = 0.0  # the same, each with its own scatter and correlated
+    cosmic_l3_sigma: float = 0.0
+    cosmic_correlation: float = -0.7  # of the two
+    response: tuple[str, ...] = ("cosmic",)  # of the places; names of physics.response
+    response_weights: tuple[float, ...] = ()  # relative frequency of each; none: equal
     dry_rate_min_cph: float = 300.0  # detector's corrected rate at theta 0.05
     dry_rate_max_cph: float = 10000.0
 
@@ -66,6 +72,7 @@ class Population:
             (self.hydraulics not in HYDRAULICS, f"hydraulics must be among {HYDRAULICS}"),
             (not 0.0 <= self.ks_least_cm_d <= 2.0, "ks_least_cm_d must be within 0 to 2"),
             (not 0.0 <= self.cosmic_sigma <= 0.3, "cosmic_sigma must be within 0 to 0.3"),
+            *self._response_checks(),
             (not 0.0 <= self.litter_max_mm <= 30.0, "litter_max_mm must be within 0 to 30"),
             (not 0.0 <= self.biomass_max_mm <= 30.0, "biomass_max_mm must be within 0 to 30"),
             (not 0.0 <= self.spell_sigma_max <= 2.0, "spell_sigma_max must be within 0 to 2"),
@@ -84,6 +91,28 @@ class Population:
         if faults:
             raise ValueError("; ".join(faults))
 
+    def _response_checks(self) -> list[tuple[bool, str]]:
+        """List what may be wrong with the responses and with COSMIC's scatter."""
+        scatter = (self.cosmic_alpha_sigma, self.cosmic_l3_sigma)
+        known = self.response and all(name in RESPONSES for name in self.response)
+        weights = self.response_weights
+        return [
+            (not known, f"response must be among {', '.join(RESPONSES)}"),
+            (
+                bool(weights) and (len(weights) != len(self.response) or min(weights) <= 0.0),
+                "response_weights must have one value above 0 for each response",
+            ),
+            (
+                not all(0.0 <= sigma <= 0.3 for sigma in scatter),
+                "cosmic_alpha_sigma and cosmic_l3_sigma must be within 0 to 0.3",
+            ),
+            (
+                self.cosmic_sigma > 0.0 and any(scatter),
+                "cosmic_sigma and cosmic_alpha_sigma, cosmic_l3_sigma exclude each other",
+            ),
+            (not -1.0 <= self.cosmic_correlation <= 1.0, "cosmic_correlation: within -1 to 1"),
+        ]
+
 
 TEXTBOOK_KS_CM_D = 1.0  # a shower of 10 mm infiltrates within a day; own choice
 
@@ -101,6 +130,8 @@ TEXTBOOK_KEYS = (
     "top_dz_cm",
     "dry_rate_min_cph",
     "dry_rate_max_cph",
+    "response",
+    "response_weights",
 )
 
 

@@ -36,6 +36,10 @@ RUN_FILE = "run.toml"
 CLIMATES = "climates"  # key, and folder of the climate files in a run folder
 OBSERVED = "observed"
 PROGRAM = "hydrus_exe"  # key that is not allowed any more
+ADDED = (
+    *("response", "response_weights"),
+    *("cosmic_alpha_sigma", "cosmic_l3_sigma", "cosmic_correlation"),
+)  # keys of [population] that are newer than the first campaigns of this version
 WRITTEN = "written"  # section that `write_run` adds
 
 
@@ -204,6 +208,10 @@ def campaign_key(config: RunConfig) -> str:
     """
     campaign, population = (dataclasses.asdict(c) for c in (config.campaign, config.population))
     del campaign["soils"], population[CLIMATES], population[OBSERVED]
+    usual = Population()
+    for name in ADDED:  # a campaign without them keeps its key
+        if population[name] == getattr(usual, name):
+            del population[name]
     climates = [dataclasses.asdict(climate) for climate in config.climates]
     stations = [[s.name, dataclasses.asdict(s.climate), s.content] for s in config.observed]
     what = [__version__, campaign, population, climates, stations]

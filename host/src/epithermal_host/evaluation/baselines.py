@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from epithermal_edge.physics.cosmic import THETA_MAX, cosmic_rate
+from epithermal_edge.physics.cosmic import THETA_MAX
 from epithermal_edge.physics.desilets import desilets_rate, desilets_theta
+from epithermal_edge.physics.response import response_rate
 from epithermal_edge.physics.uts import uts_rate, uts_theta
 from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
@@ -31,10 +32,11 @@ def inversions(theta_cosmic: Array, site: Site) -> dict[str, Array]:
     Parameters
     ----------
     theta_cosmic : (S, T) [m3 m-3]
-        Homogeneous COSMIC inversion; the counts are recomputed from it.
+        Inversion by the response of the stations, COSMIC by default; the counts are recomputed
+        from it.
     site :
-        Fields (S,). Errors of the station's N have no effect, because N0 and N_D are calibrated
-        to it.
+        Fields (S,), with that response. Errors of the station's N have no effect, because N0 and
+        N_D are calibrated to it.
 
     Returns
     -------
@@ -44,9 +46,9 @@ def inversions(theta_cosmic: Array, site: Site) -> dict[str, Array]:
         to which the counts were corrected.
     """
     soil = _column(site)
-    rate = cosmic_rate(theta_cosmic, soil)
+    rate = _rate(theta_cosmic, site)
     reference = np.nanmedian(theta_cosmic, axis=1, keepdims=True)
-    at_reference = cosmic_rate(reference, soil)
+    at_reference = _rate(reference, site)
     bound = np.asarray(soil.lattice_water_g_g) + np.asarray(soil.organic_water_g_g)
     density, humidity = soil.bulk_density_g_cm3, soil.humidity_ref_g_m3
     n_0 = at_reference / desilets_rate(reference, 1.0, density, bound)
@@ -88,6 +90,13 @@ def baselines(
         best = exponential_filter(filtered, t_d)
         out.append(Baseline(best_filtered(name), best, t_d))
     return tuple(out)
+
+
+def _rate(theta: Array, site: Site) -> Array:
+    """Compute the rate (S, T) of the stations' inversion (S, T)."""
+    if isinstance(site.response, str):
+        return response_rate(theta, _column(site))
+    return np.ascontiguousarray(response_rate(theta.T, site).T)
 
 
 def _column(site: Site) -> Site:

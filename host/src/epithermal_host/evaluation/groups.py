@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.response import response_rate
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.unseen import Places
 from epithermal_host.soil.hydraulics import CATALOGUE
@@ -59,7 +59,7 @@ def groups(places: Places, truth: Array) -> tuple[Group, ...]:
 def _soils(places: Places, truth: Array) -> list[Group]:
     texture, cover = np.array(places.texture), np.array(places.cover)
     aridity = places.precipitation_mm.sum(axis=1) / places.et0_mm.sum(axis=1)
-    rate = np.asarray(cosmic_rate(np.nanmean(truth, axis=1), places.site))
+    rate = np.asarray(response_rate(np.nanmean(truth, axis=1), places.site))
     out = [("texture", name.replace("_", " "), texture == name) for name in CATALOGUE]
     out += [
         ("layers", "one material", ~places.layered),

@@ -19,7 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from epithermal_edge.errors import EpithermalError
-from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_edge.physics.response import response_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Integers
 from epithermal_host.compute.crew import Crew, Lost, map_unordered
@@ -28,7 +29,8 @@ from epithermal_host.errors import SolverError
 from epithermal_host.evaluation.methods import COSMIC, network_with
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.evaluation.result import Judged
-from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
+from epithermal_host.neutrons.cosmic import node_layer_bottoms
+from epithermal_host.neutrons.response import profile_rate
 from epithermal_host.simulation.results import read_result
 from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import column, forcing
@@ -84,7 +86,7 @@ def compare(
         Task(
             config=config,
             weather=read_result(run_folder, int(series.scenario[i])).weather,
-            site=_site_of(judged.unseen.places.site, int(i)),
+            site=_site_of(judged.unseen.places.inverted_by, int(i)),
             inverted=series.theta_classical[i],
         )
         for i in rows
@@ -107,7 +109,7 @@ def run_soil(task: Task) -> Array:
     return weighted_mean(
         np.stack([theta for theta, _ in members]),
         np.log(np.stack([rate for _, rate in members])),
-        np.log(cosmic_rate(task.inverted, task.site)),
+        np.log(response_rate(task.inverted, task.site)),
     )
 
 
@@ -165,12 +167,17 @@ def _run(scenario: Scenario, task: Task) -> tuple[Array, Array]:
     soils, site = scenario.soils, task.site
     density = np.array([soil.bulk_density_g_cm3 for soil in soils])[ground.grid.material]
     bound = np.asarray(site.lattice_water_g_g) + np.asarray(site.organic_water_g_g)
-    rate = neutron_rate(
+    alpha, l3_g_cm2 = cosmic_parameters(density)
+    rate = profile_rate(
         node_layer_bottoms(profile.z_cm),
         profile.theta,
         density,
-        density * float(bound[0]),
-        float(np.asarray(site.cosmic_n_cph)[0]),
+        np.full(density.shape, float(bound[0])),
+        site,
+        n_cph=float(np.asarray(site.cosmic_n_cph)[0]),
+        alpha=alpha,
+        l3_g_cm2=l3_g_cm2,
+        surface_water_cm=np.zeros(()),
     )
     return mean_theta(profile.z_cm, profile.theta, 0.0, 30.0), rate
 

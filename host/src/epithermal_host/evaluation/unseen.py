@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ import numpy as np
 
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.bundle import BUNDLE_TOML, Bundle
+from epithermal_edge.physics.response import matching_scale
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.config.run_toml import RUN_FILE
+from epithermal_host.simulation.known_site import USUAL_THETA
 from epithermal_host.simulation.results import read_place, read_result
 from epithermal_host.training.series import TEST, Series, read_series
 
@@ -30,6 +33,7 @@ class Places:
 
     seed: int
     site: Site  # true values; fields that the inversions use are (S,)
+    inverted_by: Site  # the same with response and scale of the stations' own inversions
     texture: tuple[str, ...]  # of the uppermost material
     cover: tuple[str, ...]
     layered: Mask  # (S,)
@@ -93,9 +97,11 @@ def read_places(run_folder: Path, indices: Sequence[int]) -> Places:
         name: np.array([np.nan if s[name] is None else s[name] for s in sites], dtype=np.float64)
         for name in SITE
     }
+    site = Site(**values, response=_responses(sites))
     return Places(
         seed=int(scenarios[0]["seed"]),
-        site=Site(**values, response=_responses(sites)),
+        site=site,
+        inverted_by=_of_stations(site, run_folder, [place["plain"] for place in scenarios]),
         texture=tuple(place["soils"][0]["name"] for place in scenarios),
         cover=tuple(place["cover"]["kind"] for place in scenarios),
         layered=np.array([len(place["soils"]) > 1 for place in scenarios]),
@@ -150,3 +156,19 @@ def _responses(sites: Sequence[Mapping[str, Any]]) -> str | tuple[str, ...]:
     """Return the response of all sites, or of each; COSMIC in the results of earlier versions."""
     names = tuple(str(site.get("response", "cosmic")) for site in sites)
     return names if len(set(names)) > 1 else names[0]
+
+
+def _of_stations(site: Site, run_folder: Path, plain: Sequence[bool]) -> Site:
+    """Replace response and scale by COSMIC's where the stations do not know their response."""
+    run: dict[str, Any] = tomllib.loads((run_folder / RUN_FILE).read_text("utf-8"))
+    instrument = run.get("instrument", {})
+    if site.response == "cosmic" or instrument.get("response_known", True):
+        return site
+    if instrument.get("sampling_days", 1) == 0 or all(plain):
+        return site
+    knows = np.array(plain)
+    theta = np.full(knows.size, USUAL_THETA)
+    scale = np.where(knows, site.cosmic_n_cph, matching_scale(theta, site, "cosmic"))
+    true = (site.response,) * knows.size if isinstance(site.response, str) else site.response
+    names = tuple(name if k else "cosmic" for name, k in zip(true, plain, strict=True))
+    return dataclasses.replace(site, cosmic_n_cph=scale, response=names)

@@ -80,7 +80,7 @@ def evaluate_bundle(bundle: Bundle, run_folder: Path, options: Options) -> tuple
     if not days.any():
         raise ConfigError(f"{run_folder}: no day to evaluate after {spin_up} days of spin-up")
     clock.lap("reading")
-    site = unseen.places.site
+    site = unseen.places.inverted_by
     methods = baselines(series.theta_classical, site, series.theta, days, series.snow)
     clock.lap("baselines")
     with crew(options.workers) as who:

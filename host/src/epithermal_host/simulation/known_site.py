@@ -13,7 +13,12 @@ from epithermal_edge.config.canopy import DAYS
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
-from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_slope, cosmic_theta
+from epithermal_edge.physics.response import (
+    matching_scale,
+    relative_slope,
+    response_rate,
+    response_theta,
+)
 from epithermal_edge.records import NAN, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
@@ -27,6 +32,7 @@ from epithermal_host.weather.generator import Weather, day_of_year
 
 SAMPLED_ABOVE_C = 4.0  # daily mean temperature; frozen soil is not sampled
 PROFILE_SIGMA = 0.010  # error of N due to a day's profile, as theta [m3 m-3]; own choice
+USUAL_THETA = 0.2  # [m3 m-3] at which COSMIC has the rate of another response, without samples
 THETA_MIN = 0.02  # driest sample [m3 m-3]
 UNSAMPLED_N_SIGMA = 0.03  # of N from a nearby detector, if no day can be sampled; own choice
 MEASURED, FROM_TEXTURE = 1.0, 0.5  # values of Site.soil_known
@@ -55,8 +61,8 @@ def describe_site(
     Notes
     -----
     N is the mean over the sampling days of: the counts, corrected as the station corrects them,
-    over the COSMIC rate for N = 1 at the sampled water content. `cosmic_n_sigma` is the standard
-    error that a user would expect: from sampling and profile, without errors of COSMIC.
+    over the rate of its response for N = 1 at the sampled water content. `cosmic_n_sigma` is the
+    standard error that a user would expect: from sampling and profile, without errors of COSMIC.
     """
     truth = scenario.site
     e_density, e_lattice = rng.standard_normal(2)
@@ -76,6 +82,9 @@ def describe_site(
     if config.sampling_days == 0:
         return known
     known = dataclasses.replace(known, alpha=NAN, l3_g_cm2=NAN)
+    if not config.response_known and known.response != "cosmic":
+        scale = float(matching_scale(np.array([USUAL_THETA]), truth, "cosmic")[0])
+        known = dataclasses.replace(known, response="cosmic", cosmic_n_cph=scale)
     return _calibrate(scenario, known, days, config, rng)
 
 
@@ -92,7 +101,7 @@ def calibration_sigma(site: Site, sampled: Array, sampling_sigma: float) -> floa
         Standard error of one field mean.
     """
     unit = dataclasses.replace(site, cosmic_n_cph=1.0)
-    relative = float(np.mean(np.abs(cosmic_slope(sampled, unit)) / cosmic_rate(sampled, unit)))
+    relative = float(np.mean(np.abs(relative_slope(sampled, unit))))
     return relative * math.hypot(sampling_sigma, PROFILE_SIGMA) / math.sqrt(sampled.size)
 
 
@@ -120,10 +129,10 @@ def _calibrate(
     sampled = days.theta[picked]
     if rng.random() < config.sampling_weighted_share:
         rate = 0.5 * (days.rate_cph[picked] + days.rate_cph[picked + 1])
-        sampled = cosmic_theta(rate, scenario.site)
+        sampled = response_theta(rate, scenario.site)
     sampled = sampled + config.sampling_sigma * rng.standard_normal(number)
     sampled = np.maximum(sampled, THETA_MIN)
-    per_n = cosmic_rate(sampled, dataclasses.replace(known, cosmic_n_cph=1.0))
+    per_n = response_rate(sampled, dataclasses.replace(known, cosmic_n_cph=1.0))
     return dataclasses.replace(
         known,
         cosmic_n_cph=float(np.mean(_corrected_rate(known, days.columns, picked) / per_n)),

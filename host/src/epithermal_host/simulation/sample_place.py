@@ -9,7 +9,8 @@ import numpy as np
 
 from epithermal_edge.physics.atmosphere import atmospheric_depth, mean_pressure
 from epithermal_edge.physics.corrections import mcjannet_scale, pressure_coefficient
-from epithermal_edge.physics.cosmic import cosmic_parameters, cosmic_rate
+from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_edge.physics.response import response_rate
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
@@ -70,22 +71,32 @@ def _sample_litter(rng: np.random.Generator, p: Population, kind: CoverKind) -> 
     return 1.5 * amount if kind == "forest" else amount
 
 
+def cosmic_factors(p: Population, normal: Array) -> Array:
+    """Scale COSMIC's alpha and L3 about their regressions by two standard normal numbers, (2,)."""
+    if p.cosmic_sigma > 0.0 or not (p.cosmic_alpha_sigma or p.cosmic_l3_sigma):
+        return np.asarray(np.maximum(1.0 + p.cosmic_sigma * normal, 0.5))
+    r = p.cosmic_correlation
+    l3 = r * normal[0] + math.sqrt(1.0 - r * r) * normal[1]
+    factors = 1.0 + np.array([p.cosmic_alpha_sigma * normal[0], p.cosmic_l3_sigma * l3])
+    return np.asarray(np.maximum(factors, 0.5))
+
+
 def sample_site(
     rng: np.random.Generator,
     p: Population,
     climate: Climate,
     density_g_cm3: float,
     lattice_g_g: float,
-    cosmic_factors: Array,
+    factors: Array,
 ) -> Site:
     """Draw the detector's site: hydrogen of the soil, altitude, cutoff rigidity, count rate."""
     cutoff_gv = 14.9 * math.cos(math.radians(climate.latitude_deg)) ** 4  # Stoermer, dipole
     depth_g_cm2 = float(atmospheric_depth(climate.latitude_deg, climate.altitude_m))
     rate = np.log([p.dry_rate_min_cph, p.dry_rate_max_cph])
     alpha, l3_g_cm2 = NAN, NAN
-    if p.cosmic_sigma > 0.0:
+    if p.cosmic_sigma > 0.0 or p.cosmic_alpha_sigma > 0.0 or p.cosmic_l3_sigma > 0.0:
         regression = cosmic_parameters(np.array(density_g_cm3))
-        alpha, l3_g_cm2 = (float(r * f) for r, f in zip(regression, cosmic_factors, strict=True))
+        alpha, l3_g_cm2 = (float(r * f) for r, f in zip(regression, factors, strict=True))
     unit = Site(
         cosmic_n_cph=1.0,
         bulk_density_g_cm3=density_g_cm3,
@@ -103,5 +114,14 @@ def sample_site(
         incoming_scale=float(mcjannet_scale(cutoff_gv, depth_g_cm2)),
     )
     dry_cph = math.exp(rng.uniform(*rate))
-    n_cph = dry_cph / float(np.asarray(cosmic_rate(np.array([DRY_THETA]), unit))[0])
+    unit = dataclasses.replace(unit, response=_sample_response(rng, p))
+    n_cph = dry_cph / float(np.asarray(response_rate(np.array([DRY_THETA]), unit))[0])
     return dataclasses.replace(unit, cosmic_n_cph=n_cph)
+
+
+def _sample_response(rng: np.random.Generator, p: Population) -> str:
+    """Draw the response of a place; one name takes no random number."""
+    if len(p.response) == 1:
+        return p.response[0]
+    weights = np.array(p.response_weights or (1.0,) * len(p.response))
+    return str(rng.choice(p.response, p=weights / weights.sum()))

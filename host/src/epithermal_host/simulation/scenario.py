@@ -14,7 +14,7 @@ from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
 from epithermal_host.config.population import Population, textbook
 from epithermal_host.rendering.text import plain
-from epithermal_host.simulation.sample_place import sample_cover, sample_site
+from epithermal_host.simulation.sample_place import cosmic_factors, sample_cover, sample_site
 from epithermal_host.simulation.sample_soil import sample_lattice, sample_soil, share_air_entry
 from epithermal_host.simulation.vegetation import Cover
 from epithermal_host.soil.hydraulics import SoilHydraulics
@@ -128,7 +128,7 @@ def sample(
     depth_cm = float(rng.uniform(p.depth_min_cm, p.depth_max_cm))
     cover = sample_cover(rng, p, climate.latitude_deg < 0.0, depth_cm)
     lattice_g_g = [sample_lattice(rng, name) for name in names]
-    factors = np.maximum(1.0 + p.cosmic_sigma * rng.standard_normal(2), 0.5)
+    factors = cosmic_factors(p, rng.standard_normal(2))
     site = sample_site(rng, p, climate, density[0], lattice_g_g[0], factors)
     return Scenario(
         index=index,

@@ -10,7 +10,8 @@ import numpy as np
 from epithermal_edge.physics.corrections import biomass_factor
 from epithermal_host.arrays import Array, Array32
 from epithermal_host.config.run_toml import CampaignConfig
-from epithermal_host.neutrons.cosmic import neutron_rate, node_layer_bottoms
+from epithermal_host.neutrons.cosmic import node_layer_bottoms
+from epithermal_host.neutrons.response import profile_rate
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.simulation.vegetation import (
     BIOMASS_SLOPE_PER_MM,
@@ -135,12 +136,13 @@ def respond(scenario: Scenario, weather: Weather, campaign: CampaignConfig) -> R
         z_cm=profile.z_cm,
         theta=theta.astype(np.float32),
         means=np.stack([mean_theta(profile.z_cm, theta, *depth) for depth in DEPTHS_CM]),
-        rate_cph=neutron_rate(
+        rate_cph=profile_rate(
             node_layer_bottoms(profile.z_cm),
             theta,
             density,
-            density * np.array(scenario.bound_water_g_g)[material],
-            scenario.site.cosmic_n_cph / plants[stored],
+            np.array(scenario.bound_water_g_g)[material],
+            scenario.site,
+            n_cph=scenario.site.cosmic_n_cph / plants[stored],
             alpha=alpha,
             l3_g_cm2=l3_g_cm2,
             surface_water_cm=surface_water(scenario, weather)[stored],
