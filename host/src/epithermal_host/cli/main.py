@@ -10,7 +10,16 @@ from pathlib import Path
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_host import __version__
-from epithermal_host.cli import evaluate, monitor, retrain, sampling, sign, validate, weather
+from epithermal_host.cli import (
+    evaluate,
+    monitor,
+    retrain,
+    sampling,
+    scale,
+    sign,
+    validate,
+    weather,
+)
 
 # No heavy imports here: `--help` must be fast, and a typing error must not load TensorFlow.
 
@@ -88,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     p = _add(commands, "sampling", _sampling, "plan the soil samples of a calibration",
              sampling.EXAMPLE)  # fmt: skip
     sampling.add_arguments(p)
+    p = _add(commands, "scale", _scale, "turn a known N0 or N_D into the scale of another response",
+             scale.EXAMPLE)  # fmt: skip
+    scale.add_arguments(p)
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
@@ -322,6 +334,10 @@ def _retrain(arguments: argparse.Namespace) -> int:
 
 def _sampling(arguments: argparse.Namespace) -> int:
     return sampling.run(arguments, print)
+
+
+def _scale(arguments: argparse.Namespace) -> int:
+    return scale.run(arguments, print)
 
 
 def _study(arguments: argparse.Namespace) -> int:
