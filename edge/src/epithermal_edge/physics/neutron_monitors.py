@@ -17,8 +17,8 @@ SCALED_FORMS: tuple[IncomingForm, ...] = ("hawdon2014", "mcjannet2023")
 # Short name at NMDB | place | vertical cutoff rigidity [GV] | altitude [m] | degrees north |
 # degrees east | median count of 2010-2019 [s-1] | years of operation, as far as published.
 # Cutoff and altitude: NMDB, NEST help (www.nmdb.eu/nest/help.php#helpstations), as in crnpy;
-# counts: medians of NMDB's hours; years: Moraal et al. (2011), doi:10.7529/ICRC2011/V11/0475, and
-# Debrunner et al. (1989). Positions serve the distance in lists alone.
+# counts: medians of NMDB's hours; years: Moraal et al. (2011), doi:10.7529/ICRC2011/V11/0475,
+# Debrunner et al. (1989) and the pages of the stations.
 _TABLE = """
 AATB  | Alma-Ata B, Kazakhstan          |  5.90 | 3340 |  43.04 |   76.94 |       |
 AHMD  | Ahmedabad, India                | 15.94 |   50 |  23.01 |   72.61 |       |
@@ -28,7 +28,7 @@ ATHN  | Athens, Greece                  |  8.53 |  260 |  37.97 |   23.78 |  56.
 BKSN  | Baksan, Russia                  |  5.70 | 1700 |  43.28 |   42.69 |       |
 CALG  | Calgary, Canada                 |  1.08 | 1123 |  51.08 | -114.13 |       |
 CALM  | Guadalajara, Spain              |  6.95 |  708 |  40.63 |   -3.16 |       |
-CLMX  | Climax, Colorado                |  3.00 | 3400 |  39.37 | -106.18 |       |
+CLMX  | Climax, Colorado                |  3.00 | 3400 |  39.37 | -106.18 |       | 1951-2006
 DJON  | Daejeon, South Korea            | 11.20 |  200 |  36.24 |  127.22 |       |
 DOMB  | Dome C, Antarctica, bare        |  0.01 | 3233 | -75.06 |  123.20 |       |
 DOMC  | Dome C, Antarctica              |  0.01 | 3233 | -75.06 |  123.20 |       |
@@ -49,7 +49,7 @@ KGSN  | Kingston, Tasmania              |  1.88 |   65 | -42.99 |  147.29 |     
 KIEL  | Kiel, Germany                   |  2.36 |   54 |  54.34 |   10.12 | 167.8 |
 KIEL2 | Kiel, Germany, real time        |  2.36 |   54 |  54.34 |   10.12 | 173.3 |
 LMKS  | Lomnicky Stit, Slovakia         |  3.84 | 2634 |  49.20 |   20.22 | 460.6 |
-MCMU  | McMurdo, Antarctica             |  0.30 |   48 | -77.90 |  166.60 |       |
+MCMU  | McMurdo, Antarctica             |  0.30 |   48 | -77.90 |  166.60 |       | 1960-2017
 MGDN  | Magadan, Russia                 |  2.10 |  220 |  60.04 |  151.05 |       |
 MOSC  | Moscow, Russia                  |  2.43 |  200 |  55.47 |   37.32 |       |
 MRNY  | Mirny, Antarctica               |  0.03 |   30 | -66.55 |   93.02 |       |
@@ -61,7 +61,7 @@ NEU3  | Neumayer III, Antarctica        |  0.10 |   40 | -70.68 |   -8.27 |     
 NEWK  | Newark, Delaware                |  2.40 |   50 |  39.68 |  -75.75 |       |
 NRLK  | Norilsk, Russia                 |  0.63 |    0 |  69.26 |   88.05 |       | 1971-
 NVBK  | Novosibirsk, Russia             |  2.91 |  163 |  54.48 |   83.00 |       |
-OULU  | Oulu, Finland                   |  0.81 |   15 |  65.05 |   25.47 | 107.1 |
+OULU  | Oulu, Finland                   |  0.81 |   15 |  65.05 |   25.47 | 107.1 | 1964-
 PSNM  | Doi Inthanon, Thailand          | 16.80 | 2565 |  18.59 |   98.49 |       |
 PTFM  | Potchefstroom, South Africa     |  6.98 | 1351 | -26.68 |   27.09 |       | 1971-
 PWNK  | Peawanuck, Canada               |  0.30 |   53 |  54.98 |  -85.44 |       |
@@ -71,7 +71,7 @@ SNAE  | Sanae IV, Antarctica            |  0.73 |  856 | -71.67 |   -2.85 |     
 SOPB  | South Pole, bare                |  0.10 | 2820 | -90.00 |    0.00 |       |
 SOPO  | South Pole                      |  0.10 | 2820 | -90.00 |    0.00 |       |
 TERA  | Terre Adelie, Antarctica        |  0.01 |   32 | -66.65 |  140.00 |       |
-THUL  | Thule, Greenland                |  0.30 |   26 |  76.50 |  -68.70 |       |
+THUL  | Thule, Greenland                |  0.30 |   26 |  76.50 |  -68.70 |       | 1957-
 TSMB  | Tsumeb, Namibia                 |  9.15 | 1240 | -19.20 |   17.58 |       | 1976-
 TXBY  | Tixie Bay, Russia               |  0.48 |    0 |  71.36 |  128.54 |       |
 UFSZ  | Schneefernerhaus, Germany       |  4.10 | 2650 |  47.42 |   10.98 |       |
