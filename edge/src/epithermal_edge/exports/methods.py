@@ -43,7 +43,7 @@ def site_forms(site: Site, altitude_m: float, cutoff_gv: float | None) -> list[s
     if float(site.biomass_kg_m2) * float(site.biomass_slope_per_mm) > 0.0:
         slope = float(site.biomass_slope_per_mm)
         forms.append("vegetation=morris2024" if slope == MORRIS_2024 else "vegetation")
-    return [*forms, "response=cosmic", "depth"]
+    return [*forms, f"site.response={site.response}", "depth"]
 
 
 def network_forms(bundle: Bundle) -> list[str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from epithermal_edge.physics.response_forms import RESPONSES
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -207,6 +209,16 @@ _ENTRIES = (
         "10.3389/frwa.2020.544847",
     ),
     Reference(
+        "Koehli2026",
+        "article",
+        "Koehli, M.",
+        2026,
+        "Article 117626 (inverse universal transport solution)",
+        "Geoderma",
+        "465, 117626",
+        "10.1016/j.geoderma.2025.117626",
+    ),
+    Reference(
         "McJannet2023",
         "article",
         "McJannet, D. L. and Desilets, D.",
@@ -321,7 +333,19 @@ class Form:
     references: tuple[str, ...]  # keys of REFERENCES; empty: nothing is done
 
 
+_RESPONSES = {"cosmic": "Shuttleworth2013", "desilets": "Desilets2010"}
+_RESPONSES |= {name: "Koehli2021" for name in RESPONSES if name.startswith("uts2021")}
+_RESPONSES |= {name: "Koehli2026" for name in RESPONSES if name.startswith("uts2025")}
+
 FORMS = {
+    **{
+        f"site.response={name}": Form(
+            "Corrected counts are inverted to a water content over a uniform profile by"
+            f" {RESPONSES[name].title}.",
+            (key,),
+        )
+        for name, key in _RESPONSES.items()
+    },
     "pressure": Form(
         "Counts are corrected for air pressure by an exponential function.", ("Zreda2012",)
     ),
@@ -366,16 +390,6 @@ FORMS = {
     "vegetation=morris2024": Form(
         "Counts are corrected for biomass water equivalent by a linear loss of counts.",
         ("Morris2024",),
-    ),
-    "response=cosmic": Form(
-        "Corrected counts are inverted to a water content with COSMIC over a uniform profile.",
-        ("Shuttleworth2013",),
-    ),
-    "response=desilets": Form(
-        "Corrected counts are also inverted with the equation of Desilets.", ("Desilets2010",)
-    ),
-    "response=uts": Form(
-        "Counts are also inverted with the universal transport solution.", ("Koehli2021",)
     ),
     "depth": Form(
         "The measurement depth D86 follows from water content and bulk density.",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from epithermal_edge.config.location import derive_cutoff
 from epithermal_edge.exports import methods, netcdf
 from epithermal_edge.exports.variables import BLOCK, ROOT_CM, WATER_CONTENT, Block, Variable
 from epithermal_edge.inference.bundle import Bundle
@@ -67,10 +68,11 @@ def write(path: Path, place: Place, bundle: Bundle) -> int:
 
 def forms_in_use(place: Place, bundle: Bundle) -> list[str]:
     """List the forms behind the estimates, keys of exports.references.FORMS."""
-    file, forms = place.site_file, ["response=cosmic"]
+    file = place.site_file
+    forms = [f"site.response={file.site.response}"]
     if not file.records.corrected:
-        cutoff_gv = tomllib.loads(file.path.read_text("utf-8"))["site"]["cutoff_rigidity_gv"]
-        forms = methods.site_forms(file.site, file.altitude_m, float(cutoff_gv))
+        where = {"cutoff_rigidity_gv": None, **tomllib.loads(file.path.read_text("utf-8"))["site"]}
+        forms = methods.site_forms(file.site, file.altitude_m, derive_cutoff(where))
         forms.remove("depth")  # D86 is not written
     forms += methods.network_forms(bundle)
     names = [e.method.lower() for e in place.estimates]
