@@ -32,6 +32,7 @@ from epithermal_host.evaluation import evaluate
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.rendering.plots import (
     BLUE,
+    GREY,
     UNIT,
     VERMILION,
     band_90,
@@ -54,6 +55,7 @@ DAYS = 365  # days of records sent to the station
 SILENCE_S = 60.0  # longest time without a message; then the demo aborts
 SHOWN = 12  # number of messages printed
 PICTURE = "demo.png"
+MARGIN = 0.02  # of the picture's axis beyond what it shows [m3 m-3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ def run(out: Path, write: Write) -> None:
     shutil.rmtree(out / "station", ignore_errors=True)
     received = _play(out / "station", site, bundle, records, write)
     write("5/5 comparing what the dashboard received with the truth")
-    write(_picture(out / PICTURE, index, received, truth_s, truth))
+    rain_mm = np.array([record.rain_mm for record in records]).reshape(DAYS, 24).sum(axis=1)
+    write(_picture(out / PICTURE, index, received, rain_mm, truth_s, truth))
     write(f"done in {time.monotonic() - began:.0f} s; picture: {out / PICTURE}")
 
 
@@ -190,8 +193,10 @@ def _seconds(text: str | None) -> float:
     return np.nan if text is None else float(np.datetime64(text.rstrip("Z"), "s").astype(int))
 
 
-def _picture(path: Path, index: int, got: Received, truth_s: Array, truth: Array) -> str:
-    """Draw truth, inversion and network over time; return the errors as text.
+def _picture(
+    path: Path, index: int, got: Received, rain_mm: Array, truth_s: Array, truth: Array
+) -> str:
+    """Draw rain, truth, inversion and network over time; return the errors as text.
 
     The errors are those of windows that end at midnight, like the truth, after the first 60 days.
     """
@@ -205,25 +210,29 @@ def _picture(path: Path, index: int, got: Received, truth_s: Array, truth: Array
         f"Unseen soil {index}: RMSE of the inversion {error['theta_classical']:.4f}, "
         f"of the LSTM {error['theta']:.4f} {UNIT}"
     )
-    write_atomic(path, _draw(title, got, truth_s, truth))
+    write_atomic(path, _draw(title, got, rain_mm, truth_s, truth))
     return (
         f"    RMSE over {len(ends)} days: inversion {error['theta_classical']:.4f}, "
         f"LSTM {error['theta']:.4f} m3/m3"
     )
 
 
-def _draw(title: str, got: Received, truth_s: Array, truth: Array) -> bytes:
-    """Draw the picture as PNG bytes."""
-    when = (got.window_end_s * 1e6).astype("datetime64[us]")
+def _draw(title: str, got: Received, rain_mm: Array, truth_s: Array, truth: Array) -> bytes:
+    """Draw the picture as PNG bytes; the first estimates, with their wide errors, are cut off."""
+    when, days = ((time_s * 1e6).astype("datetime64[us]") for time_s in (got.window_end_s, truth_s))
     with plot_style():
-        figure = new_figure(11.0, 4.5)
-        axes = figure.subplots()
+        figure = new_figure(11.0, 5.2)
+        top, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1.0, 4.0))
+        top.bar(days, rain_mm, width=1.0, color=GREY)
+        top.set_ylabel("rain [mm d⁻¹]" if np.isfinite(rain_mm).any() else "no gauge")
+        top.set_title(title)
         axes.plot(when, got.theta_classical, c=VERMILION, lw=0.7, label="classical inversion")
         band_90(axes, when, got.theta, got.theta_sigma, BLUE)
         axes.plot(when, got.theta, c=BLUE, lw=1.4, label="LSTM, as received over MQTT")
-        axes.plot((truth_s * 1e6).astype("datetime64[us]"), truth, c="k", lw=1.0, label="truth")
+        axes.plot(days, truth, c="k", lw=1.0, label="truth")
+        drawn = np.concatenate([truth, got.theta_classical[np.isfinite(got.theta_classical)]])
+        axes.set_ylim(max(drawn.min() - MARGIN, 0.0), drawn.max() + MARGIN)
         axes.set_ylabel(f"0–30 cm [{UNIT}]")
-        axes.set_title(title)
         date_axis(axes)
         legend_above(figure, axes, 4)
         return png(figure)
