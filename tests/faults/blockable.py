@@ -1,4 +1,8 @@
-"""Run a station and block or end one of its parts at SIGUSR1: blockable.py PART STATION.toml."""
+"""Run a station and block or end one of its parts at SIGUSR1: blockable.py PART STATION.toml.
+
+What blocks prints its time [s, monotonic, that of all processes]: on a busy machine it is later
+than the signal.
+"""
 
 import gc
 import os
@@ -15,15 +19,29 @@ from epithermal_edge.page import server
 
 
 def forever(*_):
+    os.write(2, b"blocked at %.3f\n" % time.monotonic())
     time.sleep(1e6)
 
 
-def hold_pahos_lock():
+class HangingLock:
+    """A lock that another thread never releases; the station's main thread waits for it."""
+
+    def acquire(self, *_):
+        if threading.current_thread() is threading.main_thread():
+            forever()
+        time.sleep(1e6)
+
+    __enter__ = acquire
+
+    def __exit__(self, *_):
+        """Is never reached."""
+
+
+def hang_pahos_lock():
     from paho.mqtt.client import Client
 
     for client in (o for o in gc.get_objects() if isinstance(o, Client)):
-        client._out_message_mutex.acquire()
-    forever()
+        client._out_message_mutex = HangingLock()
 
 
 def fail(*_):
@@ -35,7 +53,7 @@ def block(*_):
     if sys.argv[1] == "reader":  # as a driver that hangs
         serial.Serial.read = forever
     elif sys.argv[1] == "sender":  # as a connection whose thread hangs
-        threading.Thread(target=hold_pahos_lock, daemon=True).start()
+        hang_pahos_lock()
     elif sys.argv[1] == "engine":
         forever()
     elif sys.argv[1] == "incoming":
