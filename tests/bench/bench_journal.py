@@ -68,11 +68,13 @@ def fill(config: Config, days: int) -> int:
 
 def command(*arguments: str) -> dict[str, float]:
     """Run a command of the station; return its times and its peak memory."""
-    ours = [sys.executable, "-m", "epithermal_edge", *arguments]
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *ours], capture_output=True, text=True, check=True
-    )
-    return dict(json.loads(done.stdout))
+    return python("-m", "epithermal_edge", *arguments)
+
+
+def python(*arguments: str) -> dict[str, float]:
+    """Run Python; return its times and its peak memory."""
+    ours = [sys.executable, "-c", CHILD, sys.executable, *arguments]
+    return dict(json.loads(subprocess.run(ours, capture_output=True, text=True, check=True).stdout))
 
 
 def first_bytes_ms(toml: Path, port: int) -> dict[str, float]:
@@ -102,14 +104,18 @@ def measure(days: int) -> dict[str, float]:
         config = read_config(toml)
         rows = fill(config, days)
         exports = [command("export", str(toml), "--csv", os.devnull) for _ in range(3)]
-        states = [command("status", str(toml)) for _ in range(RUNS)]
+        states, numpys = [], []
+        for _ in range(RUNS):  # in turns
+            states.append(command("status", str(toml))["cpu_s"])
+            numpys.append(python("-c", "import numpy")["cpu_s"])
         pages = first_bytes_ms(toml, port)
         line.close()
     return {
         "rows": rows,
         "export_rows_per_cpu_s": rows / statistics.median(run["cpu_s"] for run in exports),
         "export_peak_mb": max(run["peak_mb"] for run in exports),
-        "status_cpu_ms": 1e3 * statistics.median(run["cpu_s"] for run in states),
+        "status_cpu_ms": 1e3 * statistics.median(states),
+        "status_over_numpy": statistics.median(states) / statistics.median(numpys),
         **pages,
     }
 

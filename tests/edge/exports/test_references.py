@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from epithermal_edge.config.schema import TABLES
+from epithermal_edge.exports.methods import references, site_forms
 from epithermal_edge.exports.references import FORMS, REFERENCES
+from epithermal_edge.physics.response_forms import RESPONSES
+from epithermal_edge.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTHING = {"site.incoming.form=none", "network"}  # nothing is done; the kind has the reference
@@ -52,3 +55,12 @@ def test_dois_agree_with_the_sources_of_the_equations():
     ours = {entry.doi for entry in REFERENCES.values() if entry.doi}
     formulas = {"Zreda2012", "Rosolem2013", "Hawdon2014", "McJannet2023", "Shuttleworth2013"}
     assert {REFERENCES[key].doi for key in formulas} <= listed & ours
+
+
+@pytest.mark.parametrize("response", [*RESPONSES])
+def test_each_response_cites_its_own_effect_of_humidity(response):
+    site = Site(cosmic_n_cph=1000.0, bulk_density_g_cm3=1.4, response=response)
+    cited = {reference.key for reference in references(site_forms(site, 0.0, None))}
+    assert ("Rosolem2013" in cited) == (not response.startswith("uts"))
+    assert ("Koehli2021" in cited) == response.startswith("uts2021")
+    assert ("Koehli2026" in cited) == response.startswith("uts2025")

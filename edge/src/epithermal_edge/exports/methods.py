@@ -39,7 +39,9 @@ def site_forms(site: Site, altitude_m: float, cutoff_gv: float | None) -> list[s
             beta = pressure_coefficient(float(site.latitude_deg), altitude_m, cutoff_gv, name)
             if float(site.beta_per_hpa) == float(beta):
                 forms.append(f"site.beta_form={name}")
-    forms += ["humidity", f"site.incoming.form={site.incoming_form}"]
+    family = str(site.response).partition("_")[0]  # each of UTS has a humidity effect of its own
+    forms.append(f"humidity={family}" if f"humidity={family}" in FORMS else "humidity")
+    forms.append(f"site.incoming.form={site.incoming_form}")
     if float(site.biomass_kg_m2) * float(site.biomass_slope_per_mm) > 0.0:
         slope = float(site.biomass_slope_per_mm)
         forms.append("vegetation=morris2024" if slope == MORRIS_2024 else "vegetation")

@@ -9,18 +9,16 @@ Convention for Data Discovery 1.3.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from epithermal_edge.errors import EpithermalError
+from epithermal_edge.exports.files import complete_file, optional
 from epithermal_edge.exports.methods import CONSTANTS, references
 from epithermal_edge.exports.variables import SINCE_1970, Block, Variable
 from epithermal_edge.site import Site
@@ -59,22 +57,6 @@ class Header:
     time_resolution: str = "PT1H"  # ISO 8601
 
 
-def optional(name: str, extra: str) -> Any:
-    """Import an optional package.
-
-    Raises
-    ------
-    EpithermalError
-        It is not installed; names the extra to install.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise EpithermalError(
-            f"{name} is not installed ({error}); pip install 'epithermal-edge[{extra}]'"
-        ) from error
-
-
 def write(path: Path, header: Header, blocks: Iterable[Block]) -> int:
     """Write a file; return the number of values along time.
 
@@ -91,20 +73,12 @@ def write(path: Path, header: Header, blocks: Iterable[Block]) -> int:
         netCDF4 is not installed, or there are no values.
     """
     netcdf4 = optional("netCDF4", "export")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        with netcdf4.Dataset(name, "w", format="NETCDF4") as data:
-            _define(data, header)
-            count, first_s, last_s = _fill(data, header, blocks)
-            if not count:
-                raise EpithermalError(f"{path}: no records in these bounds; nothing was written")
-            data.setncatts(_time_coverage(first_s, last_s))
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with complete_file(path) as partial, netcdf4.Dataset(partial, "w", format="NETCDF4") as data:
+        _define(data, header)
+        count, first_s, last_s = _fill(data, header, blocks)
+        if not count:
+            raise EpithermalError(f"{path}: no records in these bounds; nothing was written")
+        data.setncatts(_time_coverage(first_s, last_s))
     return count
 
 

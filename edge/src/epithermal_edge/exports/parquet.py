@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.errors import EpithermalError
-from epithermal_edge.exports.netcdf import optional
+from epithermal_edge.exports.files import complete_file, optional
 from epithermal_edge.exports.variables import Block, Variable
 
 TIMES = ("time", "window_end_s")
@@ -43,26 +41,22 @@ def write(
         kind = moment if v.name in TIMES else kinds[v.dtype]
         fields.append(arrow.field(v.name, kind, metadata=texts))
     schema = arrow.schema(fields, metadata=dict(attributes))
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    partial, count = Path(name), 0
-    try:
-        with parquet.ParquetWriter(name, schema, compression="zstd") as out:
-            for block in blocks:
-                columns = []
-                for field in schema:
-                    values = np.asarray(block[field.name])
-                    if field.type == moment:
-                        values = _microseconds(values.astype(float))
-                    columns.append(arrow.array(values, type=field.type, from_pandas=True))
-                out.write_table(arrow.table(columns, schema=schema))
-                count += len(block["time"])
+    count = 0
+    with (
+        complete_file(path) as partial,
+        parquet.ParquetWriter(partial, schema, compression="zstd") as out,
+    ):
+        for block in blocks:
+            columns = []
+            for field in schema:
+                values = np.asarray(block[field.name])
+                if field.type == moment:
+                    values = _microseconds(values.astype(float))
+                columns.append(arrow.array(values, type=field.type, from_pandas=True))
+            out.write_table(arrow.table(columns, schema=schema))
+            count += len(block["time"])
         if not count:
             raise EpithermalError(f"{path}: no records in these bounds; nothing was written")
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return count
 
 

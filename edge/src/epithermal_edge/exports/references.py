@@ -366,6 +366,14 @@ FORMS = {
         " humidity.",
         ("Rosolem2013", "WMO2018"),
     ),
+    "humidity=uts2021": Form(
+        "Counts are corrected for absolute air humidity as in the universal transport solution.",
+        ("Koehli2021", "WMO2018"),
+    ),
+    "humidity=uts2025": Form(
+        "Counts are corrected for absolute air humidity as in the inverse UTS.",
+        ("Koehli2026", "WMO2018"),
+    ),
     "site.incoming.form=none": Form(
         "Counts are not corrected for changes of the incoming cosmic radiation.", ()
     ),

@@ -44,6 +44,7 @@ __all__ = [
     "inverse_uts_humidity",
     "inverse_uts_intensity",
     "inverse_uts_water",
+    "layer_weights",
     "list_monitors",
     "matching_scale",
     "matching_scale_sigma",
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
         distance_weight_simple,
         footprint_radius_m,
         franz_depth_cm,
+        layer_weights,
         rescaled_distance_m,
     )
     from epithermal_edge.physics.neutron_monitors import (

@@ -184,6 +184,31 @@ def depth_weight(z_cm: ArrayLike, d86_cm: ArrayLike) -> Array:
     return np.asarray(np.exp(-2.0 * z / np.asarray(d86_cm, dtype=np.float64)))
 
 
+def layer_weights(bottom_cm: ArrayLike, d86_cm: ArrayLike) -> Array:
+    """Compute the weights of layers, which add up to 1.
+
+    Parameters
+    ----------
+    bottom_cm : (layers,) [cm]
+        Lower ends; the first layer begins at the surface, the last has no end.
+    d86_cm : (...) [cm]
+        D86 of each profile.
+
+    Returns
+    -------
+    (..., layers) [-]
+
+    References
+    ----------
+    Schroen et al. (2017), appendix A: W(d) of `depth_weight`, integrated over each layer.
+    """
+    bottom = np.asarray(bottom_cm, dtype=np.float64)
+    top = np.concatenate(([0.0], bottom[:-1]))
+    above = np.exp(-2.0 * top / np.asarray(d86_cm, dtype=np.float64)[..., np.newaxis])
+    below = np.concatenate((above[..., 1:], np.zeros_like(above[..., :1])), axis=-1)
+    return np.asarray(above - below)
+
+
 def footprint_radius_m(
     theta: ArrayLike, abs_humidity_g_m3: ArrayLike, fraction: float = 1.0 - np.exp(-2.0)
 ) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from epithermal_edge.physics.footprint import d86_cm
+from epithermal_edge.physics.footprint import d86_cm, layer_weights
 from epithermal_edge.physics.response_forms import RESPONSES, Response
 from epithermal_edge.site import Site
 
@@ -260,14 +260,10 @@ def profile_mean(
     each layer and repeated with the resulting mean.
     """
     layers = np.asarray(theta, dtype=np.float64)
-    bottom = np.asarray(bottom_cm, dtype=np.float64)
-    edges = np.concatenate(([0.0], bottom[:-1]))
     mean = layers.mean(axis=-1)
     for _ in range(MEAN_STEPS):
-        depth = d86_cm(mean + bulk_density_g_cm3 * bound_g_g, bulk_density_g_cm3)[..., np.newaxis]
-        above = np.exp(-2.0 * edges / depth)
-        below = np.concatenate((above[..., 1:], np.zeros_like(above[..., :1])), axis=-1)
-        mean = np.add.reduce((above - below) * layers, axis=-1)
+        depth = d86_cm(mean + bulk_density_g_cm3 * bound_g_g, bulk_density_g_cm3)
+        mean = np.add.reduce(layer_weights(bottom_cm, depth) * layers, axis=-1)
     return np.asarray(mean)
 
 

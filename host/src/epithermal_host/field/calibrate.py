@@ -125,13 +125,14 @@ def calibrate(
     notes += [*read.notes, *check_soil(site_file)]
     methods, site = fits(site_file.site, days), site_file.site
     name, n_days = inversion_by(str(site.response)), np.array([d.counts.n_cph for d in days])
-    more = extra_hydrogen(site, days, fit(name, response_shape(site), n_days, days))
+    own = fit(name, response_shape(site), n_days, days)
+    more = extra_hydrogen(site, days, own)
     if extra and more.reason:
         notes.append(f"extra hydrogen is not used: {more.reason}")
     elif extra:
         organic = float(site.organic_water_g_g) + more.water_g_g
         site = dataclasses.replace(site, organic_water_g_g=organic)
-    own = fit(name, response_shape(site), n_days, days)
+        own = fit(name, response_shape(site), n_days, days)
     sigma = station_sigma(site, own, days, PROFILE_SIGMA)
     site = dataclasses.replace(site, cosmic_n_cph=own.n_cph, cosmic_n_sigma=sigma)
     network, streamed = _streamed(site_file, site, days, records, bundle, runtime_name)

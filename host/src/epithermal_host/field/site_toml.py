@@ -121,6 +121,7 @@ class SiteFile:
     name: str
     longitude_deg: float
     altitude_m: float
+    cutoff_rigidity_gv: float | None  # given, or estimated from the position
     day_ends_utc_h: int
     season: tuple[int, int]  # first and last month, inclusive
     texture: str
@@ -217,6 +218,7 @@ class _Builder:
             name=where["name"],
             longitude_deg=where["longitude_deg"],
             altitude_m=where["altitude_m"],
+            cutoff_rigidity_gv=derive_cutoff(where),
             day_ends_utc_h=where["day_ends_utc_h"],
             season=(where["season_begins"], where["season_ends"]),
             texture=values["soil"]["texture"],

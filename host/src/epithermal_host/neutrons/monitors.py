@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from epithermal_edge.physics.neutron_monitors import (
     incoming_scale,
     list_monitors,
 )
-from epithermal_edge.times import DAY_S, HOUR_S, instant
+from epithermal_edge.times import DAY_S, HOUR_S, instant, utc
+from epithermal_host.compute.files import write_atomic
 from epithermal_host.tables.rows import read_text
+
+log = logging.getLogger(__name__)
 
 QUERY_S = 366.0 * DAY_S  # of one query: 250 kB
 
@@ -99,6 +103,7 @@ def fetch_counts(
             rows |= read_nmdb(text, name)
         except SourceError as error:  # a year before the monitor began has no counts
             fault = error
+            log.warning("note: %s to %s: %s", utc(begin_s), utc(until), error)
         begin_s = until
     if not rows:
         raise fault or SourceError(f"{name}: the period has no hour")
@@ -112,7 +117,7 @@ def write_counts(path: Path, name: str, rows: Pairs) -> None:
         moment = instant(time_s)
         assert moment is not None  # it was read from text
         lines.append(f"{moment:%Y-%m-%d %H:%M:%S};{count:.3f}")
-    path.write_text("\n".join(lines) + "\n", "utf-8")
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
 
 
 def read_counts(path: Path, name: str = "") -> Pairs:

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from epithermal_edge.physics.footprint import d86_cm
-from epithermal_edge.physics.response import response_rate
+from epithermal_edge.physics.footprint import d86_cm, layer_weights
+from epithermal_edge.physics.response import MEAN_STEPS, response_rate
 from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
 from epithermal_host.neutrons.cosmic import neutron_rate
-
-ROUNDS = 12  # of the weighted mean, repeated with its own depth
 
 
 def profile_rate(
@@ -79,13 +77,10 @@ def profile_rate(
 
 def _weighted_water(bottom_cm: Array, water: Array, bulk_density_g_cm3: Array) -> Array:
     """Average all water (..., nl) [m3 m-3] over the soil's mass by the depth weights, [g g-1]."""
-    top = np.concatenate(([0.0], bottom_cm[:-1]))
     mean = water.mean(axis=-1)
     density = np.full_like(mean, bulk_density_g_cm3.mean())
-    for _ in range(ROUNDS):
-        depth = d86_cm(mean, density)[..., np.newaxis]
-        above = np.exp(-2.0 * top / depth)
-        below = np.concatenate((above[..., 1:], np.zeros_like(above[..., :1])), axis=-1)
-        mean = ((above - below) * water).sum(axis=-1)
-        density = ((above - below) * bulk_density_g_cm3).sum(axis=-1)
+    for _ in range(MEAN_STEPS):
+        weights = layer_weights(bottom_cm, d86_cm(mean, density))
+        mean = (weights * water).sum(axis=-1)
+        density = (weights * bulk_density_g_cm3).sum(axis=-1)
     return np.asarray(mean / density)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from epithermal_edge.config.location import derive_cutoff
 from epithermal_edge.exports import methods, netcdf
 from epithermal_edge.exports.variables import BLOCK, ROOT_CM, WATER_CONTENT, Block, Variable
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.physics.response import response_of
 from epithermal_edge.times import DAY_S
 from epithermal_host import __version__
 from epithermal_host.arrays import Array
@@ -47,6 +46,8 @@ def write(path: Path, place: Place, bundle: Bundle) -> int:
     sigma = float(np.ravel(known.cosmic_n_sigma)[0])
     site = replace(file.site, cosmic_n_cph=series.cosmic_n_cph, cosmic_n_sigma=sigma)
     own = ", ".join(f"{x.inputs.label}: {x.n_cph:.8g} h-1" for x in place.network_inputs)
+    response = response_of(str(site.response))
+    scale = f"{response.title.partition(',')[0]}'s {response.symbol}"
     values = dict(_values(place))
     header = netcdf.Header(
         id=series.name,
@@ -60,7 +61,7 @@ def write(path: Path, place: Place, bundle: Bundle) -> int:
         longitude_deg=file.longitude_deg,
         forms=tuple(forms_in_use(place, bundle)),
         variables=tuple(variable for variable, _ in values.values()),
-        given={"comment": f"COSMIC's N with which the network was run, by its inputs: {own}"},
+        given={"comment": f"{scale} with which the network was run, by its inputs: {own}"},
         time_resolution="P1D",
     )
     return netcdf.write(path, header, _blocks(series.day_end_s, values))
@@ -71,8 +72,7 @@ def forms_in_use(place: Place, bundle: Bundle) -> list[str]:
     file = place.site_file
     forms = [f"site.response={file.site.response}"]
     if not file.records.corrected:
-        where = {"cutoff_rigidity_gv": None, **tomllib.loads(file.path.read_text("utf-8"))["site"]}
-        forms = methods.site_forms(file.site, file.altitude_m, derive_cutoff(where))
+        forms = methods.site_forms(file.site, file.altitude_m, file.cutoff_rigidity_gv)
         forms.remove("depth")  # D86 is not written
     forms += methods.network_forms(bundle)
     names = [e.method.lower() for e in place.estimates]
