@@ -161,15 +161,15 @@ def test_a_daemon_survives_floods_and_reads_the_record_after_them(tmp_path, reco
     station = Daemon(toml).ready()
     try:
         line.write(RECORDS_HEADER + wire.row("records", 1, random.Random(SEED)) + b"\n")
-        line.write(
-            b"U" * 200_000 + b"\n" + b"x,\n" * 2000
-        )  # allocations made once do not count as growth
-        time.sleep(0.5)
+        # allocations made once do not count as growth
+        line.write(b"U" * FLOOD_BYTES + b"\n" + b"x,\n" * 20_000)
+        line.write(wire.row("records", 2, random.Random(SEED)) + b"\n")
+        wait_until(lambda: journaled(tmp_path) == 2, "the record after the first flood")
         start_kb = resident_kb(station.process.pid)
         for k, (name, flood) in enumerate(floods()):
-            line.write(flood + b"\n" + wire.row("records", k + 2, random.Random(k)) + b"\n")
+            line.write(flood + b"\n" + wire.row("records", k + 3, random.Random(k)) + b"\n")
             assert station.process.poll() is None, name
-        expected = 1 + sum(1 for _ in floods())
+        expected = 2 + sum(1 for _ in floods())
         wait_until(lambda: journaled(tmp_path) == expected, "the last record")
         growth_kb = resident_kb(station.process.pid) - start_kb
         record_property("flood_rss_growth_kb", growth_kb)

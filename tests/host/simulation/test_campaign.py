@@ -158,61 +158,70 @@ def children(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-@pytest.fixture
-def long_run(tmp_path: Path) -> Path:
-    """A run of some seconds."""
-    path = tmp_path / "long.toml"
-    path.write_text(TEXT.replace("soils = 4", "soils = 200"), encoding="utf-8")
+SOILS = 400  # of a run that is still at work when it is interrupted after its first results
+
+
+def write_run(folder: Path, soils: int) -> Path:
+    path = folder / "long.toml"
+    path.write_text(TEXT.replace("soils = 4", f"soils = {soils}"), encoding="utf-8")
     return path
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, campaign.Summary]:
+    """A run of some seconds: its configuration, its folder and what it returned."""
+    base = tmp_path_factory.mktemp("undisturbed")
+    path = write_run(base, SOILS)
+    return path, base / "run", campaign.run(read_run(path), base / "run", workers=2, progress=False)
+
+
 @posix
-def test_ctrl_c_ends_a_campaign_cleanly_and_it_can_be_resumed(long_run, tmp_path):
+def test_ctrl_c_ends_a_campaign_cleanly_and_it_can_be_resumed(tmp_path):
     folder = tmp_path / "run"
-    process = start(long_run, folder, "--workers", "2")
+    process = start(write_run(tmp_path, 20 * SOILS), folder, "--workers", "2")
     wait_until(lambda: len(stored(folder)) >= 3)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130
     assert b"Traceback" not in stderr and b"start the same command again" in stderr
-    assert 3 <= len(stored(folder)) < 200
+    assert 3 <= len(stored(folder)) < 20 * SOILS
     assert not list((folder / "campaign").glob("*.part"))
 
 
 @posix
-def test_a_killed_campaign_can_be_resumed_and_gives_the_same_bytes(long_run, tmp_path):
+def test_a_killed_campaign_can_be_resumed_and_gives_the_same_bytes(undisturbed, tmp_path):
+    path, whole, done = undisturbed
     folder = tmp_path / "run"
-    process = start(long_run, folder, "--workers", "2")
+    process = start(path, folder, "--workers", "2")
     wait_until(lambda: len(stored(folder)) >= 20)
     workers = children(process.pid)
     process.kill()
     process.communicate(timeout=300)
     wait_until(lambda: not any(worker.is_running() for worker in workers))
     complete = stored(folder)
-    assert 20 <= len(complete) < 200
-    config = read_run(long_run)
+    assert 20 <= len(complete) < SOILS
+    config = read_run(path)
     assert set(complete.values()) == {campaign_key(config)}
     for index in complete:
         read_result(folder, index)  # raises if a record is damaged
     again = campaign.run(config, folder, workers=2, progress=False)
-    assert again.reused == len(complete) and again.simulated == 200 - len(complete)
-    whole = campaign.run(config, tmp_path / "whole", workers=2, progress=False)
-    assert again.data_hash == whole.data_hash
-    assert files(folder) == files(tmp_path / "whole")
+    assert again.reused == len(complete) and again.simulated == SOILS - len(complete)
+    assert again.data_hash == done.data_hash
+    assert files(folder) == files(whole)
 
 
 @posix
-def test_a_killed_worker_changes_no_result(long_run, tmp_path):
-    process = start(long_run, tmp_path / "run", "--workers", "2")
+def test_a_killed_worker_changes_no_result(undisturbed, tmp_path):
+    path, _, done = undisturbed
+    process = start(path, tmp_path / "run", "--workers", "2")
     wait_until(lambda: len(stored(tmp_path / "run")) >= 20)
     busy = max(children(process.pid), key=lambda one: one.memory_info().rss)
     busy.kill()
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     assert b"a worker process died" in stderr
-    assert len(stored(tmp_path / "run")) == 200
-    whole = campaign.run(read_run(long_run), tmp_path / "whole", workers=2, progress=False)
-    assert campaign_hash(tmp_path / "run", 200) == whole.data_hash
+    assert len(stored(tmp_path / "run")) == SOILS
+    assert campaign_hash(tmp_path / "run", SOILS) == done.data_hash
 
 
 def test_climates_of_stations_are_drawn_beside_the_prior_and_copied_with_the_run(tmp_path):

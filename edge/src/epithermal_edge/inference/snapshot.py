@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from collections.abc import Iterable, Mapping
@@ -61,12 +62,15 @@ def _changed(state: EngineState, written: EngineState | None) -> Iterable[int]:
         return range(len(state.network.age))
     if state.network is written.network and state.water is written.water:
         return ()
-    rows, old = _phases(state), _phases(written)
-    return [
-        phase
-        for phase in range(len(state.network.age))
-        if any(rows[name][phase].tobytes() != old[name][phase].tobytes() for name in rows)
-    ]
+    differs = np.zeros(len(state.network.age), dtype=bool)
+    for rows, old in zip(_phases(state).values(), _phases(written).values(), strict=True):
+        differs |= np.any(_bytes_of(rows) != _bytes_of(old), axis=1)
+    return np.flatnonzero(differs).tolist()
+
+
+def _bytes_of(rows: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the bytes of each row, (phases, bytes): NaN equals NaN, and 0.0 is not -0.0."""
+    return np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8)
 
 
 def _phases(state: EngineState) -> Arrays:
@@ -148,7 +152,12 @@ def _fields(arrays: Arrays) -> dict[str, Any]:
 
 
 def _layout(arrays: Arrays) -> str:
-    return json.dumps([[k, a.dtype.str, list(a.shape)] for k, a in arrays.items()])
+    return _layout_text(tuple((k, a.dtype, a.shape) for k, a in arrays.items()))
+
+
+@functools.cache  # the layouts of an engine never change, and a record writes four
+def _layout_text(arrays: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> str:
+    return json.dumps([[name, dtype.str, list(shape)] for name, dtype, shape in arrays])
 
 
 def _unpack(name: str, part: Part | None, made_for: str, like: Arrays) -> Arrays:

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 from epithermal_edge.records import NUMBERS, RawRecord
 from epithermal_edge.station import stamps
@@ -97,8 +97,7 @@ class Timekeeper:
 
     def changes(self, state: Stamps) -> dict[str, str | None]:
         """Return the journal keys that storing a state changes; None: delete the key."""
-        content = asdict(replace(state, held=())) | {"boot_id": self._boot_id}
-        wanted = {SELF: json.dumps(content)}
+        wanted = {SELF: _state_text(state, self._boot_id)}
         wanted |= {f"{PREFIX}held {held.number:09d}": _text(held) for held in state.held}
         changed: dict[str, str | None] = dict.fromkeys(self._written.keys() - wanted.keys())
         changed |= {k: v for k, v in wanted.items() if self._written.get(k) != v}
@@ -149,8 +148,13 @@ def state_after(stored: Mapping[str, str], newest_s: float) -> dict[str, str]:
     state, boot_id = _read_state(stored)
     if SELF not in stored:
         return {}
-    content = asdict(replace(stamps.drop_newest(state, newest_s), held=()))
-    return {SELF: json.dumps(content | {"boot_id": boot_id})}
+    return {SELF: _state_text(stamps.drop_newest(state, newest_s), boot_id)}
+
+
+def _state_text(state: Stamps, boot_id: str) -> str:
+    """Write the state without its held records, which have keys of their own."""
+    content = {field.name: getattr(state, field.name) for field in fields(state)}
+    return json.dumps(content | {"held": (), "boot_id": boot_id})
 
 
 def _text(held: Held) -> str:
