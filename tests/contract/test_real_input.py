@@ -50,8 +50,8 @@ cosmic_n_cph = 3000.0
 form = "mcjannet2023"
 ref = 150.0
 """
-FILES, ROWS = size(300, 1082), size(6000, 22088)  # that are sent
-RECORDS = size(7200, 26043)  # in these files
+FILES, ROWS = size(150, 1082), size(3000, 22088)  # that are sent
+RECORDS = size(3600, 26043)  # in these files
 TWICE = "2023-06-30T22:30:00Z"  # the portal holds two records of 7 s and 32 s with this end
 
 

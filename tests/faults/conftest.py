@@ -34,7 +34,7 @@ def seed(record_property):
 def pytest_collection_modifyitems(items):
     """Mark every test here as a fault test; allow the long form more time."""
     for item in items:
-        if HERE in Path(item.fspath).parents:
+        if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.faults)
             if os.environ.get("EPITHERMAL_FAULTS") == "full":
                 item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S))

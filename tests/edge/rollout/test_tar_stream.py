@@ -105,13 +105,13 @@ HOSTILE = {
     "bomb_gz": lambda: zeros_gz(header("b/x", 2**31), 256 << 20),
     "bomb_xz": lambda: lzma.compress(header("b/x", 2**31) + bytes(256 << 20), preset=0),
     "bomb_bz2": lambda: bz2.compress(header("b/x", 2**31) + bytes(128 << 20), 9),
-    "xz_that_wants_memory": lzma.compress(
+    "xz_that_wants_memory": lambda: lzma.compress(
         GOOD, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29}]
     ),
-    "cut_xz": lzma.compress(GOOD * 50)[:-30],
-    "corrupt_xz": lzma.compress(os.urandom(4096))[:100] + b"\xff" * 500,
-    "corrupt_gz": gzip.compress(os.urandom(4096))[:100] + b"\xff" * 500,
-    "cut_bz2": bz2.compress(GOOD * 50)[:-9],
+    "cut_xz": lambda: lzma.compress(GOOD * 50)[:-30],
+    "corrupt_xz": lambda: lzma.compress(os.urandom(4096))[:100] + b"\xff" * 500,
+    "corrupt_gz": lambda: gzip.compress(os.urandom(4096))[:100] + b"\xff" * 500,
+    "cut_bz2": lambda: bz2.compress(GOOD * 50)[:-9],
 }
 
 

@@ -17,7 +17,6 @@ from tests.support.rig import (
     Daemon,
     Line,
     Subscriber,
-    lines,
     station_toml,
     validate_by_topic,
     wait_until,
@@ -40,8 +39,7 @@ from epithermal_edge.station.status import read_status
 MODEL = ROOT / "models" / "rootzone-1.0.0"
 OLD, NEW = 12_000, 24  # a rebuild of seconds
 START_S = 1_767_225_600.0
-HEADER, *LINES = lines((OLD + NEW) / 24.0)
-RECORDS = list(simulator.records((OLD + NEW) / 24.0, 1, START_S))
+RECORDS = list(simulator.records(60 / 24.0, 1, START_S))  # the first of the same history
 
 
 def store_without_state(folder, records):
@@ -90,12 +88,14 @@ def test_what_the_logger_sends_during_a_rebuild_is_stored_over_kills_and_estimat
 ):
     broker, line, ears, daemons = surroundings
     state = tmp_path / "state"
-    store_without_state(state, RECORDS[:OLD])
+    records = list(simulator.records((OLD + NEW) / 24.0, 1, START_S))
+    header, *sent = simulator.lines("records", records)
+    store_without_state(state, records[:OLD])
     toml = station_toml(tmp_path, url=line.name, port=broker.port, bundle=MODEL)
     for begin in range(0, NEW, 8):
         daemons.append(Daemon(toml))
         daemons[-1].ready()
-        line.write(HEADER + b"".join(LINES[OLD + begin : OLD + begin + 8]))
+        line.write(header + b"".join(sent[OLD + begin : OLD + begin + 8]))
         wait_until(lambda begin=begin: stored(state) == OLD + begin + 8)
         assert unestimated(state) == begin + 8  # no estimate yet: the history comes first
         daemons[-1].kill()
@@ -106,7 +106,7 @@ def test_what_the_logger_sends_during_a_rebuild_is_stored_over_kills_and_estimat
     wait_until(lambda: json.loads((state / "health.json").read_text())["engine"]["theta"])
     assert daemons[-1].stop() == 0
     messages = ears.of("obs/theta")
-    assert published(messages) == reference(toml, [HEADER, *LINES])[OLD:]
+    assert published(messages) == reference(toml, [header, *sent])[OLD:]
     assert [int(m["id"].split(":")[2]) for m in messages] == list(range(OLD + 1, OLD + NEW + 1))
     assert len(ears.of("event/state_rebuilt")) == 1
     validate_by_topic(ears.messages)
