@@ -65,7 +65,7 @@ def _changed(state: EngineState, written: EngineState | None) -> Iterable[int]:
     differs = np.zeros(len(state.network.age), dtype=bool)
     for rows, old in zip(_phases(state).values(), _phases(written).values(), strict=True):
         differs |= np.any(_bytes_of(rows) != _bytes_of(old), axis=1)
-    return np.flatnonzero(differs).tolist()
+    return [int(phase) for phase in np.flatnonzero(differs)]
 
 
 def _bytes_of(rows: NDArray[Any]) -> NDArray[np.uint8]:
