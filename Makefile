@@ -96,7 +96,7 @@ fuzz-tables: $(READY) ## change the tables of three real sites in 2000 ways; hal
 bench-stations: $(READY) ## 200 stations at one broker and one database, 30 days of hours each
 	$(BIN)/python -m tests.bench.bench_stations --report build/stations.json
 
-bench: bench-station bench-page bench-journal bench-field bench-cosmic bench-columns bench-campaign bench-training ## speed and memory, ratios side by side
+bench: bench-station bench-page bench-journal bench-field bench-cosmic bench-columns bench-campaign bench-growth bench-training ## speed and memory, ratios side by side
 
 bench-station: $(READY) ## import time, memory, step, `status`, idling and replay speed of the station
 	@$(BIN)/python tests/bench/bench_station.py
@@ -118,6 +118,9 @@ bench-columns: $(READY) ## the Richards solver beside HYDRUS-1D
 
 bench-campaign: $(READY) ## a campaign part by part, as a whole, and how it grows
 	@$(BIN)/python tests/bench/bench_campaign.py
+
+bench-growth: $(READY) ## how cost grows with years, nodes, soils, stations and records
+	@$(BIN)/python tests/bench/bench_growth.py
 
 bench-training: $(READY) ## an epoch of training, and its memory for two sizes of data set
 	@$(BIN)/python tests/bench/bench_training.py
@@ -143,4 +146,4 @@ clean: ## remove what the targets made, but not .venv
 
 .PHONY: help dev demo check test slowest mutants test-edge test-slow test-dashboards test-deb test-docs faults \
   faults-short bench bench-station bench-page bench-journal bench-field bench-stations fuzz-tables bench-cosmic \
-  bench-columns bench-campaign bench-training docs site deb clean
+  bench-columns bench-campaign bench-growth bench-training docs site deb clean

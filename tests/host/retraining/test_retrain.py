@@ -20,7 +20,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
-from epithermal_host.evaluation.result import input_sets
+from epithermal_host.evaluation.input_sets import input_sets
 from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import read_site
 from epithermal_host.reports.field import evaluate_sites

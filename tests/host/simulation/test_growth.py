@@ -51,6 +51,15 @@ def test_linear_solves_grow_in_proportion_to_the_years(place):
     assert max(per_year) < 6000  # 2600 to 5800 for the twelve textures
 
 
+def test_linear_solves_do_not_grow_with_the_nodes(place):
+    weather = generate(place.climate, place.rng("weather"), FIRST_DAY, 365)
+    solves = []
+    for nodes in (41, 81, 161):
+        finer = dataclasses.replace(place, nodes=nodes, top_dz_cm=0.25)
+        solves.append(solve(column(finer), forcing(finer, weather)).iterations)
+    assert max(solves) < 1.5 * min(solves)
+
+
 def test_a_scenario_of_many_years_needs_no_more_calls_than_one_of_few(place):
     periods = [CampaignConfig(seed=1, soils=1, years=years) for years in (1, 4)]
     simulate(place, periods[0])  # compiles or loads the kernels

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.physics.desilets import desilets_rate
@@ -239,17 +238,19 @@ def _fit_slope(
         pull = 0.0 if prior is None else ((k - prior[0]) / prior[1]) ** 2
         return chi2(k) / spread + pull
 
-    best = _least(chi2)
+    best = _least(chi2, SLOPE_MAX)
     spread = max(chi2(best) / (x.size - 2), 1.0)
-    k = _least(lambda k: total(k, spread))
+    k = _least(lambda k: total(k, spread), SLOPE_MAX)
     h = 0.01
     curvature = (total(k + h, spread) - 2.0 * total(k, spread) + total(k - h, spread)) / h**2
     return k, math.sqrt(2.0 / curvature) if curvature > 0.0 else math.nan, chi2(k)
 
 
-def _least(function: Callable[[float], float]) -> float:
-    """Return where a function of the slope is least, between 0 and `SLOPE_MAX`."""
-    return float(minimize_scalar(function, bounds=(0.0, SLOPE_MAX), method="bounded").x)
+def _least(function: Callable[[float], float], largest: float) -> float:
+    """Return where a function is least, between 0 and `largest`."""
+    from scipy.optimize import minimize_scalar  # loads for 0.3 s; one sampling day needs none
+
+    return float(minimize_scalar(function, bounds=(0.0, largest), method="bounded").x)
 
 
 def fit(method: str, shape: Shape, n_cph: Array, days: Sequence[Day]) -> Fit:
@@ -304,7 +305,7 @@ def extra_hydrogen(site: Site, days: Sequence[Day], own: Fit) -> Extra:
     def chi2(extra: float) -> float:
         return fit(own.method, response_shape(site, extra), n, days).chi2
 
-    best = float(minimize_scalar(chi2, bounds=(0.0, EXTRA_MAX_G_G), method="bounded").x)
+    best = _least(chi2, EXTRA_MAX_G_G)
     best = 0.0 if chi2(0.0) <= chi2(best) else best
     h = 0.005
     curvature = (chi2(best + h) - 2.0 * chi2(best) + chi2(max(best - h, 0.0))) / h**2

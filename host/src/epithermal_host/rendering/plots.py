@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
@@ -62,11 +63,13 @@ def date_axis(axes: Any) -> None:
 def legend_above(figure: Figure, axes: Any, columns: int) -> None:
     """Place the legend of one panel above all panels, in as many columns as the width allows."""
     handles, labels = axes.get_legend_handles_labels()
+    canvas: Any = FigureCanvasAgg(figure)  # untyped
+    renderer = canvas.get_renderer()
     for number in range(columns, 0, -1):
         legend = figure.legend(handles, labels, loc="outside upper center", ncols=number,
                                frameon=False, fontsize=9.0)  # fmt: skip
-        figure.draw_without_rendering()
-        if number == 1 or legend.get_window_extent().width <= figure.bbox.width:
+        width = legend.get_window_extent(renderer).width
+        if number == 1 or width <= figure.bbox.width:
             return
         legend.remove()
 

@@ -16,13 +16,7 @@ from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.remarks import describe_shares
 from epithermal_host.field.site_toml import read_sites
 from epithermal_host.rendering.text import plain
-from epithermal_host.reports import (
-    field_calibrated,
-    field_html,
-    field_netcdf,
-    field_plots,
-    field_retrained,
-)
+from epithermal_host.reports import field_calibrated, field_html, field_netcdf, field_plots
 from epithermal_host.reports.field_judge import evaluate_site
 from epithermal_host.reports.field_result import (
     Calibrated,
@@ -33,7 +27,6 @@ from epithermal_host.reports.field_result import (
     OwnRetraining,
     Place,
 )
-from epithermal_host.retraining.rehearsal import rehearse
 
 PAGE, DATA = "field.html", "field.json"
 STATS = ("ubrmse", "rmse", "r", "bias")
@@ -92,6 +85,9 @@ def evaluate_sites(
     places, own, runtime = [], [], ""
     streamed, population = [], None
     if options.campaign is not None:
+        from epithermal_host.reports import field_retrained  # loads the simulation and numba
+        from epithermal_host.retraining.rehearsal import rehearse
+
         population = rehearse(bundle, options.campaign, who, runtime_name=options.runtime)
         streamed = field_retrained.stream_sites(bundle, sites, who, options.runtime)
     for i, site in enumerate(sites):

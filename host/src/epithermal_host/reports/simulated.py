@@ -18,6 +18,7 @@ from epithermal_host.evaluation import particle_filter
 from epithermal_host.evaluation.baselines import baselines
 from epithermal_host.evaluation.evaluate import judged_days, with_weather
 from epithermal_host.evaluation.groups import groups
+from epithermal_host.evaluation.input_sets import input_sets
 from epithermal_host.evaluation.layers import LayerLine, columns, layer_lines
 from epithermal_host.evaluation.methods import (
     BEST_FILTERED,
@@ -26,7 +27,7 @@ from epithermal_host.evaluation.methods import (
     network_with,
 )
 from epithermal_host.evaluation.metrics import Stats, rms, stats
-from epithermal_host.evaluation.result import Estimate, Judged, Options, input_sets
+from epithermal_host.evaluation.result import Estimate, Judged, Options
 from epithermal_host.evaluation.stream_age import outages, since_start
 from epithermal_host.evaluation.unseen import provenance, read_unseen
 from epithermal_host.reports import simulated_html, simulated_plots, simulated_text

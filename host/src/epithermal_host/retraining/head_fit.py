@@ -14,11 +14,14 @@ k, hence the smallest change, that is nearly as good as the best one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from epithermal_host.arrays import Array, Integers
-from epithermal_host.retraining.rehearsal import Rehearsal
+
+if TYPE_CHECKING:  # the rehearsal loads the simulation and numba
+    from epithermal_host.retraining.rehearsal import Rehearsal
 
 STRENGTHS = (30.0, 10.0, 3.0)  # k, the smallest change first
 NEARLY = 1.05  # the smallest change whose ubRMSE is within this factor of the best is selected
