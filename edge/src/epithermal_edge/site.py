@@ -29,8 +29,11 @@ class Site:
     incoming_form: IncomingForm = "none"
     incoming_ref: Floats = NAN  # monitor's count at which f_i = 1
     incoming_scale: Floats = 1.0  # Hawdon's Rc_corr or McJannet and Desilets' tau
-    biomass_kg_m2: Floats = 0.0  # water equivalent of the vegetation [kg m-2 = mm]
-    biomass_slope_per_mm: Floats = 0.0  # relative loss of counts per mm of biomass
+    biomass_kg_m2: Floats | tuple[float, ...] = (
+        0.0  # of the vegetation [kg m-2 = mm]; by day of the
+    )
+    # year a tuple (366,), or an array (n, 366)
+    biomass_slope_per_mm: Floats = 0.0  # relative loss of counts per kg m-2 of biomass
     cosmic_n_sigma: Floats = 0.03  # relative standard error of cosmic_n_cph
     soil_known: Floats = 0.0  # source of soil_*: 1 measured, 0.5 from texture, 0 unknown
     soil_theta_r: Floats = NAN  # van Genuchten-Mualem parameters of the top material;

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from epithermal_edge.config import biomass
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.journal.sqlite import FAULTS
@@ -58,6 +59,7 @@ def examine(config: Config) -> Iterator[Finding]:
             yield Finding(what, False, found.why, found.remedy, EXIT_CODES[found.state])
         else:
             yield Finding(what, True, found)
+    yield from _biomass(config)
     yield _clock()
 
 
@@ -75,6 +77,12 @@ def _secret_checks(config: Config) -> Iterator[tuple[str, Check, str]]:
 
     if check_secrets.has_secrets(config):
         yield "secrets", check_secrets.examine, "check the files of keys that end in _file"
+
+
+def _biomass(config: Config) -> Iterator[Finding]:
+    """Warn of a biomass that corrects no count, since it has neither form nor slope."""
+    if biomass.is_without_effect(config.site):
+        yield Finding("biomass", False, "site.biomass_kg_m2 has no effect", biomass.REMEDY)
 
 
 def _clock() -> Finding:

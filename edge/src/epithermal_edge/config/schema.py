@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from epithermal_edge.config import quality_table, weather_tables
+from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.location import BETA_FORM, MONITOR
 from epithermal_edge.config.toml_keys import Key
@@ -83,22 +84,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         BETA_FORM,
         Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
         Key("humidity_ref_g_m3", float, "reference humidity, g/m3", default=0.0, low=0, high=50),
-        Key(
-            "biomass_kg_m2",
-            float,
-            "water equivalent of the vegetation, kg/m2",
-            default=0.0,
-            low=0,
-            high=100,
-        ),
-        Key(
-            "biomass_slope_per_mm",
-            float,
-            "relative decrease of the counts per mm of biomass_kg_m2",
-            default=0.0,
-            low=0,
-            high=0.05,
-        ),
+        *BIOMASS,
     ),
     "site.incoming": (
         Key("form", str, "method of the correction", default="none", choices=INCOMING_FORMS),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from epithermal_edge.config import quality_table, weather_tables
+from epithermal_edge.config.biomass import check_biomass, derive_biomass
 from epithermal_edge.config.canopy import check_cover, derive_cover
 from epithermal_edge.config.location import (
     check_location,
@@ -201,6 +202,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
             faults.append(f"site.cutoff_rigidity_gv: missing; {CUTOFF_NEEDED.format(names)}")
     faults += _check_soil(values.get("site.soil", {}))
     faults += check_water("site.water", values.get("site.water", {}), values.get("site.soil", {}))
+    faults += check_biomass(site)
     faults += check_cover("site.cover", values.get("site.cover", {}))
     faults += _check_page(values.get("page", {}))
     faults += quality_table.check_ranges(values.get("quality", {}))
@@ -324,7 +326,7 @@ def _site(values: dict[str, dict[str, Any]]) -> Site:
     if soil["known"] is not None:
         given |= {f"soil_{name}": value for name, value in soil.items()}
         given["soil_known"] = SOIL_KNOWN[soil["known"]]
-    given |= derive_cover(values["site.cover"])
+    given |= derive_biomass(site) | derive_cover(values["site.cover"])
     given |= {"beta_per_hpa": derive_beta(site, cutoff), "pressure_ref_hpa": reference}
     return Site(
         **given,

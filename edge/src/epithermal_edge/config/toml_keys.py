@@ -24,6 +24,7 @@ class Key:
     pattern: str = ""
     blank: bool = False  # a tab or a blank is a value
     single: bool = False  # a string stands for a list of one
+    by_date: bool = False  # a table of month and day stands for a number; its points are unchecked
 
 
 def check_tables(
@@ -92,7 +93,8 @@ def _check_table(
             if fault:
                 faults.append(f"{table}.{key.name}: {fault}; {key.meaning}")
             else:
-                values[key.name] = float(value) if key.kind is float else value
+                number = key.kind is float and not isinstance(value, Mapping)
+                values[key.name] = float(value) if number else value
         elif key.required:
             faults.append(f"{table}.{key.name}: missing; {key.meaning}")
         else:
@@ -102,6 +104,8 @@ def _check_table(
 
 def _check_value(key: Key, value: Any) -> str:
     """Return the reason why a value is invalid for the key; empty if it is valid."""
+    if key.by_date and isinstance(value, Mapping):
+        return ""
     shown = repr(value)
     if key.kind is float or key.kind is int:
         if isinstance(value, bool) or not isinstance(value, (int, key.kind)):

@@ -14,7 +14,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import IO
 
+import numpy as np
+
 from epithermal_edge.inference.engine import Outcome
+from epithermal_edge.physics.biomass import biomass_at
 from epithermal_edge.physics.footprint import footprint_radius_m
 from epithermal_edge.records import CorrectedRecord, Quality
 from epithermal_edge.site import Site
@@ -108,8 +111,15 @@ def _row(outcome: Outcome, site: Site, mean_cph: float, mean_sigma_cph: float) -
         *(_text(x, 4) for x in (theta, sigma, max(theta - sigma, 0.0), theta + sigma)),
         _text(float(footprint_radius_m(theta, humidity)) if known else math.nan, 1),
         _text(estimate.d86_cm / 100.0, 3),
-        _text(float(site.biomass_kg_m2), 2),
+        _text(_biomass(outcome, site), 2),
     ]
+
+
+def _biomass(outcome: Outcome, site: Site) -> float:
+    """Return the biomass at the time of a record [kg m-2]."""
+    record = outcome.record
+    measured = record.channels.get("biomass_kg_m2", math.nan)
+    return float(biomass_at(site, np.array([record.end_s]), np.atleast_1d(measured)).ravel()[0])
 
 
 def _text(value: float, decimals: int) -> str:

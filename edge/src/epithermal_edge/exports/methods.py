@@ -10,11 +10,11 @@ import numpy as np
 
 from epithermal_edge.exports.references import FORMS, REFERENCES, Reference
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.physics.biomass import form_of_slope
 from epithermal_edge.physics.corrections import BetaForm, pressure_coefficient
 from epithermal_edge.physics.plant_water import SoilWater, field_capacity
 from epithermal_edge.site import Site
 
-MORRIS_2024 = 0.010  # loss of counts per mm of biomass water equivalent
 SOFTWARE = """@software{{epithermal,
   author = {{{{the epithermal authors}}}},
   title = {{{{epithermal: from cosmic-ray neutron counts to root-zone soil water}}}},
@@ -42,10 +42,16 @@ def site_forms(site: Site, altitude_m: float, cutoff_gv: float | None) -> list[s
     family = str(site.response).partition("_")[0]  # each of UTS has a humidity effect of its own
     forms.append(f"humidity={family}" if f"humidity={family}" in FORMS else "humidity")
     forms.append(f"site.incoming.form={site.incoming_form}")
-    if float(site.biomass_kg_m2) * float(site.biomass_slope_per_mm) > 0.0:
-        slope = float(site.biomass_slope_per_mm)
-        forms.append("vegetation=morris2024" if slope == MORRIS_2024 else "vegetation")
-    return [*forms, f"site.response={site.response}", "depth"]
+    return [*forms, *biomass_forms(site), f"site.response={site.response}", "depth"]
+
+
+def biomass_forms(site: Site) -> list[str]:
+    """List the form by which biomass is corrected; none if the site has no slope."""
+    slope = float(site.biomass_slope_per_mm)
+    if not slope > 0.0:
+        return []
+    name = form_of_slope(slope)
+    return ["vegetation" if name is None else f"site.biomass_form={name}"]
 
 
 def network_forms(bundle: Bundle) -> list[str]:
@@ -80,9 +86,11 @@ def describe(site: Site) -> list[str]:
     """Describe the site's constants as lines of text, those that are set."""
     lines = []
     for name, unit in CONSTANTS.items():
-        value = float(np.asarray(getattr(site, name)))
-        if math.isfinite(value):
-            lines.append(f"- {name}: {value:.8g}{f' {unit}' if unit else ''}")
+        values = np.unique(np.asarray(getattr(site, name), dtype=np.float64))
+        shown = " to ".join(f"{value:.8g}" for value in values[[0, -1][: values.size]])
+        over = ", by the day of the year" if values.size > 1 else ""
+        if np.isfinite(values).all():
+            lines.append(f"- {name}: {shown}{f' {unit}' if unit else ''}{over}")
     return lines
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from epithermal_edge.errors import EpithermalError
 from epithermal_edge.exports.files import complete_file, optional
@@ -140,10 +141,10 @@ def _define_place(data: Any, header: Header) -> None:
     altitude = _coordinate("altitude", "m") | {"positive": "up", "axis": "Z"}
     _scalar(data, "alt", header.altitude_m, altitude)
     for constant, unit in CONSTANTS.items():
-        value = float(np.asarray(getattr(header.site, constant)))
-        if math.isfinite(value):
+        value = np.asarray(getattr(header.site, constant), dtype=np.float64)
+        if np.isfinite(value).all():
             what = f"constant of the site: {constant.replace('_', ' ')}"
-            _scalar(
+            _constant(
                 data,
                 f"site_{constant}",
                 value,
@@ -158,6 +159,20 @@ def _coordinate(name: str, units: str) -> dict[str, object]:
         "units": units,
         "coverage_content_type": "coordinate",
     }
+
+
+def _constant(
+    data: Any, name: str, value: NDArray[np.float64], attributes: Mapping[str, object]
+) -> None:
+    """Write a constant, or one that has a value for each day of the year (366,)."""
+    if not value.ndim:
+        _scalar(data, name, float(value), attributes)
+        return
+    if "day_of_year" not in data.dimensions:
+        data.createDimension("day_of_year", value.size)
+    variable = data.createVariable(name, "f8", ("day_of_year",))
+    variable.setncatts({**attributes, "comment": "by the day of the year; the first is 1 January"})
+    variable[:] = value
 
 
 def _scalar(data: Any, name: str, value: float, attributes: Mapping[str, object]) -> None:

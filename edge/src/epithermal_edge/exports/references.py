@@ -393,9 +393,18 @@ FORMS = {
         ("McJannet2023",),
     ),
     "vegetation": Form(
-        "Counts are corrected for above-ground biomass by a linear loss of counts.", ("Baatz2015",)
+        "Counts are corrected for biomass by a linear loss of counts with a slope of its own.",
+        ("Baatz2015",),
     ),
-    "vegetation=morris2024": Form(
+    "site.biomass_form=baatz2015": Form(
+        "Counts are corrected for dry above-ground biomass by a linear loss of counts.",
+        ("Baatz2015",),
+    ),
+    "site.biomass_form=baatz2015_bwe": Form(
+        "Counts are corrected for biomass water equivalent by a linear loss of counts.",
+        ("Baatz2015",),
+    ),
+    "site.biomass_form=morris2024": Form(
         "Counts are corrected for biomass water equivalent by a linear loss of counts.",
         ("Morris2024",),
     ),

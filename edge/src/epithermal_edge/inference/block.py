@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.records import NUMBERS, RawRecord
+from epithermal_edge.records import NAN, NUMBERS, RawRecord
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 FIELDS = NUMBERS[1:]
+USED = ("biomass_kg_m2",)
+"""Extra channels that corrections use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +28,8 @@ class Block:
     """T records of n sites that count in the same intervals."""
 
     end_s: Array  # (T,) Unix time of the intervals' ends [s, UTC]
-    fields: dict[str, Array]  # the numbers of RawRecord by name, each (T, n), contiguous
+    fields: dict[str, Array]  # the numbers of RawRecord by name, each (T, n), contiguous;
+    # also the channels of `USED` that a record has, NaN in others
 
     def take(self, rows: NDArray[np.intp]) -> Block:
         """Select records by ascending row numbers."""
@@ -66,6 +69,10 @@ def block_of(records: Sequence[RawRecord], n: int = 1) -> Block:
     for name in FIELDS:
         column = np.array([getattr(r, name) for r in records], dtype=np.float64)
         fields[name] = each_site(column.reshape(size, -1), n)
+    for name in USED:
+        if any(name in r.channels for r in records):
+            each = [np.broadcast_to(r.channels.get(name, NAN), n) for r in records]
+            fields[name] = np.array(each, dtype=np.float64)
     return Block(np.array([r.end_s for r in records], dtype=np.float64), fields)
 
 

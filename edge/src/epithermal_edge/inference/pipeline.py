@@ -33,6 +33,7 @@ from epithermal_edge.inference.features import (
     windows,
 )
 from epithermal_edge.physics.atmosphere import absolute_humidity
+from epithermal_edge.physics.biomass import biomass_at
 from epithermal_edge.physics.corrections import (
     biomass_factor,
     incoming_factor,
@@ -40,7 +41,7 @@ from epithermal_edge.physics.corrections import (
 )
 from epithermal_edge.physics.cosmic import THETA_MAX
 from epithermal_edge.physics.response import response_humidity_factor, response_rate
-from epithermal_edge.records import CorrectedRecord, Quality, RawRecord, product
+from epithermal_edge.records import NAN, CorrectedRecord, Quality, RawRecord, product
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 
@@ -293,9 +294,12 @@ def correct(site: Site, state: PipelineState, records: Block) -> Correction:
     air = _hold_humidity(site, state, records, late, elapsed_s, quality)
     monitor = _hold_incoming(site, state, records, late, elapsed_s, quality)
 
+    biomass_kg_m2 = biomass_at(site, records.end_s, fields.get("biomass_kg_m2", NAN))
     by_name = {
         name: value if value.shape == counts.shape else np.full(counts.shape, value)
-        for name, value in factors(site, pressure_hpa, air.value, monitor.value).items()
+        for name, value in factors(
+            site, pressure_hpa, air.value, monitor.value, biomass_kg_m2
+        ).items()
     }
     hours = np.where(missing, np.nan, duration_s) / HOUR_S
     n_raw_cph = counts / hours
@@ -331,7 +335,7 @@ def _without_counts(site: Site, counts: Array, duration_s: Array) -> tuple[Mask,
 
 
 def factors(
-    site: Site, pressure_hpa: Array, humidity_g_m3: Array, incoming: Array
+    site: Site, pressure_hpa: Array, humidity_g_m3: Array, incoming: Array, biomass_kg_m2: Array
 ) -> dict[str, Array]:
     """Compute every correction factor, by name and in the order of `records.FACTORS`.
 
@@ -343,18 +347,20 @@ def factors(
         Air pressure and absolute humidity; NaN gives NaN.
     incoming : (...)
         Neutron monitor, in the unit of the site's reference; NaN: unknown, its factor is 1.
+    biomass_kg_m2 : (...) [kg m-2 = mm]
+        As `biomass_at` returns it.
 
     Returns
     -------
     dict of (...) [1]
-        That of the plants has the shape of the site.
+        That of the plants has the shape of biomass and site.
     """
     f_i = incoming_factor(incoming, site.incoming_ref, site.incoming_form, site.incoming_scale)
     return {
         "f_p": pressure_factor(pressure_hpa, site.beta_per_hpa, site.pressure_ref_hpa),
         "f_h": response_humidity_factor(humidity_g_m3, site),
         "f_i": np.where(np.isnan(incoming), 1.0, f_i),
-        "f_v": biomass_factor(site.biomass_kg_m2, site.biomass_slope_per_mm),
+        "f_v": biomass_factor(biomass_kg_m2, site.biomass_slope_per_mm),
     }
 
 

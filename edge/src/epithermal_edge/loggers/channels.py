@@ -1,6 +1,6 @@
 """Define the extra channels of a record: other particles, other tubes, values of the housing.
 
-No correction and no feature uses them. A record has only those that its logger measured. A new one
+Corrections use only `biomass_kg_m2`. A record has only those that its logger measured. A new one
 is a new row of `CHANNELS`; docs/detector-formats.md describes each name.
 """
 
@@ -50,6 +50,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("housing_temperature_c", "temperature_c", INSIDE_TEMPERATURE, "housing_temperature_c"),
     Channel("logger_humidity_pct", "housing_humidity_pct", INSIDE_HUMIDITY),
     Channel("housing_pressure_hpa", "pressure_hpa", ("ipresspa",)),
+    Channel("biomass_kg_m2", "rain_mm", ("biomasskgm2",), "biomass_kg_m2"),
 )
 """In the order of the columns of tables."""
 

@@ -21,6 +21,7 @@ LIMITS = {
     "battery_v": (0.0, 60.0),
     "housing_humidity_pct": (0.0, 105.0),
     "housing_temperature_c": (-60.0, 90.0),
+    "biomass_kg_m2": (0.0, 100.0),
     "number": (0.0, 1e10),
 }
 """Possible range of a record's field, an extra channel or the running number.

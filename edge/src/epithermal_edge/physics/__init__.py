@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "absolute_humidity",
     "atmospheric_depth",
+    "biomass_at",
     "biomass_factor",
     "bound_water",
     "cosmic_inversion",
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
         mean_pressure,
         saturation_vapour_pressure,
     )
+    from epithermal_edge.physics.biomass import biomass_at
     from epithermal_edge.physics.corrections import (
         biomass_factor,
         hawdon_scale,

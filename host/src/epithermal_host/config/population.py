@@ -6,11 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from epithermal_edge.physics.biomass import BIOMASS_SLOPES
 from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_host.soil.hydraulics import CATALOGUE
 
 Hydraulics = Literal["carsel_parrish", "rosetta"]
 HYDRAULICS = ("carsel_parrish", "rosetta")
+WATER_FORMS = tuple(name for name, slope in BIOMASS_SLOPES.items() if slope.is_water)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Population:
     litter_share: float = 0.0  # vegetated places with litter, whose water reduces the counts
     litter_max_mm: float = 6.0  # water capacity, uniform up to this; half more in forests
     biomass_max_mm: float = 0.0  # water of a full-grown crop, uniform up to this; reduces counts
+    biomass_slope: tuple[str, ...] = ()  # its relation to counts; several: drawn between
     snow_on_counts: bool = False  # snow reduces the counts, as water above the soil
     cosmic_sigma: float = 0.0  # relative scatter of COSMIC's alpha and L3 about their regressions
     cosmic_alpha_sigma: float = 0.0  # the same, each with its own scatter and correlated
@@ -73,6 +76,10 @@ class Population:
             (not 0.0 <= self.ks_least_cm_d <= 2.0, "ks_least_cm_d must be within 0 to 2"),
             (not 0.0 <= self.cosmic_sigma <= 0.3, "cosmic_sigma must be within 0 to 0.3"),
             *self._response_checks(),
+            (
+                not all(name in WATER_FORMS for name in self.biomass_slope),
+                f"biomass_slope must be among {', '.join(WATER_FORMS)}, which are for water",
+            ),
             (not 0.0 <= self.litter_max_mm <= 30.0, "litter_max_mm must be within 0 to 30"),
             (not 0.0 <= self.biomass_max_mm <= 30.0, "biomass_max_mm must be within 0 to 30"),
             (not 0.0 <= self.spell_sigma_max <= 2.0, "spell_sigma_max must be within 0 to 2"),

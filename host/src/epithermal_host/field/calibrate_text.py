@@ -11,6 +11,7 @@ from epithermal_edge.physics.neutron_monitors import SCALED_FORMS
 from epithermal_edge.physics.response import response_of
 from epithermal_host import __version__
 from epithermal_host.field.calibration_fit import Calibration, Fit, scatter
+from epithermal_host.field.series import biomass_by_date
 from epithermal_host.rendering.text import plain
 
 SYMBOLS = ("N0", "N_D", "N")
@@ -90,6 +91,7 @@ def block(result: Calibration) -> str:
         _key("altitude_m", file.altitude_m),
         *([] if cosmic else [f'response = "{own.name}"']),
         *(_key(name, getattr(site, name)) for name in _OF_SITE),
+        *_biomass(result),
         "",
         "[site.incoming]",
         f'form = "{site.incoming_form}"',
@@ -110,6 +112,23 @@ _OF_SITE = (
 def _key(name: str, value: Any) -> str:
     digits = {"cosmic_n_cph": ".2f", "cosmic_n_sigma": ".4f"}
     return f"{name} = {float(value):{digits.get(name, '')}}"
+
+
+def _biomass(result: Calibration) -> list[str]:
+    """Copy the keys of biomass from the site file; from a file of biomass write its mean year."""
+    file = result.site_file
+    if float(file.site.biomass_slope_per_mm) == 0.0:
+        return []
+    given = tomllib.loads(file.path.read_text("utf-8"))["site"]
+    value, comment = given.get("biomass_kg_m2", 0.0), ""
+    if file.biomass is not None:
+        value, comment = biomass_by_date(file.biomass), f"  # mean of {file.biomass.file.path.name}"
+    if isinstance(value, dict):
+        points = ", ".join(f'"{day}" = {kg_m2}' for day, kg_m2 in value.items())
+        value = f"{{ {points} }}"
+    form = [f'biomass_form = "{given["biomass_form"]}"'] if "biomass_form" in given else []
+    slope = [] if form else [_key("biomass_slope_per_mm", file.site.biomass_slope_per_mm)]
+    return [f"biomass_kg_m2 = {value}{comment}", *form, *slope]
 
 
 def _cover(result: Calibration) -> list[str]:

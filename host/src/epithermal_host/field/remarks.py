@@ -172,6 +172,17 @@ def check_profiles(profile: Sequence[str], distance_m: Array) -> list[str]:
     ]
 
 
+def check_biomass(site_file: SiteFile, biomass: Array) -> tuple[str, ...]:
+    """Note the share of records (T,) that are outside of the dates of the file of biomass."""
+    if site_file.biomass is None or not np.isnan(biomass).any():
+        return ()
+    share = 100.0 * float(np.mean(np.isnan(biomass)))
+    return (
+        f"{share:.0f} % of the records are before or after the dates of biomass.file: biomass_kg_m2"
+        " of [site] applies to them",
+    )
+
+
 def check_depths(means: Sequence[float]) -> list[str]:
     """Compare the means of the probes of each depth [m3 m-3]."""
     known = [mean for mean in means if math.isfinite(mean)]

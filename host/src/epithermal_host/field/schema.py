@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.location import BETA_FORM, MONITOR
 from epithermal_edge.config.toml_keys import Key
@@ -46,6 +47,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
         BETA_FORM,
         Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
+        *BIOMASS,
         Key(
             "day_ends_utc_h",
             int,
@@ -111,6 +113,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
             high=48,
         ),
     ),
+    "biomass": _VALUE,
     "soil_temperature": (
         *_VALUE,
         Key("least_c", float, "days above this are evaluated", True, low=-50, high=50),

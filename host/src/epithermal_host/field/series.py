@@ -30,6 +30,7 @@ from epithermal_host.field.remarks import (
     DRIEST_THETA,
     Shares,
     SiteRecords,
+    check_biomass,
     check_depths,
     check_records,
     corrected_shares,
@@ -38,9 +39,15 @@ from epithermal_host.field.remarks import (
 )
 from epithermal_host.field.sampled_counts import corrected, mean_over, passed
 from epithermal_host.field.samples import PROBES_AS_SAMPLES, read_campaigns
-from epithermal_host.field.site_toml import Probe, Rain, SiteFile
+from epithermal_host.field.site_toml import Biomass, Probe, Rain, SiteFile
 from epithermal_host.simulation.known_site import calibration_sigma
-from epithermal_host.tables.quantities import SOIL_TEMPERATURE, THETA, is_too_dry, rain_amount
+from epithermal_host.tables.quantities import (
+    BIOMASS,
+    SOIL_TEMPERATURE,
+    THETA,
+    is_too_dry,
+    rain_amount,
+)
 from epithermal_host.tables.table import read_table
 
 log = logging.getLogger(__name__)
@@ -146,6 +153,9 @@ def raw_records(site_file: SiteFile) -> SiteRecords:
         changes["rain_mm"] = _rain(site_file.rain, records)
     if site_file.incoming is not None:
         changes["incoming"], faulty_s = counts_at(site_file.incoming, end_s)
+    biomass = np.full(end_s.size, np.nan)
+    if site_file.biomass is not None:
+        biomass = biomass_over_time(site_file.biomass, end_s)
     if source.corrected:  # the reference atmosphere, in which every factor is 1
         changes["pressure_hpa"] = np.full(end_s.size, float(site_file.site.pressure_ref_hpa))
     columns = {name: values.tolist() for name, values in changes.items()}
@@ -153,7 +163,10 @@ def raw_records(site_file: SiteFile) -> SiteRecords:
         dataclasses.replace(record, **{name: values[i] for name, values in columns.items()})
         for i, record in enumerate(records)
     ]
+    if site_file.biomass is not None:
+        out = [_with_biomass(r, value) for r, value in zip(out, biomass.tolist(), strict=True)]
     notes = (*describe_reading(result), *check_records(site_file, out))
+    notes += check_biomass(site_file, biomass)
     return SiteRecords(out, faulty_s, notes)
 
 
@@ -308,6 +321,51 @@ def _rain(rain: Rain, records: Sequence[RawRecord]) -> Array:
     inside = (i < ends.size) & (end_s - 0.5 * step_s > ends[np.minimum(i, ends.size - 1)] - span_s)
     rate = amount[np.minimum(i, ends.size - 1)] / span_s
     return np.where(inside, rate * np.minimum(step_s, span_s), np.nan)
+
+
+def biomass_over_time(biomass: Biomass, end_s: Array) -> Array:
+    """Interpolate biomass linearly between its dates, (T,) [kg m-2]; NaN before and after them.
+
+    Raises
+    ------
+    ConfigError
+        No cell of the column has a value.
+    SourceError
+        The file cannot be read.
+    """
+    time_s, values = read_table(biomass.file, (biomass.column,), BIOMASS)
+    known = np.isfinite(values[:, 0])
+    if not known.any():
+        raise ConfigError(f"{biomass.file.path}: {biomass.column}: no cell has a value")
+    found = np.interp(end_s, time_s[known], values[known, 0], left=np.nan, right=np.nan)
+    return np.asarray(found)
+
+
+def biomass_by_date(biomass: Biomass) -> dict[str, float]:
+    """Average biomass over the years on the 1st and 15th of each month, "MM-DD" to [kg m-2].
+
+    Dates without a value in any year are left out; if all are, the result is one date.
+    """
+    time_s, values = read_table(biomass.file, (biomass.column,), BIOMASS)
+    known = np.isfinite(values[:, 0])
+    begin, end = (datetime.datetime.fromtimestamp(t, datetime.UTC).year
+                  for t in (time_s[known].min(), time_s[known].max()))  # fmt: skip
+    points = {}
+    for month, day in ((month, day) for month in range(1, 13) for day in (1, 15)):
+        noons = [datetime.datetime(year, month, day, 12, tzinfo=datetime.UTC)
+                 for year in range(begin, end + 1)]  # fmt: skip
+        over_years = biomass_over_time(biomass, np.array([noon.timestamp() for noon in noons]))
+        if np.isfinite(over_years).any():
+            points[f"{month:02}-{day:02}"] = round(float(np.nanmean(over_years)), 2)
+    return points or {"07-01": round(float(values[known, 0].mean()), 2)}
+
+
+def _with_biomass(record: RawRecord, biomass_kg_m2: float) -> RawRecord:
+    """Add the biomass of the file to a record; where the file has none, keep the record's own."""
+    if math.isnan(biomass_kg_m2):
+        return record
+    channels = {**record.channels, "biomass_kg_m2": biomass_kg_m2}
+    return dataclasses.replace(record, channels=channels)
 
 
 def _check_year(rain: Rain, amount: Array) -> None:

@@ -17,6 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from epithermal_edge.config.biomass import (
+    REMEDY,
+    check_biomass,
+    derive_biomass,
+    is_without_effect,
+)
 from epithermal_edge.config.canopy import check_cover, derive_cover
 from epithermal_edge.config.location import (
     check_location,
@@ -75,6 +81,14 @@ class Rain:
 
 
 @dataclass(frozen=True, slots=True)
+class Biomass:
+    """File of biomass over time [kg m-2], in the sense of the site's slope."""
+
+    file: TableFile
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class SoilTemperature:
     """File of a soil temperature; days at or below `least_c` are not evaluated."""
 
@@ -129,6 +143,7 @@ class SiteFile:
     records: Records
     incoming: Monitor | None
     rain: Rain | None
+    biomass: Biomass | None
     soil_temperature: SoilTemperature | None
     sampling: Sampling | None
     probes: tuple[Probe, ...]
@@ -152,6 +167,7 @@ def read_site(path: Path) -> SiteFile:
     probes = _probes(data.pop("probe", []), faults)
     present = set(data)
     values = check_tables(TABLES, _REQUIRED, data, faults)
+    faults += check_biomass(values["site"])
     faults += check_cover("cover", values.get("cover", {}))
     incoming = values["incoming"] if "incoming" in present else {}
     faults += check_location("incoming", values["site"], incoming, _name_monitor(incoming))
@@ -160,6 +176,9 @@ def read_site(path: Path) -> SiteFile:
     builder = _Builder(path, faults)
     if not faults:
         out = builder.site_file(values, probes)
+        dated = out.biomass is not None and out.site.biomass_slope_per_mm == 0.0
+        if dated or is_without_effect(out.site):
+            faults.append(f"site.biomass_form: missing, so that biomass has no effect; {REMEDY}")
     if faults:
         raise ConfigError(*(f"{path}: {fault}" for fault in faults))
     return out
@@ -226,6 +245,7 @@ class _Builder:
             records=self._records(values["records"]),
             incoming=self._monitor(values.get("incoming")),
             rain=self._rain(values.get("rain")),
+            biomass=self._biomass(values.get("biomass")),
             soil_temperature=self._soil_temperature(values.get("soil_temperature")),
             sampling=self._sampling(values.get("sampling"), bool(probes)),
             probes=tuple(
@@ -297,6 +317,9 @@ class _Builder:
             return None
         columns = tuple(table["columns"])
         return Rain(self._table(table), columns, table["interval_h"], table["end_h"])
+
+    def _biomass(self, table: dict[str, Any] | None) -> Biomass | None:
+        return None if table is None else Biomass(self._table(table), table["column"])
 
     def _soil_temperature(self, table: dict[str, Any] | None) -> SoilTemperature | None:
         if table is None:
@@ -394,5 +417,6 @@ def _site(
         incoming_ref=incoming["ref"] if incoming else NAN,
         incoming_scale=derive_scale(where, cutoff, incoming, name) if incoming else 1.0,
         response=where["response"],
+        **derive_biomass(where),
         **derive_cover(cover or {}),
     )

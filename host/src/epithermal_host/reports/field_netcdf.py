@@ -70,7 +70,7 @@ def write(path: Path, place: Place, bundle: Bundle) -> int:
 def forms_in_use(place: Place, bundle: Bundle) -> list[str]:
     """List the forms behind the estimates, keys of exports.references.FORMS."""
     file = place.site_file
-    forms = [f"site.response={file.site.response}"]
+    forms = [*methods.biomass_forms(file.site), f"site.response={file.site.response}"]
     if not file.records.corrected:
         forms = methods.site_forms(file.site, file.altitude_m, file.cutoff_rigidity_gv)
         forms.remove("depth")  # D86 is not written

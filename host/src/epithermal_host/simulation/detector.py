@@ -85,7 +85,9 @@ def observe(
     true_site = _true_site(scenario.site, config, rng)
     sensitivity = detector_faults.drift(HOURS * days, config.drift_sigma, rng)
     rate = np.interp(middle, np.arange(days + 1.0), rate_cph) * sensitivity
-    rate = rate / correction_factors(true_site, air)
+    first = int(weather.day[0]) * HOURS
+    end_s = (first + 1 + np.arange(HOURS * days)) * HOUR_S
+    rate = rate / correction_factors(true_site, air, end_s)
     spread = config.duration_spread_s
     duration_s = HOUR_S + rng.integers(-spread, spread, HOURS * days, endpoint=True)
     expected = rate * duration_s / HOUR_S
@@ -104,8 +106,7 @@ def observe(
     calibration_days = Days(weather, rate_cph, columns, theta)
     site = describe_site(scenario, calibration_days, config, rng, knows_latitude=bool(has[2]))
     detector_faults.lose_hours(columns, config, rng)
-    first = int(weather.day[0]) * HOURS
-    return Observation(site, (first + 1 + np.arange(HOURS * days)) * HOUR_S, columns)
+    return Observation(site, end_s, columns)
 
 
 def _true_site(site: Site, config: InstrumentConfig, rng: np.random.Generator) -> Site:

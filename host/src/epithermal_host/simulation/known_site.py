@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from epithermal_edge.config.canopy import DAYS
+from epithermal_edge.config.yearly import DAYS
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
+from epithermal_edge.physics.biomass import biomass_at
 from epithermal_edge.physics.response import (
     matching_scale,
     relative_slope,
@@ -25,7 +26,7 @@ from epithermal_edge.times import HOUR_S
 from epithermal_host.arrays import Array, Integers
 from epithermal_host.config.instrument import COVER_ERRORS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.simulation.scenario import Scenario
-from epithermal_host.simulation.vegetation import Cover, leaf_area
+from epithermal_host.simulation.vegetation import Cover, biomass_mm, leaf_area
 from epithermal_host.soil.hydraulics import SoilHydraulics
 from epithermal_host.soil.pedotransfer import class_hydraulics
 from epithermal_host.weather.generator import Weather, day_of_year
@@ -69,6 +70,7 @@ def describe_site(
     lattice = float(truth.lattice_water_g_g) + config.lattice_sigma_g_g * e_lattice
     soil: dict[str, Any] = _describe_soil(scenario, config, rng)
     cover: dict[str, Any] = _describe_cover(scenario.cover, days.weather, config, rng)
+    biomass: dict[str, Any] = _describe_biomass(scenario, days.weather, config)
     known = dataclasses.replace(
         truth,
         bulk_density_g_cm3=float(truth.bulk_density_g_cm3)
@@ -78,6 +80,7 @@ def describe_site(
         cosmic_n_sigma=0.0,
         **soil,
         **cover,
+        **biomass,
     )
     if config.sampling_days == 0:
         return known
@@ -105,10 +108,11 @@ def calibration_sigma(site: Site, sampled: Array, sampling_sigma: float) -> floa
     return relative * math.hypot(sampling_sigma, PROFILE_SIGMA) / math.sqrt(sampled.size)
 
 
-def correction_factors(site: Site, air: dict[str, Array]) -> Array:
-    """Compute the product of all correction factors of a count in this air."""
+def correction_factors(site: Site, air: dict[str, Array], end_s: Array) -> Array:
+    """Compute the product of all correction factors of counts up to `end_s` [s, UTC]."""
     vapour = absolute_humidity(air["temperature_c"], air["relative_humidity_pct"])
-    by_name = pipeline.factors(site, air["pressure_hpa"], vapour, air["incoming"])
+    biomass = biomass_at(site, end_s).reshape(-1)
+    by_name = pipeline.factors(site, air["pressure_hpa"], vapour, air["incoming"], biomass)
     return product(by_name.values())
 
 
@@ -132,20 +136,26 @@ def _calibrate(
         sampled = response_theta(rate, scenario.site)
     sampled = sampled + config.sampling_sigma * rng.standard_normal(number)
     sampled = np.maximum(sampled, THETA_MIN)
+    first_hour = int(weather.day[0]) * HOURS
+    corrected = _corrected_rate(known, days.columns, picked, first_hour)
     per_n = response_rate(sampled, dataclasses.replace(known, cosmic_n_cph=1.0))
     return dataclasses.replace(
         known,
-        cosmic_n_cph=float(np.mean(_corrected_rate(known, days.columns, picked) / per_n)),
+        cosmic_n_cph=float(np.mean(corrected / per_n)),
         cosmic_n_sigma=calibration_sigma(known, sampled, config.sampling_sigma),
     )
 
 
-def _corrected_rate(site: Site, columns: dict[str, Array], picked: Integers) -> Array:
+def _corrected_rate(
+    site: Site, columns: dict[str, Array], picked: Integers, first_hour: int
+) -> Array:
     """Compute the corrected mean rate of the picked days, (k,) [counts h-1]."""
     rows = (picked[:, None] * HOURS + np.arange(HOURS)).ravel()
     air = {name: columns[name][rows] for name in
            ("temperature_c", "relative_humidity_pct", "pressure_hpa", "incoming")}  # fmt: skip
-    corrected = columns["counts"][rows] * correction_factors(site, air)
+    corrected = columns["counts"][rows] * correction_factors(
+        site, air, (first_hour + 1.0 + rows) * HOUR_S
+    )
     counts = corrected.reshape(-1, HOURS).sum(axis=1)
     return np.asarray(counts / columns["duration_s"][rows].reshape(-1, HOURS).sum(axis=1) * HOUR_S)
 
@@ -184,16 +194,41 @@ def _describe_cover(
     if not has:
         return {}
     shade = 1.0 - np.exp(-cover.extinction * leaf_area(cover, weather))
-    day = day_of_year(weather.day).astype(np.int64)
-    days, index = np.unique(day, return_inverse=True)
-    mean = np.bincount(index, shade) / np.bincount(index)
-    year = np.interp(np.arange(1, DAYS + 1) - e_days, days, mean, period=DAYS)
+    year = _mean_year(weather, shade, e_days)
     return {
         "cover_known": 1.0,
         "canopy_cover": tuple(np.minimum(year * math.exp(e_canopy), 1.0).tolist()),
         "root_depth_cm": 0.0 if cover.kind == "bare" else cover.root_depth_cm * math.exp(e_roots),
         "evaporation_share": float(np.clip(cover.evaporation_share + e_share, 0.0, 1.0)),
     }
+
+
+def _describe_biomass(
+    scenario: Scenario, weather: Weather, config: InstrumentConfig
+) -> dict[str, Any]:
+    """Draw the described biomass over the year, with the true slope; empty: not described.
+
+    Its random numbers are its own: those of other descriptions do not depend on it. An error of the
+    slope acts as one of the biomass.
+    """
+    rng, cover = scenario.rng("biomass", config.seed), scenario.cover
+    has, error = rng.random() < config.biomass_told_share, rng.standard_normal(2)
+    if not has or cover.biomass_mm == 0.0:
+        return {}
+    e_days, e_mass = config.cover_error_scale * COVER_ERRORS[:2] * error
+    year = _mean_year(weather, biomass_mm(cover, weather), e_days) * math.exp(e_mass)
+    return {
+        "biomass_kg_m2": tuple(year.tolist()),
+        "biomass_slope_per_mm": cover.biomass_slope_per_mm,
+    }
+
+
+def _mean_year(weather: Weather, daily: Array, late_d: float) -> Array:
+    """Average daily values by the day of the year, shifted to later dates; (366,)."""
+    day = day_of_year(weather.day).astype(np.int64)
+    days, index = np.unique(day, return_inverse=True)
+    mean = np.bincount(index, daily) / np.bincount(index)
+    return np.interp(np.arange(1, DAYS + 1) - late_d, days, mean, period=DAYS)
 
 
 def _parameters(soil: SoilHydraulics) -> dict[str, float]:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from epithermal_edge.physics.atmosphere import atmospheric_depth, mean_pressure
+from epithermal_edge.physics.biomass import BIOMASS_SLOPES
 from epithermal_edge.physics.corrections import mcjannet_scale, pressure_coefficient
 from epithermal_edge.physics.cosmic import cosmic_parameters
 from epithermal_edge.physics.response import response_rate
@@ -15,7 +16,7 @@ from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array
 from epithermal_host.config.population import Population
-from epithermal_host.simulation.vegetation import Cover, CoverKind
+from epithermal_host.simulation.vegetation import BIOMASS_SLOPE_PER_MM, Cover, CoverKind
 from epithermal_host.weather.generator import Climate
 
 FEDDES_CM = {
@@ -60,7 +61,16 @@ def sample_cover(rng: np.random.Generator, p: Population, south: bool, depth_cm:
         interception_mm=float(rng.uniform(0.15, 0.3)) if p.interception else 0.0,
         litter_mm=_sample_litter(rng, p, kind),
         biomass_mm=float(rng.uniform(0.0, p.biomass_max_mm)) if kind == "crop" else 0.0,
+        biomass_slope_per_mm=_sample_biomass_slope(rng, p),
     )
+
+
+def _sample_biomass_slope(rng: np.random.Generator, p: Population) -> float:
+    """Return the slope of the one form named, or draw it between those of several [mm-1]."""
+    slopes = [BIOMASS_SLOPES[form].per_mm for form in p.biomass_slope]
+    if not slopes:
+        return BIOMASS_SLOPE_PER_MM
+    return float(rng.uniform(min(slopes), max(slopes))) if len(slopes) > 1 else slopes[0]
 
 
 def _sample_litter(rng: np.random.Generator, p: Population, kind: CoverKind) -> float:

@@ -23,7 +23,7 @@ from epithermal_host.weather.climate_prior import sample_climate
 from epithermal_host.weather.generator import Climate
 from epithermal_host.weather.observed import Station, choose_station
 
-STREAMS = {"scenario": 0, "weather": 1, "instrument": 2}
+STREAMS = {"scenario": 0, "weather": 1, "instrument": 2, "biomass": 3}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from epithermal_host.neutrons.cosmic import node_layer_bottoms
 from epithermal_host.neutrons.response import profile_rate
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.simulation.vegetation import (
-    BIOMASS_SLOPE_PER_MM,
     biomass_mm,
     demand,
     root_depth,
@@ -130,7 +129,8 @@ def respond(scenario: Scenario, weather: Weather, campaign: CampaignConfig) -> R
     material = scenario.grid().material
     density = np.array(scenario.bulk_density_g_cm3)[material]
     alpha, l3_g_cm2 = scenario.cosmic_parameters(density)
-    plants = biomass_factor(_at_ends(biomass_mm(scenario.cover, weather)), BIOMASS_SLOPE_PER_MM)
+    cover = scenario.cover
+    plants = biomass_factor(_at_ends(biomass_mm(cover, weather)), cover.biomass_slope_per_mm)
     return Result(
         weather=after_spin_up(weather, campaign),
         z_cm=profile.z_cm,

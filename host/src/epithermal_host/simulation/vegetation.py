@@ -14,8 +14,9 @@ CoverKind = Literal["bare", "grass", "crop", "forest"]
 
 SOWN_CM = 5.0  # depth of the seed, from which roots grow
 BIOMASS_SLOPE_PER_MM = 0.005
-"""Relative loss of counts for each mm of water in plants. Own choice: CRNPy has 0.0053, Morris et
-al. (2024) 0.010; with a value that is too large the network learns to exaggerate variations."""
+"""Relative loss of counts for each mm of water in plants, where no form is chosen. Own choice:
+between Baatz et al. (2015, 0.0045) and Morris et al. (2024, 0.010), as CRNPy's 0.0053; with a
+value that is too large the network learns to exaggerate variations."""
 MID_SEASON = 0.5  # share of the season after which leaf area and roots are at their maximum
 LEAVES_START_C, LEAVES_FULL_C = 3.0, 15.0  # running mean temperature: first leaves, full leaves
 
@@ -36,6 +37,7 @@ class Cover:
     interception_mm: float  # daily water capacity of a unit of leaf area
     litter_mm: float = 0.0  # water capacity of litter; its water reduces the counts
     biomass_mm: float = 0.0  # water equivalent of the full-grown plants; it reduces the counts
+    biomass_slope_per_mm: float = BIOMASS_SLOPE_PER_MM  # relative loss of counts
 
 
 @dataclass(frozen=True, slots=True)

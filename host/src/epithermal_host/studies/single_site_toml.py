@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.physics.biomass import BIOMASS_SLOPES
 from epithermal_edge.records import NAN
 from epithermal_host.config.learning import TrainConfig
 from epithermal_host.config.run_toml import CampaignConfig, from_table
@@ -143,6 +144,7 @@ class Crop:
     root_depth_cm: float = 90.0  # at mid-season
     roots_grow: bool = True  # from the seed's depth; false: of full depth all year
     biomass_mm: float = 0.0  # water equivalent of the full-grown plants; it reduces the counts
+    biomass_form: Literal["", "baatz2015_bwe", "morris2024"] = ""  # by how much; empty: 0.5 % a mm
     interception_mm: float = 0.2  # of a unit of leaf area and a day
 
     def __post_init__(self) -> None:
@@ -166,8 +168,10 @@ class Crop:
 
     def cover(self) -> Cover:
         """Return the vegetation for the simulation."""
+        bare = own_cover("bare")
+        form = self.biomass_form
         return dataclasses.replace(
-            own_cover("bare"),
+            bare,
             kind="crop",
             lai_min=0.0,
             lai_max=self.lai_max,
@@ -177,6 +181,7 @@ class Crop:
             feddes_cm=FEDDES_CM[self.plants],
             interception_mm=self.interception_mm,
             biomass_mm=self.biomass_mm,
+            biomass_slope_per_mm=BIOMASS_SLOPES[form].per_mm if form else bare.biomass_slope_per_mm,
         )
 
 

@@ -34,6 +34,9 @@ DEPTH = Quantity("cm", 0.0, 300.0, "a depth is positive downwards", "in mm?", ra
 # 500 m: twice the distance that 86 % of the neutrons come from, in dry air over dry soil
 DISTANCE = Quantity("m", 0.0, 500.0, "a distance is positive", "in cm?")
 MONITOR_COUNTS = Quantity("", 0.0, LIMITS["incoming"][1], "no count", "no count")
+BIOMASS = Quantity(
+    "kg/m2", *LIMITS["biomass_kg_m2"], "negative biomass", "in t/ha or g/m2?", _CODES
+)
 SOIL_TEMPERATURE = Quantity("degC", -60.0, 80.0, "in another unit?", "in K or degF?", _CODES)
 
 AIR_TEMPERATURE = Quantity(

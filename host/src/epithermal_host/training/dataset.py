@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from epithermal_edge.config.canopy import DAYS
+from epithermal_edge.config.yearly import DAYS
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.block import FIELDS, Block
@@ -196,11 +196,14 @@ def _observe(station: _Station, instrument: InstrumentConfig) -> Observation:
 
 
 def stack_sites(sites: Sequence[Site]) -> Site:
-    """Stack n sites into one whose fields are arrays (n,), or (n, 366) for canopies by day."""
+    """Stack n sites into one whose fields are arrays (n,), or (n, 366) for values by day."""
+    by_day = {"canopy_cover"}
+    if any(isinstance(site.biomass_kg_m2, tuple) for site in sites):
+        by_day.add("biomass_kg_m2")
 
     def stacked(name: str) -> Array:
         each = [np.asarray(getattr(site, name), dtype=np.float64) for site in sites]
-        shape = (DAYS,) if name == "canopy_cover" else ()
+        shape = (DAYS,) if name in by_day else ()
         return np.stack([np.broadcast_to(value, shape) for value in each])
 
     values = {
