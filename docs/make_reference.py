@@ -109,7 +109,8 @@ def kind(key: Key) -> str:
     if key.pattern:
         return f"`{key.pattern}`"
     bounded = key.low > -float("inf")
-    return KINDS[key.kind] + (f", {key.low:g} to {key.high:g}" if bounded else "")
+    text = KINDS[key.kind] + (f", {key.low:g} to {key.high:g}" if bounded else "")
+    return f"{text}, or a table by date" if key.by_date else text
 
 
 def default(key: Key) -> str:

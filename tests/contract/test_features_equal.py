@@ -22,6 +22,8 @@ years = 1
 [population]
 textures = ["loam", "silt_loam", "clay_loam"]
 dry_rate_max_cph = 1000.0
+biomass_max_mm = 12.0
+crop_share = 0.75
 [instrument]
 dropout_share_max = 0.3
 outages_per_year = 6.0
@@ -30,6 +32,7 @@ gauge_share = 0.6
 et0_source_share = 0.4
 latitude_share = 0.6
 monitor_share = 0.6
+biomass_known_share = 0.6
 """
 
 DAYS = 150  # processed by the station
@@ -69,6 +72,12 @@ def test_station_and_training_compute_the_same_features_bit_for_bit(run_folder, 
         for name in ("theta_classical", "theta_classical_sigma"):
             values = np.concatenate([getattr(window, name) for window in windows])
             assert np.array_equal(values, file[name][index, :DAYS], equal_nan=True)
+
+
+def test_sites_with_and_without_biomass_by_date_are_among_those_compared(run_folder):
+    run = read_run(run_folder)
+    sites = [dataset.observe_scenario(run, run_folder, i)[0].site for i in (0, 3)]
+    assert {type(site.biomass_kg_m2) for site in sites} == {tuple, float}
 
 
 def test_the_records_include_gaps_and_missing_weather(run_folder):

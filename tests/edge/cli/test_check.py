@@ -218,3 +218,10 @@ def test_check_prints_the_warning_about_a_password_and_stays_well(tmp_path):
     finally:
         broker.stop()
         line.close()
+
+
+def test_biomass_without_a_slope_is_a_warning_with_the_remedy_and_not_an_error(tmp_path):
+    _, parts = check(tmp_path, "", site=f"{SITE}biomass_kg_m2 = 4\n")
+    assert parts["biomass"].startswith("WARN  biomass: site.biomass_kg_m2 has no effect DO set")
+    form = 'biomass_kg_m2 = 4\nbiomass_form = "morris2024"\n'
+    assert "biomass" not in check(tmp_path, "", site=SITE + form)[1]

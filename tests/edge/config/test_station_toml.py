@@ -270,6 +270,33 @@ def test_the_faults_of_a_cover_are_reported_for_each_key(tmp_path):
     ]
 
 
+def test_biomass_by_date_and_its_form_reach_the_site(tmp_path):
+    biomass = 'biomass_kg_m2 = { "05-01" = 0.0, "07-20" = 6.5 }\nbiomass_form = "morris2024"\n'
+    site = read_config(station_toml(tmp_path, site=SITE + biomass)).site
+    assert len(site.biomass_kg_m2) == 366 and site.biomass_slope_per_mm == 0.010
+    may, half, july, january = (site.biomass_kg_m2[day - 1] for day in (122, 162, 202, 1))
+    assert (may, july) == (0.0, 6.5) and half == pytest.approx(3.25)
+    assert 0.0 < january < 6.5  # periodic
+    usual = read_config(station_toml(tmp_path)).site
+    assert (usual.biomass_kg_m2, usual.biomass_slope_per_mm) == (0.0, 0.0)
+    slope = "biomass_kg_m2 = 4\nbiomass_slope_per_mm = 0.006\n"
+    own = read_config(station_toml(tmp_path, site=SITE + slope)).site
+    assert (own.biomass_kg_m2, own.biomass_slope_per_mm) == (4.0, 0.006)
+
+
+def test_the_faults_of_biomass_are_reported(tmp_path):
+    biomass = 'biomass_kg_m2 = { "5" = 0.0, "07-20" = 650 }\nbiomass_form = "morris2024"\n'
+    assert faults(tmp_path, site=SITE + biomass + "biomass_slope_per_mm = 0.01\n") == [
+        'site.biomass_kg_m2: "5" is not a day; write month and day, as "07-01"',
+        'site.biomass_kg_m2: "07-20" = 650 is not within 0 to 100',
+        "site.biomass_slope_per_mm: biomass_form has the slope; give one of the two",
+    ]
+    (unknown,) = faults(tmp_path, site=SITE + 'biomass_form = "baatz"\n')
+    assert unknown.startswith("site.biomass_form: 'baatz' is none of baatz2015, baatz2015_bwe")
+    (text,) = faults(tmp_path, site=SITE + 'biomass_kg_m2 = "4"\n')
+    assert text.startswith("site.biomass_kg_m2: '4' is not a number")
+
+
 @pytest.mark.parametrize("content", [b"[station\n", b"\xff\xfe", None])
 def test_a_file_that_is_no_toml_is_one_line(tmp_path, content):
     path = tmp_path / "x.toml"
@@ -332,6 +359,7 @@ def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path)
     assert config.mqtt is not None and config.source.dialect == "hydroinnova"
     text = re.sub(r"(?m)^# (?=[a-z0-9_]+ = |\[)", "", EXAMPLE.read_text())
     text = text.replace('form = "none"', 'form = "plain"')
+    text = text.replace("biomass_slope_per_mm = ", "# biomass_slope_per_mm = ")  # or biomass_form
     path = tmp_path / "station.toml"
     path.write_text(text)
     (tmp_path / "credentials").mkdir()
@@ -345,6 +373,7 @@ def test_the_example_loads_as_it_is_and_with_all_that_is_commented_out(tmp_path)
     assert config.weather_mqtt is not None and config.weather_mqtt.host == "127.0.0.1"
     assert config.source.query == "SINCE %Y/%m/%d %H:%M:%S\r\n"
     assert config.site.cover_known == 1.0 and config.site.soil_known == 0.5
+    assert config.site.biomass_slope_per_mm == 0.010
 
 
 def test_a_systemd_credential_has_priority_over_the_file_of_the_same_name(tmp_path, monkeypatch):

@@ -42,6 +42,8 @@ def site_of(seed):
         canopy_cover=tuple(day / 400.0 for day in range(366)) if seed % 2 else 0.5,
         root_depth_cm=50.0,
         evaporation_share=0.5,
+        biomass_kg_m2=tuple(day / 50.0 for day in range(366)) if seed % 2 else 2.5,
+        biomass_slope_per_mm=0.010,
     )
 
 
@@ -87,6 +89,7 @@ def stream(seed, size=250):
                 battery_v=r.choice((12.0, 11.0)),
                 housing_humidity_pct=r.choice((70.0, 90.0)),
                 first_tube_counts=measured("1", float(rng.poisson(0.2 * interval_s))),
+                channels={"biomass_kg_m2": end_s % 7.0} if end_s % 5.0 > 3.0 else {},
             )
         )
     return records
@@ -163,6 +166,7 @@ def test_sites_abreast_have_the_same_bits_in_blocks(seed):
         cosmic_n_cph=np.linspace(300.0, 900.0, n),
         bulk_density_g_cm3=np.linspace(1.0, 1.7, n),
         canopy_cover=np.linspace(0.0, 1.0, n * 366).reshape(n, 366),
+        biomass_kg_m2=np.linspace(0.0, 9.0, n * 366).reshape(n, 366),
     )
     for phases in (1, 24):
         one, singly = pipeline.start(n, phases), []

@@ -97,9 +97,23 @@ def test_corrections_multiply_and_are_reported():
     assert one.f_v[0] == pytest.approx(1 / (1 - 0.045))
 
 
+def test_a_growing_crop_is_corrected_by_date_and_a_record_s_own_biomass_has_priority():
+    year = tuple(0.02 * day for day in range(366))
+    site = replace(SITE, biomass_kg_m2=year, biomass_slope_per_mm=0.010)
+    records = list(hourly(49))
+    records[30] = replace(records[30], channels={"biomass_kg_m2": 20.0})
+    _, corrected, _ = run(iter(records), site=site)
+    f_v = [float(one.f_v[0]) for one in corrected]
+    day = datetime.fromtimestamp(records[0].end_s, UTC).timetuple().tm_yday
+    expected = [1.0 / (1.0 - 0.010 * year[day - 1 + k]) for k in (0, 1, 2)]
+    assert f_v[0] == f_v[23] == expected[0] and f_v[24] == expected[1] and f_v[48] == expected[2]
+    assert f_v[30] == 1.25 and f_v[31] == expected[1]
+
+
 def test_the_table_of_factors_is_what_a_corrected_record_has():
     names = [factor.name for factor in FACTORS]
-    found = pipeline.factors(SITE, np.array([1000.0]), np.array([8.0]), np.array([np.nan]))
+    values = (np.array([1000.0]), np.array([8.0]), np.array([np.nan]), np.array([0.0]))
+    found = pipeline.factors(SITE, *values)
     assert list(found) == names
     assert names == [f.name for f in fields(CorrectedRecord) if f.name.startswith("f_")]
 
@@ -371,6 +385,7 @@ def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
     )
     alpha[::3] = NAN
     canopy = rng.uniform(0.0, 1.0, (n, 366))
+    biomass = rng.uniform(0.0, 9.0, (n, 366))
 
     def site_of(pick):
         return Site(
@@ -388,6 +403,8 @@ def test_a_site_has_the_same_bits_alone_and_among_a_thousand():
             soil_ks_cm_d=ks[pick],
             cover_known=1.0,
             canopy_cover=canopy[pick],
+            biomass_kg_m2=biomass if isinstance(pick, slice) else tuple(biomass[pick].tolist()),
+            biomass_slope_per_mm=0.010,
             root_depth_cm=50.0,
             evaporation_share=0.7,
         )

@@ -441,6 +441,28 @@ def test_a_station_accepts_the_tables_and_reads_the_calibrated_site(site_toml, t
     assert str(dataclasses.replace(site, **same)) == str(result.site)
 
 
+@pytest.mark.parametrize("dated", [False, True])
+def test_the_station_gets_the_biomass_that_its_n_belongs_to(site_toml, tmp_path, dated):
+    year = 'biomass_kg_m2 = { "05-01" = 0.0, "08-01" = 5.0 }\nbiomass_form = "morris2024"\n'
+    table = ""
+    if dated:
+        year = 'biomass_form = "morris2024"\n'
+        table = '[biomass]\nfile = "biomass.csv"\ntime = "day"\ncolumn = "mm"\n'
+        (tmp_path / "biomass.csv").write_text("day,mm\n2024-05-01,0\n2024-08-01,5\n", "utf-8")
+    bare = calibrated(read_site(site_toml))
+    grown = calibrated(changed(site_toml, tmp_path, ("[soil]", f"{year}{table}[soil]")))
+    june = 5.0 * 40 / 92  # of the first sampling day
+    lost = [g.counts.n_cph / b.counts.n_cph for g, b in zip(grown.days, bare.days, strict=True)]
+    assert lost[0] == pytest.approx(1.0 / (1.0 - 0.010 * june), abs=5e-4)
+    assert lost[0] < lost[1] < lost[2]
+    path = tmp_path / "station.toml"
+    path.write_text(STATION + calibrate_text.block(grown), "utf-8")
+    site = read_config(path).site
+    assert site.biomass_slope_per_mm == 0.010 and len(site.biomass_kg_m2) == 366
+    june_10 = 162  # of a leap year
+    assert site.biomass_kg_m2[june_10 - 1] == pytest.approx(june, abs=0.04)
+
+
 def test_the_command_writes_block_figures_and_picture_and_prints_the_block(
     site_toml, tmp_path, capsys
 ):

@@ -13,10 +13,13 @@ from tests.support.counts import write_counts
 from tests.support.sites import made_up_site, probe, rain
 
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.loggers.files import read_records
+from epithermal_edge.loggers.parser import RECORDS_HEADER, format_record
 from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.field.days import daily_mean, fill_columns, nanmean_rows
+from epithermal_host.field.sampled_counts import passed
 from epithermal_host.field.samples import read_campaigns
-from epithermal_host.field.series import load, raw_records
+from epithermal_host.field.series import biomass_by_date, load, raw_records
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.tables.table import read_table
 
@@ -89,6 +92,63 @@ def test_rain_is_assigned_to_its_day_and_unknown_on_other_days(made_up):
     rain, known = features[:, 3], features[:, 4]
     assert rain[2] == pytest.approx(24.0, rel=1e-9)
     assert known.tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
+
+
+BIOMASS = """
+[biomass]
+file = "biomass.csv"
+time = "day"
+column = "mm"
+"""
+
+
+def grown(made_up, rows: str, form: str = "morris2024") -> SiteFile:
+    """Return the site with biomass of its own dates."""
+    path = made_up.path
+    text = (
+        SITE.replace("[soil]", f'biomass_kg_m2 = 9\nbiomass_form = "{form}"\n[soil]', 1) + BIOMASS
+    )
+    path.write_text(text, "utf-8")
+    (path.parent / "biomass.csv").write_text("day,mm\n" + rows, "utf-8")
+    return read_site(path)
+
+
+def test_biomass_of_a_file_is_interpolated_to_each_record_and_noted_outside(made_up):
+    site_file = grown(made_up, "2024-06-02,2\n2024-06-03,\n2024-06-06,6\n")
+    read = raw_records(site_file)
+    first, last = 24, (24 * 5)  # records that end at the dates of the file
+    values = [r.channels.get("biomass_kg_m2") for r in read.records]
+    assert values[first - 2] is None and values[last] is None
+    assert values[first - 1] == 2.0 and values[last - 1] == 6.0
+    assert values[first + 23] == pytest.approx(3.0) and values[first + 11] == pytest.approx(2.5)
+    assert any("49 % of the records are before or after the dates of biomass" in n
+               for n in read.notes)  # fmt: skip
+    f_v = [block.values["f_v"][:, 0] for _, block, _ in passed(site_file.site, read.records)]
+    f_v = np.concatenate(f_v)
+    assert f_v[first - 1] == 1.0 / (1.0 - 0.010 * 2.0)
+    assert f_v[0] == f_v[-1] == 1.0 / (1.0 - 0.010 * 9.0)  # biomass_kg_m2 of [site]
+
+
+def test_an_evaluation_without_the_biomass_of_a_crop_is_too_wet(made_up):
+    """Counts lost to a crop after the calibration read as water, unless biomass is given."""
+    path = made_up.path.parent / "counts.csv"
+    records = list(read_records([path], "records").records)
+    lost = [r if i < 24 * 5 else dataclasses.replace(r, counts=round(0.95 * r.counts))
+            for i, r in enumerate(records)]  # fmt: skip
+    path.write_bytes(RECORDS_HEADER + b"".join(map(format_record, lost)))
+    theta = load(made_up).theta_classical
+    assert theta[-1] > THETA + 0.03
+    rows = "2024-06-01,0\n2024-06-05 23:59,0\n2024-06-06,5\n2024-06-10,5\n"
+    corrected = load(grown(made_up, rows)).theta_classical
+    np.testing.assert_allclose(corrected[1:], THETA, atol=2e-3)
+
+
+def test_a_mean_year_of_biomass_is_written_by_date(made_up):
+    rows = "2022-05-01,0\n2022-08-01,4\n2023-05-01,0\n2023-08-01,6\n"
+    points = biomass_by_date(grown(made_up, rows).biomass)
+    assert points["05-01"] == pytest.approx(0.0, abs=0.03)  # noon, the file is of midnight
+    assert points["07-15"] == pytest.approx(0.5 * (4 + 6) * 75.5 / 92, abs=0.01)
+    assert "08-15" in points and 0.0 < points["02-01"] < 4.0  # between the harvests of one year
 
 
 @pytest.mark.parametrize(("factor", "refused"), [(1.0, False), (1 / 25.4, True), (0.001, True)])

@@ -62,6 +62,29 @@ def test_vegetation_is_described_as_in_station_toml(tmp_path, monkeypatch):
         read_site(written(tmp_path, LEAST + cover))
 
 
+BIOMASS = 'biomass_kg_m2 = { "05-01" = 0.0, "07-20" = 6.5 }\nbiomass_form = "morris2024"\n'
+OVER_TIME = '[biomass]\nfile = "$WHERE/b.csv"\ntime = "day"\ncolumn = "bwe_mm"\n'
+
+
+def test_biomass_is_described_with_the_words_of_station_toml(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHERE", "data")
+    site = read_site(written(tmp_path, LEAST.replace("[soil]", f"{BIOMASS}[soil]"))).site
+    station = read_config(station_toml(tmp_path, site=SITE + BIOMASS)).site
+    assert len(site.biomass_kg_m2) == 366
+    assert site.biomass_kg_m2 == station.biomass_kg_m2
+    assert site.biomass_slope_per_mm == station.biomass_slope_per_mm == 0.010
+
+
+@pytest.mark.parametrize("given", ["biomass_kg_m2 = 3\n", 'biomass_kg_m2 = { "07-01" = 2 }\n', ""])
+def test_biomass_without_a_slope_is_refused_with_the_remedy(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("WHERE", "data")
+    text = LEAST.replace("[soil]", f"{given}[soil]") + ("" if given else OVER_TIME)
+    with pytest.raises(ConfigError, match=r"biomass_form: missing.*set biomass_form to one of"):
+        read_site(written(tmp_path, text))
+    sloped = text.replace("[soil]", "biomass_slope_per_mm = 0.006\n[soil]")
+    assert read_site(written(tmp_path, sloped)).site.biomass_slope_per_mm == 0.006
+
+
 INCOMING = """[incoming]
 file = "counts.txt"
 column = "{}"

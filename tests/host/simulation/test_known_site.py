@@ -15,7 +15,7 @@ from epithermal_host.config.population import Population
 from epithermal_host.simulation import known_site
 from epithermal_host.simulation.detector import observe
 from epithermal_host.simulation.scenario import Scenario, sample
-from epithermal_host.simulation.vegetation import leaf_area
+from epithermal_host.simulation.vegetation import biomass_mm, leaf_area
 from epithermal_host.soil.pedotransfer import CLASS_TEXTURE, from_texture
 from epithermal_host.weather.generator import Weather, day_of_year, generate
 
@@ -204,6 +204,24 @@ def test_vegetation_is_described_in_the_configured_share_and_exactly_without_err
         assert np.unique(day).size == DAYS  # each day of the year occurs at most once
         shade = 1.0 - np.exp(-cover.extinction * leaf_area(cover, weather))
         np.testing.assert_allclose(np.array(site.canopy_cover)[day - 1], shade, atol=1e-12)
+
+
+def test_a_station_that_knows_its_biomass_has_the_mean_year_and_the_true_slope():
+    crops = dataclasses.replace(POPULATION, crop_share=1.0, bare_share=0.0, biomass_max_mm=8.0)
+    told, added = dataclasses.replace(EXACT, biomass_known_share=1.0), []
+    for index in range(10):
+        (scenario, weather), site = place(index, crops), known(index, told, crops)
+        day = day_of_year(weather.day).astype(int)
+        by_day = np.array(site.biomass_kg_m2)[day - 1]
+        np.testing.assert_allclose(by_day, biomass_mm(scenario.cover, weather), atol=1e-12)
+        assert site.biomass_slope_per_mm == scenario.cover.biomass_slope_per_mm
+        unaware = known(index, EXACT, crops)
+        assert unaware.biomass_kg_m2 == 0.0
+        added.append(site.cosmic_n_cph / unaware.cosmic_n_cph - 1.0)  # on the sampled days
+    assert min(added) >= 0.0 and 0.005 < max(added) < 0.05
+    half = dataclasses.replace(QUIET, biomass_known_share=0.5)
+    shares = [isinstance(known(i, half, crops).biomass_kg_m2, tuple) for i in range(100)]
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.15)
 
 
 def test_described_dates_canopy_and_roots_have_errors():

@@ -206,6 +206,23 @@ def test_several_responses_are_drawn_with_their_weights():
     np.testing.assert_allclose([equal.count(n) / 300 for n in names], 1 / 3, atol=0.09)
 
 
+def test_the_slope_of_biomass_is_that_of_its_form_or_drawn_between_two():
+    def slopes(*names):
+        population = Population(bare_share=0.0, crop_share=1.0, biomass_slope=names)
+        return np.array([sample(population, 9, i).cover.biomass_slope_per_mm for i in range(300)])
+
+    assert set(slopes()) == {0.005} and set(slopes("morris2024")) == {0.010}
+    between = slopes("baatz2015_bwe", "morris2024")
+    assert between.min() > 0.0045 and between.max() < 0.010
+    assert between.mean() == pytest.approx(0.00725, abs=3e-4)
+    usual, named = (
+        sample(Population(biomass_max_mm=8.0, biomass_slope=names), 9, 4)
+        for names in ((), ("morris2024",))
+    )
+    assert dataclasses.replace(named.cover, biomass_slope_per_mm=0.005) == usual.cover
+    assert named.site == usual.site  # a name alone draws no random number
+
+
 def test_alpha_and_l3_scatter_and_correlate_as_the_calibrated_sites_of_cosmos(shared):
     with (shared / "field/cosmos-us-dart/cosmic_parameters.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -230,6 +247,7 @@ def test_alpha_and_l3_scatter_and_correlate_as_the_calibrated_sites_of_cosmos(sh
     [
         ({"response": ("hydrogen",)}, "response must be among cosmic, desilets"),
         ({"response": ()}, "response must be among"),
+        ({"biomass_slope": ("baatz2015",)}, "biomass_slope must be among baatz2015_bwe"),
         ({"response_weights": (0.5, 0.5)}, "response_weights must have one value"),
         ({"cosmic_l3_sigma": 0.4}, "must be within 0 to 0.3"),
         ({"cosmic_sigma": 0.1, "cosmic_l3_sigma": 0.1}, "exclude each other"),

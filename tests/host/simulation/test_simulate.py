@@ -131,6 +131,9 @@ def test_water_in_a_crop_reduces_the_counts_and_does_not_change_the_soil():
     lost = BIOMASS_SLOPE_PER_MM * biomass_mm(grown.cover, weather)[364:]
     assert lost.max() == pytest.approx(0.03) and (lost == 0.0).sum() > 30
     np.testing.assert_allclose(with_plants.rate_cph / without.rate_cph, 1.0 - lost, rtol=1e-12)
+    steeper = dataclasses.replace(grown.cover, biomass_slope_per_mm=0.010)
+    steep = simulate(dataclasses.replace(grown, cover=steeper), CAMPAIGN)
+    np.testing.assert_allclose(steep.rate_cph / without.rate_cph, 1.0 - 2.0 * lost, rtol=1e-12)
 
 
 def test_cosmic_s_scatter_is_in_every_layer_of_the_true_place():

@@ -133,7 +133,9 @@ def write_file(arguments: argparse.Namespace, form: str, from_s: float, to_s: fl
     """
     config, path = read_config(arguments.station), getattr(arguments, form)
     db = history.open_readonly(config.state_dir / JOURNAL_FILE)
-    models, forms = history.models(db), forms_in_use(config)
+    corrected = config.site.biomass_slope_per_mm != 0.0
+    dated = corrected and "biomass_kg_m2" in history.optional_columns(db)
+    models, forms = history.models(db), forms_in_use(config, dated=dated)
     if form == "methods":
         title = config.place.name or config.id
         text = methods.text(title, forms, config.site, models, __version__)
@@ -205,10 +207,16 @@ def read_attributes(path: Path) -> dict[str, str]:
     return {str(name): str(value) for name, value in given.items()}
 
 
-def forms_in_use(config: Config) -> list[str]:
-    """List the forms that a station uses, keys of exports.references.FORMS."""
+def forms_in_use(config: Config, *, dated: bool) -> list[str]:
+    """List the forms that a station uses, keys of exports.references.FORMS.
+
+    Parameters
+    ----------
+    dated :
+        Its records have biomass of their own.
+    """
     place = config.place
-    forms = methods.site_forms(config.site, place.altitude_m, place.cutoff_rigidity_gv)
+    forms = methods.site_forms(config.site, place.altitude_m, place.cutoff_rigidity_gv, dated=dated)
     try:
         forms += methods.network_forms(open_bundle(config.bundle))
     except EpithermalError as error:

@@ -23,7 +23,9 @@ SOFTWARE = """@software{{epithermal,
 }}"""
 
 
-def site_forms(site: Site, altitude_m: float, cutoff_gv: float | None) -> list[str]:
+def site_forms(
+    site: Site, altitude_m: float, cutoff_gv: float | None, *, dated: bool = False
+) -> list[str]:
     """List the forms by which the counts of one site are corrected and inverted.
 
     Parameters
@@ -32,6 +34,8 @@ def site_forms(site: Site, altitude_m: float, cutoff_gv: float | None) -> list[s
         One site, not several.
     cutoff_gv : [GV]
         None: not known, so that the barometric coefficient was given.
+    dated :
+        The records have biomass of their own.
     """
     forms = ["pressure"]
     if cutoff_gv is not None:
@@ -42,13 +46,19 @@ def site_forms(site: Site, altitude_m: float, cutoff_gv: float | None) -> list[s
     family = str(site.response).partition("_")[0]  # each of UTS has a humidity effect of its own
     forms.append(f"humidity={family}" if f"humidity={family}" in FORMS else "humidity")
     forms.append(f"site.incoming.form={site.incoming_form}")
-    return [*forms, *biomass_forms(site), f"site.response={site.response}", "depth"]
+    return [*forms, *biomass_forms(site, dated=dated), f"site.response={site.response}", "depth"]
 
 
-def biomass_forms(site: Site) -> list[str]:
-    """List the form by which biomass is corrected; none if the site has no slope."""
-    slope = float(site.biomass_slope_per_mm)
-    if not slope > 0.0:
+def biomass_forms(site: Site, *, dated: bool = False) -> list[str]:
+    """List the form by which biomass is corrected; none if there is no biomass or no slope.
+
+    Parameters
+    ----------
+    dated :
+        The records have biomass of their own.
+    """
+    slope, has = float(site.biomass_slope_per_mm), np.any(np.asarray(site.biomass_kg_m2) > 0.0)
+    if not (slope > 0.0 and (dated or has)):
         return []
     name = form_of_slope(slope)
     return ["vegetation" if name is None else f"site.biomass_form={name}"]

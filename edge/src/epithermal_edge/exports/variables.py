@@ -184,7 +184,7 @@ def model_variable(models: Sequence[str]) -> Variable:
 
 def extra_variable(name: str) -> Variable:
     """Describe a housekeeping field or an extra channel; the unit is in its name."""
-    units = {"s": "s", "pct": "%", "hpa": "hPa", "v": "V", "counts": "1"}
+    units = {"s": "s", "pct": "%", "hpa": "hPa", "v": "V", "counts": "1", "m2": "kg m-2"}
     ending = name.rpartition("_")[2]
     what = f"{name.replace('_', ' ')}, as the logger measured it"
     if ending == "c":

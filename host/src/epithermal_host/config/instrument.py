@@ -55,7 +55,7 @@ class InstrumentConfig:
     soil_error_scale: float = 1.0  # scales the laboratory's errors, see `SOIL_ERRORS`
     cover_told_share: float = 0.7  # stations whose vegetation is described
     cover_error_scale: float = 1.0  # scales the errors of that description, see `COVER_ERRORS`
-    biomass_told_share: float = 0.0  # stations that correct their counts for biomass by date
+    biomass_known_share: float = 0.0  # stations that correct their counts for biomass by date
 
     def __post_init__(self) -> None:
         ranges = {f.name: 1.0 for f in dataclasses.fields(self) if "_share" in f.name}

@@ -70,9 +70,10 @@ def write(path: Path, place: Place, bundle: Bundle) -> int:
 def forms_in_use(place: Place, bundle: Bundle) -> list[str]:
     """List the forms behind the estimates, keys of exports.references.FORMS."""
     file = place.site_file
-    forms = [*methods.biomass_forms(file.site), f"site.response={file.site.response}"]
+    dated = file.biomass is not None
+    forms = [*methods.biomass_forms(file.site, dated=dated), f"site.response={file.site.response}"]
     if not file.records.corrected:
-        forms = methods.site_forms(file.site, file.altitude_m, file.cutoff_rigidity_gv)
+        forms = methods.site_forms(file.site, file.altitude_m, file.cutoff_rigidity_gv, dated=dated)
         forms.remove("depth")  # D86 is not written
     forms += methods.network_forms(bundle)
     names = [e.method.lower() for e in place.estimates]

@@ -212,7 +212,7 @@ def _describe_biomass(
     slope acts as one of the biomass.
     """
     rng, cover = scenario.rng("biomass", config.seed), scenario.cover
-    has, error = rng.random() < config.biomass_told_share, rng.standard_normal(2)
+    has, error = rng.random() < config.biomass_known_share, rng.standard_normal(2)
     if not has or cover.biomass_mm == 0.0:
         return {}
     e_days, e_mass = config.cover_error_scale * COVER_ERRORS[:2] * error
