@@ -35,6 +35,7 @@ __all__ = [
     "field_capacity",
     "find_monitor",
     "footprint_radius_m",
+    "form_of_slope",
     "franz_depth_cm",
     "hargreaves_et0",
     "hawdon_scale",
@@ -73,7 +74,7 @@ __all__ = [
 ]
 
 MODULES = (
-    *("atmosphere", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
+    *("atmosphere", "biomass", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
     *("neutron_monitors", "plant_water", "response", "response_forms", "uts", "uts_inverse"),
 )
 
@@ -86,7 +87,7 @@ if TYPE_CHECKING:
         mean_pressure,
         saturation_vapour_pressure,
     )
-    from epithermal_edge.physics.biomass import biomass_at
+    from epithermal_edge.physics.biomass import biomass_at, form_of_slope
     from epithermal_edge.physics.corrections import (
         biomass_factor,
         hawdon_scale,
