@@ -11,7 +11,7 @@ import pytest
 
 from epithermal_edge.inference import features, pipeline
 from epithermal_edge.inference.block import block_of
-from epithermal_edge.inference.features import FEATURES, Bin, contributions
+from epithermal_edge.inference.features import FEATURES, Bin
 from epithermal_edge.physics.atmosphere import absolute_humidity, extraterrestrial_radiation
 from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
 from epithermal_edge.physics.response import (
@@ -120,12 +120,13 @@ def test_the_table_of_factors_is_what_a_corrected_record_has():
 
 @pytest.mark.parametrize("name", [factor.name for factor in FACTORS])
 def test_the_network_sees_each_factor(name):
-    record = next(hourly(1))
-    record = block_of([record])
-    corrected = pipeline.correct(SITE, pipeline.start(), record).corrected
-    doubled = replace(corrected, values=corrected.values | {name: 2.0 * corrected.values[name]})
-    zero = np.zeros((1, 1))
-    one, two = (contributions(record, c, zero, zero)[0, Bin.COUNTS] for c in (corrected, doubled))
+    record, state = block_of([next(hourly(1))]), pipeline.start()
+    correction = pipeline.correct(SITE, state, record)
+    twice = correction.factors | {name: 2.0 * correction.factors[name]}
+    one, two = (
+        pipeline.add_records(SITE, state, record, c)[0].ring[-1, Bin.COUNTS]
+        for c in (correction, replace(correction, factors=twice))
+    )
     assert two == 2.0 * one > 0.0
 
 

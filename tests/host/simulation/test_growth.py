@@ -95,5 +95,5 @@ def test_a_data_set_needs_no_more_calls_for_more_soils_and_twice_for_twice_the_d
     assert few == many
     assert sum(many.values()) < 1.2 * sum(one.values())
     longer = passing(sites, 4)
-    assert (many["step_block"], longer["step_block"]) == (2, 4)
+    assert (many["sum_block"], longer["sum_block"]) == (2, 4)
     assert sum(longer.values()) < 2.05 * sum(many.values())

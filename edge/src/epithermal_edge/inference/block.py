@@ -106,10 +106,12 @@ def carry(first: Array, known: Mask, values: Array) -> Array:
     if len(values) == 1:
         out[1] = np.where(known[0], values[0], first)
         return out
-    if known.all():
+    gaps = ~known.all(axis=0)
+    if not gaps.any():
         return out
-    rows = np.arange(1, len(values) + 1).reshape(-1, *(1,) * (values.ndim - 1))
-    newest = np.zeros(out.shape, dtype=np.intp)
-    np.maximum.accumulate(np.where(known, rows, 0), axis=0, out=newest[1:])
-    carried: Array = np.take_along_axis(out, newest, axis=0)
-    return carried
+    some = out[:, gaps]
+    newest = np.zeros(some.shape, dtype=np.intp)
+    rows = np.arange(1, len(some))[:, np.newaxis]
+    np.maximum.accumulate(np.where(known[:, gaps], rows, 0), axis=0, out=newest[1:])
+    out[:, gaps] = np.take_along_axis(some, newest, axis=0)
+    return out

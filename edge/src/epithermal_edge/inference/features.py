@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import datetime
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.inference.block import Array, Block, Corrected, Mask, carry, each_site
+from epithermal_edge.inference.block import Array, Block, Mask, carry, each_site
 from epithermal_edge.physics.atmosphere import extraterrestrial_radiation, hargreaves_et0
 from epithermal_edge.physics.cosmic import THETA_MAX
 from epithermal_edge.physics.response import response_inversion
-from epithermal_edge.records import FACTORS, Floats, Quality, product
+from epithermal_edge.records import Floats, Quality
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
 
@@ -90,6 +91,32 @@ class Bin(enum.IntEnum):
     T_MAX_C = 11
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Count:
+    """What joins the stream of the counts of R records."""
+
+    usable: Mask  # (R, n)
+    factor: Array  # (R, n) product of all correction factors
+    gaps: NDArray[np.intp]  # (m,) sites with an error that following records share
+    error: Array  # (R, m) that error, relative
+
+    def take(self, rows: NDArray[np.intp]) -> Count:
+        """Select records by ascending row numbers."""
+        if len(rows) == len(self.usable):
+            return self
+        return Count(self.usable[rows], self.factor[rows], self.gaps, self.error[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """The bins of K windows together, in the order in which records closed the windows."""
+
+    hour: Integers  # (K,) they end at hour * 3600 s, Unix time
+    total: Array  # (K, len(Bin), n)
+    dark: Mask  # (K, n) no counts for so long that what is held is void
+    closed_by: NDArray[np.intp]  # (K,) row of the record that closed each, in its block
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The 24 hours up to a full hour; arrays have one value a site."""
@@ -145,63 +172,86 @@ def no_windows(n: int) -> Windows:
     return Windows(row, features, none, none, none > 0.0, integers, row)
 
 
-def contributions(
-    records: Block, corrected: Corrected, shared_error: Array, span_s: Array
-) -> Array:
+def no_sums(n: int) -> Sums:
+    """Return the sums of records that closed no window."""
+    row, total = np.empty(0, dtype=np.int64), np.empty((0, len(Bin), n))
+    return Sums(row, total, np.empty((0, n), dtype=np.bool_), row)
+
+
+def join_sums(parts: Sequence[Sums]) -> Sums:
+    """Join the sums of successive blocks."""
+    names = ("hour", "total", "dark", "closed_by")
+    return Sums(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def contributions(records: Block, count: Count, span_s: Array, out: Array) -> None:
     """Compute what each record adds to the bin of its hour.
 
     Parameters
     ----------
-    records, corrected :
-        As they came, and with the atmosphere taken out.
-    shared_error : (T, n) [1]
-        Relative error of the corrected count that following records share.
+    records, count :
+        As they came, and what joins the stream of their counts.
     span_s : (T, n) [s]
         Time that the record's rain, ET0 and temperature stand for.
-
-    Returns
-    -------
-    (T, len(Bin), n)
-        For `add_to_bins`.
+    out : (T, len(Bin), n)
+        Receives the result; no number of it is -0.0, so that added to 0.0 it keeps its bits.
     """
-    values = corrected.values
-    usable = np.isfinite(values["n_corr_cph"])
-    counts = np.where(usable, values["counts"], 0.0)
-    factor = np.where(usable, product(values[f.name] for f in FACTORS), 0.0)
-    out = np.empty((len(usable), len(Bin), usable.shape[1]))
-    out[:, Bin.LIVE_S] = np.where(usable, values["duration_s"], 0.0)
-    out[:, Bin.COUNTS] = counts * factor
-    out[:, Bin.VARIANCE] = counts * factor * factor
-    out[:, Bin.SHARED] = counts * factor * shared_error
-    for name, total, seconds in (
-        ("rain_mm", Bin.RAIN_MM, Bin.RAIN_S),
-        ("et0_mm", Bin.ET0_MM, Bin.ET0_S),
+    usable, fields = count.usable, records.fields
+    t = fields["temperature_c"]
+    factor = _or_zero(count.factor, usable)
+    out[:, Bin.LIVE_S] = _or_zero(fields["duration_s"], usable)
+    counts = _or_zero(fields["counts"], usable) * factor + 0.0
+    out[:, Bin.COUNTS] = counts
+    np.multiply(counts, factor, out=out[:, Bin.VARIANCE])
+    out[:, Bin.SHARED] = 0.0
+    if count.gaps.size:
+        out[:, Bin.SHARED, count.gaps] = counts[:, count.gaps] * count.error + 0.0
+    for amount, total, seconds in (
+        (fields["rain_mm"], Bin.RAIN_MM, Bin.RAIN_S),
+        (fields["et0_mm"], Bin.ET0_MM, Bin.ET0_S),
+        (t * span_s, Bin.TEMPERATURE, Bin.TEMPERATURE_S),
     ):
-        amount = records.fields[name]
         known = np.isfinite(amount)
-        out[:, total] = np.where(known, amount, 0.0)
-        out[:, seconds] = np.where(known, span_s, 0.0)
-    t = records.fields["temperature_c"]
-    known = np.isfinite(t)
-    out[:, Bin.TEMPERATURE] = np.where(known, t * span_s, 0.0)
-    out[:, Bin.TEMPERATURE_S] = np.where(known, span_s, 0.0)
+        np.add(_or_zero(amount, known), 0.0, out=out[:, total])
+        out[:, seconds] = _or_zero(span_s, known)
     out[:, Bin.T_MIN_C] = t
     out[:, Bin.T_MAX_C] = t
-    return out
+    missing = np.isnan(t)
+    if missing.any():
+        out[:, Bin.T_MIN_C][missing] = np.inf
+        out[:, Bin.T_MAX_C][missing] = -np.inf
 
 
-def add_to_bins(bins: Array, at: NDArray[np.intp], added: Array) -> None:
+def _or_zero(values: Array, where: Mask) -> Array:
+    """Replace values by 0 where they do not count."""
+    return values if where.all() else np.where(where, values, 0.0)
+
+
+def add_to_bins(
+    bins: Array, at: NDArray[np.intp], records: Block, count: Count, span_s: Array
+) -> None:
     """Add records to their bins in place, one after the other.
 
     Parameters
     ----------
     bins : (hours, len(Bin), n)
+        Filled up to that of the first record; those after it are new.
     at : (T,)
         Bin of each record, ascending.
-    added : (T, len(Bin), n)
-        From `contributions`.
+    records, count, span_s :
+        As of `contributions`.
     """
-    rank = np.arange(len(at)) - np.searchsorted(at, at)  # of the record in its hour
+    first, size, n = int(at[0]), len(at), bins.shape[2]
+    new = empty_bins(1, n)
+    one_an_hour = int(at[-1]) - first == size - 1 and (size == 1 or bool((np.diff(at) == 1).all()))
+    if one_an_hour and np.array_equal(bins[first], new[0]):  # each is the whole bin
+        contributions(records, count, span_s, bins[first : first + size])
+        bins[first + size :] = new
+        return
+    bins[first + 1 :] = new
+    added = np.empty((size, len(Bin), n))
+    contributions(records, count, span_s, added)
+    rank = np.arange(size) - np.searchsorted(at, at)  # of the record in its hour
     for turn in range(int(rank.max(initial=-1)) + 1):
         rows = rank == turn
         hour, values = at[rows], added[rows]
@@ -210,38 +260,51 @@ def add_to_bins(bins: Array, at: NDArray[np.intp], added: Array) -> None:
         bins[hour, Bin.T_MAX_C] = np.fmax(bins[hour, Bin.T_MAX_C], values[:, Bin.T_MAX_C])
 
 
-def windows(
-    site: Site,
-    bins: Array,
-    first: NDArray[np.intp],
-    hour: Integers,
-    dark: Mask,
-    held: Array,
-    closed_by: NDArray[np.intp],
-) -> tuple[Windows, Array]:
-    """Compute the features of K windows.
+def sum_bins(bins: Array, first: NDArray[np.intp]) -> Array:
+    """Sum the 24 bins of each of K windows, the oldest first; extremes are those of all.
 
     Parameters
     ----------
     bins : (hours, len(Bin), n)
         Hourly bins in the order of time.
     first : (K,)
-        The oldest of the 24 bins of each window.
-    hour : (K,)
-        The windows end at hour * 3600 s, Unix time.
-    dark : (K, n)
-        Where there were no counts for so long that what is held is void.
+        The oldest of the bins of each window, ascending.
+
+    Returns
+    -------
+    (K, len(Bin), n)
+    """
+    days, begin = len(first), int(first[0])
+    if days == 1 or (np.diff(first) == HOURS).all():
+        parts = bins[begin : begin + HOURS * days].reshape(days, HOURS, *bins.shape[1:])
+        total = np.empty((days, *bins.shape[1:]))
+        np.add.reduce(parts[:, :, : Bin.T_MIN_C], axis=1, out=total[:, : Bin.T_MIN_C])
+        np.minimum.reduce(parts[:, :, Bin.T_MIN_C], axis=1, out=total[:, Bin.T_MIN_C])
+        np.maximum.reduce(parts[:, :, Bin.T_MAX_C], axis=1, out=total[:, Bin.T_MAX_C])
+        return total
+    total = bins[first]  # the same sums, in the same order
+    for later in range(1, HOURS):
+        after = bins[first + later]
+        total[:, : Bin.T_MIN_C] += after[:, : Bin.T_MIN_C]
+        for row, extreme in ((Bin.T_MIN_C, np.minimum), (Bin.T_MAX_C, np.maximum)):
+            extreme(total[:, row], after[:, row], out=total[:, row])
+    return total
+
+
+def windows(site: Site, parts: Sums, held: Array) -> tuple[Windows, Array]:
+    """Compute the features of K windows.
+
+    Parameters
+    ----------
     held : (phases, 2, n) [m3 m-3]
         Inversion and its sigma of each phase's last window that had counts; NaN before the first.
-    closed_by : (K,)
-        Row of the record that closed each.
 
     Returns
     -------
     Windows, (phases, 2, n)
         The windows, and what the next window of each phase holds.
     """
-    sums, t_min, t_max = _sums(bins, first)
+    hour, sums, dark = parts.hour, parts.total, parts.dark
     theta, sigma, clipped = _inversion(site, sums)
     gap = sums[:, Bin.LIVE_S] < ENOUGH_S
     phase = phase_of(hour, len(held))
@@ -250,7 +313,7 @@ def windows(
     rain_known = sums[:, Bin.RAIN_S] >= ENOUGH_S
     days, day = np.unique((hour - HOURS // 2) // HOURS, return_inverse=True)
     day_of_year = np.array([_day_of_year(d) for d in days.tolist()], dtype=np.float64)
-    et0 = _et0(site, sums, t_min, t_max, day_of_year[day])
+    et0 = _et0(site, sums, day_of_year[day])
     et0_known = np.isfinite(et0)
     values = {
         "theta_inv": shown[:, 0],
@@ -274,26 +337,9 @@ def windows(
         theta_classical_sigma=np.where(gap, np.nan, sigma),
         restart=np.isnan(before[:, 0]),
         quality=quality.astype(np.int64),
-        closed_by=closed_by,
+        closed_by=parts.closed_by,
     )
     return out, held
-
-
-def _sums(bins: Array, first: NDArray[np.intp]) -> tuple[Array, Array, Array]:
-    """Sum 24 bins (K, len(Bin), n), the oldest first, and find their extreme temperatures."""
-    if len(first) == 1:  # the same sums, in the same order
-        ring = bins[first[0] : first[0] + HOURS]
-        t_min = np.minimum.reduce(ring[:, Bin.T_MIN_C], keepdims=True)
-        t_max = np.maximum.reduce(ring[:, Bin.T_MAX_C], keepdims=True)
-        return np.add.reduce(ring, keepdims=True), t_min, t_max
-    total = bins[first]
-    t_min, t_max = total[:, Bin.T_MIN_C].copy(), total[:, Bin.T_MAX_C].copy()
-    for later in range(1, HOURS):
-        after = bins[first + later]
-        total += after
-        np.minimum(t_min, after[:, Bin.T_MIN_C], out=t_min)
-        np.maximum(t_max, after[:, Bin.T_MAX_C], out=t_max)
-    return total, t_min, t_max
 
 
 def _hold(
@@ -391,7 +437,7 @@ def _inversion(site: Site, sums: Array) -> tuple[Array, Array, Mask]:
     return theta, sigma, (theta <= 0.0) | (theta >= THETA_MAX)
 
 
-def _et0(site: Site, sums: Array, t_min: Array, t_max: Array, day_of_year: Array) -> Array:
+def _et0(site: Site, sums: Array, day_of_year: Array) -> Array:
     """Return ET0 of each day (K, n): as given, else by Hargreaves, else NaN."""
     given_s, warm_s = sums[:, Bin.ET0_S], sums[:, Bin.TEMPERATURE_S]
     given_s = np.where(given_s >= ENOUGH_S, given_s, np.nan)
@@ -399,8 +445,8 @@ def _et0(site: Site, sums: Array, t_min: Array, t_max: Array, day_of_year: Array
     warm_s = np.where(warm_s >= ENOUGH_S, warm_s, np.nan)
     by_temperature = hargreaves_et0(
         sums[:, Bin.TEMPERATURE] / warm_s,
-        np.where(np.isnan(warm_s), np.nan, t_min),
-        np.where(np.isnan(warm_s), np.nan, t_max),
+        np.where(np.isnan(warm_s), np.nan, sums[:, Bin.T_MIN_C]),
+        np.where(np.isnan(warm_s), np.nan, sums[:, Bin.T_MAX_C]),
         site.latitude_deg,
         day_of_year[:, None],
     )

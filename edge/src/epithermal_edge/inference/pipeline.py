@@ -6,6 +6,7 @@ thousands of records of a replay, and training's thousands of sites abreast.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -18,20 +19,23 @@ from epithermal_edge.inference.block import (
     Corrected,
     Mask,
     block_of,
-    carry,
 )
 from epithermal_edge.inference.features import (
     HOURS,
     Bin,
+    Count,
     Integers,
+    Sums,
     Window,
     Windows,
     add_to_bins,
-    contributions,
     empty_bins,
+    no_sums,
     no_windows,
+    sum_bins,
     windows,
 )
+from epithermal_edge.inference.hold import Held, hold
 from epithermal_edge.physics.atmosphere import absolute_humidity
 from epithermal_edge.physics.biomass import biomass_at
 from epithermal_edge.physics.corrections import (
@@ -103,17 +107,29 @@ def start(n: int = 1, phases: int = HOURS) -> PipelineState:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Correction:
-    """A block with the atmosphere taken out, before it joins the stream."""
+    """What takes the atmosphere out of a block, before it joins the stream."""
 
-    corrected: Corrected
-    shared_error: Array  # (T, n) relative error that the monitor's age brings
+    records: Block
+    factors: dict[str, Array]  # in the order of FACTORS; (T, n), or (n,) if no record changes it
+    missing: Mask  # (T, n) no count
+    zero: Mask  # (T, n) a zero that no soil explains
     late: Mask  # (T,) ends no later than a record before it: not part of the stream
-    humidity_g_m3: Array  # (n,) these four as in PipelineState, after the block
-    humidity_age_s: Array
-    incoming: Array
-    incoming_age_s: Array
+    air: Held  # absolute humidity
+    monitor: Held  # count rate of the neutron monitor
+
+    @functools.cached_property
+    def corrected(self) -> Corrected:
+        """The corrected records; the stream itself does not need them."""
+        return _describe(self)
+
+    @property
+    def shared_error(self) -> Array:
+        """Relative error of each count that the age of the monitor's value brings, (T, n)."""
+        error = np.zeros(self.missing.shape)
+        error[:, self.monitor.gaps] = self.monitor.error
+        return error
 
 
 def step(
@@ -136,6 +152,22 @@ def record_of(end_s: float, corrected: Corrected, row: int) -> CorrectedRecord:
     """Return one record of a corrected block."""
     values = {name: column[row] for name, column in corrected.values.items()}
     return CorrectedRecord(end_s=end_s, quality=corrected.quality[row], **values)
+
+
+def sum_block(site: Site, state: PipelineState, records: Block) -> tuple[PipelineState, Sums]:
+    """Correct a block and sum the windows that it closes; `close` computes their features.
+
+    The windows of several blocks may be closed together.
+    """
+    return _sum_records(state, records, correct(site, state, records), None)
+
+
+def close(site: Site, state: PipelineState, sums: Sums) -> tuple[PipelineState, Windows]:
+    """Compute the features of windows, in the order in which they were summed."""
+    if not len(sums.hour):
+        return state, no_windows(sums.dark.shape[1])
+    closed, held = windows(site, sums, state.held)
+    return replace(state, held=held), closed
 
 
 def add_records(
@@ -167,47 +199,70 @@ def add_records(
         which it ends; one that ends on the full hour closes it. Where all are late, the state is
         the one given.
     """
-    corrected, rows = _flagged(correction, flags), np.flatnonzero(~correction.late)
+    unused = None if flags is None else (flags & int(UNUSED)) != 0
+    corrected = _flagged(correction, flags, unused)
+    after, sums = _sum_records(state, records, correction, unused)
+    after, closed = close(site, after, sums)
+    return after, corrected, closed
+
+
+def _flagged(correction: Correction, flags: Integers | None, unused: Mask | None) -> Corrected:
+    """Add the flags of quality control and of late records; take counts out that are not used."""
+    values, quality = correction.corrected.values, correction.corrected.quality
+    if flags is not None:
+        quality = quality | flags
+    if unused is not None and unused.any():
+        names = ("n_corr_cph", "n_corr_sigma_cph")
+        values = values | {name: np.where(unused, np.nan, values[name]) for name in names}
+    if correction.late.any():
+        quality = quality | np.where(correction.late, int(Quality.LATE), 0)[:, np.newaxis]
+    return Corrected(values, quality)
+
+
+def _sum_records(
+    state: PipelineState, records: Block, correction: Correction, unused: Mask | None
+) -> tuple[PipelineState, Sums]:
+    """Add records to the bins of their hours, and sum the windows that they close."""
     n = len(state.dark_h)
+    rows = np.flatnonzero(~correction.late)
     if not rows.size:
-        return state, corrected, no_windows(n)
-    stream, used = records.take(rows), corrected.take(rows)
+        return state, no_sums(n)
+    stream = records.take(rows)
+    count = _count(correction, unused).take(rows)
     hours = _hours(state, stream.end_s)
-    bins = np.concatenate(
-        (state.ring, state.open_bin[np.newaxis], empty_bins(len(hours.closed), n))
-    )
-    span_s = _span_s(state, stream)
-    added = contributions(stream, used, correction.shared_error[rows], span_s)
-    add_to_bins(bins, HOURS + hours.at, added)
-    closed, dark_h, held = _close(site, state, bins, hours, rows)
     end = len(hours.closed)
+    bins = np.empty((HOURS + end + 1, len(Bin), n))
+    bins[:HOURS], bins[HOURS] = state.ring, state.open_bin
+    bins[HOURS + 1 : HOURS + 1 + hours.at[0]] = empty_bins(1, n)
+    add_to_bins(bins, HOURS + hours.at, stream, count, _span_s(state, stream))
+    sums, dark_h = _close(state, bins, hours, rows)
     after = PipelineState(
         last_end_s=float(stream.end_s[-1]),
         hour=hours.open,
         open_bin=bins[HOURS + end].copy(),
         ring=bins[end : end + HOURS].copy(),
-        held=held,
+        held=state.held,
         dark_h=dark_h,
-        humidity_g_m3=correction.humidity_g_m3,
-        humidity_age_s=correction.humidity_age_s,
-        incoming=correction.incoming,
-        incoming_age_s=correction.incoming_age_s,
+        humidity_g_m3=correction.air.newest,
+        humidity_age_s=correction.air.newest_age_s,
+        incoming=correction.monitor.newest,
+        incoming_age_s=correction.monitor.newest_age_s,
     )
-    return after, corrected, closed
+    return after, sums
 
 
-def _flagged(correction: Correction, flags: Integers | None) -> Corrected:
-    """Add the flags of quality control and of late records; take counts out that are not used."""
-    values, quality = correction.corrected.values, correction.corrected.quality
-    if flags is not None:
-        quality = quality | flags
-        unused = (flags & int(UNUSED)) != 0
-        if unused.any():
-            names = ("n_corr_cph", "n_corr_sigma_cph")
-            values = values | {name: np.where(unused, np.nan, values[name]) for name in names}
-    if correction.late.any():
-        quality = quality | np.where(correction.late, int(Quality.LATE), 0)[:, np.newaxis]
-    return Corrected(values, quality)
+def _count(correction: Correction, unused: Mask | None) -> Count:
+    """Decide which counts join the stream, and by which factor."""
+    factor = product(correction.factors.values())
+    fields = correction.records.fields
+    with np.errstate(divide="ignore", invalid="ignore"):
+        n_corr_cph = fields["counts"] / (fields["duration_s"] / HOUR_S)
+        n_corr_cph *= factor
+    usable = np.isfinite(n_corr_cph)
+    usable &= ~(correction.missing | correction.zero)
+    if unused is not None:
+        usable &= ~unused
+    return Count(usable, factor, correction.monitor.gaps, correction.monitor.error)
 
 
 def _span_s(state: PipelineState, records: Block) -> Array:
@@ -246,9 +301,9 @@ def _hours(state: PipelineState, end_s: Array) -> _Hours:
 
 
 def _close(
-    site: Site, state: PipelineState, bins: Array, hours: _Hours, rows: NDArray[np.intp]
-) -> tuple[Windows, Array, Array]:
-    """Compute the windows of closed hours, hours since the last count and what phases hold.
+    state: PipelineState, bins: Array, hours: _Hours, rows: NDArray[np.intp]
+) -> tuple[Sums, Array]:
+    """Sum the windows of closed hours, and return the hours since the last count.
 
     Parameters
     ----------
@@ -258,70 +313,72 @@ def _close(
         Of the records in their block.
     """
     end, n = len(hours.closed), len(state.dark_h)
+    newest = hours.first - 1 - state.dark_h  # hour of the last count
+    if not end:
+        return no_sums(n), hours.open - 1 - newest
+    closing = np.flatnonzero(hours.closed % (HOURS // state.held.shape[0]) == 0)
     counted = bins[HOURS : HOURS + end, Bin.LIVE_S] > 0.0
-    hour = np.broadcast_to(hours.closed[:, np.newaxis].astype(np.float64), counted.shape)
-    newest = carry(hours.first - 1 - state.dark_h, counted, hour)  # hour of the last count
-    dark_h = hours.open - 1 - newest[-1]
-    phases = state.held.shape[0]
-    closing = np.flatnonzero(hours.closed % (HOURS // phases) == 0)
+    hour = np.where(counted, hours.closed[:, np.newaxis], -np.inf)
+    parts = np.concatenate(([0], closing[closing < end - 1] + 1))  # each up to a closing hour
+    last = np.maximum.reduceat(hour, parts, axis=0)
+    last[0] = np.maximum(last[0], newest)
+    last = np.maximum.accumulate(last, axis=0)
+    dark_h = hours.open - 1 - last[-1]
     if not closing.size:
-        return no_windows(n), dark_h, state.held
-    made, held = windows(
-        site,
-        bins,
-        closing + 1,
-        hours.closed[closing],
-        hour[closing] - newest[closing + 1] > RESTART_H,
-        state.held,
-        rows[hours.closed_by[closing]],
-    )
-    return made, dark_h, held
+        return no_sums(n), dark_h
+    closed = hours.closed[closing]
+    dark = closed[:, np.newaxis] - last[: len(closing)] > RESTART_H
+    sums = Sums(closed, sum_bins(bins, closing + 1), dark, rows[hours.closed_by[closing]])
+    return sums, dark_h
 
 
 def correct(site: Site, state: PipelineState, records: Block) -> Correction:
     """Correct a block for the atmosphere; missing air and monitor values are held."""
     fields = records.fields
-    counts, duration_s = fields["counts"], fields["duration_s"]
     newest_s = np.maximum.accumulate(np.concatenate(([state.last_end_s], records.end_s)))[:-1]
     late = records.end_s <= newest_s
     elapsed_s = np.where(np.isfinite(newest_s), np.fmax(records.end_s - newest_s, 0.0), 0.0)
-
-    missing, zero = _without_counts(site, counts, duration_s)
-    quality = np.where(missing, int(Quality.MISSING), 0)
-    quality |= np.where(zero, int(Quality.ZERO_COUNTS), 0)
-    pressure_hpa = fields["pressure_hpa"]
-    quality |= np.where(np.isnan(pressure_hpa), int(Quality.PRESSURE_MISSING), 0)
-    air = _hold_humidity(site, state, records, late, elapsed_s, quality)
-    monitor = _hold_incoming(site, state, records, late, elapsed_s, quality)
-
+    missing, zero = _without_counts(site, fields["counts"], fields["duration_s"])
+    air = _hold_humidity(site, state, records, late, elapsed_s)
+    monitor = _hold_incoming(site, state, records, late, elapsed_s)
     biomass_kg_m2 = biomass_at(site, records.end_s, fields.get("biomass_kg_m2", NAN))
+    by_name = factors(site, fields["pressure_hpa"], air.value, monitor.value, biomass_kg_m2)
+    return Correction(records, by_name, missing, zero, late, air, monitor)
+
+
+def _describe(correction: Correction) -> Corrected:
+    """Compute the corrected records of a block and their flags, without quality control."""
+    fields, missing, zero = correction.records.fields, correction.missing, correction.zero
+    counts, duration_s = fields["counts"], fields["duration_s"]
     by_name = {
         name: value if value.shape == counts.shape else np.full(counts.shape, value)
-        for name, value in factors(
-            site, pressure_hpa, air.value, monitor.value, biomass_kg_m2
-        ).items()
+        for name, value in correction.factors.items()
     }
     hours = np.where(missing, np.nan, duration_s) / HOUR_S
     n_raw_cph = counts / hours
     factor = product(by_name.values())
     n_corr_cph = np.where(zero, np.nan, n_raw_cph * factor)
     poisson = np.sqrt(np.where(counts < 0.0, np.nan, counts)) / hours * factor
-    shared_error = monitor.error
+    shared_cph = n_corr_cph * correction.shared_error
     values = {
         "duration_s": duration_s,
         "counts": counts,
         "n_raw_cph": n_raw_cph,
         "n_corr_cph": n_corr_cph,
-        "n_corr_sigma_cph": np.sqrt(poisson * poisson + (n_corr_cph * shared_error) ** 2),
+        "n_corr_sigma_cph": np.sqrt(poisson * poisson + shared_cph**2),
         **by_name,
-        "abs_humidity_g_m3": air.value,
+        "abs_humidity_g_m3": correction.air.value,
     }
-    return Correction(
-        Corrected(values, quality),
-        shared_error,
-        late,
-        *(air.newest, air.newest_age_s, monitor.newest, monitor.newest_age_s),
-    )
+    quality = np.where(missing, int(Quality.MISSING), 0)
+    quality |= np.where(zero, int(Quality.ZERO_COUNTS), 0)
+    quality |= np.where(np.isnan(fields["pressure_hpa"]), int(Quality.PRESSURE_MISSING), 0)
+    for held, old, lost in (
+        (correction.air, Quality.HUMIDITY_HELD, Quality.HUMIDITY_MISSING),
+        (correction.monitor, Quality.INCOMING_HELD, Quality.INCOMING_MISSING),
+    ):
+        flag = np.where(held.lost, int(lost), int(old))
+        quality[:, held.gaps] |= np.where(held.known[:, held.gaps], 0, flag)
+    return Corrected(values, quality)
 
 
 def _without_counts(site: Site, counts: Array, duration_s: Array) -> tuple[Mask, Mask]:
@@ -364,61 +421,25 @@ def factors(
     }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    """A measured value, the last known one where it is missing."""
-
-    value: Array  # (T, n)
-    age_s: Array  # (T, n) 0 where it is known
-    newest: Array  # (n,) after the block
-    newest_age_s: Array  # (n,)
-    error: Array  # (T, n) relative, because of its age
-
-
-def _hold(
-    first: Array, first_age_s: Array, known: Mask, now: Array, late: Mask, elapsed_s: Array
-) -> _Held:
-    """Hold the last known value (n,) of age (n,) where it is not known now, (T, n)."""
-    kept = carry(first, known & ~late[:, np.newaxis], now)
-    value = np.where(known, now, kept[:-1])
-    age_s = np.zeros(now.shape)
-    before = np.concatenate(([-1], np.where(late, -1, np.arange(len(late)))))
-    before = np.maximum.accumulate(before)  # newest row of the stream before each row
-    for row in np.flatnonzero(~known.all(axis=1)).tolist():
-        old_s = first_age_s if before[row] < 0 else age_s[before[row]]
-        age_s[row] = np.where(known[row], 0.0, old_s + elapsed_s[row])
-    newest_age_s = first_age_s if before[-1] < 0 else age_s[before[-1]].copy()
-    return _Held(value, age_s, kept[-1].copy(), newest_age_s, np.zeros(now.shape))
-
-
 def _hold_humidity(
-    site: Site,
-    state: PipelineState,
-    records: Block,
-    late: Mask,
-    elapsed_s: Array,
-    quality: Integers,
-) -> _Held:
-    """Return the absolute humidity [g m-3], held for a day; flags go into `quality`."""
+    site: Site, state: PipelineState, records: Block, late: Mask, elapsed_s: Array
+) -> Held:
+    """Return the absolute humidity [g m-3], held for a day."""
     fields = records.fields
     now = absolute_humidity(fields["temperature_c"], fields["relative_humidity_pct"])
     known = np.isfinite(now)
-    held = _hold(state.humidity_g_m3, state.humidity_age_s, known, now, late, elapsed_s)
-    lost = held.age_s > HUMIDITY_HOLD_S
-    quality |= np.where(
-        known, 0, np.where(lost, int(Quality.HUMIDITY_MISSING), int(Quality.HUMIDITY_HELD))
-    )
-    return replace(held, value=np.where(lost, site.humidity_ref_g_m3, held.value))
+    held, age_s = hold(state.humidity_g_m3, state.humidity_age_s, known, now, late, elapsed_s)
+    if not held.gaps.size:
+        return held
+    lost = age_s > HUMIDITY_HOLD_S
+    usual = np.broadcast_to(site.humidity_ref_g_m3, now.shape[1:])[held.gaps]
+    held.value[:, held.gaps] = np.where(lost, usual, held.value[:, held.gaps])
+    return replace(held, lost=lost)
 
 
 def _hold_incoming(
-    site: Site,
-    state: PipelineState,
-    records: Block,
-    late: Mask,
-    elapsed_s: Array,
-    quality: Integers,
-) -> _Held:
+    site: Site, state: PipelineState, records: Block, late: Mask, elapsed_s: Array
+) -> Held:
     """Return the monitor's value, held if missing, and the relative error of its age.
 
     A value is held for ever, since a step back to none would be a step in theta; after
@@ -426,13 +447,15 @@ def _hold_incoming(
     """
     now = records.fields["incoming"]
     if site.incoming_form == "none":
-        none, zero = np.full(now.shape, np.nan), np.zeros(now.shape)
-        return _Held(none, zero, state.incoming, state.incoming_age_s, zero)
+        none, no_gaps = np.full(now.shape, np.nan), np.empty(0, dtype=np.intp)
+        nowhere = np.empty((len(now), 0), dtype=np.bool_)
+        known = np.ones(now.shape, dtype=np.bool_)
+        return Held(none, known, no_gaps, nowhere, np.empty(nowhere.shape), state.incoming,
+                     state.incoming_age_s)  # fmt: skip
     known = np.isfinite(now) & (now > 0.0)
-    held = _hold(state.incoming, state.incoming_age_s, known, now, late, elapsed_s)
-    lost = np.isnan(held.value) | (held.age_s > INCOMING_HOLD_S)
-    quality |= np.where(
-        known, 0, np.where(lost, int(Quality.INCOMING_MISSING), int(Quality.INCOMING_HELD))
-    )
-    error = INCOMING_SIGMA_PER_SQRT_D * np.sqrt(held.age_s / 86400.0)
-    return replace(held, error=np.fmin(error, INCOMING_SIGMA_MAX))
+    held, age_s = hold(state.incoming, state.incoming_age_s, known, now, late, elapsed_s)
+    if not held.gaps.size:
+        return held
+    lost = np.isnan(held.value[:, held.gaps]) | (age_s > INCOMING_HOLD_S)
+    error = INCOMING_SIGMA_PER_SQRT_D * np.sqrt(age_s / 86400.0)
+    return replace(held, lost=lost, error=np.fmin(error, INCOMING_SIGMA_MAX))

@@ -1,7 +1,7 @@
 """Compute features and labels of many simulated stations with the station's own pipeline.
 
 The host computes no feature itself: it simulates records and passes them, hour by hour for many
-stations at once, to `epithermal_edge.inference.pipeline.step_block`.
+stations at once, to `epithermal_edge.inference.pipeline.sum_block`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from epithermal_edge.config.yearly import DAYS
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.block import FIELDS, Block
-from epithermal_edge.inference.features import FEATURES, Window
+from epithermal_edge.inference.features import FEATURES, Sums, join_sums
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32
 from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
@@ -229,22 +229,23 @@ def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windo
         The fields of RawRecord.
     """
     state = pipeline.start(columns["counts"].shape[1], phases=1)
-    windows: list[Window] = []
+    parts: list[Sums] = []
+    unknown = np.full((BLOCK_H, columns["counts"].shape[1]), np.nan)
     for begin in range(0, len(end_s), BLOCK_H):
         rows = slice(begin, begin + BLOCK_H)
         block = {
             name: np.round(values[rows].astype(np.float64, order="C"), DECIMALS)
             for name, values in columns.items()
         }
-        unknown = np.full(block["counts"].shape, np.nan)
-        fields = {name: block.get(name, unknown) for name in FIELDS}
-        state, _, completed = pipeline.step_block(site, state, Block(end_s[rows], fields))
-        windows += completed.each()
+        fields = {name: block.get(name, unknown[: len(block["counts"])]) for name in FIELDS}
+        state, sums = pipeline.sum_block(site, state, Block(end_s[rows], fields))
+        parts.append(sums)
+    _, windows = pipeline.close(site, state, join_sums(parts))
     return Windows(
-        features=np.stack([w.features for w in windows], axis=1),
-        theta_classical=np.stack([w.theta_classical for w in windows], axis=1),
-        theta_classical_sigma=np.stack([w.theta_classical_sigma for w in windows], axis=1),
-        end_s=np.array([3600.0 * w.hour for w in windows]),
+        features=windows.features.swapaxes(0, 1),
+        theta_classical=windows.theta_classical.T,
+        theta_classical_sigma=windows.theta_classical_sigma.T,
+        end_s=3600.0 * windows.hour,
     )
 
 
