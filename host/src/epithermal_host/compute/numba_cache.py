@@ -25,6 +25,7 @@ FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 KERNELS = (
     "compute/numba_cache.py",
     "neutrons/cosmic_kernel.py",
+    "simulation/detector_kernel.py",
     "soil/richards_kernel.py",
     "soil/richards_newton.py",
     "soil/richards_time.py",

@@ -25,6 +25,7 @@ from epithermal_host.config.instrument import (
     InstrumentConfig,
 )
 from epithermal_host.simulation import detector_faults
+from epithermal_host.simulation import detector_kernel as kernel
 from epithermal_host.simulation.known_site import Days, correction_factors, describe_site
 from epithermal_host.simulation.scenario import Scenario
 from epithermal_host.weather.generator import Weather
@@ -81,16 +82,13 @@ def observe(
     rng = scenario.rng("instrument", config.seed)
     days = weather.day.size
     air = _air(weather)
-    middle = (np.arange(HOURS * days) + 0.5) / HOURS
     true_site = _true_site(scenario.site, config, rng)
     sensitivity = detector_faults.drift(HOURS * days, config.drift_sigma, rng)
-    rate = np.interp(middle, np.arange(days + 1.0), rate_cph) * sensitivity
-    first = int(weather.day[0]) * HOURS
-    end_s = (first + 1 + np.arange(HOURS * days)) * HOUR_S
-    rate = rate / correction_factors(true_site, air, end_s)
+    end_s = (int(weather.day[0]) * HOURS + 1 + np.arange(HOURS * days)) * HOUR_S
     spread = config.duration_spread_s
     duration_s = HOUR_S + rng.integers(-spread, spread, HOURS * days, endpoint=True)
-    expected = rate * duration_s / HOUR_S
+    factor = correction_factors(true_site, air, end_s)
+    expected = kernel.expected_counts(rate_cph, sensitivity, factor, duration_s, HOUR_S)
     counts = rng.poisson(expected).astype(np.float64) if config.counting_noise else expected
     readings = _sensors(weather, air, config, rng)
     columns = {"duration_s": duration_s, "counts": counts, **readings}
@@ -120,55 +118,50 @@ def _sensors(
 ) -> dict[str, Array]:
     """Simulate the sensor readings with offsets and faults; (24 * days,) each."""
     offset = config.offset_scale * OFFSETS * rng.standard_normal(OFFSETS.size)
-    humidity = np.clip(air["relative_humidity_pct"] + offset[2], 0.0, 100.0)
     rain = _rain(detector_faults.add_gauge_errors(weather.precipitation_mm, config, rng), rng)
     incoming = detector_faults.add_monitor_faults(
         air["incoming"], config.monitor_faults_per_year, rng
     )
+    humidity_pct = air["relative_humidity_pct"]
     return {
-        "pressure_hpa": np.round(air["pressure_hpa"] + offset[0], 1),
-        "temperature_c": np.round(air["temperature_c"] + offset[1], 1),
-        "relative_humidity_pct": np.round(humidity, 1),
+        "pressure_hpa": kernel.rounded(air["pressure_hpa"], offset[0], -np.inf, np.inf, 10.0),
+        "temperature_c": kernel.rounded(air["temperature_c"], offset[1], -np.inf, np.inf, 10.0),
+        "relative_humidity_pct": kernel.rounded(humidity_pct, offset[2], 0.0, 100.0, 10.0),
         "rain_mm": rain,
         "et0_mm": _et0(weather.et0_mm),
-        "incoming": np.round(incoming, 2),
+        "incoming": kernel.rounded(incoming, 0.0, -np.inf, np.inf, 100.0),
     }
 
 
 def _air(weather: Weather) -> dict[str, Array]:
     """Derive hourly from daily air: a cosine between the temperature extremes, constant vapour."""
-    days = weather.day.size
-    hour = np.tile(np.arange(HOURS) + 0.5, days)
     t_mean = 0.5 * (weather.t_min_c + weather.t_max_c)
     half = 0.5 * (weather.t_max_c - weather.t_min_c)
-    cycle = np.cos(2.0 * np.pi * (hour - WARMEST_H) / HOURS)
-    temperature = np.repeat(t_mean, HOURS) + np.repeat(half, HOURS) * cycle
-    vapour = np.repeat(absolute_humidity(t_mean, weather.relative_humidity_pct), HOURS)
-    saturated = absolute_humidity(temperature, 100.0)
-    at_noon, when = np.arange(days) + 0.5, (np.arange(HOURS * days) + 0.5) / HOURS
+    cycle = np.cos(2.0 * np.pi * (np.arange(HOURS) + 0.5 - WARMEST_H) / HOURS)
+    temperature = (t_mean[:, None] + half[:, None] * cycle).ravel()
+    vapour = absolute_humidity(t_mean, weather.relative_humidity_pct)
     return {
         "temperature_c": temperature,
-        "relative_humidity_pct": np.minimum(100.0 * vapour / saturated, 100.0),
-        "pressure_hpa": np.interp(when, at_noon, weather.pressure_hpa),
-        "incoming": np.interp(when, at_noon, weather.incoming),
+        "relative_humidity_pct": kernel.relative_humidity(
+            vapour, absolute_humidity(temperature, 100.0)
+        ),
+        "pressure_hpa": kernel.noon_to_hours(weather.pressure_hpa),
+        "incoming": kernel.noon_to_hours(weather.incoming),
     }
 
 
 def _rain(daily_mm: Array, rng: np.random.Generator) -> Array:
     """Distribute each day's rain over one shower of several hours, in tips of 0.1 mm."""
     days = daily_mm.size
-    begin = rng.integers(0, HOURS, (days, 1))
-    length = 1 + rng.poisson(3.0, (days, 1))
-    hour = np.arange(HOURS)[None, :]
-    weight = rng.exponential(1.0, (days, HOURS)) + 1e-6
-    weight *= (hour >= begin) & (hour < begin + length)
-    hourly = daily_mm[:, None] * weight / weight.sum(axis=1, keepdims=True)
-    tips = np.round(np.cumsum(hourly.ravel()) * 10.0)  # the bucket holds the remainder
-    return np.asarray(np.diff(tips, prepend=0.0) / 10.0)
+    begin = rng.integers(0, HOURS, days)
+    length = 1 + rng.poisson(3.0, days)
+    weight = rng.exponential(1.0, (days, HOURS))
+    kernel.limit_to_shower(weight, begin, length)
+    return kernel.tips(daily_mm, weight, weight.sum(axis=1))
 
 
 def _et0(daily_mm: Array) -> Array:
     """Distribute each day's ET0 over daylight: half a sine from 6 to 18 h."""
     hour = np.arange(HOURS) + 0.5
     shape = np.maximum(np.sin(np.pi * (hour - 6.0) / 12.0), 0.0)
-    return np.asarray(np.round((daily_mm[:, None] * shape / shape.sum()).ravel(), 3))
+    return kernel.spread(daily_mm, shape, shape.sum(), 1000.0)

@@ -53,8 +53,10 @@ def lose_hours(
     for _ in range(rng.poisson(config.outages_per_year * hours / 8766.0)):
         begin = int(rng.integers(0, hours))
         outage[begin : begin + int(HOURS * rng.uniform(1.0, config.outage_max_d))] = True
-    for name, values in columns.items():
-        if name == "duration_s":
-            values[lost | outage] = 0.0
-        else:
-            values[lost | outage if name == "counts" else outage] = np.nan
+    uncounted = np.flatnonzero(lost | outage)
+    silent = np.flatnonzero(outage)
+    columns["duration_s"][uncounted] = 0.0
+    columns["counts"][uncounted] = np.nan
+    if silent.size:
+        for name in columns.keys() - {"duration_s", "counts"}:
+            columns[name][silent] = np.nan
