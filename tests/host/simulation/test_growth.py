@@ -83,7 +83,7 @@ def passing(sites: list[Scenario], blocks: int) -> Counter[str]:
     hours, n = blocks * dataset.BLOCK_H, len(sites)
     end_s = 86400.0 * FIRST_DAY + 3600.0 * np.arange(1, hours + 1)
     known = {"counts": 1500.0, "pressure_hpa": 1000.0, "duration_s": 3600.0, "rain_mm": 0.1}
-    columns = {name: np.full((hours, n), value, np.float32) for name, value in known.items()}
+    columns = {name: np.full((hours, n), value) for name, value in known.items()}
     site = dataset.stack_sites([one.site for one in sites])
     return calls(lambda: dataset.run_pipeline(site, end_s, columns))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from epithermal_host.arrays import Array
+from epithermal_host.arrays import Array, Integers
 from epithermal_host.compute.numba_cache import compiled_exactly
 
 HOURS = 24  # of a day
@@ -73,7 +73,7 @@ def spread(daily: Array, shape: Array, total: float, steps: float) -> Array:
 
 
 @compiled_exactly
-def limit_to_shower(weight: Array, begin: Array, length: Array) -> None:
+def limit_to_shower(weight: Array, begin: Integers, length: Integers) -> None:
     """Set the weights (days, 24) outside of each day's shower to 0, in place."""
     for day in range(weight.shape[0]):
         for hour in range(HOURS):

@@ -193,7 +193,7 @@ def _observe(wanted: list[tuple[Scenario, Result, int]]) -> list[Record]:
         sites.append(observation.site)
         if i == 0:
             shape = (observation.end_s.size, len(wanted))
-            columns = {name: np.empty(shape, dtype=np.float32) for name in COLUMNS}
+            columns = {name: np.empty(shape) for name in COLUMNS}
         for name, values in observation.columns.items():
             columns[name][:, i] = values
     windows = run_pipeline(stack_sites(sites), observation.end_s, columns)

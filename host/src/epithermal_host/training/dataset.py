@@ -26,7 +26,7 @@ from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.block import FIELDS, Block
 from epithermal_edge.inference.features import FEATURES, Sums, join_sums
 from epithermal_edge.site import Site
-from epithermal_host.arrays import Array, Array32
+from epithermal_host.arrays import Array
 from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
 from epithermal_host.compute.files import open_atomic
 from epithermal_host.config.instrument import InstrumentConfig
@@ -47,8 +47,8 @@ from epithermal_host.weather.generator import Weather
 LABELS = ("theta", *(f"theta_{top}_{bottom}" for top, bottom in DEPTHS_CM[1:]))
 SCRATCH = ".dataset"  # folder in RUN for the arrays of a data set that is being computed
 BLOCK_SOILS = 256  # read from disk at once
-BLOCK_H = 24 * 5  # hours that pass the pipeline at once
-DECIMALS = 3  # of each field of a record; rounding restores them from single precision
+BLOCK_H = 24 * 10  # hours that pass the pipeline at once
+GROUP = 128  # stations that pass the pipeline at once; 3 years of their records are 215 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def stack_sites(sites: Sequence[Site]) -> Site:
     return Site(incoming_form=sites[0].incoming_form, response=response, **values)
 
 
-def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windows:
+def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array]) -> Windows:
     """Process the hourly records of n stations with the station's pipeline.
 
     Parameters
@@ -234,8 +234,7 @@ def run_pipeline(site: Site, end_s: Array, columns: dict[str, Array32]) -> Windo
     for begin in range(0, len(end_s), BLOCK_H):
         rows = slice(begin, begin + BLOCK_H)
         block = {
-            name: np.round(values[rows].astype(np.float64, order="C"), DECIMALS)
-            for name, values in columns.items()
+            name: np.ascontiguousarray(values[rows], np.float64) for name, values in columns.items()
         }
         fields = {name: block.get(name, unknown[: len(block["counts"])]) for name in FIELDS}
         state, sums = pipeline.sum_block(site, state, Block(end_s[rows], fields))
@@ -271,27 +270,35 @@ def _simulated(config: RunConfig, run_folder: Path) -> list[int]:
 
 def _work(batch: _Batch) -> dict[str, Array]:
     """Simulate records and compute features and labels of a batch, on a worker."""
+    parts = [
+        _windows(batch.stations[i : i + GROUP], batch.instrument)
+        for i in range(0, len(batch.stations), GROUP)
+    ]
+    labels = np.stack([station.labels for station in batch.stations], axis=1)
+    return {
+        "features": np.concatenate([part.features.astype(np.float32) for part in parts]),
+        "theta_classical": np.concatenate([part.theta_classical for part in parts]),
+        "theta_classical_sigma": np.concatenate([part.theta_classical_sigma for part in parts]),
+        "snow_mm": np.stack([station.weather.snow_mm for station in batch.stations]),
+        "day_end_s": parts[0].end_s,
+        **dict(zip(LABELS, labels, strict=True)),
+    }
+
+
+def _windows(stations: Sequence[_Station], instrument: InstrumentConfig) -> Windows:
+    """Simulate the records of stations and pass them through the pipeline together."""
     sites: list[Site] = []
-    columns: dict[str, Array32] = {}
-    for i, station in enumerate(batch.stations):
-        observation = _observe(station, batch.instrument)
+    columns: dict[str, Array] = {}
+    for i, station in enumerate(stations):
+        observation = _observe(station, instrument)
         sites.append(observation.site)
         end_s = observation.end_s
         for name, values in observation.columns.items():
             if i == 0:
                 # a station's hours lie side by side: strided rows would take longer than `observe`
-                columns[name] = np.empty((len(batch.stations), end_s.size), dtype=np.float32).T
+                columns[name] = np.empty((len(stations), end_s.size)).T
             columns[name][:, i] = values
-    windows = run_pipeline(stack_sites(sites), end_s, columns)
-    labels = np.stack([station.labels for station in batch.stations], axis=1)
-    return {
-        "features": windows.features.astype(np.float32),
-        "theta_classical": windows.theta_classical,
-        "theta_classical_sigma": windows.theta_classical_sigma,
-        "snow_mm": np.stack([station.weather.snow_mm for station in batch.stations]),
-        "day_end_s": windows.end_s,
-        **dict(zip(LABELS, labels, strict=True)),
-    }
+    return run_pipeline(stack_sites(sites), end_s, columns)
 
 
 @contextlib.contextmanager
