@@ -5,17 +5,20 @@ import math
 import re
 import tomllib
 
+import numpy as np
 import pytest
 from tests.support.rig import ROOT, station_toml
 from tests.support.sites import SITE, SOIL
 
-from epithermal_edge.config import schema
+from epithermal_edge.config import response_scale
 from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics import atmosphere, corrections
 from epithermal_edge.physics.cutoff import cutoff_rigidity
+from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.neutron_monitors import find_monitor, incoming_scale
+from epithermal_edge.physics.response import response_theta
 from epithermal_edge.physics.response_forms import RESPONSES
 
 EXAMPLE = ROOT / "deploy" / "station.example.toml"
@@ -128,9 +131,33 @@ def test_every_response_of_the_physics_is_a_value_of_the_key(tmp_path, name):
 
 def test_the_response_is_cosmic_unless_named_and_an_unknown_one_is_refused(tmp_path):
     assert read_config(station_toml(tmp_path)).site.response == "cosmic"
-    assert set(schema.RESPONSES) == set(RESPONSES)
+    assert set(response_scale.RESPONSES) == set(RESPONSES)
     [fault] = faults(tmp_path, site=f'{SITE}response = "hydrogen"\n')
     assert fault.startswith("site.response: 'hydrogen' is none of cosmic, desilets, uts2021")
+
+
+def test_n0_of_a_paper_becomes_the_scale_of_the_response_with_its_error(tmp_path):
+    n0 = SITE.replace("cosmic_n_cph = 430.0", "cosmic_n_cph = 2690.0\ncosmic_n_sigma = 0.02")
+    text = n0 + 'scale_of = "desilets"\nscale_theta = 0.25\nscale_theta_sigma = 0.05\n'
+    site = read_config(station_toml(tmp_path, site=text + "lattice_water_g_g = 0.08\n")).site
+    count = desilets_rate(np.array([0.25]), 2690.0, 1.4, 0.08)
+    assert float(response_theta(count, site)[0]) == pytest.approx(0.25, abs=1e-6)
+    assert site.response == "cosmic" and 0.022 < site.cosmic_n_sigma < 0.05
+    plain = read_config(station_toml(tmp_path, site=n0)).site
+    assert (plain.cosmic_n_cph, plain.cosmic_n_sigma) == (2690.0, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('scale_of = "desilets"\n', "site.scale_theta: missing; the water content at which"),
+        ("scale_theta = 0.2\n", "site.scale_of: missing; the response whose scale"),
+        ('scale_of = "n0"\nscale_theta = 0.2\n', "site.scale_of: 'n0' is none of cosmic, desil"),
+    ],
+)
+def test_half_a_known_scale_is_refused(tmp_path, text, fault):
+    [found] = faults(tmp_path, site=SITE + text)
+    assert found.startswith(fault)
 
 
 def test_all_faults_are_reported_at_once_with_key_and_remedy(tmp_path):

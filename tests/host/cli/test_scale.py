@@ -11,6 +11,7 @@ from epithermal_edge.physics.desilets import desilets_rate, desilets_theta
 from epithermal_edge.physics.response import response_theta
 from epithermal_edge.site import Site
 from epithermal_host.cli.main import main
+from epithermal_host.neutrons.general_calibration import general_n0
 
 SOIL = ("--bulk-density", "1.16", "--bound-water", "0.082")
 
@@ -45,10 +46,35 @@ def test_there_and_back_is_the_scale_itself(capsys):
     assert back["response"] == "desilets"
 
 
+GENERAL = ("--general", "0.67", "--place", "53.3", "13.1", "66", "--pressure", "1006")
+
+
+def test_the_general_calibration_gives_the_tables_of_a_detector_that_was_never_calibrated(capsys):
+    found = keys(capsys, *GENERAL, "--humidity", "8", "--theta", "0.2", *SOIL)
+    incoming = found.pop("site")["incoming"]  # type: ignore[call-overload]
+    assert incoming == {"form": "plain", "monitor": "JUNG", "ref": 161.3}
+    n0_cph = general_n0(0.67, 53.3, 13.1, 66.0).n0_cph
+    n = desilets_rate(np.array([0.2]), n0_cph, 1.16, 0.082)
+    assert float(response_theta(n, Site(**found))[0]) == pytest.approx(0.2, abs=1e-4)  # type: ignore[arg-type]
+    assert (found["humidity_ref_g_m3"], found["pressure_ref_hpa"]) == (8, 1006)
+    assert 0.060 < float(found["cosmic_n_sigma"]) < 0.065  # type: ignore[arg-type]
+
+
+def test_clay_and_carbon_stand_in_for_measured_water(capsys):
+    soil = ("--theta", "0.2", "--bulk-density", "1.3", "--clay", "20", "--carbon", "1.5")
+    found = keys(capsys, "2690", *soil)
+    assert found["lattice_water_g_g"] == pytest.approx(0.0194)
+    assert found["organic_water_g_g"] == pytest.approx(0.01438, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
         (("2690", "--theta", "25", *SOIL), "--theta: 25 is not within 0.01 to 0.8"),
+        (("--theta", "0.25", *SOIL), "give CPH, or --general without CPH"),
+        (("9", *GENERAL, "--humidity", "8", "--theta", "0.2", *SOIL), "give CPH, or --general"),
+        ((*GENERAL, "--theta", "0.2", *SOIL), "--general needs --humidity"),
+        (("2690", "--theta", "0.2", *SOIL, "--carbon", "1"), "--bound-water: not with --clay or"),
         (("2690", "--theta", "0.25", *SOIL, "--of", "uts"), "response 'uts' is unknown: use one"),
     ],
 )

@@ -11,6 +11,7 @@ from epithermal_host.soil.pedotransfer import (
     class_hydraulics,
     from_texture,
     lattice_water_g_g,
+    organic_water_g_g,
     texture_class,
 )
 
@@ -83,6 +84,14 @@ def test_coarse_soils_conduct_more_than_fine_ones():
     sand, loam, clay = (from_texture(*CLASS_TEXTURE[n]) for n in ("sand", "loam", "clay"))
     assert sand.ks_cm_d > 10 * loam.ks_cm_d and sand.n > loam.n > clay.n
     assert clay.air_entry_cm > 0.0 and sand.air_entry_cm == 0.0
+
+
+def test_organic_matter_holds_the_hydrogen_of_cellulose():
+    cellulose = 5 * 18.015 / 162.14  # C6 H10 O5
+    assert organic_water_g_g(1.0) == pytest.approx(0.01724 * cellulose, rel=2e-3)
+    assert organic_water_g_g(0.0) == 0.0
+    with pytest.raises(ValueError, match="within 0 to 58"):
+        organic_water_g_g(80.0)  # g/kg
 
 
 def test_lattice_water_rises_with_clay():

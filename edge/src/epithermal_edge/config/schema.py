@@ -6,6 +6,7 @@ from epithermal_edge.config import quality_table, weather_tables
 from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.location import BETA_FORM, MONITOR
+from epithermal_edge.config.response_scale import N_SIGMA, RESPONSES, SCALE_OF
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.config.water_table import WATER
 from epithermal_edge.config.weather_tables import MONITOR_NAME
@@ -14,11 +15,6 @@ from epithermal_edge.records import NAN
 INCOMING_FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
 MQTT_VERSIONS = ("5", "3.1.1")
 STAMPS = ("logger", "station", "unchecked")
-RESPONSES = (
-    *("cosmic", "desilets"),
-    *("uts2021_mcnp_drf", "uts2021_uranos_drf", "uts2021_mcnp_ewin", "uts2021_uranos_ewin"),
-    *("uts2025_norm_endf8", "uts2025_gd_endf8", "uts2025_ewin_endf8", "uts2025_norm_endf7"),
-)  # names of physics.response, which would load numpy here
 SOIL_KNOWN = {"measured": 1.0, "texture": 0.5}  # texture: by a pedotransfer function
 SOIL_WORD = {0.0: "unknown"} | {code: word for word, code in SOIL_KNOWN.items()}
 TOPIC = r"[^#+\x00/][^#+\x00]*[^#+\x00/]"  # one or more levels
@@ -70,14 +66,8 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=1,
             high=1e7,
         ),
-        Key(
-            "cosmic_n_sigma",
-            float,
-            "relative standard error of cosmic_n_cph",
-            default=0.03,
-            low=0,
-            high=0.5,
-        ),
+        N_SIGMA,
+        *SCALE_OF,
         Key("alpha", float, "COSMIC's alpha, cm3/g", default=NAN, low=0.01, high=1),
         Key("l3_g_cm2", float, "COSMIC's L3, g/cm2", default=NAN, low=1, high=1000),
         Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),

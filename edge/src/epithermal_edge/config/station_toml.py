@@ -22,6 +22,7 @@ from epithermal_edge.config.location import (
     derive_scale,
 )
 from epithermal_edge.config.quality_table import derive_limits
+from epithermal_edge.config.response_scale import check_scale, convert_scale
 from epithermal_edge.config.schema import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
 from epithermal_edge.config.toml_keys import check_tables
 from epithermal_edge.config.water_table import check_water, derive_soil_water
@@ -193,6 +194,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
         faults.append(f"site.incoming.ref: missing; form {form} needs the monitor's reference rate")
     monitor = weather_tables.name_monitor(values)
     faults += check_location("site.incoming", site, incoming, monitor)
+    faults += check_scale(site)
     if site.get("cutoff_rigidity_gv", 0) is None and site.get("longitude_deg", 0) is None:
         scaled = form in ("hawdon2014", "mcjannet2023") and incoming.get("scale", 0) is None
         derived = [("site.beta_per_hpa", site.get("beta_per_hpa", 0) is None)]
@@ -328,9 +330,10 @@ def _site(values: dict[str, dict[str, Any]]) -> Site:
         given["soil_known"] = SOIL_KNOWN[soil["known"]]
     given |= derive_biomass(site) | derive_cover(values["site.cover"])
     given |= {"beta_per_hpa": derive_beta(site, cutoff), "pressure_ref_hpa": reference}
-    return Site(
+    built = Site(
         **given,
         incoming_form=incoming["form"],
         incoming_ref=NAN if incoming["ref"] is None else incoming["ref"],
         incoming_scale=derive_scale(site, cutoff, incoming, weather_tables.name_monitor(values)),
     )
+    return convert_scale(site, built)

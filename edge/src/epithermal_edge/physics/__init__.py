@@ -16,6 +16,7 @@ __all__ = [
     "biomass_at",
     "biomass_factor",
     "bound_water",
+    "converted_site",
     "cosmic_inversion",
     "cosmic_parameters",
     "cosmic_rate",
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
     )
     from epithermal_edge.physics.plant_water import field_capacity, wilting_point
     from epithermal_edge.physics.response import (
+        converted_site,
         matching_scale,
         matching_scale_sigma,
         profile_mean,

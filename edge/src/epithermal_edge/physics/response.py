@@ -325,6 +325,41 @@ def matching_scale_sigma(theta: ArrayLike, theta_sigma: ArrayLike, site: Site, n
     return np.asarray(np.hypot(known, apart * np.asarray(theta_sigma, dtype=np.float64)))
 
 
+def converted_site(site: Site, of: str, theta: float, theta_sigma: float) -> Site:
+    """Convert a scale that is known for another response to that of the site's response.
+
+    Parameters
+    ----------
+    site :
+        One site; `cosmic_n_cph` and `cosmic_n_sigma` are those of the response `of`.
+    of :
+        The response whose scale is known.
+    theta, theta_sigma : [m3 m-3]
+        At which both responses agree, and its standard error.
+
+    Returns
+    -------
+    Site
+        With the scale of its own response, and its relative standard error.
+
+    Raises
+    ------
+    ValueError
+        An unknown response.
+
+    References
+    ----------
+    `matching_scale`, `matching_scale_sigma`.
+    """
+    known, name = replace(site, response=of), str(site.response)
+    at = np.array([theta])
+    return replace(
+        site,
+        cosmic_n_cph=float(matching_scale(at, known, name)[0]),
+        cosmic_n_sigma=float(matching_scale_sigma(at, theta_sigma, known, name)[0]),
+    )
+
+
 def response_of(name: str) -> Response:
     """Return the response of a name.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.location import BETA_FORM, MONITOR
+from epithermal_edge.config.response_scale import N_SIGMA, SCALE_OF
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.loggers.dialects import DIALECTS
 from epithermal_edge.physics.response_forms import RESPONSES
@@ -44,10 +45,20 @@ TABLES: dict[str, tuple[Key, ...]] = {
             default="cosmic",
             choices=tuple(RESPONSES),
         ),
+        Key(
+            "cosmic_n_cph",
+            float,
+            "scale of the response, counts/h; without samples",
+            low=1,
+            high=1e7,
+        ),
+        N_SIGMA,
+        *SCALE_OF,
         Key("beta_per_hpa", float, "barometric coefficient, 1/hPa", low=0.003, high=0.015),
         BETA_FORM,
         Key("pressure_ref_hpa", float, "reference pressure, hPa", low=300, high=1100),
         *BIOMASS,
+        Key("humidity_ref_g_m3", float, "reference humidity, g/m3", default=0.0, low=0, high=50),
         Key(
             "day_ends_utc_h",
             int,

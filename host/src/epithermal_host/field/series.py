@@ -67,7 +67,7 @@ class FieldSeries:
     theta_classical: Array  # (T,) inversion by the response of the site [m3 m-3]
     truth: Array  # (T,) 0-30 cm by the probes, mean over the window [m3 m-3]
     judged: Mask  # (T,) days that are evaluated: in season, warm soil, monitor without fault
-    cosmic_n_cph: float  # from the sampling day
+    cosmic_n_cph: float  # from the sampling day, or given
     sampling_end_s: float  # end of that day's window [s, UTC]; NaN: no samples
     sampled_theta: float  # field mean of that day [m3 m-3]
     shares: Shares  # of the hours that are corrected
@@ -82,7 +82,8 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
     site_file :
         Description of the site.
     cosmic_n_cph :
-        Scale of the site's response [counts h-1]; None: from the one sampling day.
+        Scale of the site's response [counts h-1]; None: that of the site file, else from the one
+        sampling day.
 
     Raises
     ------
@@ -92,6 +93,8 @@ def load(site_file: SiteFile, cosmic_n_cph: float | None = None) -> FieldSeries:
         A file cannot be read.
     """
     read = raw_records(site_file)
+    if cosmic_n_cph is None:
+        cosmic_n_cph = site_file.n_cph
     if cosmic_n_cph is None:
         cosmic_n_cph = calibrated_n(site_file, read.records, *sample_day(site_file))
     return load_each(site_file, np.array([cosmic_n_cph]), read)[0]
@@ -133,8 +136,10 @@ def _of_probes(site_file: SiteFile) -> tuple[str, ...]:
 
 
 def known_site(site_file: SiteFile, theta: float, n_cph: Array) -> Site:
-    """Set N [counts h-1] of a site and its standard error, from one day's samples [m3 m-3]."""
+    """Set N [counts h-1] of a site and its standard error, given or from one day's samples."""
     site = dataclasses.replace(site_file.site, cosmic_n_cph=n_cph)
+    if site_file.n_cph is not None:
+        return dataclasses.replace(site, cosmic_n_sigma=site_file.n_sigma)
     if not math.isfinite(theta):
         return site
     sigma = calibration_sigma(site, np.array([theta]), SAMPLING_SIGMA)

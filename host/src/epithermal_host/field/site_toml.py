@@ -6,6 +6,7 @@ replaced by the environment variable. docs/field-evaluation.md describes the key
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import difflib
 import os
@@ -30,6 +31,7 @@ from epithermal_edge.config.location import (
     derive_cutoff,
     derive_scale,
 )
+from epithermal_edge.config.response_scale import check_scale, convert_scale
 from epithermal_edge.config.toml_keys import check_tables
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.loggers.columns import Options
@@ -147,6 +149,8 @@ class SiteFile:
     soil_temperature: SoilTemperature | None
     sampling: Sampling | None
     probes: tuple[Probe, ...]
+    n_cph: float | None = None  # given or converted scale of the response; None: from the samples
+    n_sigma: float = NAN  # relative standard error of n_cph
 
 
 def read_site(path: Path) -> SiteFile:
@@ -171,6 +175,7 @@ def read_site(path: Path) -> SiteFile:
     faults += check_cover("cover", values.get("cover", {}))
     incoming = values["incoming"] if "incoming" in present else {}
     faults += check_location("incoming", values["site"], incoming, _name_monitor(incoming))
+    faults += check_scale(values["site"])
     for name in [name for name in TABLES if name not in present]:
         values.pop(name, None)
     builder = _Builder(path, faults)
@@ -232,6 +237,8 @@ class _Builder:
         self, values: dict[str, dict[str, Any]], probes: list[dict[str, Any]]
     ) -> SiteFile:
         where = values["site"]
+        site = _site(where, values["soil"], values.get("cover"), values.get("incoming"))
+        n_cph, n_sigma = _known_scale(where, site)
         return SiteFile(
             path=self.path,
             name=where["name"],
@@ -241,7 +248,7 @@ class _Builder:
             day_ends_utc_h=where["day_ends_utc_h"],
             season=(where["season_begins"], where["season_ends"]),
             texture=values["soil"]["texture"],
-            site=_site(where, values["soil"], values.get("cover"), values.get("incoming")),
+            site=site,
             records=self._records(values["records"]),
             incoming=self._monitor(values.get("incoming")),
             rain=self._rain(values.get("rain")),
@@ -252,6 +259,8 @@ class _Builder:
                 Probe(self._table(p), tuple(p["columns"]), p["depth_cm"], p["weight"])
                 for p in probes
             ),
+            n_cph=n_cph,
+            n_sigma=n_sigma,
         )
 
     def _path(self, name: str) -> Path:
@@ -394,6 +403,15 @@ def _name_monitor(incoming: Mapping[str, Any]) -> str:
     return column
 
 
+def _known_scale(where: Mapping[str, Any], site: Site) -> tuple[float | None, float]:
+    """Return the given scale, or that converted from `scale_of`, and its relative error."""
+    if where["cosmic_n_cph"] is None:
+        return None, NAN
+    given = {name: where[name] for name in ("cosmic_n_cph", "cosmic_n_sigma")}
+    known = convert_scale(where, dataclasses.replace(site, **given))
+    return float(known.cosmic_n_cph), float(known.cosmic_n_sigma)
+
+
 def _site(
     where: Mapping[str, Any],
     soil: Mapping[str, Any],
@@ -413,6 +431,7 @@ def _site(
         latitude_deg=where["latitude_deg"],
         beta_per_hpa=derive_beta(where, cutoff),
         pressure_ref_hpa=pressure_ref,
+        humidity_ref_g_m3=where["humidity_ref_g_m3"],
         incoming_form=cast(IncomingForm, incoming["form"]) if incoming else "none",
         incoming_ref=incoming["ref"] if incoming else NAN,
         incoming_scale=derive_scale(where, cutoff, incoming, name) if incoming else 1.0,

@@ -50,7 +50,8 @@ def load(
     Returns
     -------
     FieldSeries, tuple of NetworkInputs
-        Series with COSMIC's N; features with the network's N for each set of inputs.
+        Series with COSMIC's N; features with the network's N for each set of inputs. With the N
+        of the site file, both have that one.
 
     Raises
     ------
@@ -58,6 +59,10 @@ def load(
         As `field.series.load`.
     """
     read = raw_records(site_file)
+    if site_file.n_cph is not None:
+        (given,) = load_each(site_file, np.array([site_file.n_cph]), read)
+        sets = _input_sets(site_file, given.features[None])
+        return given, tuple(NetworkInputs(inputs, given.cosmic_n_cph) for inputs in sets)
     end_s, theta = sample_day(site_file)
     classical = calibrated_n(site_file, read.records, end_s, theta)
     around = candidates(classical)

@@ -18,6 +18,7 @@ from epithermal_host.soil.hydraulics import (
 ROSETTA_VERSION = 3
 DENSITY_STEP_G_CM3 = 0.05
 DENSITIES_G_CM3 = tuple(round(0.8 + DENSITY_STEP_G_CM3 * i, 2) for i in range(23))  # to 1.9
+WATER_IN_ORGANIC_MATTER, ORGANIC_MATTER_PER_CARBON = 0.556, 1.724  # mass over mass
 SUM_TOLERANCE_PCT = 1.0  # of sand + silt + clay, rounded by laboratories
 
 # Sand, silt, clay [%] at the centre of each class in the USDA triangle.
@@ -201,6 +202,35 @@ def lattice_water_g_g(clay_pct: float, organic_carbon_pct: float | None = None) 
     if organic_carbon_pct is None:
         return 0.097 * clay_pct / 100.0
     return max(-0.028 + 0.077 * clay_pct + 0.459 * organic_carbon_pct, 0.0) / 100.0
+
+
+def organic_water_g_g(organic_carbon_pct: float) -> float:
+    """Estimate the water equivalent of the hydrogen in a soil's organic matter.
+
+    Parameters
+    ----------
+    organic_carbon_pct : [%]
+        Mass fraction.
+
+    Returns
+    -------
+    float [g g-1]
+        Gravimetric, as `lattice_water_g_g`.
+
+    Raises
+    ------
+    ValueError
+        A fraction outside of 0 to 58 %, that of pure organic matter.
+
+    References
+    ----------
+    0.556 of the organic matter, the water in cellulose, C6 H10 O5: 5 x 18 / 162 (Franz et al. 2013;
+    Heistermann et al. 2024), which is 1.724 times its carbon (van Bemmelen; Pribyl 2010 has 1.9 to
+    2 for most soils).
+    """
+    if not 0.0 <= organic_carbon_pct <= 100.0 / ORGANIC_MATTER_PER_CARBON:
+        raise ValueError("organic_carbon_pct must be within 0 to 58")
+    return WATER_IN_ORGANIC_MATTER * ORGANIC_MATTER_PER_CARBON * organic_carbon_pct / 100.0
 
 
 def _check(sand_pct: float, silt_pct: float, clay_pct: float) -> tuple[float, float, float]:
