@@ -31,10 +31,12 @@ from epithermal_host.evaluation.methods import (
     COUNTS,
     COVER_UNKNOWN,
     DESILETS,
+    MIXED,
     NETWORK,
     UTS,
     WITH_SOIL,
     WITH_WEATHER,
+    best_filtered,
 )
 from epithermal_host.evaluation.result import Options
 from epithermal_host.reports import simulated, simulated_html, simulated_text
@@ -74,9 +76,9 @@ release.run(run, run / "models", name="tiny", version="0.1.0", force=True)
 """
 
 
-def campaign_of(folder, seed):
+def campaign_of(folder, seed, more=""):
     path = folder / "asked.toml"
-    path.write_text(RUN.format(seed=seed))
+    path.write_text(RUN.format(seed=seed).replace("[dataset]", f"{more}[dataset]"))
     run = folder / "run"
     campaign.run(read_run(path), run, workers=1, progress=False)
     dataset.run(run, workers=1, progress=False)
@@ -133,6 +135,23 @@ def test_the_verdict_names_each_group_that_falls_short_and_no_other(judged):
     line, inversion = (done.overall.line(m, COUNTS) for m in (NETWORK, COSMIC))
     ratio = f"{line.stats.rmse / inversion.stats.rmse:9.2f}"
     assert ratio in simulated_text.table(done) and "falls short: " in simulated_text.table(done)
+
+
+@pytest.mark.parametrize(
+    ("responses", "inversion"),
+    [('["desilets"]', "desilets inversion"), ('["cosmic", "desilets"]', MIXED)],
+)
+def test_the_report_names_the_response_of_the_run(trained, tmp_path, responses, inversion):
+    run = campaign_of(tmp_path, seed=9, more=f"response = {responses}\n")
+    options = dataclasses.replace(QUICK, every_soil=True)
+    done, page = simulated.run(trained[1], run, tmp_path / "out", options)
+    assert done.overall.inversion == inversion == done.overall.lines[0].method
+    assert {x.method for x in done.ages} == {inversion, best_filtered(inversion), NETWORK}
+    assert set(done.soils[0].rmse) > {inversion, best_filtered(inversion)}
+    text = re.sub(r"data:image/png;base64,[^\"]*", "", page.read_text("utf-8"))
+    assert f"times that of the {inversion}" in text and "COSMIC" not in text
+    assert "are simulated with " + ", ".join(done.responses) in text
+    assert "of COSMIC" not in simulated_text.table(done)
 
 
 def test_layers_are_scored_against_their_own_labels_beside_one_number_for_all():

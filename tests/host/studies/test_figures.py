@@ -71,6 +71,25 @@ def test_the_inversion_reproduces_the_line_and_uses_it_for_the_cloud(drawn):
     )  # linear between the line's points
 
 
+def test_a_campaign_of_another_response_is_drawn_and_inverted_by_that_response(tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(f'{RUN}response = ["desilets"]\n', encoding="utf-8")
+    assert main(["simulate", str(config), "--out", str(tmp_path / "a"), "--workers", "1"]) == 0
+    days = figures.run(tmp_path / "out", run_folder=tmp_path / "a").days
+    assert days.site.response == "desilets" and days.title.endswith("counts by desilets")
+    theta, rate = figures.line(days)
+    uniform = np.repeat(theta[:, None], days.soil.z_cm.size, axis=1)
+    profiles = figures.to_days(
+        "", days.day, days.soil, np.vstack((uniform[:1], uniform)), days.site
+    )
+    np.testing.assert_allclose(profiles.rate_cph, rate, rtol=0.01)  # layers of other density
+    assert "rate by desilets" in (tmp_path / "out" / NAMES[0]).read_text("utf-8")
+    pair = figures.find_pair(days)
+    np.testing.assert_allclose(pair.share.sum(axis=1), 1.0)
+    for depth, share in zip(pair.d86_cm, pair.share, strict=True):
+        assert np.interp(depth, pair.bottom_cm, np.cumsum(share)) == pytest.approx(0.865, abs=0.01)
+
+
 @pytest.mark.parametrize("cover", ["bare", "grass"])
 def test_the_relation_is_not_unique_and_the_surface_explains_it(cover):
     days = figures.own_days(2, cover, years=1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from epithermal_edge.errors import ConfigError
-from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.evaluation.methods import COSMIC, inversion_by
 from epithermal_host.soil.hydraulics import CATALOGUE
 from epithermal_host.studies import single_site, single_site_place, single_site_plots
 from epithermal_host.studies.single_site_place import Record, scenario, simulate, variants
@@ -64,8 +64,23 @@ def test_no_test_day_is_in_the_training_data(tmp_path):
 def test_the_detector_has_the_configured_counting_error(tmp_path):
     found = place(tmp_path, "[study]\ncount_error = 0.01\n")
     site = scenario(found, found.soils).site
-    rate = single_site_place.cosmic_rate(np.array([single_site_place.USUAL_THETA]), site)
+    rate = single_site_place.response_rate(np.array([single_site_place.USUAL_THETA]), site)
     assert 1.0 / np.sqrt(24.0 * rate[0]) == pytest.approx(0.01)
+
+
+def test_the_counts_of_a_place_are_those_of_its_response_and_are_inverted_by_it(tmp_path):
+    found = place(tmp_path, '[study]\nyears = 3\nresponse = "desilets"\n')
+    built = scenario(found, found.soils)
+    result, _ = simulate(found, built)
+    (own,) = single_site_place._observe([(built, result, 0)])
+    by_cosmic = dataclasses.replace(built, site=dataclasses.replace(built.site, response="cosmic"))
+    (other,) = single_site_place._observe([(by_cosmic, result, 0)])
+    assert built.site.response == "desilets"
+    error = [np.abs(r.inverted - r.truth)[400:].mean() for r in (own, other)]
+    assert error[0] < 0.03 < 0.1 < error[1]
+    name = inversion_by("desilets")
+    still = [lambda x: np.zeros((*x.shape[:2], 1), dtype=np.float32)]
+    assert next(iter(single_site._estimates(own, still, 5.0, name)[0])) == "desilets inversion"
 
 
 def test_each_variant_changes_one_parameter_of_the_soil(tmp_path):
@@ -142,6 +157,7 @@ def test_layers_come_from_texture_from_a_class_and_from_van_genuchten(tmp_path):
         ('[study]\ncover = "grass"\n[irrigation]\nbegin = "5-40"\n', "begin must be month and day"),
         ('[study]\ncover = "crop"\nengine = "hydrus"\n', "HYDRUS-1D needs constant roots"),
         ('[study]\ncover = "crop"\n[crop]\nsow = "May"\n', "sow must be month and day"),
+        ('[study]\nresponse = "n0"\n', "response must be among cosmic, desilets"),
         ("[study]\nnetworks = 0\n", "networks must be within"),
         ("[[layer]]\nsand_pct = 90\nsilt_pct = 40\nclay_pct = 20\n", "layer 1: "),
     ],

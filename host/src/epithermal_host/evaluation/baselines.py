@@ -14,7 +14,13 @@ from epithermal_edge.records import Floats
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-from epithermal_host.evaluation.methods import COSMIC, DESILETS, UTS, best_filtered, usual_filtered
+from epithermal_host.evaluation.methods import (
+    DESILETS,
+    UTS,
+    best_filtered,
+    inversion_by,
+    usual_filtered,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,9 +47,9 @@ def inversions(theta_cosmic: Array, site: Site) -> dict[str, Array]:
     Returns
     -------
     Three of (S, T) [m3 m-3]
-        By name. N0 of Desilets and N_D of UTS are set to agree with COSMIC at the soil's median,
-        so that all share one calibration. Clipped to 0 to 0.9 like COSMIC. UTS uses the humidity
-        to which the counts were corrected.
+        By name, that by the response of the stations first. N0 of Desilets and N_D of UTS are set
+        to agree with it at the soil's median, so that all share one calibration. Clipped to 0 to
+        0.9. UTS uses the humidity to which the counts were corrected.
     """
     soil = _column(site)
     rate = _rate(theta_cosmic, site)
@@ -61,7 +67,7 @@ def inversions(theta_cosmic: Array, site: Site) -> dict[str, Array]:
     for name, theta in others.items():
         clipped = np.clip(np.where(np.isnan(theta), THETA_MAX, theta), 0.0, THETA_MAX)
         others[name] = np.where(counted, clipped, np.nan)
-    return {COSMIC: theta_cosmic, **others}
+    return {inversion_by(site.response): theta_cosmic, **others}
 
 
 def baselines(

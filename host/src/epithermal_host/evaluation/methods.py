@@ -21,11 +21,24 @@ def best_filtered(inversion: str) -> str:
 
 
 COSMIC, DESILETS, UTS = "COSMIC inversion", "Desilets", "Köhli UTS"
+MIXED = "own response inversion"  # of sites with different responses
 
 
-def inversion_by(response: str) -> str:
-    """Name the inversion by a response, as in [site] `response`."""
+def inversion_by(response: str | tuple[str, ...]) -> str:
+    """Name the inversion by a response, as in [site] `response`, or by that of each site."""
+    if not isinstance(response, str):
+        return inversion_by(response[0]) if len(set(response)) == 1 else MIXED
     return COSMIC if response == "cosmic" else f"{response} inversion"
+
+
+def is_inversion(method: str) -> bool:
+    """Return whether a method is an inversion without filter."""
+    return method.endswith(" inversion")
+
+
+def response_in(inversion: str) -> str:
+    """Return the response in the name of an inversion, for the head of a column."""
+    return inversion.removesuffix(" inversion")
 
 
 USUAL_FILTERED = usual_filtered(COSMIC)

@@ -26,7 +26,7 @@ from epithermal_host.arrays import Array, Integers
 from epithermal_host.compute.crew import Crew, Lost, map_unordered
 from epithermal_host.config.run_toml import RunConfig, read_run
 from epithermal_host.errors import SolverError
-from epithermal_host.evaluation.methods import COSMIC, network_with
+from epithermal_host.evaluation.methods import network_with
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.evaluation.result import Judged
 from epithermal_host.neutrons.cosmic import node_layer_bottoms
@@ -194,7 +194,8 @@ def _first(weather: Forcing, days: int) -> Forcing:
 
 def _summarize(judged: Judged, rows: Integers, theta: Array, seconds: float) -> dict[str, Any]:
     days, truth = judged.days[rows], judged.unseen.series.theta[rows]
-    methods = {b.name: b.theta[rows] for b in judged.baselines if b.name.startswith(COSMIC)}
+    own = judged.inversion
+    methods = {b.name: b.theta[rows] for b in judged.baselines if b.name.startswith(own)}
     methods |= {network_with(e.inputs.label): e.theta[rows] for e in judged.estimates}
     methods[NAME] = theta
     errors = {name: np.where(days, t - truth, np.nan) for name, t in methods.items()}

@@ -41,6 +41,11 @@ class Judged:
     estimates: tuple[Estimate, ...]
     runtime: str
 
+    @property
+    def inversion(self) -> str:
+        """Name of the inversion by the response of the stations."""
+        return self.baselines[0].name
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:

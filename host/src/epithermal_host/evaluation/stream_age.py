@@ -10,7 +10,7 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.arrays import Array, Integers
 from epithermal_host.bundles import streams
 from epithermal_host.compute.crew import Crew
-from epithermal_host.evaluation.methods import COSMIC, NETWORK
+from epithermal_host.evaluation.methods import NETWORK
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.evaluation.result import Curve, Estimate, Judged, Options
 
@@ -59,7 +59,7 @@ def outages(bundle: Bundle, judged: Judged, who: Crew, options: Options) -> tupl
         if inputs:
             continue
         after = None
-        if method == COSMIC:  # it has no memory; the filters would restart
+        if method == judged.inversion:  # it has no memory; the filters would restart
             after = theta[soil[:, None], begin[:, None] + lengths] - label[:, WARM_D + lengths]
         out += _pair(method, "", theta[soil, begin - 1][:, None] - label, after, lengths)
     for estimate in judged.estimates:
@@ -118,7 +118,8 @@ def _begins(judged: Judged) -> tuple[Integers, Integers]:
 
 
 def _methods(judged: Judged) -> list[tuple[str, str, Array]]:
-    """List the methods of the curves: COSMIC, its best filter, the network."""
-    out = [(b.name, "", b.theta) for b in judged.baselines if b.name.startswith(COSMIC)]
+    """List the methods of the curves: inversion, its best filter, the network."""
+    own = judged.inversion
+    out = [(b.name, "", b.theta) for b in judged.baselines if b.name.startswith(own)]
     out = [m for m in out if "5 d" not in m[0]]
     return out + [(NETWORK, e.inputs.label, e.theta) for e in judged.estimates]

@@ -75,12 +75,47 @@ def profile_rate(
     return np.asarray(rate * covered / neutron_rate(*soil, 1.0, **own))
 
 
+def profile_origin(
+    bottom_cm: ArrayLike, theta: ArrayLike, bulk_density_g_cm3: Array, bound_m3_m3: Array
+) -> tuple[Array, Array]:
+    """Compute the depth and the layers from which the counts come, by any response but COSMIC.
+
+    Parameters
+    ----------
+    bottom_cm : (nl) [cm]
+        Lower ends of the layers.
+    theta, bulk_density_g_cm3, bound_m3_m3 : (..., nl), (nl), (nl) [m3 m-3], [g cm-3], [m3 m-3]
+
+    Returns
+    -------
+    d86_cm : (...) [cm]
+    share : (..., nl) [-]
+        Adds up to 1.
+
+    References
+    ----------
+    Schroen et al. (2017), appendix A.
+    """
+    water = np.asarray(theta, dtype=np.float64) + bound_m3_m3
+    mean, density = _weighted_means(np.asarray(bottom_cm), water, bulk_density_g_cm3)
+    depth = d86_cm(mean, density)
+    return depth, layer_weights(bottom_cm, depth)
+
+
 def _weighted_water(bottom_cm: Array, water: Array, bulk_density_g_cm3: Array) -> Array:
     """Average all water (..., nl) [m3 m-3] over the soil's mass by the depth weights, [g g-1]."""
+    mean, density = _weighted_means(bottom_cm, water, bulk_density_g_cm3)
+    return np.asarray(mean / density)
+
+
+def _weighted_means(
+    bottom_cm: Array, water: Array, bulk_density_g_cm3: Array
+) -> tuple[Array, Array]:
+    """Average water (..., nl) and density (nl) by the depth weights, (...) [m3 m-3], [g cm-3]."""
     mean = water.mean(axis=-1)
     density = np.full_like(mean, bulk_density_g_cm3.mean())
     for _ in range(MEAN_STEPS):
         weights = layer_weights(bottom_cm, d86_cm(mean, density))
         mean = (weights * water).sum(axis=-1)
         density = (weights * bulk_density_g_cm3).sum(axis=-1)
-    return np.asarray(mean / density)
+    return mean, density

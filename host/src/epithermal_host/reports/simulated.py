@@ -20,12 +20,7 @@ from epithermal_host.evaluation.evaluate import judged_days, with_weather
 from epithermal_host.evaluation.groups import groups
 from epithermal_host.evaluation.input_sets import input_sets
 from epithermal_host.evaluation.layers import LayerLine, columns, layer_lines
-from epithermal_host.evaluation.methods import (
-    BEST_FILTERED,
-    COSMIC,
-    NETWORK,
-    network_with,
-)
+from epithermal_host.evaluation.methods import NETWORK, best_filtered, network_with
 from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.evaluation.result import Estimate, Judged, Options
 from epithermal_host.evaluation.stream_age import outages, since_start
@@ -117,6 +112,7 @@ def evaluate_bundle(bundle: Bundle, run_folder: Path, options: Options) -> tuple
         soils=_score_soils(judged),
         seconds=clock.laps,
         reference=reference,
+        responses=tuple(np.unique(unseen.places.site.response).tolist()),
     )
     clock.lap("tables")
     return judged, report
@@ -176,7 +172,8 @@ def _score_layers(judged: Judged) -> tuple[LayerLine, ...]:
 def _score_soils(judged: Judged) -> tuple[Soil, ...]:
     """Score each soil that has an evaluated day."""
     series, places = judged.unseen.series, judged.unseen.places
-    named = {b.name: b.theta for b in judged.baselines if b.name in (COSMIC, BEST_FILTERED)}
+    shown = (judged.inversion, best_filtered(judged.inversion))
+    named = {b.name: b.theta for b in judged.baselines if b.name in shown}
     named |= {network_with(e.inputs.label): e.theta for e in judged.estimates}
     out = []
     for i in np.flatnonzero(judged.days.any(axis=1)).tolist():
@@ -200,7 +197,8 @@ def list_shortfalls(groups: Sequence[GroupLines], inputs: Sequence[str]) -> tupl
     for label in inputs:
         for group in groups:
             own, inversion, filtered = (
-                group.line(method, label) for method in (NETWORK, COSMIC, BEST_FILTERED)
+                group.line(method, label)
+                for method in (NETWORK, group.inversion, best_filtered(group.inversion))
             )
             if own is None or inversion is None or filtered is None:
                 continue

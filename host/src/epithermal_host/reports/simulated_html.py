@@ -9,7 +9,12 @@ from pathlib import Path
 
 from epithermal_host.bundles.streams import RESTART_D
 from epithermal_host.evaluation.groups import DEFINITIONS
-from epithermal_host.evaluation.methods import BEST_FILTERED, COSMIC, NETWORK, network_with
+from epithermal_host.evaluation.methods import (
+    NETWORK,
+    best_filtered,
+    network_with,
+    response_in,
+)
 from epithermal_host.rendering.html import render
 from epithermal_host.reports.simulated_result import (
     IN_GROUPS,
@@ -32,7 +37,7 @@ class Summary:
 
     inputs: str
     rmse: float  # [m3 m-3]
-    rmse_inversion: float  # of the COSMIC inversion [m3 m-3]
+    rmse_inversion: float  # of the inversion [m3 m-3]
     coverage_90: float
     groups: int  # number of groups with scores
     better: int  # of these, groups in which it is more accurate than the best filter
@@ -76,8 +81,9 @@ def page(report: Report, pictures: Mapping[str, bytes]) -> str:
         restart_d=RESTART_D,
         few_soils=FEW_SOILS,
         network=NETWORK,
-        cosmic=COSMIC,
-        best_filtered=BEST_FILTERED,
+        inversion=report.overall.inversion,
+        response=response_in(report.overall.inversion),
+        best_filtered=best_filtered(report.overall.inversion),
         better=BETTER,
         overall=OVERALL,
         in_groups=IN_GROUPS,
@@ -88,7 +94,8 @@ def page(report: Report, pictures: Mapping[str, bytes]) -> str:
 
 
 def _summarize(report: Report, label: str) -> Summary:
-    line, inversion = (report.overall.line(m, label) for m in (NETWORK, COSMIC))
+    methods = (NETWORK, report.overall.inversion)
+    line, inversion = (report.overall.line(method, label) for method in methods)
     assert line and inversion
     groups = sum(g.line(NETWORK, label) is not None for g in report.groups)
     own = [x for x in report.verdict if x.inputs == label]
@@ -120,7 +127,8 @@ def _without_repeats(report: Report) -> Iterable[Line]:
 
 
 def _compare(group: GroupLines, label: str) -> Compared:
-    line, inversion, filtered = (group.line(m, label) for m in (NETWORK, COSMIC, BEST_FILTERED))
+    methods = (NETWORK, group.inversion, best_filtered(group.inversion))
+    line, inversion, filtered = (group.line(method, label) for method in methods)
     if line is None or inversion is None or filtered is None:
         return Compared()
     return Compared(

@@ -8,7 +8,12 @@ import numpy as np
 from matplotlib.colors import LogNorm
 
 from epithermal_host.arrays import Array
-from epithermal_host.evaluation.methods import BEST_FILTERED, COSMIC, NETWORK, network_with, short
+from epithermal_host.evaluation.methods import (
+    NETWORK,
+    best_filtered,
+    network_with,
+    short,
+)
 from epithermal_host.evaluation.result import Curve, Judged
 from epithermal_host.rendering.plots import (
     COLOURS,
@@ -76,10 +81,11 @@ def _groups(report: Report) -> bytes:
         figure = new_figure(8.0, 0.235 * len(rows) + 1.0)
         axes = figure.add_subplot()
         y = _label_rows(axes, rows)
-        first = report.inputs[0]
+        first, inversion = report.inputs[0], report.overall.inversion
+        filtered = best_filtered(inversion)
         series: list[tuple[str, str, str, str, str]] = [
-            (COSMIC, first, GREY, "o", COSMIC),
-            (BEST_FILTERED, first, VERMILION, "D", short(BEST_FILTERED)),
+            (inversion, first, GREY, "o", inversion),
+            (filtered, first, VERMILION, "D", short(filtered)),
         ]
         series += [
             (NETWORK, label, colour(report, label), "o", network_with(label))
@@ -88,7 +94,7 @@ def _groups(report: Report) -> bytes:
         for method, inputs, paint, mark, label in series:
             lines = [group.line(method, inputs) for group in rows]
             values = [np.nan if x is None else x.stats.rmse for x in lines]
-            filled: Any = "none" if method == COSMIC else paint
+            filled: Any = "none" if method == inversion else paint
             axes.plot(values, y, mark, c=paint, mfc=filled, ms=5.5, label=label)
         axes.set_xlim(0.0, None)
         axes.set_xlabel(f"RMSE [{UNIT}]")
@@ -138,8 +144,9 @@ def _name(group: GroupLines) -> str:
 
 
 def _curves(report: Report, axes: Any, curves: list[Curve], **style: Any) -> None:
+    inversion = report.overall.inversion
     for curve in curves:
-        paint = {COSMIC: GREY, BEST_FILTERED: VERMILION}.get(curve.method)
+        paint = {inversion: GREY, best_filtered(inversion): VERMILION}.get(curve.method)
         name = short(curve.method)
         label = f"{name}, {curve.inputs}" if curve.inputs else name
         paint = paint or colour(report, curve.inputs)
@@ -185,8 +192,8 @@ def _scatter(judged: Judged) -> bytes:
     """Plot densities of days over truth and estimate for inversion, best filter and network."""
     with plot_style():
         truth = judged.unseen.series.theta
-        named = [(short(b.name), b.theta) for b in judged.baselines
-                 if b.name in (COSMIC, BEST_FILTERED)]  # fmt: skip
+        plotted = (judged.inversion, best_filtered(judged.inversion))
+        named = [(short(b.name), b.theta) for b in judged.baselines if b.name in plotted]
         named += [(network_with(e.inputs.label), e.theta) for e in judged.estimates]
         figure = new_figure(2.6 * len(named) + 0.6, 3.1)
         panels = figure.subplots(1, len(named), sharex=True, sharey=True, squeeze=False)[0]
@@ -210,7 +217,8 @@ def _soils(report: Report) -> bytes:
     with plot_style():
         figure = new_figure(4.6, 4.2)
         axes = figure.add_subplot()
-        filtered = np.array([s.rmse[BEST_FILTERED] for s in report.soils])
+        name = best_filtered(report.overall.inversion)
+        filtered = np.array([s.rmse[name] for s in report.soils])
         for label in report.inputs:
             own = np.array([s.rmse.get(network_with(label), np.nan) for s in report.soils])
             axes.plot(filtered, own, "o", c=colour(report, label), ms=3.5, alpha=0.7, label=label)
@@ -245,9 +253,10 @@ def _one_series(axes: Any, report: Report, judged: Judged, scenario: int) -> Non
     row = int(np.flatnonzero(series.scenario == scenario)[0])
     days = slice(-SHOWN_D, None)
     time = series.day_end_s[days].astype("datetime64[s]")
-    axes.plot(time, series.theta_classical[row, days], ".", ms=2.5, c="0.7", label=COSMIC)
-    filtered = next(b.theta for b in judged.baselines if b.name == BEST_FILTERED)
-    axes.plot(time, filtered[row, days], c=VERMILION, lw=1.1, label=short(BEST_FILTERED))
+    axes.plot(time, series.theta_classical[row, days], ".", ms=2.5, c="0.7", label=judged.inversion)
+    name = best_filtered(judged.inversion)
+    filtered = next(b.theta for b in judged.baselines if b.name == name)
+    axes.plot(time, filtered[row, days], c=VERMILION, lw=1.1, label=short(name))
     best = judged.estimates[-1]
     theta, sigma = best.theta[row, days], best.sigma[row, days]
     paint = colour(report, best.inputs.label)

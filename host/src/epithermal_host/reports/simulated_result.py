@@ -8,7 +8,7 @@ from typing import Any
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.evaluation.layers import LayerLine
-from epithermal_host.evaluation.methods import NETWORK
+from epithermal_host.evaluation.methods import COSMIC, NETWORK, is_inversion
 from epithermal_host.evaluation.metrics import Stats
 from epithermal_host.evaluation.result import Curve
 
@@ -35,6 +35,11 @@ class GroupLines:
         """Return the line of a method with a set of inputs; None if there is none."""
         lines = (x for x in self.lines if (x.method, x.inputs) == (method, inputs))
         return next(lines, None)
+
+    @property
+    def inversion(self) -> str:
+        """Name of the inversion by the response of the stations."""
+        return next((x.method for x in self.lines if is_inversion(x.method)), COSMIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Report:
     soils: tuple[Soil, ...]
     seconds: dict[str, float]
     reference: dict[str, Any] | None = None
+    responses: tuple[str, ...] = ("cosmic",)  # by which the counts were simulated
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -88,7 +94,7 @@ class Shortfall:
     soils: int
     days: int
     rmse: float  # [m3 m-3]
-    of_cosmic: float  # RMSE relative to that of the COSMIC inversion
+    of_cosmic: float  # RMSE relative to that of the inversion
     of_filter: float  # relative to that of the inversion with the best filter; required: below 1
     coverage_90: float  # required: 0.80 to 0.97
 

@@ -7,20 +7,22 @@ import math
 from typing import Any
 
 from epithermal_host.evaluation.groups import DEFINITIONS
-from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.evaluation.methods import response_in
 from epithermal_host.rendering.text import plain
 from epithermal_host.reports.simulated_result import Report
 
 
 def table(report: Report) -> str:
     """Format the overall scores and the shortfalls as lines of text."""
+    name = report.overall.inversion
+    inversion = response_in(name)
     lines = [
-        f"{'method':31} {'inputs':17} {'RMSE':>7} {'of COSMIC':>9} {'ubRMSE':>7} {'bias':>8} "
+        f"{'method':31} {'inputs':17} {'RMSE':>7} {'of ' + inversion:>9} {'ubRMSE':>7} {'bias':>8} "
         f"{'r':>6} {'KGE':>6}  in 90 %"
     ]
     for line in report.overall.lines:
-        s, inversion = line.stats, report.overall.line(COSMIC, line.inputs)
-        ratio = s.rmse / inversion.stats.rmse if inversion else float("nan")
+        s, inverted = line.stats, report.overall.line(name, line.inputs)
+        ratio = s.rmse / inverted.stats.rmse if inverted else float("nan")
         inside = f"{s.coverage_90:8.1%}" if math.isfinite(s.coverage_90) else ""
         lines.append(
             f"{line.method:31} {line.inputs:17} {s.rmse:7.4f} {ratio:9.2f} {s.ubrmse:7.4f} "
@@ -41,7 +43,7 @@ def table(report: Report) -> str:
 def as_json(report: Report) -> dict[str, Any]:
     """Convert the report to JSON values; NaN becomes null."""
     bundle = report.bundle
-    skip = ("bundle", "run_folder", "provenance")
+    skip = ("bundle", "run_folder", "provenance", "responses")
     fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
     value = {
         "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},

@@ -14,18 +14,21 @@ from typing import Any
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.physics.cosmic import cosmic_rate, cosmic_theta
+from epithermal_edge.physics.cosmic import cosmic_parameters
+from epithermal_edge.physics.response import response_rate, response_theta
 from epithermal_edge.records import NAN
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32, Integers
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.run_toml import CampaignConfig, read_run
+from epithermal_host.evaluation.methods import inversion_by, response_in
 from epithermal_host.evaluation.metrics import rms
 from epithermal_host.neutrons.cosmic import (
     contributions,
     effective_depth,
     neutron_rate,
 )
+from epithermal_host.neutrons.response import profile_origin, profile_rate
 from epithermal_host.simulation.results import read_place, read_result, stored
 from epithermal_host.soil.hydraulics import bulk_density_from_porosity
 from epithermal_host.soil.profile import graded_grid, mean_theta
@@ -167,9 +170,10 @@ def _scenario_days(day: Integers, theta: Array32, place: dict[str, Any]) -> Days
     names = " over ".join(soil["name"].replace("_", " ") for soil in place["soils"])
     cover = place["cover"]["kind"]
     site: dict[str, Any] = {k: NAN if v is None else v for k, v in place["site"].items()}
+    by = site.get("response", "cosmic")
     return to_days(
         f"{names.capitalize()}, {'bare soil' if cover == 'bare' else cover}, "
-        f"scenario {place['index']}",
+        f"scenario {place['index']}{'' if by == 'cosmic' else f', counts by {by}'}",
         day,
         Soil(grid.z_cm, density[grid.material], bound[grid.material]),
         theta.astype(np.float64),
@@ -184,18 +188,37 @@ def to_days(title: str, day: Integers, soil: Soil, theta: Array, site: Site) -> 
     """
     mean = mean_theta(soil.z_cm, theta)
     contrast = mean_theta(soil.z_cm, theta, *SURFACE_CM) - mean_theta(soil.z_cm, theta, *BELOW_CM)
-    rate = neutron_rate(*soil.layers(theta[1:]), site.cosmic_n_cph)
+    rate = _rate(soil, theta[1:], site)
     return Days(
         title, day, soil, theta[1:], mean[1:], contrast[1:], np.diff(mean) > 0.0, rate,
-        np.asarray(cosmic_theta(rate, site)), site,
+        response_theta(rate, site), site,
     )  # fmt: skip
+
+
+def _rate(soil: Soil, theta: Array, site: Site) -> Array:
+    """Compute the rates (days,) [counts h-1] of profiles by the response of the site."""
+    if site.response == "cosmic":
+        return neutron_rate(*soil.layers(theta), site.cosmic_n_cph)
+    bottom_cm, _, density, bound = soil.layers(theta)
+    alpha, l3_g_cm2 = cosmic_parameters(density)
+    return profile_rate(
+        bottom_cm,
+        theta,
+        density,
+        bound / density,
+        site,
+        n_cph=site.cosmic_n_cph,
+        alpha=alpha,
+        l3_g_cm2=l3_g_cm2,
+        surface_water_cm=np.zeros(()),
+    )
 
 
 def line(days: Days) -> tuple[Array, Array]:
     """Compute the relation that the station inverts: theta (n) [m3 m-3], rate (n) [cph]."""
     both = np.concatenate((days.mean, days.inverted))
     theta = np.linspace(max(both.min() - 0.01, 0.005), both.max() + 0.01, LINE_POINTS)
-    return theta, np.asarray(cosmic_rate(theta, days.site))
+    return theta, response_rate(theta, days.site)
 
 
 def find_pair(days: Days) -> Pair:
@@ -228,10 +251,16 @@ def _pair(days: Days, index: tuple[int, int]) -> Pair:
     rows = list(index)
     layers = days.soil.layers(days.theta[rows])
     dates = [str(d) for d in days.day[rows].astype("datetime64[D]")]
-    return Pair(
-        index, (dates[0], dates[1]), days.mean[rows], days.rate_cph[rows],
-        effective_depth(*layers), layers[0], contributions(*layers),
-    )  # fmt: skip
+    if days.site.response == "cosmic":
+        d86_cm, share = effective_depth(*layers), contributions(*layers)
+    else:
+        d86_cm, share = profile_origin(*layers)
+    ends = (dates[0], dates[1])
+    return Pair(index, ends, days.mean[rows], days.rate_cph[rows], d86_cm, layers[0], share)
+
+
+def _response(days: Days) -> str:
+    return response_in(inversion_by(days.site.response))
 
 
 def rate_csv(days: Days) -> str:
@@ -239,7 +268,7 @@ def rate_csv(days: Days) -> str:
     theta, rate = line(days)
     text = io.StringIO()
     text.write(
-        f"# {days.title}. n_cph: corrected neutron rate by COSMIC, no noise, no snow.\n"
+        f"# {days.title}. n_cph: corrected neutron rate by {_response(days)}, no noise, no snow.\n"
         "# kind uniform: one theta at all depths; simulated: profile at the end of `date`.\n"
         "# contrast: theta of 0-5 cm minus that of 10-30 cm. theta_inverted: theta of the uniform\n"
         "# profile with that rate. theta in m3 m-3. state: change of the 0-30 cm mean that day.\n"

@@ -18,7 +18,7 @@ from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.config.learning import TrainConfig
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D, best_t, exponential_filter
-from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.evaluation.methods import inversion_by
 from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.rendering.text import plain
 from epithermal_host.studies import single_site_place
@@ -74,7 +74,8 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
     parts = split(place.config, len(unseen.truth))
     networks, trained = _train(out, place.config, all_records.train, parts, train_config, progress)
     t_d = _best_t(unseen, parts["train"], train_config.spin_up_steps)
-    estimates, each = _estimates(unseen, networks, t_d)
+    name = inversion_by(place.config.response)
+    estimates, each = _estimates(unseen, networks, t_d, name)
     spin_up = train_config.spin_up_steps
     study = Study(
         place=place,
@@ -85,7 +86,7 @@ def run(path: Path, out: Path, *, progress: bool = True) -> Study:
         parts=parts,
         best_t_d=t_d,
         table=_score(unseen, estimates, _days(unseen, parts, spin_up)),
-        elsewhere=_evaluate_elsewhere(all_records.elsewhere, networks, parts["test"], t_d),
+        elsewhere=_evaluate_elsewhere(all_records.elsewhere, networks, parts["test"], t_d, name),
         seasons=_score(unseen, estimates, _test_seasons(place, unseen, parts, spin_up)),
         best_epoch=trained[0].best_epoch + 1,
         epochs=len(trained[0].history),
@@ -184,7 +185,7 @@ def _best_t(record: Record, days: slice, spin_up: int) -> float:
 
 
 def _estimates(
-    record: Record, networks: Sequence[Network], t_d: float
+    record: Record, networks: Sequence[Network], t_d: float, inversion: str
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Run all methods over the whole record; (T,) each, and (K, T) of each network."""
     inverted, features = record.inverted[None], record.features[None]
@@ -192,7 +193,7 @@ def _estimates(
     y = np.stack([network(both)[..., 0].astype(np.float64) for network in networks])
     each = {COUNTS: y[:, 0], WEATHER: y[:, 1]}
     return {
-        COSMIC: record.inverted,
+        inversion: record.inverted,
         USUAL: exponential_filter(inverted, FILTER_T_D)[0],
         BEST: exponential_filter(inverted, t_d)[0],
         **{method: theta.mean(axis=0) for method, theta in each.items()},
@@ -238,7 +239,7 @@ def _score(
 
 
 def _evaluate_elsewhere(
-    records: dict[str, Record], networks: Sequence[Network], test: slice, t_d: float
+    records: dict[str, Record], networks: Sequence[Network], test: slice, t_d: float, name: str
 ) -> dict[str, dict[str, float]]:
     """Evaluate the methods on other soils under the same weather, on the test days."""
     out = {}
@@ -246,7 +247,7 @@ def _evaluate_elsewhere(
         use = ~record.snow[test]
         out[name] = {
             method: rms((theta[test] - record.truth[test])[use])
-            for method, theta in _estimates(record, networks, t_d)[0].items()
+            for method, theta in _estimates(record, networks, t_d, name)[0].items()
         }
     return out
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epithermal_edge.physics.cosmic import cosmic_rate
+from epithermal_edge.physics.response import response_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.config.instrument import InstrumentConfig
@@ -154,8 +154,9 @@ def scenario(place: Place, soils: tuple[SoilHydraulics, ...]) -> Scenario:
         latitude_deg=climate.latitude_deg,
         incoming_form="plain",
         incoming_ref=climate.incoming_mean,
+        response=config.response,
     )
-    usual = float(np.asarray(cosmic_rate(np.array([USUAL_THETA]), unit))[0])
+    usual = float(response_rate(np.array([USUAL_THETA]), unit)[0])
     rate_cph = 1.0 / (24.0 * config.count_error**2)
     return Scenario(
         index=0,

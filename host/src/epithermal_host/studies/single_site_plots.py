@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from epithermal_host.evaluation.methods import COSMIC
+from epithermal_host.evaluation.methods import is_inversion
 from epithermal_host.evaluation.metrics import ENOUGH_DAYS
 from epithermal_host.rendering.plots import (
     BLUE,
@@ -24,7 +24,7 @@ from epithermal_host.soil.hydraulics import CATALOGUE, SoilHydraulics
 from epithermal_host.studies.single_site_place import FACTORS, seasons, variant, wet_season
 from epithermal_host.studies.single_site_result import BEST, COUNTS, WEATHER, Study
 
-PAINT = {COSMIC: GREY, BEST: VERMILION, COUNTS: GREEN, WEATHER: BLUE}
+COLOURS = {BEST: VERMILION, COUNTS: GREEN, WEATHER: BLUE}
 Rmse = Mapping[str, Mapping[str, float]]
 """By soil or changed parameter, then by method [m3 m-3]."""
 SYMBOLS = {"theta_r": ("θr", ""), "theta_s": ("θs", ""), "alpha_per_cm": ("α", " cm⁻¹"),
@@ -39,15 +39,16 @@ def record(study: Study) -> bytes:
         figure = new_figure(11.0, 9.0)
         config, place = study.place.config, study.place
         whole, near, error = figure.subplots(3, 1, height_ratios=(2.2, 3.2, 2.0))
-        _lines(whole, study, slice(0, None), (COSMIC, WEATHER))
-        _lines(near, study, slice(-SHOWN_D, None), (COSMIC, BEST, COUNTS, WEATHER))
+        paint = _paint(study.estimates)
+        _lines(whole, study, slice(0, None), (study.inversion, WEATHER))
+        _lines(near, study, slice(-SHOWN_D, None), tuple(paint))
         _errors(error, study, slice(-SHOWN_D, None))
         for axes in (whole, near, error):
             _mark(axes, study)
             date_axis(axes)
         _seasons(near, study, slice(-SHOWN_D, None))
         rows = study.table["test"]
-        errors = ", ".join(f"{name} {rows[name].rmse:.4f}" for name in PAINT)
+        errors = ", ".join(f"{name} {rows[name].rmse:.4f}" for name in paint)
         watered = ", irrigated" if place.irrigation else ""
         weather = "weather" if place.station else "climate"
         whole.set_title(
@@ -60,17 +61,23 @@ def record(study: Study) -> bytes:
         return png(figure)
 
 
+def _paint(methods: Iterable[str]) -> dict[str, str]:
+    """Colour the inversion and the methods that are drawn, in this order."""
+    return {next(name for name in methods if is_inversion(name)): GREY, **COLOURS}
+
+
 def _lines(axes: Any, study: Study, days: slice, methods: tuple[str, ...]) -> None:
     time = study.record.day_end_s[days].astype("datetime64[s]")
+    paint = _paint(study.estimates)
     for name in methods:
         style: dict[str, Any] = {"lw": 1.2}
-        if name == COSMIC:
+        if is_inversion(name):
             style = {"ls": "", "marker": ".", "ms": 3.0}
-        axes.plot(time, study.estimates[name][days], c=PAINT[name], label=name, **style)
+        axes.plot(time, study.estimates[name][days], c=paint[name], label=name, **style)
         each = study.networks.get(name)
         if each is not None and len(each) > 1:
             axes.fill_between(time, each[:, days].min(axis=0), each[:, days].max(axis=0),
-                              color=PAINT[name], alpha=0.25, lw=0.0)  # fmt: skip
+                              color=paint[name], alpha=0.25, lw=0.0)  # fmt: skip
     axes.plot(time, study.record.truth[days], c="k", lw=1.1, label="truth")
     if watered := np.flatnonzero(study.irrigation_mm[days]).tolist():
         axes.plot(time[watered], np.full(len(watered), 0.07), "^", c=BLUE, ms=5.0,
@@ -83,9 +90,9 @@ def _lines(axes: Any, study: Study, days: slice, methods: tuple[str, ...]) -> No
 
 def _errors(axes: Any, study: Study, days: slice) -> None:
     time = study.record.day_end_s[days].astype("datetime64[s]")
-    for name in PAINT:
+    for name, colour in _paint(study.estimates).items():
         error = np.where(study.record.snow, np.nan, study.estimates[name] - study.record.truth)
-        axes.plot(time, error[days], c=PAINT[name], lw=1.0, label=name)
+        axes.plot(time, error[days], c=colour, lw=1.0, label=name)
     axes.axhline(0.0, c="k", lw=0.7)
     axes.set_ylabel(f"error [{UNIT}]")
     axes.set_xlim(time[0], time[-1])
@@ -124,9 +131,9 @@ def scatter(study: Study) -> bytes:
     truth = study.record.truth[study.parts["test"]]
     usable = ~study.record.snow[study.parts["test"]]
     with plot_style():
-        figure = new_figure(10.0, 10.0)
-        panels = figure.subplots(len(PAINT), len(chosen), sharex=True, sharey=True, squeeze=False)
-        for row, (method, paint) in zip(panels, PAINT.items(), strict=True):
+        figure, paints = new_figure(10.0, 10.0), _paint(study.estimates)
+        panels = figure.subplots(len(paints), len(chosen), sharex=True, sharey=True, squeeze=False)
+        for row, (method, paint) in zip(panels, paints.items(), strict=True):
             estimate = study.estimates[method][study.parts["test"]]
             for axes, (season, days) in zip(row, chosen.items(), strict=True):
                 use = days & usable
@@ -163,8 +170,8 @@ def parameters(soil: str, rmse: Rmse, top: SoilHydraulics) -> bytes:
         for axes, (name, factors) in zip(panels, FACTORS.items(), strict=True):
             x = sorted((*factors, 1.0))
             rows = [own if f == 1.0 else rmse[variant(name, f)] for f in x]
-            for method, paint in PAINT.items():
-                filled: Any = "none" if method == COSMIC else paint
+            for method, paint in _paint(own).items():
+                filled: Any = "none" if is_inversion(method) else paint
                 values = [row[method] for row in rows]
                 axes.plot(x, values, "o-", c=paint, mfc=filled, ms=4.5, lw=1.3, label=method)
             axes.axvline(1.0, c="0.6", lw=0.8, ls="--")
@@ -191,10 +198,11 @@ def soils(soil: str, rmse: Rmse) -> bytes:
         axes = figure.add_subplot()
         names = sorted(CATALOGUE, key=lambda name: CATALOGUE[name].ks_cm_d, reverse=True)
         names += [soil] if soil not in CATALOGUE else []
-        x, width = np.arange(len(names)), 0.8 / len(PAINT)
-        for i, (method, paint) in enumerate(PAINT.items()):
+        paints = _paint(rmse[soil])
+        x, width = np.arange(len(names)), 0.8 / len(paints)
+        for i, (method, paint) in enumerate(paints.items()):
             values = [rmse[name][method] for name in names]
-            offset = (i - 0.5 * (len(PAINT) - 1)) * width
+            offset = (i - 0.5 * (len(paints) - 1)) * width
             axes.bar(x + offset, values, width, color=paint, label=_of(soil, method))
         axes.set_xticks(x, [_soil(name).replace(" ", "\n") for name in names])
         axes.tick_params(axis="x", length=0.0)

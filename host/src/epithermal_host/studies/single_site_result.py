@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epithermal_host.arrays import Array
-from epithermal_host.evaluation.methods import BEST_FILTERED, USUAL_FILTERED, short
+from epithermal_host.evaluation.methods import (
+    BEST_FILTERED,
+    USUAL_FILTERED,
+    inversion_by,
+    short,
+)
 from epithermal_host.evaluation.metrics import Stats
 from epithermal_host.studies.single_site_place import Record
 from epithermal_host.studies.single_site_toml import Place
@@ -31,3 +36,8 @@ class Study:
     best_epoch: int  # of the first network
     epochs: int
     wall_s: float
+
+    @property
+    def inversion(self) -> str:
+        """Name of the inversion by the response of the place."""
+        return inversion_by(self.place.config.response)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from epithermal_edge.config.toml_keys import describe_unknown
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.physics.biomass import BIOMASS_SLOPES
+from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_edge.records import NAN
 from epithermal_host.config.learning import TrainConfig
 from epithermal_host.config.run_toml import CampaignConfig, from_table
@@ -47,6 +48,7 @@ class StudyConfig:
     detectors: int = 8  # training records of the same truth, each with its own noise
     count_error: float = 0.008  # relative, of a day's counts at a water content of 0.25
     networks: int = 1  # of different seeds; several show how far chance decides
+    response: str = "cosmic"  # of counts to water, of the place and of its station
 
     def __post_init__(self) -> None:
         checks = [
@@ -61,6 +63,7 @@ class StudyConfig:
             (not 1 <= self.detectors <= 256, "detectors must be within 1 to 256"),
             (not 1e-4 <= self.count_error <= 0.1, "count_error must be within 0.0001 to 0.1"),
             (not 1 <= self.networks <= 20, "networks must be within 1 to 20"),
+            (self.response not in RESPONSES, f"response must be among {', '.join(RESPONSES)}"),
         ]
         faults = [text for bad, text in checks if bad]
         if faults:
