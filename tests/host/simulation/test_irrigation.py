@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from epithermal_host.config.own_site import Irrigation
 from epithermal_host.config.population import Population
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.simulation import irrigation
-from epithermal_host.simulation.irrigation import Irrigation, add_water, depletion, irrigate
+from epithermal_host.simulation.irrigation import add_water, depletion, irrigate
 from epithermal_host.simulation.scenario import Scenario, sample
 from epithermal_host.simulation.simulate import solve_water, weather_of
 from epithermal_host.soil.hydraulics import CATALOGUE

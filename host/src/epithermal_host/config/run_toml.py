@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import itertools
 import json
 import math
 import tomllib
@@ -27,7 +28,16 @@ from epithermal_host import __version__
 from epithermal_host.compute.files import write_atomic
 from epithermal_host.config.instrument import InstrumentConfig
 from epithermal_host.config.learning import QuantizeConfig, TrainConfig
+from epithermal_host.config.own_site import (
+    DEPTH_CM,
+    NO_SITE,
+    Crop,
+    Irrigation,
+    Layer,
+    OwnSite,
+)
 from epithermal_host.config.population import Population
+from epithermal_host.soil.hydraulics import SoilHydraulics
 from epithermal_host.weather.climate_toml import read_climate
 from epithermal_host.weather.generator import Climate
 from epithermal_host.weather.observed import Station, copy_station, read_station
@@ -128,6 +138,7 @@ class RunConfig:
     release: ReleaseConfig
     climates: tuple[Climate, ...] = ()  # contents of the files in population.climates
     observed: tuple[Station, ...] = ()  # contents of the files in population.observed
+    own: OwnSite = NO_SITE  # [[layer]], [crop] and [irrigation]
 
 
 SECTIONS: dict[str, type] = {
@@ -139,6 +150,10 @@ SECTIONS: dict[str, type] = {
     "quantize": QuantizeConfig,
     "release": ReleaseConfig,
 }
+
+
+OWN_SECTIONS: dict[str, type] = {"layer": Layer, "crop": Crop, "irrigation": Irrigation}
+"""Of one's own site; optional."""
 
 
 def read_run(path: Path) -> RunConfig:
@@ -165,9 +180,8 @@ def read_run(path: Path) -> RunConfig:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     data.pop(WRITTEN, None)
-    faults = [
-        describe_unknown(f"[{name}]", name, SECTIONS) for name in data if name not in SECTIONS
-    ]
+    known = {**SECTIONS, **OWN_SECTIONS}
+    faults = [describe_unknown(f"[{name}]", name, known) for name in data if name not in known]
     if "campaign" not in data:
         faults.append("[campaign] is missing; it needs seed and soils")
     _reject_program(data.get("campaign"), faults)
@@ -177,10 +191,11 @@ def read_run(path: Path) -> RunConfig:
             values[name] = from_table(section, data.get(name, {}), name, faults)
     climates = _read_climates(path.parent, values.get("population"), faults)
     observed = _read_observed(path.parent, values.get("campaign"), values.get("population"), faults)
-    _check_engine(values.get("campaign"), values.get("population"), faults)
+    own = _read_own(data, faults)
+    _check_engine(values.get("campaign"), values.get("population"), own, faults)
     if faults:
         raise ConfigError(*(f"{path}: {fault}" for fault in faults))
-    return RunConfig(path=path, climates=climates, observed=observed, **values)
+    return RunConfig(path=path, climates=climates, observed=observed, own=own, **values)
 
 
 def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
@@ -194,6 +209,7 @@ def write_run(config: RunConfig, run_folder: Path, data_hash: str = "") -> None:
         f"{CLIMATES}/{copy_station(config.path.parent / name, run_folder / CLIMATES)}"
         for name in config.population.observed
     ]
+    tables |= _own_tables(config.own)
     written = {"version": __version__, "data_hash": data_hash}
     text = "# Written by epithermal-host; [written] describes the origin of the results.\n"
     text += tomli_w.dumps({**tables, WRITTEN: written})
@@ -215,6 +231,8 @@ def campaign_key(config: RunConfig) -> str:
     climates = [dataclasses.asdict(climate) for climate in config.climates]
     stations = [[s.name, dataclasses.asdict(s.climate), s.content] for s in config.observed]
     what = [__version__, campaign, population, climates, stations]
+    if config.own != NO_SITE:
+        what.append(_own_tables(config.own))
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -267,6 +285,52 @@ def from_table(cls: type, table: Any, where: str, faults: list[str]) -> Any:
             new = [f"{where}.{fault}" for fault in str(error).split("; ")]
     faults += new
     return None
+
+
+def read_layers(tables: Any, faults: list[str]) -> list[tuple[Layer, SoilHydraulics]]:
+    """Check [[layer]] and derive each layer's soil; the last one reaches to the bottom."""
+    if tables is None:
+        return []
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        faults.append("layer: must be a list of tables, each written [[layer]]")
+        return []
+    out = []
+    for i, table in enumerate(tables, 1):
+        layer = from_table(Layer, table, f"layer {i}", faults)
+        if layer is not None:
+            try:
+                out.append((layer, layer.soil()))
+            except ValueError as error:
+                faults.append(f"layer {i}: {error}")
+    bottoms = [0.0, *(layer.bottom_cm for layer, _ in out[:-1]), DEPTH_CM]
+    if len(out) == len(tables) and any(a >= b for a, b in itertools.pairwise(bottoms)):
+        faults.append("layer: bottom_cm must increase from layer to layer; the last one needs none")
+    return out
+
+
+def _read_own(data: dict[str, Any], faults: list[str]) -> OwnSite:
+    """Read the tables of one's own site."""
+    before = len(faults)
+    layers = tuple(layer for layer, _ in read_layers(data.get("layer"), faults))
+    crop, irrigation = (
+        from_table(OWN_SECTIONS[name], data[name], name, faults) if name in data else None
+        for name in ("crop", "irrigation")
+    )
+    return OwnSite(layers, crop, irrigation) if len(faults) == before else NO_SITE
+
+
+def _own_tables(own: OwnSite) -> dict[str, Any]:
+    """Convert one's own site to the tables of run.toml, without what is not given."""
+    tables: dict[str, Any] = {}
+    if own.layers:
+        tables["layer"] = [
+            {name: v for name, v in dataclasses.asdict(layer).items() if v not in ("",) and v == v}
+            for layer in own.layers
+        ]
+    for name in ("crop", "irrigation"):
+        if (value := getattr(own, name)) is not None:
+            tables[name] = dataclasses.asdict(value)
+    return tables
 
 
 def _read_climates(
@@ -324,11 +388,26 @@ def _write_climates(config: RunConfig, run_folder: Path) -> list[str]:
 
 
 def _check_engine(
-    campaign: CampaignConfig | None, population: Population | None, faults: list[str]
+    campaign: CampaignConfig | None,
+    population: Population | None,
+    own: OwnSite,
+    faults: list[str],
 ) -> None:
-    if campaign is None or population is None or campaign.engine == "richards":
+    if campaign is None or population is None:
         return
-    if population.roots_grow and population.crop_share > 0.0:
+    if own.irrigation is not None and own.crop is None and population.bare_share > 0.0:
+        faults.append(
+            "irrigation: needs plants; describe [crop], or set population.bare_share to 0"
+        )
+    if campaign.engine == "richards":
+        return
+    if own.crop is not None:
+        if own.crop.roots_grow:
+            faults.append(
+                "crop.roots_grow: HYDRUS-1D needs constant roots; set it to false, or "
+                'campaign.engine to "richards"'
+            )
+    elif population.roots_grow and population.crop_share > 0.0:
         faults.append(
             "population.roots_grow: HYDRUS-1D does not support growing roots; with campaign.engine "
             '"hydrus" set it to false'

@@ -21,7 +21,7 @@ from epithermal_edge.inference.bundle import BUNDLE_TOML, Bundle
 from epithermal_host.arrays import Array
 from epithermal_host.bundles.hidden_states import compute_hidden_states
 from epithermal_host.compute.crew import Crew
-from epithermal_host.config.run_toml import RUN_FILE, read_run
+from epithermal_host.config.run_toml import OWN_SECTIONS, RUN_FILE, read_run
 from epithermal_host.simulation import campaign
 from epithermal_host.training import dataset
 from epithermal_host.training.series import (
@@ -63,6 +63,9 @@ class Moments:
         return np.asarray(
             self.hh - np.outer(self.h, centre) - np.outer(centre, self.h) + np.outer(centre, centre)
         )
+
+
+OF_PLACES = ("population", "instrument", *OWN_SECTIONS)  # tables of run.toml
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +120,7 @@ def simulate_campaign(bundle: Bundle, out: Path, workers: int | None = None) -> 
         raise ConfigError(
             f"{bundle.path}: {BUNDLE_TOML} does not record the campaign: give --campaign RUN"
         )
-    same_tables = {k: v for k, v in recorded.items() if k in ("population", "instrument")}
+    same_tables = {k: v for k, v in recorded.items() if k in OF_PLACES}
     small = recorded["campaign"] | {"soils": OWN_SOILS, "years": OWN_YEARS}
     small["seed"] = int(small["seed"]) + OWN_SEED
     folder = out / OWN_FOLDER
@@ -140,7 +143,7 @@ def simulate_campaign(bundle: Bundle, out: Path, workers: int | None = None) -> 
 
 
 def _same_campaign(a: Any, b: Any) -> bool:
-    names = ("campaign", "population", "instrument", "dataset")
+    names = ("campaign", "population", "instrument", "dataset", "own")
     return all(getattr(a, name) == getattr(b, name) for name in names)
 
 

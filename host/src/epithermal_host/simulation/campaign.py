@@ -19,6 +19,7 @@ from tqdm import tqdm
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_host.compute.crew import Lost, crew, map_unordered
 from epithermal_host.compute.files import write_atomic
+from epithermal_host.config.own_site import Irrigation
 from epithermal_host.config.run_toml import (
     RUN_FILE,
     CampaignConfig,
@@ -28,6 +29,8 @@ from epithermal_host.config.run_toml import (
     write_run,
 )
 from epithermal_host.errors import SolverError
+from epithermal_host.simulation.irrigation import simulate_irrigated
+from epithermal_host.simulation.own_place import own_place
 from epithermal_host.simulation.results import (
     FOLDER,
     Records,
@@ -38,7 +41,6 @@ from epithermal_host.simulation.results import (
     stored,
 )
 from epithermal_host.simulation.scenario import Scenario, sample
-from epithermal_host.simulation.simulate import simulate
 from epithermal_host.weather.observed import Window, cut_window
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class _Task:
     campaign: CampaignConfig
     key: str
     station_days: Window | None  # of a scenario with observed weather: 50 kB more for 4 years
+    irrigation: Irrigation | None
 
 
 def run(
@@ -144,8 +147,10 @@ def run(
 
 
 def scenario_of(config: RunConfig, index: int) -> Scenario:
-    """Draw one scenario of a campaign."""
-    return sample(config.population, config.campaign.seed, index, config.climates, config.observed)
+    """Draw one scenario of a campaign; its soil and crop are one's own where they are described."""
+    seed = config.campaign.seed
+    drawn = sample(config.population, seed, index, config.climates, config.observed)
+    return own_place(drawn, config.own)
 
 
 def _task(config: RunConfig, index: int, key: str) -> _Task:
@@ -156,7 +161,7 @@ def _task(config: RunConfig, index: int, key: str) -> _Task:
         station = next(s for s in config.observed if s.name == scenario.observed)
         days = period.spin_up_days + period.days
         station_days = cut_window(station, scenario.observed_day, days)
-    return _Task(scenario, period, key, station_days)
+    return _Task(scenario, period, key, station_days, config.own.irrigation)
 
 
 def _check_failures(failed: list[Failure], campaign: CampaignConfig, run_folder: Path) -> None:
@@ -198,7 +203,7 @@ def _simulate_task(task: _Task) -> Records | Failure:
     """Simulate one scenario on a worker; return its record, or the failure."""
     scenario = task.scenario
     try:
-        result = simulate(scenario, task.campaign, task.station_days)
+        result, _ = simulate_irrigated(scenario, task.campaign, task.irrigation, task.station_days)
     except ConfigError:
         raise
     except SolverError as error:

@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from dataclasses import dataclass
 
 import numpy as np
 
 from epithermal_host.arrays import Array, Integers, Mask
+from epithermal_host.config.own_site import Irrigation
 from epithermal_host.config.run_toml import CampaignConfig
 from epithermal_host.simulation.scenario import Scenario
-from epithermal_host.simulation.simulate import solve_water
+from epithermal_host.simulation.simulate import (
+    Result,
+    after_spin_up,
+    respond,
+    solve_water,
+    weather_of,
+)
 from epithermal_host.simulation.vegetation import root_depth
 from epithermal_host.soil.profile import Profile
+from epithermal_host.weather import observed
 from epithermal_host.weather.generator import Weather
 
 FIELD_CAPACITY_CM, WILTING_POINT_CM = -330.0, -15000.0
 """Heads that bound the water for plants: -33 kPa and -1.5 MPa, as in FAO-56 (Allen et al. 1998)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Irrigation:
-    """Rule of irrigation: section [irrigation]."""
-
-    depletion: float = 0.5  # share of the available water in the rooted depth that starts it
-    amount_mm: float = 0.0  # of each irrigation; 0: as much as is depleted
-    begin: str = "05-01"  # first and last day of the season, month and day
-    end: str = "09-15"
-    measured: bool = True  # whether the station's rain gauge stands under the sprinklers
-
-    def __post_init__(self) -> None:
-        faults = [
-            f"{name} must be month and day, as 05-01, not {value!r}"
-            for name, value in (("begin", self.begin), ("end", self.end))
-            if not _is_day(value)
-        ]
-        if not 0.05 <= self.depletion <= 0.95:
-            faults.append("depletion must be within 0.05 to 0.95")
-        if not 0.0 <= self.amount_mm <= 200.0:
-            faults.append("amount_mm must be within 0 to 200")
-        if faults:
-            raise ValueError("; ".join(faults))
 
 
 def irrigate(
@@ -85,6 +67,37 @@ def irrigate(
                 new = True
         if not new:
             return added
+
+
+def simulate_irrigated(
+    scenario: Scenario,
+    campaign: CampaignConfig,
+    rule: Irrigation | None,
+    station_days: observed.Window | None = None,
+) -> tuple[Result, Array]:
+    """Simulate a scenario, `simulate.simulate`, and its irrigation by a rule, if there is one.
+
+    Returns
+    -------
+    Result, (days,) [mm]
+        The result, whose rain is what the station's gauge collects, and the irrigation of each
+        stored day.
+
+    Raises
+    ------
+    SolverError
+        The column cannot be solved.
+    ConfigError
+        The engine is not installed.
+    """
+    natural = weather_of(scenario, campaign, station_days)
+    if rule is None:
+        return respond(scenario, natural, campaign), np.zeros(campaign.days)
+    irrigation_mm = irrigate(scenario, natural, campaign, rule)
+    result = respond(scenario, add_water(natural, irrigation_mm), campaign)
+    if not rule.measured:
+        result = dataclasses.replace(result, weather=after_spin_up(natural, campaign))
+    return result, irrigation_mm[campaign.spin_up_days :]
 
 
 def add_water(weather: Weather, irrigation_mm: Array) -> Weather:
@@ -142,11 +155,3 @@ def _season(day: Integers, rule: Irrigation) -> Integers:
 
 def _number(month: Integers | int, day: Integers | int) -> Integers:
     return np.asarray(100 * month + day)
-
-
-def _is_day(text: str) -> bool:
-    try:
-        datetime.datetime.strptime(f"2024-{text}", "%Y-%m-%d")
-    except ValueError:
-        return False
-    return True

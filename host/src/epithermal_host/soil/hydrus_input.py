@@ -21,6 +21,9 @@ MODELS = {0.0: 0, 2.0: 3}  # iModel of HYDRUS-1D by the soil's air_entry_cm
 MAX_NODES, MAX_TIMES, MAX_PATH = 1001, 30_000, 240  # dimensions compiled into the program
 
 
+NO_TABLES = {"ha": 0.0, "hb": 0.0}  # range of heads of the tables
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Numerical settings of HYDRUS-1D.
@@ -37,6 +40,7 @@ class Settings:
     tol_theta: float = 1e-3
     tol_h_cm: float = 1.0
     timeout_s: float = 600.0
+    tables: bool = True  # False: hydraulic functions computed, not interpolated; 4 times as slow
 
 
 def write_input(
@@ -123,7 +127,7 @@ def _add_water_flow(model: Any, column: Column, settings: Settings) -> None:
         tolth=settings.tol_theta, tolh=settings.tol_h_cm,
         top_bc={"atmosphere": 3, "head": 4, "flux": 5}[column.top],
         bot_bc={"free_drainage": 4, "head": 0, "no_flux": 1}[column.bottom],
-        rtop=0.0, rbot=0.0, rroot=0.0,
+        rtop=0.0, rbot=0.0, rroot=0.0, **({} if settings.tables else NO_TABLES),
     )  # fmt: skip
     materials = model.get_empty_material_df(n=len(column.soils))
     for i, soil in enumerate(column.soils):

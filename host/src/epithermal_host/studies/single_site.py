@@ -52,7 +52,7 @@ SCATTER, DATA = "scatter.png", "study.json"
 
 
 def run(path: Path, out: Path, *, progress: bool = True) -> Study:
-    """Simulate, train and evaluate; write four pictures and study.json.
+    """Simulate, train and evaluate; write two or four pictures and study.json.
 
     Parameters
     ----------
@@ -102,10 +102,10 @@ def _write(out: Path, study: Study) -> None:
     soil = study.place.soil_name
     write_atomic(out / PICTURE, single_site_plots.record(study))
     write_atomic(out / SCATTER, single_site_plots.scatter(study))
-    write_atomic(
-        out / PARAMETERS, single_site_plots.parameters(soil, study.elsewhere, study.place.soils[0])
-    )
-    write_atomic(out / SOILS, single_site_plots.soils(soil, study.elsewhere))
+    if study.elsewhere:
+        top = study.place.soils[0]
+        write_atomic(out / PARAMETERS, single_site_plots.parameters(soil, study.elsewhere, top))
+        write_atomic(out / SOILS, single_site_plots.soils(soil, study.elsewhere))
     write_json(out / DATA, _as_json(study))
 
 

@@ -11,17 +11,18 @@ from epithermal_edge.physics.response import response_rate
 from epithermal_edge.site import Site
 from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.config.instrument import InstrumentConfig
+from epithermal_host.config.own_site import DEPTH_CM
 from epithermal_host.evaluation.groups import SEASON_D, running_sum
 from epithermal_host.simulation.detector import COLUMNS, observe
-from epithermal_host.simulation.irrigation import add_water, irrigate
+from epithermal_host.simulation.irrigation import simulate_irrigated
 from epithermal_host.simulation.scenario import Scenario
-from epithermal_host.simulation.simulate import Result, after_spin_up, respond, weather_of
+from epithermal_host.simulation.simulate import Result
 from epithermal_host.soil.hydraulics import (
     CATALOGUE,
     N_WITHOUT_AIR_ENTRY,
     SoilHydraulics,
 )
-from epithermal_host.studies.single_site_toml import DEPTH_CM, Place
+from epithermal_host.studies.single_site_toml import Place
 from epithermal_host.training.dataset import run_pipeline, stack_sites
 from epithermal_host.weather.observed import cut_window
 
@@ -74,7 +75,7 @@ def records(place: Place) -> Records:
         The engine is not installed.
     """
     detectors = place.config.detectors
-    soils = {"": place.soils, **variants(place)}
+    soils = {"": place.soils, **(variants(place) if place.config.other_soils else {})}
     scenarios = {name: scenario(place, layers) for name, layers in soils.items()}
     simulated = {name: simulate(place, scenarios[name]) for name in soils}
     results = {name: result for name, (result, _) in simulated.items()}
@@ -100,14 +101,7 @@ def simulate(place: Place, scenario: Scenario) -> tuple[Result, Array]:
     if place.station is not None:
         length = campaign.spin_up_days + campaign.days
         days = cut_window(place.station, scenario.observed_day, length)
-    natural = weather_of(scenario, campaign, days)
-    if place.irrigation is None:
-        return respond(scenario, natural, campaign), np.zeros(campaign.days)
-    irrigation_mm = irrigate(scenario, natural, campaign, place.irrigation)
-    result = respond(scenario, add_water(natural, irrigation_mm), campaign)
-    if not place.irrigation.measured:
-        result = dataclasses.replace(result, weather=after_spin_up(natural, campaign))
-    return result, irrigation_mm[campaign.spin_up_days :]
+    return simulate_irrigated(scenario, campaign, place.irrigation, days)
 
 
 def variants(place: Place) -> dict[str, tuple[SoilHydraulics, ...]]:
