@@ -18,6 +18,7 @@ from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.inference import bundle as bundles
 from epithermal_edge.inference import runtime
 from epithermal_edge.signatures import minisign
+from epithermal_host.bundles import card as cards
 from epithermal_host.bundles import release, signing
 from epithermal_host.cli.main import main
 from epithermal_host.compute.isolated_runtime import answer
@@ -262,6 +263,20 @@ def test_a_network_that_is_not_better_than_the_inversion_is_refused(worthless, t
     (worthless / "run.toml").write_text("[campaign]\nseed = 1\nsoils = 30\n")
     assert main(["release", str(worthless), "--to", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ({}, "COSMIC"),
+        ({"population": {"response": ["desilets"]}}, "desilets"),
+        ({"population": {"response": ["desilets"]}, "instrument": {"response_known": False}},
+         "COSMIC"),
+        ({"population": {"response": ["cosmic", "desilets"]}}, "cosmic or desilets"),
+    ],
+)  # fmt: skip
+def test_the_card_names_the_response_that_the_stations_invert_by(run, name):
+    assert cards._response(run) == name
 
 
 def test_a_forced_release_is_described_in_card_and_bundle(worthless, released, tmp_path):

@@ -137,6 +137,14 @@ def day_of(theta: float, sigma: float, n_cph: float, n_sigma: float) -> Day:
     return Day(sampled, Mean(86400.0, n_cph, n_sigma, n_cph, 0.0, 1013.25, Quality.GOOD))
 
 
+def test_a_scale_of_the_site_file_is_compared_with_the_samples_and_not_used(site_toml, tmp_path):
+    given = f"cosmic_n_cph = {1.1 * N_CPH}\n[soil]"
+    found = calibrated(changed(site_toml, tmp_path, ("[soil]", given)))
+    assert found.cosmic_n_cph == pytest.approx(N_CPH, rel=2e-3)
+    [note] = [note for note in found.notes if "the site file has a scale of 3300.0" in note]
+    assert "(-9.1%)" in note or "(-9.0%)" in note or "(-9.2%)" in note
+
+
 # ----- field means
 
 

@@ -12,7 +12,7 @@ TEXT = """\
 
 Mean water content of 0-30 cm (m³ m⁻³), its standard error and the means of 0-10, 10-30 and
 30-60 cm from the counts of a cosmic-ray neutron sensor: {network}, with one
-step a day on features of the last 24 hours. It corrects the homogeneous COSMIC inversion.{soil}
+step a day on features of the last 24 hours. It corrects the homogeneous {response} inversion.{soil}
 {forced}
 ## What it was trained on
 
@@ -51,7 +51,7 @@ that the 90 % intervals contain 90 % of the true values of the validation soils.
 
 {notes}* All soils are simulated: an error of the simulation affects training and test alike and
   does not show here. Check the estimates at your site with soil samples.
-* The calibration (COSMIC's N, bulk density, lattice and organic water) is used as given, N with
+* The calibration ({scale}, bulk density, lattice and organic water) is used as given, N with
   its standard error. An error of N shifts the estimate about as much as the inversion, and a slow
   drift of the detector or of the biomass is indistinguishable from drying or wetting.{soil_fails}
 * In the first {spin_up_steps} days after a cold start the estimate is flagged WARM_UP; the table
@@ -117,12 +117,15 @@ def card(
     soil = "soil_known" in inputs
     provenance = table["provenance"]
     population = provenance["run"].get("population", {})
+    response = _response(provenance["run"])
     known = " Its configuration is in bundle.toml, provenance.run." if provenance["run"] else ""
     return TEXT.format(
         name=table["name"],
         notes=f"{notes.strip()}\n\n" if notes.strip() else "",
         version=table["version"],
         network=titles[0] if len(titles) == 1 else ensemble(titles),
+        response=response,
+        scale="COSMIC's N" if response == "COSMIC" else f"the scale N of {response}",
         soil=SOIL if soil else "",
         forced=_forced(scores["shortfalls"]),
         soil_fails=SOIL_FAILS if soil else "",
@@ -147,6 +150,14 @@ def card(
         snow=SNOW[bool(population.get("snow_on_counts"))],
         quantization="".join(_quantization(network["quantization"]) for network in networks),
     )
+
+
+def _response(run: Mapping[str, Any]) -> str:
+    """Name the response by which the stations of a run inverted their counts."""
+    names = run.get("population", {}).get("response", ["cosmic"])
+    if not run.get("instrument", {}).get("response_known", True) or set(names) == {"cosmic"}:
+        return "COSMIC"
+    return " or ".join(names)
 
 
 def ensemble(titles: Sequence[str]) -> str:

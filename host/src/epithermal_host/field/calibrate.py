@@ -143,6 +143,7 @@ def calibrate(
     shares = corrected_shares(site_file, streamed.corrected.quality)
     notes += [describe_shares(shares)] if warn_of_shares(shares) else []
     n_cph, theta = _series(site_file.site, methods, streamed, network)
+    notes += _given_scale(site_file, own.n_cph)
     notes += check_theta(streamed.inversion[0], float(site.bulk_density_g_cm3))
     return Calibration(
         site_file=site_file,
@@ -160,6 +161,16 @@ def calibrate(
         n_cph=n_cph,
         theta=theta,
     )
+
+
+def _given_scale(site_file: SiteFile, n_cph: float) -> list[str]:
+    """Compare the scale of the site file, which is not used here, with that of the samples."""
+    if site_file.n_cph is None:
+        return []
+    return [
+        f"the site file has a scale of {site_file.n_cph:.1f} +- {100.0 * site_file.n_sigma:.1f} %; "
+        f"the samples give {n_cph:.1f} ({n_cph / site_file.n_cph - 1.0:+.1%})"
+    ]
 
 
 def _network_notes(network: NetworkFit, spin_up: int) -> list[str]:

@@ -41,6 +41,7 @@ from epithermal_host.simulation.results import (
     stored,
 )
 from epithermal_host.simulation.scenario import Scenario, sample
+from epithermal_host.simulation.simulate import simulate
 from epithermal_host.weather.observed import Window, cut_window
 
 log = logging.getLogger(__name__)
@@ -203,7 +204,11 @@ def _simulate_task(task: _Task) -> Records | Failure:
     """Simulate one scenario on a worker; return its record, or the failure."""
     scenario = task.scenario
     try:
-        result, _ = simulate_irrigated(scenario, task.campaign, task.irrigation, task.station_days)
+        if task.irrigation is None:
+            result = simulate(scenario, task.campaign, task.station_days)
+        else:
+            where = (scenario, task.campaign, task.irrigation, task.station_days)
+            result, _ = simulate_irrigated(*where)
     except ConfigError:
         raise
     except SolverError as error:
