@@ -62,7 +62,7 @@ def record(study: Study) -> bytes:
 
 
 def _paint(methods: Iterable[str]) -> dict[str, str]:
-    """Colour the inversion and the methods that are drawn, in this order."""
+    """Return the colour of the inversion and of each method drawn, in this order."""
     return {next(name for name in methods if is_inversion(name)): GREY, **COLOURS}
 
 
