@@ -94,3 +94,15 @@ def test_an_impossible_plan_is_one_clear_line(tmp_path, capsys, option, value, f
 def test_the_picture_has_every_profile():
     one, other = plan(Field(), 0.02), plan(Field(), 0.012)
     assert sampling_plan.picture(one) != sampling_plan.picture(other)
+
+
+def test_clay_and_carbon_stand_in_for_measured_bound_water(tmp_path, capsys):
+    def summary(*options: str) -> str:
+        assert main(["sampling", "--theta", "0.2", *options, "--out", str(tmp_path)]) == 0
+        return capsys.readouterr().out
+
+    estimated = summary("--clay", "20", "--carbon", "1.5")
+    water = 0.097 * 0.20 + 0.556 * 1.724 * 0.015
+    assert estimated == summary("--bound-water-g-g", f"{water}") != summary("--clay", "60")
+    wrong = ["sampling", "--carbon", "1", "--bound-water-g-g", "0.03", "--out", str(tmp_path)]
+    assert main(wrong) == 2 and "not with --clay" in capsys.readouterr().err

@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in OPTIONS.items():
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=float, metavar="X", help=text)
+    for name, text in {"clay": "lattice water from the clay content",
+                       "carbon": "organic water from organic carbon"}.items():  # fmt: skip
+        parser.add_argument(f"--{name}", type=float, metavar="PCT", help=f"estimate {text}")
     parser.add_argument(
         "--error",
         type=float,
@@ -60,6 +63,8 @@ def run(arguments: argparse.Namespace, show: Callable[[str], None]) -> int:
 
     given = {name: getattr(arguments, name) for name in OPTIONS}
     try:
+        if arguments.clay is not None or arguments.carbon is not None:
+            given["bound_water_g_g"] = _bound_water(arguments)
         field = dataclasses.replace(
             sampling_plan.Field(), **{k: v for k, v in given.items() if v is not None}
         )
@@ -71,3 +76,12 @@ def run(arguments: argparse.Namespace, show: Callable[[str], None]) -> int:
     show(sampling_plan.summary(found))
     show(f"sheet: {arguments.out / TABLE}, picture: {arguments.out / PICTURE}")
     return 0
+
+
+def _bound_water(arguments: argparse.Namespace) -> float:
+    """Estimate lattice and organic water [g g-1] from clay and organic carbon."""
+    from epithermal_host.soil.pedotransfer import lattice_water_g_g, organic_water_g_g
+
+    if arguments.bound_water_g_g is not None:
+        raise ValueError("--bound-water-g-g: not with --clay or --carbon")
+    return lattice_water_g_g(arguments.clay or 0.0) + organic_water_g_g(arguments.carbon or 0.0)
