@@ -52,6 +52,44 @@ def test_the_scale_of_ten_monitors_is_that_of_neptoon(name, place):
     assert incoming_scale("hawdon2014", latitude, altitude, cutoff, monitor) == hawdon
 
 
+THREE = {
+    "Sheepdrove": (51.5, 170.0, 2.93),
+    "Roaring Fork": (39.2, 2151.0, 2.9),
+    "Pyeongchang": (37.531, 538.0, 10.9),
+}
+NEPTOON = {
+    "JUNG": (4.49, (1.04700, 1.22030, 0.44027), (1.11700, 1.11925, 0.51925)),
+    "OULU": (0.80, (0.91422, 1.06554, 0.38443), (0.84025, 0.84250, 0.24250)),
+    "ATHN": (8.53, (1.92378, 2.24220, 0.80896), (1.42000, 1.42225, 0.82225)),
+    "DRBS": (3.18, (1.02283, 1.19213, 0.43010), (1.01875, 1.02100, 0.42100)),
+    "KIEL": (2.36, (0.95870, 1.11738, 0.40314), (0.95725, 0.95950, 0.35950)),
+    "LMKS": (3.84, (0.96545, 1.12525, 0.40598), (1.06825, 1.07050, 0.47050)),
+    "MXCO": (8.20, (1.74312, 2.03164, 0.73299), (1.39525, 1.39750, 0.79750)),
+    "NEWK": (2.40, (0.96355, 1.12303, 0.40518), (0.96025, 0.96250, 0.36250)),
+    "ROME": (6.27, (1.52467, 1.77702, 0.64113), (1.25050, 1.25275, 0.65275)),
+    "PSNM": (16.80, (3.59837, 4.19396, 1.51313), (2.04025, 2.04250, 1.44250)),
+}
+"""Cutoff rigidity, tau of McJannet & Desilets (2023) and of Hawdon et al. (2014) at THREE.
+
+Output of neptoon 1.12.7 with its own table of monitors: calculate_tau_for_reference_monitor,
+rc_correction_hawdon.
+"""
+
+
+@pytest.mark.parametrize("name", NEPTOON)
+def test_scales_agree_with_those_that_neptoon_gives_with_its_own_table_of_monitors(name):
+    cutoff_gv, *taus = NEPTOON[name]
+    monitor = find_monitor(name)
+    same = {"OULU": 0.81, "MXCO": 8.28}.get(name, cutoff_gv)  # only these two tables differ
+    assert monitor.cutoff_gv == same
+    for form, tau in zip(("mcjannet2023", "hawdon2014"), taus, strict=True):
+        own = [float(incoming_scale(form, *place, monitor)) for place in THREE.values()]
+        assert own == pytest.approx(tau, rel=0.01)
+        monitor_of_neptoon = find_monitor(name, cutoff_gv)
+        own = [float(incoming_scale(form, *p, monitor_of_neptoon)) for p in THREE.values()]
+        assert own == pytest.approx(tau, abs=2e-5)
+
+
 @pytest.mark.parametrize(("name", "scale"), [("JUNG", 1.03), ("OULU", 0.90), ("ATHN", 1.90)])
 def test_a_low_place_scales_to_each_monitor_by_its_own_response(name, scale):
     ours = float(incoming_scale("mcjannet2023", 51.0, 50.0, 2.93, find_monitor(name)))
