@@ -33,8 +33,8 @@ class Quality(enum.IntFlag):
     PRESSURE_MISSING = 16  # no air pressure: the count cannot be corrected and is not used
     HUMIDITY_HELD = 32  # air humidity is the last known value
     HUMIDITY_MISSING = 64  # air humidity unknown for a day: the reference humidity replaces it
-    INCOMING_HELD = 128  # rate of the neutron monitor is the last known value
-    INCOMING_MISSING = 256  # rate of the neutron monitor unknown: f_i is 1
+    INCOMING_HELD = 128  # rate of the neutron monitor or of muons is the last known value
+    INCOMING_MISSING = 256  # rate of the neutron monitor or of muons unknown: f_i is 1
     GAP = 512  # less than 12 h of counting in the last 24 h
     CLIPPED = 1024  # count outside of the range of the inversion
     WARM_UP = 2048  # the network has seen fewer days than its spin-up
@@ -56,6 +56,7 @@ class Quality(enum.IntFlag):
     LOW_BATTERY = 1 << 44
     HOUSING_HUMID = 1 << 45  # the desiccant is exhausted
     DOUBTFUL = 1 << 46  # the count of an earlier record in the window is doubtful
+    INCOMING_JUMP = 1 << 47  # muon rate impossible or with a jump: the last known value is used
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,22 @@ from typing import Literal
 from epithermal_edge.records import NAN, Floats
 
 IncomingForm = Literal["none", "plain", "hawdon2014", "mcjannet2023"]
+IncomingSource = Literal["monitor", "muons"]
 USUAL_MONITOR = "JUNG"  # at NMDB: Jungfraujoch, of those who name no neutron monitor
+
+
+@dataclass(frozen=True, slots=True)
+class Muons:
+    """How the detector's own muon counts give the incoming intensity; floats, or arrays (n,).
+
+    Barometric coefficient: Bernero et al. (2013), arXiv:1304.4945, all charged particles.
+    Temperature: Riadigos et al. (2020), doi:10.1029/2020EA001131. Both depend on the detector.
+    """
+
+    beta_per_hpa: Floats = 0.0019
+    alpha_per_k: Floats = 0.0028  # relative loss of counts per kelvin
+    temperature_ref_c: Floats = 15.0  # air temperature at which the rate is not corrected
+    smoothing_h: Floats = 24.0  # counting time over which the rate is averaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +42,7 @@ class Site:
     pressure_ref_hpa: Floats = 1013.25
     humidity_ref_g_m3: Floats = 0.0
     incoming_form: IncomingForm = "none"
-    incoming_ref: Floats = NAN  # monitor's count at which f_i = 1
+    incoming_ref: Floats = NAN  # monitor's count at which f_i = 1; of muons [counts h-1]
     incoming_scale: Floats = 1.0  # Hawdon's Rc_corr or McJannet and Desilets' tau
     biomass_kg_m2: Floats | tuple[float, ...] = (
         0.0  # of the vegetation [kg m-2 = mm]; by day of the
@@ -48,3 +63,4 @@ class Site:
     evaporation_share: Floats = NAN  # soil evaporation relative to its potential; lower under mulch
     response: str | tuple[str, ...] = "cosmic"  # relation of counts to theta, of all or of each
     # site; names in physics.response
+    muons: Muons | None = None  # the incoming intensity is that of the muon channel, no monitor's

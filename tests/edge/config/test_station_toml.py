@@ -20,6 +20,7 @@ from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.neutron_monitors import find_monitor, incoming_scale
 from epithermal_edge.physics.response import response_theta
 from epithermal_edge.physics.response_forms import RESPONSES
+from epithermal_edge.site import Muons
 
 EXAMPLE = ROOT / "deploy" / "station.example.toml"
 
@@ -418,3 +419,34 @@ def test_a_configuration_cannot_be_changed(tmp_path):
     config = read_config(station_toml(tmp_path))
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.id = "other"
+
+
+MUONS = '[site.incoming]\nsource = "muons"\n'
+
+
+def test_muons_replace_the_monitor_with_defaults_of_their_own(tmp_path):
+    text = f'{SITE}{MUONS}form = "plain"\nref = 7000\n'
+    site = read_config(station_toml(tmp_path, site=text)).site
+    assert site.muons == Muons() and (site.incoming_ref, site.incoming_scale) == (7000.0, 1.0)
+    own = text + "muon_beta_per_hpa = 0.0023\nmuon_smoothing_h = 48\n"
+    site = read_config(station_toml(tmp_path, site=own)).site
+    assert site.muons == Muons(beta_per_hpa=0.0023, smoothing_h=48.0)
+    assert read_config(station_toml(tmp_path)).site.muons is None
+
+
+def test_muons_and_a_monitor_exclude_each_other(tmp_path):
+    text = f'{SITE}{MUONS}ref = 7000\nform = "hawdon2014"\nmonitor = "OULU"\n'
+    found = faults(tmp_path, site=text + '[incoming]\nsource = "nmdb"\n')
+    assert found == [
+        "site.incoming.form: hawdon2014 scales a neutron monitor; set plain, or give the scale of "
+        "the neutrons relative to the muons",
+        "site.incoming.monitor: source is muons; delete it",
+        "site.incoming.source: is muons, but [incoming] names a monitor; delete one of them",
+    ]
+    assert faults(tmp_path, site=f"{SITE}{MUONS}") == [
+        "site.incoming.form: is none, but source is muons; set plain"
+    ]
+    unused = f"{SITE}[site.incoming]\nmuon_smoothing_h = 48\n"
+    assert faults(tmp_path, site=unused) == [
+        "site.incoming.muon_smoothing_h: source is not muons; delete it, or set source"
+    ]

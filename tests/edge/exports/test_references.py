@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from epithermal_edge.config.schema import TABLES
-from epithermal_edge.exports.methods import references, site_forms
+from epithermal_edge.exports.methods import describe, references, site_forms
 from epithermal_edge.exports.references import FORMS, REFERENCES
 from epithermal_edge.physics.response_forms import RESPONSES
-from epithermal_edge.site import Site
+from epithermal_edge.site import Muons, Site
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTHING = {"site.incoming.form=none", "network"}  # nothing is done; the kind has the reference
@@ -64,3 +64,11 @@ def test_each_response_cites_its_own_effect_of_humidity(response):
     assert ("Rosolem2013" in cited) == (not response.startswith("uts"))
     assert ("Koehli2021" in cited) == response.startswith("uts2021")
     assert ("Koehli2026" in cited) == response.startswith("uts2025")
+
+
+def test_muons_are_cited_in_place_of_a_monitor_with_their_coefficients():
+    site = Site(1000.0, 1.4, incoming_form="plain", incoming_ref=7000.0, muons=Muons())
+    forms = site_forms(site, 0.0, None)
+    assert "site.incoming.source=muons" in forms and "site.incoming.form=plain" not in forms
+    assert "- muon_beta_per_hpa: 0.0019 hPa-1" in describe(site)
+    assert not [line for line in describe(Site(1000.0, 1.4)) if "muon" in line]

@@ -20,7 +20,7 @@ from epithermal_edge.physics.response import (
 )
 from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_edge.records import FACTORS, NAN, CorrectedRecord, Quality, RawRecord
-from epithermal_edge.site import Site
+from epithermal_edge.site import Muons, Site
 from epithermal_edge.times import HOUR_S
 
 SITE = Site(cosmic_n_cph=400.0, bulk_density_g_cm3=1.4, lattice_water_g_g=0.03, latitude_deg=50.0)
@@ -291,6 +291,85 @@ def test_the_error_of_a_held_monitor_grows_with_the_days_but_not_beyond_that_of_
     assert held.corrected.values["n_corr_sigma_cph"][0, 0] == pytest.approx(expected_cph)
     never = pipeline.correct(site, pipeline.start(), block_of([later]))
     assert never.shared_error[0, 0] == pytest.approx(0.03)
+
+
+MUON_SITE = replace(SITE, incoming_form="plain", incoming_ref=7000.0, muons=Muons())
+
+
+def muons(rate):
+    """Channels of record i: muons by a number, or a function of i; 0 or none are missing."""
+    return lambda i: {"muon_counts": n} if (n := rate(i) if callable(rate) else rate) else {}
+
+
+def test_fewer_muons_mean_more_neutrons_after_the_mean_has_followed():
+    _, corrected, _ = run(
+        hourly(200, channels=muons(lambda i: 7000 if i < 24 else 6860)), MUON_SITE
+    )
+    assert corrected[20].f_i[0] == pytest.approx(1.0)
+    assert corrected[47].f_i[0] == pytest.approx(1.0 / (0.98 + 0.02 * math.exp(-1.0)), abs=1e-5)
+    assert corrected[199].f_i[0] == pytest.approx(1.0 / 0.98, abs=1e-4)
+    assert flags(corrected[199].quality) == Quality.GOOD
+
+
+def test_muons_are_corrected_for_their_air_before_they_correct_neutrons():
+    air = {"pressure_hpa": 1003.25, "temperature_c": 25.0}
+    count = 7000.0 * math.exp(0.0019 * 10.0) / (1.0 + 0.0028 * 10.0)
+    _, corrected, _ = run(hourly(3, channels=muons(count), **air), MUON_SITE)
+    assert corrected[2].f_i[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("lost", [{"channels": muons(0.0)}, {"temperature_c": NAN}])
+def test_a_silent_muon_channel_is_held_flagged_and_makes_sigma_grow(lost):
+    before, after = [*hourly(24, channels=muons(6860.0))], {"channels": muons(6500.0)} | lost
+    late = hourly(24 * 38, start_s=MIDNIGHT_S + 24 * HOUR_S, **after)
+    _, corrected, _ = run([*before, *late], MUON_SITE)
+    assert corrected[-1].f_i == corrected[23].f_i
+    assert Quality.INCOMING_HELD in flags(corrected[40].quality)
+    assert Quality.INCOMING_MISSING in flags(corrected[-1].quality)
+    share = [float((c.n_corr_sigma_cph / c.n_corr_cph)[0]) for c in (corrected[23], corrected[-1])]
+    assert share[1] == pytest.approx(math.hypot(share[0], 0.03), rel=1e-6)
+    _, never, _ = run(hourly(2), MUON_SITE)
+    assert never[1].f_i[0] == 1.0 and Quality.INCOMING_MISSING in flags(never[1].quality)
+
+
+@pytest.mark.parametrize("odd", [6000.0, 33694.0, 6700.0])  # out of range twice, then a jump
+def test_muons_that_jump_are_flagged_and_do_not_reach_a_neutron(odd):
+    seen = lambda i: odd if i >= 30 else 7600.0  # noqa: E731
+    state, corrected, _ = run(hourly(60, channels=muons(seen)), MUON_SITE)
+    assert flags(corrected[29].quality) == Quality.GOOD
+    for record in corrected[30:]:
+        wanted = Quality.INCOMING_JUMP | Quality.INCOMING_HELD
+        assert flags(record.quality) == wanted and record.f_i == corrected[29].f_i
+    assert state.incoming[0] == pytest.approx(7600.0)
+
+
+def test_after_36_days_of_a_step_within_the_range_the_mean_begins_anew():
+    seen = lambda i: 6700.0 if i >= 30 else 7600.0  # noqa: E731
+    state, corrected, _ = run(hourly(24 * 40, channels=muons(seen)), MUON_SITE)
+    assert Quality.INCOMING_JUMP in flags(corrected[24 * 36].quality)
+    assert flags(corrected[-1].quality) == Quality.GOOD
+    assert state.incoming[0] == pytest.approx(6700.0)
+
+
+def test_few_muons_scatter_without_a_flag():
+    rng = np.random.default_rng(3)
+    site = replace(MUON_SITE, incoming_ref=400.0, muons=Muons(smoothing_h=72.0))
+    counts = rng.poisson(400.0, 1000).astype(float)
+    _, corrected, _ = run(hourly(1000, channels=muons(lambda i: counts[i])), site)
+    assert np.mean([c.quality[0] != 0 for c in corrected]) < 0.005
+    f_i = np.array([c.f_i[0] for c in corrected[300:]])
+    assert f_i.std() < 1.5 / math.sqrt(2.0 * 400.0 * 72.0)
+
+
+def test_a_monitors_column_is_not_mixed_with_the_muons():
+    _, corrected, _ = run(hourly(5, incoming=150.0, channels=muons(7000.0)), MUON_SITE)
+    assert corrected[4].f_i[0] == pytest.approx(1.0)
+
+
+def test_without_the_choice_muons_change_no_bit():
+    with_muons, without = run(hourly(48, channels=muons(6500.0))), run(hourly(48))
+    for a, b in zip(with_muons[1], without[1], strict=True):
+        assert a.n_corr_cph.tobytes() == b.n_corr_cph.tobytes() and a.quality == b.quality
 
 
 def test_rain_and_et0_are_sums_of_the_day_and_known_only_when_given():

@@ -164,3 +164,22 @@ def test_each_site_file_in_the_repository_names_files_that_exist(path, shared, m
     tables = [t for t in (site.incoming, site.rain, site.soil_temperature, site.sampling) if t]
     named = [*site.records.paths, *(t.file.path for t in (*tables, *site.probes))]
     assert all(file.is_file() for file in named)
+
+
+MUONS = '[incoming]\nsource = "muons"\nform = "plain"\nref = 7000\nmuon_smoothing_h = 48\n'
+
+
+def test_muons_are_described_with_the_words_of_station_toml(tmp_path):
+    site = read_site(written(tmp_path, LEAST.replace("$WHERE/", "") + MUONS))
+    assert site.incoming is None and site.site.incoming_form == "plain"
+    text = SITE + MUONS.replace("[incoming]", "[site.incoming]")
+    assert read_config(station_toml(tmp_path, site=text)).site.muons == site.site.muons
+
+
+def test_muons_need_no_file_and_a_monitor_does(tmp_path):
+    least = LEAST.replace("$WHERE/", "")
+    with pytest.raises(ConfigError, match=r"incoming\.file: source is muons; delete it"):
+        read_site(written(tmp_path, least + MUONS + 'file = "a.csv"\n'))
+    with pytest.raises(ConfigError, match=r"incoming\.column: missing") as caught:
+        read_site(written(tmp_path, least + '[incoming]\nform = "plain"\nref = 7000\n'))
+    assert len(caught.value.faults) == 2

@@ -17,6 +17,7 @@ from epithermal_edge.physics.neutron_monitors import (
     incoming_scale,
     list_monitors,
 )
+from epithermal_edge.site import IncomingSource, Muons
 
 BETA_FORMS: tuple[str, ...] = get_args(BetaForm)
 BETA_FORM = Key(
@@ -31,6 +32,48 @@ MONITOR = (
     Key("monitor_altitude_m", float, "altitude of the monitor, m", low=-450, high=6000),
 )
 """Keys of a neutron monitor, the same in a station.toml and in the host's site.toml."""
+SOURCE = Key(
+    "source",
+    str,
+    "whose counts: a neutron monitor's, or the muon channel of the detector itself",
+    default="monitor",
+    choices=get_args(IncomingSource),
+)
+MUONS = (
+    Key(
+        "muon_beta_per_hpa",
+        float,
+        "muons: barometric coefficient, 1/hPa",
+        default=Muons().beta_per_hpa,
+        low=0,
+        high=0.01,
+    ),
+    Key(
+        "muon_alpha_per_k",
+        float,
+        "muons: relative loss of counts per kelvin of the air's temperature",
+        default=Muons().alpha_per_k,
+        low=-0.02,
+        high=0.02,
+    ),
+    Key(
+        "muon_temperature_ref_c",
+        float,
+        "muons: air temperature at which their rate is not corrected, Celsius",
+        default=Muons().temperature_ref_c,
+        low=-40,
+        high=50,
+    ),
+    Key(
+        "muon_smoothing_h",
+        float,
+        "muons: counting time over which their rate is averaged, h",
+        default=Muons().smoothing_h,
+        low=1,
+        high=240,
+    ),
+)
+"""Keys of the muon channel, the same in both files too."""
 
 
 def derive_cutoff(site: Mapping[str, Any]) -> float | None:
@@ -51,12 +94,43 @@ def derive_beta(site: Mapping[str, Any], cutoff_gv: float | None) -> float:
     return float(pressure_coefficient(*place, site["beta_form"]))
 
 
+def derive_muons(incoming: Mapping[str, Any]) -> Muons | None:
+    """Derive how muons give the incoming intensity; None: a neutron monitor does, or nothing."""
+    if incoming.get("source") != "muons":
+        return None
+    return Muons(**{key.name.removeprefix("muon_"): incoming[key.name] for key in MUONS})
+
+
+def check_muons(table: str, incoming: Mapping[str, Any]) -> list[str]:
+    """List the faults of the table of the incoming intensity where its source is muons."""
+    if incoming.get("source") != "muons":
+        return [
+            f"{table}.{key.name}: source is not muons; delete it, or set source"
+            for key in MUONS
+            if incoming.get(key.name, key.default) != key.default
+        ]
+    form, faults = incoming.get("form", "none"), []
+    if form == "none":
+        faults.append(f"{table}.form: is none, but source is muons; set plain")
+    if form in SCALED_FORMS and incoming.get("scale") is None:
+        faults.append(
+            f"{table}.form: {form} scales a neutron monitor; set plain, or give the scale of the "
+            "neutrons relative to the muons"
+        )
+    of_monitor = ("monitor", *(key.name for key in MONITOR))
+    return faults + [
+        f"{table}.{name}: source is muons; delete it" for name in of_monitor if incoming.get(name)
+    ]
+
+
 def derive_scale(
     site: Mapping[str, Any], cutoff_gv: float | None, incoming: Mapping[str, Any], name: str
 ) -> float:
     """Derive the scale of f_i for a monitor by its name, after `check_location`."""
     if incoming.get("scale") is not None:
         return float(incoming["scale"])
+    if incoming.get("source") == "muons":
+        return 1.0
     monitor = _monitor(incoming, name)
     if incoming["form"] not in SCALED_FORMS or monitor is None or cutoff_gv is None:
         return 1.0
@@ -76,6 +150,8 @@ def check_location(
     if cutoff is not None and not math.isfinite(derive_beta(site, cutoff)):
         faults.append(f"site.beta_form: {site['beta_form']} has no value at {cutoff:g} GV")
     if incoming.get("form") not in SCALED_FORMS or incoming.get("scale") is not None:
+        return faults
+    if incoming.get("source") == "muons":
         return faults
     if _monitor(incoming, name) is None:
         names = [monitor.name for monitor in list_monitors()]

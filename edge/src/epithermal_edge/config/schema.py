@@ -5,7 +5,7 @@ from __future__ import annotations
 from epithermal_edge.config import quality_table, weather_tables
 from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
-from epithermal_edge.config.location import BETA_FORM, MONITOR
+from epithermal_edge.config.location import BETA_FORM, MONITOR, MUONS, SOURCE
 from epithermal_edge.config.response_scale import N_SIGMA, RESPONSES, SCALE_OF
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.config.water_table import WATER
@@ -78,10 +78,18 @@ TABLES: dict[str, tuple[Key, ...]] = {
     ),
     "site.incoming": (
         Key("form", str, "method of the correction", default="none", choices=INCOMING_FORMS),
-        Key("ref", float, "count rate of the monitor at which the factor is 1", low=1e-6, high=1e9),
+        Key(
+            "ref",
+            float,
+            "count rate of the monitor, or of muons per hour, at which the factor is 1",
+            low=1e-6,
+            high=1e9,
+        ),
         Key("scale", float, "response of the site relative to the monitor", low=0, high=3),
         Key("monitor", str, "short name of the neutron monitor", pattern=MONITOR_NAME),
         *MONITOR,
+        SOURCE,
+        *MUONS,
     ),
     "site.soil": (
         Key("known", str, "source of the parameters", choices=tuple(SOIL_KNOWN)),

@@ -17,8 +17,10 @@ from epithermal_edge.config.biomass import check_biomass, derive_biomass
 from epithermal_edge.config.canopy import check_cover, derive_cover
 from epithermal_edge.config.location import (
     check_location,
+    check_muons,
     derive_beta,
     derive_cutoff,
+    derive_muons,
     derive_scale,
 )
 from epithermal_edge.config.quality_table import derive_limits
@@ -193,6 +195,7 @@ def _check_together(values: dict[str, dict[str, Any]], folder: Path, faults: lis
     if form != "none" and incoming.get("ref", 0) is None:
         faults.append(f"site.incoming.ref: missing; form {form} needs the monitor's reference rate")
     monitor = weather_tables.name_monitor(values)
+    faults += check_muons("site.incoming", incoming)
     faults += check_location("site.incoming", site, incoming, monitor)
     faults += check_scale(site)
     if site.get("cutoff_rigidity_gv", 0) is None and site.get("longitude_deg", 0) is None:
@@ -335,5 +338,6 @@ def _site(values: dict[str, dict[str, Any]]) -> Site:
         incoming_form=incoming["form"],
         incoming_ref=NAN if incoming["ref"] is None else incoming["ref"],
         incoming_scale=derive_scale(site, cutoff, incoming, weather_tables.name_monitor(values)),
+        muons=derive_muons(incoming),
     )
     return convert_scale(site, built)

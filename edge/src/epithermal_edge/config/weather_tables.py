@@ -162,6 +162,10 @@ def check(values: dict[str, dict[str, Any]], folder: Path, faults: list[str]) ->
         faults.append(
             "site.incoming.form: is none, but [incoming] is given; set plain or another form"
         )
+    if source and values.get("site.incoming", {}).get("source") == "muons":
+        faults.append(
+            "site.incoming.source: is muons, but [incoming] names a monitor; delete one of them"
+        )
     named = values.get("site.incoming", {}).get("monitor")
     if source == "nmdb" and named and incoming.get("monitor", named) not in (named, None):
         faults.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.physics.biomass import form_of_slope
 from epithermal_edge.physics.corrections import BetaForm, pressure_coefficient
 from epithermal_edge.physics.plant_water import SoilWater, field_capacity
-from epithermal_edge.site import Site
+from epithermal_edge.site import Muons, Site
 
 SOFTWARE = """@software{{epithermal,
   author = {{{{the epithermal authors}}}},
@@ -45,7 +46,10 @@ def site_forms(
                 forms.append(f"site.beta_form={name}")
     family = str(site.response).partition("_")[0]  # each of UTS has a humidity effect of its own
     forms.append(f"humidity={family}" if f"humidity={family}" in FORMS else "humidity")
-    forms.append(f"site.incoming.form={site.incoming_form}")
+    muons = site.muons is not None
+    forms.append(
+        "site.incoming.source=muons" if muons else f"site.incoming.form={site.incoming_form}"
+    )
     return [*forms, *biomass_forms(site, dated=dated), f"site.response={site.response}", "depth"]
 
 
@@ -101,6 +105,9 @@ def describe(site: Site) -> list[str]:
         over = ", by the day of the year" if values.size > 1 else ""
         if np.isfinite(values).all():
             lines.append(f"- {name}: {shown}{f' {unit}' if unit else ''}{over}")
+    if site.muons is not None:
+        of_muons = {f"muon_{f.name}": float(getattr(site.muons, f.name)) for f in fields(Muons)}
+        lines += [f"- {name}: {value:.8g} {MUONS[name]}" for name, value in of_muons.items()]
     return lines
 
 
@@ -126,6 +133,12 @@ CONSTANTS = {
     "soil_ks_cm_d": "cm d-1",
 }
 """Constants of a site with their units, fields of `Site`; the calibration of a file."""
+MUONS = {
+    "muon_beta_per_hpa": "hPa-1",
+    "muon_alpha_per_k": "K-1",
+    "muon_temperature_ref_c": "degC",
+    "muon_smoothing_h": "h",
+}
 
 
 def text(title: str, forms: Sequence[str], site: Site, models: Sequence[str], version: str) -> str:

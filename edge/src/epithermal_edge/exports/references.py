@@ -96,6 +96,14 @@ _ENTRIES = (
         "10.5194/essd-14-1125-2022",
     ),
     Reference(
+        "Bernero2013",
+        "techreport",
+        "Bernero, G. and Olitsky, J. and Schumacher, R. A.",
+        2013,
+        "Atmospheric dependence of the stopping cosmic ray muon rate at ground level",
+        "arXiv:1304.4945",
+    ),
+    Reference(
         "Cho2014",
         "inproceedings",
         "Cho, K. and van Merrienboer, B. and Gulcehre, C. and others",
@@ -146,6 +154,18 @@ _ENTRIES = (
         "Advances in Space Research",
         "68, 2631-2642",
         "10.1016/j.asr.2021.04.034",
+    ),
+    Reference(
+        "Gianessi2024",
+        "article",
+        "Gianessi, S. and Polo, M. and Stevanato, L. and Lunardon, M. and Francke, T. and"
+        " Oswald, S. E. and others",
+        2024,
+        "Testing a novel sensor design to jointly measure cosmic-ray neutrons, muons and gamma"
+        " rays for non-invasive soil moisture estimation",
+        "Geoscientific Instrumentation, Methods and Data Systems",
+        "13, 9-25",
+        "10.5194/gi-13-9-2024",
     ),
     Reference(
         "Hargreaves1985",
@@ -241,6 +261,17 @@ _ENTRIES = (
         "10.3390/s24134094",
     ),
     Reference(
+        "Riadigos2020",
+        "article",
+        "Riadigos, I. and Garcia-Castro, D. and Gonzalez-Diaz, D. and Perez-Munuzuri, V.",
+        2020,
+        "Atmospheric temperature effect in secondary cosmic rays observed with a two square meter"
+        " ground-based tRPC detector",
+        "Earth and Space Science",
+        "7, e2020EA001131",
+        "10.1029/2020EA001131",
+    ),
+    Reference(
         "Rosolem2013",
         "article",
         "Rosolem, R. and Shuttleworth, W. J. and Zreda, M. and Franz, T. E. and Zeng, X. and"
@@ -281,6 +312,17 @@ _ENTRIES = (
         "Hydrology and Earth System Sciences",
         "17, 3205-3217",
         "10.5194/hess-17-3205-2013",
+    ),
+    Reference(
+        "Stevanato2022",
+        "article",
+        "Stevanato, L. and Baroni, G. and Oswald, S. E. and Lunardon, M. and others",
+        2022,
+        "An alternative incoming correction for cosmic-ray neutron sensing observations using local"
+        " muon measurement",
+        "Geophysical Research Letters",
+        "49, e2021GL095383",
+        "10.1029/2021GL095383",
     ),
     Reference(
         "Twarakavi2009",
@@ -391,6 +433,14 @@ FORMS = {
         "Counts are corrected for incoming cosmic radiation with a neutron monitor, scaled by"
         " cutoff rigidity and atmospheric depth.",
         ("McJannet2023",),
+    ),
+    "site.incoming.source=monitor": Form(
+        "The incoming cosmic radiation is that of a neutron monitor.", ("Zreda2012",)
+    ),
+    "site.incoming.source=muons": Form(
+        "Counts are corrected for incoming cosmic radiation by the detector's own muon counts,"
+        " which are corrected for air pressure and temperature and averaged over hours.",
+        ("Stevanato2022", "Gianessi2024", "Bernero2013", "Riadigos2020"),
     ),
     "vegetation": Form(
         "Counts are corrected for biomass by a linear loss of counts with a slope of its own.",

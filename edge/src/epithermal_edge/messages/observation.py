@@ -42,6 +42,7 @@ SUSPECT_FLAGS = (
     | Quality.PRESSURE_STUCK
     | Quality.AIR_STUCK
     | Quality.INCOMING_STUCK
+    | Quality.INCOMING_JUMP
     | Quality.COUNT_STUCK
     | Quality.COUNT_SPIKE
     | Quality.TUBE_RATIO

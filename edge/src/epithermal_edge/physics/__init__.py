@@ -53,6 +53,7 @@ __all__ = [
     "matching_scale_sigma",
     "mcjannet_scale",
     "mean_pressure",
+    "muon_rate",
     "pressure_coefficient",
     "pressure_factor",
     "profile_mean",
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
         humidity_factor,
         incoming_factor,
         mcjannet_scale,
+        muon_rate,
         pressure_coefficient,
         pressure_factor,
     )

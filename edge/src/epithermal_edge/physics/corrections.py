@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from epithermal_edge.physics.atmosphere import mean_pressure
-from epithermal_edge.site import IncomingForm
+from epithermal_edge.site import IncomingForm, Muons
 
 JUNG_CUTOFF_GV = 4.49  # Jungfraujoch, the default neutron monitor of f_i
 JUNG_DEPTH_G_CM2 = 665.18
@@ -204,6 +204,49 @@ def incoming_factor(
             raise ValueError(f"incoming_factor: unknown form {form!r}")
         known = (i > 0.0) & (i_ref > 0.0) & (factor > 0.0) & np.isfinite(factor)
     return np.asarray(np.where(known, factor, np.nan))
+
+
+def muon_rate(
+    counts: ArrayLike,
+    duration_s: ArrayLike,
+    pressure_hpa: ArrayLike,
+    temperature_c: ArrayLike,
+    pressure_ref_hpa: ArrayLike,
+    muons: Muons,
+) -> NDArray[np.float64]:
+    """Compute the rate of muons without the effects of air pressure and temperature.
+
+    It stands in for a neutron monitor in `incoming_factor`: few muons come from the soil. In warm
+    air they are produced higher up, so that more of them decay on their way.
+
+    Parameters
+    ----------
+    counts, duration_s : (...) [-], [s]
+        Muons, and the time in which they were counted.
+    pressure_hpa, temperature_c : (...) [hPa], [degree Celsius]
+        Of the air near the ground.
+    pressure_ref_hpa : (...) [hPa]
+        Pressure at which the rate is not corrected.
+    muons :
+        Coefficients and reference temperature.
+
+    Returns
+    -------
+    (...) [h-1]
+        NaN where a value is NaN, or no muons were counted.
+
+    References
+    ----------
+    Stevanato et al. (2022), doi:10.1029/2021GL095383; Gianessi et al. (2024),
+    doi:10.5194/gi-13-9-2024; coefficients: `epithermal_edge.site.Muons`.
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    hours = np.asarray(duration_s, dtype=np.float64) / 3600.0
+    warmer_k = np.asarray(temperature_c, dtype=np.float64) - muons.temperature_ref_c
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = n / hours * pressure_factor(pressure_hpa, muons.beta_per_hpa, pressure_ref_hpa)
+        rate = rate * (1.0 + muons.alpha_per_k * warmer_k)
+        return np.asarray(np.where((n > 0.0) & (hours > 0.0), rate, np.nan))
 
 
 def biomass_factor(

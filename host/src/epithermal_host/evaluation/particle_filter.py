@@ -216,7 +216,7 @@ def _summarize(judged: Judged, rows: Integers, theta: Array, seconds: float) -> 
 def _site_of(site: Site, row: int) -> Site:
     """Select the site of one soil, with fields (1,) for the inversions."""
     values: dict[str, Any] = {}
-    words = ("incoming_form", "response")
+    words = ("incoming_form", "response", "muons")
     for name in (f.name for f in dataclasses.fields(site) if f.name not in words):
         value = np.asarray(getattr(site, name), dtype=np.float64)
         values[name] = value[row : row + 1] if value.ndim else value

@@ -9,6 +9,7 @@ from typing import Any
 
 from epithermal_edge.physics.neutron_monitors import SCALED_FORMS
 from epithermal_edge.physics.response import response_of
+from epithermal_edge.site import Muons
 from epithermal_host import __version__
 from epithermal_host.field.calibration_fit import Calibration, Fit, scatter
 from epithermal_host.field.series import biomass_by_date
@@ -98,6 +99,11 @@ def block(result: Calibration) -> str:
     ]
     if site.incoming_form != "none":
         lines += [_key("ref", site.incoming_ref), _key("scale", site.incoming_scale)]
+    if site.muons is not None:
+        lines.append('source = "muons"')
+        lines += [
+            _key(f"muon_{f.name}", getattr(site.muons, f.name)) for f in dataclasses.fields(Muons)
+        ]
     if file.incoming is not None and site.incoming_form in SCALED_FORMS:
         lines.append(f'monitor = "{file.incoming.name}"  # of this scale')
     return "\n".join([*lines, *_cover(result)]) + "\n"

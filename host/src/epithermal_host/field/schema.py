@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
-from epithermal_edge.config.location import BETA_FORM, MONITOR
+from epithermal_edge.config.location import BETA_FORM, MONITOR, MUONS, SOURCE
 from epithermal_edge.config.response_scale import N_SIGMA, SCALE_OF
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.loggers.dialects import DIALECTS
@@ -94,14 +94,21 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
     ),
     "incoming": (
-        _FILE,
+        Key("file", str, "of a monitor: CSV, plain or .gz, or .xlsx", default=""),
         Key("time", list, "column of the time; not for a download of NEST", single=True),
         *_CLOCK,
-        Key("column", str, "column of the counts, or name of the monitor", True),
+        Key("column", str, "column of the counts, or name of the monitor", default=""),
         Key("monitor", str, "short name of the monitor", default="", pattern=r"[A-Z0-9]{2,8}|"),
         *MONITOR,
         Key("form", str, "form of the intensity correction", True, choices=INCOMING_FORMS),
-        Key("ref", float, "monitor's count for a factor of 1", True, low=1e-6, high=1e9),
+        Key(
+            "ref",
+            float,
+            "count of the monitor, or muons per hour, for a factor of 1",
+            True,
+            low=1e-6,
+            high=1e9,
+        ),
         Key(
             "hold_h",
             float,
@@ -110,6 +117,8 @@ TABLES: dict[str, tuple[Key, ...]] = {
             low=1,
             high=240,
         ),
+        SOURCE,
+        *MUONS,
     ),
     "rain": (
         *_TIME,

@@ -27,8 +27,10 @@ from epithermal_edge.config.biomass import (
 from epithermal_edge.config.canopy import check_cover, derive_cover
 from epithermal_edge.config.location import (
     check_location,
+    check_muons,
     derive_beta,
     derive_cutoff,
+    derive_muons,
     derive_scale,
 )
 from epithermal_edge.config.response_scale import check_scale, convert_scale
@@ -174,6 +176,7 @@ def read_site(path: Path) -> SiteFile:
     faults += check_biomass(values["site"])
     faults += check_cover("cover", values.get("cover", {}))
     incoming = values["incoming"] if "incoming" in present else {}
+    faults += check_muons("incoming", incoming)
     faults += check_location("incoming", values["site"], incoming, _name_monitor(incoming))
     faults += check_scale(values["site"])
     for name in [name for name in TABLES if name not in present]:
@@ -317,6 +320,12 @@ class _Builder:
     def _monitor(self, table: dict[str, Any] | None) -> Monitor | None:
         if table is None:
             return None
+        if table["source"] == "muons":
+            named = [name for name in ("file", "time", "column") if table[name]]
+            self.faults += [f"incoming.{name}: source is muons; delete it" for name in named]
+            return None
+        required = [name for name in ("file", "column") if not table[name]]
+        self.faults += [f"incoming.{name}: missing; of the monitor's counts" for name in required]
         reference = NAN if table["form"] == "none" else table["ref"]
         name = _name_monitor(table)
         return Monitor(self._table(table), table["column"], reference, table["hold_h"], name)
@@ -435,6 +444,7 @@ def _site(
         incoming_form=cast(IncomingForm, incoming["form"]) if incoming else "none",
         incoming_ref=incoming["ref"] if incoming else NAN,
         incoming_scale=derive_scale(where, cutoff, incoming, name) if incoming else 1.0,
+        muons=derive_muons(incoming or {}),
         response=where["response"],
         **derive_biomass(where),
         **derive_cover(cover or {}),

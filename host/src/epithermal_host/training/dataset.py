@@ -206,10 +206,10 @@ def stack_sites(sites: Sequence[Site]) -> Site:
         shape = (DAYS,) if name in by_day else ()
         return np.stack([np.broadcast_to(value, shape) for value in each])
 
-    values = {
+    values: dict[str, Any] = {
         field.name: stacked(field.name)
         for field in dataclasses.fields(Site)
-        if field.name not in ("incoming_form", "response")
+        if field.name not in ("incoming_form", "response", "muons")
     }
     names = tuple(str(site.response) for site in sites)
     response = names if len(set(names)) > 1 else names[0]
