@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from epithermal_edge.inference import pipeline
+from epithermal_edge.inference.block import block_of
 from epithermal_edge.inference.features import Window
+from epithermal_edge.records import RawRecord
+from epithermal_edge.site import Muons, Site
 from epithermal_host.config.run_toml import read_run
 from epithermal_host.simulation import campaign
 from epithermal_host.simulation.detector import COLUMNS
@@ -86,3 +89,53 @@ def test_the_records_include_gaps_and_missing_weather(run_folder):
     assert gap.mean() > 0.01
     assert 0.1 < rain_known.mean() < 0.9
     assert 0.1 < et0_known.mean() < 0.999
+
+
+def muon_records(days: int) -> list[RawRecord]:
+    """Records of a detector with a muon channel that has gaps and jumps."""
+    rng = np.random.default_rng(7)
+    muons = rng.poisson(7000.0, 24 * days) * rng.choice([1.0] * 30 + [0.0, 0.8], 24 * days)
+    return [
+        RawRecord(
+            end_s=1_700_002_800.0 // 3600.0 * 3600.0 + 3600.0 * i,
+            duration_s=3600.0,
+            counts=float(rng.poisson(700.0)),
+            pressure_hpa=1000.0 + float(rng.normal(0.0, 5.0)),
+            temperature_c=10.0 + float(rng.normal(0.0, 6.0)),
+            relative_humidity_pct=70.0,
+            channels={"muon_counts": float(n)} if rng.random() < 0.95 else {},
+        )
+        for i, n in enumerate(muons)
+    ]
+
+
+def test_muons_give_many_sites_and_each_alone_the_same_bits() -> None:
+    n, records = 11, muon_records(20)
+    number = np.arange(n, dtype=np.float64)
+    muons = {"beta_per_hpa": 0.0015 + 1e-4 * number, "smoothing_h": 6.0 + 5.0 * number}
+    site = Site(
+        cosmic_n_cph=900.0 + 10.0 * number,
+        bulk_density_g_cm3=np.full(n, 1.4),
+        incoming_form="hawdon2014",
+        incoming_ref=6900.0 + 20.0 * number,
+        incoming_scale=1.5 + 0.1 * number,
+        muons=Muons(**muons),
+    )
+    state, _, many = pipeline.step_block(site, pipeline.start(n), block_of(records, n))
+    assert len(np.unique(state.incoming)) == n
+    for k in range(n):
+        alone = Site(
+            cosmic_n_cph=float(site.cosmic_n_cph[k]),
+            bulk_density_g_cm3=1.4,
+            incoming_form="hawdon2014",
+            incoming_ref=float(site.incoming_ref[k]),
+            incoming_scale=float(site.incoming_scale[k]),
+            muons=Muons(**{name: float(values[k]) for name, values in muons.items()}),
+        )
+        one, windows = pipeline.start(), []
+        for record in records:
+            one, _, closed = pipeline.step(alone, one, record)
+            windows += closed
+        features = np.concatenate([window.features for window in windows])
+        assert features.tobytes() == np.ascontiguousarray(many.features[:, k]).tobytes()
+        assert one.incoming[0] == state.incoming[k]

@@ -57,6 +57,7 @@ class Quality(enum.IntFlag):
     HOUSING_HUMID = 1 << 45  # the desiccant is exhausted
     DOUBTFUL = 1 << 46  # the count of an earlier record in the window is doubtful
     INCOMING_JUMP = 1 << 47  # muon rate impossible or with a jump: the last known value is used
+    BARE_SILENT = 1 << 48  # no thermal neutrons, or no count of them, while the other tubes count
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from epithermal_edge.inference import pipeline, runtime
 from epithermal_edge.inference.block import block_of, carry
 from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.inference.engine import Engine
+from epithermal_edge.inference.qc_limits import Limits
 from epithermal_edge.inference.snapshot import to_parts
 from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import NAN, Quality, RawRecord
@@ -23,7 +24,7 @@ from epithermal_edge.site import Muons, Site
 from epithermal_edge.times import HOUR_S
 
 FORMS = ("none", "plain", "hawdon2014", "mcjannet2023")
-MUONS = {9: Muons(smoothing_h=5.0), 11: Muons()}  # by seed
+MUONS = {15: Muons(smoothing_h=5.0), 30: Muons()}  # by seed
 INTERVALS_S = (3600.0, 900.0, 60.0, 3600.0, 600.0, 3600.0)
 
 
@@ -127,6 +128,7 @@ def engine_of(seed, bundle, step_fn):
         step_fn,
         expects=("rain_mm", "incoming") if seed % 2 else (),
         soil_water=SoilWater(0.3, 0.1, 0.5) if seed % 2 else None,
+        limits=Limits(bare_tube="thermal_counts" if seed in MUONS else ""),
     )
 
 
@@ -235,3 +237,13 @@ def test_a_value_is_carried_until_the_next_is_known():
     np.testing.assert_array_equal(carry(np.zeros(1), known, values).ravel(), [0, 0, 2, 2, 4])
     none = np.empty((0, 1))
     np.testing.assert_array_equal(carry(np.ones(1), none > 0.0, none), [[1.0]])
+
+
+@pytest.mark.parametrize("seed", MUONS)
+def test_the_streams_of_muons_have_usable_and_odd_ones(seed):
+    state = pipeline.start()
+    state, corrected, _ = pipeline.step_block(site_of(seed), state, block_of(stream(seed)))
+    odd = (corrected.quality & int(Quality.INCOMING_JUMP)) != 0
+    unused = (corrected.quality & int(Quality.INCOMING_HELD | Quality.INCOMING_MISSING)) != 0
+    assert 0.005 < odd.mean() < 0.3 and np.mean(~unused) > 0.3
+    assert len(np.unique(corrected.values["f_i"])) > 50

@@ -308,3 +308,17 @@ def test_a_site_has_the_same_flags_alone_and_among_a_thousand():
     _, _, out, _ = passed(together, n=n)
     for k in (0, 17, 39):
         assert [Quality(int(f[k])) for f in out] == flags_of(columns[k])
+
+
+@pytest.mark.parametrize("channel", ["thermal_counts", "tube_2_counts"])
+def test_a_bare_tube_that_is_named_and_silent_is_flagged(channel):
+    limits = replace(DEFAULT, bare_tube=channel)
+    channels = [{channel: 400.0}, {channel: 0.0}, {}]
+    for several in ([0], [1], [2], [0, 1, 2]):
+        records = [RawRecord(3600.0 * i, 3600.0, 1000.0, channels=channels[i]) for i in several]
+        found = qc._health(limits, block_of(records, 2))
+        wanted = [0 if i == 0 else int(Quality.BARE_SILENT) for i in several]
+        assert found.T.tolist() == [wanted, wanted]
+        assert not qc._health(DEFAULT, block_of(records)).any()
+    few = RawRecord(0.0, 60.0, 20.0, channels={channel: 0.0})
+    assert not qc._health(limits, block_of([few])).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ from epithermal_edge.physics.corrections import (
     humidity_factor,
     incoming_factor,
     mcjannet_scale,
+    muon_rate,
     pressure_coefficient,
     pressure_factor,
+    thermal_ratio,
 )
+from epithermal_edge.site import Muons
 
 
 def test_pressure_factor_agrees_with_both_packages(corrections_table, agrees):
@@ -203,3 +207,29 @@ def test_the_readme_states_for_every_reference_column_how_it_is_met(shared):
         with path.open(newline="") as file:
             for column in next(csv.reader(file)):
                 assert f"`{column}`" in section, f"{path.name}: {column}"
+
+
+def test_muons_lose_counts_with_pressure_and_warmth_and_the_rate_has_neither():
+    rate = muon_rate(7000.0, 3600.0, 1013.25, 15.0, 1013.25, Muons())
+    assert float(rate) == 7000.0
+    lower, higher = 7000.0 * math.exp(-0.019), 7000.0 / 1.028
+    assert muon_rate(lower, 3600.0, 1023.25, 15.0, 1013.25, Muons()) == pytest.approx(7000.0)
+    assert muon_rate(higher, 3600.0, 1013.25, 25.0, 1013.25, Muons()) == pytest.approx(7000.0)
+    assert muon_rate(3500.0, 1800.0, 1013.25, 15.0, 1013.25, Muons()) == pytest.approx(7000.0)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2, 3])
+@pytest.mark.parametrize("value", [math.nan, 0.0])
+def test_without_muons_time_or_air_there_is_no_rate(missing, value):
+    values = [7000.0, 3600.0, 1013.25, 15.0]
+    values[missing] = value
+    rate = float(muon_rate(*values, 1013.25, Muons()))
+    assert math.isnan(rate) == (math.isnan(value) or missing < 2)
+
+
+def test_the_thermal_ratio_is_one_of_rates_without_the_humidity_of_either_tube():
+    ratio, sigma = thermal_ratio([400.0, 100.0, 0.0], [3600.0, 900.0, 3600.0], 1000.0, 3600.0)
+    assert ratio[:2].tolist() == pytest.approx([0.4, 0.4]) and math.isnan(ratio[2])
+    assert sigma[0] == pytest.approx(0.4 * math.sqrt(1.0 / 400.0 + 1.0 / 1000.0))
+    humid, _ = thermal_ratio(400.0 / 1.021, 3600.0, 1000.0 / 1.054, 3600.0, 10.0)
+    assert float(humid) == pytest.approx(0.4)

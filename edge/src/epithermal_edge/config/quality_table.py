@@ -37,6 +37,12 @@ KEYS: tuple[Key, ...] = (
     _key("short_share", "least counting time relative to the previous one", 0, 1),
     _key("battery_min_v", "lowest supply voltage, V", 0, 60),
     _key("housing_humidity_max_pct", "highest humidity inside the housing, %", 1, 105),
+    Key(
+        "bare_tube",
+        str,
+        "channel of the bare tube, whose silence is flagged",
+        choices=("thermal_counts", "tube_2_counts"),
+    ),
 )
 
 

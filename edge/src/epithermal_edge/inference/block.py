@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 FIELDS = NUMBERS[1:]
-USED = ("biomass_kg_m2", "muon_counts")
-"""Extra channels of a record that corrections may use."""
+USED = ("biomass_kg_m2", "muon_counts", "thermal_counts", "tube_2_counts")
+"""Extra channels of a record that corrections and quality control may use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,6 +28,7 @@ ENOUGH_S = 3 * HOUR_S  # of counting, before a count is compared with its mean
 MONTH_S = 30 * DAY_S  # memory of the tubes' share as it used to be; DAY_S: as it is now
 SHARE_DAYS = 3.0  # of counting before the tubes are compared
 SATURATED_PCT = 99.0  # at which the air's humidity may well stand still
+BARE_EXPECTED = 100.0  # moderated counts beside which a bare tube counts: a third of them, e^-33
 CHANCE = 1e-9  # probability under which a repeated count is no chance
 WINDOW_S = 25 * HOUR_S  # a day's window ends up to 1 h before the record that publishes it
 DOUBTS = (
@@ -198,7 +199,20 @@ def _flag(where: Mask, flag: Quality) -> Flags:
 def _health(limits: Limits, records: Block) -> Flags:
     low = records.fields["battery_v"] < limits.battery_min_v
     humid = records.fields["housing_humidity_pct"] > limits.housing_humidity_max_pct
-    return _flag(low, Quality.LOW_BATTERY) | _flag(humid, Quality.HOUSING_HUMID)
+    return (
+        _flag(low, Quality.LOW_BATTERY)
+        | _flag(humid, Quality.HOUSING_HUMID)
+        | _bare(limits, records)
+    )
+
+
+def _bare(limits: Limits, records: Block) -> Flags:
+    """Flag a bare tube that is silent while the moderated ones count."""
+    counts = records.fields["counts"]
+    if not limits.bare_tube:
+        return np.zeros(counts.shape, dtype=np.int64)
+    bare = records.fields.get(limits.bare_tube, np.zeros(counts.shape))
+    return _flag((counts > BARE_EXPECTED) & ~(bare > 0.0), Quality.BARE_SILENT)
 
 
 def _count_range(limits: Limits, site: Site, corrected: Corrected) -> Flags:

@@ -29,6 +29,7 @@ class Limits:
     short_share: float = 0.5
     battery_min_v: float = 11.5
     housing_humidity_max_pct: float = 80.0
+    bare_tube: str = ""  # channel of thermal neutrons; empty: it is not checked
 
 
 DEFAULT = Limits()

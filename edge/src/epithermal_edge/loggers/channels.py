@@ -1,8 +1,8 @@
 """Define the extra channels of a record: other particles, other tubes, values of the housing.
 
-Corrections may use the muons and `biomass_kg_m2` (`inference.pipeline`); nothing uses the others.
-A record has only those that its logger measured. A new one is a new row of `CHANNELS`;
-docs/detector-formats.md describes each name.
+Corrections may use the muons and `biomass_kg_m2` (`inference.pipeline`), quality control looks at a
+bare tube; nothing uses the others. A record has only those that its logger measured. A new one is a
+new row of `CHANNELS`; docs/detector-formats.md describes each name.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ SENTENCES = {
     Quality.LOW_BATTERY: "The battery is low.",
     Quality.HOUSING_HUMID: "The air inside the housing is humid: replace the desiccant.",
     Quality.DOUBTFUL: "A count of the last 24 hours is doubtful.",
+    Quality.BARE_SILENT: "The bare tube for thermal neutrons is silent.",
     Quality.INCOMING_JUMP: "The muon rate jumps or is far from its reference: not used.",
 }
 """One sentence for each flag, for readers without the manual."""

@@ -68,6 +68,7 @@ __all__ = [
     "response_slope",
     "response_theta",
     "saturation_vapour_pressure",
+    "thermal_ratio",
     "uts_intensity",
     "uts_rate",
     "uts_theta",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
         muon_rate,
         pressure_coefficient,
         pressure_factor,
+        thermal_ratio,
     )
     from epithermal_edge.physics.cosmic import (
         cosmic_inversion,

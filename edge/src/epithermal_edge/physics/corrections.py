@@ -249,6 +249,51 @@ def muon_rate(
         return np.asarray(np.where((n > 0.0) & (hours > 0.0), rate, np.nan))
 
 
+def thermal_ratio(
+    thermal_counts: ArrayLike,
+    thermal_s: ArrayLike,
+    counts: ArrayLike,
+    duration_s: ArrayLike,
+    abs_humidity_g_m3: ArrayLike = 0.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the ratio of a bare tube's rate to a moderated tube's, and its standard error.
+
+    Air pressure and incoming intensity change both rates alike and leave the ratio. Hydrogen of
+    soil, plants and snow takes epithermal neutrons away and hardly changes the thermal ones, so
+    the ratio rises: under snow beyond that of the wettest soil of the same place. Relations to
+    biomass (Tian et al. 2016, Jakobi et al. 2018, 2022) were fitted for each detector and crop;
+    none is used here.
+
+    Parameters
+    ----------
+    thermal_counts, thermal_s : (...) [-], [s]
+        Counts of the bare tube and their counting time.
+    counts, duration_s : (...) [-], [s]
+        The same of the moderated tube.
+    abs_humidity_g_m3 : (...) [g m-3]
+        Absolute humidity of the air; 0 leaves its effect in the ratio.
+
+    Returns
+    -------
+    (...), (...) [-]
+        NaN where one of the tubes has no counts.
+
+    References
+    ----------
+    Jakobi et al. (2022), doi:10.1029/2022WR031972; humidity: `humidity_factor`.
+    """
+    bare = np.asarray(thermal_counts, dtype=np.float64)
+    moderated = np.asarray(counts, dtype=np.float64)
+    humid = humidity_factor(abs_humidity_g_m3, slope_m3_g=0.0021) / humidity_factor(
+        abs_humidity_g_m3
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = bare / np.asarray(thermal_s) / (moderated / np.asarray(duration_s))
+        counted = (bare > 0.0) & (moderated > 0.0) & np.isfinite(rates) & (rates > 0.0)
+        ratio = np.where(counted, rates * humid, np.nan)
+        return ratio, np.asarray(ratio * np.sqrt(1.0 / bare + 1.0 / moderated))
+
+
 def biomass_factor(
     biomass_kg_m2: ArrayLike, slope_per_mm: ArrayLike = 0.009
 ) -> NDArray[np.float64]:
