@@ -39,6 +39,7 @@ class Quality(enum.IntFlag):
     CLIPPED = 1024  # count outside of the range of the inversion
     WARM_UP = 2048  # the network has seen fewer days than its spin-up
     NO_MODEL = 4096  # no network estimate yet, or none for this record
+    SNOW = 1 << 16  # snow on the ground (inference/snow.py): theta is the last value before it
     WEATHER_MISSING = 1 << 20  # a value of a [weather.*] table is late, stale or missing
     # inference/qc.py sets the flags below; their thresholds are in [quality] of station.toml.
     PRESSURE_RANGE = 1 << 32  # pressure impossible at this altitude: treated as missing
@@ -152,3 +153,15 @@ class Estimate:
     days_to_threshold: float = NAN  # days until irrigation is due, at that rate [d]
     days_p05: float = NAN  # its 5 to 95 % interval [d]
     days_p95: float = NAN
+    # inference/snow.py computes the fields below; NaN without the flag SNOW.
+    swe_mm: float = NAN  # snow water equivalent by COSMIC; NaN: at least its lower end [mm]
+    swe_p05_mm: float = NAN  # its 5 to 95 % interval; NaN: no limit [mm]
+    swe_p95_mm: float = NAN
+    swe_desilets_mm: float = NAN  # by Desilets (2017) [mm]
+    snow_since_s: float = NAN  # end of the first window with evidence [s, UTC]
+    snow_count_ratio: float = NAN  # counts over those of a soil with full pores [1]
+    snow_air_c: float = NAN  # mean air temperature of the 24 h [degC]
+
+
+SNOW_FIELDS = tuple(f.name for f in fields(Estimate) if f.name.startswith(("swe_", "snow_")))
+"""Fields of an estimate that inference/snow.py computes."""

@@ -78,6 +78,8 @@ def stream(seed, size=250):
         warmth = round(12.0 + 9.0 * math.sin(end_s / 13750.0), 1) + r.choice((0.0,) * 50 + (30.0,))
         if still:
             pressure, warmth = 1000.0, 10.0
+        if seed in (3, 5) and size // 4 < len(records) < size // 2:
+            warmth -= 25.0  # counts as under snow
         records.append(
             RawRecord(
                 end_s=end_s - back_s,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.inference import estimator, irrigation, pipeline, qc
+from epithermal_edge.inference import estimator, irrigation, pipeline, qc, snow
 from epithermal_edge.inference.block import Array, Corrected, block_of
 from epithermal_edge.inference.bundle import Bundle, StepFn
 from epithermal_edge.inference.estimator import EstimatorState
@@ -23,6 +23,7 @@ from epithermal_edge.inference.irrigation import WaterState
 from epithermal_edge.inference.pipeline import PipelineState
 from epithermal_edge.inference.qc import QualityState
 from epithermal_edge.inference.qc_limits import DEFAULT, Limits
+from epithermal_edge.inference.snow import SnowRule, SnowState
 from epithermal_edge.physics.cosmic import THETA_MAX
 from epithermal_edge.physics.footprint import d86_cm
 from epithermal_edge.physics.plant_water import STORAGE_MM, SoilWater
@@ -48,10 +49,13 @@ class Engine:
     limits: Limits = DEFAULT  # of quality control
     expects: tuple[str, ...] = ()  # fields of RawRecord that the configuration promises
     soil_water: SoilWater | None = None  # None: not described; no state depends on it
+    snow: SnowRule | None = snow.DEFAULT  # None: not looked for
 
     def fingerprint(self) -> str:
         """Hash what a state depends on: a state of another model or site is void."""
         text = f"{self.bundle.sha256} {self.site!r}"
+        if self.snow != snow.DEFAULT:
+            text += f" {self.snow!r}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -63,6 +67,7 @@ class EngineState:
     quality: QualityState
     network: EstimatorState
     water: WaterState
+    snow: SnowState
     newest: Estimate  # of the newest window; its quality is that of the window
 
 
@@ -104,6 +109,7 @@ def start(engine: Engine) -> EngineState:
         quality=qc.start(1),
         network=estimator.start(engine.bundle),
         water=irrigation.start(engine.bundle.phases),
+        snow=snow.start(),
         newest=NOTHING,
     )
 
@@ -145,13 +151,15 @@ def advance_many(
         quality = quality | np.where(missing, int(Quality.WEATHER_MISSING), 0)
     network, y, age = estimator.run(engine.step, engine.bundle, state.network, windows)
     made = _estimates(engine, windows, y, age)
+    cover, made = snow.hold(engine.snow, site, state.snow, windows, made, engine.bundle.phases)
     past, shown = _with_water(engine, state.water, windows, made)
     before = newest(engine, state)
     ended = np.cumsum(np.bincount(windows.closed_by, minlength=len(records)))
     passed = Passed(records, corrected, quality, late, (before, *shown), ended)
     if late.all():
         return state, passed
-    return EngineState(piped, checked, network, past, made[-1] if made else state.newest), passed
+    last = made[-1] if made else state.newest
+    return EngineState(piped, checked, network, past, cover, last), passed
 
 
 def blocks(records: Iterable[RawRecord], most: int = BLOCK) -> Iterator[list[RawRecord]]:
@@ -213,7 +221,7 @@ def _with_water(
     return past, [irrigation.describe(soil, then, k, estimate) for k, estimate in enumerate(made)]
 
 
-def _estimates(engine: Engine, windows: Windows, y: Array, age: Integers) -> list[Estimate]:
+def _estimates(engine: Engine, windows: Windows, y: Array, age: Integers) -> Sequence[Estimate]:
     """Build the estimates of windows from the network and the inversion."""
     finite = np.isfinite(y).all(axis=1)
     possible = np.where(finite[:, np.newaxis], y, np.nan)

@@ -125,6 +125,9 @@ class Window:
     features: Array  # (n, len(FEATURES)), physical units
     theta_classical: Array  # (n,) [m3 m-3], NaN in a gap
     theta_classical_sigma: Array  # (n,) [m3 m-3]
+    rate_cph: Array  # (n,) corrected mean rate [counts h-1], NaN in a gap
+    rate_sigma_cph: Array  # (n,) its standard error [counts h-1]
+    temperature_c: Array  # (n,) mean of the air [degC]; NaN: under 12 h of it
     restart: Mask  # (n,) no counts so far, or for too long: the state starts at zero
     quality: Integers  # (n,) Quality
 
@@ -137,6 +140,9 @@ class Windows:
     features: Array  # (K, n, len(FEATURES))
     theta_classical: Array  # (K, n)
     theta_classical_sigma: Array  # (K, n)
+    rate_cph: Array  # (K, n)
+    rate_sigma_cph: Array  # (K, n)
+    temperature_c: Array  # (K, n)
     restart: Mask  # (K, n)
     quality: Integers  # (K, n)
     closed_by: NDArray[np.intp]  # (K,) row of the record in its block
@@ -144,6 +150,7 @@ class Windows:
     def each(self) -> tuple[Window, ...]:
         """List the windows one by one."""
         columns = (self.features, self.theta_classical, self.theta_classical_sigma)
+        columns += (self.rate_cph, self.rate_sigma_cph, self.temperature_c)
         rows = zip(self.hour.tolist(), *columns, self.restart, self.quality, strict=True)
         return tuple(Window(*row) for row in rows)
 
@@ -169,7 +176,7 @@ def no_windows(n: int) -> Windows:
     none, integers = np.empty((0, n)), np.empty((0, n), dtype=np.int64)
     features = np.empty((0, n, len(FEATURES)))
     row = np.empty(0, dtype=np.int64)
-    return Windows(row, features, none, none, none > 0.0, integers, row)
+    return Windows(row, features, *(none,) * 5, none > 0.0, integers, row)
 
 
 def no_sums(n: int) -> Sums:
@@ -305,7 +312,7 @@ def windows(site: Site, parts: Sums, held: Array) -> tuple[Windows, Array]:
         The windows, and what the next window of each phase holds.
     """
     hour, sums, dark = parts.hour, parts.total, parts.dark
-    theta, sigma, clipped = _inversion(site, sums)
+    rate, rate_sigma, theta, sigma, clipped = _inversion(site, sums)
     gap = sums[:, Bin.LIVE_S] < ENOUGH_S
     phase = phase_of(hour, len(held))
     before, after, held = _hold(held, phase, np.stack((theta, sigma), axis=1), gap, dark)
@@ -335,6 +342,9 @@ def windows(site: Site, parts: Sums, held: Array) -> tuple[Windows, Array]:
         features=features,
         theta_classical=np.where(gap, np.nan, theta),
         theta_classical_sigma=np.where(gap, np.nan, sigma),
+        rate_cph=np.where(gap, np.nan, rate),
+        rate_sigma_cph=np.where(gap, np.nan, rate_sigma),
+        temperature_c=_air_temperature(sums),
         restart=np.isnan(before[:, 0]),
         quality=quality.astype(np.int64),
         closed_by=parts.closed_by,
@@ -425,8 +435,14 @@ def _whole(flag: str, description: dict[str, Array]) -> dict[str, Array]:
     return {name: np.where(known, value, 0.0) for name, value in description.items()}
 
 
-def _inversion(site: Site, sums: Array) -> tuple[Array, Array, Mask]:
-    """Invert the mean rates of windows for a uniform soil: theta, sigma, clipped."""
+def _air_temperature(sums: Array) -> Array:
+    """Return the mean air temperature of each day (K, n) [degC]; NaN: under 12 h of it."""
+    warm_s = sums[:, Bin.TEMPERATURE_S]
+    return np.asarray(sums[:, Bin.TEMPERATURE] / np.where(warm_s >= ENOUGH_S, warm_s, np.nan))
+
+
+def _inversion(site: Site, sums: Array) -> tuple[Array, Array, Array, Array, Mask]:
+    """Invert the mean rates of windows for a uniform soil: rate, error, theta, sigma, clipped."""
     live_s = sums[:, Bin.LIVE_S]
     live_h = np.where(live_s > 0.0, live_s, np.nan) / HOUR_S
     shared = sums[:, Bin.SHARED]
@@ -434,7 +450,7 @@ def _inversion(site: Site, sums: Array) -> tuple[Array, Array, Mask]:
     rate_sigma = np.sqrt(sums[:, Bin.VARIANCE] + shared * shared) / live_h
     theta, slope = response_inversion(rate, site)
     sigma = np.fmin(rate_sigma / np.abs(slope), SIGMA_MAX)
-    return theta, sigma, (theta <= 0.0) | (theta >= THETA_MAX)
+    return rate, rate_sigma, theta, sigma, (theta <= 0.0) | (theta >= THETA_MAX)
 
 
 def _et0(site: Site, sums: Array, day_of_year: Array) -> Array:
@@ -444,7 +460,7 @@ def _et0(site: Site, sums: Array, day_of_year: Array) -> Array:
     given = sums[:, Bin.ET0_MM] * (HOURS * HOUR_S / given_s)
     warm_s = np.where(warm_s >= ENOUGH_S, warm_s, np.nan)
     by_temperature = hargreaves_et0(
-        sums[:, Bin.TEMPERATURE] / warm_s,
+        _air_temperature(sums),
         np.where(np.isnan(warm_s), np.nan, sums[:, Bin.T_MIN_C]),
         np.where(np.isnan(warm_s), np.nan, sums[:, Bin.T_MAX_C]),
         site.latitude_deg,

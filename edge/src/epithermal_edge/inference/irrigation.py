@@ -26,7 +26,7 @@ RAIN_MM = 1.0  # less in 24 h evaporates from the surface: 0.2 ET0, FAO-56 (1998
 RISE_MM = 5.0  # of 0-30 cm in a day: more is not noise but water that came, also without a gauge
 HORIZON_D = 60.0  # longest forecast
 Z_95 = 1.6449  # quantile of the normal distribution
-UNSURE = Quality.WARM_UP | Quality.GAP | Quality.CLIPPED | Quality.NO_MODEL
+UNSURE = Quality.WARM_UP | Quality.GAP | Quality.CLIPPED | Quality.NO_MODEL | Quality.SNOW
 
 SEN_RANK = {5: 2, 6: 3, 7: 5, 8: 7}
 """Rank of the slope, from either end, that bounds the 90 % interval of n days (Kendall)."""
@@ -105,8 +105,8 @@ def describe(soil: SoilWater, state: WaterState, phase: int, estimate: Estimate)
     days = NOTHING if rate is None else days_left(margin_mm(soil, estimate), rate)
     return replace(
         estimate,
-        available_mm=soil.available_mm(estimate.theta),
-        depletion=soil.depletion(estimate.theta),
+        available_mm=available_mm(soil, estimate).value,
+        depletion=depletion(soil, estimate).value,
         rate_mm_d=NAN if rate is None else rate.value,
         days_to_threshold=days.value,
         days_p05=days.p05,
@@ -131,7 +131,9 @@ def margin_mm(soil: SoilWater, estimate: Estimate) -> Range:
 
 
 def _thetas(estimate: Estimate) -> tuple[float, float, float]:
-    """Return theta and the ends of its 5-95 % interval."""
+    """Return theta and the ends of its 5-95 % interval; NaN under snow, when none is measured."""
+    if estimate.quality & Quality.SNOW:
+        return NAN, NAN, NAN
     reach = Z_95 * estimate.theta_sigma
     return estimate.theta, estimate.theta - reach, estimate.theta + reach
 

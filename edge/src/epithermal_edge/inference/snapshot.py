@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epithermal_edge.errors import EpithermalError
+from epithermal_edge.inference import snow
 from epithermal_edge.inference.engine import EngineState
 from epithermal_edge.inference.estimator import EstimatorState
 from epithermal_edge.inference.irrigation import WaterState
 from epithermal_edge.inference.pipeline import PipelineState
 from epithermal_edge.inference.qc import QualityState
-from epithermal_edge.records import Estimate, Quality
+from epithermal_edge.inference.snow import SnowState
+from epithermal_edge.records import SNOW_FIELDS, Estimate, Quality
 
 Arrays = dict[str, NDArray[Any]]
+SNOW = "snow"  # the group that only a state with a window of this version has
 
 
 class StateLostError(EpithermalError):
@@ -49,8 +52,10 @@ def to_parts(
     written :
         What is stored already: phases that are the same are left out.
     """
-    parts = {}
-    for name, arrays in _groups(state, _changed(state, written)).items():
+    parts, groups = {}, _groups(state, _changed(state, written))
+    if SNOW not in groups and written is not None and written.snow.is_started:
+        groups[SNOW] = _snow(state)
+    for name, arrays in groups.items():
         data = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
         parts[name] = Part(_layout(arrays), made_for, zlib.crc32(data), data)
     return parts
@@ -97,6 +102,8 @@ def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> Engi
         A part is missing or does not fit.
     """
     groups = _groups(like, range(len(like.network.age)))
+    if SNOW in parts:
+        groups[SNOW] = _snow(like)
     unpacked = {k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()}
     return _state(unpacked, like.network.names)
 
@@ -122,12 +129,21 @@ def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
         "newest": state.newest,
     }
     for name, value in values.items():
-        groups[name] = {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
+        names = (f.name for f in fields(value) if f.name not in SNOW_FIELDS)
+        groups[name] = {name: np.asarray(getattr(value, name)) for name in names}
+    if state.snow.is_started:
+        groups[SNOW] = _snow(state)
     rows = _phases(state)
     for phase in phases:
         row = {name: np.asarray(values[phase]) for name, values in rows.items()}
         groups[f"phase {phase:02d}"] = row
     return groups
+
+
+def _snow(state: EngineState) -> Arrays:
+    """Return what is remembered of snow; versions before 0.2.0 stored none of it."""
+    own = {f.name: np.asarray(getattr(state.snow, f.name)) for f in fields(SnowState)}
+    return own | {name: np.asarray(getattr(state.newest, name)) for name in SNOW_FIELDS}
 
 
 def _state(parts: dict[str, Arrays], names: tuple[str, ...]) -> EngineState:
@@ -137,11 +153,14 @@ def _state(parts: dict[str, Arrays], names: tuple[str, ...]) -> EngineState:
     water = WaterState(**{f.name: stacked[f.name] for f in fields(WaterState)})
     newest = {name: value.item() for name, value in parts["newest"].items()}
     newest["quality"] = Quality(newest["quality"])
+    cover = _fields(parts[SNOW]) if SNOW in parts else {}
+    newest |= {name: cover.pop(name) for name in SNOW_FIELDS if name in cover}
     return EngineState(
         PipelineState(**_fields(parts["pipeline"])),
         QualityState(**_fields(parts["quality"])),
         network,
         water,
+        SnowState(**cover) if cover else snow.start(),
         Estimate(**newest),
     )
 

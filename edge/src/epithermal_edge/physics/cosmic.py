@@ -85,7 +85,7 @@ def cosmic_rate(theta: ArrayLike, site: Site) -> Array:
     Shuttleworth et al. (2013), doi:10.5194/hess-17-3205-2013, integrated over a uniform
     half-space (docs/equations.md), with the 0.5 degree left rectangle rule of the published code.
     """
-    return _rate_and_slope(np.asarray(theta, dtype=np.float64), _soil(site))[0]
+    return _rate_and_slope(np.asarray(theta, dtype=np.float64), cosmic_soil(site))[0]
 
 
 def cosmic_slope(theta: ArrayLike, site: Site) -> Array:
@@ -110,7 +110,7 @@ def cosmic_slope(theta: ArrayLike, site: Site) -> Array:
     ----------
     Derivative of `cosmic_rate`.
     """
-    return _rate_and_slope(np.asarray(theta, dtype=np.float64), _soil(site))[1]
+    return _rate_and_slope(np.asarray(theta, dtype=np.float64), cosmic_soil(site))[1]
 
 
 def cosmic_theta(n_cph: ArrayLike, site: Site) -> Array:
@@ -214,7 +214,7 @@ class _Curve(NamedTuple):
     inversion, and the coordinate of its steps. Arrays () or (n,).
     """
 
-    soil: _Soil
+    soil: CosmicSoil
     driest: Array
     wettest: Array
     scale: Array
@@ -232,7 +232,7 @@ def _curve(site: Site) -> _Curve:
 
 
 def _new_curve(site: Site) -> _Curve:
-    soil = _soil(site)
+    soil = cosmic_soil(site)
     driest, dry_slope = _rate_and_slope(np.zeros_like(soil.bound), soil)
     wettest = _rate_and_slope(np.full_like(soil.bound, THETA_MAX), soil)[0]
     bend = (driest - wettest) / (-dry_slope * THETA_MAX)
@@ -244,8 +244,8 @@ def _new_curve(site: Site) -> _Curve:
 _known_curve = lru_cache(maxsize=16)(_new_curve)
 
 
-class _Soil(NamedTuple):
-    """The parameters of a site that `_rate_and_slope` uses; arrays () or (n,)."""
+class CosmicSoil(NamedTuple):
+    """Hold the parameters of a site that COSMIC's sums use; arrays () or (n,)."""
 
     n_cph: Array
     dry_source: Array  # alpha times bulk density
@@ -254,7 +254,14 @@ class _Soil(NamedTuple):
     b_dry: Array  # bulk density / L3
 
 
-def _soil(site: Site) -> _Soil:
+def cosmic_soil(site: Site) -> CosmicSoil:
+    """Return COSMIC's parameters of a site; alpha and L3 from bulk density where unknown.
+
+    Raises
+    ------
+    ValueError
+        As `cosmic_parameters`, where alpha or L3 of the site is NaN.
+    """
     bd = np.asarray(site.bulk_density_g_cm3, dtype=np.float64)
     alpha = np.asarray(site.alpha, dtype=np.float64)
     l_3 = np.asarray(site.l3_g_cm2, dtype=np.float64)
@@ -263,7 +270,7 @@ def _soil(site: Site) -> _Soil:
     alpha = np.where(np.isfinite(alpha), alpha, alpha_bd)
     l_3 = np.where(np.isfinite(l_3), l_3, l3_bd)
     bound = bound_water(site.lattice_water_g_g, site.organic_water_g_g)
-    return _Soil(
+    return CosmicSoil(
         n_cph=np.asarray(site.cosmic_n_cph, dtype=np.float64),
         dry_source=np.asarray(alpha * bd),
         bound=np.asarray(bound * bd),
@@ -272,7 +279,7 @@ def _soil(site: Site) -> _Soil:
     )
 
 
-def _rate_and_slope(theta: Array, soil: _Soil) -> tuple[Array, Array]:
+def _rate_and_slope(theta: Array, soil: CosmicSoil) -> tuple[Array, Array]:
     """Compute the rate (n,) [counts h-1] over a uniform half-space and its derivative by theta."""
     w = theta + soil.bound  # [g cm-3]
     a = soil.a_dry + w / L2_G_CM2  # decay of high-energy neutrons with depth [cm-1]
