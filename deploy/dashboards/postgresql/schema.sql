@@ -45,6 +45,10 @@ CREATE TABLE IF NOT EXISTS crns.observation (
   time_q text NOT NULL,
   PRIMARY KEY (station, ends)
 );
+ALTER TABLE crns.observation             -- since 0.2.0; null without snow
+  ADD COLUMN IF NOT EXISTS swe_mm double precision,  -- snow water equivalent
+  ADD COLUMN IF NOT EXISTS swe_p05_mm double precision,
+  ADD COLUMN IF NOT EXISTS swe_p95_mm double precision;
 
 CREATE TABLE IF NOT EXISTS crns.station (
   station text PRIMARY KEY,
@@ -103,13 +107,16 @@ BEGIN
     (o#>>'{n,corr_sigma_cph}')::float8, (o#>>'{n,counts}')::float8,
     (o#>>'{n,live_s}')::float8, o->'met', (o->>'q')::smallint,
     ARRAY(SELECT jsonb_array_elements_text(o->'flags')),
-    concat_ws(' ', o#>>'{model,name}', o#>>'{model,version}'), o->>'time_q'
+    concat_ws(' ', o#>>'{model,name}', o#>>'{model,version}'), o->>'time_q',
+    (o#>>'{snow,swe_mm,value}')::float8, (o#>>'{snow,swe_mm,p05}')::float8,
+    (o#>>'{snow,swe_mm,p95}')::float8
   )
   ON CONFLICT (station, ends) DO UPDATE SET (
     starts, window_ends, id, rev, theta, theta_sigma, theta_p05, theta_p95, theta_classical,
     layers, d86_cm, storage_mm, depletion, depletion_p05, depletion_p95, threshold, available_mm,
     capacity_mm, rate_mm_d, days_to_threshold, days_p05, days_p95, n_raw_cph, n_corr_cph,
-    n_corr_sigma_cph, counts, live_s, met, q, flags, model, time_q
+    n_corr_sigma_cph, counts, live_s, met, q, flags, model, time_q,
+    swe_mm, swe_p05_mm, swe_p95_mm
   ) = (
     excluded.starts, excluded.window_ends, excluded.id, excluded.rev, excluded.theta,
     excluded.theta_sigma, excluded.theta_p05, excluded.theta_p95, excluded.theta_classical,
@@ -118,7 +125,7 @@ BEGIN
     excluded.capacity_mm, excluded.rate_mm_d, excluded.days_to_threshold, excluded.days_p05,
     excluded.days_p95, excluded.n_raw_cph, excluded.n_corr_cph, excluded.n_corr_sigma_cph,
     excluded.counts, excluded.live_s, excluded.met, excluded.q, excluded.flags, excluded.model,
-    excluded.time_q
+    excluded.time_q, excluded.swe_mm, excluded.swe_p05_mm, excluded.swe_p95_mm
   )
   WHERE excluded.rev > known.rev
   RETURNING xmax = 0 INTO is_new;

@@ -27,6 +27,7 @@ function showLink(text, isBad = false) {
 /** Days until irrigation in words, from the payload's `water`. */
 function daysText(water) {
   if (water.depletion.value >= water.threshold) return "irrigate now";
+  if (water.depletion.value === null) return "unknown";
   const days = range(water.days_to_threshold);
   if (!days) return water.rate_mm_d === null ? "not drying" : "not within 60 d";
   return `in ${fixed(days.value, 0)} d`;
@@ -58,6 +59,8 @@ function figures(live) {
       days && days.value > 0 ? `${fixed(days.p05, 0)} to ${fixed(days.p95, 0)} d at ${fixed(water.rate_mm_d, 1)} mm/d` : "",
       "days");
   } else put("Storage", `${fixed(live.storage_mm, 0)} mm`, "soil not described: plant-available water unknown", "storage");
+  const snow = live.snow?.swe_mm;
+  if (snow) put("Snow", `${fixed(snow.value, 0)} mm`, `of water, 90 %: ${fixed(snow.p05, 0)} to ${fixed(snow.p95, 0)} mm`, "snow");
   return list;
 }
 

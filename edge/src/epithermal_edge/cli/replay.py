@@ -20,6 +20,7 @@ from epithermal_edge.station.status import JOURNAL_FILE
 from epithermal_edge.times import utc
 
 WATER = ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p05", "days_p95")
+SNOW = ("swe_mm", "swe_p05_mm", "swe_p95_mm", "swe_desilets_mm")
 RATES = ("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", *(factor.name for factor in FACTORS))
 COLUMNS = (
     *("time_utc", "duration_s", "counts", "pressure_hpa", "temperature_c"),
@@ -28,6 +29,7 @@ COLUMNS = (
     *("window_end_utc", "theta", "theta_sigma", "theta_0_10", "theta_10_30", "theta_30_60"),
     *("theta_classical", "theta_classical_sigma", "d86_cm", "storage_mm"),
     *WATER,
+    *SNOW,
     *("state_age_steps", "q", "flags"),
 )
 """Columns of the table; names give the units, theta and factors are ratios."""

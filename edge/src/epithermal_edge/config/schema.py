@@ -7,6 +7,7 @@ from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.location import BETA_FORM, MONITOR, MUONS, SOURCE
 from epithermal_edge.config.response_scale import N_SIGMA, RESPONSES, SCALE_OF
+from epithermal_edge.config.snow_table import SNOW
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.config.water_table import WATER
 from epithermal_edge.config.weather_tables import MONITOR_NAME
@@ -101,6 +102,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
     ),
     "site.water": WATER,
     "site.cover": COVER,
+    "site.snow": SNOW,
     "source": (
         Key("url", str, "serial device or URL, as /dev/serial/by-id/... or socket://host:port"),
         Key("baud", int, "bits per second", default=9600, low=300, high=4_000_000),

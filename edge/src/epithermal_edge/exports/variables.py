@@ -132,6 +132,24 @@ _ESTIMATE = (
     Variable("days_to_threshold", "time until irrigation is due", "day"),
     Variable("days_p05", "5 % quantile of the time until irrigation is due", "day"),
     Variable("days_p95", "95 % quantile of the time until irrigation is due", "day"),
+    Variable(
+        "swe_mm",
+        "snow water equivalent by COSMIC",
+        "kg m-2",
+        "surface_snow_amount",
+        more={"ancillary_variables": "swe_p05_mm swe_p95_mm"},
+    ),
+    Variable("swe_p05_mm", "5 % quantile of the snow water equivalent", "kg m-2"),
+    Variable("swe_p95_mm", "95 % quantile of the snow water equivalent", "kg m-2"),
+    Variable(
+        "swe_desilets_mm",
+        "snow water equivalent by Desilets (2017)",
+        "kg m-2",
+        "surface_snow_amount",
+    ),
+    Variable("snow_since_s", "end of the first window with snow", more=SINCE_1970),
+    Variable("snow_count_ratio", "counts relative to those of a soil with full pores", "1"),
+    _temperature("snow_air_c", "mean air temperature of the 24 h under snow"),
     Variable("state_age_steps", "steps of the network since its state was zero", "1", dtype="i4"),
 )
 ESTIMATE = tuple(

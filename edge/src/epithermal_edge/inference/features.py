@@ -149,8 +149,10 @@ class Windows:
 
     def each(self) -> tuple[Window, ...]:
         """List the windows one by one."""
-        columns = (self.features, self.theta_classical, self.theta_classical_sigma)
-        columns += (self.rate_cph, self.rate_sigma_cph, self.temperature_c)
+        columns = (
+            *(self.features, self.theta_classical, self.theta_classical_sigma),
+            *(self.rate_cph, self.rate_sigma_cph, self.temperature_c),
+        )
         rows = zip(self.hour.tolist(), *columns, self.restart, self.quality, strict=True)
         return tuple(Window(*row) for row in rows)
 

@@ -45,6 +45,12 @@ ENTITIES: tuple[tuple[str, str, str | None, str | None, str, int | None, bool], 
      _value("water.depletion.value", 100, 1), 0, False),
     ("Days until irrigation", "days", "d", None,
      _value("water.days_to_threshold.value", parent="water.days_to_threshold"), 1, False),
+    ("Snow water equivalent", "snow", "mm", None, _value("snow.swe_mm.value", parent="snow"), 0,
+     False),
+    ("Snow water equivalent, 5 %", "snow_p05", "mm", None,
+     _value("snow.swe_mm.p05", parent="snow"), 0, True),
+    ("Snow water equivalent, 95 %", "snow_p95", "mm", None,
+     _value("snow.swe_mm.p95", parent="snow"), 0, True),
     ("Neutrons, corrected", "n_corr", "counts/h", None, _value("n.corr_cph"), 0, True),
     ("Air pressure", "pressure", "hPa", "atmospheric_pressure",
      _value("met.pressure_hpa"), 1, True),
@@ -55,10 +61,16 @@ ENTITIES: tuple[tuple[str, str, str | None, str | None, str, int | None, bool], 
 )  # fmt: skip
 
 WATER = ("available", "depletion", "days")  # keys of entities that need a described soil
+SNOW = ("snow", "snow_p05", "snow_p95")  # of those that need snow to be looked for
 
 
 def discovery(
-    identity: Identity, prefix: str, name: str, moisture: bool, water: bool = False
+    identity: Identity,
+    prefix: str,
+    name: str,
+    moisture: bool,
+    water: bool = False,
+    snow: bool = True,
 ) -> Message:
     """Return the retained message that announces the device and its entities.
 
@@ -72,12 +84,16 @@ def discovery(
         Whether to add theta in %.
     water :
         Whether the soil is described, so that plant-available water is published.
+    snow :
+        Whether snow is looked for.
     """
     device = f"crns_{identity.station}"
     expire_s = math.ceil(LIVE_INTERVALS * identity.interval_s)
     components: dict[str, dict[str, Any]] = {}
     for label, key, unit, device_class, template, decimals, diagnostic in ENTITIES:
         if (key == "moisture" and not moisture) or (key in WATER and not water):
+            continue
+        if key in SNOW and not snow:
             continue
         entity: dict[str, Any] = {
             "platform": "sensor",

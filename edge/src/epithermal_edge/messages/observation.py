@@ -47,6 +47,7 @@ SUSPECT_FLAGS = (
     | Quality.COUNT_SPIKE
     | Quality.TUBE_RATIO
     | Quality.DOUBTFUL
+    | Quality.SNOW
 )
 
 
@@ -139,6 +140,7 @@ def obs_theta(
         },
         "storage_mm": rounded(estimate.storage_mm, 2),
         "water": None if soil_water is None else water_payload(soil_water, estimate),
+        "snow": snow_payload(estimate),
         "n": {
             "raw_cph": rounded(corrected.n_raw_cph[0], 3),
             "corr_cph": rounded(corrected.n_corr_cph[0], 3),
@@ -170,6 +172,20 @@ def water_payload(soil: SoilWater, estimate: Estimate) -> dict[str, Any]:
         "threshold": round(soil.threshold, 4),
         "rate_mm_d": rounded(estimate.rate_mm_d, 4),
         "days_to_threshold": None if math.isnan(days.value) else _range_payload(days, 2),
+    }
+
+
+def snow_payload(estimate: Estimate) -> dict[str, Any] | None:
+    """Build the object `snow` of an estimate; None without the flag. docs/snow.md describes it."""
+    if not estimate.quality & Quality.SNOW:
+        return None
+    swe_mm = Range(estimate.swe_mm, estimate.swe_p05_mm, estimate.swe_p95_mm)
+    return {
+        "since": utc(estimate.snow_since_s),
+        "swe_mm": _range_payload(swe_mm, 1),
+        "swe_desilets_mm": rounded(estimate.swe_desilets_mm, 1),
+        "count_ratio": rounded(estimate.snow_count_ratio, 4),
+        "air_c": rounded(estimate.snow_air_c, 2),
     }
 
 

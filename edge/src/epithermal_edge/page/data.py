@@ -102,6 +102,7 @@ def record(config: Config, entry: JournalEntry) -> dict[str, Any]:
         "storage_mm": _number(estimate.storage_mm),
         "d86_cm": _number(estimate.d86_cm),
         "water": None if soil is None else observation.water_payload(soil, estimate),
+        "snow": observation.snow_payload(estimate),
         "n": {
             "counts": _number(raw.counts),
             "live_s": _number(raw.duration_s),

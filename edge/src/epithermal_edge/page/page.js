@@ -73,7 +73,8 @@ function showStation() {
 }
 
 function showWater() {
-  const water = valueAt("latest.water", current);
+  const water = valueAt("latest.water", current), snow = valueAt("latest.snow", current);
+  $("snow").hidden = !snow;
   $("water").hidden = $("irrigation").hidden = !water;
   $("undescribed").hidden = current.water !== null;
   if (!water) return;
@@ -86,6 +87,8 @@ function showWater() {
   } else if (days) {
     const late = days.p95 >= 60 ? "60 or more" : format(days.p95, 0);
     $("advice").textContent = `90 % interval ${format(days.p05, 0)} to ${late} days, at the recent loss of ${format(rate, 1)} mm per day, without rain`;
+  } else if (snow) {
+    $("advice").textContent = "Unknown under snow.";
   } else {
     $("advice").textContent = rate ? "More than 60 days at the recent loss." : "The soil has not been drying for at least 4 days.";
   }

@@ -18,6 +18,7 @@ SENTENCES = {
     Quality.CLIPPED: "The count is outside of the range of soil, for example under snow.",
     Quality.WARM_UP: "The model has not processed enough days yet.",
     Quality.NO_MODEL: "There is no estimate for this record.",
+    Quality.SNOW: "Snow: the water content is the last value before it; irrigation is unknown.",
     Quality.WEATHER_MISSING: "A value of a weather sensor is late or missing.",
     Quality.PRESSURE_RANGE: "Air pressure is impossible at this altitude: not used.",
     Quality.AIR_RANGE: "Air temperature or humidity is impossible: not used.",

@@ -32,7 +32,9 @@ def load_engine(config: Config, path: Path | None = None) -> Engine:
     error = estimator.check_golden(bundle, step)
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
     promised = tuple(gauge.name for gauge in config.weather)
-    return Engine(config.site, bundle, step, config.limits, promised, config.soil_water)
+    return Engine(
+        config.site, bundle, step, config.limits, promised, config.soil_water, config.snow
+    )
 
 
 def start_engine(config: Config) -> Engine:

@@ -42,6 +42,7 @@ def build_sender(
         discovery = homeassistant.discovery(
             *(identity, settings.discovery_prefix, config.place.name, settings.moisture_pct),
             water=config.soil_water is not None,
+            snow=config.snow is not None,
         )
     if settings.command_key_file is not None:
         key = ed25519.read_public_key(settings.command_key_file)

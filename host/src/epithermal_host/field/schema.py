@@ -6,6 +6,7 @@ from epithermal_edge.config.biomass import BIOMASS
 from epithermal_edge.config.canopy import COVER
 from epithermal_edge.config.location import BETA_FORM, MONITOR, MUONS, SOURCE
 from epithermal_edge.config.response_scale import N_SIGMA, SCALE_OF
+from epithermal_edge.config.snow_table import SNOW
 from epithermal_edge.config.toml_keys import Key
 from epithermal_edge.loggers.dialects import DIALECTS
 from epithermal_edge.physics.response_forms import RESPONSES
@@ -79,6 +80,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
     ),
     "cover": COVER,
+    "snow": SNOW,
     "records": (
         Key("files", list, "recorded files of the logger", True),
         Key("dialect", str, "the logger's format", True, choices=tuple(DIALECTS)),

@@ -16,15 +16,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from epithermal_edge.errors import ConfigError
-from epithermal_edge.inference.features import Window
+from epithermal_edge.inference import snow
+from epithermal_edge.inference.features import HOURS, Window, Windows
+from epithermal_edge.inference.snow import SnowRule
 from epithermal_edge.loggers.files import read_records
 from epithermal_edge.physics.response import response_rate
-from epithermal_edge.records import NAN, RawRecord
+from epithermal_edge.records import NAN, Estimate, Quality, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
 from epithermal_host.arrays import Array, Integers, Mask
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.field.days import daily_mean, day_window_end_s, fill_columns, nanmean_rows
+from epithermal_host.field.days import (
+    daily_mean,
+    date_of,
+    day_window_end_s,
+    fill_columns,
+    nanmean_rows,
+)
 from epithermal_host.field.neutron_monitor import counts_at
 from epithermal_host.field.remarks import (
     DRIEST_THETA,
@@ -57,6 +65,14 @@ BEFORE_SAMPLING_S = 2 * DAY_S  # records before the sampling day, for the last h
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SnowDays:
+    """Snow on the days of a series."""
+
+    snow: Mask  # (T,) flagged at the day's end
+    swe_mm: Array  # (T,) snow water equivalent by COSMIC above the held inversion; NaN: unknown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FieldSeries:
     """Daily series of one site; NaN: no value."""
 
@@ -66,7 +82,8 @@ class FieldSeries:
     restart: Mask  # (T,) the station's state is reset before this window
     theta_classical: Array  # (T,) inversion by the response of the site [m3 m-3]
     truth: Array  # (T,) 0-30 cm by the probes, mean over the window [m3 m-3]
-    judged: Mask  # (T,) days that are evaluated: in season, warm soil, monitor without fault
+    judged: Mask  # (T,) evaluated: in season, warm soil, no snow, monitor without fault
+    snow: SnowDays  # by the first N
     cosmic_n_cph: float  # from the sampling day, or given
     sampling_end_s: float  # end of that day's window [s, UTC]; NaN: no samples
     sampled_theta: float  # field mean of that day [m3 m-3]
@@ -109,6 +126,8 @@ def load_each(site_file: SiteFile, n_cph: Array, read: SiteRecords) -> tuple[Fie
     day_end_s = np.array([w.hour * HOUR_S for w in windows])
     features = np.stack([w.features for w in windows], axis=1)
     theta_classical = np.stack([w.theta_classical for w in windows], axis=1)
+    alone = known_site(site_file, theta, n_cph[:1])
+    cover = snow_days(_one(alone), site_file.snow, read.records, day_end_s)
     first = FieldSeries(
         name=site_file.name,
         day_end_s=day_end_s,
@@ -116,7 +135,8 @@ def load_each(site_file: SiteFile, n_cph: Array, read: SiteRecords) -> tuple[Fie
         restart=np.array([w.restart[0] for w in windows]),
         theta_classical=theta_classical[0],
         truth=probe_mean(site_file, day_end_s),
-        judged=judged_days(site_file, day_end_s, read.faulty_s),
+        judged=judged_days(site_file, day_end_s, read.faulty_s) & ~cover.snow,
+        snow=cover,
         cosmic_n_cph=float(n_cph[0]),
         sampling_end_s=end_s,
         sampled_theta=theta,
@@ -127,6 +147,69 @@ def load_each(site_file: SiteFile, n_cph: Array, read: SiteRecords) -> tuple[Fie
         dataclasses.replace(first, features=x, theta_classical=inverted, cosmic_n_cph=n)
         for x, inverted, n in zip(features, theta_classical, n_cph.tolist(), strict=True)
     )
+
+
+def _one(site: Site) -> Site:
+    """Return the one site of arrays (1,) with floats instead."""
+    scale, sigma = np.asarray(site.cosmic_n_cph), np.asarray(site.cosmic_n_sigma)
+    return dataclasses.replace(
+        site, cosmic_n_cph=float(scale.item()), cosmic_n_sigma=float(sigma.item())
+    )
+
+
+def snow_days(
+    site: Site, rule: SnowRule | None, records: Iterable[RawRecord], day_end_s: Array
+) -> SnowDays:
+    """Recognise snow by the counts and the air of each hour, as a station does.
+
+    Parameters
+    ----------
+    site :
+        One site, calibrated.
+    rule :
+        None: snow is not looked for.
+    day_end_s : (T,) [s, UTC]
+
+    Notes
+    -----
+    What is held is the inversion, not the network's estimate, which the flag does not depend on.
+    """
+    days = SnowDays(np.zeros(day_end_s.size, dtype=bool), np.full(day_end_s.size, np.nan))
+    if rule is None:
+        return days
+    place = {round(end / HOUR_S): i for i, end in enumerate(day_end_s.tolist())}
+    state = snow.start()
+    for _, _, windows in passed(site, records, 1, HOURS):
+        state, held = snow.hold(rule, site, state, windows, _inversions(windows), HOURS)
+        for hour, estimate in zip(windows.hour.tolist(), held, strict=True):
+            if estimate.quality & Quality.SNOW and hour in place:
+                days.snow[place[hour]] = True
+                days.swe_mm[place[hour]] = estimate.swe_mm
+    return days
+
+
+def _inversions(windows: Windows) -> list[Estimate]:
+    """Return windows with their inversion in the place of an estimate."""
+    columns = (windows.theta_classical, windows.theta_classical_sigma, windows.quality)
+    rows = zip(windows.hour.tolist(), *(c[:, 0].tolist() for c in columns), strict=True)
+    return [
+        Estimate(
+            hour * HOUR_S, theta, sigma, *(NAN,) * 3, theta, sigma, NAN, NAN, 0, Quality(flags)
+        )
+        for hour, theta, sigma, flags in rows
+    ]
+
+
+def describe_snow(days: SnowDays, day_end_s: Array) -> str:
+    """Describe the snow of a series in words: its days and the largest water equivalent."""
+    if not days.snow.any():
+        return "no day with snow"
+    text = f"{int(days.snow.sum())} days with snow, not evaluated"
+    if not np.isfinite(days.swe_mm).any():
+        return text
+    most = int(np.nanargmax(days.swe_mm))
+    when = date_of(day_end_s[most])
+    return f"{text}; at most {days.swe_mm[most]:.0f} mm of water by COSMIC, on {when}"
 
 
 def _of_probes(site_file: SiteFile) -> tuple[str, ...]:

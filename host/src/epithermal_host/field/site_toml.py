@@ -34,8 +34,11 @@ from epithermal_edge.config.location import (
     derive_scale,
 )
 from epithermal_edge.config.response_scale import check_scale, convert_scale
+from epithermal_edge.config.snow_table import derive_snow
 from epithermal_edge.config.toml_keys import check_tables
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.inference import snow
+from epithermal_edge.inference.snow import SnowRule
 from epithermal_edge.loggers.columns import Options
 from epithermal_edge.physics.atmosphere import mean_pressure
 from epithermal_edge.physics.neutron_monitors import find_monitor
@@ -144,6 +147,7 @@ class SiteFile:
     season: tuple[int, int]  # first and last month, inclusive
     texture: str
     site: Site  # not calibrated: cosmic_n_cph is 1
+    snow: SnowRule | None  # None: not looked for
     records: Records
     incoming: Monitor | None
     rain: Rain | None
@@ -252,6 +256,7 @@ class _Builder:
             season=(where["season_begins"], where["season_ends"]),
             texture=values["soil"]["texture"],
             site=site,
+            snow=derive_snow(values["snow"]) if "snow" in values else snow.DEFAULT,
             records=self._records(values["records"]),
             incoming=self._monitor(values.get("incoming")),
             rain=self._rain(values.get("rain")),

@@ -14,6 +14,7 @@ from epithermal_edge.inference.bundle import Bundle, open_bundle
 from epithermal_host.compute.crew import Crew, crew
 from epithermal_host.compute.files import write_atomic, write_json
 from epithermal_host.field.remarks import describe_shares
+from epithermal_host.field.series import describe_snow
 from epithermal_host.field.site_toml import read_sites
 from epithermal_host.rendering.text import plain
 from epithermal_host.reports import field_calibrated, field_html, field_netcdf, field_plots
@@ -141,6 +142,7 @@ def table(report: FieldReport) -> str:
             )
         series = place.series
         lines.append(f"{series.name:18} {describe_shares(series.shares)}")
+        lines.append(f"{series.name:18} {describe_snow(series.snow, series.day_end_s)}")
         lines += [f"{series.name:18} warning: {note}" for note in series.notes]
     lines += [
         f"{'median':18} {m.method:28} {m.inputs:16} {m.sites:5} {m.ubrmse:7.4f} {m.rmse:7.4f} "
@@ -181,6 +183,7 @@ def as_json(report: FieldReport) -> dict[str, Any]:
                     "rain_share": place.rain_share,
                     "et0_share": place.et0_share,
                     "corrected_share": dataclasses.asdict(place.series.shares),
+                    "snow_days": int(place.series.snow.snow.sum()),
                     "notes": list(place.series.notes),
                     "lines": [dataclasses.asdict(line) for line in place.lines],
                 }
