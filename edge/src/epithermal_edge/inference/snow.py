@@ -18,7 +18,13 @@ from epithermal_edge.inference.irrigation import Z_95
 from epithermal_edge.physics.cosmic import THETA_MAX
 from epithermal_edge.physics.plant_water import STORAGE_MM
 from epithermal_edge.physics.response import response_rate
-from epithermal_edge.physics.snow_water import desilets_snow_water_mm, pore_space, snow_water_mm
+from epithermal_edge.physics.snow_water import (
+    SWE_MAX_MM,
+    desilets_snow_water_mm,
+    pore_space,
+    snow_share,
+    snow_water_mm,
+)
 from epithermal_edge.records import NAN, Estimate, Quality
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, HOUR_S
@@ -100,7 +106,8 @@ def hold(
     columns = (windows.rate_cph, windows.rate_sigma_cph, windows.temperature_c)
     rows = zip(*(column[:, 0].tolist() for column in columns), estimates, strict=True)
     for rate_cph, rate_sigma_cph, air_c, estimate in rows:
-        error = math.hypot(rate_sigma_cph / rate_cph, float(site.cosmic_n_sigma))
+        counting = rate_sigma_cph / rate_cph if rate_cph > 0.0 else math.inf
+        error = math.hypot(counting, float(site.cosmic_n_sigma))
         seen = _Seen(estimate.window_end_s, rate_cph / saturated_cph, error, air_c)
         state = _advance(rule, state, seen, estimate, step_h)
         if math.isfinite(state.since_s):
@@ -147,7 +154,9 @@ def _advance(
         state,
         evidence_h=evidence_h,
         cold_since_s=cold_since_s,
-        before=_candidates(state.before, estimate, not cold, evidence_h > 0.0),
+        before=_candidates(
+            state.before, estimate, not cold, evidence_h > 0.0 or math.isnan(seen.ratio)
+        ),
     )
     if evidence_h < BEGIN_H:
         return state
@@ -168,11 +177,11 @@ def _continued(state: SnowState, seen: _Seen, step_h: float) -> SnowState:
     return replace(ended, before=state.before)
 
 
-def _candidates(before: Array, estimate: Estimate, mild: bool, evidence: bool) -> Array:
+def _candidates(before: Array, estimate: Estimate, mild: bool, unusable: bool) -> Array:
     """Add an estimate to the candidates of the held theta: of mild windows, or the first one."""
     regular = round(estimate.window_end_s / HOUR_S) % EVERY_H == 0
     wanted = (mild and regular) or bool(np.isnan(before[-1, 0]))
-    if evidence or not wanted or math.isnan(estimate.theta):
+    if unusable or not wanted or math.isnan(estimate.theta):
         return before
     return np.concatenate((before[1:], [_row(estimate)]))
 
@@ -229,21 +238,23 @@ def _snow_water(
 ) -> tuple[float, float, float, float]:
     """Compute the snow water equivalent, its 5 and 95 % quantiles and Desilets' value [mm].
 
-    Errors of counts and N, of the held theta, and the difference of the two forms, each alone; the
-    squares add (JCGM 100:2008, 5.1.3 note 2).
+    The errors of counts, N and held theta add by their squares as errors of the counts, because
+    the water is far from linear in these; the difference of the two forms is added to the result.
     """
     if not (math.isfinite(theta) and math.isfinite(seen.ratio)):
         return NAN, NAN, NAN, NAN
-    rate_cph = seen.ratio * saturated_cph
-    more, less = (1.0 + Z_95 * seen.error) * rate_cph, (1.0 - Z_95 * seen.error) * rate_cph
-    wet, dry = min(theta + Z_95 * sigma, THETA_MAX), max(theta - Z_95 * sigma, 0.0)
-    rates = np.array([rate_cph, more, rate_cph, less, rate_cph])
-    below = np.array([theta, theta, wet, theta, dry])
-    swe_mm, *ends = snow_water_mm(rates, below, site).tolist()
-    desilets_mm = float(desilets_snow_water_mm(rates[:1], below[:1], site)[0])
-    if math.isnan(swe_mm):  # as over deep water: at least what more counts would tell
-        return NAN, ends[0], NAN, desilets_mm
+    one, rate_cph = np.array([theta]), np.array([seen.ratio * saturated_cph])
+    swe_mm = float(snow_water_mm(rate_cph, one, site)[0])
+    desilets_mm = float(desilets_snow_water_mm(rate_cph, one, site)[0])
+    ends = np.array((min(theta + Z_95 * sigma, THETA_MAX), max(theta - Z_95 * sigma, 0.0)))
+    above = np.full(2, SWE_MAX_MM if math.isnan(swe_mm) else swe_mm)
+    wet, dry = (snow_share(above, ends, site) * response_rate(ends, site)).tolist()
+    error = math.hypot(Z_95 * seen.error, 0.5 * math.log(dry / wet))
+    deep = float((snow_share(np.array([SWE_MAX_MM]), one, site) * response_rate(one, site))[0])
+    more, less = (1.0 + error) * max(float(rate_cph[0]), deep), (1.0 - error) * float(rate_cph[0])
+    p05, p95 = snow_water_mm(np.array((more, less)), np.full(2, theta), site).tolist()
+    if math.isnan(swe_mm):  # as over deep water: at least what its error leaves
+        return NAN, p05, NAN, desilets_mm
     apart = 0.0 if math.isnan(desilets_mm) else desilets_mm - swe_mm
-    low = math.hypot(swe_mm - ends[0], swe_mm - ends[1], min(apart, 0.0))
-    high = math.hypot(ends[2] - swe_mm, ends[3] - swe_mm, max(apart, 0.0))
+    low, high = math.hypot(swe_mm - p05, min(apart, 0.0)), math.hypot(p95 - swe_mm, max(apart, 0.0))
     return swe_mm, max(swe_mm - low, 0.0), swe_mm + high, desilets_mm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from epithermal_edge.physics.cosmic import L2_G_CM2, L4_G_CM2, cosmic_soil
+from epithermal_edge.physics.cosmic import L2_G_CM2, L4_G_CM2, CosmicSoil, cosmic_soil
 from epithermal_edge.physics.desilets import desilets_rate
 from epithermal_edge.physics.response import response_rate
 from epithermal_edge.site import Site
@@ -16,7 +16,7 @@ QUARTZ_G_CM3 = 2.65  # density of the solids, from which the pore space follows
 DEEP_CM = 4.8  # attenuation length of counts in snow water, Desilets (2017)
 DEEP_WATER = 0.24  # counts over deep water, as a fraction of N0, Desilets (2017)
 ANGLE_DEG = 0.5  # step of COSMIC's sum over angles
-NEWTON_STEPS = 8
+NEWTON_STEPS = 3  # to 1e-6 mm
 SWE_MAX_MM = 400.0  # here COSMIC's counts are within 0.1 % of those over deep water
 
 _COSINE = np.cos(np.deg2rad(np.arange(0.0, 90.0, ANGLE_DEG)))
@@ -69,7 +69,8 @@ def snow_share(swe_mm: ArrayLike, theta: ArrayLike, site: Site) -> Array:
     a uniform half-space, integrated over depth (docs/equations.md), with the 0.5 degree left
     rectangle rule of the published code.
     """
-    return _share_and_slope(_cm(swe_mm), np.asarray(theta, dtype=np.float64), site)[0]
+    s_cm = 0.1 * np.asarray(swe_mm, dtype=np.float64)
+    return _share_and_slope(s_cm, np.asarray(theta, dtype=np.float64), cosmic_soil(site))[0]
 
 
 def snow_water_mm(rate_cph: ArrayLike, theta: ArrayLike, site: Site) -> Array:
@@ -101,13 +102,14 @@ def snow_water_mm(rate_cph: ArrayLike, theta: ArrayLike, site: Site) -> Array:
     """
     theta = np.asarray(theta, dtype=np.float64)
     share = np.asarray(rate_cph, dtype=np.float64) / response_rate(theta, site)
-    deepest = _share_and_slope(np.full_like(theta, np.inf), theta, site)[0]
-    least = snow_share(np.full_like(theta, SWE_MAX_MM), theta, site)
+    soil = cosmic_soil(site)
+    deepest = _share_and_slope(np.full_like(theta, np.inf), theta, soil)[0]
+    least = _share_and_slope(np.full_like(theta, 0.1 * SWE_MAX_MM), theta, soil)[0]
     share = np.where(share > least, np.fmin(share, 1.0), np.nan)
     wanted = np.log((share - deepest) / (1.0 - deepest))
     s_cm = -wanted * DEEP_CM
     for _ in range(NEWTON_STEPS):
-        now, slope = _share_and_slope(s_cm, theta, site)
+        now, slope = _share_and_slope(s_cm, theta, soil)
         excess = now - deepest
         s_cm = s_cm - (np.log(excess / (1.0 - deepest)) - wanted) * excess / slope
         s_cm = np.clip(s_cm, 0.0, 0.1 * SWE_MAX_MM)
@@ -148,13 +150,8 @@ def desilets_snow_water_mm(rate_cph: ArrayLike, theta: ArrayLike, site: Site) ->
     return np.asarray(10.0 * np.fmax(s_cm, 0.0) + 0.0 * s_cm)
 
 
-def _cm(swe_mm: ArrayLike) -> Array:
-    return 0.1 * np.asarray(swe_mm, dtype=np.float64)
-
-
-def _share_and_slope(s_cm: Array, theta: Array, site: Site) -> tuple[Array, Array]:
+def _share_and_slope(s_cm: Array, theta: Array, soil: CosmicSoil) -> tuple[Array, Array]:
     """Compute the share of the counts under snow water (m) [cm], and its derivative [cm-1]."""
-    soil = cosmic_soil(site)
     w = (theta + soil.bound)[..., np.newaxis]
     a, b = soil.a_dry + w / L2_G_CM2, soil.b_dry + w / L4_G_CM2
     s = s_cm[..., np.newaxis]
