@@ -37,6 +37,8 @@ WARM_C = 10.0  # 24 h mean that melts 30 to 60 mm of snow a day (degree-day fact
 WARM_H = 120.0  # hours of windows at WARM_C after which the flag ends
 GROWTH_PER_SQRT_D = 0.01  # error of the held theta [m3 m-3 d-0.5]; at most
 GROWTH_MAX = 0.1  # the spread of soil water over a year [m3 m-3]
+FORM_SIGMA = 0.03  # of the counts under deep snow relative to those before: what the scatter of
+# COSMIC's alpha (8 %) and L3 (16 %, correlated by -0.7) among calibrated COSMOS sites makes of them
 EVERY_H, ROWS = 6, 6  # hours between the candidates of the held theta, and their number
 
 
@@ -238,8 +240,8 @@ def _snow_water(
 ) -> tuple[float, float, float, float]:
     """Compute the snow water equivalent, its 5 and 95 % quantiles and Desilets' value [mm].
 
-    The errors of counts, N and held theta add by their squares as errors of the counts, because
-    the water is far from linear in these; the difference of the two forms is added to the result.
+    The errors of counts, N, form and held theta add by their squares as errors of the counts, in
+    which the water is far from linear; the difference of the two forms is added to the result.
     """
     if not (math.isfinite(theta) and math.isfinite(seen.ratio)):
         return NAN, NAN, NAN, NAN
@@ -249,7 +251,7 @@ def _snow_water(
     ends = np.array((min(theta + Z_95 * sigma, THETA_MAX), max(theta - Z_95 * sigma, 0.0)))
     above = np.full(2, SWE_MAX_MM if math.isnan(swe_mm) else swe_mm)
     wet, dry = (snow_share(above, ends, site) * response_rate(ends, site)).tolist()
-    error = math.hypot(Z_95 * seen.error, 0.5 * math.log(dry / wet))
+    error = math.hypot(Z_95 * seen.error, Z_95 * FORM_SIGMA, 0.5 * math.log(dry / wet))
     deep = float((snow_share(np.array([SWE_MAX_MM]), one, site) * response_rate(one, site))[0])
     more, less = (1.0 + error) * max(float(rate_cph[0]), deep), (1.0 - error) * float(rate_cph[0])
     p05, p95 = snow_water_mm(np.array((more, less)), np.full(2, theta), site).tolist()

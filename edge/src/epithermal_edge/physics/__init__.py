@@ -21,12 +21,14 @@ __all__ = [
     "cosmic_parameters",
     "cosmic_rate",
     "cosmic_slope",
+    "cosmic_soil",
     "cosmic_theta",
     "cutoff_rigidity",
     "d86_cm",
     "depth_weight",
     "desilets_rate",
     "desilets_sigma",
+    "desilets_snow_water_mm",
     "desilets_theta",
     "distance_km",
     "distance_weight",
@@ -54,6 +56,7 @@ __all__ = [
     "mcjannet_scale",
     "mean_pressure",
     "muon_rate",
+    "pore_space",
     "pressure_coefficient",
     "pressure_factor",
     "profile_mean",
@@ -68,6 +71,8 @@ __all__ = [
     "response_slope",
     "response_theta",
     "saturation_vapour_pressure",
+    "snow_share",
+    "snow_water_mm",
     "thermal_ratio",
     "uts_intensity",
     "uts_rate",
@@ -78,7 +83,8 @@ __all__ = [
 
 MODULES = (
     *("atmosphere", "biomass", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
-    *("neutron_monitors", "plant_water", "response", "response_forms", "uts", "uts_inverse"),
+    *("neutron_monitors", "plant_water", "response", "response_forms", "snow_water"),
+    *("uts", "uts_inverse"),
 )
 
 if TYPE_CHECKING:
@@ -108,6 +114,7 @@ if TYPE_CHECKING:
         cosmic_parameters,
         cosmic_rate,
         cosmic_slope,
+        cosmic_soil,
         cosmic_theta,
         driest_rate,
     )
@@ -149,6 +156,12 @@ if TYPE_CHECKING:
         response_sigma,
         response_slope,
         response_theta,
+    )
+    from epithermal_edge.physics.snow_water import (
+        desilets_snow_water_mm,
+        pore_space,
+        snow_share,
+        snow_water_mm,
     )
     from epithermal_edge.physics.uts import uts_intensity, uts_rate, uts_theta, uts_water
     from epithermal_edge.physics.uts_inverse import (

@@ -70,6 +70,8 @@ class SnowDays:
 
     snow: Mask  # (T,) flagged at the day's end
     swe_mm: Array  # (T,) snow water equivalent by COSMIC above the held inversion; NaN: unknown
+    swe_p05_mm: Array  # (T,) its 5 to 95 % interval; NaN: no limit
+    swe_p95_mm: Array  # (T,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +176,8 @@ def snow_days(
     -----
     What is held is the inversion, not the network's estimate, which the flag does not depend on.
     """
-    days = SnowDays(np.zeros(day_end_s.size, dtype=bool), np.full(day_end_s.size, np.nan))
+    nothing = (np.full(day_end_s.size, np.nan) for _ in range(3))
+    days = SnowDays(np.zeros(day_end_s.size, dtype=bool), *nothing)
     if rule is None:
         return days
     place = {round(end / HOUR_S): i for i, end in enumerate(day_end_s.tolist())}
@@ -184,7 +187,8 @@ def snow_days(
         for hour, estimate in zip(windows.hour.tolist(), held, strict=True):
             if estimate.quality & Quality.SNOW and hour in place:
                 days.snow[place[hour]] = True
-                days.swe_mm[place[hour]] = estimate.swe_mm
+                for name in ("swe_mm", "swe_p05_mm", "swe_p95_mm"):
+                    getattr(days, name)[place[hour]] = getattr(estimate, name)
     return days
 
 
