@@ -14,6 +14,7 @@ from epithermal_edge.config import response_scale
 from epithermal_edge.config.schema import TABLES
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.inference.snow import SnowRule
 from epithermal_edge.physics import atmosphere, corrections
 from epithermal_edge.physics.cutoff import cutoff_rigidity
 from epithermal_edge.physics.desilets import desilets_rate
@@ -38,6 +39,17 @@ def test_a_minimal_file_gives_a_station_with_derived_corrections(tmp_path):
     assert config.site.pressure_ref_hpa == float(atmosphere.mean_pressure(70.0))
     assert config.site.beta_per_hpa == float(corrections.pressure_coefficient(51.0, 70.0, 3.0))
     assert math.isnan(config.site.alpha) and config.site.incoming_scale == 1.0
+
+
+def test_snow_is_looked_for_unless_turned_off(tmp_path):
+    for more, rule in (
+        ("", SnowRule(1.0)),
+        ("[site.snow]\nair_temperature_c = -0.4\n", SnowRule(-0.4)),
+        ("[site.snow]\ndetect = false\n", None),
+    ):
+        assert read_config(station_toml(tmp_path, site=SITE + more)).snow == rule
+    (fault,) = faults(tmp_path, site=SITE + "[site.snow]\nair_temperature_c = 12\n")
+    assert fault.startswith("site.snow.air_temperature_c: 12 is not within -5 to 5")
 
 
 def test_what_is_given_is_not_derived(tmp_path):

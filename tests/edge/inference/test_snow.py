@@ -56,6 +56,12 @@ def told(engine, rows):
     return [outcome.estimate for outcome in engines.play(engine, rows)]
 
 
+@pytest.fixture(scope="module")
+def winter(engine):
+    """Estimates of autumn, winter and spring."""
+    return told(engine, records(AUTUMN, WINTER, SPRING))
+
+
 def flagged(estimates):
     return [k for k, e in enumerate(estimates) if e.quality & Quality.SNOW]
 
@@ -63,8 +69,8 @@ def flagged(estimates):
 AUTUMN, WINTER, SPRING = (200, 0.0, 8.0), (240, 60.0, -6.0), (240, 0.0, 6.0)
 
 
-def test_snow_needs_counts_and_cold_air_together(engine):
-    assert flagged(told(engine, records(AUTUMN, WINTER, SPRING)))
+def test_snow_needs_counts_and_cold_air_together(engine, winter):
+    assert flagged(winter)
     assert not flagged(told(engine, records(AUTUMN, (240, 60.0, 8.0), SPRING)))
     assert not flagged(told(engine, records(AUTUMN, (240, 0.0, -6.0), SPRING)))
 
@@ -76,9 +82,8 @@ def test_without_a_known_air_temperature_there_is_no_snow_but_a_clipped_count(en
     assert known[-1].quality & Quality.SNOW and not known[-1].quality & Quality.CLIPPED
 
 
-def test_it_begins_after_hours_of_evidence_and_ends_a_day_after_the_counts_are_back(engine):
-    estimates = told(engine, records(AUTUMN, WINTER, SPRING))
-    on = flagged(estimates)
+def test_it_begins_after_hours_of_evidence_and_ends_a_day_after_the_counts_are_back(winter):
+    on, estimates = flagged(winter), winter
     assert on == list(range(on[0], on[-1] + 1))
     first = next(k for k, e in enumerate(estimates) if e.quality & Quality.SNOW)
     began = round((estimates[first].snow_since_s - START_S) / 3600.0)
@@ -113,10 +118,9 @@ def test_theta_is_the_value_before_the_cold_and_its_error_grows(engine):
     assert last.storage_mm == pytest.approx(300.0 * last.theta) and math.isnan(last.d86_cm)
 
 
-def test_estimates_without_the_flag_are_bit_for_bit_those_without_the_rule(engine):
-    rows = records(AUTUMN, WINTER, SPRING)
-    estimates, bare = (told(e, rows) for e in (engine, dataclasses.replace(engine, snow=None)))
-    clear = [(a, b) for a, b in zip(estimates, bare, strict=True) if not a.quality & Quality.SNOW]
+def test_estimates_without_the_flag_are_bit_for_bit_those_without_the_rule(engine, winter):
+    bare = told(dataclasses.replace(engine, snow=None), records(AUTUMN, WINTER, SPRING))
+    clear = [(a, b) for a, b in zip(winter, bare, strict=True) if not a.quality & Quality.SNOW]
     assert len(clear) > 300
     for a, b in clear:
         theirs = (a.theta, a.theta_sigma, a.theta_30_60, a.theta_classical, a.d86_cm)
@@ -135,13 +139,12 @@ def test_the_network_and_its_input_do_not_know_of_snow(engine):
     assert states[0].pipeline.held.tobytes() == states[1].pipeline.held.tobytes()
 
 
-def test_no_advice_on_irrigation_is_given_under_snow(engine):
-    estimates = told(engine, records(AUTUMN, WINTER))
-    under = [estimates[k] for k in flagged(estimates)]
+def test_no_advice_on_irrigation_is_given_under_snow(winter):
+    under = [winter[k] for k in flagged(winter)]
     for e in under:
         assert all(map(math.isnan, (e.days_to_threshold, e.depletion, e.available_mm, e.rate_mm_d)))
         assert math.isnan(irrigation.depletion(SOIL, e).p95)
-    assert any(e.depletion >= SOIL.threshold for e in told(engine, records(AUTUMN))[100:])
+    assert any(e.depletion >= SOIL.threshold for e in winter[100:200])
 
 
 def test_the_water_of_the_snow_is_within_its_interval(engine):
@@ -169,9 +172,10 @@ def test_a_station_that_starts_under_snow_has_no_theta_to_hold(engine):
 def test_a_gap_under_snow_ends_nothing(engine):
     rows = records(AUTUMN, (400, 60.0, -6.0))
     gap = [dataclasses.replace(r, counts=NAN) if 300 <= k < 360 else r for k, r in enumerate(rows)]
-    on = flagged(told(engine, gap))
+    estimates = told(engine, gap)
+    on = flagged(estimates)
     assert on == list(range(on[0], 600))
-    assert math.isnan(told(engine, gap)[350].swe_mm)
+    assert math.isnan(estimates[350].swe_mm)
 
 
 def test_windows_without_any_neutron_are_no_evidence():

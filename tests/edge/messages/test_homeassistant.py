@@ -21,6 +21,7 @@ OBS = {
         "depletion": {"value": 0.246},
         "days_to_threshold": {"value": 6.5},
     },
+    "snow": {"swe_mm": {"value": 31.4, "p05": 20.0, "p95": None}},
     "n": {"corr_cph": 900.4},
     "met": {"pressure_hpa": 1000.0, "temperature_c": 20.1, "relative_humidity_pct": None},
     "q": 1,
@@ -48,6 +49,8 @@ def test_water_content_has_its_own_unit_and_no_device_class():
     without = json.loads(homeassistant.discovery(ME, "ha", "", moisture=False).payload)
     validator("discovery").validate(without)
     assert not {"moisture", *homeassistant.WATER} & set(without["components"])
+    tropical = homeassistant.discovery(ME, "ha", "", moisture=True, water=True, snow=False)
+    assert not set(homeassistant.SNOW) & set(json.loads(tropical.payload)["components"])
     assert without["device"]["name"] == "test-1"
 
 
@@ -59,7 +62,8 @@ def test_a_value_expires_after_two_and_a_half_intervals():
 @pytest.mark.parametrize(
     ("key", "shown"),
     [("theta", "0.25"), ("moisture", "25.0"), ("storage", "75.0"),
-     ("available", "45.25"), ("depletion", "24.6"), ("days", "6.5"), ("n_corr", "900.4"),
+     ("available", "45.25"), ("depletion", "24.6"), ("days", "6.5"), ("snow", "31.4"),
+     ("snow_p05", "20.0"), ("snow_p95", "None"), ("n_corr", "900.4"),
      ("pressure", "1000.0"), ("humidity", "None"), ("q", "1")],
 )  # fmt: skip
 def test_templates_find_their_values(key, shown):
@@ -74,6 +78,7 @@ def test_what_is_not_known_is_unknown_there_too():
     assert rendered(parts["moisture"]["value_template"], nothing) == "None"
     wetting = {**OBS, "water": {**OBS["water"], "days_to_threshold": None}}
     assert rendered(parts["days"]["value_template"], wetting) == "None"
+    assert rendered(parts["snow"]["value_template"], {**OBS, "snow": None}) == "None"
 
 
 @pytest.mark.parametrize(

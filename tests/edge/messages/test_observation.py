@@ -11,6 +11,7 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_edge.messages import observation
 from epithermal_edge.messages.message import Identity, encode
 from epithermal_edge.messages.topics import OBS_RAW, OBS_THETA, STATE_THETA
+from epithermal_edge.physics.plant_water import SoilWater
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.times import utc
 
@@ -64,6 +65,39 @@ def test_a_full_payload_has_the_values_of_the_estimate(bundle):
     assert obs["depth"] == {"top_cm": 0, "bottom_cm": 30, "d86_cm": 14.0}
     assert obs["q"] == 1 and obs["flags"] == [] and obs["met"]["et0_mm"] is None
     assert obs["model"]["state_age_d"] == 40.0
+
+
+SNOWY = dataclasses.replace(
+    GOOD,
+    quality=Quality.SNOW,
+    d86_cm=NAN,
+    swe_mm=31.42,
+    swe_p05_mm=20.0,
+    swe_p95_mm=NAN,
+    swe_desilets_mm=35.0,
+    snow_since_s=START_S - 86400.0,
+    snow_count_ratio=0.91234,
+    snow_air_c=-4.2,
+)
+
+
+def test_under_snow_its_water_and_evidence_are_published_and_no_advice(bundle):
+    record = RawRecord(START_S, 900.0, 900.0, 1000.0, -4.0, 50.0, 0.0)
+    soil = SoilWater(0.35, 0.05, 0.5)
+    obs = observation.obs_theta(ME, 7, record, corrected(900.0), SNOWY, bundle, soil_water=soil)
+    validator("obs-theta").validate(obs)
+    assert (obs["q"], obs["flags"], obs["theta"]["value"]) == (3, ["snow"], 0.25)
+    assert obs["snow"] == {
+        "since": "2025-12-31T00:00:00Z",
+        "swe_mm": {"value": 31.4, "p05": 20.0, "p95": None},
+        "swe_desilets_mm": 35.0,
+        "count_ratio": 0.9123,
+        "air_c": -4.2,
+    }
+    unknown = {"value": None, "p05": None, "p95": None}
+    assert obs["water"]["depletion"] == obs["water"]["available_mm"] == unknown
+    assert obs["water"]["days_to_threshold"] is None
+    assert payload(bundle)["snow"] is None
 
 
 def test_a_raw_record_is_published_as_the_logger_sent_it():

@@ -184,6 +184,22 @@ def test_the_advice_for_irrigation_is_one_sentence(still, station, water, days, 
     show(still, now)
     assert still.run("document.getElementById('days').textContent") == days
     assert advice in still.run("document.getElementById('advice').textContent")
+    assert still.run("document.getElementById('snow').hidden")
+
+
+def test_under_snow_its_water_is_shown_and_irrigation_is_unknown(still, station):
+    now = station.get("now.json")
+    nothing = {"value": None, "p05": None, "p95": None}
+    now["latest"]["water"] |= {"depletion": nothing, "rate_mm_d": None, "days_to_threshold": None}
+    swe_mm = {"value": 31.4, "p05": 20.2, "p95": None}
+    now["latest"]["snow"] = {"since": now["time"], "swe_mm": swe_mm, "swe_desilets_mm": 35.0}
+    show(still, now)
+    assert not still.run("document.getElementById('snow').hidden")
+    shown = still.run("document.getElementById('snow').textContent")
+    assert "31 mm of water" in " ".join(shown.split()) and "20 to unknown mm" in " ".join(
+        shown.split()
+    )
+    assert still.run("document.getElementById('advice').textContent") == "Unknown under snow."
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tests.support.sites import SITE
 
 from epithermal_edge.config.station_toml import read_config
 from epithermal_edge.errors import ConfigError
+from epithermal_edge.inference.snow import SnowRule
 from epithermal_edge.physics.corrections import pressure_coefficient
 from epithermal_edge.physics.cutoff import cutoff_rigidity
 from epithermal_edge.physics.neutron_monitors import find_monitor, incoming_scale
@@ -83,6 +84,16 @@ def test_biomass_without_a_slope_is_refused_with_the_remedy(tmp_path, monkeypatc
         read_site(written(tmp_path, text))
     sloped = text.replace("[soil]", "biomass_slope_per_mm = 0.006\n[soil]")
     assert read_site(written(tmp_path, sloped)).site.biomass_slope_per_mm == 0.006
+
+
+def test_snow_is_described_as_in_station_toml_and_looked_for_unless_turned_off(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WHERE", "data")
+    assert read_site(written(tmp_path, LEAST)).snow == SnowRule(1.0)
+    warmer = "[snow]\nair_temperature_c = 2\n"
+    assert read_site(written(tmp_path, LEAST + warmer)).snow == SnowRule(2.0)
+    assert read_site(written(tmp_path, LEAST + "[snow]\ndetect = false\n")).snow is None
 
 
 INCOMING = """[incoming]

@@ -1,4 +1,4 @@
-"""Describe [site.snow]: whether and by which air temperature snow is recognised."""
+"""Describe [site.snow]: whether and by which air temperature snow is detected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from epithermal_edge.inference.snow import DEFAULT, SnowRule
 
 SNOW = (
     Key(
-        "recognise",
+        "detect",
         bool,
         "flag snow and hold theta under it; false where it never snows",
         default=True,
@@ -29,4 +29,4 @@ SNOW = (
 
 def derive_snow(snow: Mapping[str, Any]) -> SnowRule | None:
     """Derive the rule from a checked table; None: snow is not looked for."""
-    return SnowRule(snow["air_temperature_c"]) if snow["recognise"] else None
+    return SnowRule(snow["air_temperature_c"]) if snow["detect"] else None

@@ -1,4 +1,4 @@
-"""Recognise snow by the counts and the air, hold theta meanwhile, estimate the snow's water.
+"""Detect snow by the counts and the air, hold theta meanwhile, estimate the snow's water.
 
 A layer after the estimate: features, network and their states do not know of it. Pure: what is
 remembered is a value, as in `engine`. docs/snow.md has the rules and what is assumed.
@@ -209,7 +209,7 @@ def _last_before(state: SnowState) -> Array:
 def _held(
     site: Site, state: SnowState, seen: _Seen, saturated_cph: float, estimate: Estimate
 ) -> Estimate:
-    """Put the held theta in the place of an estimate, with the snow's water."""
+    """Replace an estimate by the held theta, with the snow's water."""
     end_s, theta, sigma, *layers = state.held.tolist()
     growth = GROWTH_PER_SQRT_D * math.sqrt(max(seen.end_s - end_s, 0.0) / DAY_S)
     sigma = math.hypot(sigma, min(growth, GROWTH_MAX)) if math.isfinite(theta) else NAN

@@ -162,7 +162,7 @@ def _one(site: Site) -> Site:
 def snow_days(
     site: Site, rule: SnowRule | None, records: Iterable[RawRecord], day_end_s: Array
 ) -> SnowDays:
-    """Recognise snow by the counts and the air of each hour, as a station does.
+    """Flag days of snow by the counts and the air of each hour, as a station does.
 
     Parameters
     ----------
