@@ -19,7 +19,7 @@ from epithermal_host.evaluation.exponential_filter import exponential_filter
 from epithermal_host.field.days import daily_mean, fill_columns, nanmean_rows
 from epithermal_host.field.sampled_counts import passed
 from epithermal_host.field.samples import read_campaigns
-from epithermal_host.field.series import biomass_by_date, load, raw_records
+from epithermal_host.field.series import biomass_by_date, describe_snow, load, raw_records
 from epithermal_host.field.site_toml import SiteFile, read_site
 from epithermal_host.tables.table import read_table
 
@@ -85,6 +85,20 @@ def test_calibration_uses_the_sampling_day_alone_and_omits_deep_samples(made_up)
     assert series.sampling_end_s == FIRST_S + 5 * 86400.0
     assert series.cosmic_n_cph == pytest.approx(N_CPH, rel=1e-3)  # counts were rounded
     np.testing.assert_allclose(series.theta_classical[1:], THETA, atol=1e-3)
+
+
+@pytest.mark.parametrize("more", ["", "[snow]\ndetect = false\n"])
+def test_days_of_snow_are_counted_and_not_judged(made_up, more):
+    path, theta = made_up.path, np.full(DAYS, THETA)
+    theta[6:] = 0.9  # more water than the soil has pores, in frost
+    write_counts(path, theta, FIRST_S, N_CPH, frost=(6, 7))
+    path.write_text(SITE + more, "utf-8")
+    series = load(read_site(path))
+    snowy = [False] * 7 + [not more]
+    assert series.snow.snow.tolist() == snowy
+    assert (~series.judged).tolist() == snowy
+    words = describe_snow(series.snow, series.day_end_s)
+    assert words.startswith("no day with snow" if more else "1 day with snow, not evaluated; at")
 
 
 def test_rain_is_assigned_to_its_day_and_unknown_on_other_days(made_up):

@@ -208,7 +208,8 @@ def describe_snow(days: SnowDays, day_end_s: Array) -> str:
     """Describe the snow of a series in words: its days and the largest water equivalent."""
     if not days.snow.any():
         return "no day with snow"
-    text = f"{int(days.snow.sum())} days with snow, not evaluated"
+    count = int(days.snow.sum())
+    text = f"{count} {'day' if count == 1 else 'days'} with snow, not evaluated"
     if not np.isfinite(days.swe_mm).any():
         return text
     most = int(np.nanargmax(days.swe_mm))
