@@ -9,7 +9,7 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "equations.md"
 MODULES = (
     *("atmosphere", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
-    *("neutron_monitors", "response", "uts", "uts_inverse"),
+    *("neutron_monitors", "plant_water", "response", "texture", "uts", "uts_inverse"),
 )
 
 

@@ -52,7 +52,7 @@ LAYERS = {
 LIBRARY = {  # of edge: all that host may import; the rest is the station's program
     *("exports", "inference", "physics", "loggers", "signatures", "site", "records", "errors"),
     *("times", "config.toml_keys", "config.biomass", "config.canopy"),
-    *("config.location", "config.response_scale", "config.snow_table", "config.yearly"),
+    *("config.location", "config.response_scale", "config.snow_table", "config.year_curve"),
 }
 EXPORTING = {  # folders whose __init__.py may import their own modules; all others import nothing
     (EDGE, "physics"): "the public formulas",

@@ -184,6 +184,30 @@ def test_the_schema_may_be_loaded_again_and_keeps_the_rows(database):
 
 
 @pytest.mark.parametrize(
+    ("fields", "irrigate"),
+    [
+        ({"irrigate": False, "advice": "Do not."}, False),  # although the top is dry
+        ({"irrigate": None, "advice": "No advice."}, None),
+        ({}, True),  # of an older station: 0-30 cm decide
+    ],
+)
+def test_the_view_irrigates_by_the_advice_over_the_root_zone(database, fields, irrigate):
+    message = {
+        "v": 1, "id": "test-1:0:1", "start": "2026-06-01T00:00:00Z", "end": "2026-06-01T01:00:00Z",
+        "window_end": None, "theta": {"value": 0.1, "sigma": 0.01, "p05": 0.08, "p95": 0.12},
+        "layers": [], "met": {}, "q": 1, "flags": [], "time_q": "logger", "rev": 0,
+        "water": {"depletion": {"value": 0.9}, "threshold": 0.5},
+        "root_zone": {"depth_cm": 90.0, "depletion": {"value": 0.3}, "threshold": 0.6},
+    }  # fmt: skip
+    body = json.dumps(message | fields)
+    database.rows(f"SELECT crns.take('test-1', 'obs/theta', '{body}')")
+    database.rows("INSERT INTO crns.station (station) VALUES ('test-1')")
+    (row,) = database.rows("SELECT * FROM crns.latest WHERE station = 'test-1'")
+    assert row["irrigate"] is irrigate and row["advice"] == fields.get("advice")
+    assert (row["root_depth_cm"], row["root_depletion"], row["root_threshold"]) == (90.0, 0.3, 0.6)
+
+
+@pytest.mark.parametrize(
     ("options", "code", "message"),
     [(("--password-file", "/none"), 2, "check --password-file"),
      (("--ca-file", "/none"), 2, "check --password-file and --ca-file")],

@@ -50,6 +50,15 @@ ALTER TABLE crns.observation             -- since 0.2.0; null without snow
   ADD COLUMN IF NOT EXISTS swe_p05_mm double precision,
   ADD COLUMN IF NOT EXISTS swe_p95_mm double precision;
 
+-- Columns of later versions, which an older table lacks.
+ALTER TABLE crns.observation
+  ADD COLUMN IF NOT EXISTS root_depth_cm double precision,  -- of the crop's root zone
+  ADD COLUMN IF NOT EXISTS root_depletion double precision,
+  ADD COLUMN IF NOT EXISTS root_threshold double precision, -- depletion at which to irrigate
+  ADD COLUMN IF NOT EXISTS root_days_to_threshold double precision,
+  ADD COLUMN IF NOT EXISTS irrigate boolean,                -- null: unknown, advice has the reason
+  ADD COLUMN IF NOT EXISTS advice text;                     -- null: of an older station
+
 CREATE TABLE IF NOT EXISTS crns.station (
   station text PRIMARY KEY,
   meta jsonb,                             -- site, software, units, model
@@ -87,6 +96,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
   is_new boolean;
   w jsonb := o->'water';
+  r jsonb := o->'root_zone';
 BEGIN
   IF split_part(o->>'id', ':', 1) IS DISTINCT FROM of_station THEN
     RAISE data_exception USING MESSAGE = format('id %s under the topic of %s', o->'id', of_station);
@@ -109,14 +119,17 @@ BEGIN
     ARRAY(SELECT jsonb_array_elements_text(o->'flags')),
     concat_ws(' ', o#>>'{model,name}', o#>>'{model,version}'), o->>'time_q',
     (o#>>'{snow,swe_mm,value}')::float8, (o#>>'{snow,swe_mm,p05}')::float8,
-    (o#>>'{snow,swe_mm,p95}')::float8
+    (o#>>'{snow,swe_mm,p95}')::float8,
+    (r->>'depth_cm')::float8, (r#>>'{depletion,value}')::float8, (r->>'threshold')::float8,
+    (r#>>'{days_to_threshold,value}')::float8, (o->>'irrigate')::boolean, o->>'advice'
   )
   ON CONFLICT (station, ends) DO UPDATE SET (
     starts, window_ends, id, rev, theta, theta_sigma, theta_p05, theta_p95, theta_classical,
     layers, d86_cm, storage_mm, depletion, depletion_p05, depletion_p95, threshold, available_mm,
     capacity_mm, rate_mm_d, days_to_threshold, days_p05, days_p95, n_raw_cph, n_corr_cph,
     n_corr_sigma_cph, counts, live_s, met, q, flags, model, time_q,
-    swe_mm, swe_p05_mm, swe_p95_mm
+    swe_mm, swe_p05_mm, swe_p95_mm, root_depth_cm,
+    root_depletion, root_threshold, root_days_to_threshold, irrigate, advice
   ) = (
     excluded.starts, excluded.window_ends, excluded.id, excluded.rev, excluded.theta,
     excluded.theta_sigma, excluded.theta_p05, excluded.theta_p95, excluded.theta_classical,
@@ -125,7 +138,9 @@ BEGIN
     excluded.capacity_mm, excluded.rate_mm_d, excluded.days_to_threshold, excluded.days_p05,
     excluded.days_p95, excluded.n_raw_cph, excluded.n_corr_cph, excluded.n_corr_sigma_cph,
     excluded.counts, excluded.live_s, excluded.met, excluded.q, excluded.flags, excluded.model,
-    excluded.time_q, excluded.swe_mm, excluded.swe_p05_mm, excluded.swe_p95_mm
+    excluded.time_q, excluded.swe_mm, excluded.swe_p05_mm, excluded.swe_p95_mm,
+    excluded.root_depth_cm, excluded.root_depletion, excluded.root_threshold,
+    excluded.root_days_to_threshold, excluded.irrigate, excluded.advice
   )
   WHERE excluded.rev > known.rev
   RETURNING xmax = 0 INTO is_new;
@@ -168,7 +183,10 @@ END $$;
 CREATE OR REPLACE VIEW crns.latest AS
 SELECT s.station, s.meta#>>'{site,name}' AS site, s.status->>'state' AS state,
   s.status->>'trouble' AS trouble, s.status_at, o.ends, o.theta, o.theta_p05, o.theta_p95,
-  o.depletion, o.threshold, o.depletion >= o.threshold AS irrigate, o.days_to_threshold, o.q, o.flags
+  o.depletion, o.threshold,
+  CASE WHEN o.advice IS NULL THEN o.depletion >= o.threshold ELSE o.irrigate END AS irrigate,
+  o.days_to_threshold, o.q, o.flags, o.advice, o.root_depth_cm, o.root_depletion, o.root_threshold,
+  o.root_days_to_threshold
 FROM crns.station s
 LEFT JOIN LATERAL (
   SELECT * FROM crns.observation WHERE station = s.station ORDER BY ends DESC LIMIT 1

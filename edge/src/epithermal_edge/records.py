@@ -153,6 +153,16 @@ class Estimate:
     days_to_threshold: float = NAN  # days until irrigation is due, at that rate [d]
     days_p05: float = NAN  # its 5 to 95 % interval [d]
     days_p95: float = NAN
+    # inference/root_zone.py computes the fields below, of the crop's own root zone.
+    root_depth_cm: float = NAN
+    root_depletion: float = NAN  # depleted fraction of its total available water [1]
+    root_threshold: float = NAN  # depletion at which to irrigate, adjusted to ETc [1]
+    etc_mm_d: float = NAN  # mean crop evapotranspiration of the last days; NaN: ET0 unknown
+    root_rate_mm_d: float = NAN  # as rate_mm_d, of the root zone
+    root_days_to_threshold: float = NAN  # as days_to_threshold
+    root_days_p05: float = NAN
+    root_days_p95: float = NAN
+    irrigate: float = NAN  # 1: yes, 0: no, NaN: unknown
     # inference/snow.py computes the fields below; NaN without the flag SNOW.
     swe_mm: float = NAN  # snow water equivalent by COSMIC; NaN: at least its lower end [mm]
     swe_p05_mm: float = NAN  # its 5 to 95 % interval; NaN: no limit [mm]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 HOUR_S = 3600.0
 DAY_S = 86400.0
+YEAR_D = 366  # days of a leap year: values of each day of the year
 STEP_S = 1.0  # larger changes of the clock are steps, smaller ones are drift
 
 

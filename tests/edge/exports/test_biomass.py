@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.support.rig import BUNDLE
 
-from epithermal_edge.config.yearly import interpolate_year
+from epithermal_edge.config.year_curve import interpolate_year
 from epithermal_edge.exports import cosmos_europe, methods, netcdf
 from epithermal_edge.inference import engine, runtime
 from epithermal_edge.inference.bundle import open_bundle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from epithermal_edge.inference.ensemble import Ensemble, joined
+from epithermal_edge.inference.runtime import Ensemble, joined
 
 
 def member(theta, sigma, units):

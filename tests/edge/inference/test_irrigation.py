@@ -42,7 +42,8 @@ def remembered(storage_mm, rain_mm=()):
     """One phase that has seen these days, the oldest first."""
     rain = [*rain_mm, *[NAN] * (len(storage_mm) - len(rain_mm))]
     phase = np.zeros(len(rain), dtype=np.int64)
-    state, _ = irrigation.remember(irrigation.start(1), phase, np.array(storage_mm), np.array(rain))
+    series = (np.array(storage_mm), np.array(rain), *np.full((2, len(rain)), NAN))
+    state, _ = irrigation.remember(irrigation.start(1), phase, *series)
     return state
 
 
@@ -149,7 +150,8 @@ def test_a_day_that_is_not_known_is_passed_over():
     assert loss([80.0, 78.0, NAN, 74.0, 72.0, 70.0]).value == pytest.approx(2.0)
     unsure = dataclasses.replace(GOOD, storage_mm=30.0, quality=Quality.WARM_UP)
     sure = dataclasses.replace(unsure, quality=Quality.GOOD)
-    np.testing.assert_array_equal(irrigation.sure_mm([sure, unsure]), [30.0, NAN])
+    storage_mm, _ = irrigation.sure_water([sure, unsure])
+    np.testing.assert_array_equal(storage_mm, [30.0, NAN])
 
 
 def test_days_until_the_threshold_by_hand():

@@ -67,6 +67,21 @@ def test_it_is_the_state_that_the_same_records_give_today(engine, old):
     np.testing.assert_allclose(stored.pipeline.ring, now.pipeline.ring, rtol=1e-14)
 
 
+def test_what_lies_below_30_cm_is_stored_apart_and_comes_back(engine, old):
+    parts, made_for = old
+    upgraded = from_parts(parts, made_for, engines.start(engine))
+    assert np.isnan(upgraded.water.theta_30_60).all() and np.isnan(upgraded.water.et0_mm).all()
+    et0_mm = upgraded.water.et0_mm.copy()
+    et0_mm[7, -1] = 4.5
+    state = replace(upgraded, water=replace(upgraded.water, et0_mm=et0_mm))
+    changed = to_parts(state, made_for, upgraded)
+    assert {name for name in changed if name.startswith("below")} == {"below 07"}
+    again = from_parts(parts | changed, made_for, engines.start(engine))
+    np.testing.assert_array_equal(again.water.et0_mm, et0_mm)
+    # what has become unknown replaces what was stored
+    assert "below 07" in to_parts(upgraded, made_for, state)
+
+
 def test_the_layout_names_state_tensors_age_and_water(engine):
     part = to_parts(engines.start(engine), "x")["phase 07"]
     assert part.layout == (

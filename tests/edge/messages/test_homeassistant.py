@@ -22,6 +22,9 @@ OBS = {
         "days_to_threshold": {"value": 6.5},
     },
     "snow": {"swe_mm": {"value": 31.4, "p05": 20.0, "p95": None}},
+    "root_zone": {"depletion": {"value": 0.62}, "days_to_threshold": None},
+    "irrigate": True,
+    "advice": "Irrigate: the root zone 0-60 cm has used 62 % of its water, limit 52 %.",
     "n": {"corr_cph": 900.4},
     "met": {"pressure_hpa": 1000.0, "temperature_c": 20.1, "relative_humidity_pct": None},
     "q": 1,
@@ -62,13 +65,21 @@ def test_a_value_expires_after_two_and_a_half_intervals():
 @pytest.mark.parametrize(
     ("key", "shown"),
     [("theta", "0.25"), ("moisture", "25.0"), ("storage", "75.0"),
-     ("available", "45.25"), ("depletion", "24.6"), ("days", "6.5"), ("snow", "31.4"),
-     ("snow_p05", "20.0"), ("snow_p95", "None"), ("n_corr", "900.4"),
+     ("available", "45.25"), ("depletion", "24.6"), ("days", "6.5"), ("irrigate", "ON"),
+     ("advice", OBS["advice"]), ("root_depletion", "62.0"), ("root_days", "None"),
+     ("snow", "31.4"), ("snow_p05", "20.0"), ("snow_p95", "None"), ("n_corr", "900.4"),
      ("pressure", "1000.0"), ("humidity", "None"), ("q", "1")],
 )  # fmt: skip
 def test_templates_find_their_values(key, shown):
     part = json.loads(DISCOVERY.payload)["components"][key]
     assert rendered(part["value_template"], OBS) == shown
+
+
+@pytest.mark.parametrize(("irrigate", "state"), [(True, "ON"), (False, "OFF"), (None, "None")])
+def test_the_binary_sensor_is_on_off_or_unknown(irrigate, state):
+    part = json.loads(DISCOVERY.payload)["components"]["irrigate"]
+    assert part["platform"] == "binary_sensor" and "unit_of_measurement" not in part
+    assert rendered(part["value_template"], OBS | {"irrigate": irrigate}) == state
 
 
 def test_what_is_not_known_is_unknown_there_too():

@@ -203,6 +203,20 @@ def test_under_snow_its_water_is_shown_and_irrigation_is_unknown(still, station)
 
 
 @pytest.mark.parametrize(
+    ("irrigate", "shown"),
+    [(True, "Irrigate"), (False, "Do not irrigate"), (None, "unknown")],
+)
+def test_the_sentence_over_the_root_zone_is_shown(still, station, irrigate, shown):
+    now = station.get("now.json")
+    now["latest"] |= {"irrigate": irrigate, "advice": "A sentence."}
+    now["latest"]["root_zone"] |= {"depth_cm": 90.0, "source": "texture"}
+    show(still, now)
+    assert still.run("document.getElementById('irrigate').textContent") == shown
+    card = still.run("document.getElementById('root-zone').innerText")
+    assert "0–90 cm" in card and "A sentence." in card and "texture class, not measured" in card
+
+
+@pytest.mark.parametrize(
     ("age_in_intervals", "verdict", "mark"), [(2.49, "good", ""), (2.51, "out of date", "stale")]
 )
 def test_a_newest_record_older_than_mqtt_calls_live_is_marked_as_out_of_date(

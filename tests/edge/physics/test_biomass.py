@@ -11,13 +11,13 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from epithermal_edge.physics.biomass import (
+from epithermal_edge.physics.corrections import (
     BIOMASS_SLOPES,
     BiomassForm,
     biomass_at,
+    biomass_factor,
     form_of_slope,
 )
-from epithermal_edge.physics.corrections import biomass_factor
 from epithermal_edge.site import Site
 
 SITE = Site(600.0, 1.4)

@@ -93,6 +93,9 @@ def test_plant_available_water_is_shown_with_its_interval(tmp_path):
     (line,) = (x for x in status.as_text(read_status(tmp_path, health)) if x.startswith("water"))
     assert "available_mm=45 (35.1 to 54.9) depletion=0.25 (0.085 to 0.415)" in line
     assert "threshold=0.5 rate_mm_d=2.1" in line and "days" not in line
+    health["engine"]["advice"] = {"irrigate": None, "text": "No advice: there is no estimate."}
+    lines = list(status.as_text(read_status(tmp_path, health)))
+    assert "advice    No advice: there is no estimate." in lines
     health["engine"]["water"] = None
     assert not [x for x in status.as_text(read_status(tmp_path, health)) if x.startswith("water")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from epithermal_edge.physics.texture import texture_class
 from epithermal_host.soil.hydraulics import CATALOGUE
 from epithermal_host.soil.pedotransfer import (
     CLASS_TEXTURE,
@@ -12,7 +13,6 @@ from epithermal_host.soil.pedotransfer import (
     from_texture,
     lattice_water_g_g,
     organic_water_g_g,
-    texture_class,
 )
 
 

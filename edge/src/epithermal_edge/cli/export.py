@@ -223,5 +223,5 @@ def forms_in_use(config: Config, *, dated: bool) -> list[str]:
         log.warning("the bundle cannot be described: %s", error)
         forms.append("network")
     crop = tomllib.loads(config.path.read_text("utf-8"))["site"].get("water", {}).get("crop")
-    water = methods.water_forms(config.site, config.soil_water, crop)
+    water = methods.water_forms(config.site, config.soil_water, crop, config.root_zone)
     return [*forms, "et0", *water, "quality"]

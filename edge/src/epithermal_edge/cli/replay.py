@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from epithermal_edge.config.station_toml import Config
+from epithermal_edge.inference import root_zone
 from epithermal_edge.inference.engine import Outcome
 from epithermal_edge.journal import history
 from epithermal_edge.loggers.channels import extra_value
@@ -19,7 +20,10 @@ from epithermal_edge.station.reader import source_options
 from epithermal_edge.station.status import JOURNAL_FILE
 from epithermal_edge.times import utc
 
-WATER = ("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p05", "days_p95")
+WATER = (
+    *("available_mm", "depletion", "rate_mm_d", "days_to_threshold", "days_p05", "days_p95"),
+    *root_zone.FIELDS,
+)
 SNOW = ("swe_mm", "swe_p05_mm", "swe_p95_mm", "swe_desilets_mm")
 RATES = ("n_raw_cph", "n_corr_cph", "n_corr_sigma_cph", *(factor.name for factor in FACTORS))
 COLUMNS = (

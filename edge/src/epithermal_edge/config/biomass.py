@@ -8,8 +8,8 @@ from typing import Any, get_args
 import numpy as np
 
 from epithermal_edge.config.toml_keys import Key
-from epithermal_edge.config.yearly import check_year, interpolate_year
-from epithermal_edge.physics.biomass import BIOMASS_SLOPES, BiomassForm
+from epithermal_edge.config.year_curve import interpolate_year
+from epithermal_edge.physics.corrections import BIOMASS_SLOPES, BiomassForm
 from epithermal_edge.site import Site
 
 HIGHEST_KG_M2 = 100.0
@@ -21,7 +21,7 @@ BIOMASS = (
         default=0.0,
         low=0,
         high=HIGHEST_KG_M2,
-        by_date=True,
+        yearly=True,
     ),
     Key(
         "biomass_form",
@@ -45,9 +45,6 @@ REMEDY = f"set biomass_form to one of {', '.join(get_args(BiomassForm))}, or bio
 def check_biomass(site: Mapping[str, Any]) -> list[str]:
     """List the faults of the checked keys of [site]."""
     faults = []
-    points = site.get("biomass_kg_m2")
-    if isinstance(points, Mapping):
-        faults += [f"site.biomass_kg_m2: {f}" for f in check_year(points, HIGHEST_KG_M2, 6.5)]
     if site.get("biomass_form") is not None and site.get("biomass_slope_per_mm") is not None:
         faults.append("site.biomass_slope_per_mm: biomass_form has the slope; give one of the two")
     return faults

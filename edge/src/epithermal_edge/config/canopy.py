@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from epithermal_edge.config.toml_keys import Key
-from epithermal_edge.config.yearly import check_year, interpolate_year
+from epithermal_edge.config.year_curve import check_points, interpolate_year
 
 COVER = (
     Key("canopy_cover", dict, 'fraction of the ground shaded by leaves, { "07-01" = 0.9, ... }'),
@@ -28,9 +28,7 @@ def check_cover(table: str, cover: dict[str, Any]) -> list[str]:
     missing = [name for name, value in cover.items() if value is None]
     faults = [f"{table}.{name}: missing; give all of [{table}] or none" for name in missing]
     if cover.get("canopy_cover") is not None:
-        faults += [
-            f"{table}.canopy_cover: {f}" for f in check_year(cover["canopy_cover"], 1.0, 0.9)
-        ]
+        faults += [f"{table}.canopy_cover: {f}" for f in check_points(cover["canopy_cover"], 0, 1)]
     return faults
 
 

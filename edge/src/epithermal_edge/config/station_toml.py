@@ -28,7 +28,7 @@ from epithermal_edge.config.response_scale import check_scale, convert_scale
 from epithermal_edge.config.schema import PAGE_LISTEN, REQUIRED, SOIL_KNOWN, TABLES
 from epithermal_edge.config.snow_table import derive_snow
 from epithermal_edge.config.toml_keys import check_tables
-from epithermal_edge.config.water_table import check_water, derive_soil_water
+from epithermal_edge.config.water_table import check_water, derive_root_zone, derive_soil_water
 from epithermal_edge.config.weather_tables import Gauge, Incoming
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference.qc_limits import Limits
@@ -36,7 +36,7 @@ from epithermal_edge.inference.snow import SnowRule
 from epithermal_edge.loggers import parser
 from epithermal_edge.loggers.columns import Options
 from epithermal_edge.physics import atmosphere
-from epithermal_edge.physics.plant_water import SoilWater
+from epithermal_edge.physics.plant_water import RootZone, SoilWater
 from epithermal_edge.records import NAN
 from epithermal_edge.signatures import ed25519, minisign
 from epithermal_edge.signatures.minisign import PublicKey
@@ -128,6 +128,7 @@ class Config:
     site: Site
     soil_water: SoilWater | None  # None: the soil is not described
     snow: SnowRule | None  # None: not looked for
+    root_zone: RootZone | None  # None: likewise
     source: Source
     limits: Limits
     bundle: Path
@@ -302,6 +303,7 @@ def _build(path: Path, values: dict[str, dict[str, Any]]) -> Config:
         site=_site(values),
         soil_water=derive_soil_water(values["site.water"], values["site.soil"]),
         snow=derive_snow(values["site.snow"]),
+        root_zone=derive_root_zone(*(values[f"site.{k}"] for k in ("water", "soil", "cover"))),
         source=Source(**{**source, **lists, "silence_s": silence_s}),
         limits=derive_limits(values.get("quality", {}), site["altitude_m"]),
         bundle=folder / model["bundle"],

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from epithermal_edge.config.year_curve import check_points
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -24,7 +26,7 @@ class Key:
     pattern: str = ""
     blank: bool = False  # a tab or a blank is a value
     single: bool = False  # a string stands for a list of one
-    by_date: bool = False  # a table of month and day stands for a number; its points are unchecked
+    yearly: bool = False  # a table of such numbers by day, "MM-DD", is a value
 
 
 def check_tables(
@@ -93,8 +95,7 @@ def _check_table(
             if fault:
                 faults.append(f"{table}.{key.name}: {fault}; {key.meaning}")
             else:
-                number = key.kind is float and not isinstance(value, Mapping)
-                values[key.name] = float(value) if number else value
+                values[key.name] = _convert(key, value)
         elif key.required:
             faults.append(f"{table}.{key.name}: missing; {key.meaning}")
         else:
@@ -102,11 +103,18 @@ def _check_table(
     return values
 
 
+def _convert(key: Key, value: Any) -> Any:
+    """Convert the integers that stand for floats."""
+    if key.kind is not float:
+        return value
+    return {d: float(v) for d, v in value.items()} if isinstance(value, dict) else float(value)
+
+
 def _check_value(key: Key, value: Any) -> str:
     """Return the reason why a value is invalid for the key; empty if it is valid."""
-    if key.by_date and isinstance(value, Mapping):
-        return ""
     shown = repr(value)
+    if key.yearly and isinstance(value, dict):
+        return "; ".join(check_points(value, key.low, key.high))
     if key.kind is float or key.kind is int:
         if isinstance(value, bool) or not isinstance(value, (int, key.kind)):
             return f"{shown} is not a number" if key.kind is float else f"{shown} is not an integer"

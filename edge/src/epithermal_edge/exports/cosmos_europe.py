@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 
 from epithermal_edge.inference.engine import Outcome
-from epithermal_edge.physics.biomass import biomass_at
+from epithermal_edge.physics.corrections import biomass_at
 from epithermal_edge.physics.footprint import footprint_radius_m
 from epithermal_edge.records import CorrectedRecord, Quality
 from epithermal_edge.site import Site

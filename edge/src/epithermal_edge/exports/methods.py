@@ -11,9 +11,8 @@ import numpy as np
 
 from epithermal_edge.exports.references import FORMS, REFERENCES, Reference
 from epithermal_edge.inference.bundle import Bundle
-from epithermal_edge.physics.biomass import form_of_slope
-from epithermal_edge.physics.corrections import BetaForm, pressure_coefficient
-from epithermal_edge.physics.plant_water import SoilWater, field_capacity
+from epithermal_edge.physics.corrections import BetaForm, form_of_slope, pressure_coefficient
+from epithermal_edge.physics.plant_water import RootZone, SoilWater, field_capacity
 from epithermal_edge.site import Muons, Site
 
 SOFTWARE = """@software{{epithermal,
@@ -74,7 +73,9 @@ def network_forms(bundle: Bundle) -> list[str]:
     return ["network", *(f"network={kind}" for kind in kinds if f"network={kind}" in FORMS)]
 
 
-def water_forms(site: Site, soil_water: SoilWater | None, crop: str | None) -> list[str]:
+def water_forms(
+    site: Site, soil_water: SoilWater | None, crop: str | None, root: RootZone | None = None
+) -> list[str]:
     """List the forms behind plant-available water; none where the soil is not described."""
     if soil_water is None:
         return []
@@ -84,9 +85,13 @@ def water_forms(site: Site, soil_water: SoilWater | None, crop: str | None) -> l
     if math.isfinite(n) and soil_water.field_capacity == field_capacity(theta_r, theta_s, n, ks):
         forms += [f"site.soil.known={'measured' if site.soil_known == 1.0 else 'texture'}"]
         forms += ["water.capacity"]
+    elif root is not None and root.source == "texture":
+        forms += ["site.water.texture", "water.capacity"]
     forms.append("water.depletion")
     if crop is not None:
         forms.append("site.water.crop")
+    if root is not None and root.adjusts:
+        forms.append("root_zone.threshold")
     return [*forms, "water.days"]
 
 

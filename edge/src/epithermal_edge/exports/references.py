@@ -104,6 +104,16 @@ _ENTRIES = (
         "arXiv:1304.4945",
     ),
     Reference(
+        "Carsel1988",
+        "article",
+        "Carsel, R. F. and Parrish, R. S.",
+        1988,
+        "Developing joint probability distributions of soil water retention characteristics",
+        "Water Resources Research",
+        "24(5), 755-769",
+        "10.1029/WR024i005p00755",
+    ),
+    Reference(
         "Cho2014",
         "inproceedings",
         "Cho, K. and van Merrienboer, B. and Gulcehre, C. and others",
@@ -491,6 +501,13 @@ FORMS = {
     ),
     "site.water.crop": Form(
         "The threshold of irrigation is that of the crop in FAO-56, table 22.", ("Allen1998",)
+    ),
+    "site.water.texture": Form(
+        "The soil is the mean of its texture class.", ("Carsel1988", "vanGenuchten1980")
+    ),
+    "root_zone.threshold": Form(
+        "The threshold of the root zone follows crop evapotranspiration by FAO-56.",
+        ("Allen1998",),
     ),
     "water.days": Form(
         "The recent loss of water is the median of the slopes between all pairs of days.",

@@ -150,6 +150,15 @@ _ESTIMATE = (
     Variable("snow_since_s", "end of the first window with snow", more=SINCE_1970),
     Variable("snow_count_ratio", "counts relative to those of a soil with full pores", "1"),
     _temperature("snow_air_c", "mean air temperature of the 24 h under snow"),
+    Variable("root_depth_cm", "depth of the crop's root zone", "cm"),
+    Variable("root_depletion", "depleted fraction of the available water of the root zone", "1"),
+    Variable("root_threshold", "depletion of the root zone at which to irrigate", "1"),
+    Variable("etc_mm_d", "mean crop evapotranspiration of the last 7 days", "mm day-1"),
+    Variable("root_rate_mm_d", "recent loss of water of the root zone", "mm day-1"),
+    Variable("root_days_to_threshold", "time until irrigation of the root zone is due", "day"),
+    Variable("root_days_p05", "5 % quantile of root_days_to_threshold", "day"),
+    Variable("root_days_p95", "95 % quantile of root_days_to_threshold", "day"),
+    Variable("irrigate", "advice over the root zone; 1: irrigate, 0: do not irrigate", "1"),
     Variable("state_age_steps", "steps of the network since its state was zero", "1", dtype="i4"),
 )
 ESTIMATE = tuple(

@@ -44,7 +44,7 @@ OUTPUTS = (
 )
 REMEDY = "install the bundle again"
 
-RESERVED = ("x", "y", "age", "storage_mm", "rain_mm")
+RESERVED = ("x", "y", "age", "storage_mm", "rain_mm", "theta_30_60", "et0_mm")
 """Names that no state tensor may have: those of the model's other tensors, and what the journal
 stores beside the state of a phase."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from epithermal_edge.inference import estimator, irrigation, pipeline, qc, snow
+from epithermal_edge.inference import estimator, irrigation, pipeline, qc, root_zone, snow
 from epithermal_edge.inference.block import Array, Corrected, block_of
 from epithermal_edge.inference.bundle import Bundle, StepFn
 from epithermal_edge.inference.estimator import EstimatorState
@@ -26,7 +26,7 @@ from epithermal_edge.inference.qc_limits import DEFAULT, Limits
 from epithermal_edge.inference.snow import SnowRule, SnowState
 from epithermal_edge.physics.cosmic import THETA_MAX
 from epithermal_edge.physics.footprint import d86_cm
-from epithermal_edge.physics.plant_water import STORAGE_MM, SoilWater
+from epithermal_edge.physics.plant_water import STORAGE_MM, RootZone, SoilWater
 from epithermal_edge.records import NAN, CorrectedRecord, Estimate, Quality, RawRecord
 from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
@@ -50,6 +50,7 @@ class Engine:
     expects: tuple[str, ...] = ()  # fields of RawRecord that the configuration promises
     soil_water: SoilWater | None = None  # None: not described; no state depends on it
     snow: SnowRule | None = snow.DEFAULT  # None: not looked for
+    root_zone: RootZone | None = None  # None: no advice over it
 
     def fingerprint(self) -> str:
         """Hash what a state depends on: a state of another model or site is void."""
@@ -188,11 +189,11 @@ def play(engine: Engine, records: Iterable[RawRecord]) -> Iterator[Outcome]:
 
 def newest(engine: Engine, state: EngineState) -> Estimate:
     """Return the newest estimate without the flags of a record; its quality is the window's."""
-    estimate, soil = state.newest, engine.soil_water
-    if soil is None or math.isnan(estimate.window_end_s):
+    estimate = state.newest
+    if math.isnan(estimate.window_end_s):
         return estimate
     phase = phase_of(round(estimate.window_end_s / HOUR_S), engine.bundle.phases)
-    return irrigation.describe(soil, state.water, phase, estimate)
+    return _describe(engine, state.water, phase, estimate)
 
 
 def rebuild(engine: Engine, records: Iterable[RawRecord]) -> EngineState:
@@ -208,17 +209,25 @@ def _with_water(
 ) -> tuple[WaterState, Sequence[Estimate]]:
     """Remember the water of windows; add the irrigation figures if the soil is described."""
     features = windows.features[:, 0]
-    rain, known = (features[:, _COLUMN[name]] for name in ("rain_mm", "rain_known"))
-    past, then = irrigation.remember(
-        state,
-        phase_of(windows.hour, engine.bundle.phases),
-        irrigation.sure_mm(made),
-        np.where(known > 0.0, rain, np.nan),
+    rain_mm, et0_mm = (
+        np.where(features[:, _COLUMN[f"{what}_known"]] > 0.0, features[:, _COLUMN[name]], np.nan)
+        for what, name in (("rain", "rain_mm"), ("et0", "et0_mm"))
     )
-    soil = engine.soil_water
-    if soil is None:
+    storage_mm, theta_30_60 = irrigation.sure_water(made)
+    phase = phase_of(windows.hour, engine.bundle.phases)
+    past, then = irrigation.remember(state, phase, storage_mm, rain_mm, theta_30_60, et0_mm)
+    if engine.soil_water is None and engine.root_zone is None:
         return past, made
-    return past, [irrigation.describe(soil, then, k, estimate) for k, estimate in enumerate(made)]
+    return past, [_describe(engine, then, k, estimate) for k, estimate in enumerate(made)]
+
+
+def _describe(engine: Engine, state: WaterState, phase: int, estimate: Estimate) -> Estimate:
+    """Add to an estimate what is derived with the described soil."""
+    if engine.root_zone is not None:
+        return root_zone.describe(engine.root_zone, state, phase, estimate)
+    if engine.soil_water is not None:
+        return irrigation.describe(engine.soil_water, state, phase, estimate)
+    return estimate
 
 
 def _estimates(engine: Engine, windows: Windows, y: Array, age: Integers) -> Sequence[Estimate]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from epithermal_edge.errors import BundleError
 from epithermal_edge.inference.bundle import Bundle, State, StepFn, Vector
-from epithermal_edge.inference.ensemble import SIGMA
 from epithermal_edge.inference.features import FEATURES, Windows, phase_of
+from epithermal_edge.inference.runtime import SIGMA
 
 _NAMES = [feature.name for feature in FEATURES]
 GAP, SHOWN_SIGMA = _NAMES.index("gap"), _NAMES.index("theta_inv_sigma")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import reduce
 from itertools import combinations
+from operator import or_
 from statistics import median
 
 import numpy as np
@@ -26,7 +28,16 @@ RAIN_MM = 1.0  # less in 24 h evaporates from the surface: 0.2 ET0, FAO-56 (1998
 RISE_MM = 5.0  # of 0-30 cm in a day: more is not noise but water that came, also without a gauge
 HORIZON_D = 60.0  # longest forecast
 Z_95 = 1.6449  # quantile of the normal distribution
-UNSURE = Quality.WARM_UP | Quality.GAP | Quality.CLIPPED | Quality.NO_MODEL | Quality.SNOW
+DOUBTS = (
+    (Quality.SNOW, "there is snow on the ground"),
+    (Quality.NO_MODEL, "there is no estimate"),
+    (Quality.GAP, "the detector counted for less than 12 of the last 24 hours"),
+    (Quality.CLIPPED, "the count is outside of the range that soil can cause"),
+    (Quality.WARM_UP, "the network has not yet seen enough days"),
+)
+"""Flags under which no water for plants is derived, and the reason that the advice gives."""
+
+UNSURE = reduce(or_, (flag for flag, _ in DOUBTS))
 
 SEN_RANK = {5: 2, 6: 3, 7: 5, 8: 7}
 """Rank of the slope, from either end, that bounds the 90 % interval of n days (Kendall)."""
@@ -38,6 +49,11 @@ class WaterState:
 
     storage_mm: NDArray[np.float64]  # (phases, DAYS + 1); NaN: unknown or unsure
     rain_mm: NDArray[np.float64]  # (phases, DAYS + 1) of these 24 h; NaN: unknown
+    theta_30_60: NDArray[np.float64]  # (phases, DAYS + 1); NaN as storage_mm
+    et0_mm: NDArray[np.float64]  # (phases, DAYS + 1) of these 24 h; NaN: unknown
+
+
+SERIES = len(fields(WaterState))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +70,32 @@ NOTHING = Range(NAN, NAN, NAN)
 
 def start(phases: int) -> WaterState:
     """Return the state before the first window."""
-    return WaterState(*(np.full((phases, DAYS + 1), np.nan) for _ in range(2)))
+    return WaterState(*(np.full((phases, DAYS + 1), np.nan) for _ in range(SERIES)))
 
 
-def sure_mm(estimates: Sequence[Estimate]) -> Array:
-    """Return the storages [mm] of windows (K,); NaN where the estimate is in doubt."""
+def sure_water(estimates: Sequence[Estimate]) -> tuple[Array, Array]:
+    """Return storage [mm] and theta_30_60 of windows, (K,) each; NaN where in doubt."""
     doubt = int(UNSURE)
-    return np.array([NAN if int(e.quality) & doubt else e.storage_mm for e in estimates])
+    rows = [
+        (NAN, NAN) if int(e.quality) & doubt else (e.storage_mm, e.theta_30_60) for e in estimates
+    ]
+    storage_mm, theta_30_60 = np.array(rows).reshape(-1, 2).T
+    return storage_mm, theta_30_60
 
 
 def remember(
-    state: WaterState, phase: NDArray[np.int64], storage_mm: Array, rain_mm: Array
+    state: WaterState,
+    phase: NDArray[np.int64],
+    storage_mm: Array,
+    rain_mm: Array,
+    theta_30_60: Array,
+    et0_mm: Array,
 ) -> tuple[WaterState, WaterState]:
     """Add windows of 24 h to the state.
 
     Parameters
     ----------
-    phase, storage_mm, rain_mm : (K,) [-], [mm], [mm]
+    phase, storage_mm, rain_mm, theta_30_60, et0_mm : (K,) [-], [mm], [mm], [m3 m-3], [mm]
         Of the windows, in order; NaN: unknown.
 
     Returns
@@ -80,8 +105,9 @@ def remember(
         instead of phases.
     """
     if not len(phase):
-        return state, WaterState(*(np.empty((0, DAYS + 1)) for _ in range(2)))
-    new, old = (storage_mm, rain_mm), (state.storage_mm, state.rain_mm)
+        return state, WaterState(*(np.empty((0, DAYS + 1)) for _ in range(SERIES)))
+    new = (storage_mm, rain_mm, theta_30_60, et0_mm)
+    old = tuple(getattr(state, f.name) for f in fields(state))
     after = tuple(rows.copy() for rows in old)
     then = tuple(np.empty((len(phase), DAYS + 1)) for _ in old)
     for one in np.unique(phase).tolist():
@@ -127,7 +153,12 @@ def depletion(soil: SoilWater, estimate: Estimate) -> Range:
 
 def margin_mm(soil: SoilWater, estimate: Estimate) -> Range:
     """Compute the water left above the irrigation threshold [mm]; negative below it."""
-    return Range(*((theta - soil.theta_threshold) * STORAGE_MM for theta in _thetas(estimate)))
+    return margin_of(_thetas(estimate), soil.theta_threshold, STORAGE_MM)
+
+
+def margin_of(thetas: tuple[float, float, float], theta_threshold: float, depth_mm: float) -> Range:
+    """Compute the water of a depth above a threshold [mm] from theta and its interval."""
+    return Range(*((theta - theta_threshold) * depth_mm for theta in thetas))
 
 
 def _thetas(estimate: Estimate) -> tuple[float, float, float]:
@@ -156,17 +187,33 @@ def loss_mm_d(state: WaterState, phase: int, full_mm: float) -> Range | None:
     ----------
     Theil (1950); Sen (1968), J. Am. Stat. Assoc. 63, 1379-1389.
     """
+    storage_mm = state.storage_mm[phase]
+    return sen_slope(storage_mm, state.rain_mm[phase], storage_mm, full_mm)
+
+
+def sen_slope(storage_mm: Array, rain_mm: Array, top_mm: Array, full_mm: float) -> Range | None:
+    """Estimate the rate of loss of a storage over the recent days without rain or irrigation.
+
+    Parameters
+    ----------
+    storage_mm, rain_mm, top_mm : (DAYS + 1,) [mm]
+        The oldest first; top_mm of 0-30 cm shows a rise.
+    full_mm :
+        Storage above which the soil drains.
+    """
     days: list[tuple[int, float]] = []
-    newest_first = (row[phase, ::-1].tolist() for row in (state.storage_mm, state.rain_mm))
-    for ago, (storage, rain) in enumerate(zip(*newest_first, strict=True)):
+    later_mm = NAN
+    newest_first = (row[::-1].tolist() for row in (storage_mm, rain_mm, top_mm))
+    for ago, (storage, rain, top) in enumerate(zip(*newest_first, strict=True)):
         if rain >= RAIN_MM or storage > full_mm:
             break
         if math.isnan(storage):
             if ago == 0:
                 break
             continue
-        if days and days[-1][1] - storage > RISE_MM:
+        if later_mm - top > RISE_MM:
             break
+        later_mm = top
         days.append((ago, storage))
     if len(days) < LEAST:
         return None

@@ -35,29 +35,20 @@ from epithermal_edge.inference.features import (
     sum_bins,
     windows,
 )
-from epithermal_edge.inference.hold import Held, hold
-from epithermal_edge.physics.atmosphere import absolute_humidity
-from epithermal_edge.physics.biomass import biomass_at
+from epithermal_edge.inference.hold import Held, Last, hold_humidity, hold_incoming, smooth_muons
 from epithermal_edge.physics.corrections import (
+    biomass_at,
     biomass_factor,
     incoming_factor,
-    muon_rate,
     pressure_factor,
 )
 from epithermal_edge.physics.cosmic import THETA_MAX
 from epithermal_edge.physics.response import response_humidity_factor, response_rate
 from epithermal_edge.records import NAN, CorrectedRecord, Quality, RawRecord, product
-from epithermal_edge.site import Muons, Site
+from epithermal_edge.site import Site
 from epithermal_edge.times import HOUR_S
 
 RESTART_H = 240  # hours without a count after which the network's state is void
-HUMIDITY_HOLD_S = 86400.0  # the last known humidity of the air serves so long
-INCOMING_SIGMA_PER_SQRT_D = 0.005  # relative wander of the cosmic rays since the last value
-INCOMING_SIGMA_MAX = 0.03  # the same where none is known at all
-INCOMING_HOLD_S = 36 * 86400.0  # by then the error has grown to it: the held value is as if none
-MUON_RANGE = 0.10  # of the reference: solar cycle and Forbush decreases change muons by less
-MUON_JUMP = 0.06  # of the recent mean: the largest Forbush decreases of muons within a day
-MUON_SIGMA = 4.0  # standard errors of a record's muon count that come on top of both
 IMPROBABLE_ZERO = 20.0  # expected counts above which a zero is a fault: e^-20 = 2e-9
 
 UNUSED = Quality.COUNT_RANGE | Quality.COUNT_STUCK
@@ -344,11 +335,13 @@ def correct(site: Site, state: PipelineState, records: Block) -> Correction:
     late = records.end_s <= newest_s
     elapsed_s = np.where(np.isfinite(newest_s), np.fmax(records.end_s - newest_s, 0.0), 0.0)
     missing, zero = _without_counts(site, fields["counts"], fields["duration_s"])
-    air = _hold_humidity(site, state, records, late, elapsed_s)
+    air_before = Last(state.humidity_g_m3, state.humidity_age_s)
+    air = hold_humidity(site, air_before, records, late, elapsed_s)
     incoming, odd = fields["incoming"], np.zeros((1, 1), dtype=np.bool_)
+    before = Last(state.incoming, state.incoming_age_s)
     if site.muons is not None:
-        incoming, odd = _local_intensity(site, site.muons, state, records, late, elapsed_s)
-    monitor = _hold_incoming(site, state, incoming, late, elapsed_s)
+        incoming, odd = smooth_muons(site, site.muons, before, records, late, elapsed_s)
+    monitor = hold_incoming(site, before, incoming, late, elapsed_s)
     biomass_kg_m2 = biomass_at(site, records.end_s, fields.get("biomass_kg_m2", NAN))
     by_name = factors(site, fields["pressure_hpa"], air.value, monitor.value, biomass_kg_m2)
     return Correction(records, by_name, missing, zero, late, air, monitor, odd)
@@ -428,83 +421,3 @@ def factors(
         "f_i": np.where(np.isnan(incoming), 1.0, f_i),
         "f_v": biomass_factor(biomass_kg_m2, site.biomass_slope_per_mm),
     }
-
-
-def _hold_humidity(
-    site: Site, state: PipelineState, records: Block, late: Mask, elapsed_s: Array
-) -> Held:
-    """Return the absolute humidity [g m-3], held for a day."""
-    fields = records.fields
-    now = absolute_humidity(fields["temperature_c"], fields["relative_humidity_pct"])
-    known = np.isfinite(now)
-    held, age_s = hold(state.humidity_g_m3, state.humidity_age_s, known, now, late, elapsed_s)
-    if not held.gaps.size:
-        return held
-    lost = age_s > HUMIDITY_HOLD_S
-    usual = np.broadcast_to(site.humidity_ref_g_m3, now.shape[1:])[held.gaps]
-    held.value[:, held.gaps] = np.where(lost, usual, held.value[:, held.gaps])
-    return replace(held, lost=lost)
-
-
-def _hold_incoming(
-    site: Site, state: PipelineState, now: Array, late: Mask, elapsed_s: Array
-) -> Held:
-    """Return the monitor's value, held if missing, and the relative error of its age.
-
-    A value is held for ever, since a step back to none would be a step in theta; after
-    INCOMING_HOLD_S it is flagged as none would be.
-    """
-    if site.incoming_form == "none":
-        none, no_gaps = np.full(now.shape, np.nan), np.empty(0, dtype=np.intp)
-        nowhere = np.empty((len(now), 0), dtype=np.bool_)
-        known = np.ones(now.shape, dtype=np.bool_)
-        return Held(none, known, no_gaps, nowhere, np.empty(nowhere.shape), state.incoming,
-                     state.incoming_age_s)  # fmt: skip
-    known = np.isfinite(now) & (now > 0.0)
-    held, age_s = hold(state.incoming, state.incoming_age_s, known, now, late, elapsed_s)
-    if not held.gaps.size:
-        return held
-    lost = np.isnan(held.value[:, held.gaps]) | (age_s > INCOMING_HOLD_S)
-    error = INCOMING_SIGMA_PER_SQRT_D * np.sqrt(age_s / 86400.0)
-    return replace(held, lost=lost, error=np.fmin(error, INCOMING_SIGMA_MAX))
-
-
-def _local_intensity(
-    site: Site,
-    muons: Muons,
-    state: PipelineState,
-    records: Block,
-    late: Mask,
-    elapsed_s: Array,
-) -> tuple[Array, Mask]:
-    """Smooth the rate of the muon channel, which takes the place of a neutron monitor's counts.
-
-    A rate far from the reference or from the recent mean is not used. After INCOMING_HOLD_S
-    without a usable one the mean begins anew.
-
-    Returns
-    -------
-    (T, n) [h-1], (T, n)
-        The mean, NaN where no muons were used; where these were odd.
-    """
-    fields = records.fields
-    counts = fields.get("muon_counts", np.full(late.shape + state.incoming.shape, np.nan))
-    air = fields["pressure_hpa"], fields["temperature_c"]
-    rate = muon_rate(counts, fields["duration_s"], *air, site.pressure_ref_hpa, muons)
-    known = np.isfinite(rate)
-    gain = -np.expm1(-fields["duration_s"] / (muons.smoothing_h * HOUR_S))
-    noise = MUON_SIGMA / np.sqrt(np.where(known, counts, np.nan))
-    odd = known & (np.abs(rate / site.incoming_ref - 1.0) > MUON_RANGE + noise)
-    smoothed = np.full(rate.shape, np.nan)
-    mean, age_s = state.incoming, state.incoming_age_s
-    for row, is_late in enumerate(late.tolist()):
-        age_s = age_s + elapsed_s[row]
-        first = np.isnan(mean) | (age_s > INCOMING_HOLD_S)
-        jump = ~first & (np.abs(rate[row] / mean - 1.0) > MUON_JUMP + noise[row])
-        odd[row] |= known[row] & jump
-        used = known[row] & ~odd[row]
-        now = np.where(first, rate[row], mean + gain[row] * (rate[row] - mean))
-        smoothed[row] = np.where(used, now, np.nan)
-        if not is_late:
-            mean, age_s = np.where(used, now, mean), np.where(used, 0.0, age_s)
-    return smoothed, odd

@@ -19,11 +19,14 @@ from epithermal_edge.inference.estimator import EstimatorState
 from epithermal_edge.inference.irrigation import WaterState
 from epithermal_edge.inference.pipeline import PipelineState
 from epithermal_edge.inference.qc import QualityState
+from epithermal_edge.inference.root_zone import FIELDS as ROOT_ZONE
 from epithermal_edge.inference.snow import SnowState
 from epithermal_edge.records import SNOW_FIELDS, Estimate, Quality
 
 Arrays = dict[str, NDArray[Any]]
 SNOW = "snow"  # the group that only a state with a window of this version has
+BELOW = ("theta_30_60", "et0_mm")
+"""Series of WaterState in parts of their own: a state stored by version 0.1.0 has none of them."""
 
 
 class StateLostError(EpithermalError):
@@ -56,6 +59,8 @@ def to_parts(
     if SNOW not in groups and written is not None and written.snow.is_started:
         groups[SNOW] = _snow(state)
     for name, arrays in groups.items():
+        if name.startswith("below") and _is_empty(arrays, name, written):
+            continue
         data = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
         parts[name] = Part(_layout(arrays), made_for, zlib.crc32(data), data)
     return parts
@@ -86,6 +91,11 @@ def _phases(state: EngineState) -> Arrays:
     return {**tensors, "age": network.age, **rest}
 
 
+def _split(row: Arrays) -> tuple[Arrays, Arrays]:
+    """Divide the arrays of a phase into those of its part and BELOW."""
+    return {k: v for k, v in row.items() if k not in BELOW}, {k: row[k] for k in BELOW}
+
+
 def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> EngineState:
     """Restore a state from its stored parts.
 
@@ -104,7 +114,10 @@ def from_parts(parts: dict[str, Part], made_for: str, like: EngineState) -> Engi
     groups = _groups(like, range(len(like.network.age)))
     if SNOW in parts:
         groups[SNOW] = _snow(like)
-    unpacked = {k: _unpack(k, parts.get(k), made_for, v) for k, v in groups.items()}
+    unpacked = {
+        k: v if k.startswith("below") and k not in parts else _unpack(k, parts.get(k), made_for, v)
+        for k, v in groups.items()
+    }
     return _state(unpacked, like.network.names)
 
 
@@ -129,14 +142,15 @@ def _groups(state: EngineState, phases: Iterable[int]) -> dict[str, Arrays]:
         "newest": state.newest,
     }
     for name, value in values.items():
-        names = (f.name for f in fields(value) if f.name not in SNOW_FIELDS)
-        groups[name] = {name: np.asarray(getattr(value, name)) for name in names}
+        later = (*SNOW_FIELDS, *ROOT_ZONE)
+        names = (f.name for f in fields(value) if f.name not in later)
+        groups[name] = {k: np.asarray(getattr(value, k)) for k in names}
     if state.snow.is_started:
         groups[SNOW] = _snow(state)
     rows = _phases(state)
     for phase in phases:
         row = {name: np.asarray(values[phase]) for name, values in rows.items()}
-        groups[f"phase {phase:02d}"] = row
+        groups[f"phase {phase:02d}"], groups[f"below {phase:02d}"] = _split(row)
     return groups
 
 
@@ -146,9 +160,20 @@ def _snow(state: EngineState) -> Arrays:
     return own | {name: np.asarray(getattr(state.newest, name)) for name in SNOW_FIELDS}
 
 
+def _is_empty(arrays: Arrays, name: str, written: EngineState | None) -> bool:
+    """Return whether a part BELOW has no value, and had none when it was stored."""
+    if any(np.isfinite(a).any() for a in arrays.values()):
+        return False
+    phase = int(name.split()[1])
+    before = [] if written is None else [getattr(written.water, k)[phase] for k in BELOW]
+    return not any(np.isfinite(a).any() for a in before)
+
+
 def _state(parts: dict[str, Arrays], names: tuple[str, ...]) -> EngineState:
-    phases = [parts[name] for name in sorted(parts) if name.startswith("phase")]
-    stacked = {name: np.stack([phase[name] for phase in phases]) for name in phases[0]}
+    stacked: Arrays = {}
+    for kind in ("phase", "below"):
+        rows = [parts[name] for name in sorted(parts) if name.startswith(kind)]
+        stacked |= {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     network = EstimatorState(names, tuple(stacked[name] for name in names), stacked["age"])
     water = WaterState(**{f.name: stacked[f.name] for f in fields(WaterState)})
     newest = {name: value.item() for name, value in parts["newest"].items()}

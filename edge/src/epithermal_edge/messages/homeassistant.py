@@ -51,6 +51,14 @@ ENTITIES: tuple[tuple[str, str, str | None, str | None, str, int | None, bool], 
      _value("snow.swe_mm.p05", parent="snow"), 0, True),
     ("Snow water equivalent, 95 %", "snow_p95", "mm", None,
      _value("snow.swe_mm.p95", parent="snow"), 0, True),
+    ("Irrigate", "irrigate", None, None,
+     "{{ ('ON' if value_json.irrigate else 'OFF') if value_json.irrigate is not none else none }}",
+     None, False),
+    ("Irrigation advice", "advice", None, None, _value("advice"), None, False),
+    ("Water depletion of the root zone", "root_depletion", "%", None,
+     _value("root_zone.depletion.value", 100, 1), 0, False),
+    ("Days until irrigation of the root zone", "root_days", "d", None,
+     _value("root_zone.days_to_threshold.value", parent="root_zone.days_to_threshold"), 1, False),
     ("Neutrons, corrected", "n_corr", "counts/h", None, _value("n.corr_cph"), 0, True),
     ("Air pressure", "pressure", "hPa", "atmospheric_pressure",
      _value("met.pressure_hpa"), 1, True),
@@ -60,8 +68,12 @@ ENTITIES: tuple[tuple[str, str, str | None, str | None, str, int | None, bool], 
     ("Quality flag", "q", None, None, _value("q"), None, True),
 )  # fmt: skip
 
-WATER = ("available", "depletion", "days")  # keys of entities that need a described soil
+WATER = (  # keys of entities that need a described soil
+    *("available", "depletion", "days"),
+    *("irrigate", "advice", "root_depletion", "root_days"),
+)
 SNOW = ("snow", "snow_p05", "snow_p95")  # of those that need snow to be looked for
+BINARY = ("irrigate",)  # keys of entities that are on or off
 
 
 def discovery(
@@ -96,7 +108,7 @@ def discovery(
         if key in SNOW and not snow:
             continue
         entity: dict[str, Any] = {
-            "platform": "sensor",
+            "platform": "binary_sensor" if key in BINARY else "sensor",
             "unique_id": f"{device}_{key}",
             "name": label,
             "value_template": template,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from epithermal_edge.inference import irrigation
+from epithermal_edge.inference import irrigation, root_zone
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.inference.irrigation import Z_95, Range
 from epithermal_edge.messages.message import Identity, Message, V, encode, rounded
 from epithermal_edge.messages.topics import LIVE_INTERVALS, OBS_RAW, OBS_THETA, STATE_THETA
-from epithermal_edge.physics.plant_water import SoilWater
+from epithermal_edge.physics.plant_water import RootZone, SoilWater
 from epithermal_edge.records import (
     LAYERS_CM,
     NUMBERS,
@@ -86,6 +86,7 @@ def obs_theta(
     time_q: str = "logger",
     not_before_s: float = -math.inf,
     soil_water: SoilWater | None = None,
+    root: RootZone | None = None,
 ) -> dict[str, Any]:
     """Build the payload of obs/theta and state/theta: one record and its estimate.
 
@@ -102,7 +103,10 @@ def obs_theta(
         are not exact.
     soil_water :
         None: not described; `water` is null.
+    root :
+        None: not described; `root_zone` and `irrigate` are null, `advice` gives the reason.
     """
+    advice = root_zone.advise(root, estimate)
     live_s = float(corrected.duration_s[0])
     counted = math.isfinite(live_s) and live_s > 0.0
     theta, sigma = estimate.theta, estimate.theta_sigma
@@ -141,6 +145,9 @@ def obs_theta(
         "storage_mm": rounded(estimate.storage_mm, 2),
         "water": None if soil_water is None else water_payload(soil_water, estimate),
         "snow": snow_payload(estimate),
+        "root_zone": None if root is None else root_zone_payload(root, estimate),
+        "irrigate": advice.irrigate,
+        "advice": advice.text,
         "n": {
             "raw_cph": rounded(corrected.n_raw_cph[0], 3),
             "corr_cph": rounded(corrected.n_corr_cph[0], 3),
@@ -186,6 +193,23 @@ def snow_payload(estimate: Estimate) -> dict[str, Any] | None:
         "swe_desilets_mm": rounded(estimate.swe_desilets_mm, 1),
         "count_ratio": rounded(estimate.snow_count_ratio, 4),
         "air_c": rounded(estimate.snow_air_c, 2),
+    }
+
+
+def root_zone_payload(root: RootZone, estimate: Estimate) -> dict[str, Any]:
+    """Build the object `root_zone` of an estimate; docs/water.md describes it."""
+    e = estimate
+    days = Range(e.root_days_to_threshold, e.root_days_p05, e.root_days_p95)
+    return {
+        "depth_cm": rounded(e.root_depth_cm, 1),
+        "available_mm": _range_payload(root_zone.available_mm(root, e), 2),
+        "depletion": _range_payload(root_zone.depletion(root, e), 4),
+        "capacity_mm": rounded(root_zone.capacity_mm(root, e), 2),
+        "threshold": rounded(e.root_threshold, 4),
+        "etc_mm_d": rounded(e.etc_mm_d, 2),
+        "rate_mm_d": rounded(e.root_rate_mm_d, 4),
+        "days_to_threshold": None if math.isnan(days.value) else _range_payload(days, 2),
+        "source": root.source,
     }
 
 

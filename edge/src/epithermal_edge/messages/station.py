@@ -71,7 +71,8 @@ def meta(config: Config, identity: Identity, bundle: Bundle) -> bytes:
             "software": {"name": "epithermal-edge", "version": __version__},
             "site": site,
             "water": config.soil_water
-            and {k: rounded(v, 4) for k, v in asdict(config.soil_water).items()},
+            and {k: rounded(v, 4) for k, v in asdict(config.soil_water).items()}
+            | {"source": config.root_zone and config.root_zone.source},
             "source": {"dialect": config.source.dialect, "interval_s": config.source.interval_s},
             "theta": {"unit": "m3/m3", "top_cm": TOP_CM, "bottom_cm": BOTTOM_CM},
             "model": {

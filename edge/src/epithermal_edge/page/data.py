@@ -14,6 +14,7 @@ from typing import Any
 from epithermal_edge import __version__
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.errors import EpithermalError
+from epithermal_edge.inference import root_zone
 from epithermal_edge.inference.irrigation import Z_95
 from epithermal_edge.journal import history
 from epithermal_edge.journal.history import JournalEntry
@@ -85,7 +86,8 @@ def record(config: Config, entry: JournalEntry) -> dict[str, Any]:
     raw, corrected, estimate = entry.outcome.record, entry.outcome.corrected, entry.outcome.estimate
     theta, half_width = estimate.theta, Z_95 * estimate.theta_sigma
     q = observation.qartod(estimate.quality, theta)
-    soil = config.soil_water
+    soil, root = config.soil_water, config.root_zone
+    advice = root_zone.advise(root, estimate)
     return {
         "seq": entry.seq,
         "end": utc(raw.end_s),
@@ -103,6 +105,9 @@ def record(config: Config, entry: JournalEntry) -> dict[str, Any]:
         "d86_cm": _number(estimate.d86_cm),
         "water": None if soil is None else observation.water_payload(soil, estimate),
         "snow": observation.snow_payload(estimate),
+        "root_zone": None if root is None else observation.root_zone_payload(root, estimate),
+        "irrigate": advice.irrigate,
+        "advice": advice.text,
         "n": {
             "counts": _number(raw.counts),
             "live_s": _number(raw.duration_s),

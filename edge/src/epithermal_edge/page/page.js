@@ -77,6 +77,10 @@ function showWater() {
   $("snow").hidden = !snow;
   $("water").hidden = $("irrigation").hidden = !water;
   $("undescribed").hidden = current.water !== null;
+  const root = valueAt("latest.root_zone", current), irrigate = valueAt("latest.irrigate", current);
+  $("root-zone").hidden = !root;
+  $("irrigate").textContent = irrigate === true ? "Irrigate" : irrigate === false ? "Do not irrigate" : MISSING;
+  $("from-texture").hidden = !root || root.source !== "texture";
   if (!water) return;
   const { days_to_threshold: days, rate_mm_d: rate, depletion, threshold } = water;
   const reached = depletion.value !== null && depletion.value >= threshold;

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "absolute_humidity",
+    "adjusted_threshold",
     "atmospheric_depth",
     "biomass_at",
     "biomass_factor",
     "bound_water",
+    "check_texture",
     "converted_site",
     "cosmic_inversion",
     "cosmic_parameters",
@@ -73,6 +75,8 @@ __all__ = [
     "saturation_vapour_pressure",
     "snow_share",
     "snow_water_mm",
+    "texture_class",
+    "texture_water",
     "thermal_ratio",
     "uts_intensity",
     "uts_rate",
@@ -82,8 +86,8 @@ __all__ = [
 ]
 
 MODULES = (
-    *("atmosphere", "biomass", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
-    *("neutron_monitors", "plant_water", "response", "response_forms", "snow_water"),
+    *("atmosphere", "corrections", "cosmic", "cutoff", "desilets", "footprint"),
+    *("neutron_monitors", "plant_water", "response", "response_forms", "snow_water", "texture"),
     *("uts", "uts_inverse"),
 )
 
@@ -96,9 +100,10 @@ if TYPE_CHECKING:
         mean_pressure,
         saturation_vapour_pressure,
     )
-    from epithermal_edge.physics.biomass import biomass_at, form_of_slope
     from epithermal_edge.physics.corrections import (
+        biomass_at,
         biomass_factor,
+        form_of_slope,
         hawdon_scale,
         hertle_scale,
         humidity_factor,
@@ -141,7 +146,11 @@ if TYPE_CHECKING:
         incoming_scale,
         list_monitors,
     )
-    from epithermal_edge.physics.plant_water import field_capacity, wilting_point
+    from epithermal_edge.physics.plant_water import (
+        adjusted_threshold,
+        field_capacity,
+        wilting_point,
+    )
     from epithermal_edge.physics.response import (
         converted_site,
         matching_scale,
@@ -163,6 +172,7 @@ if TYPE_CHECKING:
         snow_share,
         snow_water_mm,
     )
+    from epithermal_edge.physics.texture import check_texture, texture_class, texture_water
     from epithermal_edge.physics.uts import uts_intensity, uts_rate, uts_theta, uts_water
     from epithermal_edge.physics.uts_inverse import (
         inverse_uts_humidity,

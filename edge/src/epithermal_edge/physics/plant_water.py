@@ -1,9 +1,11 @@
-"""Compute field capacity, wilting point and plant-available water of a site's soil."""
+"""Compute field capacity, wilting point, plant-available water and the threshold of irrigation."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+from epithermal_edge.times import YEAR_D
 
 STORAGE_MM = 300.0  # depth of water in 0-30 cm at a water content of 1
 WILTING_CM = 15_000.0  # suction at the permanent wilting point
@@ -35,6 +37,42 @@ class SoilWater:
     def depletion(self, theta: float) -> float:
         """Compute the depleted fraction of the total available water, 0 to 1; FAO-56, eq. 86."""
         return 1.0 - self.available_mm(theta) / self.capacity_mm
+
+
+@dataclass(frozen=True, slots=True)
+class RootZone:
+    """The rooted soil of a crop, and how to advise over it."""
+
+    soil: SoilWater  # the same at all depths; its threshold is p at 5 mm/d, or constant
+    depth_cm: tuple[float, ...] = (30.0,) * YEAR_D  # of the roots, by day of a leap year
+    crop_coefficient: tuple[float, ...] = (1.0,) * YEAR_D  # ETc over ET0, likewise
+    adjusts: bool = True  # whether the threshold follows ETc
+    confidence: float = 0.5  # probability, from which on to irrigate, that the threshold is passed
+    source: str = "given"  # of field capacity and wilting point: given, measured or texture
+
+
+def adjusted_threshold(p: float, etc_mm_d: float) -> float:
+    """Adjust the depletion at which a crop suffers to its evapotranspiration [1].
+
+    Parameters
+    ----------
+    p : [1]
+        Of FAO-56, table 22, which holds at 5 mm/d.
+    etc_mm_d : [mm d-1]
+        Crop evapotranspiration; NaN: unknown, p is returned.
+
+    Returns
+    -------
+    float
+        p + 0.04 (5 - ETc), within 0.1 to 0.8.
+
+    References
+    ----------
+    Allen et al. (1998), FAO-56, chapter 8, "Readily available water", and footnote 2 of table 22.
+    """
+    if etc_mm_d != etc_mm_d:
+        return p
+    return min(max(p + 0.04 * (5.0 - etc_mm_d), 0.1), 0.8)
 
 
 def field_capacity(theta_r: float, theta_s: float, n: float, ks_cm_d: float) -> float:

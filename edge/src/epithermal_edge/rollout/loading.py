@@ -33,7 +33,8 @@ def load_engine(config: Config, path: Path | None = None) -> Engine:
     log.info("bundle %s %s on %s: error %.2g", bundle.name, bundle.version, step.runtime, error)
     promised = tuple(gauge.name for gauge in config.weather)
     return Engine(
-        config.site, bundle, step, config.limits, promised, config.soil_water, config.snow
+        *(config.site, bundle, step, config.limits, promised, config.soil_water, config.snow),
+        root_zone=config.root_zone,
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from epithermal_edge.ancillary.merge import AncillaryData
 from epithermal_edge.config.station_toml import Config
 from epithermal_edge.inference import engine as engines
+from epithermal_edge.inference import root_zone
 from epithermal_edge.inference.engine import Engine, EngineState
 from epithermal_edge.inference.snapshot import StateLostError
 from epithermal_edge.journal.journal import Journal, JournalError
@@ -442,6 +443,7 @@ class Intake:
             mark.time_q,
             mark.before_s,
             self._engine.soil_water,
+            self._engine.root_zone,
         )
         payload["rev"] = mark.rev
         messages = observation.obs_messages(identity, payload, record.end_s, self.now_s())
@@ -470,7 +472,8 @@ class Intake:
         newest = engines.NOTHING
         if self.state is not None and not self.is_behind:
             newest = engines.newest(self._engine, self.state)
-        soil = self._engine.soil_water
+        soil, root = self._engine.soil_water, self._engine.root_zone
+        advice = root_zone.advise(root, newest)
         return {
             **asdict(self.counts),
             "late_in_row": self._late_in_row,
@@ -480,6 +483,8 @@ class Intake:
             "window_end": utc(newest.window_end_s),
             "theta": None if newest.theta != newest.theta else round(newest.theta, 6),
             "water": None if soil is None else observation.water_payload(soil, newest),
+            "root_zone": None if root is None else observation.root_zone_payload(root, newest),
+            "advice": {"irrigate": advice.irrigate, "text": advice.text},
             "flags": observation.quality_flags(newest.quality),
             "model": self._model,
         }

@@ -169,9 +169,11 @@ def as_text(status: Status) -> Iterator[str]:
             f" {status.journal['last_end']}, {status.journal['waiting']} messages wait"
             + (f", {aside} set aside" if aside else "")
         )
-    water = part(part(status.health or {}, "engine"), "water")
+    water, advice = (part(part(status.health or {}, "engine"), k) for k in ("water", "advice"))
     if water:
         yield f"water     {' '.join(_water(water))}"
+        if advice.get("text"):
+            yield f"advice    {advice['text']}"
     for name in ("reader", "sender", "clock", "engine"):
         figures = part(status.health or {}, name)
         parts = [

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from epithermal_edge.errors import BundleError, ConfigError, EpithermalError
 from epithermal_edge.inference import bundle as bundles
 from epithermal_edge.inference import runtime
-from epithermal_edge.inference.ensemble import joined
 from epithermal_edge.inference.features import FEATURES
+from epithermal_edge.inference.runtime import joined
 from epithermal_host.bundles import signing
 from epithermal_host.bundles.card import card
 from epithermal_host.compute.damage import DAMAGE, read_json

@@ -11,6 +11,7 @@ from pathlib import Path
 from epithermal_edge.errors import EpithermalError
 from epithermal_host import __version__
 from epithermal_host.cli import (
+    advice,
     evaluate,
     monitor,
     retrain,
@@ -100,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     p = _add(commands, "scale", _scale, "turn a known N0 or N_D into the scale of another response",
              scale.EXAMPLE)  # fmt: skip
     scale.add_arguments(p)
+    p = _add(commands, "advice", _advice, "judge a model's advice whether to irrigate",
+             advice.EXAMPLE)  # fmt: skip
+    advice.add_arguments(p, _positive)
     _add_study(commands)
     _add_figures(commands)
     validate.add_parser(commands).set_defaults(handler=_validate)
@@ -338,6 +342,10 @@ def _sampling(arguments: argparse.Namespace) -> int:
 
 def _scale(arguments: argparse.Namespace) -> int:
     return scale.run(arguments, print)
+
+
+def _advice(arguments: argparse.Namespace) -> int:
+    return advice.run(arguments, print)
 
 
 def _study(arguments: argparse.Namespace) -> int:

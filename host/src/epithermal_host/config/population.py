@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from epithermal_edge.physics.biomass import BIOMASS_SLOPES
+from epithermal_edge.physics.corrections import BIOMASS_SLOPES
 from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_host.soil.hydraulics import CATALOGUE
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from epithermal_edge.errors import ConfigError
 from epithermal_edge.inference import estimator, runtime
 from epithermal_edge.inference.bundle import OUTPUTS, zeros
-from epithermal_edge.inference.ensemble import joined
+from epithermal_edge.inference.runtime import joined
 from epithermal_host.arrays import Array, Array32, Mask
 from epithermal_host.compute.damage import DAMAGE
 from epithermal_host.compute.files import write_atomic, write_json

@@ -116,20 +116,39 @@ def depletion(scenario: Scenario, profile: Profile, day: Integers) -> tuple[Arra
     ----------
     Allen et al. (1998), FAO-56, eq. 82 and 85.
     """
-    material, z = scenario.grid().material, profile.z_cm
+    material = scenario.grid().material
     wet, dry = (
         np.array([float(soil.theta(h)) for soil in scenario.soils])[material]
         for h in (FIELD_CAPACITY_CM, WILTING_POINT_CM)
     )
-    depth_cm = np.full(day.size, scenario.cover.root_depth_cm)
+    return depleted_water(profile.theta[1:], profile.z_cm, wet, dry, rooted_depth(scenario, day))
+
+
+def rooted_depth(scenario: Scenario, day: Integers) -> Array:
+    """Compute the depth of the roots on each day, (days,) [cm]."""
     if scenario.cover.kind == "crop" and scenario.roots_grow:
-        depth_cm = root_depth(scenario.cover, day)
-    lacking = _storage_to(np.clip(wet - profile.theta[1:], 0.0, wet - dry), z, depth_cm)
-    available = _storage_to(np.broadcast_to(wet - dry, profile.theta[1:].shape), z, depth_cm)
-    return lacking, available
+        return root_depth(scenario.cover, day)
+    return np.full(day.size, scenario.cover.root_depth_cm)
 
 
-def _storage_to(theta: Array, z_cm: Array, depth_cm: Array) -> Array:
+def depleted_water(
+    theta: Array, z_cm: Array, wet: Array, dry: Array, depth_cm: Array
+) -> tuple[Array, Array]:
+    """Compute depleted and available water above a depth of each day, (days,) [mm].
+
+    Parameters
+    ----------
+    theta : (days, nz) [m3 m-3]
+    z_cm : (nz) [cm]
+    wet, dry : (nz) [m3 m-3]
+        Field capacity and wilting point.
+    depth_cm : (days,) [cm]
+    """
+    lacking = storage_to(np.clip(wet - theta, 0.0, wet - dry), z_cm, depth_cm)
+    return lacking, storage_to(np.broadcast_to(wet - dry, theta.shape), z_cm, depth_cm)
+
+
+def storage_to(theta: Array, z_cm: Array, depth_cm: Array) -> Array:
     """Integrate theta, (days, nz), from the surface to a depth of each day; (days,) [mm]."""
     pieces = 5.0 * (theta[:, 1:] + theta[:, :-1]) * np.diff(z_cm)
     total = np.concatenate((np.zeros((len(theta), 1)), np.cumsum(pieces, axis=1)), axis=1)

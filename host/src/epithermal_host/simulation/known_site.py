@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from epithermal_edge.config.yearly import DAYS
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.features import HOURS
 from epithermal_edge.physics.atmosphere import absolute_humidity
-from epithermal_edge.physics.biomass import biomass_at
+from epithermal_edge.physics.corrections import biomass_at
 from epithermal_edge.physics.response import (
     matching_scale,
     relative_slope,
@@ -22,7 +21,7 @@ from epithermal_edge.physics.response import (
 )
 from epithermal_edge.records import NAN, product
 from epithermal_edge.site import Site
-from epithermal_edge.times import HOUR_S
+from epithermal_edge.times import HOUR_S, YEAR_D
 from epithermal_host.arrays import Array, Integers
 from epithermal_host.config.instrument import COVER_ERRORS, SOIL_ERRORS, InstrumentConfig
 from epithermal_host.simulation.scenario import Scenario
@@ -228,7 +227,7 @@ def _mean_year(weather: Weather, daily: Array, late_d: float) -> Array:
     day = day_of_year(weather.day).astype(np.int64)
     days, index = np.unique(day, return_inverse=True)
     mean = np.bincount(index, daily) / np.bincount(index)
-    return np.interp(np.arange(1, DAYS + 1) - late_d, days, mean, period=DAYS)
+    return np.interp(np.arange(1, YEAR_D + 1) - late_d, days, mean, period=YEAR_D)
 
 
 def _parameters(soil: SoilHydraulics) -> dict[str, float]:

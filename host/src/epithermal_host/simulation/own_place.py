@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from epithermal_edge.physics.biomass import BIOMASS_SLOPES
+from epithermal_edge.physics.corrections import BIOMASS_SLOPES
 from epithermal_edge.physics.cosmic import cosmic_parameters
 from epithermal_edge.physics.response import response_rate
 from epithermal_host.config.own_site import DEPTH_CM, Crop, Layer, OwnSite

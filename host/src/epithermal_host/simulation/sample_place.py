@@ -8,8 +8,7 @@ import math
 import numpy as np
 
 from epithermal_edge.physics.atmosphere import atmospheric_depth, mean_pressure
-from epithermal_edge.physics.biomass import BIOMASS_SLOPES
-from epithermal_edge.physics.corrections import mcjannet_scale, pressure_coefficient
+from epithermal_edge.physics.corrections import BIOMASS_SLOPES, mcjannet_scale, pressure_coefficient
 from epithermal_edge.physics.cosmic import cosmic_parameters
 from epithermal_edge.physics.response import response_rate
 from epithermal_edge.records import NAN

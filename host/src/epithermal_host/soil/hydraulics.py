@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from epithermal_edge.physics.texture import CLASS_MEANS
 from epithermal_host.arrays import Array
 
 PARTICLE_DENSITY_G_CM3 = 2.65  # quartz; the usual value for mineral soil [g cm-3]
@@ -126,21 +127,7 @@ def bulk_density_from_porosity(porosity: float) -> float:
 
 def _catalogue() -> dict[str, SoilHydraulics]:
     """List the means of Carsel and Parrish (1988), tables 6 and 7, as HYDRUS-1D does."""
-    rows = {  # theta_r, theta_s, alpha [cm-1], n, Ks [cm d-1]
-        "sand": (0.045, 0.43, 0.145, 2.68, 712.8),
-        "loamy_sand": (0.057, 0.41, 0.124, 2.28, 350.2),
-        "sandy_loam": (0.065, 0.41, 0.075, 1.89, 106.1),
-        "loam": (0.078, 0.43, 0.036, 1.56, 24.96),
-        "silt": (0.034, 0.46, 0.016, 1.37, 6.0),
-        "silt_loam": (0.067, 0.45, 0.020, 1.41, 10.8),
-        "sandy_clay_loam": (0.100, 0.39, 0.059, 1.48, 31.44),
-        "clay_loam": (0.095, 0.41, 0.019, 1.31, 6.24),
-        "silty_clay_loam": (0.089, 0.43, 0.010, 1.23, 1.68),
-        "sandy_clay": (0.100, 0.38, 0.027, 1.23, 2.88),
-        "silty_clay": (0.070, 0.36, 0.005, 1.09, 0.48),
-        "clay": (0.068, 0.38, 0.008, 1.09, 4.8),
-    }
-    soils = {name: SoilHydraulics(*row, name=name) for name, row in rows.items()}
+    soils = {name: SoilHydraulics(*row, name=name) for name, row in CLASS_MEANS.items()}
     return {
         name: soil.with_air_entry() if soil.n < N_WITHOUT_AIR_ENTRY else soil
         for name, soil in soils.items()

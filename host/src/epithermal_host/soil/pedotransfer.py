@@ -1,4 +1,4 @@
-"""Derive texture class, hydraulic parameters and lattice water of a soil from its texture."""
+"""Derive hydraulic parameters and lattice water of a soil from its texture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from epithermal_edge.physics.texture import check_texture, texture_class
 from epithermal_host.arrays import Array
 from epithermal_host.soil.hydraulics import (
     AIR_ENTRY_CM,
@@ -19,7 +20,6 @@ ROSETTA_VERSION = 3
 DENSITY_STEP_G_CM3 = 0.05
 DENSITIES_G_CM3 = tuple(round(0.8 + DENSITY_STEP_G_CM3 * i, 2) for i in range(23))  # to 1.9
 WATER_IN_ORGANIC_MATTER, ORGANIC_MATTER_PER_CARBON = 0.556, 1.724  # mass over mass
-SUM_TOLERANCE_PCT = 1.0  # of sand + silt + clay, rounded by laboratories
 
 # Sand, silt, clay [%] at the centre of each class in the USDA triangle.
 CLASS_TEXTURE: dict[str, tuple[float, float, float]] = {
@@ -36,40 +36,6 @@ CLASS_TEXTURE: dict[str, tuple[float, float, float]] = {
     "silty_clay": (7.0, 47.0, 46.0),
     "clay": (22.0, 20.0, 58.0),
 }
-
-
-def texture_class(sand_pct: float, silt_pct: float, clay_pct: float) -> str:
-    """Return the class of a soil in the USDA triangle, named as in the catalogue.
-
-    Parameters
-    ----------
-    sand_pct, silt_pct, clay_pct : [%]
-        Mass fractions of the fine earth: 2 to 0.05 mm, to 0.002 mm and below; 100 in total.
-
-    Raises
-    ------
-    ValueError
-        A negative fraction, or a total other than 100 (within 1).
-
-    References
-    ----------
-    Soil Survey Staff (2017), Soil Survey Manual, USDA Handbook 18, chapter 3.
-    """
-    s, z, c = _check(sand_pct, silt_pct, clay_pct)
-    rules = (
-        ("sand", z + 1.5 * c < 15.0),
-        ("loamy_sand", z + 2.0 * c < 30.0),
-        ("silt", z >= 80.0 and c < 12.0),
-        ("silt_loam", z >= 50.0 and c < 27.0),
-        ("sandy_loam", (c < 20.0 and s > 52.0) or (c < 7.0 and z < 50.0)),
-        ("loam", c < 27.0 and 28.0 <= z < 50.0 and s <= 52.0),
-        ("sandy_clay_loam", c < 35.0 and z < 28.0 and s > 45.0),
-        ("silty_clay_loam", c < 40.0 and s <= 20.0),
-        ("clay_loam", c < 40.0 and s <= 45.0),
-        ("sandy_clay", s > 45.0),
-        ("silty_clay", z >= 40.0),
-    )
-    return next((name for name, holds in rules if holds), "clay")
 
 
 def from_texture(
@@ -100,7 +66,7 @@ def from_texture(
     ----------
     Zhang and Schaap (2017), Rosetta 3; program rosetta-soil of the USDA-ARS.
     """
-    texture = _check(sand_pct, silt_pct, clay_pct)
+    texture = check_texture(sand_pct, silt_pct, clay_pct)
     record = [100.0 * part / sum(texture) for part in texture]
     if bulk_density_g_cm3 is not None:
         if not 0.5 <= bulk_density_g_cm3 <= 2.0:  # Rosetta's own limits
@@ -231,15 +197,6 @@ def organic_water_g_g(organic_carbon_pct: float) -> float:
     if not 0.0 <= organic_carbon_pct <= 100.0 / ORGANIC_MATTER_PER_CARBON:
         raise ValueError("organic_carbon_pct must be within 0 to 58")
     return WATER_IN_ORGANIC_MATTER * ORGANIC_MATTER_PER_CARBON * organic_carbon_pct / 100.0
-
-
-def _check(sand_pct: float, silt_pct: float, clay_pct: float) -> tuple[float, float, float]:
-    parts = (sand_pct, silt_pct, clay_pct)
-    if not all(0.0 <= part <= 100.0 for part in parts):
-        raise ValueError("sand_pct, silt_pct and clay_pct must be within 0 to 100")
-    if abs(sum(parts) - 100.0) > SUM_TOLERANCE_PCT:
-        raise ValueError(f"sand_pct + silt_pct + clay_pct is {sum(parts):g}, must be 100")
-    return parts
 
 
 def _rosetta(records: list[list[float]]) -> Array:

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from epithermal_edge.config.yearly import DAYS
 from epithermal_edge.errors import ConfigError, EpithermalError
 from epithermal_edge.inference import pipeline
 from epithermal_edge.inference.block import FIELDS, Block
 from epithermal_edge.inference.features import FEATURES, Sums, join_sums
 from epithermal_edge.site import Site
+from epithermal_edge.times import YEAR_D
 from epithermal_host.arrays import Array
 from epithermal_host.compute.crew import Crew, Lost, crew, map_unordered
 from epithermal_host.compute.files import open_atomic
@@ -203,7 +203,7 @@ def stack_sites(sites: Sequence[Site]) -> Site:
 
     def stacked(name: str) -> Array:
         each = [np.asarray(getattr(site, name), dtype=np.float64) for site in sites]
-        shape = (DAYS,) if name in by_day else ()
+        shape = (YEAR_D,) if name in by_day else ()
         return np.stack([np.broadcast_to(value, shape) for value in each])
 
     values: dict[str, Any] = {

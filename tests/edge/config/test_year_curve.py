@@ -1,10 +1,10 @@
-"""Interpolation of a curve over the year."""
+"""Interpolation of canopy cover and other curves over the year."""
 
 from __future__ import annotations
 
 import pytest
 
-from epithermal_edge.config.yearly import check_year, interpolate_year
+from epithermal_edge.config.year_curve import check_points, interpolate_year
 
 
 def test_one_point_applies_to_the_whole_year():
@@ -23,9 +23,9 @@ def test_the_curve_is_periodic():
 
 
 def test_every_fault_of_a_curve_is_reported():
-    assert check_year({"07-01": 0.9, "02-29": 0}, 1.0, 0.9) == []
-    assert check_year({}, 1.0, 0.9) == ['is empty; give at least one point, as { "07-01" = 0.9 }']
-    assert check_year({"13-01": 0.5, "06-01": "much"}, 1.0, 0.9) == [
+    assert check_points({"07-01": 0.9, "02-29": 0}, 0, 1) == []
+    assert check_points({}, 0, 1) == ['is empty; give at least one point, as { "07-01" = 0.9 }']
+    assert check_points({"13-01": 0.5, "06-01": "much"}, 0, 1) == [
         '"13-01" is not a day; write month and day, as "07-01"',
         "\"06-01\" = 'much' is not within 0 to 1",
     ]

@@ -1,4 +1,4 @@
-"""Check and interpolate a curve over the year, given by points of month and day."""
+"""Check and interpolate a value given on some days of the year, as { "07-01" = 0.9, ... }."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-DAYS = 366
+from epithermal_edge.times import YEAR_D
+
 LEAP_YEAR = 2024  # any: 02-29 must be valid
 
 
 def interpolate_year(points: Mapping[str, float]) -> tuple[float, ...]:
-    """Interpolate a curve linearly to each day of the year, periodically.
+    """Interpolate a value linearly to each day of the year, periodically.
 
     Parameters
     ----------
     points :
-        "MM-DD" to the value on that day; one point applies to the whole year.
+        "MM-DD" to the value; one point applies to the whole year.
 
     Returns
     -------
@@ -30,10 +31,10 @@ def interpolate_year(points: Mapping[str, float]) -> tuple[float, ...]:
     """
     known = sorted((_day(date), float(value)) for date, value in points.items())
     first, last = known[0], known[-1]
-    circle = [(last[0] - DAYS, last[1]), *known, (first[0] + DAYS, first[1])]
+    circle = [(last[0] - YEAR_D, last[1]), *known, (first[0] + YEAR_D, first[1])]
     out = []
     i = 0
-    for day in range(1, DAYS + 1):
+    for day in range(1, YEAR_D + 1):
         while circle[i + 1][0] < day:
             i += 1
         (begin, low), (end, high) = circle[i], circle[i + 1]
@@ -41,10 +42,10 @@ def interpolate_year(points: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(out)
 
 
-def check_year(points: Mapping[str, Any], high: float, example: float) -> list[str]:
-    """List the faults of the points of a curve whose values are within 0 to `high`."""
+def check_points(points: Mapping[str, Any], low: float, high: float) -> list[str]:
+    """List the faults of the points of a curve whose values are within `low` to `high`."""
     if not points:
-        return [f'is empty; give at least one point, as {{ "07-01" = {example:g} }}']
+        return ['is empty; give at least one point, as { "07-01" = 0.9 }']
     faults = []
     for date, value in points.items():
         try:
@@ -52,8 +53,8 @@ def check_year(points: Mapping[str, Any], high: float, example: float) -> list[s
         except ValueError:
             faults.append(f'"{date}" is not a day; write month and day, as "07-01"')
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value <= high:
-            faults.append(f'"{date}" = {value!r} is not within 0 to {high:g}')
+        if not number or not low <= value <= high:
+            faults.append(f'"{date}" = {value!r} is not within {low:g} to {high:g}')
     return faults
 
 
