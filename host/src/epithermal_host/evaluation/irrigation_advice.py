@@ -205,8 +205,15 @@ def score(name: str, seasons: list[Season]) -> Score:
         false_days += np.count_nonzero(advised & ~needed)
         missed_days += np.count_nonzero(needed & ~advised)
     inside = np.concatenate([season.inside[name][season.judged] for season in seasons])
-    sums = np.array([needs, false_alarms, misses, false_days, missed_days]) / len(seasons)
-    return Score(*sums.tolist(), coverage=float(np.nanmean(inside)))
+    count = len(seasons)
+    return Score(
+        needs=needs / count,
+        false_alarms=false_alarms / count,
+        misses=misses / count,
+        false_days=false_days / count,
+        missed_days=missed_days / count,
+        coverage=float(np.nanmean(inside)),
+    )
 
 
 def spells(days: Mask) -> list[tuple[int, int]]:
