@@ -232,7 +232,8 @@ def test_a_water_content_that_is_not_a_number_ends_the_run():
     work, table, p = kernel_of(31, rain_cm_d=0.0)
     work[5, richards_kernel.TH_N] = np.nan
     nothing, counts = np.zeros(1), np.zeros(richards_time.COUNTS)
-    results = np.zeros((2, 31)), np.zeros((2, 31)), np.zeros((2, 4)), counts
+    profile = np.zeros((2, 31)), np.zeros((2, 31))
+    results = *profile, np.zeros((2, 4)), np.zeros((2, 4)), counts
     status = richards_time.run(
         *(work, table, decay(), p, np.zeros((1, 31)), DAYS[:1], nothing, nothing, np.zeros(0)),
         *(3e-3, *results),

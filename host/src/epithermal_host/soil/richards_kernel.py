@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from epithermal_host.arrays import Array
-from epithermal_host.compute.numba_cache import compiled
+from epithermal_host.compute.numba_cache import compiled_in_place
 
 H0_CM = 2.0  # scale between the logarithmic and the linear part of u
 U_RANGE = 16.0  # the table begins at u = -16, h = -2e7 cm
@@ -48,7 +48,7 @@ FREE_DRAINAGE, BOTTOM_HEAD, NO_FLUX = range(3)
 TOP, RUNOFF, UPTAKE, BOTTOM = range(4)
 
 
-@compiled
+@compiled_in_place
 def limited(old: float, step: float, u_min: float) -> tuple[float, bool]:
     """Limit a large step or one across saturation; return the new u and whether to iterate on."""
     if old < 0.0:
@@ -58,7 +58,7 @@ def limited(old: float, step: float, u_min: float) -> tuple[float, bool]:
     return new, new != old + step
 
 
-@compiled
+@compiled_in_place
 def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> int:
     """Apply Newton's step DU to the `active` upper nodes; compute soil functions and fluxes there.
 
@@ -133,7 +133,7 @@ def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> 
     return bad
 
 
-@compiled
+@compiled_in_place
 def sink(work: Array, p: Array, beta: Array, t_pot: float) -> None:
     """Compute root uptake of each node [cm d-1] and its derivative in u: Feddes et al. (1978)."""
     share = 1.0 if t_pot < p[RATE_LOW] else 0.0
@@ -162,7 +162,7 @@ def sink(work: Array, p: Array, beta: Array, t_pot: float) -> None:
             work[i, DSINK] *= scale
 
 
-@compiled
+@compiled_in_place
 def row(work: Array, i: int, rate: float) -> tuple[float, float]:
     """Compute diagonal and right-hand side of a node with storage; rate = 1 / (gamma dt)."""
     storage = work[i, W] * rate
@@ -171,7 +171,7 @@ def row(work: Array, i: int, rate: float) -> tuple[float, float]:
     return diag, rhs
 
 
-@compiled
+@compiled_in_place
 def eliminate(
     work: Array, rate: float, d_top: float, r_top: float, d_low: float, r_low: float, count: int
 ) -> None:

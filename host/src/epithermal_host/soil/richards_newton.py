@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from epithermal_host.arrays import Array
-from epithermal_host.compute.numba_cache import compiled
+from epithermal_host.compute.numba_cache import compiled_in_place
 from epithermal_host.soil.richards_kernel import (
     BOTTOM,
     BOTTOM_HEAD,
@@ -54,7 +54,7 @@ BELOW = 8  # nodes solved again below the lowest that has not converged
 SOLVES = 3  # index in `counts` of the number of linear solves
 
 
-@compiled
+@compiled_in_place
 def solve_rows(
     work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array, part: int, active: int
 ) -> None:
@@ -88,7 +88,7 @@ def solve_rows(
         flux[part, BOTTOM] = 0.0
 
 
-@compiled
+@compiled_in_place
 def surface(work: Array, p: Array, q_pot: float, q_top: float, mode: int, crossings: int) -> int:
     """Return the condition at the surface after this step; it may also shorten DU and keep FLUX.
 
@@ -109,7 +109,7 @@ def surface(work: Array, p: Array, q_pot: float, q_top: float, mode: int, crossi
     return mode
 
 
-@compiled
+@compiled_in_place
 def uptake(work: Array, active: int) -> float:
     """Sum the root uptake of the column, linear in the step of the active nodes [cm d-1]."""
     total = 0.0
@@ -120,7 +120,7 @@ def uptake(work: Array, active: int) -> float:
     return total
 
 
-@compiled
+@compiled_in_place
 def close_balance(work: Array, rate: float, flux: Array, part: int, node: int) -> float:
     """Add the balance residual of a solve of the upper nodes to the first node below them."""
     left = (flux[part, TOP] - flux[part, BOTTOM] - flux[part, UPTAKE]) / rate
@@ -130,7 +130,7 @@ def close_balance(work: Array, rate: float, flux: Array, part: int, node: int) -
     return float(left / work[node, W])
 
 
-@compiled
+@compiled_in_place
 def damp(work: Array, active: int, iteration: int) -> bool:
     """Shorten the steps of a slow iteration; return whether a step changed.
 
@@ -154,7 +154,7 @@ def damp(work: Array, active: int, iteration: int) -> bool:
     return changed
 
 
-@compiled
+@compiled_in_place
 def stage(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, rate: float, q_pot: float,
     t_pot: float, mode: int, flux: Array, part: int, counts: Array,
@@ -194,7 +194,7 @@ def stage(
     return -1 - mode
 
 
-@compiled
+@compiled_in_place
 def force(
     work: Array, p: Array, rate: float, q_pot: float, mode: int, flux: Array, part: int
 ) -> float:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from epithermal_host.arrays import Array
-from epithermal_host.compute.numba_cache import compiled
+from epithermal_host.compute.numba_cache import compiled_in_place
 from epithermal_host.soil.richards_kernel import (
     DU,
     FLUX,
@@ -42,7 +40,7 @@ STEPS, FORCED, REJECTED, REACHED_D = 0, 1, 2, 4  # indices in `counts`, besides 
 COUNTS = 5
 
 
-@compiled
+@compiled_in_place
 def attempt(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, dt: float, q_pot: float,
     t_pot: float, mode: int, flux: Array, counts: Array,
@@ -72,7 +70,7 @@ def attempt(
     return mode, error_of(work, p), loss
 
 
-@compiled
+@compiled_in_place
 def error_of(work: Array, p: Array) -> float:
     """Compute the largest difference between the increases of theta in the two stages.
 
@@ -88,7 +86,7 @@ def error_of(work: Array, p: Array) -> float:
     return error
 
 
-@compiled
+@compiled_in_place
 def restore(work: Array, table: Array, decay: Array, p: Array, beta: Array, t_pot: float) -> None:
     """Restore the state at the start of the step: soil functions, fluxes and sink."""
     for i in range(work.shape[0]):
@@ -100,13 +98,13 @@ def restore(work: Array, table: Array, decay: Array, p: Array, beta: Array, t_po
         sink(work, p, beta, t_pot)
 
 
-@compiled
+@compiled_in_place
 def record(
     work: Array, table: Array, decay: Array, p: Array, beta: Array, start: float, end: float,
-    q_pot: float, t_pot: float, mode: int, dt: float, tolerance: float, sums: Array, counts: Array,
+    q_pot: float, t_pot: float, mode: int, dt: float, tolerance: float, flux: Array, sums: Array,
+    counts: Array,
 ) -> tuple[int, int, float]:  # fmt: skip
     """Step from `start` to `end` under one forcing; return status, surface mode and next dt."""
-    flux = np.zeros((2, 4))
     t = start
     for _ in range(STEPS_A_RECORD):
         left = end - t
@@ -142,18 +140,17 @@ def record(
     return TOO_MANY_STEPS, mode, dt
 
 
-@compiled
+@compiled_in_place
 def run(
     work: Array, table: Array, decay: Array, p: Array, roots: Array, end_d: Array, q_pot: Array,
-    t_pot: Array, u_top: Array, tolerance: float, theta: Array, h: Array, sums: Array,
-    counts: Array,
+    t_pot: Array, u_top: Array, tolerance: float, theta: Array, h: Array, flux: Array,
+    sums: Array, counts: Array,
 ) -> int:  # fmt: skip
     """Solve a column through all records; row r + 1 of theta, h, sums is the state at end_d[r].
 
     The workspace must contain U_N and TH_N. `roots` (1 or nt, nz); `u_top` (nt) where the head of
     the surface is prescribed, else empty.
     """
-    total = np.zeros(4)
     t, dt, before = 0.0, DT_FIRST_D, 0.0
     mode = HEAD if u_top.size > 0 else FLUX
     restore(work, table, decay, p, roots[0], 0.0)
@@ -167,9 +164,11 @@ def run(
         beta = roots[r if roots.shape[0] > 1 else 0]
         if roots.shape[0] > 1 or t_pot[r] > 0.0 or (r > 0 and t_pot[r - 1] > 0.0):
             sink(work, p, beta, t_pot[r])
+        for j in range(sums.shape[1]):
+            sums[r + 1, j] = sums[r, j]
         status, mode, dt = record(
             work, table, decay, p, beta, t, end_d[r], q_pot[r], t_pot[r], mode, dt, tolerance,
-            total, counts,
+            flux, sums[r + 1], counts,
         )  # fmt: skip
         if status != DONE:
             return status
@@ -177,6 +176,4 @@ def run(
         for i in range(work.shape[0]):
             theta[r + 1, i] = work[i, TH_N]
             h[r + 1, i] = work[i, H]
-        for j in range(total.size):
-            sums[r + 1, j] = total[j]
     return DONE
