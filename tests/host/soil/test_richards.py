@@ -212,25 +212,31 @@ def kernel_of(nodes: int, rain_cm_d: float) -> tuple:
     own, h = column("loam", nodes, h_initial_cm=-200.0), np.full(nodes, -200.0)
     work = richards._work(own, h, CATALOGUE["loam"].theta(h))
     p = richards._parameters(own, Forcing(DAYS[:1], rain_cm_d=rain_cm_d), work)
-    table = soil_table(CATALOGUE["loam"])
-    richards_time.restore(work, table, decay(), p, np.zeros(nodes), 0.0)
+    table = soil_table(CATALOGUE["loam"]).ravel()
+    richards_time.restore(work, table, decay(), p, np.zeros(nodes), nodes, 0.0)
     return work, table, p
+
+
+def field(work: np.ndarray, first: int, nodes: int) -> np.ndarray:
+    """View a field of the kernel's workspace."""
+    return work[first : first + nodes]
 
 
 def test_a_forced_step_is_the_balance_of_its_fluxes_and_reports_its_distance_from_the_curve():
     work, _, p = kernel_of(31, rain_cm_d=2.0)
     flux, rate = np.zeros((2, 4)), 1.0 / (richards_kernel.GAMMA * 1e-3)
-    worst = richards_newton.force(work, p, rate, 2.0, richards_kernel.FLUX, flux, 0)
-    theta = work[:, richards_kernel.TH_LIN]
-    stored = work[:, richards_kernel.W] @ (theta - work[:, richards_kernel.TH_STAR])
+    worst = richards_newton.force(work, p, 31, rate, 2.0, richards_kernel.FLUX, flux, 0)
+    names = ("TH_LIN", "TH_STAR", "TH", "W")
+    theta, start, curve, width = (field(work, getattr(richards_kernel, n), 31) for n in names)
+    stored = width @ (theta - start)
     top, bottom = flux[0, richards_kernel.TOP], flux[0, richards_kernel.BOTTOM]
     assert top == 2.0 and stored * rate == pytest.approx(top - bottom, rel=1e-9)
-    assert worst == np.abs(theta - work[:, richards_kernel.TH]).max() > 1e-3
+    assert worst == np.abs(theta - curve).max() > 1e-3
 
 
 def test_a_water_content_that_is_not_a_number_ends_the_run():
     work, table, p = kernel_of(31, rain_cm_d=0.0)
-    work[5, richards_kernel.TH_N] = np.nan
+    field(work, richards_kernel.TH_N, 31)[5] = np.nan
     nothing, counts = np.zeros(1), np.zeros(richards_time.COUNTS)
     profile = np.zeros((2, 31)), np.zeros((2, 31))
     results = *profile, np.zeros((2, 4)), np.zeros((2, 4)), counts
@@ -244,10 +250,11 @@ def test_a_water_content_that_is_not_a_number_ends_the_run():
 def test_every_second_call_halves_the_steps_of_a_slow_iteration_and_the_others_none():
     patience = richards_newton.PATIENCE
     for iteration, share in ((patience, 0.5), (patience + 1, 1.0), (patience + 2, 0.5)):
-        work = np.zeros((3, richards_kernel.FIELDS))
-        work[:, richards_kernel.DU] = (0.1, -0.2, 0.3)
+        work = np.zeros(richards_kernel.FIELDS * richards_kernel.STRIDE)
+        step = field(work, richards_kernel.DU, 3)
+        step[:] = (0.1, -0.2, 0.3)
         assert richards_newton.damp(work, 3, iteration) == (share < 1.0)
-        np.testing.assert_allclose(work[:, richards_kernel.DU], share * np.array([0.1, -0.2, 0.3]))
+        np.testing.assert_allclose(step, share * np.array([0.1, -0.2, 0.3]))
 
 
 def test_plain_van_genuchten_with_small_n_is_rejected_with_the_remedy():
@@ -280,3 +287,19 @@ def test_impossible_columns_are_rejected():
         column(hcrit_cm=1.0)
     with pytest.raises(ValueError, match="top_head_cm"):
         solve(column(top="head"), Forcing(DAYS))
+    with pytest.raises(ValueError, match="at most 1001 nodes, not 1002"):
+        solve(column(grid=graded_grid(1100.0, 1002, 1.0)), Forcing(DAYS))
+
+
+@pytest.mark.parametrize("rows", [3, 4, 5, 6, 7, 8, 41, 1001])
+def test_rows_eliminated_from_both_ends_solve_the_system(rows):
+    rng = np.random.default_rng(rows)
+    work = np.zeros(richards_kernel.FIELDS * richards_kernel.STRIDE)
+    names = ("DIAG", "RHS", "DQ_ABOVE", "DQ_BELOW")
+    diagonal, rhs, above, below = (field(work, getattr(richards_kernel, n), rows) for n in names)
+    diagonal[:], rhs[:] = rng.uniform(2.1, 4.0, rows), rng.normal(size=rows)
+    above[1:], below[1:] = rng.uniform(0.1, 1.0, rows - 1), -rng.uniform(0.1, 1.0, rows - 1)
+    matrix = np.diag(diagonal) - np.diag(above[1:], -1) + np.diag(below[1:], 1)
+    richards_kernel.eliminate(work, rows)
+    step = field(work, richards_kernel.DU, rows)
+    np.testing.assert_allclose(step, np.linalg.solve(matrix, rhs), rtol=1e-11, atol=1e-13)

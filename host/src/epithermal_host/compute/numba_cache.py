@@ -75,7 +75,8 @@ def compiled_exactly(function: Function) -> Function:
 
 
 def _compiled(function: Function, fastmath: set[str], **options: bool) -> Function:
-    kernel: Any = numba.njit(error_model="numpy", fastmath=fastmath, **options)(function)
+    njit: Any = numba.njit  # its stubs do not know _nrt
+    kernel: Any = njit(error_model="numpy", fastmath=fastmath, **options)(function)
     if kernel is function:  # NUMBA_DISABLE_JIT
         return function
     compile_or_load = kernel.compile

@@ -9,6 +9,7 @@ from typing import Literal
 from epithermal_edge.physics.corrections import BIOMASS_SLOPES
 from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_host.soil.hydraulics import CATALOGUE
+from epithermal_host.soil.profile import NODES_MOST
 
 Hydraulics = Literal["carsel_parrish", "rosetta"]
 HYDRAULICS = ("carsel_parrish", "rosetta")
@@ -86,7 +87,7 @@ class Population:
             (not 0.0 <= self.regime_sigma <= 2.0, "regime_sigma must be within 0 to 2"),
             (not 0.0 < self.aridity_min <= self.aridity_max, "0 < aridity_min <= aridity_max"),
             (not 60.0 <= self.depth_min_cm <= self.depth_max_cm <= 500.0, "60 <= depth_.._cm"),
-            (self.nodes < 11, "nodes must be at least 11"),
+            (not 11 <= self.nodes <= NODES_MOST, f"nodes must be within 11 to {NODES_MOST}"),
             (not grid_fits, "top_dz_cm must be above 0 and fit nodes - 1 times into depth_min_cm"),
             (not 0.0 < self.dry_rate_min_cph <= self.dry_rate_max_cph, "0 < dry_rate_.._cph"),
         ]

@@ -13,6 +13,9 @@ from epithermal_host.arrays import Array, Integers
 NEWTON_STEPS, NEAR_ROOT = 8, 1e-10  # of the growth of a grid's spacing
 
 
+NODES_MOST = 1001  # of a column that a solver accepts, HYDRUS-1D or ours
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Nodes of a soil column, the first at the surface.

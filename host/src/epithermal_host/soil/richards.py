@@ -14,7 +14,7 @@ from epithermal_host.errors import SolverError
 from epithermal_host.soil import richards_kernel as kernel
 from epithermal_host.soil import richards_newton, richards_time
 from epithermal_host.soil.hydraulics import N_WITHOUT_AIR_ENTRY, SoilHydraulics
-from epithermal_host.soil.profile import Grid, Profile
+from epithermal_host.soil.profile import NODES_MOST, Grid, Profile
 from epithermal_host.soil.richards_table import decay, soil_table, unknown
 
 Top = Literal["atmosphere", "head", "flux"]
@@ -165,19 +165,22 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
     """
     _reject_unsolvable(column)
     nz, nt = column.grid.z_cm.size, forcing.end_d.size
+    if nz > NODES_MOST:
+        raise ValueError(f"a grid must have at most {NODES_MOST} nodes, not {nz}")
     theta, h, sums = np.empty((nt + 1, nz)), np.empty((nt + 1, nz)), np.zeros((nt + 1, 4))
     h[0] = np.broadcast_to(np.asarray(column.h_initial_cm, dtype=np.float64), nz)
     for index, soil in enumerate(column.soils):
         own = column.grid.material == index
         theta[0, own] = soil.theta(h[0, own])
     work = _work(column, h[0], theta[0])
-    tables = np.concatenate([soil_table(soil) for soil in column.soils])
+    tables = np.concatenate([soil_table(soil).ravel() for soil in column.soils])
+    width = _field(column, work, kernel.W)
     arguments = (
         work,
         tables,
-        decay(),
+        np.tile(decay(), len(column.soils)),
         _parameters(column, forcing, work),
-        _roots(column, forcing, work[:, kernel.W]),
+        _roots(column, forcing, width),
         forcing.end_d,
         forcing.rate("rain_cm_d") - forcing.rate("pot_evaporation_cm_d"),
         forcing.rate("pot_transpiration_cm_d"),
@@ -189,7 +192,7 @@ def solve(column: Column, forcing: Forcing, *, tolerance: float = 0.03) -> Profi
     status = richards_time.run(*arguments, theta, h, np.zeros((2, 4)), sums, counts)
     cpu_s = time.thread_time() - start
     _raise_on_failure(column, status, counts)
-    return _profile(column, forcing, work[:, kernel.W], theta, h, sums, counts, cpu_s)
+    return _profile(column, forcing, width, theta, h, sums, counts, cpu_s)
 
 
 def _reject_unsolvable(column: Column) -> None:
@@ -213,28 +216,37 @@ def _raise_on_failure(column: Column, status: int, counts: Array) -> None:
 
 
 def _work(column: Column, h_cm: Array, theta: Array) -> Array:
-    """Create the kernel's workspace (nz, FIELDS) with geometry and initial state of the column."""
+    """Create the kernel's workspace with geometry and initial state of the column."""
     z, material = column.grid.z_cm, column.grid.material
     dz = np.diff(z)
-    work = np.zeros((z.size, kernel.FIELDS))
-    work[:, kernel.W] = 0.5 * (np.append(dz, 0.0) + np.insert(dz, 0, 0.0))
-    work[:-1, kernel.PER_DZ] = 1.0 / dz
-    work[:, kernel.HS] = -np.array([soil.air_entry_cm for soil in column.soils])[material]
-    work[:, kernel.OFFSET] = material * (kernel.CELLS + 1)
-    work[:, kernel.U_N] = unknown(h_cm, work[:, kernel.HS])
-    work[:, kernel.TH_N] = theta
+    hs = -np.array([soil.air_entry_cm for soil in column.soils])[material]
+    work = np.zeros(kernel.FIELDS * kernel.STRIDE)
+    for field, values in (
+        (kernel.W, 0.5 * (np.append(dz, 0.0) + np.insert(dz, 0, 0.0))),
+        (kernel.PER_DZ, np.append(0.0, 1.0 / dz)),
+        (kernel.HS, hs),
+        (kernel.FIRST_ROW, material * (kernel.CELLS + 1.0)),
+        (kernel.U_N, unknown(h_cm, hs)),
+        (kernel.TH_N, theta),
+    ):
+        work[field : field + z.size] = values
     return work
+
+
+def _field(column: Column, work: Array, field: int) -> Array:
+    return work[field : field + column.grid.z_cm.size]
 
 
 def _parameters(column: Column, forcing: Forcing, work: Array) -> Array:
     """Collect the kernel's parameters: Feddes, heads at the boundaries, kind of the bottom."""
-    surface = unknown(np.array([0.0, column.hcrit_cm]), work[[0, 0], kernel.HS])
+    surface = unknown(np.array([0.0, column.hcrit_cm]), work[[kernel.HS, kernel.HS]])
     if column.top != "atmosphere":
         surface = np.array([np.inf, -np.inf])
     p = np.zeros(kernel.PARAMETERS)
     p[: kernel.U_POND] = (column.feddes or Feddes()).numbers()
     p[kernel.U_POND], p[kernel.U_DRY] = surface
-    p[kernel.U_BOTTOM] = unknown(np.array([column.bottom_head_cm]), work[-1:, kernel.HS])[0]
+    hs = _field(column, work, kernel.HS)
+    p[kernel.U_BOTTOM] = unknown(np.array([column.bottom_head_cm]), hs[-1:])[0]
     p[kernel.U_MIN] = _driest(column, forcing, work)
     p[kernel.BOTTOM_KIND] = ("free_drainage", "head", "no_flux").index(column.bottom)
     return p
@@ -251,7 +263,7 @@ def _driest(column: Column, forcing: Forcing, work: Array) -> float:
         heads.append(float(np.min(forcing.top_head_cm)))
     if column.top == "flux":
         return -kernel.U_RANGE
-    return float(unknown(np.full(1, min(heads)), work[:, kernel.HS].max())[0])
+    return float(unknown(np.full(1, min(heads)), _field(column, work, kernel.HS).max())[0])
 
 
 def _top_heads(column: Column, forcing: Forcing, work: Array) -> Array:
@@ -260,7 +272,7 @@ def _top_heads(column: Column, forcing: Forcing, work: Array) -> Array:
     if forcing.top_head_cm is None:
         raise ValueError("a column whose top is 'head' needs Forcing.top_head_cm")
     heads = np.asarray(forcing.top_head_cm, dtype=np.float64)
-    return unknown(np.broadcast_to(heads, forcing.end_d.shape), work[:1, kernel.HS])
+    return unknown(np.broadcast_to(heads, forcing.end_d.shape), work[kernel.HS])
 
 
 def _roots(column: Column, forcing: Forcing, width: Array) -> Array:

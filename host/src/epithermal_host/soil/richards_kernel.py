@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled_in_place
 
@@ -26,20 +28,26 @@ DU_ACCEPT, DU_CLIP = 1.0, 1.5  # of unsaturated nodes
 U_CROSSED = -0.3  # where a step out of saturation stops, so that Newton meets C > 0
 RETURNS = 4  # of the surface to FLUX within a stage; beyond, the time step is reduced
 
-# Fields of a node, one row of the workspace (nz, FIELDS): adjacent in memory, because a pass over
-# the nodes uses nearly all of them and has few registers for pointers.
-U, DU, TH_LIN, TH, DTH, H, DH, OFFSET, HS, PER_DZ = range(10)  # PER_DZ: to the next node
-LOW, DIAG, UP, NET, Y, CU = range(10, 16)  # Newton's matrix, net flux, eliminated rows
-W, TH_STAR, SINK, DSINK, TH_N, U_N = range(16, 22)
-DU_OLD, DU_MOST = 22, 23  # previous and largest allowed step of a node whose steps change sign
-FIELDS = 24
+# The workspace is one array of FIELDS fields of STRIDE values: field F of node i is work[F + i].
+# Only because these distances are constants can the compiler prove that no field overlaps another
+# and compute several nodes with one instruction. STRIDE is no multiple of 512, so that the fields
+# do not compete for the same lines of the cache.
+STRIDE = 1032  # more than NODES_MOST
+FIELDS = 30
+U, DU, TH_LIN, TH, DTH, H, DH, K, DK = range(0, 9 * STRIDE, STRIDE)  # K: half of it
+HS, FIRST_ROW, ROW, G, CLOSE = range(9 * STRIDE, 14 * STRIDE, STRIDE)  # of the table; tolerance
+# of the interface above a node: 1 / distance, flux, its derivatives in u of the nodes it separates
+PER_DZ, Q, DQ_ABOVE, DQ_BELOW = range(14 * STRIDE, 18 * STRIDE, STRIDE)
+DIAG, RHS, Y, CU = range(18 * STRIDE, 22 * STRIDE, STRIDE)  # Newton's matrix; eliminated rows
+W, TH_STAR, SINK, DSINK, TH_N, U_N = range(22 * STRIDE, 28 * STRIDE, STRIDE)
+# previous and largest allowed step of a node whose steps change sign
+DU_OLD, DU_MOST = range(28 * STRIDE, 30 * STRIDE, STRIDE)
 # parameters of the column (PARAMETERS)
 P0, P_OPT, P2_HIGH, P2_LOW, P3, RATE_HIGH, RATE_LOW, OMEGA_C = range(8)  # Feddes
 U_POND, U_DRY, U_GIVEN, U_BOTTOM = range(8, 12)  # heads at the boundaries, as u
-K_LOW, DK_LAST_BUT_ONE, DK_LAST = range(12, 15)  # free drainage and its derivatives
-BOTTOM_KIND = 15
-U_MIN = 16  # lowest u that any sink can cause: a node passes it by rounding only
-PARAMETERS = 17
+BOTTOM_KIND = 12
+U_MIN = 13  # lowest u that any sink can cause: a node passes it by rounding only
+PARAMETERS = 14
 # condition at the surface in a stage
 FLUX, POND, DRY, HEAD = range(4)
 # the bottom
@@ -49,88 +57,92 @@ TOP, RUNOFF, UPTAKE, BOTTOM = range(4)
 
 
 @compiled_in_place
-def limited(old: float, step: float, u_min: float) -> tuple[float, bool]:
-    """Limit a large step or one across saturation; return the new u and whether to iterate on."""
-    if old < 0.0:
-        new = max(old + max(min(step, DU_CLIP), -DU_CLIP), u_min)
-        return new, abs(step) >= DU_ACCEPT or new != old + step
-    new = max(old + step, U_CROSSED)
-    return new, new != old + step
+def evaluate(work: Array, table: Array, decay: Array, p: Array, nz: int, active: int) -> int:
+    """Apply Newton's step DU to the `active` upper nodes; compute soil functions and fluxes there.
+
+    Stores the linear theta, exactly conservative. Returns the lowest node that has not converged,
+    or -1. One pass for each kind of work, of which all but the lookup handle several nodes with
+    one instruction.
+    """
+    limit(work, p[U_MIN], active)
+    look_up(work, table, decay, active)
+    bad = compare(work, p[U_MIN], active)
+    for i in range(1, min(active + 1, nz)):
+        per = work[PER_DZ + i]
+        gradient = (work[H + i - 1] - work[H + i]) * per + 1.0
+        mean = work[K + i - 1] + work[K + i]
+        work[Q + i] = mean * gradient
+        work[DQ_ABOVE + i] = work[DK + i - 1] * gradient + mean * per * work[DH + i - 1]
+        work[DQ_BELOW + i] = work[DK + i] * gradient - mean * per * work[DH + i]
+    if active == nz and p[BOTTOM_KIND] == FREE_DRAINAGE:
+        work[Q + nz] = work[K + nz - 2] + work[K + nz - 1]
+        work[DQ_ABOVE + nz] = work[DK + nz - 1]
+    return bad
 
 
 @compiled_in_place
-def evaluate(work: Array, table: Array, decay: Array, p: Array, active: int) -> int:
-    """Apply Newton's step DU to the `active` upper nodes; compute soil functions and fluxes there.
+def limit(work: Array, u_min: float, active: int) -> None:
+    """Apply Newton's step, limited if large or across saturation; locate u in the table.
 
-    Stores the linear theta, exactly conservative, and the rows of the next iteration without their
-    storage terms and boundary fluxes. Returns the lowest node that has not converged, or -1.
-    Deliberately long: split in three functions it is half as fast, inlined or not.
+    CLOSE is the distance from the retention curve that is accepted, below 0: none.
     """
-    nz = work.shape[0]
-    end = nz if active + 2 >= nz else active + 2  # the first row below changes as well
-    u_min = p[U_MIN]
-    k_0 = dk_0 = dk_1 = h_0 = dh_0 = q_0 = below_0 = mean = 0.0
-    bad = -1
-    for i in range(end):
-        new = work[i, U]
-        close, linear = 1.0, work[i, TH]
-        if i < active:
-            step, old = work[i, DU], new
-            linear += work[i, DTH] * step
-            work[i, TH_LIN] = linear
-            new += step
-            close = THETA_LINEAR
-            if not (old < 0.0 and u_min < new < 0.0 and abs(step) < DU_ACCEPT):
-                new, far = limited(old, step, u_min)
-                if new >= 0.0:
-                    close = THETA_ENTRY if work[i, HS] < 0.0 else THETA_SATURATED
-                close = -1.0 if far else close
-            work[i, U] = new
+    for i in range(active):
+        old, step = work[U + i], work[DU + i]
+        work[TH_LIN + i] = work[TH + i] + work[DTH + i] * step
+        dry = max(old + max(min(step, DU_CLIP), -DU_CLIP), u_min)
+        wet = max(old + step, U_CROSSED)
+        new = dry if old < 0.0 else wet
+        far = new != old + step or (old < 0.0 and abs(step) >= DU_ACCEPT)
+        close = THETA_ENTRY if work[HS + i] < 0.0 else THETA_SATURATED
+        close = THETA_LINEAR if new < 0.0 else close
+        work[CLOSE + i] = -1.0 if far else close
+        work[U + i] = new
         x = new + U_RANGE
-        c = min(int(x * PER_U), CELLS)
-        g = x - c * (1.0 / PER_U)
-        r = int(work[i, OFFSET]) + c
-        # value and slope by Horner's scheme
-        y, z = table[r, 2] + g * table[r, 3], table[r, 6] + g * table[r, 7]
-        a, b = table[r, 1] + g * y, table[r, 5] + g * z
-        theta, k = table[r, 0] + g * a, table[r, 4] + g * b
-        work[i, TH] = theta
-        work[i, DTH] = a + g * (y + g * table[r, 3])
-        dk = b + g * (z + g * table[r, 7])
-        dh = H0_CM
-        h = work[i, HS] + H0_CM * new
-        if new < 0.0:
-            g -= 0.5 / PER_U  # exp(-g) for |g| < 1/32: error under 4e-8
-            dh = decay[c] * (1.0 - g * (1.0 - g * (0.5 - g * (1.0 / 6.0))))
-            h = work[i, HS] + H0_CM - dh
-        work[i, H] = h
-        work[i, DH] = dh
+        cell = np.floor(x * PER_U)
+        cell = cell if cell < CELLS else float(CELLS)  # also where u is not a number
+        work[G + i] = x - cell * (1.0 / PER_U)
+        work[ROW + i] = work[FIRST_ROW + i] + cell
+
+
+@compiled_in_place
+def look_up(work: Array, table: Array, decay: Array, active: int) -> None:
+    """Compute theta, K and their slopes from the table by Horner's scheme, and DH at mid-cell."""
+    for i in range(active):
+        g = work[G + i]
+        row = np.uint64(np.int64(work[ROW + i]))
+        r = row * np.uint64(8)
+        c3, d3 = table[r + np.uint64(3)], table[r + np.uint64(7)]
+        y, z = table[r + np.uint64(2)] + g * c3, table[r + np.uint64(6)] + g * d3
+        a, b = table[r + np.uint64(1)] + g * y, table[r + np.uint64(5)] + g * z
+        work[TH + i] = table[r] + g * a
+        work[K + i] = table[r + np.uint64(4)] + g * b
+        work[DTH + i] = a + g * (y + g * c3)
+        work[DK + i] = b + g * (z + g * d3)
+        work[DH + i] = decay[row]
+
+
+@compiled_in_place
+def compare(work: Array, u_min: float, active: int) -> int:
+    """Compute h and its slope; return the lowest node that is too far from the retention curve."""
+    far = 0.0
+    for i in range(active):
+        new, theta, linear = work[U + i], work[TH + i], work[TH_LIN + i]
+        g = work[G + i] - 0.5 / PER_U  # exp(-g) for |g| < 1/32: error under 4e-8
+        dh = work[DH + i] * (1.0 - g * (1.0 - g * (0.5 - g * (1.0 / 6.0))))
+        dh = dh if new < 0.0 else H0_CM
+        rise = H0_CM - dh if new < 0.0 else H0_CM * new
+        work[DH + i] = dh
+        work[H + i] = work[HS + i] + rise
         # A node at u_min that still lacks water carries the deficit: no iteration can fill it.
-        if not abs(theta - linear) <= close and not (new <= u_min and linear <= theta):
-            bad = i
-        if i > 0:
-            per = work[i - 1, PER_DZ]
-            gradient = (h_0 - h) * per + 1.0
-            mean = k_0 + k
-            conductance = mean * per
-            above = dk_0 * gradient + conductance * dh_0
-            below = dk * gradient - conductance * dh
-            q = mean * gradient
-            work[i - 1, DIAG] = above - below_0
-            work[i - 1, NET] = q_0 - q
-            work[i - 1, UP] = below
-            work[i, LOW] = -above
-            q_0, below_0 = q, below
-        dk_1, k_0, dk_0, h_0, dh_0 = dk_0, k, dk, h, dh
-    if end == nz:
-        work[nz - 1, DIAG] = -below_0
-        work[nz - 1, NET] = q_0
-        if p[BOTTOM_KIND] == FREE_DRAINAGE:
-            p[K_LOW], p[DK_LAST_BUT_ONE], p[DK_LAST] = mean, dk_1, dk_0
-            work[nz - 1, LOW] += dk_1
-            work[nz - 1, DIAG] += dk_0
-            work[nz - 1, NET] -= mean
-    return bad
+        short = new <= u_min and linear <= theta
+        away = 0.0 if abs(theta - linear) <= work[CLOSE + i] or short else 1.0
+        work[CLOSE + i] = away
+        far += away
+    if far > 0.0:
+        for i in range(active - 1, -1, -1):
+            if work[CLOSE + i] > 0.0:
+                return i
+    return -1
 
 
 @compiled_in_place
@@ -140,72 +152,105 @@ def sink(work: Array, p: Array, beta: Array, t_pot: float) -> None:
     if p[RATE_LOW] <= t_pot < p[RATE_HIGH]:
         share = (p[RATE_HIGH] - t_pot) / (p[RATE_HIGH] - p[RATE_LOW])
     p2 = p[P2_HIGH] + share * (p[P2_LOW] - p[P2_HIGH])
+    p0, p_opt, p3 = p[P0], p[P_OPT], p[P3]
+    dry, wet = 1.0 / (p2 - p3), -1.0 / (p0 - p_opt)
     omega = 0.0
     for i in range(beta.size):
-        h = work[i, H]
-        a = da = 0.0
-        if p[P3] < h < p2:
-            da = 1.0 / (p2 - p[P3])
-            a = (h - p[P3]) * da
-        elif p2 <= h <= p[P_OPT]:
-            a = 1.0
-        elif p[P_OPT] < h < p[P0]:
-            da = -1.0 / (p[P0] - p[P_OPT])
-            a = (h - p[P0]) * da
-        work[i, SINK] = beta[i] * t_pot * a
-        work[i, DSINK] = beta[i] * t_pot * da * work[i, DH]
+        h = work[H + i]
+        rising, falling = p3 < h < p2, p_opt < h < p0
+        a = 1.0 if p2 <= h <= p_opt else 0.0
+        a = (h - p3) * dry if rising else a
+        a = (h - p0) * wet if falling else a
+        da = wet if falling else 0.0
+        da = dry if rising else da
+        work[SINK + i] = beta[i] * t_pot * a
+        work[DSINK + i] = beta[i] * t_pot * da * work[DH + i]
         omega += beta[i] * a
     scale = 1.0 / max(omega, p[OMEGA_C], 1e-12)  # compensation: Jarvis (1989)
     if scale != 1.0:
         for i in range(beta.size):
-            work[i, SINK] *= scale
-            work[i, DSINK] *= scale
+            work[SINK + i] *= scale
+            work[DSINK + i] *= scale
 
 
 @compiled_in_place
-def row(work: Array, i: int, rate: float) -> tuple[float, float]:
-    """Compute diagonal and right-hand side of a node with storage; rate = 1 / (gamma dt)."""
-    storage = work[i, W] * rate
-    diag = storage * work[i, DTH] + work[i, DIAG] + work[i, DSINK]
-    rhs = storage * (work[i, TH_STAR] - work[i, TH]) + work[i, NET] - work[i, SINK]
-    return diag, rhs
+def assemble(work: Array, rate: float, count: int) -> None:
+    """Compute diagonal and right-hand side of the upper rows; rate = 1 / (gamma dt)."""
+    for i in range(count):
+        storage = work[W + i] * rate
+        flow = work[DQ_ABOVE + i + 1] - work[DQ_BELOW + i]
+        work[DIAG + i] = storage * work[DTH + i] + flow + work[DSINK + i]
+        net = work[Q + i] - work[Q + i + 1]
+        work[RHS + i] = storage * (work[TH_STAR + i] - work[TH + i]) + net - work[SINK + i]
 
 
 @compiled_in_place
-def eliminate(
-    work: Array, rate: float, d_top: float, r_top: float, d_low: float, r_low: float, count: int
-) -> None:
-    """Solve the `count` upper rows for DU from both ends at once, which halves the latency.
+def at(field: int, node: int) -> np.uint64:
+    """Return the index of a node's field, unsigned: numba lets signed ones count from the end.
 
-    Diagonal and right-hand side of the first and the last row are arguments: they contain the
-    boundary conditions.
+    Needed only where the compiler does not see by itself that an index is not negative.
+    """
+    return np.uint64(field + node)
+
+
+@compiled_in_place
+def eliminate(work: Array, count: int) -> None:
+    """Solve the `count` upper rows for DU from both ends at once, with one division for two rows.
+
+    Row i: -DQ_ABOVE[i] DU[i - 1] + DIAG[i] DU[i] + DQ_BELOW[i + 1] DU[i + 1] = RHS[i]. The pivots
+    of each end are a chain, in which each waits for the division of the one before it. So the
+    reciprocal of every second pivot is computed from that of the row before the last, beside 1 / e.
     """
     last = count - 1
     m = count // 2
-    a, b = 1.0 / d_top, 1.0 / d_low
-    y_a, y_b = r_top * a, r_low * b
-    work[0, Y], work[0, CU] = y_a, work[0, UP] * a
-    work[last, Y], work[last, CU] = y_b, work[last, LOW] * b
-    for i in range(1, m):
-        diag, rhs = row(work, i, rate)
-        a = 1.0 / (diag - (work[i, LOW] * work[i - 1, UP]) * a)
-        y_a = (rhs - work[i, LOW] * y_a) * a
-        work[i, Y], work[i, CU] = y_a, work[i, UP] * a
+    a, b = 1.0 / work[DIAG], 1.0 / work[at(DIAG, last)]
+    y_a, y_b = work[RHS] * a, work[at(RHS, last)] * b
+    work[Y], work[CU] = y_a, work[at(DQ_BELOW, 1)] * a
+    work[at(Y, last)], work[at(CU, last)] = y_b, work[at(DQ_ABOVE, last)] * b
+    pairs = (last - 1 - m) // 2
+    for k in range(pairs):
+        i = 1 + 2 * k
+        e = work[at(DIAG, i)] + (work[at(DQ_ABOVE, i)] * work[at(DQ_BELOW, i)]) * a
+        n = i + 1
+        a = e / (work[at(DIAG, n)] * e + work[at(DQ_ABOVE, n)] * work[at(DQ_BELOW, n)])
+        e = 1.0 / e
+        y_a = (work[at(RHS, i)] + work[at(DQ_ABOVE, i)] * y_a) * e
+        work[at(Y, i)], work[at(CU, i)] = y_a, work[at(DQ_BELOW, n)] * e
+        y_a = (work[at(RHS, n)] + work[at(DQ_ABOVE, n)] * y_a) * a
+        work[at(Y, n)], work[at(CU, n)] = y_a, work[at(DQ_BELOW, n + 1)] * a
         j = last - i
-        if j > m:
-            diag, rhs = row(work, j, rate)
-            b = 1.0 / (diag - (work[j, UP] * work[j + 1, LOW]) * b)
-            y_b = (rhs - work[j, UP] * y_b) * b
-            work[j, Y], work[j, CU] = y_b, work[j, LOW] * b
-    diag, rhs = row(work, m, rate)
-    x_a = (rhs - work[m, LOW] * work[m - 1, Y] - work[m, UP] * work[m + 1, Y]) / (
-        diag - work[m, LOW] * work[m - 1, CU] - work[m, UP] * work[m + 1, CU]
-    )
+        f = work[at(DIAG, j)] + (work[at(DQ_ABOVE, j + 1)] * work[at(DQ_BELOW, j + 1)]) * b
+        n = j - 1
+        b = f / (work[at(DIAG, n)] * f + work[at(DQ_ABOVE, j)] * work[at(DQ_BELOW, j)])
+        f = 1.0 / f
+        y_b = (work[at(RHS, j)] - work[at(DQ_BELOW, j + 1)] * y_b) * f
+        work[at(Y, j)], work[at(CU, j)] = y_b, work[at(DQ_ABOVE, j)] * f
+        y_b = (work[at(RHS, n)] - work[at(DQ_BELOW, j)] * y_b) * b
+        work[at(Y, n)], work[at(CU, n)] = y_b, work[at(DQ_ABOVE, n)] * b
+    for i in range(1 + 2 * pairs, m):
+        a = 1.0 / (work[at(DIAG, i)] + (work[at(DQ_ABOVE, i)] * work[at(DQ_BELOW, i)]) * a)
+        y_a = (work[at(RHS, i)] + work[at(DQ_ABOVE, i)] * y_a) * a
+        work[at(Y, i)], work[at(CU, i)] = y_a, work[at(DQ_BELOW, i + 1)] * a
+    for j in range(last - 1 - 2 * pairs, m, -1):
+        b = 1.0 / (work[at(DIAG, j)] + (work[at(DQ_ABOVE, j + 1)] * work[at(DQ_BELOW, j + 1)]) * b)
+        y_b = (work[at(RHS, j)] - work[at(DQ_BELOW, j + 1)] * y_b) * b
+        work[at(Y, j)], work[at(CU, j)] = y_b, work[at(DQ_ABOVE, j)] * b
+    substitute(work, last, m)
+
+
+@compiled_in_place
+def substitute(work: Array, last: int, m: int) -> None:
+    """Compute DU from the eliminated rows, from row `m` where they meet to both ends."""
+    above, below = work[at(DQ_ABOVE, m)], work[at(DQ_BELOW, m + 1)]
+    rhs = work[at(RHS, m)] + above * work[at(Y, m - 1)] - below * work[at(Y, m + 1)]
+    pivot = work[at(DIAG, m)] + above * work[at(CU, m - 1)] + below * work[at(CU, m + 1)]
+    x_a = rhs / pivot
     x_b = x_a
-    work[m, DU] = x_a
-    for i in range(1, m + 1):
-        x_a = work[m - i, Y] - work[m - i, CU] * x_a
-        work[m - i, DU] = x_a
-        if m + i <= last:
-            x_b = work[m + i, Y] - work[m + i, CU] * x_b
-            work[m + i, DU] = x_b
+    work[at(DU, m)] = x_a
+    for i in range(1, last - m + 1):
+        x_a = work[at(Y, m - i)] - work[at(CU, m - i)] * x_a
+        work[at(DU, m - i)] = x_a
+        x_b = work[at(Y, m + i)] + work[at(CU, m + i)] * x_b
+        work[at(DU, m + i)] = x_b
+    if 2 * m > last:
+        work[DU] = work[Y] - work[CU] * x_a

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from epithermal_host.arrays import Array
 from epithermal_host.compute.numba_cache import compiled_in_place
 from epithermal_host.soil.richards_kernel import (
@@ -21,6 +23,7 @@ from epithermal_host.soil.richards_kernel import (
     U_N,
     H,
     U,
+    Y,
     evaluate,
     sink,
 )
@@ -42,8 +45,8 @@ COUNTS = 5
 
 @compiled_in_place
 def attempt(
-    work: Array, table: Array, decay: Array, p: Array, beta: Array, dt: float, q_pot: float,
-    t_pot: float, mode: int, flux: Array, counts: Array,
+    work: Array, table: Array, decay: Array, p: Array, beta: Array, nz: int, dt: float,
+    q_pot: float, t_pot: float, mode: int, flux: Array, counts: Array,
 ) -> tuple[int, float, float]:  # fmt: skip
     """Solve both stages of a time step.
 
@@ -54,55 +57,63 @@ def attempt(
     before = mode
     rate = 1.0 / (GAMMA * dt)
     for part in range(2):
-        mode = stage(work, table, decay, p, beta, rate, q_pot, t_pot, mode, flux, part, counts)
+        mode = stage(work, table, decay, p, beta, nz, rate, q_pot, t_pot, mode, flux, part, counts)
         if mode < 0:
             if dt > DT_FORCED_D:
                 return mode, 0.0, 0.0
-            if not force(work, p, rate, q_pot, -1 - mode, flux, part) <= THETA_FORCED:
+            if not force(work, p, nz, rate, q_pot, -1 - mode, flux, part) <= THETA_FORCED:
                 return mode, 0.0, 0.0
             mode = -1 - mode
             counts[FORCED] += 0.5
         if part == 0:
-            for i in range(work.shape[0]):
-                rise = work[i, TH_LIN] - work[i, TH_N]
-                work[i, TH_STAR] = work[i, TH_N] + (1.0 - GAMMA) / GAMMA * rise
+            for i in range(nz):
+                rise = work[TH_LIN + i] - work[TH_N + i]
+                work[TH_STAR + i] = work[TH_N + i] + (1.0 - GAMMA) / GAMMA * rise
     loss = abs(q_pot - flux[1, TOP]) * dt if mode != before else 0.0
-    return mode, error_of(work, p), loss
+    return mode, error_of(work, p, nz), loss
 
 
 @compiled_in_place
-def error_of(work: Array, p: Array) -> float:
+def error_of(work: Array, p: Array, nz: int) -> float:
     """Compute the largest difference between the increases of theta in the two stages.
 
     A node at U_MIN that lacks water adds to it.
     """
+    total = 0.0
+    for i in range(nz):
+        first = (work[TH_STAR + i] - work[TH_N + i]) * (GAMMA / (1.0 - GAMMA))
+        d = abs(work[TH_LIN + i] - work[TH_STAR + i] - first)
+        lacks = SHORT_WEIGHT * (min(work[TH + i], work[TH_N + i]) - work[TH_LIN + i])
+        d = lacks if work[U + i] <= p[U_MIN] and lacks > d else d
+        work[Y + i] = d
+        total += d
+    if not total < np.inf:
+        return np.inf
     error = 0.0
-    for i in range(work.shape[0]):
-        first = (work[i, TH_STAR] - work[i, TH_N]) * (GAMMA / (1.0 - GAMMA))
-        d = abs(work[i, TH_LIN] - work[i, TH_STAR] - first)
-        if work[i, U] <= p[U_MIN]:
-            d = max(d, SHORT_WEIGHT * (min(work[i, TH], work[i, TH_N]) - work[i, TH_LIN]))
-        error = d if not d <= error else error
+    for i in range(nz):
+        error = max(error, work[Y + i])
     return error
 
 
 @compiled_in_place
-def restore(work: Array, table: Array, decay: Array, p: Array, beta: Array, t_pot: float) -> None:
+def restore(
+    work: Array, table: Array, decay: Array, p: Array, beta: Array, nz: int, t_pot: float
+) -> None:
     """Restore the state at the start of the step: soil functions, fluxes and sink."""
-    for i in range(work.shape[0]):
-        work[i, U] = work[i, U_N]
-        work[i, TH_STAR] = work[i, TH_N]
-        work[i, DU] = 0.0
-    evaluate(work, table, decay, p, work.shape[0])
+    for i in range(nz):
+        work[U + i] = work[U_N + i]
+        work[TH_STAR + i] = work[TH_N + i]
+        work[DU + i] = 0.0
+    evaluate(work, table, decay, p, nz, nz)
     if t_pot > 0.0:
         sink(work, p, beta, t_pot)
 
 
 @compiled_in_place
 def record(
-    work: Array, table: Array, decay: Array, p: Array, beta: Array, start: float, end: float,
-    q_pot: float, t_pot: float, mode: int, dt: float, tolerance: float, flux: Array, sums: Array,
-    counts: Array,
+    work: Array, table: Array, decay: Array, p: Array, beta: Array, nz: int, start: float,
+    end: float, q_pot: float, t_pot: float, mode: int, dt: float, tolerance: float, flux: Array,
+    sums: Array, counts: Array,
 ) -> tuple[int, int, float]:  # fmt: skip
     """Step from `start` to `end` under one forcing; return status, surface mode and next dt."""
     t = start
@@ -110,7 +121,7 @@ def record(
         left = end - t
         now = left if dt >= 0.999 * left else min(dt, 0.5 * left)
         new, error, loss = attempt(
-            work, table, decay, p, beta, now, q_pot, t_pot, mode, flux, counts
+            work, table, decay, p, beta, nz, now, q_pot, t_pot, mode, flux, counts
         )
         if not error < 1e6:
             return NOT_FINITE, mode, dt
@@ -123,12 +134,12 @@ def record(
         if new < 0 or (factor < REJECT and now > DT_FORCED_D):
             counts[REJECTED] += 1.0
             dt = (SHRINK if new < 0 else factor) * now
-            restore(work, table, decay, p, beta, t_pot)
+            restore(work, table, decay, p, beta, nz, t_pot)
             continue
         mode = new
-        for i in range(work.shape[0]):
-            work[i, TH_N] = work[i, TH_STAR] = work[i, TH_LIN]
-            work[i, U_N] = work[i, U]
+        for i in range(nz):
+            work[TH_N + i] = work[TH_STAR + i] = work[TH_LIN + i]
+            work[U_N + i] = work[U + i]
         for j in range(sums.size):
             sums[j] += now * ((1.0 - GAMMA) * flux[0, j] + GAMMA * flux[1, j])
         counts[STEPS] += 1.0
@@ -152,8 +163,9 @@ def run(
     the surface is prescribed, else empty.
     """
     t, dt, before = 0.0, DT_FIRST_D, 0.0
+    nz = theta.shape[1]
     mode = HEAD if u_top.size > 0 else FLUX
-    restore(work, table, decay, p, roots[0], 0.0)
+    restore(work, table, decay, p, roots[0], nz, 0.0)
     for r in range(end_d.size):
         if mode == HEAD:
             p[U_GIVEN] = u_top[r]
@@ -167,13 +179,13 @@ def run(
         for j in range(sums.shape[1]):
             sums[r + 1, j] = sums[r, j]
         status, mode, dt = record(
-            work, table, decay, p, beta, t, end_d[r], q_pot[r], t_pot[r], mode, dt, tolerance,
+            work, table, decay, p, beta, nz, t, end_d[r], q_pot[r], t_pot[r], mode, dt, tolerance,
             flux, sums[r + 1], counts,
         )  # fmt: skip
         if status != DONE:
             return status
         t = end_d[r]
-        for i in range(work.shape[0]):
-            theta[r + 1, i] = work[i, TH_N]
-            h[r + 1, i] = work[i, H]
+        for i in range(nz):
+            theta[r + 1, i] = work[TH_N + i]
+            h[r + 1, i] = work[H + i]
     return DONE
