@@ -117,6 +117,7 @@ def test_a_scenario_converts_to_json(many):
         ({"bare_share": 0.8, "crop_share": 0.5}, "bare_share"),
         ({"aridity_min": 0.0}, "aridity_min"),
         ({"layered_share": 1.5}, "layered_share"),
+        ({"nodes": 1002}, "nodes"),
     ],
 )
 def test_an_impossible_population_is_rejected(change, word):

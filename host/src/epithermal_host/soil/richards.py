@@ -225,6 +225,7 @@ def _work(column: Column, h_cm: Array, theta: Array) -> Array:
         (kernel.W, 0.5 * (np.append(dz, 0.0) + np.insert(dz, 0, 0.0))),
         (kernel.PER_DZ, np.append(0.0, 1.0 / dz)),
         (kernel.HS, hs),
+        (kernel.CLOSE_WET, np.where(hs < 0.0, kernel.THETA_ENTRY, kernel.THETA_SATURATED)),
         (kernel.FIRST_ROW, material * (kernel.CELLS + 1.0)),
         (kernel.U_N, unknown(h_cm, hs)),
         (kernel.TH_N, theta),
@@ -304,7 +305,7 @@ def _profile(
     else:
         infiltration = rain - runoff
         evaporation = infiltration - top
-    storage = theta @ width
+    storage = np.einsum("tz,z->t", theta, width)  # not @: its threads would wait for more
     return Profile(
         np.append(0.0, forcing.end_d), z, theta, h, infiltration, evaporation, uptake, runoff,
         bottom, storage, storage - storage[0] - (top - bottom - uptake),

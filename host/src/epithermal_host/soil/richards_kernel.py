@@ -33,7 +33,7 @@ RETURNS = 4  # of the surface to FLUX within a stage; beyond, the time step is r
 # and compute several nodes with one instruction. STRIDE is no multiple of 512, so that the fields
 # do not compete for the same lines of the cache.
 STRIDE = 1032  # more than NODES_MOST
-FIELDS = 30
+FIELDS = 31
 U, DU, TH_LIN, TH, DTH, H, DH, K, DK = range(0, 9 * STRIDE, STRIDE)  # K: half of it
 HS, FIRST_ROW, ROW, G, CLOSE = range(9 * STRIDE, 14 * STRIDE, STRIDE)  # of the table; tolerance
 # of the interface above a node: 1 / distance, flux, its derivatives in u of the nodes it separates
@@ -42,6 +42,7 @@ DIAG, RHS, Y, CU = range(18 * STRIDE, 22 * STRIDE, STRIDE)  # Newton's matrix; e
 W, TH_STAR, SINK, DSINK, TH_N, U_N = range(22 * STRIDE, 28 * STRIDE, STRIDE)
 # previous and largest allowed step of a node whose steps change sign
 DU_OLD, DU_MOST = range(28 * STRIDE, 30 * STRIDE, STRIDE)
+CLOSE_WET = 30 * STRIDE  # THETA_SATURATED or THETA_ENTRY
 # parameters of the column (PARAMETERS)
 P0, P_OPT, P2_HIGH, P2_LOW, P3, RATE_HIGH, RATE_LOW, OMEGA_C = range(8)  # Feddes
 U_POND, U_DRY, U_GIVEN, U_BOTTOM = range(8, 12)  # heads at the boundaries, as u
@@ -89,12 +90,11 @@ def limit(work: Array, u_min: float, active: int) -> None:
     for i in range(active):
         old, step = work[U + i], work[DU + i]
         work[TH_LIN + i] = work[TH + i] + work[DTH + i] * step
-        dry = max(old + max(min(step, DU_CLIP), -DU_CLIP), u_min)
-        wet = max(old + step, U_CROSSED)
-        new = dry if old < 0.0 else wet
-        far = new != old + step or (old < 0.0 and abs(step) >= DU_ACCEPT)
-        close = THETA_ENTRY if work[HS + i] < 0.0 else THETA_SATURATED
-        close = THETA_LINEAR if new < 0.0 else close
+        target, dry = old + step, old < 0.0
+        least = max(old - DU_CLIP, u_min) if dry else U_CROSSED
+        new = min(max(target, least), old + DU_CLIP if dry else np.inf)
+        far = new != target or abs(step) >= (DU_ACCEPT if dry else np.inf)
+        close = THETA_LINEAR if new < 0.0 else work[CLOSE_WET + i]
         work[CLOSE + i] = -1.0 if far else close
         work[U + i] = new
         x = new + U_RANGE
@@ -199,7 +199,7 @@ def eliminate(work: Array, count: int) -> None:
 
     Row i: -DQ_ABOVE[i] DU[i - 1] + DIAG[i] DU[i] + DQ_BELOW[i + 1] DU[i + 1] = RHS[i]. The pivots
     of each end are a chain, in which each waits for the division of the one before it. So the
-    reciprocal of every second pivot is computed from that of the row before the last, beside 1 / e.
+    chain takes two rows at a time: e / (their determinant) beside 1 / e, the first row's own.
     """
     last = count - 1
     m = count // 2
@@ -210,32 +210,46 @@ def eliminate(work: Array, count: int) -> None:
     pairs = (last - 1 - m) // 2
     for k in range(pairs):
         i = 1 + 2 * k
-        e = work[at(DIAG, i)] + (work[at(DQ_ABOVE, i)] * work[at(DQ_BELOW, i)]) * a
         n = i + 1
-        a = e / (work[at(DIAG, n)] * e + work[at(DQ_ABOVE, n)] * work[at(DQ_BELOW, n)])
+        own, after = work[at(DIAG, i)], work[at(DIAG, n)]
+        coupled = work[at(DQ_ABOVE, i)] * work[at(DQ_BELOW, i)]
+        both = after * own + work[at(DQ_ABOVE, n)] * work[at(DQ_BELOW, n)]
+        e = own + coupled * a
+        a = e / (both + after * coupled * a)
         e = 1.0 / e
         y_a = (work[at(RHS, i)] + work[at(DQ_ABOVE, i)] * y_a) * e
         work[at(Y, i)], work[at(CU, i)] = y_a, work[at(DQ_BELOW, n)] * e
         y_a = (work[at(RHS, n)] + work[at(DQ_ABOVE, n)] * y_a) * a
         work[at(Y, n)], work[at(CU, n)] = y_a, work[at(DQ_BELOW, n + 1)] * a
         j = last - i
-        f = work[at(DIAG, j)] + (work[at(DQ_ABOVE, j + 1)] * work[at(DQ_BELOW, j + 1)]) * b
         n = j - 1
-        b = f / (work[at(DIAG, n)] * f + work[at(DQ_ABOVE, j)] * work[at(DQ_BELOW, j)])
+        own, after = work[at(DIAG, j)], work[at(DIAG, n)]
+        coupled = work[at(DQ_ABOVE, j + 1)] * work[at(DQ_BELOW, j + 1)]
+        both = after * own + work[at(DQ_ABOVE, j)] * work[at(DQ_BELOW, j)]
+        f = own + coupled * b
+        b = f / (both + after * coupled * b)
         f = 1.0 / f
         y_b = (work[at(RHS, j)] - work[at(DQ_BELOW, j + 1)] * y_b) * f
         work[at(Y, j)], work[at(CU, j)] = y_b, work[at(DQ_ABOVE, j)] * f
         y_b = (work[at(RHS, n)] - work[at(DQ_BELOW, j)] * y_b) * b
         work[at(Y, n)], work[at(CU, n)] = y_b, work[at(DQ_ABOVE, n)] * b
-    for i in range(1 + 2 * pairs, m):
+    eliminate_rest(work, 1 + 2 * pairs, last, m, a, y_a, b, y_b)
+    substitute(work, last, m)
+
+
+@compiled_in_place
+def eliminate_rest(
+    work: Array, first: int, last: int, m: int, a: float, y_a: float, b: float, y_b: float
+) -> None:
+    """Eliminate the rows from `first` to row `m`, and as many from the other end, one by one."""
+    for i in range(first, m):
         a = 1.0 / (work[at(DIAG, i)] + (work[at(DQ_ABOVE, i)] * work[at(DQ_BELOW, i)]) * a)
         y_a = (work[at(RHS, i)] + work[at(DQ_ABOVE, i)] * y_a) * a
         work[at(Y, i)], work[at(CU, i)] = y_a, work[at(DQ_BELOW, i + 1)] * a
-    for j in range(last - 1 - 2 * pairs, m, -1):
+    for j in range(last - first, m, -1):
         b = 1.0 / (work[at(DIAG, j)] + (work[at(DQ_ABOVE, j + 1)] * work[at(DQ_BELOW, j + 1)]) * b)
         y_b = (work[at(RHS, j)] - work[at(DQ_BELOW, j + 1)] * y_b) * b
         work[at(Y, j)], work[at(CU, j)] = y_b, work[at(DQ_ABOVE, j)] * b
-    substitute(work, last, m)
 
 
 @compiled_in_place
