@@ -89,10 +89,13 @@ def error_of(work: Array, p: Array, nz: int) -> float:
         total += d
     if not total < np.inf:
         return np.inf
-    error = 0.0
-    for i in range(nz):
-        error = max(error, work[Y + i])
-    return error
+    for i in range(nz, nz + 3):
+        work[Y + i] = 0.0
+    a = b = c = d = 0.0  # four maxima at a time, as each waits for the one before it
+    for i in range(0, nz, 4):
+        a, b = max(a, work[Y + i]), max(b, work[Y + i + 1])
+        c, d = max(c, work[Y + i + 2]), max(d, work[Y + i + 3])
+    return max(a, b, c, d)
 
 
 @compiled_in_place
