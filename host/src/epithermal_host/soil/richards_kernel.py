@@ -30,19 +30,23 @@ RETURNS = 4  # of the surface to FLUX within a stage; beyond, the time step is r
 
 # The workspace is one array of FIELDS fields of STRIDE values: field F of node i is work[F + i].
 # Only because these distances are constants can the compiler prove that no field overlaps another
-# and compute several nodes with one instruction. STRIDE is no multiple of 512, so that the fields
-# do not compete for the same lines of the cache.
-STRIDE = 1032  # more than NODES_MOST
+# and compute several nodes with one instruction. STRIDE and the order of the fields matter as well:
+# a processor takes addresses that are equal modulo 4096 bytes (512 values) for the same one, and
+# delays a load after such a store. So a pass stores in fields before those that it loads.
+STRIDE = 1040  # more than NODES_MOST, and 16 modulo 512
 FIELDS = 31
-U, DU, TH_LIN, TH, DTH, H, DH, K, DK = range(0, 9 * STRIDE, STRIDE)  # K: half of it
-HS, FIRST_ROW, ROW, G, CLOSE = range(9 * STRIDE, 14 * STRIDE, STRIDE)  # of the table; tolerance
-# of the interface above a node: 1 / distance, flux, its derivatives in u of the nodes it separates
-PER_DZ, Q, DQ_ABOVE, DQ_BELOW = range(14 * STRIDE, 18 * STRIDE, STRIDE)
-DIAG, RHS, Y, CU = range(18 * STRIDE, 22 * STRIDE, STRIDE)  # Newton's matrix; eliminated rows
-W, TH_STAR, SINK, DSINK, TH_N, U_N = range(22 * STRIDE, 28 * STRIDE, STRIDE)
+DU, Y, CU, DIAG, RHS = range(0, 5 * STRIDE, STRIDE)  # eliminated rows; Newton's matrix
+TH, DTH = range(5 * STRIDE, 7 * STRIDE, STRIDE)
+# of the interface above a node: flux, its derivatives in u of the nodes above and below it
+Q, DQ_ABOVE, DQ_BELOW = range(7 * STRIDE, 10 * STRIDE, STRIDE)
+H, DH, K, DK = range(10 * STRIDE, 14 * STRIDE, STRIDE)  # K: half of it
+CLOSE, TH_LIN = range(14 * STRIDE, 16 * STRIDE, STRIDE)  # accepted distance from the curve
+ROW, G, U = range(16 * STRIDE, 19 * STRIDE, STRIDE)  # of the table, and u less its left end
+# HS to W are of the column: PER_DZ to the node above, CLOSE_WET THETA_SATURATED or THETA_ENTRY
+HS, FIRST_ROW, CLOSE_WET, PER_DZ, W = range(19 * STRIDE, 24 * STRIDE, STRIDE)
+SINK, DSINK, TH_STAR, TH_N, U_N = range(24 * STRIDE, 29 * STRIDE, STRIDE)
 # previous and largest allowed step of a node whose steps change sign
-DU_OLD, DU_MOST = range(28 * STRIDE, 30 * STRIDE, STRIDE)
-CLOSE_WET = 30 * STRIDE  # THETA_SATURATED or THETA_ENTRY
+DU_OLD, DU_MOST = range(29 * STRIDE, 31 * STRIDE, STRIDE)
 # parameters of the column (PARAMETERS)
 P0, P_OPT, P2_HIGH, P2_LOW, P3, RATE_HIGH, RATE_LOW, OMEGA_C = range(8)  # Feddes
 U_POND, U_DRY, U_GIVEN, U_BOTTOM = range(8, 12)  # heads at the boundaries, as u
