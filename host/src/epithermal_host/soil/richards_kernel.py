@@ -245,7 +245,7 @@ def eliminate(work: Array, count: int) -> None:
 def eliminate_rest(
     work: Array, first: int, last: int, m: int, a: float, y_a: float, b: float, y_b: float
 ) -> None:
-    """Eliminate the rows from `first` to row `m`, and as many from the other end, one by one."""
+    """Solve on from `first` to row `m`, and likewise from the other end, one row at a time."""
     for i in range(first, m):
         a = 1.0 / (work[at(DIAG, i)] + (work[at(DQ_ABOVE, i)] * work[at(DQ_BELOW, i)]) * a)
         y_a = (work[at(RHS, i)] + work[at(DQ_ABOVE, i)] * y_a) * a
