@@ -95,7 +95,7 @@ def error_of(work: Array, p: Array, nz: int) -> float:
     for i in range(0, nz, 4):
         a, b = max(a, work[Y + i]), max(b, work[Y + i + 1])
         c, d = max(c, work[Y + i + 2]), max(d, work[Y + i + 3])
-    return max(a, b, c, d)
+    return float(max(a, b, c, d))
 
 
 @compiled_in_place
