@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -44,11 +45,15 @@ def site(folder: Path, years: int) -> Path:
     return path
 
 
-def cpu_s(*arguments: str) -> float:
-    """Return the processor time of a command of the host, the median of several runs [s]."""
-    ours = [sys.executable, "-m", "epithermal_host", *arguments]
+def cpu_s(out: Path, *arguments: str) -> float:
+    """Return the processor time of a command of the host, the median of several runs [s].
+
+    `out` is removed before each: a finished site would not be computed again.
+    """
+    ours = [sys.executable, "-m", "epithermal_host", *arguments, "--out", str(out)]
     runs = []
     for _ in range(RUNS):
+        shutil.rmtree(out, ignore_errors=True)
         done = subprocess.run(
             [sys.executable, "-c", CHILD, *ours], capture_output=True, text=True, check=True
         )
@@ -65,9 +70,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             path = site(Path(name), years)
             field = ("evaluate", str(RELEASED), "--field", str(path), "--workers", "1")
-            figures[f"evaluate_{years}y_cpu_s"] = cpu_s(*field, "--out", f"{name}/field")
+            figures[f"evaluate_{years}y_cpu_s"] = cpu_s(Path(name, "field"), *field)
             fit = ("calibrate", str(path), "--bundle", str(RELEASED))
-            figures[f"calibrate_{years}y_cpu_s"] = cpu_s(*fit, "--out", f"{name}/calibrated")
+            figures[f"calibrate_{years}y_cpu_s"] = cpu_s(Path(name, "calibrated"), *fit)
     for command in ("evaluate", "calibrate"):
         more = figures[f"{command}_3y_cpu_s"] - figures[f"{command}_1y_cpu_s"]
         figures[f"{command}_further_year_cpu_s"] = more / (YEARS[1] - YEARS[0])

@@ -18,7 +18,14 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
-from epithermal_host.evaluation.methods import COSMIC, COUNTS, NETWORK, USUAL_FILTERED, WITH_WEATHER
+from epithermal_host.evaluation.methods import (
+    COSMIC,
+    COUNTS,
+    NETWORK,
+    USUAL_FILTERED,
+    WITH_WEATHER,
+    filtered,
+)
 from epithermal_host.reports import field, field_html, field_judge
 from epithermal_host.reports.field_result import LaterLine, Options, OwnRetraining
 from epithermal_host.studies import population_check
@@ -29,6 +36,7 @@ FIRST = datetime.datetime(2024, 4, 1, tzinfo=datetime.UTC)
 DAYS, N_CPH, SAMPLED = 130, 3000.0, 3
 QUIET = Options(workers=1, progress=False)
 DARK = range(90, 103)  # days without counts: more than a state outlives
+FILTERS = tuple(filtered(COSMIC, t_d) for t_d in (1.0, 2.0, 5.0, 10.0, 20.0))
 WETTER = 0.05  # of the probes against the field
 SITE = made_up_site(
     rain("days.csv", "rain"),
@@ -69,7 +77,7 @@ def judged(site_toml, tmp_path_factory):
 def test_all_methods_are_evaluated_on_the_same_days_with_counts_and_probes(judged):
     place = judged[0].places[0]
     assert [(x.method, x.inputs) for x in place.lines] == [
-        (COSMIC, ""), (USUAL_FILTERED, ""), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
+        (COSMIC, ""), *((name, "") for name in FILTERS), (NETWORK, COUNTS), (NETWORK, WITH_WEATHER),
     ]  # fmt: skip
     assert {x.probes.days for x in place.lines} == {DAYS - len(DARK)}
     spin_up = open_bundle(BUNDLE).spin_up_steps
@@ -133,7 +141,7 @@ def test_without_rain_there_are_counts_alone(site_toml, tmp_path):
     dry = site_toml.with_name("dry.toml")
     dry.write_text(text[: text.index("[rain]")] + text[text.index("[sampling]") :], "utf-8")
     done, _ = field.run(BUNDLE, [dry], tmp_path, QUIET)
-    assert [e.inputs for e in done.places[0].estimates] == ["", "", COUNTS]
+    assert [e.inputs for e in done.places[0].estimates] == [*[""] * 6, COUNTS]
 
 
 def test_the_page_is_one_file_and_states_that_nothing_was_fitted(judged):
@@ -153,6 +161,56 @@ def test_table_page_and_data_state_the_share_of_hours_corrected(judged):
     assert "<h2>Corrections</h2>" in page.read_text("utf-8")
     (site,) = json.loads((page.parent / field.DATA).read_text())["sites"]
     assert site["corrected_share"] == {"pressure": 1.0, "humidity": 1.0, "intensity": None}
+
+
+def test_a_site_without_a_monitor_is_evaluated_with_a_warning(judged):
+    done, page = judged
+    warning = "no hour is corrected for intensity"
+    assert warning in field.table(done) and warning in page.read_text("utf-8")
+    (site,) = json.loads((page.parent / field.DATA).read_text())["sites"]
+    assert any(warning in note for note in site["notes"])
+
+
+def test_grade_parts_of_the_error_and_differences_are_in_table_page_and_data(judged):
+    done, page = judged
+    place, text = done.places[0], page.read_text("utf-8")
+    assert place.truth.grade == "B" and place.truth.profiles == 1
+    assert "truth of grade B (one profile, +0.050 m3/m3 from the samples)" in field.table(done)
+    assert "truth of grade B, one profile" in text
+    assert all(f"<h2>{name}</h2>" in text for name in ("Differences", "Parts of the error"))
+    assert "usual 5 d" not in text
+    best = min(place.lines[1:6], key=lambda x: x.probes.ubrmse)
+    assert place.best_filter == best.method == FILTERS[0]  # the soil is the same in every depth
+    assert [(d.inputs, d.against) for d in place.differences] == [
+        (inputs, name) for inputs in (COUNTS, WITH_WEATHER) for name in (FILTERS[0], COSMIC)
+    ]
+    by_inputs = {x.inputs: x for x in place.lines[6:]}
+    for d in place.differences:
+        other = next(x for x in place.lines if x.method == d.against)
+        own = by_inputs[d.inputs].probes.ubrmse
+        assert d.ubrmse.value == pytest.approx(own - other.probes.ubrmse)
+        assert d.ratio == pytest.approx(own / other.probes.ubrmse)
+        assert d.ubrmse.low < d.ubrmse.value < d.ubrmse.high
+    (verdict, _) = done.verdicts
+    assert (verdict.grade, verdict.inputs, verdict.sites) == ("B", COUNTS, 1)
+    assert verdict.worst == verdict.ratio == place.differences[0].ratio
+    data = json.loads((page.parent / field.DATA).read_text())
+    assert data["verdicts"][0]["grade"] == data["sites"][0]["truth"]["grade"] == "B"
+    line = data["sites"][0]["lines"][0]
+    assert set(line["split"]) == {"offset", "slow", "fast"}
+    assert line["slope_free"]["rmse"] <= line["probes"]["ubrmse"]
+
+
+def test_days_beyond_the_pore_space_do_not_enter_the_filters(judged):
+    place = judged[0].places[0]
+    series, pore_space = place.series, 1.0 - 1.3 / 2.65
+    wet = dataclasses.replace(series, theta_classical=series.theta_classical.copy())
+    wet.theta_classical[40:43] = pore_space + 0.2
+    dry = dataclasses.replace(series, theta_classical=series.theta_classical.copy())
+    dry.theta_classical[40:43] = np.nan
+    shown, expected = (field_judge.filter_at_site(place.site_file, x, 10.0) for x in (wet, dry))
+    np.testing.assert_array_equal(shown, expected)
+    assert shown[41] < 0.32
 
 
 def test_a_site_calibrated_on_its_probes_is_evaluated_with_a_warning(site_toml, tmp_path):
@@ -184,8 +242,8 @@ def test_the_page_escapes_every_name_that_a_file_brings(judged):
 
 
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium here")
-def test_a_browser_shows_the_picture_of_each_site(judged, tmp_path):
-    assert browser.verdict(judged[1], tmp_path) == (1, 1, 0, 0)
+def test_a_browser_shows_the_picture_of_each_site_and_of_the_differences(judged, tmp_path):
+    assert browser.verdict(judged[1], tmp_path) == (2, 2, 0, 0)
 
 
 def test_the_command_prints_the_table_and_refuses_a_run_beside_sites(site_toml, tmp_path, capsys):
@@ -272,11 +330,25 @@ def test_inversion_and_filter_at_a_forest_of_roaring_fork(shared, monkeypatch, t
     monkeypatch.setenv("EPITHERMAL_SHARED", str(shared))
     site = ROOT / "tests/field/roaring-fork-f3.toml"
     done, _ = field.run(BUNDLE, [site], tmp_path, QUIET)
-    inversion, filtered = done.places[0].lines[:2]
+    place = done.places[0]
+    inversion = place.lines[0]
+    usual = next(x for x in place.lines if x.method == USUAL_FILTERED)
     # an independent computation with Desilets' function: r 0.880 bare, 0.968 filtered
     assert inversion.probes.r == pytest.approx(0.88, abs=0.05)
-    assert filtered.probes.r == pytest.approx(0.968, abs=0.01)
-    assert filtered.probes.ubrmse < 0.7 * inversion.probes.ubrmse
+    assert usual.probes.r == pytest.approx(0.968, abs=0.01)
+    assert usual.probes.ubrmse < 0.7 * inversion.probes.ubrmse
     assert done.places[0].rain_share > 0.9
+    assert place.truth.grade == "C" and "-0.153 m3/m3 from the samples" in place.truth.reason
+    assert place.best_filter in FILTERS
+    parts = usual.split
+    total = np.sqrt(parts.offset**2 + parts.slow**2 + parts.fast**2)
+    assert total == pytest.approx(usual.probes.ubrmse, rel=0.1)
+    assert usual.slope_free.rmse == pytest.approx(
+        float(np.nanstd(place.series.truth[field_judge.days_with_probes(place.series)]))
+        * np.sqrt(1.0 - usual.probes.r**2)
+    )
+    against = {d.against: d for d in place.differences if d.inputs == COUNTS}
+    assert set(against) == {COSMIC, place.best_filter}
+    assert all(d.ubrmse.low < d.ubrmse.value < d.ubrmse.high for d in against.values())
     networks = [x for x in done.places[0].lines if x.method == NETWORK]
     assert len(networks) == 3 and all(0.0 < x.probes.ubrmse < 0.2 for x in networks)

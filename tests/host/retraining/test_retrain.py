@@ -20,12 +20,14 @@ from epithermal_edge.inference.bundle import open_bundle
 from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.cli.main import main
 from epithermal_host.compute.crew import crew
-from epithermal_host.evaluation.input_sets import input_sets
+from epithermal_host.evaluation.methods import input_sets
 from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import read_site
+from epithermal_host.reports import field_retrained, field_store
 from epithermal_host.reports.field import evaluate_sites
 from epithermal_host.reports.field_calibrated import NetworkInputs
-from epithermal_host.reports.field_result import Calibrated, Options
+from epithermal_host.reports.field_result import Calibrated, Fitted, Options
+from epithermal_host.reports.field_retrained import fit_sites
 from epithermal_host.retraining import head_fit
 from epithermal_host.retraining.head_fit import SiteDays, check_days, decide, fit_change
 from epithermal_host.retraining.rehearsal import Moments, Rehearsal
@@ -322,16 +324,40 @@ def test_a_level_needs_three_sampling_days_and_a_gain_on_days_left_out(series):
     assert "gained" in fit_level(series, released, scattered, np.inf).reason
 
 
-def test_the_field_report_evaluates_a_retraining_on_later_days_only(
-    site_toml, series, finished_run
-):
-    site = read_site(site_toml)
+@pytest.fixture(scope="module")
+def two_sites(site_toml, series) -> list[Calibrated]:
+    """The site, and a twin of it with another name."""
     sets = input_sets(series.features[None].astype(np.float32), np.array([True]))
-    here = Calibrated(site, series, tuple(NetworkInputs(x, series.cosmic_n_cph) for x in sets))
-    twin = dataclasses.replace(here, series=dataclasses.replace(series, name="twin"))
+    inputs = tuple(NetworkInputs(x, series.cosmic_n_cph) for x in sets)
+    here = Calibrated(read_site(site_toml), series, inputs)
+    return [here, dataclasses.replace(here, series=dataclasses.replace(series, name="twin"))]
+
+
+def test_the_field_report_evaluates_a_retraining_on_later_days_only(two_sites, finished_run):
     with crew(1) as who:
-        report = evaluate_sites(open_bundle(BUNDLE), [here, twin], who, Options(finished_run))
+        report = evaluate_sites(open_bundle(BUNDLE), two_sites, who, Options(finished_run))
     assert report.places[0].site_file.name == "made-up"
     seasons = report.places[0].lines[0].seasons
     assert set(seasons) == {"March to May", "June to August"}
     assert sum(s.days for s in seasons.values()) == report.places[0].lines[0].probes.days
+
+
+def test_retraining_of_the_field_report_is_stored_site_by_site(
+    two_sites, finished_run, tmp_path, monkeypatch
+):
+    def fit() -> list[Fitted]:
+        with crew(1) as who:
+            return fit_sites(open_bundle(BUNDLE), two_sites, who, finished_run, None, tmp_path)
+
+    first = fit()
+    assert first[0].estimates
+    monkeypatch.delattr(field_retrained, "rehearse")  # it must not be needed
+    for own, stored in zip(first, fit(), strict=True):
+        assert repr(own.own) == repr(stored.own)
+        for x, y in zip(own.estimates, stored.estimates, strict=True):
+            assert (x.method, x.inputs) == (y.method, y.inputs)
+            np.testing.assert_array_equal(x.theta, y.theta)
+            np.testing.assert_array_equal(x.sigma, y.sigma)
+    field_store.path_of(tmp_path, "twin", ".retrained.json").unlink()
+    with pytest.raises(NameError):
+        fit()

@@ -9,6 +9,7 @@ import numpy as np
 from epithermal_host.arrays import Array
 
 FILTER_T_D = 5.0  # the usual characteristic time [d]
+PEER_T_D = (1.0, 2.0, 5.0, 10.0, 20.0)  # shown at real sites [d]
 BEST_T_D = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0)
 
 
@@ -44,6 +45,15 @@ def exponential_filter(theta: Array, t_d: float) -> Array:
         gain, dt = np.where(observed, new_gain, gain), np.where(observed, 0.0, dt)
         out[:, day] = m
     return out
+
+
+def filter_within_pores(theta: Array, t_d: float, pore_space: float) -> Array:
+    """Filter a series (T,) [m3 m-3] without the days on which it exceeds the soil's pore space.
+
+    More water than the pores hold is not in the soil: it is snow, or water on the ground.
+    """
+    within = np.where(theta > pore_space, np.nan, theta)
+    return np.asarray(exponential_filter(within[None], t_d)[0])
 
 
 def best_t(theta: Array, cost: Callable[[Array], float]) -> float:

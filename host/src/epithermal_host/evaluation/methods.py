@@ -1,4 +1,4 @@
-"""Name every method that is evaluated, and every set of inputs of the network.
+"""Name every method that is evaluated, and define every set of inputs of the network.
 
 The names appear in reports and in their JSON files.
 """
@@ -6,13 +6,23 @@ The names appear in reports and in their JSON files.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
+import numpy as np
+
+from epithermal_host.arrays import Array32, Mask
 from epithermal_host.evaluation.exponential_filter import FILTER_T_D
+from epithermal_host.training.series import DESCRIPTION, NAMES, counts_alone, mask
+
+
+def filtered(inversion: str, t_d: float) -> str:
+    """Name an inversion with the exponential filter of a T [d]."""
+    return f"{inversion} + filter {t_d:g} d"
 
 
 def usual_filtered(inversion: str) -> str:
     """Name an inversion with the exponential filter of the usual T."""
-    return f"{inversion} + filter {FILTER_T_D:g} d"
+    return filtered(inversion, FILTER_T_D)
 
 
 def best_filtered(inversion: str) -> str:
@@ -61,3 +71,38 @@ def network_with(inputs: str) -> str:
 def short(method: str) -> str:
     """Shorten the name of a filtered inversion for a legend."""
     return re.sub(r"^.* inversion \+ ", "with ", method)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputSet:
+    """A set of inputs of a station, and the soils that have it."""
+
+    label: str
+    features: Array32  # (S, T, F)
+    soils: Mask  # (S,)
+
+
+def input_sets(features: Array32, weather: Mask) -> tuple[InputSet, ...]:
+    """Mask the features to each set of inputs that at least one soil has.
+
+    Parameters
+    ----------
+    features : (S, T, F)
+    weather : (S,)
+        Soils with rain and ET0.
+
+    Returns
+    -------
+    tuple of InputSet
+        Counts alone; with weather; also with the soil; counts alone without the vegetation.
+    """
+    counts, plain = counts_alone(features), mask(features, soil=True)
+    described = weather & (features[..., DESCRIPTION] != 0.0).any(axis=(1, 2))
+    covered = (features[..., NAMES.index("cover_known")] > 0.0).any(axis=1)
+    sets = (
+        InputSet(COUNTS, counts, np.ones(len(weather), dtype=bool)),
+        InputSet(WITH_WEATHER, plain, weather),
+        InputSet(WITH_SOIL, features, described),
+        InputSet(COVER_UNKNOWN, mask(counts, cover=True), covered),
+    )
+    return tuple(s for s in sets if s.soils.any())

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Z90, Array, Integers, Mask
 
 ENOUGH_DAYS = 30  # soils with fewer days are omitted from the medians of r and KGE
+SLOW_D = 31  # width of the running mean that separates slow from fast [d]
 STEADY = 1e-9  # standard deviation of a series that varies by rounding only [m3 m-3]
 
 
@@ -27,6 +29,26 @@ class Stats:
     r: float  # median over the soils whose truth varies on enough days; NaN without such a soil
     kge: float  # median over the same soils
     coverage_90: float  # share of the truth within the 90 % interval; NaN without sigma
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Parts of ubRMSE [m3 m-3]: its square is about the sum of theirs.
+
+    The sum is exact but for twice the covariance of slow and fast part.
+    """
+
+    offset: float  # RMS of the years' means, without the mean of all days
+    slow: float  # RMS of the running mean within a year, without the year's mean
+    fast: float  # RMS of the rest
+
+
+@dataclass(frozen=True, slots=True)
+class SlopeFree:
+    """Regression of the truth on an estimate."""
+
+    rmse: float  # of its residuals: error of the pattern alone [m3 m-3]
+    slope: float  # truth against estimate; under 1: the estimate's swings are too large
 
 
 def stats(truth: Array, estimate: Array, judged: Mask, sigma: Array | None = None) -> Stats:
@@ -96,3 +118,51 @@ def rms(error: Array) -> float:
     """Compute the root mean square of the finite values; NaN without any."""
     error = error[np.isfinite(error)]
     return float(np.sqrt(np.mean(error * error))) if error.size else float("nan")
+
+
+def split_error(
+    error: Array, judged: Mask, day_end_s: Array, year: Integers, slow_d: int = SLOW_D
+) -> Split:
+    """Split an error into offset between years, slow and fast part.
+
+    Parameters
+    ----------
+    error : (T,) [m3 m-3]
+        Estimate minus truth, finite on the evaluated days.
+    judged : (T,)
+        Days to evaluate, at least one.
+    day_end_s : (T,) [s, UTC]
+        Ascending.
+    year : (T,)
+        Year of each day; the running mean does not pass from one to the next.
+    slow_d :
+        Width of the running mean, centred, over the evaluated days within it [d].
+    """
+    own, e = year[judged], error[judged]
+    _, which = np.unique(own, return_inverse=True)
+    mean = np.bincount(which, e) / np.bincount(which)
+    inside = e - mean[which]
+    slow = _running_mean(inside, np.round(day_end_s[judged] / DAY_S), own, slow_d)
+    return Split(rms(mean[which] - e.mean()), rms(slow), rms(inside - slow))
+
+
+def slope_free(truth: Array, estimate: Array, judged: Mask) -> SlopeFree:
+    """Regress the truth (T,) on the estimate (T,) over the evaluated days (T,) [m3 m-3].
+
+    A constant estimate has slope 0: the residuals are then the truth's own variation.
+    """
+    t, e = truth[judged] - truth[judged].mean(), estimate[judged] - estimate[judged].mean()
+    power = float(e @ e)
+    slope = float(t @ e) / power if power > e.size * STEADY**2 else 0.0
+    return SlopeFree(rms(t - slope * e), slope)
+
+
+def _running_mean(value: Array, day: Array, year: Integers, width_d: int) -> Array:
+    """Average over the days of the same year within half the width of each day."""
+    half = (width_d - 1) // 2
+    total = np.concatenate([[0.0], np.cumsum(value)])
+    first = np.maximum(np.searchsorted(day, day - half), np.searchsorted(year, year))
+    last = np.minimum(
+        np.searchsorted(day, day + half, side="right"), np.searchsorted(year, year, side="right")
+    )
+    return np.asarray((total[last] - total[first]) / (last - first))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.evaluation.baselines import Baseline
-from epithermal_host.evaluation.input_sets import InputSet
+from epithermal_host.evaluation.methods import InputSet
 from epithermal_host.evaluation.unseen import Unseen
 
 

@@ -97,6 +97,13 @@ def warn_of_shares(shares: Shares) -> tuple[str, ...]:
     )
 
 
+def warn_without_monitor(shares: Shares) -> tuple[str, ...]:
+    """Return a warning where raw counts are not corrected for intensity at all."""
+    if math.isnan(shares.pressure) or math.isfinite(shares.intensity):
+        return ()
+    return ("no hour is corrected for intensity: there is no [incoming], and f_i is 1",)
+
+
 def describe_reading(result: ReadResult) -> tuple[str, ...]:
     """Report damaged lines, files without a record and columns that were not read."""
     notes = list(result.unread)

@@ -70,6 +70,14 @@ TABLES: dict[str, tuple[Key, ...]] = {
         ),
         Key("season_begins", int, "first month evaluated", default=1, low=1, high=12),
         Key("season_ends", int, "last month evaluated", default=12, low=1, high=12),
+        Key(
+            "truth_grade",
+            str,
+            "A, B or C: grade of the truth, in place of the one from probes and samples",
+            default="",
+            pattern="[ABC]?",
+        ),
+        Key("truth_reason", str, "why truth_grade is given; needed with it", default=""),
     ),
     "soil": (
         Key("texture", str, "USDA class, information only", default=""),

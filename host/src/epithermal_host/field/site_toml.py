@@ -157,6 +157,8 @@ class SiteFile:
     probes: tuple[Probe, ...]
     n_cph: float | None = None  # given or converted scale of the response; None: from the samples
     n_sigma: float = NAN  # relative standard error of n_cph
+    truth_grade: str = ""  # A, B or C; empty: from probes and samples
+    truth_reason: str = ""  # why it is given
 
 
 def read_site(path: Path) -> SiteFile:
@@ -246,6 +248,8 @@ class _Builder:
         where = values["site"]
         site = _site(where, values["soil"], values.get("cover"), values.get("incoming"))
         n_cph, n_sigma = _known_scale(where, site)
+        if bool(where["truth_grade"]) != bool(where["truth_reason"].strip()):
+            self.faults.append("site.truth_grade: set it together with truth_reason, or neither")
         return SiteFile(
             path=self.path,
             name=where["name"],
@@ -269,6 +273,8 @@ class _Builder:
             ),
             n_cph=n_cph,
             n_sigma=n_sigma,
+            truth_grade=where["truth_grade"],
+            truth_reason=where["truth_reason"].strip(),
         )
 
     def _path(self, name: str) -> Path:

@@ -17,7 +17,7 @@ from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array
 from epithermal_host.compute.crew import Crew
 from epithermal_host.config.instrument import SAMPLING_SIGMA
-from epithermal_host.evaluation.input_sets import InputSet, input_sets
+from epithermal_host.evaluation.methods import InputSet, input_sets
 from epithermal_host.field.calibration_fit import HISTORY_D
 from epithermal_host.field.network_n import candidates, network_fit, network_theta, stream
 from epithermal_host.field.series import (

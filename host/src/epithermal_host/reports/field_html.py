@@ -13,13 +13,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 STRONG = (NETWORK, OTHERS, RETRAINED)  # methods whose rows are in bold
 
 
-def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
+def page(report: FieldReport, pictures: Mapping[str, bytes], verdicts: str = "") -> str:
     """Return the page as text.
 
     Parameters
     ----------
     pictures :
         PNGs by file name, one for each site.
+    verdicts :
+        Name of the picture of all sites, if there is one.
     """
     name = f"{report.bundle.name} {report.bundle.version}"
     lines = [x for place in report.places for x in place.lines]
@@ -31,6 +33,7 @@ def page(report: FieldReport, pictures: Mapping[str, bytes]) -> str:
         name=name,
         report=report,
         pictures=pictures,
+        verdicts=pictures.get(verdicts),
         strong=STRONG,
         inversion=next((m.ubrmse for m in report.medians if m.method in classical), float("nan")),
         inversion_at=_inversion_at,

@@ -10,13 +10,25 @@ from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.compute.crew import Crew
-from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
-from epithermal_host.evaluation.methods import NETWORK, inversion_by, usual_filtered
-from epithermal_host.evaluation.metrics import Stats, rms, stats
+from epithermal_host.evaluation.block_bootstrap import ubrmse_difference
+from epithermal_host.evaluation.exponential_filter import PEER_T_D, filter_within_pores
+from epithermal_host.evaluation.methods import NETWORK, filtered, inversion_by
+from epithermal_host.evaluation.metrics import Stats, rms, slope_free, split_error, stats
 from epithermal_host.field.days import month_of, year_of
+from epithermal_host.field.remarks import MINERAL_G_CM3
 from epithermal_host.field.series import FieldSeries
-from epithermal_host.reports.field_result import Calibrated, Estimate, Line, Place, Sampled
+from epithermal_host.field.site_toml import SiteFile
+from epithermal_host.reports.field_result import (
+    Calibrated,
+    Difference,
+    Estimate,
+    Estimated,
+    Line,
+    Place,
+    Sampled,
+)
 from epithermal_host.retraining.site_days import Samples, read_samples
+from epithermal_host.retraining.truth_grade import count_profiles, grade_truth
 from epithermal_host.training.series import NAMES
 
 SEASONS = {
@@ -28,42 +40,36 @@ SEASONS = {
 SEASON_DAYS = 20  # a season with fewer is not evaluated
 
 
-def evaluate_site(
-    bundle: Bundle,
-    site: Calibrated,
-    who: Crew,
-    runtime_name: str | None = None,
-    more: Sequence[Estimate] = (),
-) -> tuple[Place, str]:
-    """Evaluate all methods at one site.
-
-    Parameters
-    ----------
-    more :
-        Estimates of further methods.
-
-    Returns
-    -------
-    Place, str
-        Results, and the name of the runtime.
-    """
-    series = site.series
-    inversion = inversion_by(str(site.file.site.response))
-    estimates = [Estimate(inversion, "", series.theta_classical, None)]
-    filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
-    estimates.append(Estimate(usual_filtered(inversion), "", filtered, None))
-    runtime = ""
+def estimate_site(
+    bundle: Bundle, site: Calibrated, who: Crew, runtime_name: str | None = None
+) -> Estimated:
+    """Run the network at a site with each set of inputs, and count the profiles of its probes."""
+    restart, networks, runtime = site.series.restart[None], [], ""
     for inputs in (x.inputs for x in site.network_inputs):
         stream = estimate_series(
-            bundle, inputs.features, who, restart=series.restart[None], runtime_name=runtime_name
+            bundle, inputs.features, who, restart=restart, runtime_name=runtime_name
         )
-        estimates.append(Estimate(NETWORK, inputs.label, stream.y[0, :, 0], stream.y[0, :, 1]))
+        networks.append(Estimate(NETWORK, inputs.label, stream.y[0, :, 0], stream.y[0, :, 1]))
         runtime = stream.runtime
-    estimates += more
+    return Estimated(site, tuple(networks), runtime, count_profiles(site.file, site.series))
+
+
+def evaluate_site(bundle: Bundle, here: Estimated, more: Sequence[Estimate] = ()) -> Place:
+    """Score all methods at one site; `more` are estimates of further methods."""
+    site, series = here.site, here.site.series
+    inversion = inversion_by(str(site.file.site.response))
+    estimates = [Estimate(inversion, "", series.theta_classical, None)]
+    estimates += [
+        Estimate(filtered(inversion, t_d), "", filter_at_site(site.file, series, t_d), None)
+        for t_d in PEER_T_D
+    ]
+    estimates += [*here.networks, *more]
     shares = {name: float(series.features[:, NAMES.index(name)].mean())
               for name in ("rain_known", "et0_known")}  # fmt: skip
     anchor, samples = probe_anchor(series), read_samples(site.file)
-    place = Place(
+    lines = _score_methods(bundle, series, anchor, samples, estimates)
+    best = name_best_filter(lines, inversion)
+    return Place(
         series=series,
         network_inputs=site.network_inputs,
         site_file=site.file,
@@ -72,9 +78,43 @@ def evaluate_site(
         anchor=anchor,
         samples=samples,
         estimates=tuple(estimates),
-        lines=_score_methods(bundle, series, anchor, samples, estimates),
+        lines=lines,
+        truth=grade_truth(site.file, series, samples, here.profiles),
+        best_filter=best,
+        differences=_compare(series, here.networks, estimates, (best, inversion)) if lines else (),
     )
-    return place, runtime
+
+
+def filter_at_site(site_file: SiteFile, series: FieldSeries, t_d: float) -> Array:
+    """Filter the inversion (T,) of a site, without days beyond the soil's pore space."""
+    pore_space = 1.0 - float(site_file.site.bulk_density_g_cm3) / MINERAL_G_CM3
+    return filter_within_pores(series.theta_classical, t_d, pore_space)
+
+
+def name_best_filter(lines: Sequence[Line], inversion: str) -> str:
+    """Name the filter with the smallest ubRMSE, which only the probes could show; or ''."""
+    names = [filtered(inversion, t_d) for t_d in PEER_T_D]
+    known = [x for x in lines if x.method in names and np.isfinite(x.probes.ubrmse)]
+    return min(known, key=lambda x: x.probes.ubrmse).method if known else ""
+
+
+def _compare(
+    series: FieldSeries,
+    networks: Sequence[Estimate],
+    estimates: Sequence[Estimate],
+    others: Sequence[str],
+) -> tuple[Difference, ...]:
+    """Compare the network with other methods, by name; both on the evaluated days."""
+    judged = days_with_probes(series)
+    errors = {e.method: (e.theta - series.truth)[judged] for e in estimates if e.method in others}
+    out = []
+    for e in networks:
+        own = (e.theta - series.truth)[judged]
+        for name in others:
+            ratio = float(np.std(own) / np.std(errors[name]))
+            difference = ubrmse_difference(own, errors[name])
+            out.append(Difference(e.inputs, name, ratio, difference))
+    return tuple(out)
 
 
 def probe_anchor(series: FieldSeries) -> float:
@@ -115,7 +155,7 @@ def _score_methods(
     if not judged.any():
         return ()
     settled = judged & after_spin_up(series.restart, bundle.spin_up_steps)
-    month = month_of(series.day_end_s)
+    month, year = month_of(series.day_end_s), year_of(series.day_end_s)
     parts = {name: judged & np.isin(month, months) for name, months in SEASONS.items()}
     truth, out = series.truth[None], []
     for e in estimates:
@@ -136,6 +176,8 @@ def _score_methods(
                 ubrmse_in_years=rms_within_years(e.theta - series.truth, judged, series.day_end_s),
                 seasons={n: score(d) for n, d in parts.items() if d.sum() >= SEASON_DAYS},
                 sampled=_score_samples(series, samples, e.theta),
+                split=split_error(e.theta - series.truth, judged, series.day_end_s, year),
+                slope_free=slope_free(series.truth, e.theta, judged),
             )
         )
     return tuple(out)

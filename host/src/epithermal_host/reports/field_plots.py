@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from epithermal_host.evaluation.methods import (
     WITH_WEATHER,
     network_with,
     short,
-    usual_filtered,
 )
 from epithermal_host.field.days import middle_of
 from epithermal_host.rendering.plots import (
@@ -34,7 +34,7 @@ from epithermal_host.rendering.plots import (
     row_slices,
     shade_days,
 )
-from epithermal_host.reports.field_result import Place
+from epithermal_host.reports.field_result import Difference, Place
 
 SHOWN = (COUNTS, WITH_WEATHER)
 
@@ -55,6 +55,39 @@ def picture(place: Place) -> bytes:
             _draw_counts(panels[2 * row + 1], place, counts, shown)
         legend_above(figure, panels[0], 4)
         return png(figure)
+
+
+def verdicts(places: Sequence[Place]) -> bytes:
+    """Plot the network's ubRMSE minus that of the best filter at each site, as a PNG.
+
+    Sites are sorted by the grade of their truth; bars are 90 % intervals.
+    """
+    known = sorted((p for p in places if p.differences), key=lambda p: p.truth.grade or "D")
+    with plot_style():
+        figure = new_figure(7.0, 1.4 + 0.32 * len(known))
+        axes = figure.subplots()
+        for i, inputs in enumerate(SHOWN):
+            rows = [(row, d) for row, place in enumerate(known) for d in place.differences
+                    if d.inputs == inputs and d.against == place.best_filter]  # fmt: skip
+            if rows:
+                _draw_differences(axes, rows, 0.12 * (2 * i - 1), COLOURS[i], network_with(inputs))
+        axes.axvline(0.0, c="k", lw=0.8)
+        names = [f"{place.series.name} ({place.truth.grade or '-'})" for place in known]
+        axes.set_yticks(range(len(known)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"ubRMSE minus that of the best filter [{UNIT}]; left of 0: better")
+        legend_above(figure, axes, 2)
+        return png(figure)
+
+
+def _draw_differences(
+    axes: Any, rows: Sequence[tuple[int, Difference]], shift: float, colour: str, label: str
+) -> None:
+    """Draw differences with their intervals, each in the row of its site."""
+    y = np.array([row for row, _ in rows]) + shift
+    value, low, high = np.array([(d.ubrmse.value, d.ubrmse.low, d.ubrmse.high) for _, d in rows]).T
+    axes.hlines(y, low, high, color=colour, lw=1.6)
+    axes.plot(value, y, "o", c=colour, ms=5.0, label=label)
 
 
 def corrected_counts(place: Place) -> Array:
@@ -102,8 +135,8 @@ def _draw_methods(axes: Any, place: Place, days: slice, time: Any) -> None:
     for e in place.estimates:
         if e.method == place.inversion:
             axes.plot(time, e.theta[days], ".", ms=3.0, c=GREY, label=e.method)
-        elif e.method == usual_filtered(place.inversion):
-            name = short(e.method)
+        elif e.method == place.best_filter:
+            name = f"{short(e.method)} (the best)"
             axes.plot(time, e.theta[days], c=VERMILION, lw=1.1, label=name)
     for i, e in enumerate(networks):
         if e is networks[-1] and e.sigma is not None:

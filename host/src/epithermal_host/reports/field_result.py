@@ -7,12 +7,15 @@ from pathlib import Path
 
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_host.arrays import Array
+from epithermal_host.evaluation.block_bootstrap import Interval
 from epithermal_host.evaluation.methods import inversion_by
-from epithermal_host.evaluation.metrics import Stats
+from epithermal_host.evaluation.metrics import SlopeFree, Split, Stats
+from epithermal_host.field.remarks import warn_without_monitor
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.reports.field_calibrated import NetworkInputs
 from epithermal_host.retraining.site_days import Samples
+from epithermal_host.retraining.truth_grade import Truth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,18 @@ class Line:
     ubrmse_in_years: float  # without each calendar year's bias, because N drifts [m3 m-3]
     seasons: dict[str, Stats]  # against the probes; seasons with enough days
     sampled: Sampled | None  # None: no sampling day besides the calibration day
+    split: Split  # of the error against the probes
+    slope_free: SlopeFree  # of the probes on the estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """ubRMSE of the network minus that of another method, on the same days."""
+
+    inputs: str  # of the network
+    against: str  # name of the other method
+    ratio: float  # of the two ubRMSE
+    ubrmse: Interval  # network minus the other; below 0: the network is better
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,16 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Estimated:
+    """A calibrated site with the estimates of the network; no score depends on them alone."""
+
+    site: Calibrated
+    networks: tuple[Estimate, ...]  # by set of inputs
+    runtime: str
+    profiles: int  # of probes in use
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """An evaluated site."""
 
@@ -70,11 +95,19 @@ class Place:
     samples: Samples
     estimates: tuple[Estimate, ...]
     lines: tuple[Line, ...]  # empty: no day with probes to evaluate
+    truth: Truth
+    best_filter: str  # method with the smallest ubRMSE of all filters, seen afterwards; or empty
+    differences: tuple[Difference, ...]  # network minus best filter, minus inversion
 
     @property
     def inversion(self) -> str:
         """Name of the inversion: the classical baseline, by the site's response."""
         return inversion_by(str(self.site_file.site.response))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Warnings about the records, their corrections and the calibration."""
+        return self.series.notes + warn_without_monitor(self.series.shares)
 
     @property
     def texture(self) -> str:
@@ -104,6 +137,14 @@ class OwnRetraining:
     lines: tuple[LaterLine, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """What networks that are fitted to probes give at a site."""
+
+    estimates: tuple[Estimate, ...]  # of a network fitted on the other sites
+    own: tuple[OwnRetraining, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Medians:
     """Medians over the sites of one method with one set of inputs."""
@@ -119,6 +160,21 @@ class Medians:
     ubrmse_settled: float  # [m3 m-3]
     ubrmse_in_years: float  # [m3 m-3]
     seasons: dict[str, tuple[int, float, float]]  # sites, ubRMSE, r
+    slope_free: float  # [m3 m-3]
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The network against the best filter at the sites of one grade of truth."""
+
+    grade: str
+    inputs: str
+    sites: int
+    ratio: float  # median of ubRMSE over that of the best filter
+    worst: float  # largest of them
+    better: int  # sites whose interval of the difference is below 0
+    worse: int  # above 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +186,7 @@ class FieldReport:
     campaign: str  # of the rehearsal when retraining; empty: nothing was fitted
     places: tuple[Place, ...]
     medians: tuple[Medians, ...]
+    verdicts: tuple[Verdict, ...]
     own: tuple[OwnRetraining, ...]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Mask
 from epithermal_host.bundles.hidden_states import HiddenStates
 from epithermal_host.compute.crew import Crew
-from epithermal_host.evaluation.exponential_filter import FILTER_T_D, exponential_filter
+from epithermal_host.evaluation.exponential_filter import FILTER_T_D
 from epithermal_host.evaluation.methods import (
     COUNTS,
     OTHERS,
@@ -27,10 +28,17 @@ from epithermal_host.evaluation.metrics import stats
 from epithermal_host.field.days import date_of
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
-from epithermal_host.reports.field_judge import days_with_probes
-from epithermal_host.reports.field_result import Calibrated, Estimate, LaterLine, OwnRetraining
+from epithermal_host.reports import field_store
+from epithermal_host.reports.field_judge import days_with_probes, filter_at_site
+from epithermal_host.reports.field_result import (
+    Calibrated,
+    Estimate,
+    Fitted,
+    LaterLine,
+    OwnRetraining,
+)
 from epithermal_host.retraining.head_fit import RISE_MAX, STRENGTHS, SiteDays, fit_change
-from epithermal_host.retraining.rehearsal import Rehearsal
+from epithermal_host.retraining.rehearsal import Rehearsal, rehearse
 from epithermal_host.retraining.result import Retraining
 from epithermal_host.retraining.retrain import retrain
 from epithermal_host.retraining.site_days import select_days, stream_network
@@ -48,6 +56,45 @@ class StreamedSite:
     site_file: SiteFile
     series: FieldSeries
     released: HiddenStates
+
+
+def fit_sites(
+    bundle: Bundle,
+    sites: Sequence[Calibrated],
+    who: Crew,
+    run_folder: Path,
+    runtime: str | None,
+    out: Path | None,
+) -> list[Fitted]:
+    """Evaluate retraining at every site; sites stored in `out` for the same inputs are read.
+
+    Parameters
+    ----------
+    run_folder :
+        Campaign with dataset.npz, for the rehearsal.
+    out :
+        Folder of the report; None: nothing is stored.
+    """
+    key = ""
+    paths: list[Path | None] = [None] * len(sites)
+    if out is not None:
+        paths = [field_store.path_of(out, x.series.name, ".retrained.json") for x in sites]
+        key = field_store.hash_fit([x.file for x in sites], bundle, runtime, run_folder)
+    known = [field_store.restore_fitted(path, key) if path else None for path in paths]
+    fitted = [done for done in known if done is not None]
+    if len(fitted) == len(sites):
+        return fitted
+    population = rehearse(bundle, run_folder, who, runtime_name=runtime)
+    streamed = stream_sites(bundle, sites, who, runtime)
+    fitted.clear()
+    for here, path, done in zip(streamed, paths, known, strict=True):
+        if done is None:
+            others = estimate_from_others(here, streamed, population)
+            done = Fitted(tuple(others), tuple(retrain_on_parts(bundle, here, population)))
+            if path is not None:
+                field_store.save_fitted(path, key, done)
+        fitted.append(done)
+    return fitted
 
 
 def stream_sites(
@@ -132,7 +179,7 @@ def _score_later_days(done: Retraining, days: Mask) -> tuple[LaterLine, ...]:
     series, after = done.series, done.theta()
     rows = split_years(series, days)
     truth = np.broadcast_to(series.truth, rows.shape)
-    filtered = exponential_filter(series.theta_classical[None], FILTER_T_D)[0]
+    filtered = filter_at_site(done.site_file, series, FILTER_T_D)
     inversion = inversion_by(str(done.site_file.site.response))
     named = [(usual_filtered(inversion), "", filtered)]
     for i, theta in enumerate(done.released.theta):

@@ -18,9 +18,8 @@ from epithermal_host.evaluation import particle_filter
 from epithermal_host.evaluation.baselines import baselines
 from epithermal_host.evaluation.evaluate import judged_days, with_weather
 from epithermal_host.evaluation.groups import groups
-from epithermal_host.evaluation.input_sets import input_sets
 from epithermal_host.evaluation.layers import LayerLine, columns, layer_lines
-from epithermal_host.evaluation.methods import NETWORK, best_filtered, network_with
+from epithermal_host.evaluation.methods import NETWORK, best_filtered, input_sets, network_with
 from epithermal_host.evaluation.metrics import Stats, rms, stats
 from epithermal_host.evaluation.result import Estimate, Judged, Options
 from epithermal_host.evaluation.stream_age import outages, since_start
