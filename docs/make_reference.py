@@ -110,7 +110,7 @@ def kind(key: Key) -> str:
         return f"`{key.pattern}`"
     bounded = key.low > -float("inf")
     text = KINDS[key.kind] + (f", {key.low:g} to {key.high:g}" if bounded else "")
-    return f"{text}, or a table by date" if key.by_date else text
+    return f"{text}, or a table by date" if key.yearly else text
 
 
 def default(key: Key) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from epithermal_edge.config.schema import TABLES
+from epithermal_edge.exports.forms import FORMS
 from epithermal_edge.exports.methods import describe, references, site_forms
-from epithermal_edge.exports.references import FORMS, REFERENCES
+from epithermal_edge.exports.references import REFERENCES
 from epithermal_edge.physics.response_forms import RESPONSES
 from epithermal_edge.site import Muons, Site
 

@@ -208,7 +208,7 @@ def read_attributes(path: Path) -> dict[str, str]:
 
 
 def forms_in_use(config: Config, *, dated: bool) -> list[str]:
-    """List the forms that a station uses, keys of exports.references.FORMS.
+    """List the forms that a station uses, keys of exports.forms.FORMS.
 
     Parameters
     ----------

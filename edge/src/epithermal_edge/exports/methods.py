@@ -9,7 +9,8 @@ from typing import get_args
 
 import numpy as np
 
-from epithermal_edge.exports.references import FORMS, REFERENCES, Reference
+from epithermal_edge.exports.forms import FORMS
+from epithermal_edge.exports.references import REFERENCES, Reference
 from epithermal_edge.inference.bundle import Bundle
 from epithermal_edge.physics.corrections import BetaForm, form_of_slope, pressure_coefficient
 from epithermal_edge.physics.plant_water import RootZone, SoilWater, field_capacity

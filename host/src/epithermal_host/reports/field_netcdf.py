@@ -68,7 +68,7 @@ def write(path: Path, place: Place, bundle: Bundle) -> int:
 
 
 def forms_in_use(place: Place, bundle: Bundle) -> list[str]:
-    """List the forms behind the estimates, keys of exports.references.FORMS."""
+    """List the forms behind the estimates, keys of exports.forms.FORMS."""
     file = place.site_file
     dated = file.biomass is not None
     forms = [*methods.biomass_forms(file.site, dated=dated), f"site.response={file.site.response}"]
