@@ -28,6 +28,13 @@ def test_mean_of_a_linear_profile_is_its_value_in_the_middle():
     np.testing.assert_allclose(mean_theta(z, theta, 10.0, 11.0), [0.121, 0.3])
 
 
+def test_the_mean_of_a_day_has_the_same_bits_alone_and_among_a_thousand():
+    z_cm = graded_grid(200.0, 41, 0.5).z_cm
+    theta = np.random.default_rng(1).uniform(0.05, 0.45, (1097, 41))
+    alone = [float(mean_theta(z_cm, row)) for row in theta]
+    np.testing.assert_array_equal(mean_theta(z_cm, theta), alone)
+
+
 def test_a_mean_below_the_column_is_rejected():
     with pytest.raises(ValueError, match="no mean"):
         mean_theta([0.0, 10.0, 20.0], np.zeros(3), 0.0, 30.0)

@@ -105,7 +105,7 @@ class DatasetConfig:
 
     validation_share: float = 0.15
     test_share: float = 0.15
-    batch: int = 512  # stations processed together; changes memory and speed but no result
+    batch: int = 512  # stations in a task of a worker; changes memory and speed but no result
 
     def __post_init__(self) -> None:
         if not (self.validation_share > 0.0 and self.test_share > 0.0):

@@ -171,7 +171,9 @@ def mean_theta(
     z = np.asarray(z_cm, dtype=np.float64)
     if not z[0] <= top_cm < bottom_cm <= z[-1] + 1e-9:
         raise ValueError(f"no mean over {top_cm}-{bottom_cm} cm: the column is {z[-1]} cm deep")
-    return np.asarray(theta, dtype=np.float64) @ _mean_weights(z, top_cm, bottom_cm)
+    # not @: BLAS sums in another order with another number of rows or threads
+    weights = _mean_weights(z, top_cm, bottom_cm)
+    return np.asarray(np.einsum("...z,z->...", np.asarray(theta, dtype=np.float64), weights))
 
 
 def _mean_weights(z: Array, top: float, bottom: float) -> Array:
