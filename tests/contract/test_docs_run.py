@@ -98,10 +98,12 @@ ELSEWHERE = (
     ("docs/rollout.md", ".*", "keys and passwords: tests/host/bundles/test_signing.py, tests/edge"),
     ("deploy/dashboards/.*", ".*", "`make test-dashboards` starts the real programs"),
     (
-        "docs/field(-evaluation)?.md",
-        ".*",
+        "docs/(field|field-evaluation|snow|decisions/0018-biomass).md",
+        "epithermal-host .*|(?!pytest).*",
         "real sites are not ours to ship",
     ),
+    ("docs/snow.md", "pytest .*", "a test of the suite"),
+    ("docs/training.md", "CUDA_VISIBLE_DEVICES.*", "needs a GPU"),
 )
 BY_NAME = {page.relative_to(ROOT).as_posix(): page for page in PAGES}
 MADE = ("docs/commands.md", "docs/configuration.md", "docs/payloads.md")

@@ -19,6 +19,7 @@ SELECTABLE = [
     for table, keys in TABLES.items()
     if table.partition(".")[0] == "site"
     for key in keys
+    if key.name != "scale_of"  # converted when the file is read: the response in use is cited
     for choice in key.choices or ()
 ]
 

@@ -58,7 +58,7 @@ def test_all_errors_are_reported_together_with_their_keys(tmp_path):
         "campaign.seed: missing",
         "campaign.soils: 'many' is not an integer",
         "population.layered_share must be within 0 to 1",
-        "population.nodes must be at least 11",
+        "population.nodes must be within 11 to 1001",
         "instrument.counting_noise: 1 is not true or false",
         "instrument.outage_max_d: nan is not a finite number",
         "train.epochs: 1.5 is not an integer",

@@ -111,7 +111,8 @@ def _compare(
     for e in networks:
         own = (e.theta - series.truth)[judged]
         for name in others:
-            ratio = float(np.std(own) / np.std(errors[name]))
+            spread = float(np.std(errors[name]))
+            ratio = float(np.std(own)) / spread if spread > 0.0 else float("nan")
             difference = ubrmse_difference(own, errors[name])
             out.append(Difference(e.inputs, name, ratio, difference))
     return tuple(out)
