@@ -7,7 +7,6 @@ runtimes, or one and TensorFlow, may not load into the same.
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -87,7 +86,7 @@ def measure(bundle: Path, name: str) -> dict[str, float]:
         times.append(time.perf_counter() - begin)
     return {
         "error": error,
-        "step_us": 1e6 * statistics.median(times),
+        "step_us": 1e6 * sorted(times)[len(times) // 2],
         "import_ms": import_ms,
         "rss_mb": resident_mb(),
     }

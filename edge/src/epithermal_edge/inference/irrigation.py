@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields, replace
 from functools import reduce
 from itertools import combinations
 from operator import or_
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,7 +219,9 @@ def sen_slope(storage_mm: Array, rain_mm: Array, top_mm: Array, full_mm: float) 
     losses = sorted((s - s_later) / (ago - later)
                     for (later, s_later), (ago, s) in combinations(days, 2))  # fmt: skip
     rank = SEN_RANK[len(days)]
-    rate = Range(median(losses), losses[rank - 1], losses[-rank])
+    n = len(losses)
+    middle = 0.5 * (losses[(n - 1) // 2] + losses[n // 2])
+    rate = Range(middle, losses[rank - 1], losses[-rank])
     return rate if rate.value > 0.0 else None
 
 
