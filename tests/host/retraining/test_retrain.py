@@ -24,8 +24,9 @@ from epithermal_host.evaluation.methods import input_sets
 from epithermal_host.field.series import FieldSeries, load
 from epithermal_host.field.site_toml import read_site
 from epithermal_host.reports import field_retrained, field_store
-from epithermal_host.reports.field import evaluate_sites
+from epithermal_host.reports.field import judge_sites
 from epithermal_host.reports.field_calibrated import NetworkInputs
+from epithermal_host.reports.field_judge import estimate_site
 from epithermal_host.reports.field_result import Calibrated, Fitted, Options
 from epithermal_host.reports.field_retrained import fit_sites
 from epithermal_host.retraining import head_fit
@@ -335,7 +336,9 @@ def two_sites(site_toml, series) -> list[Calibrated]:
 
 def test_the_field_report_evaluates_a_retraining_on_later_days_only(two_sites, finished_run):
     with crew(1) as who:
-        report = evaluate_sites(open_bundle(BUNDLE), two_sites, who, Options(finished_run))
+        bundle = open_bundle(BUNDLE)
+        estimated = [estimate_site(bundle, site, who, None) for site in two_sites]
+        report = judge_sites(bundle, estimated, who, Options(finished_run))
     assert report.places[0].site_file.name == "made-up"
     seasons = report.places[0].lines[0].seasons
     assert set(seasons) == {"March to May", "June to August"}

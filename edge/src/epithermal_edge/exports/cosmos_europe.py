@@ -19,6 +19,7 @@ import numpy as np
 from epithermal_edge.inference.engine import Outcome
 from epithermal_edge.physics.corrections import biomass_at
 from epithermal_edge.physics.footprint import footprint_radius_m
+from epithermal_edge.physics.snow_water import pore_space
 from epithermal_edge.records import CorrectedRecord, Quality
 from epithermal_edge.site import Site
 from epithermal_edge.times import DAY_S, utc
@@ -43,7 +44,6 @@ COLUMNS = (
     "Footprint_Depth_m",
     "Biomass",
 )
-SOLID_G_CM3 = 2.65  # density of the minerals: porosity is 1 - bulk density / SOLID_G_CM3
 EXTREME = Quality.COUNT_RANGE | Quality.COUNT_SPIKE | Quality.ZERO_COUNTS | Quality.COUNT_STUCK
 HUMIDITY_FILLED = Quality.HUMIDITY_HELD | Quality.HUMIDITY_MISSING
 
@@ -96,7 +96,7 @@ def _row(outcome: Outcome, site: Site, mean_cph: float, mean_sigma_cph: float) -
     corrected, estimate, quality = outcome.corrected, outcome.estimate, outcome.estimate.quality
     theta, sigma = estimate.theta_classical, estimate.theta_classical_sigma
     humidity = float(corrected.abs_humidity_g_m3[0])
-    porosity = 1.0 - float(site.bulk_density_g_cm3) / SOLID_G_CM3
+    porosity = float(pore_space(site.bulk_density_g_cm3))
     known = math.isfinite(theta) and math.isfinite(humidity)
     numbers = (float(corrected.n_corr_cph[0]), float(corrected.n_corr_sigma_cph[0]))
     return [

@@ -20,7 +20,6 @@ NEWTON_STEPS = 3  # to 1e-6 mm
 SWE_MAX_MM = 400.0  # here COSMIC's counts are within 0.1 % of those over deep water
 
 _COSINE = np.cos(np.deg2rad(np.arange(0.0, 90.0, ANGLE_DEG)))
-_WEIGHT = ANGLE_DEG / 90.0  # 2 / pi times the step
 
 
 def pore_space(bulk_density_g_cm3: ArrayLike) -> Array:

@@ -15,12 +15,12 @@ import numpy as np
 
 from epithermal_edge.loggers.files import ReadResult
 from epithermal_edge.physics.atmosphere import absolute_humidity, mean_pressure
+from epithermal_edge.physics.snow_water import pore_space
 from epithermal_edge.records import Quality, RawRecord
 from epithermal_edge.times import DAY_S
 from epithermal_host.arrays import Array, Integers
 from epithermal_host.field.site_toml import Sampling, SiteFile
 
-MINERAL_G_CM3 = 2.65  # density of quartz: porosity is 1 - density / this
 PRESSURE_AWAY_HPA = 25.0  # of a record's median from the altitude's; weather of weeks is less
 REFERENCE_AWAY_HPA = 60.0
 WETTEST_AIR_G_M3 = 32.0  # dew point of 31 degC
@@ -150,7 +150,7 @@ def check_samples(theta: Array, density_g_cm3: Array) -> list[str]:
             f"{zeros} of {theta.size} samples have no water at all: a code for no value? set "
             "missing"
         )
-    over = float(np.mean(theta > 1.0 - density_g_cm3 / MINERAL_G_CM3 + EXCESS))
+    over = float(np.mean(theta > pore_space(density_g_cm3) + EXCESS))
     if over > RARE:
         notes.append(
             f"{100 * over:.0f} % of the samples have more water than their pores can hold: is the "
@@ -224,7 +224,7 @@ def check_theta(theta: Array, density_g_cm3: float) -> list[str]:
     known = theta[np.isfinite(theta)]
     if not known.size:
         return []
-    porosity = 1.0 - density_g_cm3 / MINERAL_G_CM3
+    porosity = float(pore_space(density_g_cm3))
     dry = float(np.mean(known < 0.5 * DRIEST_THETA))
     wet = float(np.mean(known > porosity + EXCESS))
     parts = [(dry, "drier than air-dry soil"), (wet, f"wetter than its pores ({porosity:.2f})")]

@@ -80,7 +80,7 @@ def run(
     bar = tqdm(files, desc="sites", unit="site", disable=not options.progress)
     with crew(options.workers) as who:
         sites = [_finished_site(file, bundle, out, who, options) for file in bar]
-        report = _judge(bundle, sites, who, options, out)
+        report = judge_sites(bundle, sites, who, options, out)
     pictures = {f"{p.series.name}.png": _picture(p, out, options) for p in report.places}
     if any(place.differences for place in report.places):
         pictures[VERDICTS] = field_plots.verdicts(report.places)
@@ -92,15 +92,6 @@ def run(
         for place in report.places:
             field_netcdf.write(out / f"{place.series.name}.nc", place, bundle)
     return report, out / PAGE
-
-
-def evaluate_sites(
-    bundle: Bundle, sites: Sequence[Calibrated], who: Crew, options: Options
-) -> FieldReport:
-    """Evaluate a bundle at calibrated sites without writing files."""
-    return _judge(
-        bundle, [estimate_site(bundle, x, who, options.runtime) for x in sites], who, options
-    )
 
 
 def _finished_site(
@@ -131,7 +122,7 @@ def _picture(place: Place, out: Path, options: Options) -> bytes:
     return field_plots.picture(place)
 
 
-def _judge(
+def judge_sites(
     bundle: Bundle,
     sites: Sequence[Estimated],
     who: Crew,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from epithermal_edge.inference.bundle import Bundle
+from epithermal_edge.physics.snow_water import pore_space
 from epithermal_host.arrays import Array, Mask
 from epithermal_host.bundles.streams import estimate_series
 from epithermal_host.compute.crew import Crew
@@ -15,7 +16,6 @@ from epithermal_host.evaluation.exponential_filter import PEER_T_D, filter_withi
 from epithermal_host.evaluation.methods import NETWORK, filtered, inversion_by
 from epithermal_host.evaluation.metrics import Stats, rms, slope_free, split_error, stats
 from epithermal_host.field.days import month_of, year_of
-from epithermal_host.field.remarks import MINERAL_G_CM3
 from epithermal_host.field.series import FieldSeries
 from epithermal_host.field.site_toml import SiteFile
 from epithermal_host.reports.field_result import (
@@ -87,8 +87,8 @@ def evaluate_site(bundle: Bundle, here: Estimated, more: Sequence[Estimate] = ()
 
 def filter_at_site(site_file: SiteFile, series: FieldSeries, t_d: float) -> Array:
     """Filter the inversion (T,) of a site, without days beyond the soil's pore space."""
-    pore_space = 1.0 - float(site_file.site.bulk_density_g_cm3) / MINERAL_G_CM3
-    return filter_within_pores(series.theta_classical, t_d, pore_space)
+    pores = float(pore_space(site_file.site.bulk_density_g_cm3))
+    return filter_within_pores(series.theta_classical, t_d, pores)
 
 
 def name_best_filter(lines: Sequence[Line], inversion: str) -> str:
